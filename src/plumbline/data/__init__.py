@@ -1,0 +1,1 @@
+"""Data sets: the documented `.pt` folder, the packed store, splits, orders and loaders."""

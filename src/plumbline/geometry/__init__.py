@@ -1,0 +1,1 @@
+"""Scans and graphs from meshes: numpy only, no torch."""

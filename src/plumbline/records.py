@@ -1,0 +1,120 @@
+"""The vocabulary of the house: shape letters, frames, units, and the records that flow through it.
+
+Shape letters: N points (= graph nodes), E edges, G graphs, F node features, D edge features,
+K neighbours, V/F mesh vertices/faces, R rays, C channels, S sensors (one per view).
+
+Frames: *mesh* (as in the file, times ``scale``), *world* (after the object's random rotation; also the
+frame of a real scan's file), *stored* (what a data set holds: ``stored = (world - origin) / scale``).
+Units: metres in mesh and world frames, radians, seconds. The stored frame is in metres too, or in
+units of the scan's own size (see ``--normalize``).
+
+Edges run from source to target as in PyTorch Geometric: ``edge_index[0]`` is the source and
+``edge_index[1]`` the target. They are kept sorted by target, so that the targets need not be stored:
+``edge_index[1] == repeat(arange(N), in_degree)``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.floating]
+Int = NDArray[np.integer]
+
+FEATURE_NAMES = ("x", "y", "z", "sensor_x", "sensor_y", "sensor_z", "normal_x", "normal_y", "normal_z")
+"""Node features that ``plumbline prepare`` writes: position, unit direction to the sensor, normal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solid:
+    """A mesh together with the truth about it. Mesh frame, metres.
+
+    Attributes:
+        name: object id, unique in a data set, POSIX path style, e.g. ``"mug/000012"`` or
+            ``"basemesh/anvil"``; everything before the last slash is the object's *group*.
+        vertices: ``[V, 3]`` float64.
+        faces: ``[F, 3]`` int64, counter-clockwise seen from outside.
+        com: ``[3]`` float64 centre of mass (of the solid, or of the shell for ``--target shell``).
+        bounding_centre: ``[3]`` float64 centre of the minimum enclosing sphere.
+        bounding_radius: its radius; the unit in which errors are reported.
+        volume: cubic metres (0.0 for an open shell).
+    """
+
+    name: str
+    vertices: Float
+    faces: Int
+    com: Float
+    bounding_centre: Float
+    bounding_radius: float
+    volume: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What sensors saw of one object. World frame, metres.
+
+    Attributes:
+        points: ``[N, 3]`` float64 measured points (noise and pose error included).
+        sensor: ``[N, 3]`` float64 position of the sensor that measured each point (as it is believed to
+            be, without the pose error).
+        view: ``[N]`` int64, which view each point belongs to, ``0 .. S-1``.
+        com: ``[3]`` float64 true centre of mass, or None for a real scan without a label.
+        bounding_radius: of the whole object, or None if unknown.
+    """
+
+    points: Float
+    sensor: Float
+    view: Int
+    com: Float | None
+    bounding_radius: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled graph, as a data set stores it. Stored frame (see the module docstring).
+
+    Attributes:
+        node_features: ``[N, F]`` float32; the first three columns are the position unless
+            ``point_cloud`` is given.
+        in_degree: ``[N]`` int32, edges that end at each node.
+        edge_source: ``[E]`` int32 source node of each edge, edges sorted by target (stable).
+        target: ``[3]`` float64 centre of mass.
+        object_name: id of the object; the split never separates samples of one object.
+        edge_attr: ``[E, D]`` float32 in the order of ``edge_source``, or None.
+        point_cloud: ``[N, 3]`` float32 positions, only where they are not ``node_features[:, :3]``.
+        bounding_radius: of the whole object, stored units; NaN if unknown.
+        origin: ``[3]`` float64, world position of the stored frame's origin, metres.
+        scale: metres per stored unit: ``world = origin + scale * stored``.
+        num_views: how many views were merged; 0 if unknown.
+    """
+
+    node_features: Float
+    in_degree: Int
+    edge_source: Int
+    target: Float
+    object_name: str
+    edge_attr: Float | None = None
+    point_cloud: Float | None = None
+    bounding_radius: float = float("nan")
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    scale: float = 1.0
+    num_views: int = 0
+
+    @property
+    def pos(self) -> Float:
+        """``[N, 3]`` float32 positions in the stored frame."""
+        return self.node_features[:, :3] if self.point_cloud is None else self.point_cloud
+
+    @property
+    def edge_index(self) -> Int:
+        """``[2, E]`` int64 source and target of every edge."""
+        target = np.repeat(np.arange(len(self.in_degree)), self.in_degree)
+        return np.stack([self.edge_source.astype(np.int64), target])
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An input that was refused: where it is and the one-sentence reason."""
+
+    source: str
+    reason: str

@@ -1,0 +1,1 @@
+"""The training program: task, start-up, checkpoints, tracking, progress."""
