@@ -1,0 +1,26 @@
+"""The terminal: calm, aligned, and plain when it is not one."""
+
+import os
+import sys
+
+from rich.console import Console
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console that never wraps or colours what is piped into a file."""
+    stream = sys.stderr if stderr else sys.stdout
+    if stream.isatty():
+        return Console(stderr=stderr, highlight=False)
+    width = int(os.environ.get("COLUMNS", "120"))
+    return Console(stderr=stderr, highlight=False, width=width, soft_wrap=True, color_system=None)
+
+
+def seconds(value: float) -> str:
+    """A duration as people read it: ``0.03 s``, ``12.4 s``, ``3:07``, ``1:02:03``."""
+    if value < 10:
+        return f"{value:.2f} s"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
