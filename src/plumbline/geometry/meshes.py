@@ -1,0 +1,374 @@
+"""Meshes from files, and the truth about them: volume, centre of mass, minimum enclosing sphere.
+
+A mesh is trusted only if it bounds a body: closed (every edge lies between two faces), consistently
+wound, finite, and of positive volume. What is not is refused with a reason, never mended by guessing,
+because a wrong centre of mass would be learnt as truth. What cannot change the truth is put right in
+silence: duplicated vertices along texture seams are joined, faces and vertices without area are
+dropped, and a mesh that is inside out as a whole is turned.
+
+Bodies that overlap count twice where they do; finding that out would take a boolean operation.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from plumbline.errors import InputError, MeshError
+from plumbline.records import Float, Int, Solid
+
+MESH_SUFFIXES = frozenset(
+    {".3dxml", ".3mf", ".ctm", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl", ".xaml", ".zae"}
+)
+"""File suffixes that are read as meshes. Some need a package besides trimesh; its absence is said."""
+
+Target = Literal["solid", "shell"]
+
+_FLAT = 1e-12
+"""A volume below this fraction of the cubed bounding radius is rounding error, not a body."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeshFile:
+    """A mesh on disk and the name its object goes by."""
+
+    path: Path
+    name: str
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+def find_meshes(paths: Sequence[Path | str]) -> list[MeshFile]:
+    """Find every mesh among files and folders (searched to the bottom, hidden entries skipped).
+
+    Args:
+        paths: mesh files, or folders of them.
+
+    Returns:
+        One entry per file, sorted by name. A name is the POSIX path relative to the given folder,
+        without its suffix (a file's stem if the file itself was given). Where two files would share a
+        name it keeps its suffix, then gains the folder's name, then the whole path.
+
+    Raises:
+        InputError: a path does not exist, a given file is not a mesh, or nothing was found.
+    """
+    found: dict[Path, tuple[Path, Path]] = {}
+    for path in map(Path, paths):
+        for file, root in _walk(path):
+            found.setdefault(file.resolve(), (file, root))
+    if not found:
+        raise InputError(
+            f"no mesh found in {', '.join(map(str, paths)) or 'an empty list of paths'}; "
+            f"files that end in {_suffix_list()} are read"
+        )
+    files = sorted(found.values())
+    levels: list[Callable[[Path, Path], Path]] = [
+        lambda file, root: file.relative_to(root).with_suffix(""),
+        lambda file, root: file.relative_to(root),
+        lambda file, root: Path(root.resolve().name, file.relative_to(root)),
+        lambda file, root: file.resolve().relative_to(file.resolve().anchor),
+    ]
+    names = [levels[0](*file).as_posix() for file in files]
+    for level in levels[1:]:
+        count = Counter(names)
+        names = [
+            level(*file).as_posix() if count[name] > 1 else name
+            for file, name in zip(files, names, strict=True)
+        ]
+    return sorted((MeshFile(file[0], name) for file, name in zip(files, names, strict=True)), key=lambda m: m.name)
+
+
+def _walk(path: Path) -> list[tuple[Path, Path]]:
+    """``(file, folder its name is relative to)`` for every mesh that ``path`` means."""
+    if path.is_file():
+        if path.suffix.lower() not in MESH_SUFFIXES:
+            raise InputError(f"{path} is not a mesh that can be read: give a file that ends in {_suffix_list()}")
+        return [(path, path.parent)]
+    if not path.is_dir():
+        raise InputError(f"{path} does not exist; give a mesh file or a folder of them")
+    return [
+        (file, path)
+        for file in path.rglob("*")
+        if file.suffix.lower() in MESH_SUFFIXES
+        and file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    ]
+
+
+def _suffix_list() -> str:
+    return ", ".join(sorted(MESH_SUFFIXES))
+
+
+def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: float = 1.0) -> Solid:
+    """Read one mesh file and find the truth about it.
+
+    A scene (glb, gltf, 3mf, dae) becomes one mesh: all its parts where the scene puts them.
+
+    Args:
+        path: a file with one of :data:`MESH_SUFFIXES`.
+        name: the object's name.
+        target: ``"solid"``: the body inside the mesh, of uniform density. ``"shell"``: the surface
+            alone, of uniform thickness; such a mesh may be open.
+        scale: metres per unit of the file, > 0.
+
+    Returns:
+        The mesh in metres, in the file's frame.
+
+    Raises:
+        MeshError: the file cannot be read, or its mesh has no trustworthy centre of mass.
+        InputError: ``scale`` or ``target`` makes no sense.
+    """
+    if not (np.isfinite(scale) and scale > 0):
+        raise InputError(f"scale must be a positive number of metres per unit, not {scale}")
+    if target not in ("solid", "shell"):
+        raise InputError(f'target must be "solid" or "shell", not "{target}"')
+    try:
+        vertices, faces = _read(Path(path))
+        if target == "shell":
+            return _make_shell_record(name, vertices * scale, faces)
+        return make_solid_record(name, vertices * scale, faces)
+    except MeshError as error:
+        raise MeshError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> tuple[Float, Int]:
+    """Vertices and triangles of everything in a file, as the file has them."""
+    import trimesh
+
+    try:
+        scene = trimesh.load_scene(path, file_type=path.suffix[1:].lower(), process=False, skip_materials=True)
+        vertices, faces, start = [], [], 0
+        for node in scene.graph.nodes_geometry:
+            transform, key = scene.graph[node]
+            part = scene.geometry[key]
+            if not isinstance(part, trimesh.Trimesh):
+                continue
+            vertices.append(np.asarray(part.vertices, float) @ transform[:3, :3].T + transform[:3, 3])
+            turn = -1 if np.linalg.det(transform[:3, :3]) < 0 else 1
+            faces.append(np.asarray(part.faces, np.int64)[:, ::turn] + start)
+            start += len(part.vertices)
+    except ImportError as error:
+        raise MeshError(f"cannot be read without another package: {error}") from error
+    except Exception as error:  # trimesh's parsers raise whatever a broken file makes them stumble over
+        detail = " ".join(str(error).split())[:200]
+        raise MeshError(f"cannot be read as {path.suffix[1:]}: {type(error).__name__} {detail}") from error
+    if not faces:
+        raise MeshError("holds no faces; a point cloud or a drawing has no inside")
+    return np.concatenate(vertices), np.concatenate(faces)
+
+
+# ------------------------------------------------------------------------------------------- records
+
+
+def make_solid_record(name: str, vertices: Float, faces: Int) -> Solid:
+    """Check that a mesh bounds a body of uniform density, and record the truth about it.
+
+    Args:
+        name: the object's name.
+        vertices: ``[V, 3]`` metres.
+        faces: ``[F, 3]`` vertex indices; wound either way, but consistently.
+
+    Returns:
+        The solid, in the same frame, wound counter-clockwise seen from outside.
+
+    Raises:
+        MeshError: empty, not finite, open, not manifold, inconsistently wound, or without volume.
+    """
+    vertices, faces = _tidy(vertices, faces)
+    reason = open_reason(faces)
+    if reason is not None:
+        # Texture seams and triangle soups (stl) store a vertex once per face: join them by position.
+        # Only now: two bodies that touch along an edge are fine apart and non-manifold when joined.
+        vertices, faces = _tidy(*_join_vertices(vertices, faces))
+        if open_reason(faces) is not None:
+            raise MeshError(f"the mesh has no inside: {open_reason(faces)}; repair it or use the shell target")
+    centre, radius = bounding_sphere(vertices)
+    volume, com = solid_properties(vertices, faces)
+    if abs(volume) <= _FLAT * radius**3:
+        raise MeshError(f"the mesh has no volume ({volume:.3g} for a bounding radius of {radius:.3g})")
+    if volume < 0:
+        volume, faces = -volume, faces[:, ::-1]
+    if np.linalg.norm(com - centre) > radius:
+        raise MeshError("some bodies of the mesh are inside out: its centre of mass lies outside its bounding sphere")
+    return Solid(name, vertices, np.ascontiguousarray(faces), com, centre, radius, volume)
+
+
+def _make_shell_record(name: str, vertices: Float, faces: Int) -> Solid:
+    vertices, faces = _tidy(vertices, faces)
+    com = shell_centroid(vertices, faces)
+    joined, joined_faces = _join_vertices(vertices, faces)
+    volume = abs(solid_properties(joined, joined_faces)[0]) if open_reason(joined_faces) is None else 0.0
+    return Solid(name, vertices, faces, com, *bounding_sphere(vertices), volume)
+
+
+def _tidy(vertices: Float, faces: Int) -> tuple[Float, Int]:
+    """Refuse what is not a mesh; drop faces that repeat a vertex, and vertices in no face."""
+    vertices = np.ascontiguousarray(vertices, dtype=np.float64)
+    faces = np.ascontiguousarray(faces, dtype=np.int64)
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
+        raise MeshError(f"vertices and faces must be [V, 3] and [F, 3], not {vertices.shape} and {faces.shape}")
+    if len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices):
+        raise MeshError(f"a face names vertex {faces.max()} or {faces.min()}, but there are only {len(vertices)}")
+    a, b, c = faces.T
+    slivers = (a == b) | (b == c) | (c == a)
+    if slivers.any():
+        faces = faces[~slivers]
+    if not len(faces):
+        raise MeshError("the mesh has no faces")
+    used = np.zeros(len(vertices), bool)
+    used[faces] = True
+    if not used.all():
+        faces = (np.cumsum(used) - 1)[faces]
+        vertices = vertices[used]
+    if not np.isfinite(vertices).all():
+        raise MeshError(f"{(~np.isfinite(vertices).all(axis=1)).sum()} vertices are not finite numbers")
+    return vertices, faces
+
+
+def _join_vertices(vertices: Float, faces: Int) -> tuple[Float, Int]:
+    """Make vertices at exactly the same place one."""
+    order = np.lexsort(vertices.T)
+    ordered = vertices[order]
+    first = np.ones(len(vertices), bool)
+    first[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    new_idx = np.empty(len(vertices), np.int64)
+    new_idx[order] = np.cumsum(first) - 1
+    return ordered[first], new_idx[faces]
+
+
+# ---------------------------------------------------------------------------------------- properties
+
+
+def open_reason(faces: Int) -> str | None:
+    """Why faces do not close around an inside.
+
+    Args:
+        faces: ``[F, 3]`` vertex indices.
+
+    Returns:
+        None if every edge lies between exactly two faces that run along it in opposite directions;
+        else one phrase that counts the edges where this fails.
+    """
+    num = int(faces.max(initial=-1)) + 1
+    start, end = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
+    directed = np.sort(start * num + end)
+    if (
+        len(faces)
+        and np.array_equal(directed, np.sort(end * num + start))
+        and (directed[1:] != directed[:-1]).all()
+    ):
+        return None
+    edge, count = np.unique(np.minimum(start, end) * num + np.maximum(start, end), return_counts=True)
+    forward = np.isin(edge, directed, assume_unique=False)
+    backward = np.isin(edge % num * num + edge // num, directed)
+    counts = {
+        "open at {} boundary edge{}": int((count == 1).sum()),
+        "more than two faces meet at {} edge{}": int((count > 2).sum()),
+        "faces are wound against each other across {} edge{}": int(((count == 2) & (forward != backward)).sum()),
+    }
+    phrases = [text.format(n, "s" if n > 1 else "") for text, n in counts.items() if n]
+    return ", ".join(phrases) or "there are no faces"
+
+
+def solid_properties(vertices: Float, faces: Int) -> tuple[float, Float]:
+    """Volume and centre of mass of the body of uniform density inside a closed mesh.
+
+    By the divergence theorem: the signed tetrahedra between a reference point and every face add up
+    to the body. The reference is the middle of the bounding box, so that a body far from the origin
+    loses no digits. Equivariant to rotation, translation and mirroring; the volume of a mesh that is
+    inside out is negative and its centre of mass right.
+
+    Args:
+        vertices: ``[V, 3]``.
+        faces: ``[F, 3]``, closed and consistently wound (see :func:`open_reason`).
+
+    Returns:
+        Volume, and ``[3]`` centre of mass (NaN if the volume is zero), float64.
+    """
+    origin = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+    a, b, c = (np.asarray(vertices, np.float64) - origin)[faces.T]
+    six_volumes = np.einsum("fd,fd->f", a, np.cross(b, c))
+    total = six_volumes.sum()
+    if total == 0:
+        return 0.0, np.full(3, np.nan)
+    return float(total / 6), origin + six_volumes @ (a + b + c) / (4 * total)
+
+
+def shell_centroid(vertices: Float, faces: Int) -> Float:
+    """Centre of mass of the surface itself, of uniform thickness; it may be open.
+
+    Args:
+        vertices: ``[V, 3]``.
+        faces: ``[F, 3]``, wound in any way.
+
+    Returns:
+        ``[3]`` float64.
+
+    Raises:
+        MeshError: the surface has no area.
+    """
+    origin = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+    a, b, c = (np.asarray(vertices, np.float64) - origin)[faces.T]
+    areas = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    if not areas.sum() > 0:
+        raise MeshError("the mesh has no area")
+    return origin + areas @ (a + b + c) / (3 * areas.sum())
+
+
+# ------------------------------------------------------------------------------------ bounding sphere
+
+
+def bounding_sphere(points: Float) -> tuple[Float, float]:
+    """Minimum enclosing sphere, exact but for rounding (1e-9 of the radius or better).
+
+    Keeps at most four points that carry the sphere. While some point lies outside, the farthest one
+    joins them and the sphere of these at most five is solved anew; its radius grows every time, so
+    the loop ends (an LP-type problem with the farthest-first rule of Gärtner, "Fast and robust
+    smallest enclosing balls", ESA 1999).
+
+    Args:
+        points: ``[N, 3]`` finite, N >= 1.
+
+    Returns:
+        ``[3]`` centre and the radius, which no point exceeds.
+    """
+    origin = (points.min(axis=0) + points.max(axis=0)) / 2
+    local = np.asarray(points, np.float64) - origin
+    support = local[[np.argmax(np.einsum("nd,nd->n", local, local))]]
+    centre, radius = support[0], 0.0
+    while True:
+        squares = np.einsum("nd,nd->n", local - centre, local - centre)
+        farthest = local[np.argmax(squares)]
+        reach = float(np.sqrt(squares.max()))
+        if reach <= radius * (1 + 1e-12):
+            return origin + centre, reach
+        grown = _sphere_through(farthest, support)
+        if grown is None or grown[1] <= radius:
+            return origin + centre, reach
+        centre, radius, support = grown
+
+
+def _sphere_through(point: Float, others: Float) -> tuple[Float, float, Float] | None:
+    """Smallest sphere around a few points with ``point`` on it: centre, radius, the points that carry it."""
+    for size in range(1, min(len(others), 3) + 1):
+        for chosen in combinations(range(len(others)), size):
+            edges = others[list(chosen)] - point
+            gram = edges @ edges.T
+            try:
+                weights = np.linalg.solve(gram, gram.diagonal() / 2)
+            except np.linalg.LinAlgError:
+                continue
+            # The circumcentre must lie within the simplex, or a smaller sphere would do.
+            if weights.min() < -1e-12 or weights.sum() > 1 + 1e-12:
+                continue
+            offset = weights @ edges
+            radius = float(np.linalg.norm(offset))
+            centre = point + offset
+            if np.linalg.norm(others - centre, axis=1).max() <= radius * (1 + 1e-12):
+                return centre, radius, np.vstack([point, others[list(chosen)]])
+    return None
