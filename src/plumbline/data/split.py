@@ -1,0 +1,60 @@
+"""The split into training and validation: by object, decided by the object's name alone."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from plumbline.errors import InputError
+from plumbline.records import Float, Int
+
+
+def split_by_object(object_idx: Int, object_names: Sequence[str], val_split: float, seed: int) -> tuple[Int, Int]:
+    """Divides samples so that no object has samples on both sides.
+
+    An object goes to the validation side if the hash of (seed, its name), read as a number in [0, 1), is
+    below ``val_split``. So neither the order of files, nor the platform, nor other objects that come or
+    go can move it. The one exception: if a side would stay empty, the object nearest to the boundary
+    changes sides.
+
+    Args:
+        object_idx: ``[G]`` which object each sample shows, an index into ``object_names``.
+        object_names: the distinct names.
+        val_split: expected fraction of objects that validate, strictly between 0 and 1.
+        seed: another seed, another split.
+
+    Returns:
+        Ascending int64 indices of the training samples and of the validation samples.
+
+    Raises:
+        InputError: ``val_split`` is out of range, or the samples show fewer than two objects.
+    """
+    if not 0.0 < val_split < 1.0:
+        raise InputError(f"--val_split must lie strictly between 0 and 1, got {val_split}")
+    present = np.unique(object_idx)
+    if len(present) < 2:
+        raise InputError(
+            f"the data set shows {len(present)} object(s), and a split by object needs at least two: "
+            "add scans of another object"
+        )
+    position = np.ones(len(object_names))
+    position[present] = [_position(object_names[i], seed) for i in present]
+    validates = position < val_split
+    if not validates[present].any():
+        validates[present[_first(position, present, object_names, largest=False)]] = True
+    elif validates[present].all():
+        validates[present[_first(position, present, object_names, largest=True)]] = False
+    on_validation_side = validates[object_idx]
+    return np.flatnonzero(~on_validation_side), np.flatnonzero(on_validation_side)
+
+
+def _position(name: str, seed: int) -> float:
+    """Where an object lies in [0, 1): the leading 53 bits of a hash, which a double holds exactly."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
+    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+
+
+def _first(position: Float, present: Int, names: Sequence[str], *, largest: bool) -> int:
+    """The present object nearest to the boundary (ties by name, so that order never matters)."""
+    sign = -1.0 if largest else 1.0
+    return min(range(len(present)), key=lambda j: (sign * position[present[j]], names[present[j]]))
