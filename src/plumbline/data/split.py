@@ -9,7 +9,9 @@ from plumbline.errors import InputError
 from plumbline.records import Float, Int
 
 
-def split_by_object(object_idx: Int, object_names: Sequence[str], val_split: float, seed: int) -> tuple[Int, Int]:
+def split_by_object(
+    object_idx: Int, object_names: Sequence[str], val_split: float, seed: int
+) -> tuple[Int, Int]:
     """Divides samples so that no object has samples on both sides.
 
     An object goes to the validation side if the hash of (seed, its name), read as a number in [0, 1), is
@@ -38,12 +40,12 @@ def split_by_object(object_idx: Int, object_names: Sequence[str], val_split: flo
             "add scans of another object"
         )
     position = np.ones(len(object_names))
-    position[present] = [_position(object_names[i], seed) for i in present]
+    position[present] = [_position(object_names[i], seed) for i in present.tolist()]
     validates = position < val_split
     if not validates[present].any():
-        validates[present[_first(position, present, object_names, largest=False)]] = True
+        validates[_first(position, present, object_names, largest=False)] = True
     elif validates[present].all():
-        validates[present[_first(position, present, object_names, largest=True)]] = False
+        validates[_first(position, present, object_names, largest=True)] = False
     on_validation_side = validates[object_idx]
     return np.flatnonzero(~on_validation_side), np.flatnonzero(on_validation_side)
 
@@ -57,4 +59,4 @@ def _position(name: str, seed: int) -> float:
 def _first(position: Float, present: Int, names: Sequence[str], *, largest: bool) -> int:
     """The present object nearest to the boundary (ties by name, so that order never matters)."""
     sign = -1.0 if largest else 1.0
-    return min(range(len(present)), key=lambda j: (sign * position[present[j]], names[present[j]]))
+    return min(present.tolist(), key=lambda i: (sign * position[i], names[i]))

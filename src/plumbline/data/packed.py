@@ -1,0 +1,340 @@
+"""The packed store: a whole data set as flat, memory-mapped arrays; a batch is a handful of gathers.
+
+A folder holds ``manifest.json`` (what it is, hashes, provenance), ``index.safetensors`` (one row per
+graph) and ``shard-00000.safetensors`` ... (whole graphs laid end to end). Graph ``i`` owns the nodes
+``node_ptr[i]:node_ptr[i + 1]`` and the edges ``edge_ptr[i]:edge_ptr[i + 1]``, counted over all shards.
+Edge attributes that are a pure function of the positions are computed on demand, not stored: reading
+them costs more than computing them.
+"""
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from plumbline.data.packing import (
+    FORMAT,
+    MANIFEST,
+    SCHEMA,
+    merge_parts,
+    unpack_names,
+    write_part,
+    write_store,
+)
+from plumbline.data.tensors import DamagedStoreError, map_tensors
+from plumbline.errors import InputError
+from plumbline.records import Float, Int, Rejected, Sample
+
+__all__ = ["DamagedStoreError", "Gathered", "PackedStore", "merge_parts", "write_part", "write_store"]
+
+_INDEX_SHAPES: dict[str, tuple[str, str, tuple[int, ...]]] = {
+    "node_ptr": ("<i8", "graphs+1", ()),
+    "edge_ptr": ("<i8", "graphs+1", ()),
+    "target": ("<f8", "graphs", (3,)),
+    "origin": ("<f8", "graphs", (3,)),
+    "scale": ("<f8", "graphs", ()),
+    "bounding_radius": ("<f8", "graphs", ()),
+    "num_views": ("<i4", "graphs", ()),
+    "object_idx": ("<i4", "graphs", ()),
+    "object_name_ptr": ("<i8", "objects+1", ()),
+}
+
+
+class Gathered(NamedTuple):
+    """Graphs joined into one batch, in the order asked for; stored frame.
+
+    Attributes:
+        node_features: ``[N, F]`` float32.
+        pos: ``[N, 3]`` float32.
+        in_degree: ``[N]`` int32; edges are sorted by target, ``target = repeat(arange(N), in_degree)``.
+        edge_source: ``[E]`` int64, counted within the batch.
+        node_ptr: ``[B + 1]`` int64, where each graph's nodes begin.
+        edge_ptr: ``[B + 1]`` int64, where each graph's edges begin.
+        target: ``[B, 3]`` float32 centre of mass.
+        bounding_radius: ``[B]`` float32.
+        num_views: ``[B]`` int32; 0 if unknown.
+        edge_attr: ``[E, D]`` float32, or None if not asked for or not there.
+    """
+
+    node_features: Float
+    pos: Float
+    in_degree: Int
+    edge_source: Int
+    node_ptr: Int
+    edge_ptr: Int
+    target: Float
+    bounding_radius: Float
+    num_views: Int
+    edge_attr: Float | None
+
+
+class PackedStore:
+    """A packed data set, opened for reading. Pickles as its path, and opens again where it arrives.
+
+    Attributes:
+        path: the folder.
+        manifest: the parsed ``manifest.json``.
+        feature_names: names of the node features.
+        node_ptr, edge_ptr: ``[G + 1]`` int64.
+        target, origin: ``[G, 3]`` float64; ``world = origin + scale * stored``.
+        scale, bounding_radius: ``[G]`` float64; ``num_views``, ``object_idx``: ``[G]`` int32.
+        num_objects, num_nodes, num_edges: totals.
+        edge_attr_kind: "none", "sh", "displacement" (computed on demand) or "stored".
+        edge_attr_dim: D, 0 for "none"; ``sh_degree`` for "sh", else None.
+        radius_source: "object", or "scan" where the radius is the largest distance of a point from the
+            mean of the points because the object's was unknown, or "mixed".
+        rejected: inputs that were refused when the store was made.
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any], index: dict[str, np.ndarray]):
+        self.path = path
+        self.manifest = manifest
+        self.feature_names = tuple(manifest["feature_names"])
+        self.num_objects = int(manifest["num_objects"])
+        self.num_nodes = int(manifest["num_nodes"])
+        self.num_edges = int(manifest["num_edges"])
+        self.normalise = manifest["normalise"]
+        self.k = manifest["k"]
+        self.radius_source = manifest["bounding_radius"]
+        self.edge_attr_kind = manifest["edge_attr"]["kind"]
+        self.edge_attr_dim = int(manifest["edge_attr"]["dim"])
+        self.sh_degree = manifest["edge_attr"]["sh_degree"]
+        self.rejected = [Rejected(item["source"], item["reason"]) for item in manifest["rejected"]]
+        self.node_ptr, self.edge_ptr = index["node_ptr"], index["edge_ptr"]
+        self.target, self.origin = index["target"], index["origin"]
+        self.scale, self.bounding_radius = index["scale"], index["bounding_radius"]
+        self.num_views, self.object_idx = index["num_views"], index["object_idx"]
+        self._names = index["object_name_ptr"], index["object_name_bytes"]
+        self._shard_ptr = np.cumsum([0, *(shard["num_graphs"] for shard in manifest["shards"])])
+        self._shards: dict[int, dict[str, np.ndarray]] = {}
+
+    @classmethod
+    def open(cls, path: Path | str) -> "PackedStore":
+        """Opens a store: reads the manifest, maps the index, looks at the size of every shard.
+
+        Raises:
+            InputError: no packed data set is there, or a later version of the program wrote it.
+            DamagedStoreError: a file is missing, cut short, or contradicts the manifest.
+        """
+        path = Path(path)
+        manifest = _read_manifest(path)
+        for item in [*manifest["shards"], manifest["index"]]:
+            _check_size(path / item["file"], item["bytes"])
+        file = path / manifest["index"]["file"]
+        index = map_tensors(file)
+        _check_index(file, index, manifest)
+        return cls(path, manifest, index)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PackedStore.open, (self.path.absolute(),)
+
+    def __len__(self) -> int:
+        return len(self.scale)
+
+    @cached_property
+    def object_names(self) -> list[str]:
+        """The distinct object names, in order of first appearance; decoded at first use."""
+        return unpack_names(*self._names)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What the data are, as 64 hex digits: changes if any stored byte of any array does."""
+        hashes = [item["sha256"] for item in [self.manifest["index"], *self.manifest["shards"]]]
+        return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+    def shard(self, number: int) -> dict[str, np.ndarray]:
+        """The memory-mapped arrays of one shard. Raises DamagedStoreError."""
+        if number not in self._shards:
+            file = self.path / self.manifest["shards"][number]["file"]
+            tensors = map_tensors(file)
+            first, last = self._shard_ptr[number], self._shard_ptr[number + 1]
+            nodes = int(self.node_ptr[last] - self.node_ptr[first])
+            edges = int(self.edge_ptr[last] - self.edge_ptr[first])
+            _check(file, tensors, "node_features", "<f4", (nodes, len(self.feature_names)))
+            _check(file, tensors, "in_degree", "<i4", (nodes,))
+            _check(file, tensors, "edge_source", "<i4", (edges,))
+            if "point_cloud" in tensors:
+                _check(file, tensors, "point_cloud", "<f4", (nodes, 3))
+            if self.edge_attr_kind == "stored":
+                _check(file, tensors, "edge_attr", "<f4", (edges, self.edge_attr_dim))
+            self._shards[number] = tensors
+        return self._shards[number]
+
+    def shard_graphs(self, number: int) -> range:
+        """The graphs of one shard."""
+        return range(int(self._shard_ptr[number]), int(self._shard_ptr[number + 1]))
+
+    def sample(self, i: int, *, edge_attr: bool = True) -> Sample:
+        """One graph as a record of its own (copies; computed edge attributes included)."""
+        i = range(len(self))[i]
+        graph = self.gather(np.array([i]), edge_attr=edge_attr)
+        same = np.array_equal(graph.pos, graph.node_features[:, :3])
+        return Sample(
+            node_features=graph.node_features,
+            in_degree=graph.in_degree,
+            edge_source=graph.edge_source.astype(np.int32),
+            target=np.array(self.target[i]),
+            object_name=self.object_names[self.object_idx[i]],
+            edge_attr=graph.edge_attr,
+            point_cloud=None if same else graph.pos,
+            bounding_radius=float(self.bounding_radius[i]),
+            origin=tuple(self.origin[i].tolist()),
+            scale=float(self.scale[i]),
+            num_views=int(self.num_views[i]),
+        )
+
+    def gather(self, indices: Int, *, edge_attr: bool = False) -> Gathered:
+        """Joins graphs into one batch with a fixed number of vectorised steps, however many there are.
+
+        Args:
+            indices: ``[B]`` graphs, in any order, repeats allowed.
+            edge_attr: include edge attributes (computed here if the store does not hold them).
+
+        Raises:
+            IndexError: an index outside ``0 .. G - 1``.
+        """
+        indices = np.asarray(indices, dtype=np.int64)
+        if indices.size and not 0 <= indices.min() <= indices.max() < len(self):
+            raise IndexError(f"graph indices must lie in 0 .. {len(self) - 1}")
+        node_row, node_ptr = _ranges(self.node_ptr[indices], self.node_ptr[indices + 1])
+        edge_row, edge_ptr = _ranges(self.edge_ptr[indices], self.edge_ptr[indices + 1])
+        shards = np.searchsorted(self._shard_ptr, indices, side="right") - 1
+        nodes: dict[str, Any] = {
+            "node_features": np.empty((len(node_row), len(self.feature_names)), np.float32),
+            "point_cloud": np.empty((len(node_row), 3), np.float32),
+            "in_degree": np.empty(len(node_row), np.int32),
+        }
+        edges: dict[str, Any] = {"edge_source": np.empty(len(edge_row), np.int32)}
+        if edge_attr and self.edge_attr_kind == "stored":
+            edges["edge_attr"] = np.empty((len(edge_row), self.edge_attr_dim), np.float32)
+        touched = np.unique(shards)
+        for number in touched:
+            arrays = dict(self.shard(int(number)))
+            arrays.setdefault("point_cloud", arrays["node_features"][:, :3])
+            first = self._shard_ptr[number]
+            mine = slice(None) if len(touched) == 1 else shards == number
+            _take(nodes, arrays, node_row - self.node_ptr[first], np.diff(node_ptr), mine)
+            _take(edges, arrays, edge_row - self.edge_ptr[first], np.diff(edge_ptr), mine)
+        offset = np.repeat(node_ptr[:-1], np.diff(edge_ptr))
+        source = edges["edge_source"] + offset
+        pos = nodes["point_cloud"]
+        return Gathered(
+            node_features=nodes["node_features"],
+            pos=pos,
+            in_degree=nodes["in_degree"],
+            edge_source=source,
+            node_ptr=node_ptr,
+            edge_ptr=edge_ptr,
+            target=self.target[indices].astype(np.float32),
+            bounding_radius=self.bounding_radius[indices].astype(np.float32),
+            num_views=self.num_views[indices],
+            edge_attr=self._edge_attr(edges, pos, source, nodes["in_degree"]) if edge_attr else None,
+        )
+
+    def _edge_attr(
+        self, edges: dict[str, np.ndarray], pos: Float, source: Int, in_degree: Int
+    ) -> Float | None:
+        if self.edge_attr_kind in ("none", "stored"):
+            return edges.get("edge_attr")
+        vectors = pos[source] - np.repeat(pos, in_degree, axis=0)
+        if self.edge_attr_kind == "displacement":
+            return vectors
+        from plumbline.geometry.harmonics import spherical_harmonics
+
+        return spherical_harmonics(vectors, self.sh_degree).astype(np.float32, copy=False)
+
+
+def _ranges(begin: Int, end: Int) -> tuple[Int, Int]:
+    """The rows ``begin[0]:end[0], begin[1]:end[1], ...`` one after the other, and where each range begins."""
+    ptr = np.zeros(len(begin) + 1, np.int64)
+    np.cumsum(end - begin, out=ptr[1:])
+    return np.repeat(begin - ptr[:-1], end - begin) + np.arange(ptr[-1]), ptr
+
+
+def _take(
+    out: dict[str, np.ndarray], arrays: dict[str, np.ndarray], rows: Int, counts: Int, mine: Int | slice
+) -> None:
+    """Fills the rows that belong to the graphs ``mine``."""
+    where = mine if isinstance(mine, slice) else np.repeat(mine, counts)
+    for name, array in out.items():
+        array[where] = arrays[name][rows[where]]
+
+
+# ----------------------------------------------------------------------------------------------------------
+# Distrust
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    file = path / MANIFEST
+    try:
+        manifest = json.loads(file.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(f"{path} holds no packed data set: there is no {MANIFEST}") from error
+    except ValueError as error:
+        raise DamagedStoreError(f"{file} is damaged: it is not JSON") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise InputError(f"{file} does not describe a packed data set (its format is not {FORMAT!r})")
+    schema = manifest.get("schema")
+    if schema != SCHEMA:
+        raise InputError(
+            f"{file} has schema version {schema!r}, and this program reads version {SCHEMA}: "
+            "update the program, or make the data set again with `plumbline prepare`"
+        )
+    try:
+        _check_manifest(manifest)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DamagedStoreError(f"{file} is damaged: {type(error).__name__}: {error}") from error
+    return manifest
+
+
+def _check_manifest(manifest: dict[str, Any]) -> None:
+    for item in [*manifest["shards"], manifest["index"]]:
+        if Path(item["file"]).name != item["file"]:
+            raise ValueError(f"{item['file']!r} is not the name of a file beside it")
+        if not isinstance(item["bytes"], int) or not isinstance(item["sha256"], str):
+            raise TypeError(f"{item['file']!r} lacks its size or its hash")
+    for name in ("num_graphs", "num_objects", "num_nodes", "num_edges"):
+        if not isinstance(manifest[name], int):
+            raise TypeError(f"{name} is not a count")
+    if sum(shard["num_graphs"] for shard in manifest["shards"]) != manifest["num_graphs"]:
+        raise ValueError("the shards do not add up to num_graphs")
+    kind, degree = manifest["edge_attr"]["kind"], manifest["edge_attr"]["sh_degree"]
+    if kind not in ("none", "sh", "displacement", "stored") or (kind == "sh") != isinstance(degree, int):
+        raise ValueError(f"edge attributes of kind {kind!r} and degree {degree!r}")
+    for name in ("feature_names", "normalise", "k", "bounding_radius", "rejected"):
+        manifest[name]
+    if not all(isinstance(item["source"] + item["reason"], str) for item in manifest["rejected"]):
+        raise TypeError("rejected inputs without a source or a reason")
+
+
+def _check_size(file: Path, expected: int) -> None:
+    try:
+        size = file.stat().st_size
+    except FileNotFoundError as error:
+        raise DamagedStoreError(f"{file} is missing from the packed data set") from error
+    if size != expected:
+        raise DamagedStoreError(f"{file} is damaged: it has {size} bytes where the manifest says {expected}")
+
+
+def _check_index(file: Path, index: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
+    for name, (dtype, count, rest) in _INDEX_SHAPES.items():
+        rows = manifest["num_" + count.removesuffix("+1")] + count.endswith("+1")
+        _check(file, index, name, dtype, (rows, *rest))
+    names = index["object_name_ptr"][-1]
+    _check(file, index, "object_name_bytes", "|u1", (int(names),))
+    for name in ("node", "edge"):
+        ptr, total = index[f"{name}_ptr"], manifest[f"num_{name}s"]
+        if ptr[0] != 0 or ptr[-1] != total:
+            raise DamagedStoreError(f"{file} is damaged: {name}_ptr does not run from 0 to {total}")
+
+
+def _check(file: Path, tensors: dict[str, np.ndarray], name: str, dtype: str, shape: tuple[int, ...]) -> None:
+    if name not in tensors:
+        raise DamagedStoreError(f"{file} is damaged: it has no {name}")
+    array = tensors[name]
+    if array.dtype != np.dtype(dtype) or array.shape != shape:
+        found, expected = f"{array.dtype} {array.shape}", f"{np.dtype(dtype)} {shape}"
+        raise DamagedStoreError(f"{file} is damaged: {name} is {found} and should be {expected}")
