@@ -1,0 +1,93 @@
+"""From a scan to a labelled graph."""
+
+from typing import Literal
+
+import numpy as np
+
+from plumbline.errors import InputError
+from plumbline.geometry.harmonics import spherical_harmonics
+from plumbline.geometry.neighbours import nearest_neighbours
+from plumbline.geometry.normals import estimate_normals
+from plumbline.records import Float, Sample, Scan
+
+EdgeAttr = Literal["sh", "displacement", "none"]
+Normalise = Literal["unit", "centre", "none"]
+
+NORMAL_NEIGHBOURS = 16
+"""Neighbours from which a normal is estimated."""
+
+
+def build_sample(
+    scan: Scan,
+    *,
+    k: int,
+    edge_attr: EdgeAttr,
+    sh_degree: int,
+    normalise: Normalise,
+    object_name: str,
+) -> Sample:
+    """Turn a scan into a graph: what training, evaluation and prediction see.
+
+    Nodes carry position, unit direction to their sensor and estimated normal (``FEATURE_NAMES``). An edge
+    runs from j to i where j is one of the k nearest neighbours of i, so every node has in-degree
+    ``min(k, N - 1)``. Edge attributes describe ``pos[source] - pos[target]``, the vector from a node to
+    its neighbour: as real spherical harmonics of its direction (``"sh"``), or as itself in stored units
+    (``"displacement"``). Everything turns with rotations and reflections of the scan.
+
+    Args:
+        scan: world frame, N >= 2. Without ``com`` the target is NaN, without ``bounding_radius`` that is.
+        k: neighbours per point.
+        edge_attr: kind of edge attributes.
+        sh_degree: highest degree for ``"sh"``.
+        normalise: the stored frame. ``"unit"``: origin at the mean of the points, scale their root mean
+            square distance from it; ``"centre"``: the same origin, metres; ``"none"``: as scanned.
+        object_name: id of the object.
+
+    Raises:
+        InputError: fewer than two points, points that are not finite, lie at their sensor, or all coincide.
+    """
+    origin, scale = _stored_frame(scan.points, normalise, object_name)
+    pos = (scan.points - origin) / scale
+    towards = scan.sensor - scan.points
+    reach = np.linalg.norm(towards, axis=1, keepdims=True)
+    if not (reach > 0).all():
+        raise InputError(f"{object_name}: {int((reach == 0).sum())} points lie at the sensor; remove them")
+    towards = towards / reach
+    wide = nearest_neighbours(pos, max(k, NORMAL_NEIGHBOURS))
+    surface = estimate_normals(pos, towards, NORMAL_NEIGHBOURS, neighbours=wide)
+    source = np.ascontiguousarray(wide[:, :k])
+    offsets = (pos[source] - pos[:, None]).reshape(-1, 3)
+    attributes: Float | None = None
+    if edge_attr == "sh":
+        attributes = np.ascontiguousarray(spherical_harmonics(offsets, sh_degree), dtype=np.float32)
+    elif edge_attr == "displacement":
+        attributes = offsets.astype(np.float32)
+    com = np.full(3, np.nan) if scan.com is None else (scan.com - origin) / scale
+    return Sample(
+        node_features=np.concatenate([pos, towards, surface], axis=1).astype(np.float32),
+        in_degree=np.full(len(pos), source.shape[1], dtype=np.int32),
+        edge_source=source.ravel().astype(np.int32),
+        target=com,
+        object_name=object_name,
+        edge_attr=attributes,
+        bounding_radius=float("nan") if scan.bounding_radius is None else scan.bounding_radius / scale,
+        origin=(float(origin[0]), float(origin[1]), float(origin[2])),
+        scale=scale,
+        num_views=len(np.unique(scan.view)),
+    )
+
+
+def _stored_frame(points: Float, normalise: Normalise, object_name: str) -> tuple[Float, float]:
+    if len(points) < 2:
+        raise InputError(f"{object_name}: a scan of {len(points)} points; a graph needs at least two")
+    if not np.isfinite(points).all():
+        raise InputError(f"{object_name}: the scan has points that are not finite; remove them")
+    if normalise == "none":
+        return np.zeros(3), 1.0
+    origin = points.mean(axis=0)
+    if normalise == "centre":
+        return origin, 1.0
+    scale = float(np.sqrt(((points - origin) ** 2).sum(axis=1).mean()))
+    if scale == 0:
+        raise InputError(f"{object_name}: all points of the scan coincide; there is nothing to see")
+    return origin, scale

@@ -1,0 +1,43 @@
+"""Nearest neighbours among the points of a scan."""
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from plumbline.errors import InputError
+from plumbline.records import Float, Int
+
+
+def nearest_neighbours(points: Float, k: int) -> Int:
+    """The k nearest other points of every point.
+
+    A point is never its own neighbour, however many duplicates it has; duplicates are neighbours at
+    distance zero. Equal distances are ordered by index.
+
+    Args:
+        points: ``[N, 3]``, N >= 2, finite.
+        k: clipped to N - 1.
+
+    Returns:
+        ``[N, min(k, N - 1)]`` int64, nearest first.
+    """
+    num = len(points)
+    if num < 2 or k < 1:
+        raise InputError(f"{num} points and k = {k}: a graph needs at least two points and k of at least 1")
+    k = min(k, num - 1)
+    # The point itself and one more than asked for: that one shows whether the last place is a tie.
+    distance, index = cKDTree(points).query(points, k=min(k + 2, num))
+    myself = index == np.arange(num)[:, None]
+    distance[myself] = np.inf
+    order = np.lexsort((index, distance), axis=-1)
+    index = np.take_along_axis(index, order, axis=1)
+    distance = np.take_along_axis(distance, order, axis=1)
+    if distance.shape[1] > k:
+        for row in np.flatnonzero(distance[:, k - 1] == distance[:, k]):
+            index[row, :k] = _nearest_to(points, int(row), k)
+    return index[:, :k].astype(np.int64)
+
+
+def _nearest_to(points: Float, row: int, k: int) -> Int:
+    square = ((points - points[row]) ** 2).sum(axis=1)
+    square[row] = np.inf
+    return np.argsort(square, kind="stable")[:k]

@@ -1,0 +1,204 @@
+"""Simulated scans: what range sensors see of a solid from a few random poses."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from plumbline.errors import InputError
+from plumbline.geometry.raycast import Caster
+from plumbline.geometry.rotations import random_directions, random_rotation
+from plumbline.geometry.sampling import farthest_points
+from plumbline.geometry.sensors import Pattern, ray_directions
+from plumbline.records import Float, Int, Scan, Solid
+
+Sampling = Literal["farthest", "random"]
+
+_AIM_JITTER = 0.05
+"""A sensor is aimed past the centre of the bounding sphere by about this many radii (1 sigma per axis)."""
+_FEWEST = 16
+"""With fewer hits than this a set of poses is given up."""
+_POSES = 8
+"""Sets of poses that are tried before an object is refused."""
+_FINEST = 64
+"""Rays are multiplied by at most this much when an object fills little of the view."""
+_THINNING = 4
+"""Farthest-point sampling starts from at most this many times the points that are wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """Pose of one sensor. Mesh frame; ``turn`` maps sensor axes to mesh axes."""
+
+    position: Float
+    turn: Float
+    half_angle: float
+    drift: Float
+    shift: Float
+
+
+@dataclass(frozen=True, slots=True)
+class _Hits:
+    """Returns of all views. Mesh frame."""
+
+    points: Float
+    view: Int
+    key: Float
+
+
+def scan_solid(
+    solid: Solid,
+    caster: Caster,
+    *,
+    rng: np.random.Generator,
+    views: int,
+    points: int,
+    noise: float,
+    pattern: Pattern,
+    num_rays: int,
+    distance: tuple[float, float] = (2.0, 3.0),
+    dropout_grazing: float = math.radians(80),
+    pose_error: tuple[float, float] = (0.0, 0.0),
+    sampling: Sampling = "farthest",
+    rotate: bool = True,
+) -> Scan:
+    """Scan a solid from random poses and merge the views.
+
+    The object is turned about the origin of its mesh frame; sensors stand in uniformly random directions,
+    look roughly at the centre of the bounding sphere, roll at random about their axis, and see first hits
+    only. An object that fills little of the view is looked at again with more rays; poses that see next to
+    nothing are drawn anew. A pure function of its arguments and the generator's state; both ray casters
+    use up the generator alike.
+
+    Args:
+        solid: what is scanned.
+        caster: of the solid's own vertices and faces.
+        rng: the only source of chance.
+        views: how many sensors.
+        points: how many points of all views together to keep.
+        noise: range noise along the ray, 1 sigma, as a fraction of the bounding radius.
+        pattern: rays of a camera (``"grid"``) or of a rotating LiDAR (``"lidar"``).
+        num_rays: per view, over the field of view that the bounding sphere fills.
+        distance: of a sensor from the centre, lowest and highest, in bounding radii, above 1.
+        dropout_grazing: angle of incidence, radians, beyond which returns get lost: one at angle a is kept
+            with probability ``cos(a) / cos(limit)``; pi/2 keeps all.
+        pose_error: of each view, 1 sigma per axis: turn about the sensor in radians, shift in bounding
+            radii. It moves the points, not the position at which the sensor is believed to be.
+        sampling: ``"farthest"`` (each next point the farthest from those before it) or ``"random"``.
+        rotate: draw a uniformly random rotation of the object.
+
+    Returns:
+        The scan in the world frame, metres, in the order of sampling. It holds fewer than ``points`` points
+        only if the object is too thin to return as many.
+
+    Raises:
+        InputError: no set of poses gives at least 16 hits (names the object).
+    """
+    rotation = random_rotation(rng) if rotate else np.eye(3)
+    needed = min(points, _FEWEST)
+    for _ in range(_POSES):
+        poses = [_draw_view(solid, rng, distance, pose_error) for _ in range(views)]
+        factor = 1
+        while True:
+            hits = _measure(solid, caster, poses, rng, pattern, factor * num_rays, noise, dropout_grazing)
+            found = len(hits.points)
+            if found >= points or factor == _FINEST:
+                break
+            factor = min(_FINEST, max(2 * factor, math.ceil(1.5 * factor * points / max(found, 1))))
+        if found >= needed:
+            kept = _choose(hits, min(points, found), sampling)
+            return _to_world(solid, poses, hits, kept, rotation)
+    raise InputError(
+        f"{solid.name}: {_POSES} sets of poses gave fewer than {needed} hits on the object; "
+        "check that its faces are not degenerate, or leave it out"
+    )
+
+
+def _draw_view(
+    solid: Solid, rng: np.random.Generator, distance: tuple[float, float], pose_error: tuple[float, float]
+) -> _View:
+    radius = solid.bounding_radius
+    direction = random_directions(rng, 1)[0]
+    away = rng.uniform(*distance)
+    aim = solid.bounding_centre + _AIM_JITTER * radius * rng.standard_normal(3)
+    roll = rng.uniform(0, 2 * math.pi)
+    drift = _rotation_about(pose_error[0] * rng.standard_normal(3))
+    shift = pose_error[1] * radius * rng.standard_normal(3)
+    position = solid.bounding_centre + away * radius * direction
+    return _View(position, _look_at(aim - position, roll), math.asin(min(1 / away, 0.999)), drift, shift)
+
+
+def _look_at(axis: Float, roll: float) -> Float:
+    """``[3, 3]`` right-handed x, y, z axes of a sensor as columns, z along ``axis``."""
+    z = axis / np.linalg.norm(axis)
+    helper = np.zeros(3)
+    helper[np.abs(z).argmin()] = 1.0
+    x = np.cross(helper, z)
+    x /= np.linalg.norm(x)
+    y = np.cross(z, x)
+    cosine, sine = math.cos(roll), math.sin(roll)
+    return np.stack([cosine * x + sine * y, cosine * y - sine * x, z], axis=1)
+
+
+def _rotation_about(vector: Float) -> Float:
+    """Rotation by the length of a vector (radians) about it (Rodrigues)."""
+    angle = float(np.linalg.norm(vector))
+    if angle == 0:
+        return np.eye(3)
+    x, y, z = vector / angle
+    skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + math.sin(angle) * skew + (1 - math.cos(angle)) * skew @ skew
+
+
+def _measure(
+    solid: Solid,
+    caster: Caster,
+    poses: list[_View],
+    rng: np.random.Generator,
+    pattern: Pattern,
+    num_rays: int,
+    noise: float,
+    dropout_grazing: float,
+) -> _Hits:
+    """Cast the rays of all views together; draws are per ray, so they do not depend on what is hit."""
+    local = [
+        ray_directions(pattern, half_angle=pose.half_angle, num_rays=num_rays, rng=rng) for pose in poses
+    ]
+    view = np.repeat(np.arange(len(poses)), [len(rays) for rays in local])
+    directions = np.concatenate([rays @ pose.turn.T for rays, pose in zip(local, poses, strict=True)])
+    origins = np.stack([pose.position for pose in poses])[view]
+    error = noise * solid.bounding_radius * rng.standard_normal(len(view))
+    luck, key = rng.random(len(view)), rng.random(len(view))
+    away, face = caster.first_hits(origins, directions)
+    hit = np.flatnonzero(face >= 0)
+    facing = np.abs(np.einsum("ij,ij->i", caster.face_normals(face[hit]), directions[hit]))
+    hit = hit[luck[hit] * math.cos(dropout_grazing) < facing]
+    rays = directions[hit] * (away[hit] + error[hit])[:, None]
+    measured = np.empty_like(rays)
+    for i, pose in enumerate(poses):
+        mine = view[hit] == i
+        measured[mine] = pose.position + rays[mine] @ pose.drift.T + pose.shift
+    return _Hits(measured, view[hit], key[hit])
+
+
+def _choose(hits: _Hits, points: int, sampling: Sampling) -> Int:
+    """Indices of the hits to keep. The random keys decide first: a random subset, in random order."""
+    order = np.argsort(hits.key, kind="stable")
+    if sampling == "random":
+        return order[:points]
+    # Thinning bounds the work; a quarter of the candidates is still a good spread.
+    order = order[: _THINNING * points]
+    return order[farthest_points(hits.points[order], points)]
+
+
+def _to_world(solid: Solid, poses: list[_View], hits: _Hits, kept: Int, rotation: Float) -> Scan:
+    view = hits.view[kept]
+    stations = np.stack([pose.position for pose in poses])
+    return Scan(
+        points=hits.points[kept] @ rotation.T,
+        sensor=(stations @ rotation.T)[view],
+        view=view,
+        com=rotation @ solid.com,
+        bounding_radius=solid.bounding_radius,
+    )
