@@ -199,28 +199,29 @@ class PackedStore:
         indices = np.asarray(indices, dtype=np.int64)
         if indices.size and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"graph indices must lie in 0 .. {len(self) - 1}")
-        node_row, node_ptr = _ranges(self.node_ptr[indices], self.node_ptr[indices + 1])
-        edge_row, edge_ptr = _ranges(self.edge_ptr[indices], self.edge_ptr[indices + 1])
         shards = np.searchsorted(self._shard_ptr, indices, side="right") - 1
+        first = self._shard_ptr[shards]
+        node_row, node_ptr = _ranges(self.node_ptr, indices, first)
+        edge_row, edge_ptr = _ranges(self.edge_ptr, indices, first)
         nodes: dict[str, Any] = {
             "node_features": np.empty((len(node_row), len(self.feature_names)), np.float32),
-            "point_cloud": np.empty((len(node_row), 3), np.float32),
             "in_degree": np.empty(len(node_row), np.int32),
         }
         edges: dict[str, Any] = {"edge_source": np.empty(len(edge_row), np.int32)}
         if edge_attr and self.edge_attr_kind == "stored":
             edges["edge_attr"] = np.empty((len(edge_row), self.edge_attr_dim), np.float32)
         touched = np.unique(shards)
-        for number in touched:
-            arrays = dict(self.shard(int(number)))
-            arrays.setdefault("point_cloud", arrays["node_features"][:, :3])
-            first = self._shard_ptr[number]
-            mine = slice(None) if len(touched) == 1 else shards == number
-            _take(nodes, arrays, node_row - self.node_ptr[first], np.diff(node_ptr), mine)
-            _take(edges, arrays, edge_row - self.edge_ptr[first], np.diff(edge_ptr), mine)
-        offset = np.repeat(node_ptr[:-1], np.diff(edge_ptr))
-        source = edges["edge_source"] + offset
-        pos = nodes["point_cloud"]
+        for number in touched.tolist():
+            arrays = self.shard(number)
+            mine = None if len(touched) == 1 else shards == number
+            _take(nodes, arrays, node_row, node_ptr, mine)
+            _take(edges, arrays, edge_row, edge_ptr, mine)
+        pos = nodes["node_features"][:, :3].copy()
+        for number in touched.tolist():
+            if "point_cloud" in self.shard(number):
+                _take({"point_cloud": pos}, self.shard(number), node_row, node_ptr, shards == number)
+        source = np.repeat(node_ptr[:-1], np.diff(edge_ptr))
+        source += edges["edge_source"]
         return Gathered(
             node_features=nodes["node_features"],
             pos=pos,
@@ -247,20 +248,32 @@ class PackedStore:
         return spherical_harmonics(vectors, self.sh_degree).astype(np.float32, copy=False)
 
 
-def _ranges(begin: Int, end: Int) -> tuple[Int, Int]:
-    """The rows ``begin[0]:end[0], begin[1]:end[1], ...`` one after the other, and where each range begins."""
-    ptr = np.zeros(len(begin) + 1, np.int64)
-    np.cumsum(end - begin, out=ptr[1:])
-    return np.repeat(begin - ptr[:-1], end - begin) + np.arange(ptr[-1]), ptr
+def _ranges(ptr: Int, graphs: Int, first: Int) -> tuple[Int, Int]:
+    """The rows of some graphs one after the other, counted from the graphs ``first`` (of their shards).
+
+    Returns:
+        ``[sum of rows]`` int64 row numbers, and ``[B + 1]`` int64 where each graph's begin among them.
+    """
+    begin, end = ptr[graphs], ptr[graphs + 1]
+    out_ptr = np.zeros(len(graphs) + 1, np.int64)
+    np.cumsum(end - begin, out=out_ptr[1:])
+    rows = np.repeat(begin - ptr[first] - out_ptr[:-1], end - begin)
+    rows += np.arange(out_ptr[-1])
+    return rows, out_ptr
 
 
 def _take(
-    out: dict[str, np.ndarray], arrays: dict[str, np.ndarray], rows: Int, counts: Int, mine: Int | slice
+    out: dict[str, np.ndarray], arrays: dict[str, np.ndarray], rows: Int, ptr: Int, mine: Int | None
 ) -> None:
-    """Fills the rows that belong to the graphs ``mine``."""
-    where = mine if isinstance(mine, slice) else np.repeat(mine, counts)
+    """Fills the rows that belong to the graphs in the mask ``mine`` (None: all of them)."""
+    if mine is None:
+        for name, array in out.items():
+            # Rows are in range by construction; "clip" lets numpy write into `out` without a buffer.
+            np.take(arrays[name], rows, axis=0, out=array, mode="clip")
+        return
+    where = np.flatnonzero(np.repeat(mine, np.diff(ptr)))
     for name, array in out.items():
-        array[where] = arrays[name][rows[where]]
+        array[where] = np.take(arrays[name], rows[where], axis=0)
 
 
 # ----------------------------------------------------------------------------------------------------------
