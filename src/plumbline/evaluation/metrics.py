@@ -1,0 +1,144 @@
+"""How far an answer lies from the truth, and how to sum that up.
+
+Everything starts from the displacement ``||predicted - true||`` of one graph. It is given three names:
+``error`` in stored units (the unit of the data set and of ``val_error``), ``error_m`` in metres, and
+``error_rel`` as a fraction of the object's bounding-sphere radius, the number that compares objects.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from plumbline.records import Float, Int
+
+RESAMPLES = 2000
+"""Bootstrap resamples; the ends of a 95 % interval then vary by a few per cent of its width."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What is said of many errors.
+
+    Attributes:
+        n: graphs.
+        mean, median, p90: of the errors.
+        low, high: 95 % interval of the mean, objects resampled; NaN for a single object.
+    """
+
+    n: int
+    mean: float
+    median: float
+    p90: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, with None for what is not known."""
+        return {key: None if value != value else value for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Displacement errors of G graphs, kept one by one so that parts merge exactly.
+
+    Attributes:
+        error: ``[G]`` stored units.
+        error_rel: ``[G]`` fraction of the bounding-sphere radius.
+        error_m: ``[G]`` metres.
+        objects: ``[G]`` object names; graphs of one object are not independent.
+    """
+
+    error: Float
+    error_rel: Float
+    error_m: Float
+    objects: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.error)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """``[G]`` group of each graph: its object's name before the last slash, or ``""``."""
+        names, inverse = np.unique(self.objects, return_inverse=True)
+        return np.array([group_of(str(name)) for name in names], dtype=object)[inverse]
+
+    def take(self, chosen: Int | np.ndarray) -> "Errors":
+        """Those of some graphs (indices or mask)."""
+        return Errors(self.error[chosen], self.error_rel[chosen], self.error_m[chosen], self.objects[chosen])
+
+    def summary(self, kind: str = "error_rel", *, seed: int = 0, resamples: int = RESAMPLES) -> Summary:
+        """Sums up one kind of error: ``"error"``, ``"error_rel"`` or ``"error_m"``."""
+        return summarise_errors(getattr(self, kind), self.objects, seed=seed, resamples=resamples)
+
+
+def displacement_errors(
+    predicted: Float,
+    target: Float,
+    *,
+    bounding_radius: Float,
+    scale: Float,
+    objects: Sequence[str] | np.ndarray,
+) -> Errors:
+    """Errors of predicted ``[G, 3]`` against target ``[G, 3]``, both in the stored frame.
+
+    Args:
+        predicted: answers.
+        target: truths.
+        bounding_radius: ``[G]`` of each whole object, stored units.
+        scale: ``[G]`` metres per stored unit.
+        objects: ``[G]`` object names.
+    """
+    difference = np.asarray(predicted, dtype=np.float64) - np.asarray(target, dtype=np.float64)
+    error = np.linalg.norm(difference, axis=-1)
+    return Errors(error, error / bounding_radius, error * scale, np.asarray(objects, dtype=object))
+
+
+def merge(parts: Sequence[Errors]) -> Errors:
+    """Errors of several parts as if they had been measured at once."""
+    kinds = ("error", "error_rel", "error_m", "objects")
+    return Errors(*(np.concatenate([getattr(part, kind) for part in parts]) for kind in kinds))
+
+
+def group_of(object_name: str) -> str:
+    """The group of an object: everything before the last slash of its name, or ``""``."""
+    return object_name.rpartition("/")[0]
+
+
+def summarise_errors(
+    values: Float, objects: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES
+) -> Summary:
+    """Sums up errors ``[G]`` of graphs that belong to ``objects`` ``[G]``. At least one graph."""
+    values = np.asarray(values, dtype=np.float64)
+    median, p90 = np.quantile(values, (0.5, 0.9))
+    low, high = bootstrap_mean(values, objects, seed=seed, resamples=resamples)
+    return Summary(len(values), float(values.mean()), float(median), float(p90), low, high)
+
+
+def bootstrap_mean(
+    values: Float, objects: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """95 % percentile interval of the mean over graphs when whole objects are drawn again.
+
+    Scans of one object share its difficulty, so drawing graphs one by one would claim too much
+    (cluster bootstrap; Davison & Hinkley, *Bootstrap Methods and their Application*, section 3.8).
+    Deterministic for a seed and independent of the order of the graphs up to rounding.
+
+    Returns:
+        (low, high); NaN for fewer than two objects.
+    """
+    _, inverse = np.unique(np.asarray(objects, dtype=object), return_inverse=True)
+    sums = np.bincount(inverse, weights=values)
+    counts = np.bincount(inverse).astype(np.float64)
+    num = len(sums)
+    if num < 2 or resamples < 1:
+        return float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    step = max(1, 4_000_000 // num)
+    for start in range(0, resamples, step):
+        drawn = rng.integers(0, num, size=(min(step, resamples - start), num))
+        means[start : start + step] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)

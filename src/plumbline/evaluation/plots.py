@@ -1,0 +1,351 @@
+"""Every figure, and the only file that knows matplotlib.
+
+A figure is drawn once and saved as PNG (twice the screen's resolution) or as SVG text whose colours are
+CSS variables, so that a page can show it in light and in dark. The palette is Okabe & Ito's, which
+colour-blind readers can tell apart; lines carry their name at their end instead of a legend.
+"""
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plumbline.records import Float
+
+INK, MUTED, GRID, PAPER = "#1b1f24", "#68707a", "#e4e7eb", "#fffffe"
+MODEL = "#0072b2"
+METHOD_COLOURS = {"point mean": "#8f969e", "bounding box": "#d98e04", "convex hull": "#009e73"}
+CSS_NAMES = {
+    INK: "--ink",
+    MUTED: "--muted",
+    GRID: "--line",
+    PAPER: "--paper",
+    MODEL: "--model",
+    METHOD_COLOURS["point mean"]: "--mean",
+    METHOD_COLOURS["bounding box"]: "--box",
+    METHOD_COLOURS["convex hull"]: "--hull",
+}
+"""Colour in a figure to the CSS variable that replaces it in SVG."""
+
+FINEST = 300
+"""Steps of a cumulative curve at most; finer ones are not seen."""
+
+STYLE: Any = {
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "xtick.minor.visible": False,
+    "ytick.minor.size": 0,
+    "ytick.major.size": 0,
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "axes.xmargin": 0.015,
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.08,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "plumbline",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A training run epoch by epoch: metric name to (epochs ``[T]``, values ``[T]``), only finite values."""
+
+    series: dict[str, tuple[Float, Float]]
+
+    def get(self, *names: str) -> tuple[Float, Float] | None:
+        """The first of the names that was logged."""
+        return next((self.series[name] for name in names if name in self.series), None)
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs with a validation or training loss."""
+        found = self.get("val_loss", "train_loss_epoch", "train_loss")
+        return 0 if found is None else len(found[0])
+
+
+def read_history(metrics_csv: Path) -> History:
+    """Reads the metrics of a run; where an epoch has several values of one metric, the last counts."""
+    series: dict[str, dict[int, float]] = {}
+    if metrics_csv.is_file():
+        with metrics_csv.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                epoch = _number(row.get("epoch"))
+                for name, text in row.items():
+                    value = _number(text)
+                    if epoch is not None and value is not None and name not in (None, "epoch", "step"):
+                        series.setdefault(name, {})[int(epoch)] = value
+    return History(
+        {
+            name: (np.array(sorted(values), float), np.array([values[epoch] for epoch in sorted(values)]))
+            for name, values in series.items()
+        }
+    )
+
+
+def _number(text: Any) -> float | None:
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    return value if np.isfinite(value) else None
+
+
+def curves(metrics_csv: Path, out_png: Path, *, baselines: Mapping[str, float] | None = None) -> bool:
+    """Draws the training curves of a run as a PNG.
+
+    Args:
+        metrics_csv: as Lightning's CSV logger writes it.
+        out_png: where to write.
+        baselines: name to mean relative error, drawn as levels beside ``val_error_rel``.
+
+    Returns:
+        False, and nothing is written, if no epoch was finished.
+    """
+    history = read_history(metrics_csv)
+    if not history.num_epochs:
+        return False
+    _save_png(_draw_curves(history, baselines or {}), out_png)
+    return True
+
+
+def curves_svg(history: History, baselines: Mapping[str, float]) -> str:
+    """The training curves as SVG text in CSS variables."""
+    return _svg(_draw_curves(history, baselines), "curves")
+
+
+def cumulative_svg(errors: Mapping[str, Float]) -> str:
+    """Share of scans below each relative error: method to ``[G]``, the model first. SVG text."""
+    return _svg(_draw_cumulative(errors), "cumulative")
+
+
+def colour_of(method: str) -> str:
+    """The colour of a baseline, or the model's."""
+    return METHOD_COLOURS.get(method, MODEL)
+
+
+def _draw_curves(history: History, baselines: Mapping[str, float]) -> Any:
+    rows = [("loss", 3.0)]
+    if history.get("val_error_rel"):
+        rows.append(("error", 3.0))
+    if history.get("learning_rate"):
+        rows.append(("rate", 1.1))
+    figure, axes = _figure(
+        (7.2, 0.6 + 0.75 * sum(height for _, height in rows)), [height for _, height in rows]
+    )
+    for (kind, _), axis in zip(rows, axes, strict=True):
+        labels: list[tuple[float, str, str]] = []
+        if kind == "loss":
+            _title(axis, "Loss: mean absolute error, data units")
+            for names, label, colour in (
+                (("train_loss_epoch", "train_loss"), "training", MUTED),
+                (("val_loss",), "validation", MODEL),
+            ):
+                _line(axis, history.get(*names), label, colour, labels)
+            _log_or_linear(axis)
+        elif kind == "error":
+            _title(axis, "Miss on validation objects, share of the radius")
+            for name, level in baselines.items():
+                axis.axhline(level, color=colour_of(name), linewidth=1.0, linestyle=(0, (4, 3)))
+                labels.append((level, name, colour_of(name)))
+            _line(axis, history.get("val_error_rel"), "model", MODEL, labels)
+            _log_or_linear(axis, share=True)
+        else:
+            _title(axis, "Learning rate")
+            found = history.get("learning_rate")
+            if found is not None:
+                axis.plot(*found, color=MUTED, drawstyle="steps-mid", **_marks(found))
+            _log_or_linear(axis)
+        _end_labels(axis, labels)
+    axes[-1].set_xlabel("epoch")
+    axes[-1].xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def _draw_cumulative(errors: Mapping[str, Float]) -> Any:
+    figure, (axis,) = _figure((7.2, 3.7), [1.0])
+    limit = max(float(np.quantile(values, 0.98)) for values in errors.values())
+    limit = min(
+        max(limit, 1e-3), 4 * max(float(np.quantile(values, 0.9)) for values in errors.values()) + 1e-9
+    )
+    names = list(errors)
+    for name in reversed(names):
+        share = np.arange(1, len(errors[name]) + 1) / len(errors[name])
+        if len(share) > FINEST:
+            share = np.linspace(1 / FINEST, 1, FINEST)
+        values = np.quantile(errors[name], share, method="inverted_cdf")
+        x = np.concatenate([[0.0], values, [max(limit, values[-1])]])
+        y = np.concatenate([[0.0], share, [1.0]])
+        main = name == names[0]
+        axis.step(
+            x, y, where="post", color=colour_of(name), linewidth=2.2 if main else 1.4, zorder=3 if main else 2
+        )
+    axis.set_xlim(0, limit)
+    axis.set_ylim(0, 1.02)
+    axis.set_xlabel("miss, share of the radius")
+    _title(axis, "Share of scans that miss by less")
+    for scale_axis in (axis.xaxis, axis.yaxis):
+        scale_axis.set_major_formatter(_percent_formatter())
+    _level_labels(axis, errors, limit)
+    return figure
+
+
+def _level_labels(axis: Any, errors: Mapping[str, Float], limit: float) -> None:
+    """Names each cumulative curve where it passes a height of its own, clear of the others."""
+    order = sorted(errors, key=lambda name: float(np.median(errors[name])))
+    for rank, name in enumerate(order):
+        height = 0.82 - 0.62 * rank / max(1, len(order) - 1)
+        at = min(float(np.quantile(errors[name], height)), 0.8 * limit)
+        axis.annotate(
+            name,
+            (at, height),
+            xytext=(6, -4),
+            textcoords="offset points",
+            color=colour_of(name),
+            va="top",
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8, "alpha": 1.0},
+            zorder=4,
+        )
+
+
+def _figure(size: tuple[float, float], heights: Sequence[float]) -> tuple[Any, list[Any]]:
+    """A figure in the house style with panels under one another that share their x axis."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)
+    return figure, list(grid[:, 0])
+
+
+def _title(axis: Any, text: str) -> None:
+    axis.set_title(text, loc="left", fontsize=10, color=INK, pad=8)
+
+
+def _marks(series: tuple[Float, Float]) -> dict[str, Any]:
+    """Few points are shown as points, or a run of one epoch would be an empty picture."""
+    return {"marker": "o", "markersize": 3.5} if len(series[0]) < 12 else {}
+
+
+def _line(
+    axis: Any,
+    series: tuple[Float, Float] | None,
+    label: str,
+    colour: str,
+    labels: list[tuple[float, str, str]],
+) -> None:
+    if series is None:
+        return
+    axis.plot(*series, color=colour, **_marks(series))
+    labels.append((float(series[1][-1]), label, colour))
+
+
+def _log_or_linear(axis: Any, *, share: bool = False) -> None:
+    """A logarithmic axis where values span more than half a decade; plain numbers on the ticks."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    values = np.concatenate(
+        [np.asarray(line.get_ydata(), float) for line in axis.get_lines()] or [np.ones(1)]
+    )
+    plain = _percent_formatter() if share else FuncFormatter(lambda value, _: f"{value:g}")
+    if values.min() > 0 and values.max() / values.min() > 3:
+        axis.set_yscale("log")
+        narrow = values.max() / values.min() < 300
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=12))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        axis.margins(y=0.15)
+    axis.yaxis.set_major_formatter(plain)
+
+
+def _percent_formatter() -> Any:
+    from matplotlib.ticker import FuncFormatter
+
+    return FuncFormatter(lambda value, _: f"{100 * value:.4g} %")
+
+
+def _end_labels(axis: Any, labels: Sequence[tuple[float, str, str]]) -> None:
+    """Writes each line's name right of the panel at its last value, moved apart where they would touch."""
+    if not labels:
+        return
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high)
+    forward = axis.yaxis.get_transform().transform
+    bottom, top = forward(np.array([low, high], float))
+    order = sorted(labels)
+    wanted = np.array([(forward(np.array([value]))[0] - bottom) / (top - bottom) for value, _, _ in order])
+    gap = 0.095
+    placed = wanted.copy()
+    for _ in range(50):
+        for i in range(1, len(placed)):
+            overlap = gap - (placed[i] - placed[i - 1])
+            if overlap > 0:
+                placed[i - 1] -= overlap / 2
+                placed[i] += overlap / 2
+    for height, (_, text, colour) in zip(placed, order, strict=True):
+        axis.annotate(
+            text,
+            (1.0, height),
+            xycoords="axes fraction",
+            xytext=(5, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            annotation_clip=False,
+        )
+
+
+def _save_png(figure: Any, path: Path) -> None:
+    import matplotlib
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(path, format="png", dpi=200, metadata={"Software": None})
+
+
+def _svg(figure: Any, prefix: str) -> str:
+    """SVG for the inside of an HTML page: no prologue, size or fonts of its own, colours as CSS variables.
+
+    ``prefix`` goes before every id, so that several figures can share a page.
+    """
+    import matplotlib
+
+    stream = StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", text).replace("xlink:href", "href")
+    opening, rest = text.split(">", 1)
+    text = re.sub(r'\s(width|height|version)="[^"]*"', "", opening) + ">" + rest
+    text = re.sub(r"<style.*?</style>|\s*font-family: [^;\"]*;", "", text, flags=re.DOTALL)
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    text = re.sub(r"\s*\n\s*", " ", text)
+    for colour, name in CSS_NAMES.items():
+        text = re.sub(re.escape(colour), f"var({name})", text, flags=re.IGNORECASE)
+    return text.strip()

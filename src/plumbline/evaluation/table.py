@@ -1,0 +1,272 @@
+"""The end table: a trained model beside the untrained baselines, and the sentence that says who wins."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from plumbline.errors import InputError
+from plumbline.evaluation.baselines import baseline_predictions
+from plumbline.evaluation.metrics import Errors, Summary, bootstrap_mean, displacement_errors
+from plumbline.records import Float, Int
+
+if TYPE_CHECKING:
+    from plumbline.data.packed import PackedStore
+
+UNSEEN, SEEN, OTHER = "unseen", "seen", "other"
+"""Whether the objects were kept back in training, were trained on, or come from another data set."""
+
+_WHERE = {
+    UNSEEN: "on objects it has not seen",
+    SEEN: "on objects that include those it was trained on",
+    OTHER: "on this data set",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A model beside the baselines on the same graphs.
+
+    Attributes:
+        model: its name, the first key of ``errors``.
+        errors: method name to its errors, graph by graph, in the order of ``indices``.
+        indices: ``[G]`` graphs of the store.
+        predictions: ``[G, 3]`` of the model, stored frame.
+        metric_scale: the store knows how many metres its unit is, so that ``error_m`` means something new.
+        radius_source: "object", or "scan" / "mixed" where the radius is (partly) that of the scan.
+        flat: graphs without volume, for which the convex hull answered with the point mean.
+        relation: one of UNSEEN, SEEN, OTHER.
+        seed: of the bootstrap.
+    """
+
+    model: str
+    errors: dict[str, Errors]
+    indices: Int
+    predictions: Float
+    metric_scale: bool
+    radius_source: str
+    flat: int
+    relation: str
+    seed: int = 0
+
+    @property
+    def num_graphs(self) -> int:
+        """G."""
+        return len(self.indices)
+
+    @property
+    def num_objects(self) -> int:
+        """Distinct objects among the graphs."""
+        return len(np.unique(self.errors[self.model].objects))
+
+    @property
+    def methods(self) -> list[str]:
+        """The model, then the baselines."""
+        return list(self.errors)
+
+    @property
+    def best_baseline(self) -> str:
+        """The baseline of least mean relative error."""
+        return min(self.methods[1:], key=lambda name: self.errors[name].error_rel.mean())
+
+    def summary(self, method: str, kind: str = "error_rel") -> Summary:
+        """Over all graphs."""
+        return self.errors[method].summary(kind, seed=self.seed)
+
+    def group_summaries(self) -> dict[str, dict[str, Summary]]:
+        """Group to method to summary of the relative error (no intervals), groups by name."""
+        groups = self.errors[self.model].groups
+        return {
+            str(group): {
+                name: errors.take(groups == group).summary(resamples=0)
+                for name, errors in self.errors.items()
+            }
+            for group in np.unique(groups)
+        }
+
+    def advantage(self) -> tuple[float, float, float]:
+        """Mean relative error of the best baseline minus the model's, with its 95 % interval.
+
+        Paired: both are measured on the same graphs, and objects are resampled for both at once.
+        """
+        model = self.errors[self.model]
+        gain = self.errors[self.best_baseline].error_rel - model.error_rel
+        return (float(gain.mean()), *bootstrap_mean(gain, model.objects, seed=self.seed))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; the same numbers as printed, unrounded."""
+        kinds = ("error_rel", "error", *(("error_m",) if self.metric_scale else ()))
+        mean, low, high = self.advantage()
+        return {
+            "sentence": sentence(self),
+            "model": self.model,
+            "objects_are": self.relation,
+            "num_graphs": self.num_graphs,
+            "num_objects": self.num_objects,
+            "radius_source": self.radius_source,
+            "scans_without_volume": self.flat,
+            "methods": {
+                name: {kind: self.summary(name, kind).to_dict() for kind in kinds} for name in self.methods
+            },
+            "advantage_over_best_baseline": {
+                "baseline": self.best_baseline,
+                "mean": mean,
+                "low": None if low != low else low,
+                "high": None if high != high else high,
+            },
+            "groups": {
+                group: {name: summary.to_dict() for name, summary in row.items()}
+                for group, row in self.group_summaries().items()
+            },
+        }
+
+
+def summarise(
+    store: "PackedStore",
+    indices: Int,
+    predictions: Float,
+    *,
+    model: str = "model",
+    relation: str = UNSEEN,
+    seed: int = 0,
+) -> Table:
+    """Measures a model's answers beside every baseline's.
+
+    Args:
+        store: the data set.
+        indices: ``[G]`` graphs, at least one.
+        predictions: ``[G, 3]`` in the same order, stored frame.
+        model: what to call it.
+        relation: UNSEEN, SEEN or OTHER; decides what the sentence claims.
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: no graphs, or an answer that is not a finite number.
+    """
+    indices = np.asarray(indices, dtype=np.int64)
+    predictions = np.asarray(predictions, dtype=np.float64)
+    if len(indices) == 0:
+        raise InputError("there are no graphs to measure the model on")
+    if predictions.shape != (len(indices), 3):
+        raise ValueError(f"predictions of shape {predictions.shape} for {len(indices)} graphs")
+    broken = np.flatnonzero(~np.isfinite(predictions).all(axis=1))
+    if len(broken):
+        raise InputError(
+            f"the model answers {len(broken)} of {len(indices)} graphs with no finite number "
+            f"(the first is graph {indices[broken[0]]}); its weights are damaged or its training diverged"
+        )
+    baselines = baseline_predictions(store, indices)
+    names = np.array(store.object_names, dtype=object)[store.object_idx[indices]]
+    errors = {
+        name: displacement_errors(
+            answer,
+            store.target[indices],
+            bounding_radius=store.bounding_radius[indices],
+            scale=store.scale[indices],
+            objects=names,
+        )
+        for name, answer in {model: predictions, **baselines.predictions}.items()
+    }
+    return Table(
+        model=model,
+        errors=errors,
+        indices=indices,
+        predictions=predictions,
+        metric_scale=bool(np.any(store.scale[indices] != 1.0)),
+        radius_source=store.radius_source,
+        flat=baselines.flat,
+        relation=relation,
+        seed=seed,
+    )
+
+
+def sentence(table: Table) -> str:
+    """The result in one sentence, honest whoever wins."""
+    model, best = table.summary(table.model).mean, table.summary(table.best_baseline).mean
+    whose = {"object": "object's", "scan": "scan's"}.get(table.radius_source, "object's or scan's")
+    start = f"The model misses by {percent(model)} of the {whose} radius {_WHERE[table.relation]}"
+    gain, low, high = table.advantage()
+    rival = f"the {table.best_baseline}, which needs no training,"
+    if low <= 0.0 <= high:
+        return f"{start}; {rival} by {percent(best)}, too close to call on {table.num_objects} objects."
+    if low != low:
+        return f"{start}; {rival} by {percent(best)}, and one object alone decides nothing."
+    if gain > 0:
+        return f"{start}; {rival} by {percent(best)}."
+    return f"{start}; {rival} is better, with {percent(best)}."
+
+
+def percent(value: float) -> str:
+    """A fraction as per cent with three significant digits, e.g. ``18.2 %``."""
+    return f"{_three(100 * value)} %"
+
+
+def interval(summary: Summary) -> str:
+    """The 95 % interval of a mean fraction, e.g. ``17.1 – 19.4 %``."""
+    return "–" if summary.low != summary.low else f"{_three(100 * summary.low)} – {percent(summary.high)}"
+
+
+def length(value: float) -> str:
+    """A length with three significant digits and no exponent within reason."""
+    return _three(value)
+
+
+def _three(value: float) -> str:
+    if value != value:
+        return "–"
+    if value and not 1e-4 <= abs(value) < 1e5:
+        return f"{value:.2e}"
+    digits = 2 if value == 0 else max(0, 2 - int(np.floor(np.log10(abs(value)))))
+    return f"{value:.{min(digits, 6)}f}"
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Prints the sentence and one row per method, the least of each column in bold."""
+    kinds = [("mean", "error_rel"), ("median", "error_rel"), ("p90", "error_rel"), ("mean", "error")]
+    heads = ["mean", "median", "p90", "data units"]
+    if table.metric_scale:
+        kinds.append(("mean", "error_m"))
+        heads.append("metres")
+    values = np.array(
+        [[getattr(table.summary(name, kind), stat) for stat, kind in kinds] for name in table.methods]
+    )
+    best = values.argmin(axis=0)
+    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    shown.add_column("miss / radius", no_wrap=True)
+    for head in (heads[0], "95 % interval", *heads[1:]):
+        shown.add_column(head, justify="right", no_wrap=True)
+    for row, name in enumerate(table.methods):
+        overall = table.summary(name)
+        cells = [
+            Text((percent if kind == "error_rel" else length)(values[row, column]))
+            for column, (_, kind) in enumerate(kinds)
+        ]
+        for column, cell in enumerate(cells):
+            if best[column] == row:
+                cell.stylize("bold")
+        shown.add_row(Text(name), cells[0], Text(interval(overall), style="dim"), *cells[1:])
+    console.print(shown)
+    console.print()
+    console.print(Text(sentence(table)))
+    for note in notes(table):
+        console.print(Text(note, style="dim"))
+
+
+def notes(table: Table) -> list[str]:
+    """What a reader must know about the numbers: how many, which radius, which fall-backs."""
+    lines = [
+        f"{table.num_graphs:,} scans of {table.num_objects:,} objects; "
+        "the interval of the mean comes from drawing the objects again."
+    ]
+    if table.radius_source != "object":
+        part = "some objects" if table.radius_source == "mixed" else "the objects"
+        lines.append(f"The size of {part} is not recorded; the radius of the scan stands in for it.")
+    if table.flat:
+        lines.append(
+            f"{table.flat:,} scans span no volume; there the convex hull answers with the point mean."
+        )
+    return lines
