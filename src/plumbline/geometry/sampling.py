@@ -1,9 +1,16 @@
 """Choosing some of many points."""
 
+from typing import Literal
+
 import numpy as np
 
 from plumbline.errors import InputError
-from plumbline.records import Float, Int
+from plumbline.records import Float, Int, Scan
+
+Sampling = Literal["farthest", "random"]
+
+_THINNING = 4
+"""Farthest-point sampling starts from at most this many times the points that are wanted."""
 
 
 def farthest_points(points: Float, num: int, start: int | None = None) -> Int:
@@ -49,3 +56,31 @@ def random_points(rng: np.random.Generator, total: int, num: int) -> Int:
     if not 0 < num <= total:
         raise InputError(f"cannot choose {num} of {total} points; ask for 1 to {total}")
     return rng.permutation(total)[:num]
+
+
+def choose_points(points: Float, num: int, *, sampling: Sampling, order: Int) -> Int:
+    """Choose points of a scan by farthest-point or by random sampling.
+
+    Farthest-point sampling starts from a random subset four times as large as wanted: that bounds its
+    work, and the spread of the points it chooses hardly suffers.
+
+    Args:
+        points: ``[N, 3]``.
+        num: how many; all where there are no more.
+        sampling: ``"farthest"`` or ``"random"``.
+        order: ``[N]`` a random permutation, the only source of chance.
+
+    Returns:
+        ``[min(num, N)]`` int64 indices in the order of sampling.
+    """
+    num = min(num, len(points))
+    if sampling == "random":
+        return order[:num]
+    candidates = order[: _THINNING * num]
+    return candidates[farthest_points(points[candidates], num)]
+
+
+def thin_scan(scan: Scan, num: int, *, sampling: Sampling, rng: np.random.Generator) -> Scan:
+    """A scan of at most ``num`` points, chosen as in simulated scans. Frame, views and truth stay."""
+    kept = choose_points(scan.points, num, sampling=sampling, order=rng.permutation(len(scan.points)))
+    return Scan(scan.points[kept], scan.sensor[kept], scan.view[kept], scan.com, scan.bounding_radius)

@@ -2,18 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from plumbline.errors import InputError
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_directions, random_rotation
-from plumbline.geometry.sampling import farthest_points
+from plumbline.geometry.sampling import Sampling, choose_points
 from plumbline.geometry.sensors import Pattern, ray_directions
 from plumbline.records import Float, Int, Scan, Solid
-
-Sampling = Literal["farthest", "random"]
 
 _AIM_JITTER = 0.05
 """A sensor is aimed past the centre of the bounding sphere by about this many radii (1 sigma per axis)."""
@@ -23,8 +20,6 @@ _POSES = 8
 """Sets of poses that are tried before an object is refused."""
 _FINEST = 64
 """Rays are multiplied by at most this much when an object fills little of the view."""
-_THINNING = 4
-"""Farthest-point sampling starts from at most this many times the points that are wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +102,9 @@ def scan_solid(
                 break
             factor = min(_FINEST, max(2 * factor, math.ceil(1.5 * factor * points / max(found, 1))))
         if found >= needed:
-            kept = _choose(hits, min(points, found), sampling)
+            # Keys are drawn per ray, so which hits are kept does not hang on how many there are.
+            order = np.argsort(hits.key, kind="stable")
+            kept = choose_points(hits.points, points, sampling=sampling, order=order)
             return _to_world(solid, poses, hits, kept, rotation)
     raise InputError(
         f"{solid.name}: {_POSES} sets of poses gave fewer than {needed} hits on the object; "
@@ -180,16 +177,6 @@ def _measure(
         mine = view[hit] == i
         measured[mine] = pose.position + rays[mine] @ pose.drift.T + pose.shift
     return _Hits(measured, view[hit], key[hit])
-
-
-def _choose(hits: _Hits, points: int, sampling: Sampling) -> Int:
-    """Indices of the hits to keep. The random keys decide first: a random subset, in random order."""
-    order = np.argsort(hits.key, kind="stable")
-    if sampling == "random":
-        return order[:points]
-    # Thinning bounds the work; a quarter of the candidates is still a good spread.
-    order = order[: _THINNING * points]
-    return order[farthest_points(hits.points[order], points)]
 
 
 def _to_world(solid: Solid, poses: list[_View], hits: _Hits, kept: Int, rotation: Float) -> Scan:

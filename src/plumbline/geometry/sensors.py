@@ -14,9 +14,7 @@ _WIDEST = math.radians(85)
 """A flat image plane cannot hold a wider half angle."""
 
 
-def ray_directions(
-    pattern: Pattern, *, half_angle: float, num_rays: int, rng: np.random.Generator
-) -> Float:
+def ray_directions(pattern: Pattern, *, half_angle: float, num_rays: int, rng: np.random.Generator) -> Float:
     """Directions of one exposure that covers a cone about +z.
 
     Args:

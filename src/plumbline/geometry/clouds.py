@@ -1,0 +1,303 @@
+"""Real scans: point clouds from files, and the labels that go with them.
+
+Points are metres in the frame of the file. A file that is damaged, or holds numbers that are not finite,
+is refused. The one exception are organised pcd files (height above 1): there NaN is how a sensor writes
+"no return", so those points are dropped.
+"""
+
+import csv
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plumbline.errors import InputError
+from plumbline.records import Float, Scan
+
+_EXTRA = "pip install plumbline[clouds]"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What is known about one scan. World frame (that of the scan's file), metres.
+
+    Attributes:
+        path: the scan's file.
+        object_name: id of the object; all scans of one object must share it, or the split leaks.
+        com: ``[3]`` true centre of mass.
+        sensor: ``[3]`` position of the sensor, or None where the labels do not say.
+        bounding_radius: of the whole object, or None where the labels do not say.
+    """
+
+    path: Path
+    object_name: str
+    com: Float
+    sensor: Float | None
+    bounding_radius: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """What a file says: ``points`` ``[N, 3]`` float64; ``sensor`` ``[3]`` or ``[N, 3]``, or None."""
+
+    points: Float
+    sensor: Float | None = None
+
+
+def read_cloud(path: Path) -> Float:
+    """Read the points of a scan.
+
+    Formats: ply (vertices; faces are ignored), pcd, las, laz, npy (``[N, >=3]``), npz (``points``, and
+    ``sensor`` if known), xyz, txt and csv (columns named x, y, z, or else the first three; separated by
+    blanks, commas or semicolons; lines that start with # or // are skipped).
+
+    Returns:
+        ``[N, 3]`` float64, metres, frame of the file.
+
+    Raises:
+        InputError: unknown format, missing package, unreadable, empty, or not finite (names the file).
+    """
+    return _load(Path(path)).points
+
+
+def read_scan(path: Path, sensor: Float | None = None) -> Scan:
+    """Read a scan without a label.
+
+    Args:
+        path: as for :func:`read_cloud`.
+        sensor: ``[3]`` position of the sensor. By default what the file says (``sensor`` in npz, VIEWPOINT
+            in pcd), else the origin, where sensors that report in their own frame stand.
+
+    Returns:
+        All points of the file as one view; ``com`` and ``bounding_radius`` are None.
+    """
+    cloud = _load(Path(path))
+    if sensor is None:
+        sensor = np.zeros(3) if cloud.sensor is None else cloud.sensor
+    sensor = np.asarray(sensor, dtype=np.float64)
+    if sensor.shape not in ((3,), cloud.points.shape) or not np.isfinite(sensor).all():
+        raise InputError(f"{path}: the sensor's position must be 3 finite numbers, or 3 for each point")
+    stations, view = np.unique(np.broadcast_to(sensor, cloud.points.shape), axis=0, return_inverse=True)
+    return Scan(cloud.points, stations[view], view.astype(np.int64), None, None)
+
+
+def read_labels(csv_path: Path) -> list[Label]:
+    """Read the labels of real scans.
+
+    Columns: ``file`` (relative to the CSV), ``com_x, com_y, com_z``, and optionally ``object_name`` (by
+    default the file's path without its suffix), ``sensor_x, sensor_y, sensor_z``, ``bounding_radius``;
+    an optional cell may be empty, other columns are ignored.
+
+    Raises:
+        InputError: names the file, the line, and what is wrong there.
+    """
+    csv_path = Path(csv_path)
+    if not csv_path.is_file():
+        raise InputError(f"{csv_path} does not exist; give a CSV with file, com_x, com_y, com_z")
+    try:
+        with csv_path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            _check_header(csv_path, rows.fieldnames or ())
+            labels = [_label(row, csv_path, rows.line_num) for row in rows]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{csv_path} cannot be read as CSV in UTF-8: {error}") from error
+    if not labels:
+        raise InputError(f"{csv_path} has no rows below its header; add one per scan")
+    return labels
+
+
+def load_scans(csv_path: Path) -> Iterator[tuple[str, Scan]]:
+    """Read labelled real scans one by one: ``(object_name, scan)`` in the order of the CSV.
+
+    See :func:`read_labels` for the columns and :func:`read_scan` for the position of the sensor. The scans
+    hold all points of their files.
+    """
+    for label in read_labels(csv_path):
+        yield label.object_name, load_scan(label)
+
+
+def load_scan(label: Label) -> Scan:
+    """Read one labelled scan, with all points of its file."""
+    scan = read_scan(label.path, label.sensor)
+    return Scan(scan.points, scan.sensor, scan.view, label.com, label.bounding_radius)
+
+
+# --------------------------------------------------------------------------------------------- labels
+
+_COM = ("com_x", "com_y", "com_z")
+_SENSOR = ("sensor_x", "sensor_y", "sensor_z")
+_COLUMNS = ("file", *_COM, "object_name", *_SENSOR, "bounding_radius")
+
+
+def _check_header(csv_path: Path, header: Any) -> None:
+    missing = [name for name in ("file", *_COM) if name not in header]
+    if missing:
+        raise InputError(f"{csv_path}, line 1: no column {', '.join(missing)}; the header must name it")
+    plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in _COLUMNS}
+    for name in header:
+        meant = plain.get(re.sub(r"[^a-z]", "", name.lower()), name)
+        if meant != name:
+            raise InputError(f"{csv_path}, line 1: unknown column {name!r}; did you mean {meant}?")
+    if len(set(header)) < len(header):
+        raise InputError(f"{csv_path}, line 1: two columns have the same name; rename one")
+
+
+def _label(row: dict[str, Any], csv_path: Path, line: int) -> Label:
+    where = f"{csv_path}, line {line}"
+    # csv keeps surplus cells under the key None and fills missing ones with the value None.
+    if None in row or None in row.values():
+        raise InputError(f"{where}: more or fewer cells than the header; quote cells that hold commas")
+    name = row["file"].strip()
+    path = csv_path.parent / name
+    if not name or not path.is_file():
+        raise InputError(f"{where}: no file {path}; paths are relative to the CSV")
+    com = np.array([_number(row, column, where) for column in _COM])
+    cells = [row.get(column, "").strip() for column in _SENSOR]
+    sensor = np.array([_number(row, column, where) for column in _SENSOR]) if any(cells) else None
+    radius = _number(row, "bounding_radius", where) if row.get("bounding_radius", "").strip() else None
+    if radius is not None and radius <= 0:
+        raise InputError(f"{where}: bounding_radius {radius:g}; give metres above 0, or leave the cell empty")
+    given = row.get("object_name", "").strip()
+    stem = Path(path.name) if Path(name).is_absolute() else Path(name)
+    return Label(path, given or stem.with_suffix("").as_posix(), com, sensor, radius)
+
+
+def _number(row: dict[str, Any], column: str, where: str) -> float:
+    text = row.get(column, "")
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"{where}: {column} is {text!r}; give a finite number in metres")
+    return value
+
+
+# -------------------------------------------------------------------------------------------- formats
+
+
+def _load(path: Path) -> Cloud:
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"{path}: unknown format; scans end in {', '.join(sorted(CLOUD_SUFFIXES))}")
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give the file of a scan")
+    try:
+        cloud = reader(path)
+    except InputError:
+        raise
+    except ImportError as error:
+        raise InputError(f"{path}: reading {path.suffix} files needs another package: {_EXTRA}") from error
+    except Exception as error:  # parsers raise whatever a broken file makes them stumble over
+        detail = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{path} cannot be read as {path.suffix[1:]}: {type(error).__name__} {detail}"
+        ) from error
+    points = cloud.points
+    if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
+        raise InputError(
+            f"{path}: points of shape {list(points.shape)}; one row of x, y, z per point is needed"
+        )
+    broken = np.flatnonzero(~np.isfinite(points).all(axis=1))
+    if len(broken):
+        raise InputError(
+            f"{path}: {len(broken)} points are not finite, the first is number {broken[0] + 1}; remove them"
+        )
+    return cloud
+
+
+def _read_ply(path: Path) -> Cloud:
+    import trimesh
+
+    # process=False: merging vertices would drop and reorder measured points.
+    loaded = trimesh.load(path, process=False)
+    points = np.asarray(loaded.vertices, dtype=np.float64)
+    promised = loaded.metadata.get("_ply_raw", {}).get("vertex", {}).get("length", len(points))
+    _check_whole(path, len(points), promised)
+    return Cloud(points)
+
+
+def _read_pcd(path: Path) -> Cloud:
+    from pypcd4 import PointCloud
+
+    cloud = PointCloud.from_path(path)
+    absent = {"x", "y", "z"} - set(cloud.fields)
+    if absent:
+        raise InputError(f"{path}: the pcd file has no field {', '.join(sorted(absent))}")
+    points = cloud.numpy(("x", "y", "z")).astype(np.float64)
+    _check_whole(path, len(points), cloud.metadata.points)
+    if cloud.metadata.height > 1:
+        points = points[~np.isnan(points).any(axis=1)]
+    return Cloud(points, np.array(cloud.metadata.viewpoint[:3], dtype=np.float64))
+
+
+def _check_whole(path: Path, found: int, promised: int) -> None:
+    if found != promised:
+        raise InputError(f"{path} is cut off: {found} points of the {promised} that its header promises")
+
+
+def _read_las(path: Path) -> Cloud:
+    import laspy
+
+    return Cloud(np.asarray(laspy.read(path).xyz, dtype=np.float64))
+
+
+def _read_npy(path: Path) -> Cloud:
+    array = np.load(path, allow_pickle=False)
+    if array.ndim != 2 or array.shape[1] < 3:
+        raise InputError(
+            f"{path}: an array of shape {list(array.shape)}; rows of at least x, y, z are needed"
+        )
+    return Cloud(array[:, :3].astype(np.float64))
+
+
+def _read_npz(path: Path) -> Cloud:
+    with np.load(path, allow_pickle=False) as arrays:
+        if "points" not in arrays:
+            raise InputError(f"{path}: no array 'points' among {', '.join(arrays.files) or 'nothing'}")
+        sensor = arrays["sensor"].astype(np.float64) if "sensor" in arrays else None
+        return Cloud(arrays["points"].astype(np.float64), sensor)
+
+
+def _read_text(path: Path) -> Cloud:
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    rows = [line for line in lines if line.strip() and not line.lstrip().startswith(("#", "//"))]
+    if not rows:
+        raise InputError(f"{path} is empty; one line of x, y, z per point is needed")
+    separator = next((mark for mark in ",;" if mark in rows[0]), None)
+    columns = [0, 1, 2]
+    names = [cell.strip().strip("\"'").lower() for cell in rows[0].split(separator)]
+    if not all(_is_number(name) for name in names[:3]):
+        absent = [axis for axis in "xyz" if axis not in names]
+        if absent:
+            raise InputError(f"{path}: the header names no column {', '.join(absent)}")
+        columns = [names.index(axis) for axis in "xyz"]
+        rows = rows[1:]
+    return Cloud(np.loadtxt(rows, delimiter=separator, usecols=columns, ndmin=2, comments=None))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+_READERS = {
+    ".csv": _read_text,
+    ".las": _read_las,
+    ".laz": _read_las,
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".pcd": _read_pcd,
+    ".ply": _read_ply,
+    ".txt": _read_text,
+    ".xyz": _read_text,
+}
+CLOUD_SUFFIXES = frozenset(_READERS)
+"""File suffixes that are read as scans."""
