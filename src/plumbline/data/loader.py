@@ -1,0 +1,261 @@
+"""Which graphs come when, and who builds the batches.
+
+The order is a pure function of (seed, epoch, position), so the state of a loader is two integers. Both
+kinds of loader give the same batches in the same order: ``resident`` gathers them from tensors that stay
+in memory (or on the GPU), ``workers`` has reader processes build them from the memory-mapped store.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from plumbline.data.assembly import GraphTables, make_batch
+from plumbline.data.batch import Batch
+from plumbline.data.order import epoch_order
+from plumbline.data.packed import PackedStore
+from plumbline.records import Int
+
+PREFETCH_FACTOR = 4
+RESIDENT_SHARE = 0.4
+"""Share of the free memory that ``--loader auto`` is willing to fill."""
+
+
+_UNKNOWN_MEMORY = 4 << 30  # where the system does not say: what the smallest usable machine has free
+
+
+class BatchOrder:
+    """Positions of each batch's graphs, epoch by epoch, with the place where iteration stands.
+
+    Args:
+        num_graphs: G.
+        batch_size: graphs per batch.
+        shuffle: visit them in :func:`epoch_order` instead of as they come.
+        drop_last: leave out the last batch of an epoch if it is not full.
+        seed: of the order.
+    """
+
+    def __init__(self, num_graphs: int, *, batch_size: int, shuffle: bool, drop_last: bool, seed: int) -> None:
+        self.num_graphs = num_graphs
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.seed = seed
+        self.epoch = 0
+        self.position = 0
+
+    def __len__(self) -> int:
+        whole, rest = divmod(self.num_graphs, self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[Int]:
+        """The batches of the current epoch from ``position`` on; afterwards ``position`` is 0 again."""
+        if self.shuffle:
+            order = epoch_order(self.seed, self.epoch, self.num_graphs)
+        else:
+            order = np.arange(self.num_graphs)
+        for number in range(self.position, len(self)):
+            yield order[number * self.batch_size : (number + 1) * self.batch_size]
+        self.position = 0
+
+
+class Loader:
+    """Batches of one side of the split. Iterating yields the current epoch's :class:`Batch` objects."""
+
+    def __init__(self, order: BatchOrder) -> None:
+        self.order = order
+
+    @property
+    def num_graphs(self) -> int:
+        """G, graphs on this side of the split."""
+        return self.order.num_graphs
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        raise NotImplementedError
+
+    def set_epoch(self, epoch: int) -> None:
+        """Takes the order of this epoch from the next iteration on."""
+        self.order.epoch = epoch
+
+    def state_dict(self) -> dict[str, int]:
+        """Epoch, and the number of batches of it that were handed out."""
+        return {"epoch": self.order.epoch, "position": self.order.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Goes on where :meth:`state_dict` was taken."""
+        self.order.epoch, self.order.position = state["epoch"], state["position"]
+
+
+class ResidentLoader(Loader):
+    """Gathers every batch from tensors in memory, in this process."""
+
+    def __init__(self, order: BatchOrder, tables: GraphTables) -> None:
+        super().__init__(order)
+        self._tables = tables
+
+    def __iter__(self) -> Iterator[Batch]:
+        first = self.order.position
+        for number, rows in enumerate(self.order, start=first + 1):
+            batch = self._tables.batch(rows)
+            self.order.position = number
+            yield batch
+
+
+class _StoreDataset(Dataset):
+    """Builds whole batches in a worker process. Pickles as a path and indices; the store is re-opened."""
+
+    def __init__(self, folder: Path, indices: Int, needs: frozenset[str]) -> None:
+        self._folder, self._indices, self._needs = folder, indices, needs
+        self._store: PackedStore | None = None
+
+    def __getitem__(self, rows: Int) -> Batch:
+        if self._store is None:
+            self._store = PackedStore.open(self._folder)
+        return make_batch(self._store, self._indices[rows], self._needs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_store": None}
+
+
+class WorkerLoader(Loader):
+    """Has PyTorch's ``DataLoader`` read the batches, with the documented settings."""
+
+    def __init__(
+        self, order: BatchOrder, store: PackedStore, indices: Int, needs: frozenset[str], *, num_workers: int,
+        pin_memory: bool,
+    ) -> None:  # fmt: skip
+        super().__init__(order)
+        several = num_workers > 0
+        self._loader = DataLoader(
+            _StoreDataset(store.path, indices, needs),
+            sampler=order,
+            batch_size=None,
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+            persistent_workers=several,
+            prefetch_factor=PREFETCH_FACTOR if several else None,
+            # Its own generator: a DataLoader otherwise draws from the one that dropout uses.
+            generator=torch.Generator(),
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        first = self.order.position
+        for number, batch in enumerate(self._loader, start=first + 1):
+            self.order.position = number
+            yield batch
+        self.order.position = 0
+
+
+class Loaders(NamedTuple):
+    """Both sides of the split, and what was decided about them.
+
+    Attributes:
+        train: shuffled.
+        val: in order.
+        settings: what ``--debug`` shows.
+        notes: sentences about settings that differ from what was asked for.
+    """
+
+    train: Loader
+    val: Loader
+    settings: dict[str, Any]
+    notes: list[str]
+
+
+def make_loaders(
+    store: PackedStore,
+    *,
+    train_idx: Int,
+    val_idx: Int,
+    batch_size: int,
+    loader: str = "auto",
+    num_workers: int = 4,
+    seed: int = 0,
+    needs: frozenset[str] = frozenset({"gcn"}),
+    device: torch.device | str = "cpu",
+) -> Loaders:
+    """Loaders for training (shuffled, last short batch dropped) and validation (in order, complete).
+
+    Args:
+        store: the data set.
+        train_idx: graphs to train on.
+        val_idx: graphs to validate on.
+        batch_size: graphs per batch.
+        loader: ``"resident"``, ``"workers"``, or ``"auto"``: resident if it fits into memory.
+        num_workers: reader processes of ``"workers"``; none on Windows and macOS, where each would have
+            to start a new interpreter.
+        seed: of the training order.
+        needs: what the model reads, see :class:`~plumbline.data.batch.Batch`.
+        device: where training runs.
+    """
+    notes: list[str] = []
+    device = torch.device(device)
+    if loader == "auto":
+        needed, free = _resident_bytes(store, needs), _free_bytes(device)
+        loader = "resident" if needed <= RESIDENT_SHARE * free else "workers"
+        if loader == "workers":
+            notes.append(
+                f"the data set would take {needed / 2**30:.1f} GiB of {free / 2**30:.1f} GiB free memory, so "
+                "it stays on disk and worker processes read it (--loader workers)"
+            )
+    if loader == "workers" and num_workers > 0 and sys.platform in ("win32", "darwin"):
+        num_workers = 0
+        notes.append("batches are read in this process: worker processes start too slowly on this system")
+    drop_last = len(train_idx) >= batch_size
+    if not drop_last:
+        notes.append(
+            f"the training set ({len(train_idx)} graphs) is smaller than one batch ({batch_size}), so the short "
+            "batch is kept"
+        )
+    train = BatchOrder(len(train_idx), batch_size=batch_size, shuffle=True, drop_last=drop_last, seed=seed)
+    val = BatchOrder(len(val_idx), batch_size=batch_size, shuffle=False, drop_last=False, seed=seed)
+    settings: dict[str, Any] = {"loader": loader, "batch_size": batch_size, "drop_last": drop_last}
+    if loader == "resident":
+        settings |= {"device": str(device), "batches": len(train), "val_batches": len(val)}
+        return Loaders(
+            ResidentLoader(train, GraphTables(store, train_idx, needs, device)),
+            ResidentLoader(val, GraphTables(store, val_idx, needs, device)),
+            settings,
+            notes,
+        )
+    pin_memory = device.type == "cuda"
+    settings |= {
+        "num_workers": num_workers,
+        "pin_memory": pin_memory,
+        "persistent_workers": num_workers > 0,
+        "prefetch_factor": PREFETCH_FACTOR if num_workers > 0 else None,
+        "batches": len(train),
+        "val_batches": len(val),
+    }
+    return Loaders(
+        WorkerLoader(train, store, train_idx, needs, num_workers=num_workers, pin_memory=pin_memory),
+        WorkerLoader(val, store, val_idx, needs, num_workers=num_workers, pin_memory=pin_memory),
+        settings,
+        notes,
+    )
+
+
+def _resident_bytes(store: PackedStore, needs: frozenset[str]) -> int:
+    """What :class:`GraphTables` of the whole store takes."""
+    per_node = 4 * len(store.feature_names) * (2 if "gcn" in needs else 1) + 24
+    per_edge = (16 if "gcn" in needs else 0) + (8 if "edge_index" in needs else 0)
+    if "edge_attr" in needs:
+        per_edge += 4 * store.edge_attr_dim
+    return per_node * store.num_nodes + per_edge * (store.num_edges + store.num_nodes)
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return _UNKNOWN_MEMORY

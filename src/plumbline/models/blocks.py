@@ -1,0 +1,84 @@
+"""Building blocks that models share: sparse products, pooling, dropout."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from plumbline.data.batch import SparsePair
+
+
+def sparse_product(matrix: SparsePair, x: Tensor) -> Tensor:
+    """``matrix @ x`` in float32 at least, with a backward pass that multiplies by the stored transpose.
+
+    Args:
+        matrix: ``[rows, N]``.
+        x: ``[N, C]``.
+
+    Returns:
+        ``[rows, C]`` in the type of ``x``.
+    """
+    return _SparseProduct.apply(x, *matrix)
+
+
+class _SparseProduct(torch.autograd.Function):
+    """PyTorch's own sparse product sorts the matrix anew in every backward pass; this one never does."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, *matrix: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(*matrix[3:])
+        ctx.cols = len(x)  # type: ignore[attr-defined]
+        return _multiply(*matrix[:3], x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        return (_multiply(*ctx.saved_tensors, grad), None, None, None, None, None, None)
+
+
+def _multiply(ptr: Tensor, col: Tensor, value: Tensor, x: Tensor) -> Tensor:
+    """CSR times dense. Sums run in float32 whatever the type of ``x`` (float64 stays float64)."""
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    matrix = torch.sparse_csr_tensor(ptr, col, value.to(wide), (len(ptr) - 1, len(x)), check_invariants=False)
+    return (matrix @ x.to(wide)).to(x.dtype)
+
+
+def relu_dropout(x: Tensor, probability: float, training: bool) -> tuple[Tensor, float]:
+    """ReLU, then dropout whose rescaling is left to the caller.
+
+    On a CPU the usual mask costs more than the layer's matrix product, because it draws one number per
+    unit. Here four units share one 64-bit draw: a unit is dropped with probability
+    ``round(65536 p) / 65536``, and the factor undoes exactly that rate.
+
+    Args:
+        x: ``[N, C]``.
+        probability: share of units to drop.
+        training: without it nothing is dropped.
+
+    Returns:
+        ``y`` and a factor; ``factor * y`` is ``dropout(relu(x))``. Multiply the (small) weights of the
+        next layer by the factor instead of ``y``.
+    """
+    if not training or probability == 0:
+        return torch.relu(x), 1.0
+    if x.device.type != "cpu":
+        return torch.nn.functional.dropout(torch.relu(x), probability), 1.0
+    level = round(probability * 65536)
+    draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    keep = draws.view(torch.int16)[: x.numel()].view(x.shape) >= level - 32768
+    return _KeepPositive.apply(x, keep), 65536 / (65536 - level)
+
+
+class _KeepPositive(torch.autograd.Function):
+    """``relu(x) * keep``; the result's sign pattern is all that the backward pass needs."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, keep: Tensor) -> Tensor:  # type: ignore[override]
+        y = x.clamp_min(0).mul_(keep)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        (y,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(grad, y, 0), None

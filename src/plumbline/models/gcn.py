@@ -1,0 +1,76 @@
+"""The documented network: graph convolutions on raw node features, mean pooling, a small head.
+
+Letters: N nodes, F node features, G graphs, C hidden channels.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from plumbline.data.batch import Batch
+from plumbline.models.blocks import relu_dropout, sparse_product
+
+
+class GCNConv(nn.Module):
+    """The weights of one graph convolution ``A X W^T + b``, named as in PyTorch Geometric."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.lin = nn.Linear(in_channels, out_channels, bias=False)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        nn.init.xavier_uniform_(self.lin.weight)
+
+
+class GCN(nn.Module):
+    """Graph convolutional network of Kipf & Welling with a regression head.
+
+    One layer is ``X <- dropout(relu(A X W^T + b))`` with the normalised adjacency ``A`` of
+    :class:`~plumbline.data.batch.GCNTables`; the last layer has neither ReLU nor dropout and is followed
+    by the mean over each graph's nodes.
+
+    The same function as ``torch_geometric.nn.GCNConv`` layers with ``global_mean_pool``, summed in another
+    order: the first layer's ``A X`` does not depend on the weights and comes with the batch, and the last
+    propagation is merged with the pooling into one product with a ``[G, N]`` matrix, before the last
+    weights instead of after them. A state dict of the plain network loads unchanged.
+
+    Symmetry: none. Node features hold raw coordinates, so the answer changes when the object is turned.
+    In: ``[N, F]`` node features and edges, stored frame. Out: ``[G, 3]`` centre of mass, stored frame.
+    Source: Kipf & Welling, "Semi-Supervised Classification with Graph Convolutional Networks" (2017).
+    """
+
+    symmetry = "none"
+    needs = frozenset({"gcn"})
+
+    def __init__(
+        self, *, input_dim: int, hidden_dim: int = 128, num_layers: int = 4, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        widths = [input_dim] + [hidden_dim] * num_layers
+        self.convs = nn.ModuleList(GCNConv(*pair) for pair in zip(widths, widths[1:], strict=False))
+        self.head = nn.Sequential(
+            nn.Linear(hidden_dim, hidden_dim // 2),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_dim // 2, hidden_dim // 4),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_dim // 4, 3),
+        )
+        self.dropout = dropout
+
+    def forward(self, batch: Batch) -> Tensor:
+        """``[G, 3]`` in the type of the weights."""
+        tables = batch.gcn
+        if tables is None:
+            raise ValueError("the batch was built without the constants of a graph convolution (needs 'gcn')")
+        x = tables.aggregated.to(self.convs[0].bias.dtype)
+        factor = 1.0
+        last = len(self.convs) - 1
+        for depth, conv in enumerate(self.convs):
+            if depth == last:
+                x = sparse_product(tables.pool, x)
+            elif depth > 0:
+                x = sparse_product(tables.propagate, x)
+            x = nn.functional.linear(x, factor * conv.lin.weight, conv.bias)
+            if depth < last:
+                x, factor = relu_dropout(x, self.dropout, self.training)
+        return self.head(x)
