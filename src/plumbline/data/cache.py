@@ -1,0 +1,266 @@
+"""From whatever ``--data_dir`` names to a packed store: a `.pt` folder is packed once, beside itself.
+
+The cache of a folder lives in ``DIR/.plumbline-cache/KEY``, or in the user's cache folder where ``DIR``
+cannot be written; KEY is a hash of every file's name, size and time of change. It is built under another
+name and renamed when complete, so a cache that can be seen is whole. A lock keeps processes that start
+together from doing the work twice; that nothing breaks without it rests on the rename alone.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from plumbline.data.packed import PackedStore
+from plumbline.data.packing import MANIFEST, merge_parts, write_part
+from plumbline.data.tensors import DamagedStoreError
+from plumbline.errors import InputError, SampleError
+from plumbline.records import Rejected, Sample
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+CACHE_FOLDER = ".plumbline-cache"
+_VERSION = 1
+_CHUNK = 256
+_BUILDING = ".building-"
+
+Progress = Callable[[int, int], None]
+Widths = tuple[int, int | None]
+
+
+def open_data(data_dir: Path | str, *, progress: Progress | None = None) -> PackedStore:
+    """Opens a data set: a packed store as it is, a folder of `.pt` files through its cache.
+
+    Args:
+        data_dir: the folder.
+        progress: called with (files read, files in all) while `.pt` files are read for the first time.
+
+    Returns:
+        The store; ``store.rejected`` lists the files that were refused.
+
+    Raises:
+        InputError: there is no such folder, no data set in it, or no usable file.
+        DamagedStoreError: a packed store (not a cache: that is made again) is damaged.
+    """
+    folder = Path(data_dir)
+    make = f"make one with `plumbline prepare --solids 200 --out {folder}`"
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise InputError(f"the data folder {folder} {what}: {make}")
+    if (folder / MANIFEST).exists():
+        return PackedStore.open(folder)
+    from plumbline.data.samples import list_pt  # loads torch, which a packed store does not need
+
+    files = list_pt(folder)
+    if not files:
+        raise InputError(
+            f"no data set in {folder}: looked for {MANIFEST} (packed) and for *.pt files; {make}"
+        )
+    key = _key(folder, [path for path, _ in files])
+    roots = [folder / CACHE_FOLDER, _user_cache(folder)]
+    for root in roots:
+        store = _open_cache(root / key)
+        if store is not None:
+            return store
+    root = _first_writable(roots)
+    with _lock(root) as alone:
+        store = _open_cache(root / key)
+        if store is None:
+            _build(folder, files, root, key, progress)
+            store = PackedStore.open(root / key)
+            _remove_stale(root, key, alone=alone)
+    return store
+
+
+def _key(folder: Path, files: list[Path]) -> str:
+    """A hash of everything the cache depends on. Contents are not read: that is what a cache is for."""
+    from plumbline.data.samples import METADATA_FILE
+
+    entries: list[Any] = [_VERSION]
+    for path in [*files, folder / METADATA_FILE]:
+        if path.exists():
+            stat = path.stat()
+            entries.append([path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns])
+    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()[:24]
+
+
+def _user_cache(folder: Path) -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    name = hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    return Path(base) / "plumbline" / name
+
+
+def _open_cache(path: Path) -> PackedStore | None:
+    """The cache, or None if it is not there or damaged."""
+    if not (path / MANIFEST).exists():
+        return None
+    try:
+        return PackedStore.open(path)
+    except DamagedStoreError:
+        return None
+
+
+def _first_writable(roots: list[Path]) -> Path:
+    for root in roots:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(root, os.W_OK | os.X_OK):
+            return root
+    raise InputError(
+        f"the files need a packed copy, and neither {roots[0]} nor {roots[1]} can be written: "
+        "set XDG_CACHE_HOME to a folder that can"
+    )
+
+
+@contextmanager
+def _lock(root: Path) -> Iterator[bool]:
+    """Holds the folder's lock; yields False where the system or the file system has no locks."""
+    file = os.open(root / "lock", os.O_RDONLY | os.O_CREAT, 0o666)
+    try:
+        if fcntl is None:
+            yield False
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
+                raise
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(file)
+
+
+def _build(
+    folder: Path, files: list[tuple[Path, str | None]], root: Path, key: str, progress: Progress | None
+) -> None:
+    temporary = Path(tempfile.mkdtemp(prefix=f"{_BUILDING}{key}-", dir=root))
+    try:
+        _pack(folder, files, temporary, progress)
+        if (root / key).exists() and _open_cache(root / key) is None:
+            shutil.rmtree(root / key)
+        try:
+            os.rename(temporary / "store", root / key)
+        except OSError:
+            if _open_cache(root / key) is None:  # otherwise another process was first, with the same bytes
+                raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(
+                f"no room in {root} for a packed copy of the files: make room there, or set XDG_CACHE_HOME to "
+                "a folder with room and make the data folder read-only"
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _pack(
+    folder: Path, files: list[tuple[Path, str | None]], temporary: Path, progress: Progress | None
+) -> None:
+    """Reads every file once into parts of equal widths, then merges the parts of the most common widths.
+
+    Reading is sequential: loading a small `.pt` file is Python work, and threads only get in each other's
+    way (measured: 1,260 files/s alone, 1,290 with two threads, 740 with four).
+    """
+    pending: dict[Widths, list[Sample]] = {}
+    parts: dict[Widths, list[Path]] = {}
+    sources: dict[Widths, list[str]] = {}
+    rejected: list[Rejected] = []
+    number = count()
+    facts: dict[Widths, dict[str, set]] = {}
+
+    def write(widths: Widths) -> None:
+        path = temporary / f"part-{next(number):06d}"
+        write_part(path, pending.pop(widths), store_edge_attr=widths[1] is not None)
+        parts.setdefault(widths, []).append(path)
+
+    from plumbline.data.samples import read_pt_metadata
+
+    for done, (path, object_name) in enumerate(files, start=1):
+        source = path.relative_to(folder).as_posix()
+        try:
+            sample, metadata = read_pt_metadata(path, object_name=object_name)
+        except SampleError as error:
+            rejected.append(Rejected(source, str(error)))
+        else:
+            edge_dim = None if sample.edge_attr is None else sample.edge_attr.shape[1]
+            widths = (sample.node_features.shape[1], edge_dim)
+            sources.setdefault(widths, []).append(source)
+            _note(facts.setdefault(widths, {}), metadata)
+            pending.setdefault(widths, []).append(sample)
+            if len(pending[widths]) == _CHUNK:
+                write(widths)
+        if progress is not None:
+            progress(done, len(files))
+    for widths in list(pending):
+        write(widths)
+    if not parts:
+        raise InputError(_nothing_left(folder, rejected))
+    chosen = Counter({widths: len(names) for widths, names in sources.items()}).most_common(1)[0][0]
+    for widths in sources.keys() - {chosen}:
+        rejected.extend(Rejected(source, _differs(widths, chosen)) for source in sources[widths])
+    last = temporary / "rejected"
+    write_part(last, [], sorted(rejected, key=lambda item: item.source))
+    fields = _manifest_fields(folder, chosen, facts[chosen])
+    merge_parts(temporary / "store", [*parts[chosen], last], manifest_fields=fields)
+
+
+def _note(facts: dict[str, set], metadata: dict[str, Any]) -> None:
+    for key in ("k_neighbors", "normalized_pointcloud"):
+        value = metadata.get(key)
+        facts.setdefault(key, set()).add(value if isinstance(value, int) else None)
+
+
+def _manifest_fields(folder: Path, widths: Widths, facts: dict[str, set]) -> dict[str, Any]:
+    from plumbline.data.samples import read_dataset_metadata
+
+    metadata = read_dataset_metadata(folder)
+    names = metadata.get("feature_names")
+    if not isinstance(names, list) or len(names) != widths[0] or not all(isinstance(n, str) for n in names):
+        names = [f"feature_{i}" for i in range(widths[0])]
+    normalise = metadata.get("normalise")
+    if not isinstance(normalise, str):
+        normalise = {(True,): "unit", (False,): "none"}.get(tuple(facts["normalized_pointcloud"]), "unknown")
+    neighbours = facts["k_neighbors"]
+    return {
+        "feature_names": names,
+        "edge_attr": "none" if widths[1] is None else "stored",
+        "normalise": normalise,
+        "k": next(iter(neighbours)) if len(neighbours) == 1 else None,
+        "provenance": {"source": "folder of .pt files"},
+    }
+
+
+def _differs(widths: Widths, chosen: Widths) -> str:
+    if widths[0] != chosen[0]:
+        return f"has {widths[0]} node features where most files have {chosen[0]}"
+    have, most = ("no" if width is None else str(width) for width in (widths[1], chosen[1]))
+    return f"has {have} edge features where most files have {most}"
+
+
+def _nothing_left(folder: Path, rejected: list[Rejected]) -> str:
+    reasons = "; ".join(f"{item.source} {item.reason}" for item in rejected[:3])
+    more = f"; and {len(rejected) - 3} more" if len(rejected) > 3 else ""
+    return f"none of the {len(rejected)} files in {folder} can be used: {reasons}{more}"
+
+
+def _remove_stale(root: Path, key: str, *, alone: bool) -> None:
+    """Removes caches of earlier states of the files and, if no other can be at work, unfinished ones."""
+    for path in root.iterdir():
+        if path.is_dir() and path.name != key and (alone or not path.name.startswith(_BUILDING)):
+            shutil.rmtree(path, ignore_errors=True)
