@@ -1,0 +1,271 @@
+"""``plumbline prepare``: meshes, built-in solids or real scans become a data set of labelled graphs."""
+
+import math
+import os
+import shlex
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+import plumbline
+from plumbline.config import PrepareConfig, parse_range
+from plumbline.console import seconds
+from plumbline.data.outcome import PT_METADATA, Plan, clean, discard, finish, look, workplace
+from plumbline.data.packing import MANIFEST, read_part
+from plumbline.data.pool import write_chunks
+from plumbline.data.preparation import (
+    Chunk,
+    Source,
+    caster_name,
+    count_samples,
+    cut,
+    fingerprint,
+    list_sources,
+)
+from plumbline.errors import InputError
+from plumbline.records import Rejected
+
+_PLAIN_EVERY = 10.0
+"""Seconds between two lines of progress when the output is not a terminal."""
+_SHOWN = 10
+"""Rejected inputs that are listed at the end; the rest are counted."""
+_FLAGS = (
+    "target", "scale", "samples", "views", "points", "sampling", "pattern", "rays", "distance", "noise",
+    "grazing", "pose_error", "rotate", "k", "edge_attr", "sh_degree", "normalise", "seed",
+)  # fmt: skip
+"""What determines the data, beside the inputs."""
+
+
+def run(config: PrepareConfig, console: Console) -> int:
+    """Make the data set, or go on with it, or say that it is there. Returns the exit code."""
+    assert config.out is not None
+    started = time.perf_counter()
+    sources = list_sources(config.paths, config.solids, config.labels)
+    plan = _plan(config, sources)
+    settings = plan["settings"] | {
+        "views": tuple(map(int, parse_range(config.views, "views", whole=True))),
+        "distance": parse_range(config.distance, "distance", whole=False),
+    }
+    if look(config.out, plan) == "finished":
+        clean(config.out)
+        _say(console, f"{config.out} is finished already, made from the same input with the same settings")
+        _say_next(console, config.out)
+        return 0
+    with workplace(config.out, plan) as parts:
+        chunks = cut(sources, {**settings, "caster": plan["caster"]}, parts)
+        try:
+            num_new, scanning = _scan(config, console, sources, chunks, settings)
+            outcome = _Outcome(chunks)
+            if not outcome.scans:
+                discard(config.out)
+                _say_rejected(console, outcome.rejected, config.out, config.format, listed=False)
+                raise InputError(f"nothing is left to prepare: all {len(sources)} inputs were rejected")
+            with _progress(console, "files", "files/s") as bar:
+                finish(config.out, chunks, plan, tick=lambda done, total: bar.show(done, total, done))
+        except KeyboardInterrupt:
+            finished = sum(len(chunk.sources) for chunk in chunks if chunk.path.exists())
+            _say(
+                console,
+                f"stopped; {finished} of {len(sources)} objects are done and kept in {parts}: "
+                "the same command goes on from there",
+            )
+            return 130
+        except OSError as error:
+            raise InputError(
+                f"--out {config.out} cannot be written to ({error.strerror}); what is done is kept, "
+                "and the same command goes on from there"
+            ) from error
+    outcome.say(console, config, len(sources))
+    rate = f", {num_new / scanning:.0f} scans/s" if num_new else ""
+    _say(console, f"  time      {seconds(time.perf_counter() - started)}{rate}")
+    _say_next(console, config.out)
+    return 0
+
+
+def _plan(config: PrepareConfig, sources: Sequence[Source]) -> Plan:
+    """What determines the data set: recorded in it, and compared when the command runs again."""
+    count = Counter(source.kind for source in sources)
+    return {
+        "format": config.format,
+        "settings": {flag: getattr(config, flag) for flag in _FLAGS},
+        "inputs": {
+            "meshes": count["mesh"],
+            "solids": count["solid"],
+            "scans": count["scan"],
+            "sha256": fingerprint(sources),
+        },
+        "caster": caster_name(),
+        "version": plumbline.__version__,
+    }
+
+
+def _scan(
+    config: PrepareConfig,
+    console: Console,
+    sources: Sequence[Source],
+    chunks: Sequence[Chunk],
+    settings: dict[str, Any],
+) -> tuple[int, float]:
+    """Writes the parts that are missing. Returns the number of new scans and the seconds they took."""
+    missing = [chunk for chunk in chunks if not _is_done(chunk)]
+    num_missing = sum(len(chunk.sources) for chunk in missing)
+    workers = min(config.workers or os.cpu_count() or 1, len(missing) or 1)
+    processes = "1 process" if workers == 1 else f"{workers} processes"
+    _say(console, f"preparing {len(sources)} objects ({_kinds(sources)}) in {config.out} with {processes}")
+    if num_missing < len(sources):
+        _say(console, f"  {len(sources) - num_missing} are done already")
+    started, num_new, done = time.perf_counter(), 0, len(sources) - num_missing
+    with (
+        _progress(console, "objects", "scans/s") as bar,
+        closing(write_chunks(missing, settings, workers=workers)) as finished,
+    ):
+        bar.show(done, len(sources), 0)
+        for chunk, num_samples in finished:
+            done += len(chunk.sources)
+            num_new += num_samples
+            bar.show(done, len(sources), num_new)
+    return num_new, time.perf_counter() - started
+
+
+def _is_done(chunk: Chunk) -> bool:
+    """Whether the part is there and whole; a damaged one is made again."""
+    try:
+        count_samples(chunk)
+    except InputError:
+        return False
+    return True
+
+
+def _kinds(sources: Sequence[Source]) -> str:
+    names = {"mesh": "meshes", "solid": "built-in solids", "scan": "real scans"}
+    count: Counter[str] = Counter(source.kind for source in sources)
+    return ", ".join(f"{count[kind]} {name}" for kind, name in names.items() if count[kind])
+
+
+# ---------------------------------------------------------------------------------------------- the end
+
+
+class _Outcome:
+    """What became of the inputs, added up over the parts."""
+
+    def __init__(self, chunks: Sequence[Chunk]) -> None:
+        self.scans = self.points = self.views = 0
+        self.rejected: list[Rejected] = []
+        names: set[str] = set()
+        for chunk in chunks:
+            part = read_part(chunk.path)
+            self.scans += len(part)
+            self.points += int(part.arrays["node_count"].sum())
+            self.views += int(part.arrays["num_views"].sum())
+            self.rejected += part.rejected
+            names.update(part.object_names)
+        self.objects = len(names)
+
+    def say(self, console: Console, config: PrepareConfig, num_sources: int) -> None:
+        assert config.out is not None
+        _say(console, f"{config.out} is ready")
+        share = f" from {num_sources} inputs" if self.objects != num_sources else ""
+        _say(console, f"  objects   {self.objects:,}{share}")
+        if self.rejected:
+            _say_rejected(console, self.rejected, config.out, config.format, listed=True)
+        views = self.views / self.scans
+        _say(console, f"  scans     {self.scans:,} ({views:.3g} view{'' if views == 1 else 's'} each)")
+        _say(console, f"  points    {self.points:,} ({self.points / self.scans:.4g} per scan)")
+        size = sum(file.stat().st_size for file in config.out.iterdir() if file.is_file())
+        _say(console, f"  size      {_bytes(size)}")
+
+
+def _say_rejected(
+    console: Console, rejected: Sequence[Rejected], out: Path, layout: str, *, listed: bool
+) -> None:
+    _say(console, f"  rejected  {len(rejected):,}")
+    for item in rejected[:_SHOWN]:
+        _say(console, f"            {item.source}: {item.reason}")
+    if len(rejected) > _SHOWN:
+        where = f", all listed in {out / (MANIFEST if layout == 'packed' else PT_METADATA)}" if listed else ""
+        _say(console, f"            and {len(rejected) - _SHOWN:,} more{where}")
+
+
+def _say_next(console: Console, out: Path) -> None:
+    _say(console, f"next: python train_gnn_optimized.py --data_dir {shlex.quote(str(out))}")
+
+
+def _say(console: Console, text: str) -> None:
+    """Prints a line as it is; a file name may hold anything, also what looks like markup."""
+    safe = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    console.print(safe, markup=False, emoji=False, soft_wrap=True)
+
+
+def _bytes(size: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
+# ------------------------------------------------------------------------------------------- on the way
+
+
+class _Bar(Protocol):
+    def show(self, done: int, total: int, worked: int) -> None:
+        """``done`` of ``total`` are there; ``worked`` pieces of work took the time so far."""
+
+
+@contextmanager
+def _progress(console: Console, unit: str, rate_unit: str) -> Iterator[_Bar]:
+    """A bar on a terminal, else a line now and then."""
+    if not console.is_terminal:
+        yield _Lines(console, unit, rate_unit)
+        return
+    columns = (BarColumn(bar_width=30), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True, refresh_per_second=4) as progress:
+        yield _RichBar(progress, unit, rate_unit)
+
+
+class _Pace:
+    def __init__(self, unit: str, rate_unit: str) -> None:
+        self.unit, self.rate_unit = unit, rate_unit
+        self.started = time.perf_counter()
+        self.first: int | None = None
+
+    def text(self, done: int, total: int, worked: int) -> str:
+        if self.first is None:
+            self.first = done
+        elapsed = time.perf_counter() - self.started
+        line = f"{done:,} of {total:,} {self.unit}"
+        if done == self.first or not elapsed:
+            return line
+        left = math.ceil((total - done) * elapsed / (done - self.first))
+        rate = f"{worked / elapsed:.0f} {self.rate_unit}"
+        return f"{line}, {rate}, {seconds(left) if left >= 60 else f'{left} s'} left"
+
+
+class _Lines(_Pace):
+    def __init__(self, console: Console, unit: str, rate_unit: str) -> None:
+        super().__init__(unit, rate_unit)
+        self.console = console
+        self.last = self.started
+
+    def show(self, done: int, total: int, worked: int) -> None:
+        text = self.text(done, total, worked)
+        if time.perf_counter() - self.last >= _PLAIN_EVERY:
+            self.last = time.perf_counter()
+            _say(self.console, f"  {text}")
+
+
+class _RichBar(_Pace):
+    def __init__(self, progress: Progress, unit: str, rate_unit: str) -> None:
+        super().__init__(unit, rate_unit)
+        self.progress = progress
+        self.task = progress.add_task("starting", total=None)
+
+    def show(self, done: int, total: int, worked: int) -> None:
+        text = self.text(done, total, worked)
+        self.progress.update(self.task, completed=done, total=total, description=text)

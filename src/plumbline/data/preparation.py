@@ -1,0 +1,276 @@
+"""From inputs to parts of a data set: what ``plumbline prepare`` does, without processes or terminal.
+
+A :class:`Source` is one object (or one real scan). Its samples are a pure function of the source, the
+settings and the seed: chance comes from a generator of its own, seeded with the object's name, so that
+neither the other objects nor the number of workers can change them. A :class:`Chunk` is a run of
+consecutive sources that becomes one part file, named after a hash of all that determines its bytes.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+import plumbline
+from plumbline.data.packing import SCHEMA, read_part, write_part
+from plumbline.errors import InputError
+from plumbline.geometry.clouds import Label, load_scan, read_labels
+from plumbline.geometry.graphs import build_sample
+from plumbline.geometry.meshes import find_meshes, load_mesh
+from plumbline.geometry.raycast import Caster
+from plumbline.geometry.sampling import farthest_points, random_points
+from plumbline.geometry.scans import scan_solid
+from plumbline.geometry.solids import make_solid
+from plumbline.records import Rejected, Sample, Scan, Solid
+
+OBJECTS_PER_CHUNK = 8
+FEWEST_POINTS = 16
+"""A real scan with fewer points than this is refused."""
+_READ_AHEAD = 8
+"""Files that are hashed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One object to prepare, small enough to travel between processes.
+
+    Attributes:
+        kind: a mesh file, a built-in solid, or one row of a labels file.
+        title: what the user knows it by; goes into the list of rejected inputs.
+        name: the object's name (a built-in solid gets its own when it is made).
+        path: the file, None for a built-in solid.
+        index: of the built-in solid.
+        label: of the real scan.
+        digest: of the file's content and, for a real scan, its label.
+    """
+
+    kind: Literal["mesh", "solid", "scan"]
+    title: str
+    name: str
+    path: Path | None = None
+    index: int = 0
+    label: Label | None = None
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive sources and the part file that their samples go to."""
+
+    path: Path
+    sources: tuple[Source, ...]
+
+
+# --------------------------------------------------------------------------------------------- sources
+
+
+def list_sources(paths: Sequence[Path], solids: int, labels: Path | None) -> list[Source]:
+    """Everything to prepare: meshes sorted by name, built-in solids by index, real scans as listed.
+
+    Raises:
+        InputError: a path does not exist or holds no mesh, or the labels cannot be used.
+    """
+    sources = []
+    if paths:
+        for mesh in find_meshes(paths):
+            suffix = mesh.path.suffix
+            title = mesh.name if mesh.name.endswith(suffix) else mesh.name + suffix
+            sources.append(Source("mesh", title, mesh.name, mesh.path))
+    sources += [Source("solid", f"built-in solid {i}", f"solids/{i:06d}", index=i) for i in range(solids)]
+    if labels is not None:
+        sources += [_scan_source(label, labels.parent) for label in read_labels(labels)]
+    with ThreadPoolExecutor(_READ_AHEAD) as pool:
+        return list(pool.map(_with_digest, sources))
+
+
+def _scan_source(label: Label, folder: Path) -> Source:
+    path = label.path
+    title = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+    return Source("scan", title, label.object_name, path, label=label)
+
+
+def _with_digest(source: Source) -> Source:
+    if source.path is None:
+        return source
+    try:
+        with open(source.path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{source.path} cannot be read: {error.strerror}") from error
+    return replace(source, digest=digest)
+
+
+def caster_name() -> str:
+    """The ray caster that is used on this machine; the two agree only up to rounding."""
+    return Caster(np.eye(3), np.arange(3)[None]).backend
+
+
+def fingerprint(sources: Sequence[Source]) -> str:
+    """SHA-256 of what the sources are, wherever their files lie."""
+    return _digest([_identity(source) for source in sources])
+
+
+def _identity(source: Source) -> list[Any]:
+    label = None
+    if source.label is not None:
+        label = {key: value for key, value in asdict(source.label).items() if key != "path"}
+    return [source.kind, source.title, source.name, source.index, label, source.digest]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=_plain).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+
+
+def cut(sources: Sequence[Source], settings: Mapping[str, Any], folder: Path) -> list[Chunk]:
+    """Cuts the sources into chunks whose part files lie in ``folder``."""
+    chunks = []
+    for begin in range(0, len(sources), OBJECTS_PER_CHUNK):
+        some = tuple(sources[begin : begin + OBJECTS_PER_CHUNK])
+        key = _digest([plumbline.__version__, SCHEMA, dict(settings), fingerprint(some)])
+        chunks.append(Chunk(folder / f"{begin // OBJECTS_PER_CHUNK:06d}-{key[:24]}.part", some))
+    return chunks
+
+
+# --------------------------------------------------------------------------------------------- samples
+
+
+def write_chunk(chunk: Chunk, settings: Mapping[str, Any], dead: Sequence[int] = ()) -> int:
+    """Prepares the sources of a chunk and writes its part file, atomically.
+
+    Args:
+        chunk: what to prepare, and where to write.
+        settings: keyword arguments of :func:`make_samples`.
+        dead: positions of sources that are known to kill the process that prepares them.
+
+    Returns:
+        The number of samples.
+    """
+    samples: list[Sample] = []
+    rejected: list[Rejected] = []
+    for position, source in enumerate(chunk.sources):
+        if position in dead:
+            reason = "the process that prepared it died (a crash while reading it, or too little memory)"
+            rejected.append(Rejected(source.title, reason))
+            continue
+        try:
+            samples += make_samples(source, **settings)
+        except InputError as error:
+            rejected.append(Rejected(source.title, _without_place(str(error), source)))
+    write_part(chunk.path, samples, rejected)
+    return len(samples)
+
+
+def _without_place(reason: str, source: Source) -> str:
+    """The reason alone: a data set must not depend on the folder that its inputs lay in."""
+    for place in (str(source.path), source.title, source.name):
+        reason = reason.removeprefix(f"{place}: ")
+    return reason.replace(str(source.path), source.title) if source.path else reason
+
+
+def count_samples(chunk: Chunk) -> int:
+    """Samples in a finished part file. Raises DamagedStoreError if it is not one."""
+    return len(read_part(chunk.path))
+
+
+def make_samples(
+    source: Source,
+    *,
+    target: Literal["solid", "shell"],
+    scale: float,
+    samples: int,
+    views: tuple[int, int],
+    points: int,
+    sampling: Literal["farthest", "random"],
+    pattern: Literal["grid", "lidar"],
+    rays: int,
+    distance: tuple[float, float],
+    noise: float,
+    grazing: float,
+    pose_error: float,
+    rotate: bool,
+    k: int,
+    normalise: Literal["unit", "centre", "none"],
+    seed: int,
+    **_: Any,
+) -> list[Sample]:
+    """All samples of one object: a pure function of its arguments.
+
+    The ``i``-th scan has a generator of its own, so asking for more scans keeps the first ones. Edge
+    attributes are left out; the store computes them from the positions.
+
+    Args:
+        source: the object.
+        target: centre of mass of the body or of its surface (meshes).
+        scale: metres per unit of a mesh file.
+        samples: scans per object; a real scan gives one sample.
+        views: fewest and most views per scan, drawn uniformly.
+        points: kept per scan; a real scan with fewer keeps all.
+        sampling, pattern, rays, distance, noise, rotate: see :func:`plumbline.geometry.scans.scan_solid`.
+        grazing: angle of incidence, degrees, beyond which returns get lost.
+        pose_error: of each view, 1 sigma: degrees, and as many hundredths of the bounding radius.
+        k, normalise: see :func:`plumbline.geometry.graphs.build_sample`.
+        seed: of everything.
+
+    Raises:
+        MeshError: the mesh has no trustworthy centre of mass.
+        InputError: the object cannot be scanned.
+    """
+    graph: dict[str, Any] = {"k": k, "normalise": normalise, "edge_attr": "none", "sh_degree": 0}
+    if source.label is not None:
+        scan = _thin(load_scan(source.label), points, sampling, _rng(seed, source.title, 0))
+        return [build_sample(scan, object_name=source.name, **graph)]
+    solid = _solid(source, target, scale, seed)
+    caster = Caster(solid.vertices, solid.faces)
+    result = []
+    for i in range(samples):
+        rng = _rng(seed, solid.name, i)
+        scan = scan_solid(
+            solid,
+            caster,
+            rng=rng,
+            views=int(rng.integers(views[0], views[1], endpoint=True)),
+            points=points,
+            noise=noise,
+            pattern=pattern,
+            num_rays=rays,
+            distance=distance,
+            dropout_grazing=math.radians(grazing),
+            pose_error=(math.radians(pose_error), pose_error / 100),
+            sampling=sampling,
+            rotate=rotate,
+        )
+        result.append(build_sample(scan, object_name=solid.name, **graph))
+    return result
+
+
+def _rng(seed: int, name: str, sample: int) -> np.random.Generator:
+    words = np.frombuffer(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest(), "<u4")
+    return np.random.default_rng(np.random.SeedSequence([seed, sample, *words.tolist()]))
+
+
+def _solid(source: Source, target: Literal["solid", "shell"], scale: float, seed: int) -> Solid:
+    if source.path is None:
+        return make_solid(seed, source.index)
+    return load_mesh(source.path, name=source.name, target=target, scale=scale)
+
+
+def _thin(scan: Scan, points: int, sampling: Literal["farthest", "random"], rng: np.random.Generator) -> Scan:
+    total = len(scan.points)
+    if total < FEWEST_POINTS:
+        raise InputError(f"it has {total} points, and at least {FEWEST_POINTS} are needed")
+    if total <= points:
+        return scan
+    kept = (
+        farthest_points(scan.points, points) if sampling == "farthest" else random_points(rng, total, points)
+    )
+    return Scan(scan.points[kept], scan.sensor[kept], scan.view[kept], scan.com, scan.bounding_radius)
