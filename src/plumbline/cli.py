@@ -4,6 +4,7 @@
 refused flag cost no torch. Precedence: defaults < ``--config FILE`` < flags.
 """
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -27,12 +28,21 @@ from plumbline.errors import InputError
 
 STARTED = time.perf_counter()
 
+# Threads that wait for work sleep instead of spinning. On a machine that does anything else besides, the
+# spinning ones make training several times slower (docs/performance.md). Read when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 class Verb(NamedTuple):
     """One sub-command: its config, its module (with ``run(config, console) -> exit code``)."""
 
     config: type
     module: str
+
+    @property
+    def summary(self) -> str:
+        """The first line of the config's docstring."""
+        return (self.config.__doc__ or "").splitlines()[0]
 
 
 VERBS = {
@@ -56,7 +66,9 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "plumbline") -> int:
             print(f"plumbline {__version__}")
             return 0
         if verb not in VERBS:
-            raise InputError(f"there is no command {verb!r}{nearest(verb, VERBS)} (plumbline --help lists them)")
+            raise InputError(
+                f"there is no command {verb!r}{nearest(verb, VERBS)} (plumbline --help lists them)"
+            )
         label = f"plumbline {verb}" if prog == "plumbline" else prog
         config = parse(verb, rest, prog=label)
         return import_module(VERBS[verb].module).run(config, make_console())
@@ -72,7 +84,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "plumbline") -> int:
 
 def overview() -> str:
     """What ``plumbline --help`` prints."""
-    rows = "\n".join(f"  {name:<10}{verb.config.__doc__.splitlines()[0]}" for name, verb in VERBS.items())
+    rows = "\n".join(f"  {name:<10}{verb.summary}" for name, verb in VERBS.items())
     return (
         f"usage: plumbline COMMAND [flags]\n\n"
         f"Find an object's centre of mass from a partial scan of it.\n\n{rows}\n\n"
@@ -89,7 +101,7 @@ def parse(verb: str, argv: Sequence[str], *, prog: str) -> Config:
         parsed = parser.parse_args(arguments)
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001 - jsonargparse raises many kinds; all mean "cannot be parsed"
+    except Exception as error:  # jsonargparse raises many kinds; all mean "cannot be parsed"
         raise InputError(_plain(str(error))) from error
     values = {item.name: getattr(parsed, item.name) for item in fields(kind)}
     config = kind(**values)
@@ -110,7 +122,7 @@ def build_parser(kind: type, *, prog: str) -> Any:
     defaults = kind()
     for item in fields(kind):
         meta = item.metadata
-        target = parser
+        target: Any = parser
         if meta["group"]:
             target = groups.setdefault(meta["group"], None) or parser.add_argument_group(meta["group"])
             groups[meta["group"]] = target
@@ -118,7 +130,9 @@ def build_parser(kind: type, *, prog: str) -> Any:
         shown = meta["help"] + (f" [{'|'.join(meta['choices'])}]" if meta["choices"] else "")
         extra: dict[str, Any] = {"metavar": meta["metavar"]} if meta["metavar"] else {}
         if item.type is bool:
-            target.add_argument(f"--{item.name}", action=ActionYesNo(no_prefix="no_"), default=default, help=shown)
+            target.add_argument(
+                f"--{item.name}", action=ActionYesNo(no_prefix="no_"), default=default, help=shown
+            )
         elif meta["positional"]:
             many = isinstance(default, list)
             target.add_argument(
@@ -145,7 +159,9 @@ def _normalise(kind: type, argv: Sequence[str]) -> list[str]:
         plain = name.removeprefix("no_")
         negated = name != plain and plain in known and known[plain].type is bool
         if name not in known and name not in spare and not negated:
-            raise InputError(f"there is no flag --{name}{nearest('--' + name, ['--' + flag for flag in known])}")
+            raise InputError(
+                f"there is no flag --{name}{nearest('--' + name, ['--' + flag for flag in known])}"
+            )
         last = position + 1 == len(argv) or argv[position + 1].startswith("--")
         if name in known and known[name].metadata["bare"] and not equals and last:
             equals, value = "=", known[name].metadata["bare"]

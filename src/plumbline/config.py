@@ -70,35 +70,51 @@ class TrainConfig:
     model: str = option("gcn", "which network", choices=("gcn",), group="model")
     hidden_dim: int = option(128, "width of the hidden layers", at_least=4, group="model")
     num_layers: int = option(4, "graph convolutions, first and last included", at_least=2, group="model")
-    dropout: float = option(0.1, "share of hidden units dropped in training", at_least=0, below=1, group="model")
+    dropout: float = option(
+        0.1, "share of hidden units dropped in training", at_least=0, below=1, group="model"
+    )
     max_epochs: int = option(100, "epochs at most", at_least=1, group="training")
     lr: float = option(1e-3, "learning rate of Adam", above=0, group="training")
     weight_decay: float = option(1e-5, "L2 penalty on the weights", at_least=0, group="training")
-    gradient_clip: float = option(1.0, "largest norm of the gradient; 0 turns it off", at_least=0, group="training")
+    gradient_clip: float = option(
+        1.0, "largest norm of the gradient; 0 turns it off", at_least=0, group="training"
+    )
     early_stopping: int = option(
         0, "stop after this many epochs without a better val_loss; 0 never", at_least=0, group="training"
     )
     ema: float = option(
-        0.0, "decay of the averaged weights that are validated and saved; 0 off", at_least=0, below=1,
+        0.0,
+        "decay of the averaged weights that are validated and saved; 0 off",
+        at_least=0,
+        below=1,
         group="training",
     )
     max_time: str | None = option(
-        None, "stop after DD:HH:MM:SS, with the last checkpoint written", metavar="DD:HH:MM:SS", group="training"
+        None,
+        "stop after DD:HH:MM:SS, with the last checkpoint written",
+        metavar="DD:HH:MM:SS",
+        group="training",
     )
-    seed: int = option(0, "seed of weights, order and dropout", at_least=0, at_most=2**32 - 1, group="training")
+    seed: int = option(
+        0, "seed of weights, order and dropout", at_least=0, at_most=2**32 - 1, group="training"
+    )
     precision: str = option(
         "32",
         "numbers in the network: 32, true half (16, bf16), mixed (16-mixed, bf16-mixed), or 64",
         choices=("32", "16", "bf16", "16-mixed", "bf16-mixed", "64"),
         group="machine",
     )
-    accelerator: str = option("auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"), group="machine")
+    accelerator: str = option(
+        "auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"), group="machine"
+    )
     devices: int = option(1, "devices per node", at_least=1, group="machine")
     num_nodes: int = option(1, "nodes", at_least=1, group="machine")
     strategy: str = option("auto", "how devices share the work", choices=("auto", "ddp"), group="machine")
     deterministic: bool = option(False, "only deterministic kernels, also on CUDA", group="machine")
     use_compile: bool = option(False, "compile the network with torch.compile", group="machine")
-    checkpoint_dir: Path = option(Path("checkpoints"), "folder of checkpoints and of the run's records", group="output")
+    checkpoint_dir: Path = option(
+        Path("checkpoints"), "folder of checkpoints and of the run's records", group="output"
+    )
     resume: str | None = option(
         None,
         "go on from this checkpoint; without a path, from the last one in --checkpoint_dir",
@@ -111,11 +127,16 @@ class TrainConfig:
     wandb_name: str | None = option(None, "its name of the run; made up if not given", group="output")
     wandb_tags: list[str] = option([], "its tags", metavar="TAG", group="output")
     fast_dev_run: int = option(
-        0, "try N batches of each loop and stop; nothing is saved or tracked", at_least=0, metavar="N",
+        0,
+        "try N batches of each loop and stop; nothing is saved or tracked",
+        at_least=0,
+        metavar="N",
         group="output",
     )
     debug: bool = option(
-        False, "say more: data set, architecture, loaders, first epoch, first batches, tracebacks", group="output"
+        False,
+        "say more: data set, architecture, loaders, first epoch, first batches, tracebacks",
+        group="output",
     )
 
 
@@ -126,56 +147,96 @@ class PrepareConfig:
     paths: list[Path] = option(
         [], "mesh files, or folders that are searched for them", positional=True, metavar="PATH"
     )
-    out: Path | None = option(None, "folder of the data set (required)", metavar="DIR", group="input and output")
-    solids: int = option(0, "built-in solids to add, each with an exactly known centre of mass", at_least=0,
-                         group="input and output")
+    out: Path | None = option(
+        None, "folder of the data set (required)", metavar="DIR", group="input and output"
+    )
+    solids: int = option(
+        0,
+        "built-in solids to add, each with an exactly known centre of mass",
+        at_least=0,
+        group="input and output",
+    )
     labels: Path | None = option(
-        None, "real scans: a CSV with file, com_x, com_y, com_z and, if known, object_name, sensor_x, sensor_y, "
-        "sensor_z, bounding_radius", metavar="CSV", group="input and output",
+        None,
+        "real scans: a CSV with file, com_x, com_y, com_z and, if known, object_name, sensor_x, sensor_y, "
+        "sensor_z, bounding_radius",
+        metavar="CSV",
+        group="input and output",
     )
     format: str = option(
-        "packed", "packed: one memory-mapped store; pt: the documented folder of .pt files",
-        choices=("packed", "pt"), group="input and output",
+        "packed",
+        "packed: one memory-mapped store; pt: the documented folder of .pt files",
+        choices=("packed", "pt"),
+        group="input and output",
     )
     target: str = option(
-        "solid", "centre of mass of the solid (closed meshes only) or of its surface",
-        choices=("solid", "shell"), group="truth",
+        "solid",
+        "centre of mass of the solid (closed meshes only) or of its surface",
+        choices=("solid", "shell"),
+        group="truth",
     )
     scale: float = option(1.0, "metres per unit of the mesh files", above=0, group="truth")
     samples: int = option(10, "scans per object", at_least=1, group="scan")
-    views: str = option("1", "views merged in a scan: a number or a range such as 1-3", metavar="V", group="scan")
+    views: str = option(
+        "1", "views merged in a scan: a number or a range such as 1-3", metavar="V", group="scan"
+    )
     points: int = option(256, "points per scan", at_least=16, at_most=65536, group="scan")
     sampling: str = option(
         "farthest", "how points are chosen from the hits", choices=("farthest", "random"), group="scan"
     )
-    pattern: str = option("grid", "rays of a camera or of a rotating LiDAR", choices=("grid", "lidar"), group="scan")
-    rays: int = option(1600, "rays per view over the field of view", at_least=64, at_most=4_000_000, group="scan")
-    distance: str = option(
-        "2-3", "distance of the sensor, in radii of the object: a number or a range", metavar="D", group="scan"
+    pattern: str = option(
+        "grid", "rays of a camera or of a rotating LiDAR", choices=("grid", "lidar"), group="scan"
     )
-    noise: float = option(0.01, "range noise (1 sigma), as a fraction of the object's radius", at_least=0, at_most=1,
-                          group="scan")
+    rays: int = option(
+        1600, "rays per view over the field of view", at_least=64, at_most=4_000_000, group="scan"
+    )
+    distance: str = option(
+        "2-3",
+        "distance of the sensor, in radii of the object: a number or a range",
+        metavar="D",
+        group="scan",
+    )
+    noise: float = option(
+        0.01,
+        "range noise (1 sigma), as a fraction of the object's radius",
+        at_least=0,
+        at_most=1,
+        group="scan",
+    )
     grazing: float = option(
-        80.0, "angle of incidence in degrees beyond which returns get lost; 90 keeps all", above=0, at_most=90,
+        80.0,
+        "angle of incidence in degrees beyond which returns get lost; 90 keeps all",
+        above=0,
+        at_most=90,
         group="scan",
     )
     pose_error: float = option(
-        0.0, "error of each view's pose (1 sigma): degrees, and as many hundredths of the radius", at_least=0,
-        at_most=45, group="scan",
+        0.0,
+        "error of each view's pose (1 sigma): degrees, and as many hundredths of the radius",
+        at_least=0,
+        at_most=45,
+        group="scan",
     )
     rotate: bool = option(True, "turn every object at random before each scan", group="scan")
     k: int = option(16, "neighbours per point", at_least=1, at_most=1024, group="graph")
     edge_attr: str = option(
-        "sh", "edge attributes: spherical harmonics, displacement vectors or none",
-        choices=("sh", "displacement", "none"), group="graph",
+        "sh",
+        "edge attributes: spherical harmonics, displacement vectors or none",
+        choices=("sh", "displacement", "none"),
+        group="graph",
     )
-    sh_degree: int = option(2, "highest degree of the spherical harmonics", at_least=0, at_most=8, group="graph")
+    sh_degree: int = option(
+        2, "highest degree of the spherical harmonics", at_least=0, at_most=8, group="graph"
+    )
     normalise: str = option(
         "unit",
-        "stored frame: unit (points' mean at 0, rms distance 1), centre (points' mean at 0), none (as scanned)",
-        choices=("unit", "centre", "none"), group="graph",
+        "stored frame: unit (mean of the points at 0, rms distance 1), centre (mean at 0), none (as scanned)",
+        choices=("unit", "centre", "none"),
+        group="graph",
     )
-    seed: int = option(0, "seed of solids, poses, noise and sampling", at_least=0, at_most=2**32 - 1, group="run")
+    seed: int = option(
+        0, "seed of solids, poses, noise and sampling", at_least=0, at_most=2**32 - 1, group="run"
+    )
     workers: int = option(0, "processes; 0 takes one per core", at_least=0, group="run")
     debug: bool = _debug()
 
@@ -195,16 +256,26 @@ class EvaluateConfig:
     """Measure a trained model beside the untrained baselines and write a report."""
 
     checkpoint: Path = option(
-        Path("checkpoints"), "a checkpoint, or a folder whose best one is taken", positional=True, metavar="CKPT"
+        Path("checkpoints"),
+        "a checkpoint, or a folder whose best one is taken",
+        positional=True,
+        metavar="CKPT",
     )
     data_dir: Path | None = option(None, "data set; by default the one it was trained on", group="data")
     split: str = option(
-        "auto", "which graphs: val (kept back in training), train, all; auto is val on the training data set, "
-        "else all", choices=("auto", "val", "train", "all"), group="data",
+        "auto",
+        "which graphs: val (kept back in training), train, all; auto is val on the training data set, "
+        "else all",
+        choices=("auto", "val", "train", "all"),
+        group="data",
     )
     batch_size: int = option(64, "graphs per step", at_least=1, group="data")
-    out: Path | None = option(None, "folder of report.html and evaluation.json; by default beside the checkpoint",
-                              metavar="DIR", group="output")
+    out: Path | None = option(
+        None,
+        "folder of report.html and evaluation.json; by default beside the checkpoint",
+        metavar="DIR",
+        group="output",
+    )
     json: bool = option(False, "print JSON instead of tables", group="output")
     debug: bool = _debug()
 
@@ -241,9 +312,8 @@ def validate(config: Config) -> None:
         value, meta = getattr(config, item.name), item.metadata
         label = f"{item.name}" if meta["positional"] else f"--{item.name}"
         if meta["choices"] and value not in meta["choices"]:
-            raise InputError(
-                f"{label} {value}: choose one of {', '.join(meta['choices'])}{nearest(str(value), meta['choices'])}"
-            )
+            guess = nearest(str(value), meta["choices"])
+            raise InputError(f"{label} {value}: choose one of {', '.join(meta['choices'])}{guess}")
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         bounds = (
@@ -263,14 +333,24 @@ def _validate_together(config: Config) -> None:
     if isinstance(config, PrepareConfig):
         parse_range(config.views, "views", whole=True)
         if parse_range(config.distance, "distance", whole=False)[0] <= 1:
-            raise InputError(f"--distance {config.distance}: the sensor must stay outside the object, above 1 radius")
+            raise InputError(
+                f"--distance {config.distance}: the sensor must stay outside the object, above 1 radius"
+            )
         if config.k >= config.points:
-            raise InputError(f"--k {config.k}: a point has only {config.points - 1} others (--points {config.points})")
+            raise InputError(
+                f"--k {config.k}: a point has only {config.points - 1} others (--points {config.points})"
+            )
         if config.out is None:
             raise InputError("--out is missing: name the folder that the data set goes to")
         if not config.paths and not config.solids and config.labels is None:
             raise InputError("nothing to prepare: give mesh files or folders, --solids N, or --labels CSV")
     if isinstance(config, TrainConfig) and config.max_time is not None:
         parts = config.max_time.split(":")
-        if len(parts) != 4 or not all(part.isdigit() for part in parts) or not any(int(part) for part in parts):
-            raise InputError(f"--max_time {config.max_time}: write days:hours:minutes:seconds, such as 00:00:10:00")
+        if (
+            len(parts) != 4
+            or not all(part.isdigit() for part in parts)
+            or not any(int(part) for part in parts)
+        ):
+            raise InputError(
+                f"--max_time {config.max_time}: write days:hours:minutes:seconds, such as 00:00:10:00"
+            )

@@ -55,13 +55,18 @@ class GraphTables:
         if "edge_index" in needs:
             edge["source"] = flat.edge_source - np.repeat(flat.node_ptr[:-1], edge_sizes)
             node["in_degree"] = flat.in_degree.astype(np.int64)
-        if "edge_attr" in needs:
+        if flat.edge_attr is not None:
             edge["attr"] = flat.edge_attr
         self._edge_sizes = edge_sizes
         entry: dict[str, np.ndarray] = {}
         if "gcn" in needs:
             gcn = gcn_arrays(flat.node_features, flat.in_degree, flat.edge_source, flat.node_ptr)
-            node |= {"degree": gcn.degree, "degree_t": gcn.degree_t, "pool": gcn.pool, "aggregated": gcn.aggregated}
+            node |= {
+                "degree": gcn.degree,
+                "degree_t": gcn.degree_t,
+                "pool": gcn.pool,
+                "aggregated": gcn.aggregated,
+            }
             entry = {"col": gcn.col, "value": gcn.value, "col_t": gcn.col_t, "value_t": gcn.value_t}
             entry_ptr = np.concatenate([[0], np.cumsum(gcn.degree, dtype=np.int64)])[flat.node_ptr]
             self._entry_sizes = np.diff(entry_ptr)

@@ -63,8 +63,16 @@ class Batch:
     """
 
     __slots__ = (
-        "bounding_radius", "edge_attr", "edge_index", "gcn", "index", "node_features", "node_ptr", "pos", "target",
-    )  # fmt: skip
+        "bounding_radius",
+        "edge_attr",
+        "edge_index",
+        "gcn",
+        "index",
+        "node_features",
+        "node_ptr",
+        "pos",
+        "target",
+    )
 
     def __init__(
         self,

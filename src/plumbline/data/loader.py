@@ -39,7 +39,9 @@ class BatchOrder:
         seed: of the order.
     """
 
-    def __init__(self, num_graphs: int, *, batch_size: int, shuffle: bool, drop_last: bool, seed: int) -> None:
+    def __init__(
+        self, num_graphs: int, *, batch_size: int, shuffle: bool, drop_last: bool, seed: int
+    ) -> None:
         self.num_graphs = num_graphs
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -211,8 +213,8 @@ def make_loaders(
     drop_last = len(train_idx) >= batch_size
     if not drop_last:
         notes.append(
-            f"the training set ({len(train_idx)} graphs) is smaller than one batch ({batch_size}), so the short "
-            "batch is kept"
+            f"the training set ({len(train_idx)} graphs) is smaller than one batch ({batch_size}), "
+            "so the short batch is kept"
         )
     train = BatchOrder(len(train_idx), batch_size=batch_size, shuffle=True, drop_last=drop_last, seed=seed)
     val = BatchOrder(len(val_idx), batch_size=batch_size, shuffle=False, drop_last=False, seed=seed)

@@ -1,5 +1,6 @@
 """Building blocks that models share: sparse products, pooling, dropout."""
 
+import warnings
 from typing import Any
 
 import torch
@@ -7,6 +8,9 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from plumbline.data.batch import SparsePair
+
+# Said by PyTorch once in every process that uses CSR at all; the products used here are tested.
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
 
 
 def sparse_product(matrix: SparsePair, x: Tensor) -> Tensor:

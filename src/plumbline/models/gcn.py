@@ -3,6 +3,8 @@
 Letters: N nodes, F node features, G graphs, C hidden channels.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -45,7 +47,7 @@ class GCN(nn.Module):
     ) -> None:
         super().__init__()
         widths = [input_dim] + [hidden_dim] * num_layers
-        self.convs = nn.ModuleList(GCNConv(*pair) for pair in zip(widths, widths[1:], strict=False))
+        self.convs = nn.ModuleList(GCNConv(*pair) for pair in pairwise(widths))
         self.head = nn.Sequential(
             nn.Linear(hidden_dim, hidden_dim // 2),
             nn.ReLU(),
@@ -62,10 +64,11 @@ class GCN(nn.Module):
         tables = batch.gcn
         if tables is None:
             raise ValueError("the batch was built without the constants of a graph convolution (needs 'gcn')")
-        x = tables.aggregated.to(self.convs[0].bias.dtype)
+        x = tables.aggregated.to(self.head[0].weight.dtype)
         factor = 1.0
         last = len(self.convs) - 1
         for depth, conv in enumerate(self.convs):
+            assert isinstance(conv, GCNConv)
             if depth == last:
                 x = sparse_product(tables.pool, x)
             elif depth > 0:

@@ -1,0 +1,46 @@
+# What a user and a maintainer type. Every target works on a fresh machine with Python 3.11, make and git.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO := runs/demo
+JOBS ?= 2
+
+.PHONY: setup demo test check bench docs clean
+
+setup: $(READY)  ## create .venv with the tested versions of everything
+
+# torch comes first, on its own: whatever asks for "torch" later finds it there.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; set PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup  ## a data set of built-in solids, a trained model, a report: runs/demo/report.html
+	$(BIN)/plumbline prepare --solids 600 --samples 4 --views 1-3 --out data/demo
+	$(BIN)/plumbline prepare --solids 120 --samples 4 --views 1-3 --seed 1 --out data/demo-unseen
+	$(BIN)/python train_gnn_optimized.py --data_dir data/demo --checkpoint_dir $(DEMO) --max_epochs 30
+	$(BIN)/plumbline evaluate $(DEMO) --data_dir data/demo-unseen
+
+test: setup  ## all tests
+	$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal
+
+check: setup  ## style, types, architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest --quiet tests/test_architecture.py
+
+bench: setup  ## training throughput beside the plain program, preparation, opening
+	$(BIN)/python -m benchmarks.opening
+	$(BIN)/python -m benchmarks.prepare
+	$(BIN)/python -m benchmarks.training
+
+docs: setup  ## flags and figures of the documentation from the program itself
+	$(BIN)/python -m docs.build
+
+clean:  ## remove everything that the targets above made
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis runs data/demo data/demo-unseen
