@@ -87,11 +87,11 @@ def _key(folder: Path, files: list[Path]) -> str:
     """A hash of everything the cache depends on. Contents are not read: that is what a cache is for."""
     from plumbline.data.samples import METADATA_FILE
 
-    entries: list[Any] = [_VERSION]
-    for path in [*files, folder / METADATA_FILE]:
-        if path.exists():
-            stat = path.stat()
-            entries.append([path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns])
+    skip = len(str(folder / "x")) - 1
+    entries: list[Any] = [_VERSION, (folder / METADATA_FILE).exists()]
+    for path in [*map(str, files), *([str(folder / METADATA_FILE)] if entries[1] else [])]:
+        stat = os.stat(path)
+        entries.append([path[skip:], stat.st_size, stat.st_mtime_ns])
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()[:24]
 
 
@@ -161,8 +161,8 @@ def _build(
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(
-                f"no room in {root} for a packed copy of the files: make room there, or set XDG_CACHE_HOME to "
-                "a folder with room and make the data folder read-only"
+                f"no room in {root} for a packed copy of the files: make room there, or make the data "
+                "folder read-only and set XDG_CACHE_HOME to a folder with room"
             ) from error
         raise
     finally:

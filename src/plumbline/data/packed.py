@@ -81,6 +81,7 @@ class PackedStore:
         node_ptr, edge_ptr: ``[G + 1]`` int64.
         target, origin: ``[G, 3]`` float64; ``world = origin + scale * stored``.
         scale, bounding_radius: ``[G]`` float64; ``num_views``, ``object_idx``: ``[G]`` int32.
+        object_name_ptr: ``[O + 1]`` int64, where each object's name begins among the bytes of all.
         num_objects, num_nodes, num_edges: totals.
         edge_attr_kind: "none", "sh", "displacement" (computed on demand) or "stored".
         edge_attr_dim: D, 0 for "none"; ``sh_degree`` for "sh", else None.
@@ -107,7 +108,7 @@ class PackedStore:
         self.target, self.origin = index["target"], index["origin"]
         self.scale, self.bounding_radius = index["scale"], index["bounding_radius"]
         self.num_views, self.object_idx = index["num_views"], index["object_idx"]
-        self._names = index["object_name_ptr"], index["object_name_bytes"]
+        self.object_name_ptr, self._name_bytes = index["object_name_ptr"], index["object_name_bytes"]
         self._shard_ptr = np.cumsum([0, *(shard["num_graphs"] for shard in manifest["shards"])])
         self._shards: dict[int, dict[str, np.ndarray]] = {}
 
@@ -137,7 +138,7 @@ class PackedStore:
     @cached_property
     def object_names(self) -> list[str]:
         """The distinct object names, in order of first appearance; decoded at first use."""
-        return unpack_names(*self._names)
+        return unpack_names(self.object_name_ptr, self._name_bytes)
 
     @cached_property
     def fingerprint(self) -> str:

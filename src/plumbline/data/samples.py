@@ -1,6 +1,7 @@
 """The documented sample files: one `.pt` dictionary per scan, read without running any code in it."""
 
 import json
+import os
 import pickle
 import re
 import zipfile
@@ -33,12 +34,12 @@ def list_pt(folder: Path) -> list[tuple[Path, str | None]]:
     for entry in read_dataset_metadata(folder).get("files", []):
         if isinstance(entry, dict) and isinstance(entry.get("object_name"), str):
             names[str(entry.get("filename"))] = entry["object_name"]
-    files = [
-        path.relative_to(folder)
-        for path in folder.rglob("*.pt")
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    return [(folder / file, names.get(file.as_posix())) for file in sorted(files, key=Path.as_posix)]
+    files: list[str] = []
+    for parent, folders, members in os.walk(folder):  # pathlib takes ten times as long
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        prefix = "" if Path(parent) == folder else Path(parent).relative_to(folder).as_posix() + "/"
+        files.extend(prefix + name for name in members if name.endswith(".pt") and not name.startswith("."))
+    return [(folder / file, names.get(file)) for file in sorted(files)]
 
 
 def read_dataset_metadata(folder: Path) -> dict[str, Any]:
