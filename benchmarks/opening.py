@@ -1,0 +1,76 @@
+"""Opening a data set: 10,000 graphs memory-mapped from a packed store beside reading 10,000 ``.pt`` files.
+
+    python -m benchmarks.opening [--graphs 10000] [--repeats 5] [--json FILE]
+
+Both are timed with the files in the page cache. Opening includes reading the split keys and gathering
+the first batch of 16, so that nothing is left to be paid later.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.graphs import make_samples, write_packed, write_pt
+from benchmarks.plain import load_folder
+from plumbline.data.packed import PackedStore
+
+
+def open_packed(folder: Path) -> int:
+    """What a training does with a packed store before its first step; returns the number of graphs."""
+    store = PackedStore.open(folder)
+    np.unique(store.object_idx)
+    store.gather(np.arange(16) * (len(store) // 16))
+    return len(store)
+
+
+def read_pt(folder: Path) -> int:
+    """What the plain program does: a list of ``Data``."""
+    return len(load_folder(folder))
+
+
+def seconds(action: Callable[[Path], int], folder: Path, expected: int, repeats: int) -> list[float]:
+    """Wall times of an action, the first (which fills the caches) left out."""
+    taken = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        found = action(folder)
+        taken.append(time.perf_counter() - start)
+        if found != expected:
+            raise SystemExit(f"{folder} holds {found} graphs instead of {expected}")
+    return taken[1:]
+
+
+def measure(folder: Path, *, num_graphs: int, repeats: int) -> dict[str, Any]:
+    """Write both forms of the same small graphs and time both."""
+    write_packed(folder / "packed", make_samples("small", num_graphs=num_graphs))
+    write_pt(folder / "pt", make_samples("small", num_graphs=num_graphs))
+    packed = seconds(open_packed, folder / "packed", num_graphs, repeats)
+    pt = seconds(read_pt, folder / "pt", num_graphs, 1)
+    return {"num_graphs": num_graphs, "packed_seconds": packed, "pt_seconds": pt}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time to open a data set: packed store and .pt files.")
+    parser.add_argument("--graphs", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        result = measure(Path(scratch), num_graphs=arguments.graphs, repeats=arguments.repeats)
+    packed, pt = statistics.median(result["packed_seconds"]), statistics.median(result["pt_seconds"])
+    print(f"{arguments.graphs} graphs of 40-100 points")
+    print(f"packed store opened, first batch gathered: {packed * 1000:9.1f} ms")
+    print(f".pt files read into a list of Data:        {pt * 1000:9.1f} ms ({pt / packed:.0f} times as long)")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

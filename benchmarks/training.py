@@ -1,0 +1,207 @@
+"""Training throughput: ``train_gnn_optimized.py`` beside the plain program, in one interleaved run.
+
+Every run is a process of its own on a pseudo-terminal (so that progress bars are drawn as for a user),
+with documented defaults: GCN, batch 16, hidden 128, 4 layers, dropout 0.1, Adam, metrics and checkpoint
+every epoch. The order of the programs turns round every round. First epochs are left out of the
+throughput; an epoch is everything from its start to the next one's. On a machine that others use too,
+``--threads 1`` keeps two threads of one program from waiting for each other's turn.
+
+    python -m benchmarks.training [--sizes small medium large] [--epochs 5] [--rounds 3] [--json FILE]
+"""
+
+import argparse
+import json
+import os
+import pty
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.graphs import SIZES, make_samples, write_packed, write_pt
+from plumbline.data.packed import PackedStore
+from plumbline.data.split import split_by_object
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = ("plain, 0 workers", "plain, 4 workers", "plumbline")
+
+
+def prepare(folder: Path, size: str, num_graphs: int) -> None:
+    """Write one data set both ways, and the split that both programs use, unless they are there."""
+    if (folder / "split.json").exists():
+        return
+    write_packed(folder / "packed", make_samples(size, num_graphs=num_graphs))
+    write_pt(folder / "pt", make_samples(size, num_graphs=num_graphs))
+    store = PackedStore.open(folder / "packed")
+    train, val = split_by_object(store.object_idx, store.object_names, 0.1, 0)
+    parts = {"train": train.tolist(), "val": val.tolist()}
+    (folder / "split.json").write_text(json.dumps(parts), encoding="utf-8")
+
+
+def command(program: str, folder: Path, out: Path, checkpoint_dir: Path, epochs: int) -> list[str]:
+    """The command line of one run."""
+    python = [sys.executable, "-m"]
+    if program == "plumbline":
+        return [
+            *python, "benchmarks.stopwatch", str(out), str(ROOT / "train_gnn_optimized.py"),
+            "--data_dir", str(folder / "packed"), "--checkpoint_dir", str(checkpoint_dir),
+            "--max_epochs", str(epochs),
+        ]  # fmt: skip
+    return [
+        *python, "benchmarks.plain", str(folder / "pt"), "--split", str(folder / "split.json"),
+        "--out", str(out), "--checkpoint_dir", str(checkpoint_dir), "--epochs", str(epochs),
+        "--num_workers", "4" if program == "plain, 4 workers" else "0",
+    ]  # fmt: skip
+
+
+def run(program: str, folder: Path, epochs: int, threads: int | None) -> dict[str, Any]:
+    """One training in a process of its own; adds the time to the first step and the CPU time of all."""
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        out = scratch / "times.json"
+        start = time.monotonic()
+        arguments = command(program, folder, out, scratch / "checkpoints", epochs)
+        status, cpu, text = on_terminal(arguments, scratch, threads)
+        if status != 0:
+            raise SystemExit(f"{program} failed with exit code {status}:\n{text}")
+        record = json.loads(out.read_text(encoding="utf-8"))
+    record["seconds_to_first_step"] = record.pop("first_step") - start
+    record["process_cpu_seconds"] = cpu
+    return record
+
+
+def on_terminal(arguments: list[str], folder: Path, threads: int | None) -> tuple[int, float, str]:
+    """Run a command on a pseudo-terminal; its exit code, CPU seconds with children, and what it printed."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
+    if threads:
+        environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(threads)
+    controller, terminal = pty.openpty()
+    actions = [(os.POSIX_SPAWN_DUP2, terminal, stream) for stream in (0, 1, 2)]
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        pid = os.posix_spawn(arguments[0], arguments, environment, file_actions=actions)
+    finally:
+        os.chdir(here)
+        os.close(terminal)
+    printed: list[bytes] = []
+    reader = threading.Thread(target=_drain, args=(controller, printed))
+    reader.start()
+    _, status, usage = os.wait4(pid, 0)
+    reader.join()
+    os.close(controller)
+    text = b"".join(printed).decode(errors="replace")
+    return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, text[-4000:]
+
+
+def _drain(controller: int, printed: list[bytes]) -> None:
+    while True:
+        try:
+            block = os.read(controller, 65536)
+        except OSError:  # Linux says so when the last writer has closed
+            return
+        if not block:
+            return
+        printed.append(block)
+
+
+def summarise(size: str, records: dict[str, list[dict[str, Any]]], num_train: int) -> dict[str, Any]:
+    """Medians over the epochs of all rounds but the first of each, and ratios to the faster plain program."""
+    batches = {tuple(record["batches"]) for runs in records.values() for record in runs}
+    if len(batches) > 1:
+        raise SystemExit(f"{size}: the programs trained on different numbers of batches: {sorted(batches)}")
+    rows = {}
+    for program, runs in records.items():
+        seconds = [second for record in runs for second in record["epoch_seconds"][1:]]
+        cpu = [second for record in runs for second in record["epoch_cpu_seconds"][1:]]
+        epoch = statistics.median(seconds)
+        rows[program] = {
+            "seconds_per_epoch": epoch,
+            "fastest_epoch": min(seconds),
+            "cpu_seconds_per_epoch": statistics.median(cpu),
+            "epochs_per_second": 1 / epoch,
+            "graphs_per_second": num_train / epoch,
+            "seconds_to_first_step": statistics.median(record["seconds_to_first_step"] for record in runs),
+            "first_epoch_seconds": statistics.median(record["epoch_seconds"][0] for record in runs),
+        }
+    plain = [row["seconds_per_epoch"] for program, row in rows.items() if program.startswith("plain")]
+    for row in rows.values():
+        row["ratio"] = min(plain) / row["seconds_per_epoch"] if plain else float("nan")
+    return {"size": size, "num_train": num_train, "programs": rows, "runs": records}
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print one size as a table."""
+    least, most = SIZES[result["size"]]
+    print(f"\n{result['size']}: {result['num_train']} training graphs of {least}-{most} points")
+    print(
+        f"{'':18}{'s/epoch':>9}{'fastest':>9}{'CPU s':>8}{'epochs/s':>10}{'graphs/s':>10}{'first step s':>14}"
+        f"{'ratio':>8}"
+    )
+    for program, row in result["programs"].items():
+        print(
+            f"{program:18}{row['seconds_per_epoch']:9.3f}{row['fastest_epoch']:9.3f}"
+            f"{row['cpu_seconds_per_epoch']:8.3f}{row['epochs_per_second']:10.3f}{row['graphs_per_second']:10.0f}"
+            f"{row['seconds_to_first_step']:14.2f}{row['ratio']:8.2f}"
+        )
+    sys.stdout.flush()
+
+
+def measure(
+    size: str,
+    folder: Path,
+    *,
+    programs: list[str],
+    epochs: int,
+    rounds: int,
+    num_graphs: int,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """All rounds of one size."""
+    prepare(folder, size, num_graphs)
+    parts = json.loads((folder / "split.json").read_text(encoding="utf-8"))
+    records: dict[str, list[dict[str, Any]]] = {program: [] for program in programs}
+    for turn in range(rounds):
+        for program in programs if turn % 2 == 0 else programs[::-1]:
+            records[program].append(run(program, folder, epochs, threads))
+    return summarise(size, records, len(parts["train"]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Training throughput beside a plain program.")
+    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
+    parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
+    parser.add_argument("--epochs", type=int, default=5, help="per run; the first is not counted")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--graphs", type=int, default=1000)
+    parser.add_argument("--threads", type=int, help="of every program; PyTorch's choice otherwise")
+    parser.add_argument("--folder", type=Path, help="keep the data sets here; a temporary folder otherwise")
+    parser.add_argument("--json", type=Path, help="write everything measured to this file")
+    arguments = parser.parse_args()
+    if arguments.epochs < 2:
+        parser.error("--epochs must be at least 2, because the first is not counted")
+    results = []
+    with tempfile.TemporaryDirectory() as scratch:
+        base = arguments.folder or Path(scratch)
+        for size in arguments.sizes:
+            results.append(
+                measure(
+                    size,
+                    base / f"{size}-{arguments.graphs}",
+                    programs=arguments.programs,
+                    epochs=arguments.epochs,
+                    rounds=arguments.rounds,
+                    num_graphs=arguments.graphs,
+                    threads=arguments.threads,
+                )
+            )
+            show(results[-1])
+            if arguments.json:
+                arguments.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
