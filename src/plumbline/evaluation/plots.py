@@ -152,7 +152,7 @@ def _draw_curves(history: History, baselines: Mapping[str, float]) -> Any:
     if history.get("learning_rate"):
         rows.append(("rate", 1.1))
     figure, axes = _figure(
-        (7.2, 0.6 + 0.75 * sum(height for _, height in rows)), [height for _, height in rows]
+        (6.4, 0.6 + 0.75 * sum(height for _, height in rows)), [height for _, height in rows]
     )
     for (kind, _), axis in zip(rows, axes, strict=True):
         labels: list[tuple[float, str, str]] = []
@@ -176,7 +176,10 @@ def _draw_curves(history: History, baselines: Mapping[str, float]) -> Any:
             found = history.get("learning_rate")
             if found is not None:
                 axis.plot(*found, color=MUTED, drawstyle="steps-mid", **_marks(found))
-            _log_or_linear(axis)
+                _log_or_linear(axis)
+                rates = np.unique(found[1])
+                if 1 < len(rates) <= 4:
+                    axis.set_yticks(rates)
         _end_labels(axis, labels)
     axes[-1].set_xlabel("epoch")
     axes[-1].xaxis.get_major_locator().set_params(integer=True)
@@ -184,7 +187,7 @@ def _draw_curves(history: History, baselines: Mapping[str, float]) -> Any:
 
 
 def _draw_cumulative(errors: Mapping[str, Float]) -> Any:
-    figure, (axis,) = _figure((7.2, 3.7), [1.0])
+    figure, (axis,) = _figure((6.4, 3.7), [1.0])
     limit = max(float(np.quantile(values, 0.98)) for values in errors.values())
     limit = min(
         max(limit, 1e-3), 4 * max(float(np.quantile(values, 0.9)) for values in errors.values()) + 1e-9

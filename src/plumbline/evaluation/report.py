@@ -1,0 +1,221 @@
+"""The report: one HTML file that holds everything, asks nothing of the network and runs no script.
+
+Whatever comes from data (names, paths, configuration) is escaped where it enters the page.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from plumbline.data.tensors import atomic_file
+from plumbline.evaluation import gallery, plots
+from plumbline.evaluation.gallery import Example
+from plumbline.evaluation.report_style import CSS
+from plumbline.evaluation.table import Table, interval, length, notes, percent, sentence
+
+Facts = Mapping[str, Mapping[str, str]]
+"""Heading to (name to value), as shown at the end of a report."""
+
+
+def write_report(
+    path: Path,
+    *,
+    table: Table,
+    examples: Sequence[Example],
+    history: plots.History | None,
+    facts: Facts,
+    command: str,
+    kicker: str,
+) -> None:
+    """Writes a report, atomically.
+
+    Args:
+        path: the HTML file.
+        table: what was measured.
+        examples: scans to show, best to worst (see :func:`examples_of`).
+        history: of the training run, or None if its metrics are not there.
+        facts: data set, model, configuration, versions.
+        command: how to repeat the evaluation.
+        kicker: the line above the title.
+    """
+    text = render(
+        table=table, examples=examples, history=history, facts=facts, command=command, kicker=kicker
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        file.write(text.encode("utf-8", "xmlcharrefreplace"))
+
+
+def render(
+    *,
+    table: Table,
+    examples: Sequence[Example],
+    history: plots.History | None,
+    facts: Facts,
+    command: str,
+    kicker: str,
+) -> str:
+    """The report as HTML text; arguments as in :func:`write_report`."""
+    title = f"How well {table.model} finds the centre of mass"
+    body = [
+        f'<header><p class="kicker">{escape(kicker)}</p><h1>{escape(title)}</h1>'
+        f'<p class="result">{escape(sentence(table))}</p></header>',
+        "<main>",
+        _methods_section(table),
+        _cumulative_section(table),
+        _examples_section(examples),
+        _groups_section(table),
+        _training_section(table, history),
+        *(_facts_section(heading, rows) for heading, rows in facts.items()),
+        "</main>",
+        f"<footer><h2>Repeat it</h2><pre>{escape(command)}</pre></footer>",
+    ]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
+        + "\n".join(part for part in body if part)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def examples_of(store, table: Table, each: int = 3) -> list[Example]:
+    """The scans of least, middle and greatest relative error of a table, read from its store."""
+    errors = table.errors[table.model]
+    found = []
+    for kind, positions in gallery.choose(errors.error_rel, each).items():
+        for position in positions:
+            graph = int(table.indices[position])
+            found.append(
+                Example(
+                    name=str(errors.objects[position]),
+                    kind=kind,
+                    error_rel=float(errors.error_rel[position]),
+                    pos=store.gather(np.array([graph])).pos,
+                    target=store.target[graph],
+                    predicted=table.predictions[position],
+                    bounding_radius=float(store.bounding_radius[graph]),
+                )
+            )
+    return found
+
+
+def _methods_section(table: Table) -> str:
+    columns = [("mean", "error_rel"), ("median", "error_rel"), ("p90", "error_rel"), ("mean", "error")]
+    heads = ["mean", "95 % interval", "median", "90 % below", "data units"]
+    if table.metric_scale:
+        columns.append(("mean", "error_m"))
+        heads.append("metres")
+    values = np.array(
+        [[getattr(table.summary(name, kind), stat) for stat, kind in columns] for name in table.methods]
+    )
+    best = values.argmin(axis=0)
+    rows = []
+    for row, name in enumerate(table.methods):
+        cells = [
+            _cell((percent if kind == "error_rel" else length)(values[row, column]), best[column] == row)
+            for column, (_, kind) in enumerate(columns)
+        ]
+        cells.insert(1, f'<td class="quiet">{escape(interval(table.summary(name)))}</td>')
+        rows.append(f"<tr>{_method_cell(name)}{''.join(cells)}</tr>")
+    note = " ".join(notes(table))
+    meaning = "Distance between the answer and the true centre of mass, as a share of the object's radius"
+    units = "in the units of the data set" + (" and in metres" if table.metric_scale else "")
+    return (
+        f"<h2>Beside guesses that need no training</h2>{_table(['', *heads], rows)}"
+        f'<p class="note">{meaning} (of its smallest enclosing sphere); the mean also {units}. '
+        f"{escape(note)}</p>"
+    )
+
+
+def _cumulative_section(table: Table) -> str:
+    svg = plots.cumulative_svg({name: errors.error_rel for name, errors in table.errors.items()})
+    caption = "The higher the curve the better: at each distance, the share of scans with a smaller miss."
+    return f"<h2>All scans</h2><figure>{svg}<figcaption>{caption}</figcaption></figure>"
+
+
+def _examples_section(examples: Sequence[Example]) -> str:
+    if not examples:
+        return ""
+    cards = "".join(
+        f"<figure>{gallery.picture(example)}<figcaption><b>{example.kind}, {percent(example.error_rel)}</b>"
+        f"<br>{escape(example.name)}</figcaption></figure>"
+        for example in examples
+    )
+    keys = {
+        "true centre of mass": '<circle class="truth" cx="8" cy="6" r="4.5"/>',
+        "answer of the model": '<circle class="answer" cx="8" cy="6" r="4"/>',
+        "a fifth of the radius": '<path class="ruler" d="M1 6h14m0 -3v6M1 3v6"/>',
+    }
+    legend = "".join(
+        f'<span><svg viewBox="0 0 16 12" aria-hidden="true">{shape}</svg>{text}</span>'
+        for text, shape in keys.items()
+    )
+    legend = f'<p class="legend">{legend}</p>'
+    how = "Single scans, each seen from where its miss shows at full length; nearer points stand out more."
+    return f'<h2>Examples</h2><p class="note">{how}</p>{legend}<div class="gallery">{cards}</div>'
+
+
+def _groups_section(table: Table) -> str:
+    groups = table.group_summaries()
+    if len(groups) < 2:
+        return ""
+    model = table.errors[table.model]
+    rows = []
+    for group, summaries in groups.items():
+        means = [summaries[name].mean for name in table.methods]
+        best = int(np.argmin(means))
+        objects = len(np.unique(model.objects[model.groups == group]))
+        cells = "".join(_cell(percent(mean), i == best) for i, mean in enumerate(means))
+        rows.append(
+            f'<tr><td class="name">{escape(group or "(no group)")}</td><td class="quiet">{objects:,}</td>'
+            f'<td class="quiet">{summaries[table.model].n:,}</td>{cells}</tr>'
+        )
+    heads = ["group", "objects", "scans", *table.methods]
+    note = "Mean miss as a share of the radius, for objects whose names share a folder."
+    return f'<h2>By group</h2>{_table(heads, rows)}<p class="note">{note}</p>'
+
+
+def _training_section(table: Table, history: plots.History | None) -> str:
+    if history is None or not history.num_epochs:
+        return ""
+    levels = {}
+    note = "Training and validation loss, and the learning rate, epoch by epoch."
+    if table.relation == "unseen":
+        levels = {name: float(table.errors[name].error_rel.mean()) for name in table.methods[1:]}
+        note = "Dashed: the guesses that need no training, on the same objects."
+    svg = plots.curves_svg(history, levels)
+    return f"<h2>Training</h2><figure>{svg}<figcaption>{note}</figcaption></figure>"
+
+
+def _facts_section(heading: str, rows: Mapping[str, str]) -> str:
+    if not rows:
+        return ""
+    items = "".join(
+        f"<dt>{escape(str(name))}</dt><dd>{escape(str(value))}</dd>" for name, value in rows.items()
+    )
+    if len(rows) > 12:
+        return (
+            f"<h2>{escape(heading)}</h2><details><summary>{len(rows)} settings</summary>"
+            f"<dl>{items}</dl></details>"
+        )
+    return f"<h2>{escape(heading)}</h2><dl>{items}</dl>"
+
+
+def _table(heads: Sequence[str], rows: Sequence[str]) -> str:
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _method_cell(name: str) -> str:
+    colour = plots.CSS_NAMES[plots.colour_of(name)]
+    return f'<td class="name"><span class="key" style="background: var({colour})"></span>{escape(name)}</td>'
+
+
+def _cell(text: str, best: bool) -> str:
+    return f'<td class="best">{text}</td>' if best else f"<td>{text}</td>"
