@@ -73,7 +73,7 @@ def read_scan(path: Path, sensor: Float | None = None) -> Scan:
             in pcd), else the origin, where sensors that report in their own frame stand.
 
     Returns:
-        All points of the file as one view; ``com`` and ``bounding_radius`` are None.
+        All points of the file, one view per position of the sensor; ``com`` and ``bounding_radius`` are None.
     """
     cloud = _load(Path(path))
     if sensor is None:
@@ -81,8 +81,11 @@ def read_scan(path: Path, sensor: Float | None = None) -> Scan:
     sensor = np.asarray(sensor, dtype=np.float64)
     if sensor.shape not in ((3,), cloud.points.shape) or not np.isfinite(sensor).all():
         raise InputError(f"{path}: the sensor's position must be 3 finite numbers, or 3 for each point")
-    stations, view = np.unique(np.broadcast_to(sensor, cloud.points.shape), axis=0, return_inverse=True)
-    return Scan(cloud.points, stations[view], view.astype(np.int64), None, None)
+    if sensor.ndim == 1:
+        view = np.zeros(len(cloud.points), dtype=np.int64)
+    else:
+        view = np.unique(sensor, axis=0, return_inverse=True)[1].astype(np.int64)
+    return Scan(cloud.points, np.array(np.broadcast_to(sensor, cloud.points.shape)), view, None, None)
 
 
 def read_labels(csv_path: Path) -> list[Label]:
@@ -214,7 +217,7 @@ def _read_ply(path: Path) -> Cloud:
     import trimesh
 
     # process=False: merging vertices would drop and reorder measured points.
-    loaded = trimesh.load(path, process=False)
+    loaded: Any = trimesh.load(path, process=False)
     points = np.asarray(loaded.vertices, dtype=np.float64)
     promised = loaded.metadata.get("_ply_raw", {}).get("vertex", {}).get("length", len(points))
     _check_whole(path, len(points), promised)

@@ -18,8 +18,8 @@ _FEWEST = 16
 """With fewer hits than this a set of poses is given up."""
 _POSES = 8
 """Sets of poses that are tried before an object is refused."""
-_FINEST = 64
-"""Rays are multiplied by at most this much when an object fills little of the view."""
+_MOST_RAYS = 400_000
+"""Rays per view at most when an object that fills little of the view is looked at again (0.1 s)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +92,16 @@ def scan_solid(
     """
     rotation = random_rotation(rng) if rotate else np.eye(3)
     needed = min(points, _FEWEST)
+    most = max(num_rays, _MOST_RAYS)
     for _ in range(_POSES):
         poses = [_draw_view(solid, rng, distance, pose_error) for _ in range(views)]
-        factor = 1
+        rays = num_rays
         while True:
-            hits = _measure(solid, caster, poses, rng, pattern, factor * num_rays, noise, dropout_grazing)
+            hits = _measure(solid, caster, poses, rng, pattern, rays, noise, dropout_grazing)
             found = len(hits.points)
-            if found >= points or factor == _FINEST:
+            if found >= points or rays == most:
                 break
-            factor = min(_FINEST, max(2 * factor, math.ceil(1.5 * factor * points / max(found, 1))))
+            rays = min(most, max(2 * rays, math.ceil(1.5 * rays * points / max(found, 1))))
         if found >= needed:
             # Keys are drawn per ray, so which hits are kept does not hang on how many there are.
             order = np.argsort(hits.key, kind="stable")
