@@ -189,7 +189,7 @@ def _pack(
         write_part(path, pending.pop(widths), store_edge_attr=widths[1] is not None)
         parts.setdefault(widths, []).append(path)
 
-    from plumbline.data.samples import read_pt_metadata
+    from plumbline.data.samples import read_dataset_metadata, read_pt_metadata
 
     for done, (path, object_name) in enumerate(files, start=1):
         source = path.relative_to(folder).as_posix()
@@ -214,9 +214,10 @@ def _pack(
     chosen = Counter({widths: len(names) for widths, names in sources.items()}).most_common(1)[0][0]
     for widths in sources.keys() - {chosen}:
         rejected.extend(Rejected(source, _differs(widths, chosen)) for source in sources[widths])
+    metadata = read_dataset_metadata(folder)
     last = temporary / "rejected"
-    write_part(last, [], sorted(rejected, key=lambda item: item.source))
-    fields = _manifest_fields(folder, chosen, facts[chosen])
+    write_part(last, [], [*sorted(rejected, key=lambda item: item.source), *_refused_before(metadata)])
+    fields = _manifest_fields(metadata, chosen, facts[chosen])
     merge_parts(temporary / "store", [*parts[chosen], last], manifest_fields=fields)
 
 
@@ -226,10 +227,17 @@ def _note(facts: dict[str, set], metadata: dict[str, Any]) -> None:
         facts.setdefault(key, set()).add(value if isinstance(value, int) else None)
 
 
-def _manifest_fields(folder: Path, widths: Widths, facts: dict[str, set]) -> dict[str, Any]:
-    from plumbline.data.samples import read_dataset_metadata
+def _refused_before(metadata: dict[str, Any]) -> list[Rejected]:
+    """What was refused when the folder was made, if its maker wrote that down."""
+    entries = metadata.get("rejected")
+    return [
+        Rejected(entry["source"], entry["reason"])
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("source", "reason"))
+    ]
 
-    metadata = read_dataset_metadata(folder)
+
+def _manifest_fields(metadata: dict[str, Any], widths: Widths, facts: dict[str, set]) -> dict[str, Any]:
     names = metadata.get("feature_names")
     if not isinstance(names, list) or len(names) != widths[0] or not all(isinstance(n, str) for n in names):
         names = [f"feature_{i}" for i in range(widths[0])]
@@ -237,12 +245,13 @@ def _manifest_fields(folder: Path, widths: Widths, facts: dict[str, set]) -> dic
     if not isinstance(normalise, str):
         normalise = {(True,): "unit", (False,): "none"}.get(tuple(facts["normalized_pointcloud"]), "unknown")
     neighbours = facts["k_neighbors"]
+    provenance = metadata.get("provenance")
     return {
         "feature_names": names,
         "edge_attr": "none" if widths[1] is None else "stored",
         "normalise": normalise,
         "k": next(iter(neighbours)) if len(neighbours) == 1 else None,
-        "provenance": {"source": "folder of .pt files"},
+        "provenance": provenance if isinstance(provenance, dict) else {"source": "folder of .pt files"},
     }
 
 

@@ -37,6 +37,7 @@ _INDEX_SHAPES: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "origin": ("<f8", "graphs", (3,)),
     "scale": ("<f8", "graphs", ()),
     "bounding_radius": ("<f8", "graphs", ()),
+    "radius_known": ("|u1", "graphs", ()),
     "num_views": ("<i4", "graphs", ()),
     "object_idx": ("<i4", "graphs", ()),
     "object_name_ptr": ("<i8", "objects+1", ()),
@@ -85,8 +86,9 @@ class PackedStore:
         num_objects, num_nodes, num_edges: totals.
         edge_attr_kind: "none", "sh", "displacement" (computed on demand) or "stored".
         edge_attr_dim: D, 0 for "none"; ``sh_degree`` for "sh", else None.
-        radius_source: "object", or "scan" where the radius is the largest distance of a point from the
-            mean of the points because the object's was unknown, or "mixed".
+        radius_known: ``[G]`` uint8, 0 where the object's radius is unknown and ``bounding_radius`` is the
+            largest distance of a point from the mean of the points instead.
+        radius_source: "object", "scan" or "mixed" as ``radius_known`` is all 1, all 0 or neither.
         rejected: inputs that were refused when the store was made.
     """
 
@@ -107,6 +109,7 @@ class PackedStore:
         self.node_ptr, self.edge_ptr = index["node_ptr"], index["edge_ptr"]
         self.target, self.origin = index["target"], index["origin"]
         self.scale, self.bounding_radius = index["scale"], index["bounding_radius"]
+        self.radius_known = index["radius_known"]
         self.num_views, self.object_idx = index["num_views"], index["object_idx"]
         self.object_name_ptr, self._name_bytes = index["object_name_ptr"], index["object_name_bytes"]
         self._shard_ptr = np.cumsum([0, *(shard["num_graphs"] for shard in manifest["shards"])])
@@ -181,7 +184,7 @@ class PackedStore:
             object_name=self.object_names[self.object_idx[i]],
             edge_attr=graph.edge_attr,
             point_cloud=None if same else graph.pos,
-            bounding_radius=float(self.bounding_radius[i]),
+            bounding_radius=float(self.bounding_radius[i]) if self.radius_known[i] else float("nan"),
             origin=tuple(self.origin[i].tolist()),
             scale=float(self.scale[i]),
             num_views=int(self.num_views[i]),

@@ -296,7 +296,7 @@ class _Writer:
             raise InputError(f"no sample is left to store in {self.folder}{first}")
         self._flush()
         index = {name: np.concatenate(pieces) for name, pieces in self.index.items()}
-        known = index.pop("radius_known").astype(bool)
+        known = index["radius_known"] == 1
         for name in ("node", "edge"):
             counts = index.pop(f"{name}_count")
             index[f"{name}_ptr"] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

@@ -1,0 +1,247 @@
+"""``plumbline check DIR``: is the data set whole, and what is in it?"""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from plumbline.data.cache import open_data
+from plumbline.data.packed import PackedStore
+from plumbline.data.packing import MANIFEST
+from plumbline.data.split import split_by_object
+from plumbline.data.tensors import DamagedStoreError
+from plumbline.data.verify import verify
+from plumbline.errors import InputError
+from plumbline.evaluation.metrics import group_of
+from plumbline.records import Float
+
+SHOWN_GROUPS = 30
+SHOWN_REJECTS = 20
+_VAL_SPLIT, _SEED = 0.1, 0
+_CHUNK_NODES = 1_000_000
+
+
+class Settings(Protocol):
+    """What :func:`run` reads of its config."""
+
+    @property
+    def path(self) -> Path:
+        """The data set."""
+
+    @property
+    def deep(self) -> bool:
+        """Recompute every checksum and look at every number."""
+
+    @property
+    def json(self) -> bool:
+        """Print JSON instead of tables."""
+
+
+def run(config: Settings, console: Console) -> int:
+    """Checks a packed data set or a folder of `.pt` files and prints what is in it.
+
+    Returns:
+        0 if all is well, 1 if something stored is damaged.
+
+    Raises:
+        InputError: there is no data set, or nothing in it can be used.
+    """
+    report: dict[str, Any] = {"path": str(config.path), "ok": False, "deep": config.deep, "problems": []}
+    try:
+        store = _open(config.path, console, quiet=config.json)
+        report["problems"] = verify(store, deep=config.deep)
+    except DamagedStoreError as error:
+        report["problems"] = [str(error)]
+    report["ok"] = not report["problems"]
+    if report["ok"]:
+        report.update(describe(store, config.path))
+    if config.json:
+        console.out(json.dumps(report, indent=1), highlight=False)
+    else:
+        _show(report, console)
+    return 0 if report["ok"] else 1
+
+
+def _open(path: Path, console: Console, *, quiet: bool) -> PackedStore:
+    """Opens the data set, with a bar while `.pt` files are read for the first time."""
+    if quiet or not console.is_terminal:
+        return open_data(path)
+    bar = Progress(console=console, transient=True)
+    task = bar.add_task("reading files", total=None)
+
+    def advance(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+
+    with bar:
+        return open_data(path, progress=advance)
+
+
+def describe(store: PackedStore, path: Path) -> dict[str, Any]:
+    """Everything that is printed, as plain values for JSON; lengths in stored units."""
+    names = [group_of(name) for name in store.object_names]
+    objects = Counter(names)
+    graphs: Counter[str] = Counter()
+    for number, amount in enumerate(np.bincount(store.object_idx, minlength=store.num_objects).tolist()):
+        graphs[names[number]] += amount
+    return {
+        "layout": "packed" if (path / MANIFEST).exists() else "folder of .pt files",
+        "store": str(store.path),
+        "fingerprint": store.fingerprint,
+        "created_by": store.manifest["created_by"],
+        "num_graphs": len(store),
+        "num_objects": store.num_objects,
+        "groups": {name: {"objects": objects[name], "graphs": graphs[name]} for name in sorted(objects)},
+        "nodes_per_graph": _spread(np.diff(store.node_ptr)),
+        "edges_per_graph": _spread(np.diff(store.edge_ptr)),
+        "feature_names": list(store.feature_names),
+        "edge_attr": store.manifest["edge_attr"],
+        "normalise": store.normalise,
+        "k": store.k,
+        "bounding_radius": {"of": store.radius_source, **_spread(store.bounding_radius)},
+        "target_from_point_mean_in_radii": _spread(_target_distances(store)),
+        "split": _split(store),
+        "rejected": [{"source": item.source, "reason": item.reason} for item in store.rejected],
+    }
+
+
+def _spread(values: np.ndarray) -> dict[str, float]:
+    plain = values.astype(np.float64)
+    return {"min": float(plain.min()), "mean": float(plain.mean()), "max": float(plain.max())}
+
+
+def _target_distances(store: PackedStore) -> Float:
+    """``[G]`` distance of the target from the mean of the points, in bounding radii."""
+    distances = np.empty(len(store))
+    for number in range(len(store.manifest["shards"])):
+        graphs, arrays = store.shard_graphs(number), store.shard(number)
+        pos = arrays.get("point_cloud", arrays["node_features"][:, :3])
+        ptr = store.node_ptr[graphs.start : graphs.stop + 1] - store.node_ptr[graphs.start]
+        begin = 0
+        while begin < len(graphs):
+            end = max(int(np.searchsorted(ptr, ptr[begin] + _CHUNK_NODES, side="right")) - 1, begin + 1)
+            points = pos[ptr[begin] : ptr[end]].astype(np.float64)
+            total = np.add.reduceat(points, ptr[begin:end] - ptr[begin], axis=0)
+            rows = slice(graphs.start + begin, graphs.start + end)
+            mean = total / np.diff(ptr[begin : end + 1])[:, None]
+            distances[rows] = np.linalg.norm(store.target[rows] - mean, axis=1)
+            begin = end
+    radius = np.where(store.bounding_radius > 0, store.bounding_radius, np.inf)
+    return distances / radius
+
+
+def _split(store: PackedStore) -> dict[str, Any]:
+    try:
+        sides = split_by_object(store.object_idx, store.object_names, _VAL_SPLIT, _SEED)
+    except InputError as error:
+        return {"reason": str(error)}
+    counts = {
+        side: {"graphs": len(indices), "objects": len(np.unique(store.object_idx[indices]))}
+        for side, indices in zip(("train", "val"), sides, strict=True)
+    }
+    return {"val_split": _VAL_SPLIT, "seed": _SEED, **counts}
+
+
+# ----------------------------------------------------------------------------------------------------------
+# Printing
+
+
+def _show(report: dict[str, Any], console: Console) -> None:
+    if not report["ok"]:
+        console.print(f"{escape(report['path'])} is damaged:")
+        for text in report["problems"]:
+            console.print(f"  {escape(text)}")
+        console.print("Make the data set again with `plumbline prepare`, or restore the files from a copy.")
+        return
+    _show_facts(report, console)
+    _show_groups(report["groups"], console)
+    _show_rejected(report["rejected"], console)
+
+
+def _show_facts(report: dict[str, Any], console: Console) -> None:
+    facts = _facts(report)
+    width = max(len(name) for name, _ in facts) + 3
+    for name, value in facts:
+        console.print(f"[dim]{name:<{width}}[/dim]{escape(value)}")
+
+
+def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
+    edge, radius, split = report["edge_attr"], report["bounding_radius"], report["split"]
+    kinds = {
+        "none": "none",
+        "sh": f"spherical harmonics to degree {edge['sh_degree']} ({edge['dim']}), computed when read",
+        "displacement": "displacement (3), computed when read",
+        "stored": f"stored ({edge['dim']})",
+    }
+    whose = {
+        "object": "of the object",
+        "scan": "of the scan (the object's is unknown)",
+        "mixed": "of the object where known, else of the scan",
+    }
+    if "reason" in split:
+        preview = split["reason"]
+    else:
+        sides = [
+            f"{split[s]['graphs']:,} graphs of {split[s]['objects']:,} objects" for s in ("train", "val")
+        ]
+        preview = f"{sides[0]} train, {sides[1]} validate (--val_split {split['val_split']})"
+    offset = report["target_from_point_mean_in_radii"]
+    checked = "every checksum and number is right" if report["deep"] else "sizes and index are right"
+    return [
+        ("data set", f"{report['path']} ({report['layout']})"),
+        ("condition", f"whole: {checked}" + ("" if report["deep"] else "; --deep looks at everything")),
+        ("graphs", f"{report['num_graphs']:,} of {report['num_objects']:,} objects"),
+        ("rejected", f"{len(report['rejected']):,} inputs"),
+        ("nodes per graph", _range(report["nodes_per_graph"], ",.0f")),
+        ("edges per graph", _range(report["edges_per_graph"], ",.0f")),
+        ("node features", f"{len(report['feature_names'])}: {' '.join(report['feature_names'])}"),
+        ("edge attributes", kinds[edge["kind"]]),
+        ("neighbours", "not recorded" if report["k"] is None else str(report["k"])),
+        ("normalisation", str(report["normalise"])),
+        ("bounding radius", f"{_range(radius, '.4g')}, {whose[radius['of']]}"),
+        (
+            "target to point mean",
+            f"{offset['mean']:.1%} of the radius on average, at most {offset['max']:.1%}",
+        ),
+        ("split", preview),
+        ("fingerprint", report["fingerprint"][:16]),
+    ]
+
+
+def _range(spread: dict[str, float], form: str) -> str:
+    if spread["min"] == spread["max"]:
+        return f"{spread['min']:{form}}"
+    return f"{spread['min']:{form}} to {spread['max']:{form}}, mean {spread['mean']:{form}}"
+
+
+def _show_groups(groups: dict[str, dict[str, int]], console: Console) -> None:
+    if len(groups) < 2:
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("group", no_wrap=True)
+    table.add_column("objects", justify="right")
+    table.add_column("graphs", justify="right")
+    for name, amount in list(groups.items())[:SHOWN_GROUPS]:
+        table.add_row(escape(name) or "(none)", f"{amount['objects']:,}", f"{amount['graphs']:,}")
+    console.print()
+    console.print(table)
+    if len(groups) > SHOWN_GROUPS:
+        console.print(f"... and {len(groups) - SHOWN_GROUPS:,} more groups (--json lists all)")
+
+
+def _show_rejected(rejected: list[dict[str, str]], console: Console) -> None:
+    shown = rejected[:SHOWN_REJECTS]
+    if not shown:
+        return
+    width = min(max(len(item["source"]) for item in shown), 48) + 3
+    console.print(f"\n{len(rejected):,} inputs were rejected:")
+    for item in shown:
+        console.print(f"  {escape(item['source']):<{width}}{escape(item['reason'])}")
+    if len(rejected) > SHOWN_REJECTS:
+        console.print(f"  ... and {len(rejected) - SHOWN_REJECTS:,} more (--json lists all)")
