@@ -5,6 +5,7 @@ refused flag cost no torch. Precedence: defaults < ``--config FILE`` < flags.
 """
 
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -102,7 +103,7 @@ def parse(verb: str, argv: Sequence[str], *, prog: str) -> Config:
     except InputError:
         raise
     except Exception as error:  # jsonargparse raises many kinds; all mean "cannot be parsed"
-        raise InputError(_plain(str(error))) from error
+        raise InputError(_one_sentence(kind, str(error))) from error
     values = {item.name: getattr(parsed, item.name) for item in fields(kind)}
     config = kind(**values)
     validate(config)
@@ -150,7 +151,12 @@ def _normalise(kind: type, argv: Sequence[str]) -> list[str]:
     known = {item.name: item for item in fields(kind)}
     spare = {"config", "print_config", "help", "version"}
     result: list[str] = []
+    files: list[str] = []
+    skip = False
     for position, token in enumerate(argv):
+        if skip:
+            skip = False
+            continue
         if not token.startswith("--") or token == "--":
             result.append(token)
             continue
@@ -166,9 +172,14 @@ def _normalise(kind: type, argv: Sequence[str]) -> list[str]:
         if name in known and known[name].metadata["bare"] and not equals and last:
             equals, value = "=", known[name].metadata["bare"]
         if name == "config":
-            _check_keys(Path(value or (argv[position + 1] if not last else "")), known)
+            file = value or (argv[position + 1] if not last else "")
+            _check_keys(Path(file), known)
+            files.append(f"--config={file}")
+            skip = not equals
+            continue
         result.append(f"--{name}{equals}{value}")
-    return result
+    # Files first, wherever they stood: flags win over them.
+    return files + result
 
 
 def _check_keys(path: Path, known: dict[str, Any]) -> None:
@@ -180,7 +191,7 @@ def _check_keys(path: Path, known: dict[str, Any]) -> None:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {path}: not readable as YAML ({_plain(str(error))})") from error
+        raise InputError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())})") from error
     if content is None:
         return
     if not isinstance(content, dict):
@@ -190,10 +201,14 @@ def _check_keys(path: Path, known: dict[str, Any]) -> None:
             raise InputError(f"--config {path}: there is no flag {key}{nearest(str(key), known)}")
 
 
-def _plain(message: str) -> str:
-    """A library's message on one line."""
-    return " ".join(message.split())
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+def _one_sentence(kind: type, message: str) -> str:
+    """The parser's complaint in our words where it is about a value, on one line where it is not."""
+    match = re.match(r'Parser key "(\w+)":.*Got value: (.*)', message, re.DOTALL)
+    if match is None:
+        return " ".join(message.split())
+    name, value = match[1], match[2].strip()
+    types = {item.name: item.type for item in fields(kind)}
+    wanted = {int: "a whole number", float: "a finite number"}.get(
+        types.get(name), f"of type {types.get(name)}"
+    )
+    return f"--{name} {value}: must be {wanted}"

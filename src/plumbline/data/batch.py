@@ -1,7 +1,7 @@
 """A batch of graphs as a handful of flat tensors, and the graph constants that models ask for."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -121,13 +121,13 @@ class Batch:
             elif isinstance(value, GCNTables):
                 yield from (*value.propagate, *value.pool, value.aggregated)
 
-    def _map(self, change) -> "Batch":
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         """The same batch with ``change`` applied to every tensor."""
 
         def pair(tensors: SparsePair) -> SparsePair:
             return SparsePair(*(change(tensor) for tensor in tensors))
 
-        values = {}
+        values: dict[str, Any] = {}
         for name in self.__slots__:
             value = getattr(self, name)
             if isinstance(value, GCNTables):

@@ -30,14 +30,14 @@ class _SparseProduct(torch.autograd.Function):
     """PyTorch's own sparse product sorts the matrix anew in every backward pass; this one never does."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, *matrix: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: FunctionCtx, x: Tensor, *matrix: Tensor) -> Tensor:
         ctx.save_for_backward(*matrix[3:])
-        ctx.cols = len(x)  # type: ignore[attr-defined]
-        return _multiply(*matrix[:3], x)
+        return _multiply(matrix[0], matrix[1], matrix[2], x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        return (_multiply(*ctx.saved_tensors, grad), None, None, None, None, None, None)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        ptr, col, value = ctx.saved_tensors
+        return (_multiply(ptr, col, value, grad), None, None, None, None, None, None)
 
 
 def _multiply(ptr: Tensor, col: Tensor, value: Tensor, x: Tensor) -> Tensor:
@@ -77,12 +77,12 @@ class _KeepPositive(torch.autograd.Function):
     """``relu(x) * keep``; the result's sign pattern is all that the backward pass needs."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, keep: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: FunctionCtx, x: Tensor, keep: Tensor) -> Tensor:
         y = x.clamp_min(0).mul_(keep)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (y,) = ctx.saved_tensors
         return torch.ops.aten.threshold_backward(grad, y, 0), None

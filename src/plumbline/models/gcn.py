@@ -64,7 +64,7 @@ class GCN(nn.Module):
         tables = batch.gcn
         if tables is None:
             raise ValueError("the batch was built without the constants of a graph convolution (needs 'gcn')")
-        x = tables.aggregated.to(self.head[0].weight.dtype)
+        x = tables.aggregated.to(next(self.parameters()).dtype)
         factor = 1.0
         last = len(self.convs) - 1
         for depth, conv in enumerate(self.convs):

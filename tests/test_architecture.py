@@ -1,0 +1,161 @@
+"""The rules of the house, read off the source: layers, owners of heavy imports, sizes, the README's tree."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "plumbline"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+LAYERS = {
+    "errors": -1,
+    "records": 0,
+    "config": 0,
+    "console": 0,
+    "geometry": 1,
+    "data": 2,
+    "models": 2,
+    "training": 3,
+    "evaluation": 3,
+    "commands": 4,
+    "cli": 5,
+}
+# models reads the Batch that data builds; training shows what evaluation measures. Never the other way round.
+SIBLINGS = {("models", "data"), ("training", "evaluation")}
+
+OWNERS = {
+    "trimesh": {"geometry/meshes.py", "geometry/clouds.py"},
+    "embreex": {"geometry/raycast.py"},
+    "manifold3d": {"geometry/solids/"},
+    "laspy": {"geometry/clouds.py"},
+    "pypcd4": {"geometry/clouds.py"},
+    "torch": {"data/assembly.py", "data/batch.py", "data/loader.py", "data/samples.py", "models/",
+              "training/", "evaluation/inference.py", "commands/train.py", "commands/evaluate.py"},
+    "lightning": {"training/", "commands/train.py"},
+    "wandb": {"training/tracking.py", "training/wandb_run.py"},
+    "matplotlib": {"evaluation/plots.py"},
+    "jsonargparse": {"cli.py"},
+    "torch_geometric": set(),
+    "e3nn": set(),
+}  # fmt: skip
+
+MAX_LINES = 400
+MAX_FUNCTION_LINES = 60
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def imports(path: Path) -> list[tuple[str, int]]:
+    """Every imported module of a file, with its line, wherever in the file it stands."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, node.lineno) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}:{node.lineno}: imports are absolute"
+            assert node.module is not None
+            found.append((node.module, node.lineno))
+            found += [(f"{node.module}.{alias.name}", node.lineno) for alias in node.names]
+    return found
+
+
+def test_every_file_belongs_to_a_layer():
+    parts = {name_of(path).split("/")[0].removesuffix(".py") for path in FILES}
+    assert parts - {"__init__", "__main__"} == set(LAYERS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_point_down(path):
+    own = name_of(path).split("/")[0].removesuffix(".py")
+    if own in ("__init__", "__main__"):
+        return
+    for module, line in imports(path):
+        parts = module.split(".")
+        if parts[0] != "plumbline" or len(parts) == 1 or parts[1] not in LAYERS:
+            continue
+        other = parts[1]
+        allowed = other == own or LAYERS[other] < LAYERS[own] or (own, other) in SIBLINGS
+        assert allowed, f"{name_of(path)}:{line}: {own} must not import {module}"
+        if own == "commands" and other == "commands" and len(parts) > 2:
+            pytest.fail(f"{name_of(path)}:{line}: commands never import each other ({module})")
+        if LAYERS[own] >= 1 and own != "cli" and not own.startswith("commands"):
+            assert other != "config", f"{name_of(path)}:{line}: config objects stop at the commands"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_heavy_imports_have_one_owner(path):
+    for module, line in imports(path):
+        package = module.split(".")[0]
+        package = {"pytorch_lightning": "lightning"}.get(package, package)
+        if package in OWNERS:
+            mine = any(name_of(path).startswith(owner) for owner in OWNERS[package])
+            assert mine, (
+                f"{name_of(path)}:{line}: {package} belongs to {sorted(OWNERS[package]) or 'the tests'}"
+            )
+
+
+@pytest.mark.parametrize("path", FILES + sorted((ROOT / "tests").glob("*.py")), ids=lambda path: path.name)
+def test_files_and_functions_stay_short(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MAX_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno is not None
+            length = node.end_lineno - node.lineno + 1
+            assert length <= MAX_FUNCTION_LINES, f"{path.name}: {node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_nothing_is_swallowed_and_no_pickle_is_run(path):
+    text = path.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, f"{name_of(path)}:{node.lineno}: bare except"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+            safe = {word.arg: ast.unparse(word.value) for word in node.keywords}.get("weights_only")
+            assert safe == "True", f"{name_of(path)}:{node.lineno}: torch.load without weights_only=True"
+    assert "import pickle" not in text
+    assert "allow_pickle=True" not in text
+
+
+def test_readme_tree_equals_the_files():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"```tree\n(.*?)```", readme, re.DOTALL)
+    assert block, "README.md has no ```tree block"
+    folders: list[str] = []
+    listed = set()
+    for line in block[1].splitlines():
+        if not line.strip():
+            continue
+        depth = (len(line) - len(line.lstrip())) // 2
+        name, *phrase = line.split()
+        assert phrase, f"README tree: {name} has no phrase"
+        folders = folders[:depth]
+        if name.endswith("/"):
+            folders.append(name)
+        else:
+            listed.add("".join(folders) + name)
+    actual = {f"src/plumbline/{name_of(path)}" for path in FILES if path.name != "__init__.py"}
+    actual |= {"train_gnn_optimized.py", "src/plumbline/__init__.py", "src/plumbline/models/__init__.py",
+               "src/plumbline/geometry/solids/__init__.py"}  # fmt: skip
+    assert listed == actual
+
+
+@pytest.mark.parametrize(
+    "code", ["import plumbline", "from plumbline.cli import main; main(['--help'])",
+             "from plumbline.cli import main; main(['train', '--batchsize', '3'])",
+             "import plumbline.commands.prepare, plumbline.data.packed"],
+)  # fmt: skip
+def test_light_commands_load_no_torch(code):
+    check = (
+        f"{code}\nimport sys; print(sorted({{'torch', 'lightning', 'trimesh', 'wandb'}} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,243 @@
+"""The command line: every flag and its default, precedence, spellings, and what is refused how."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from plumbline import cli
+from plumbline.config import CheckConfig, EvaluateConfig, PrepareConfig, TrainConfig, parse_range
+from plumbline.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = Path(__file__).parent / "golden" / "flags.txt"
+REQUIRED = {"prepare": {"out": "somewhere", "solids": "1"}}
+
+# The documented flags with their documented defaults, written down here a second time on purpose.
+DOCUMENTED = {
+    "data_dir": Path("data/processed_sh"),
+    "batch_size": 16,
+    "hidden_dim": 128,
+    "num_layers": 4,
+    "max_epochs": 100,
+    "lr": 1e-3,
+    "weight_decay": 1e-5,
+    "precision": "32",
+    "checkpoint_dir": Path("checkpoints"),
+    "num_workers": 4,
+    "debug": False,
+    "fast_dev_run": 0,
+    "use_compile": False,
+    "val_split": 0.1,
+    "dropout": 0.1,
+    "use_wandb": False,
+    "wandb_project": "equivariant-center-of-mass",
+    "wandb_name": None,
+    "wandb_tags": [],
+}
+
+
+def parse(verb, *argv, without=""):
+    required = [f"--{name}={value}" for name, value in REQUIRED.get(verb, {}).items() if name != without]
+    return cli.parse(verb, [*required, *argv], prog="test")
+
+
+def refusal(verb, *argv) -> str:
+    with pytest.raises(InputError) as caught:
+        parse(verb, *argv)
+    return str(caught.value)
+
+
+def flags() -> str:
+    lines = []
+    for verb, (kind, _) in cli.VERBS.items():
+        defaults = kind()
+        lines += [
+            f"{verb} {item.name} = {getattr(defaults, item.name)!s}" for item in dataclasses.fields(kind)
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def test_flags_and_defaults_are_the_committed_ones():
+    """A flag that comes, goes or changes its default must show as a change of the golden list."""
+    assert flags() == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_documented_defaults():
+    config = parse("train")
+    assert {name: getattr(config, name) for name in DOCUMENTED} == DOCUMENTED
+
+
+def other_value(item, default):
+    meta = item.metadata
+    if meta["choices"]:
+        return meta["choices"][-1]
+    if item.name == "max_time":
+        return "00:00:01:00"
+    if item.name in ("views", "distance"):
+        return "3-4"
+    if isinstance(default, bool):
+        return not default
+    if isinstance(default, int):
+        return default + 1
+    if isinstance(default, float):
+        return default * 0.5 + 0.001
+    if isinstance(default, list):
+        return ["one", "two"]
+    return Path("elsewhere") if "Path" in str(item.type) else "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("verb", "item"),
+    [(verb, item) for verb, entry in cli.VERBS.items() for item in dataclasses.fields(entry.config)],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_every_flag_reaches_its_field(verb, item, tmp_path):
+    default = getattr(parse(verb), item.name)
+    wanted = other_value(item, default)
+    words = [str(word) for word in (wanted if isinstance(wanted, list) else [wanted])]
+    if isinstance(wanted, bool):
+        argv = [f"--{item.name}" if wanted else f"--no_{item.name}"]
+    else:
+        argv = words if item.metadata["positional"] else [f"--{item.name}", *words]
+    if item.metadata["positional"] and isinstance(default, list):
+        wanted = [Path(word) for word in words]
+    assert getattr(parse(verb, *argv), item.name) == wanted
+    if not item.metadata["positional"]:
+        dashed = [argv[0].replace("_", "-"), *argv[1:]]
+        assert getattr(parse(verb, *dashed), item.name) == wanted
+        file = tmp_path / "config.yaml"
+        plain = str(wanted) if isinstance(wanted, Path) else wanted
+        file.write_text(yaml.safe_dump({item.name: plain}))
+        assert getattr(parse(verb, "--config", str(file), without=item.name), item.name) == wanted
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("batch_size: 3\nlr: 0.5\n")
+    for argv in (["--config", str(file), "--lr", "0.25"], ["--lr", "0.25", f"--config={file}"]):
+        config = parse("train", *argv)
+        assert (config.batch_size, config.lr, config.hidden_dim) == (3, 0.25, 128)
+
+
+def test_print_config_is_a_config_file(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        parse("train", "--batch_size", "3", "--wandb_tags", "a", "b", "--print_config")
+    assert end.value.code == 0
+    file = tmp_path / "config.yaml"
+    file.write_text(capsys.readouterr().out)
+    assert parse("train", "--config", str(file)) == parse(
+        "train", "--batch_size", "3", "--wandb_tags", "a", "b"
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--batchsize", "3"], "there is no flag --batchsize; did you mean --batch_size?"),
+        (["--max-epoch", "3"], "did you mean --max_epochs?"),
+        (["--batch", "3"], "there is no flag --batch"),
+        (["--batch_size", "0"], "--batch_size 0: must be at least 1"),
+        (["--batch_size", "x"], "--batch_size x: must be a whole number"),
+        (["--batch_size", "1.5"], "--batch_size 1.5: must be a whole number"),
+        (["--val_split", "1.5"], "--val_split 1.5: must be above 0 and below 1"),
+        (["--val_split", "0"], "--val_split"),
+        (["--num_layers", "1"], "--num_layers 1: must be at least 2"),
+        (["--dropout", "1"], "--dropout"),
+        (["--lr", "0"], "--lr"),
+        (["--lr", "nan"], "--lr"),
+        (["--lr", "inf"], "--lr"),
+        (["--precision", "17"], "--precision 17: choose one of 32, 16"),
+        (["--precision", "bf16-mix"], "did you mean bf16-mixed?"),
+        (["--max_time", "soon"], "--max_time soon: write days:hours:minutes:seconds"),
+        (["--config", "nowhere.yaml"], "--config nowhere.yaml: there is no such file"),
+        (["stray"], "stray"),
+    ],
+)
+def test_bad_training_flags_are_refused_in_a_sentence(argv, said):
+    message = refusal("train", *argv)
+    assert said in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("batch_sise: 3", "there is no flag batch_sise; did you mean batch_size?"),
+        ("- 3", "must be a list of lines"),
+        ("batch_size: [", "not readable as YAML"),
+        ("batch_size: 0", "--batch_size 0"),
+    ],
+)
+def test_bad_files_are_refused(tmp_path, content, said):
+    file = tmp_path / "config.yaml"
+    file.write_text(content)
+    assert said in refusal("train", "--config", str(file))
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--views", "0"], "--views 0"),
+        (["--views", "3-1"], "--views 3-1"),
+        (["--views", "1.5"], "--views 1.5"),
+        (["--distance", "0.5"], "--distance 0.5"),
+        (["--k", "300"], "--k 300: a point has only 255 others"),
+        (["--noise", "-1"], "--noise"),
+        (["--solids", "0"], "nothing to prepare"),
+    ],
+)
+def test_bad_preparation_flags_are_refused(argv, said):
+    assert said in refusal("prepare", *argv)
+
+
+def test_missing_out_is_refused():
+    with pytest.raises(InputError, match="--out is missing"):
+        cli.parse("prepare", ["--solids", "3"], prog="test")
+
+
+def test_bare_resume_means_the_last_checkpoint():
+    assert parse("train", "--resume").resume == "last"
+    assert parse("train", "--resume", "--debug").resume == "last"
+    assert parse("train", "--resume", "some.ckpt").resume == "some.ckpt"
+    assert parse("train").resume is None
+
+
+def test_parse_range():
+    assert parse_range("2", "views", whole=True) == (2, 2)
+    assert parse_range("1-3", "views", whole=True) == (1, 3)
+    assert parse_range("2.5-3", "distance", whole=False) == (2.5, 3)
+
+
+def test_exit_codes_and_streams(capsys):
+    assert cli.main(["trian"]) == 2
+    assert capsys.readouterr().err == (
+        "error: there is no command 'trian'; did you mean train? (plumbline --help lists them)\n"
+    )
+    assert cli.main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(verb in said for verb in cli.VERBS)
+    assert cli.main(["--version"]) == 0
+    with pytest.raises(InputError):
+        cli.main(["train", "--batchsize", "3", "--debug"])
+
+
+def test_root_script_is_the_train_command():
+    def helped(*command):
+        return subprocess.run(
+            [sys.executable, *command, "--help"], capture_output=True, text=True, check=True
+        ).stdout
+
+    script = helped(str(ROOT / "train_gnn_optimized.py"))
+    verb = helped("-m", "plumbline", "train")
+    assert script.split("options:")[1] == verb.split("options:")[1]
+    assert script.startswith("usage: train_gnn_optimized.py")
+
+
+def test_configs_are_frozen_and_validated_defaults_are_valid():
+    for kind in (TrainConfig, CheckConfig, EvaluateConfig, PrepareConfig):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            kind().debug = True
