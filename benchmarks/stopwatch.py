@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import lightning
 from lightning.pytorch.callbacks import Callback
@@ -74,15 +75,13 @@ def watch(script: str, arguments: list[str]) -> Stopwatch:
         keywords["callbacks"] = [*(given if isinstance(given, list) else [given]), stopwatch]
         original(self, *positional, **keywords)
 
-    setattr(lightning.Trainer, "__init__", with_stopwatch)
     sys.argv = [script, *arguments]
-    try:
-        runpy.run_path(script, run_name="__main__")
-    except SystemExit as stop:
-        if stop.code:
-            raise
-    finally:
-        setattr(lightning.Trainer, "__init__", original)
+    with patch.object(lightning.Trainer, "__init__", with_stopwatch):
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except SystemExit as stop:
+            if stop.code:
+                raise
     return stopwatch
 
 
