@@ -1,8 +1,9 @@
 """Answers of a trained model for graphs of a store."""
 
+from typing import Any
+
 import numpy as np
 import torch
-from torch import nn
 
 from plumbline.data.assembly import make_batch
 from plumbline.data.packed import PackedStore
@@ -10,7 +11,7 @@ from plumbline.records import Float, Int
 
 
 def predict(
-    model: nn.Module,
+    model: Any,
     store: PackedStore,
     indices: Int,
     *,
@@ -22,7 +23,7 @@ def predict(
     Dropout is off and no gradients are kept; the model is left in the mode it was found in.
 
     Args:
-        model: declares ``needs``, what it reads of a batch.
+        model: an ``nn.Module`` that declares ``needs``, what it reads of a batch.
         store: the data set.
         indices: ``[G]`` graphs.
         batch_size: graphs at once; the answers depend on it by rounding only.

@@ -202,7 +202,7 @@ def sentence(table: Table) -> str:
 
 def percent(value: float) -> str:
     """A fraction as per cent with three significant digits, e.g. ``18.2 %``."""
-    return f"{_three(100 * value)} %"
+    return "–" if value != value else f"{_three(100 * value)} %"
 
 
 def interval(summary: Summary) -> str:
