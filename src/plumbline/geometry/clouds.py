@@ -246,6 +246,8 @@ def _check_whole(path: Path, found: int, promised: int) -> None:
 def _read_las(path: Path) -> Cloud:
     import laspy
 
+    if path.suffix.lower() == ".laz" and not laspy.LazBackend.detect_available():
+        raise ImportError("lazrs")
     return Cloud(np.asarray(laspy.read(path).xyz, dtype=np.float64))
 
 

@@ -1,0 +1,250 @@
+"""Neighbours, normals and labelled graphs."""
+
+import math
+
+import numpy as np
+import pytest
+import trimesh
+
+from plumbline.errors import InputError
+from plumbline.geometry.graphs import build_sample, nearest_neighbours
+from plumbline.geometry.harmonics import spherical_harmonics
+from plumbline.geometry.normals import estimate_normals
+from plumbline.geometry.raycast import Caster
+from plumbline.geometry.rotations import random_rotation
+from plumbline.geometry.scans import scan_solid
+from plumbline.records import FEATURE_NAMES, Scan, Solid
+
+SETTINGS = {"k": 8, "edge_attr": "sh", "sh_degree": 2, "normalise": "unit", "object_name": "thing"}
+
+
+def cloud(num=200, seed=0):
+    return np.random.default_rng(seed).standard_normal((num, 3))
+
+
+def make_scan(seed=0, points=200, noise=0.005, views=2):
+    mesh = trimesh.creation.torus(1.0, 0.4, major_sections=60, minor_sections=30)
+    mesh.apply_translation([3.0, 1.0, -2.0])
+    vertices, faces, centre = np.array(mesh.vertices), np.array(mesh.faces), np.array([3.0, 1.0, -2.0])
+    solid = Solid("torus", vertices, faces, centre + [0.1, 0, 0], centre, 1.4, float(mesh.volume))
+    return scan_solid(
+        solid, Caster(vertices, faces), rng=np.random.default_rng(seed), views=views, points=points,
+        noise=noise, pattern="grid", num_rays=1600,
+    )  # fmt: skip
+
+
+def move(scan, matrix, shift):
+    return Scan(scan.points @ matrix.T + shift, scan.sensor @ matrix.T + shift, scan.view,
+                matrix @ scan.com + shift, scan.bounding_radius)  # fmt: skip
+
+
+def to_sensor(scan):
+    towards = scan.sensor - scan.points
+    return towards / np.linalg.norm(towards, axis=1, keepdims=True)
+
+
+# ----------------------------------------------------------------------------------------- neighbours
+
+
+def plain_neighbours(points, k):
+    """Sorted by distance, then by index, never the point itself."""
+    rows = []
+    for i, point in enumerate(points):
+        square = ((points - point) ** 2).sum(1)
+        others = [j for j in range(len(points)) if j != i]
+        rows.append(sorted(others, key=lambda j: (square[j], j))[:k])
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("k", [1, 7, 16])
+def test_neighbours_equal_the_plain_definition(k):
+    points = cloud(100)
+    np.testing.assert_array_equal(nearest_neighbours(points, k), plain_neighbours(points, k))
+
+
+@pytest.mark.parametrize("k", [1, 4, 5, 6, 13])
+def test_exact_ties_are_ordered_by_index(k):
+    lattice = np.stack(np.meshgrid(*[np.arange(5.0)] * 3), axis=-1).reshape(-1, 3)
+    lattice = lattice[np.random.default_rng(0).permutation(len(lattice))]
+    np.testing.assert_array_equal(nearest_neighbours(lattice, k), plain_neighbours(lattice, k))
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+def test_duplicates_are_neighbours_but_never_oneself(k):
+    points = np.concatenate([np.zeros((8, 3)), cloud(20), np.zeros((5, 3))])
+    index = nearest_neighbours(points, k)
+    assert (index != np.arange(len(points))[:, None]).all()
+    np.testing.assert_array_equal(index, plain_neighbours(points, k))
+
+
+@pytest.mark.parametrize("num", [2, 3, 5])
+def test_more_neighbours_than_points(num):
+    index = nearest_neighbours(cloud(num), 16)
+    assert index.shape == (num, num - 1)
+    np.testing.assert_array_equal(index, plain_neighbours(cloud(num), 16))
+
+
+def test_no_graph_from_one_point():
+    with pytest.raises(InputError, match="at least two points"):
+        nearest_neighbours(np.zeros((1, 3)), 3)
+
+
+# -------------------------------------------------------------------------------------------- normals
+
+
+def test_normals_of_a_sphere_point_out():
+    mesh = trimesh.creation.icosphere(subdivisions=4)
+    vertices, faces = np.array(mesh.vertices), np.array(mesh.faces)
+    ball = Solid("ball", vertices, faces, np.zeros(3), np.zeros(3), 1.0, 4.18)
+    scan = scan_solid(
+        ball, Caster(vertices, faces), rng=np.random.default_rng(0), views=1, points=512, noise=0.0,
+        pattern="grid", num_rays=1600,
+    )  # fmt: skip
+    normals = estimate_normals(scan.points, to_sensor(scan))
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, rtol=1e-12)
+    assert ((normals * to_sensor(scan)).sum(1) >= 0).all()
+    angle = np.degrees(np.arccos(np.clip((normals * scan.points).sum(1), -1, 1)))
+    assert np.median(angle) < 3
+    assert np.quantile(angle, 0.95) < 10
+
+
+def test_normals_equal_the_plain_eigenvectors():
+    scan = make_scan()
+    towards = to_sensor(scan)
+    index = nearest_neighbours(scan.points, 16)
+    for i, normal in enumerate(estimate_normals(scan.points, towards)):
+        patch = scan.points[[i, *index[i]]]
+        axis = np.linalg.eigh(np.cov(patch.T))[1][:, 0]
+        np.testing.assert_allclose(normal, axis * np.sign(axis @ towards[i]), atol=1e-6)
+
+
+def test_normals_turn_with_the_scan():
+    scan, rng = make_scan(), np.random.default_rng(1)
+    still = estimate_normals(scan.points, to_sensor(scan))
+    for sign in (1, -1):
+        matrix = sign * random_rotation(rng)
+        moved = move(scan, matrix, np.array([4.0, -1, 2]))
+        turned = estimate_normals(moved.points, to_sensor(moved))
+        np.testing.assert_allclose(turned, still @ matrix.T, atol=1e-10)
+
+
+def test_normals_of_lines_and_spots_face_the_sensor():
+    towards = np.tile([0.6, 0.0, 0.8], (30, 1))
+    line = np.linspace(0, 1, 30)[:, None] * [1.0, 0, 0]
+    np.testing.assert_allclose(estimate_normals(line, towards), np.tile([0, 0, 1.0], (30, 1)), atol=1e-5)
+    np.testing.assert_allclose(estimate_normals(np.ones((30, 3)), towards), towards, atol=1e-6)
+    pair = estimate_normals(np.array([[0.0, 0, 0], [0, 0, 1]]), towards[:2])
+    np.testing.assert_allclose(pair, np.tile([1.0, 0, 0], (2, 1)), atol=1e-5)
+
+
+def test_normals_of_a_plane_are_exact_at_any_scale():
+    for size in (1e-6, 1.0, 1e6):
+        points = size * cloud(100) * [1, 1, 0] + [0, 0, 5 * size]
+        normals = estimate_normals(points, np.tile([0.0, 0, -1], (100, 1)))
+        np.testing.assert_allclose(normals, np.tile([0.0, 0, -1], (100, 1)), atol=1e-7)
+
+
+# --------------------------------------------------------------------------------------------- graphs
+
+
+def test_columns_degrees_and_edges():
+    scan = make_scan()
+    sample = build_sample(scan, **SETTINGS)
+    assert sample.node_features.shape == (200, len(FEATURE_NAMES))
+    assert (sample.in_degree == 8).all()
+    source, target = sample.edge_index
+    assert (source != target).all()
+    assert len({*zip(source.tolist(), target.tolist(), strict=True)}) == 1600
+    world = sample.origin + sample.scale * sample.pos
+    np.testing.assert_allclose(world, scan.points, atol=1e-6)
+    np.testing.assert_array_equal(source.reshape(200, 8), nearest_neighbours(scan.points, 8))
+    np.testing.assert_allclose(sample.node_features[:, 3:6], to_sensor(scan), atol=1e-6)
+    assert ((sample.node_features[:, 3:6] * sample.node_features[:, 6:]).sum(1) >= 0).all()
+    np.testing.assert_allclose(sample.origin + sample.scale * sample.target, scan.com, atol=1e-12)
+    assert sample.bounding_radius * sample.scale == pytest.approx(1.4)
+    assert (sample.object_name, sample.num_views) == ("thing", 2)
+    types = {"node_features": "f4", "in_degree": "i4", "edge_source": "i4", "target": "f8", "edge_attr": "f4"}
+    assert {name: getattr(sample, name).dtype for name in types} == {n: np.dtype(t) for n, t in types.items()}
+
+
+def test_stored_frames():
+    scan = make_scan()
+    unit, centre, none = (
+        build_sample(scan, **SETTINGS | {"normalise": n}) for n in ("unit", "centre", "none")
+    )
+    np.testing.assert_allclose(unit.pos.mean(axis=0), 0, atol=1e-6)
+    assert (unit.pos**2).sum(1).mean() == pytest.approx(1, rel=1e-5)
+    np.testing.assert_allclose(centre.pos, scan.points - scan.points.mean(axis=0), atol=1e-6)
+    assert (none.origin, none.scale, centre.scale) == ((0.0, 0.0, 0.0), 1.0, 1.0)
+    np.testing.assert_array_equal(none.pos, scan.points.astype(np.float32))
+    np.testing.assert_array_equal(none.target, scan.com)
+    for sample in (unit, centre):
+        np.testing.assert_array_equal(sample.edge_source, none.edge_source)
+        np.testing.assert_allclose(sample.node_features[:, 3:], none.node_features[:, 3:], atol=1e-4)
+
+
+def test_edge_attributes_run_from_the_node_to_its_neighbour():
+    scan = make_scan()
+    sample = build_sample(scan, **SETTINGS | {"edge_attr": "displacement"})
+    source, target = sample.edge_index
+    vector = sample.pos[source] - sample.pos[target]
+    np.testing.assert_allclose(sample.edge_attr, vector, atol=1e-6)
+    for degree in (0, 1, 3):
+        sh = build_sample(scan, **SETTINGS | {"sh_degree": degree}).edge_attr
+        assert sh.shape == (1600, (degree + 1) ** 2)
+        np.testing.assert_allclose(sh, spherical_harmonics(vector, degree), atol=1e-4)
+    assert build_sample(scan, **SETTINGS | {"edge_attr": "none"}).edge_attr is None
+
+
+@pytest.mark.parametrize("mirror", [1, -1])
+@pytest.mark.parametrize("normalise", ["unit", "centre", "none"])
+def test_moving_object_and_sensor_together_moves_the_graph(normalise, mirror):
+    settings = SETTINGS | {"edge_attr": "displacement", "normalise": normalise}
+    for seed in range(3):
+        scan, rng = make_scan(seed), np.random.default_rng(seed)
+        matrix = mirror * random_rotation(rng)
+        shift = rng.standard_normal(3) if normalise != "none" else np.zeros(3)
+        still, moved = build_sample(scan, **settings), build_sample(move(scan, matrix, shift), **settings)
+        np.testing.assert_array_equal(moved.edge_source, still.edge_source)
+        turned = still.node_features.reshape(-1, 3) @ matrix.T
+        np.testing.assert_allclose(moved.node_features.reshape(-1, 3), turned, atol=1e-5)
+        np.testing.assert_allclose(moved.edge_attr, still.edge_attr @ matrix.T, atol=1e-5)
+        np.testing.assert_allclose(moved.target, matrix @ still.target, atol=1e-12)
+        assert moved.scale == pytest.approx(still.scale, rel=1e-12)
+
+
+def test_renumbering_points_renumbers_the_graph():
+    scan = make_scan()
+    order = np.random.default_rng(2).permutation(200)
+    mixed = Scan(scan.points[order], scan.sensor[order], scan.view[order], scan.com, scan.bounding_radius)
+    still, renumbered = build_sample(scan, **SETTINGS), build_sample(mixed, **SETTINGS)
+    np.testing.assert_allclose(renumbered.node_features, still.node_features[order], atol=1e-6)
+    edges = order[renumbered.edge_source].reshape(200, 8)
+    np.testing.assert_array_equal(edges, still.edge_source.reshape(200, 8)[order])
+
+
+def test_few_points_duplicates_and_unknown_truth():
+    points = np.array([[0.0, 0, 1], [0, 0, 1], [0, 0, 1], [1, 0, 1]])
+    scan = Scan(points, np.zeros((4, 3)), np.zeros(4, np.int64), None, None)
+    sample = build_sample(scan, **SETTINGS)
+    assert (sample.in_degree == 3).all()
+    assert np.isnan(sample.target).all()
+    assert math.isnan(sample.bounding_radius)
+    assert np.isfinite(sample.node_features).all()
+    assert np.isfinite(sample.edge_attr).all()
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ([[0, 0, 1]], "scan of 1 points"),
+        ([[0, 0, 1], [0, np.nan, 1]], "not finite"),
+        ([[0, 0, 1], [0, 0, 1]], "all points of the scan coincide"),
+        ([[0, 0, 0], [0, 0, 1]], "1 points lie at the sensor"),
+    ],
+)
+def test_useless_scans_are_refused_by_name(points, message):
+    points = np.array(points, float)
+    scan = Scan(points, np.zeros_like(points), np.zeros(len(points), np.int64), None, None)
+    with pytest.raises(InputError, match=f"thing: .*{message}"):
+        build_sample(scan, **SETTINGS)
