@@ -80,14 +80,18 @@ def find_meshes(paths: Sequence[Path | str]) -> list[MeshFile]:
             level(*file).as_posix() if count[name] > 1 else name
             for file, name in zip(files, names, strict=True)
         ]
-    return sorted((MeshFile(file[0], name) for file, name in zip(files, names, strict=True)), key=lambda m: m.name)
+    return sorted(
+        (MeshFile(file[0], name) for file, name in zip(files, names, strict=True)), key=lambda m: m.name
+    )
 
 
 def _walk(path: Path) -> list[tuple[Path, Path]]:
     """``(file, folder its name is relative to)`` for every mesh that ``path`` means."""
     if path.is_file():
         if path.suffix.lower() not in MESH_SUFFIXES:
-            raise InputError(f"{path} is not a mesh that can be read: give a file that ends in {_suffix_list()}")
+            raise InputError(
+                f"{path} is not a mesh that can be read: give a file that ends in {_suffix_list()}"
+            )
         return [(path, path.parent)]
     if not path.is_dir():
         raise InputError(f"{path} does not exist; give a mesh file or a folder of them")
@@ -141,7 +145,9 @@ def _read(path: Path) -> tuple[Float, Int]:
     import trimesh
 
     try:
-        scene = trimesh.load_scene(path, file_type=path.suffix[1:].lower(), process=False, skip_materials=True)
+        scene = trimesh.load_scene(
+            path, file_type=path.suffix[1:].lower(), process=False, skip_materials=True
+        )
         vertices, faces, start = [], [], 0
         for node in scene.graph.nodes_geometry:
             transform, key = scene.graph[node]
@@ -186,7 +192,9 @@ def make_solid_record(name: str, vertices: Float, faces: Int) -> Solid:
         # Only now: two bodies that touch along an edge are fine apart and non-manifold when joined.
         vertices, faces = _tidy(*_join_vertices(vertices, faces))
         if open_reason(faces) is not None:
-            raise MeshError(f"the mesh has no inside: {open_reason(faces)}; repair it or use the shell target")
+            raise MeshError(
+                f"the mesh has no inside: {open_reason(faces)}; repair it or use the shell target"
+            )
     centre, radius = bounding_sphere(vertices)
     volume, com = solid_properties(vertices, faces)
     if abs(volume) <= _FLAT * radius**3:
@@ -194,7 +202,9 @@ def make_solid_record(name: str, vertices: Float, faces: Int) -> Solid:
     if volume < 0:
         volume, faces = -volume, faces[:, ::-1]
     if np.linalg.norm(com - centre) > radius:
-        raise MeshError("some bodies of the mesh are inside out: its centre of mass lies outside its bounding sphere")
+        raise MeshError(
+            "some bodies of the mesh are inside out: its centre of mass lies outside its bounding sphere"
+        )
     return Solid(name, vertices, np.ascontiguousarray(faces), com, centre, radius, volume)
 
 
@@ -211,9 +221,13 @@ def _tidy(vertices: Float, faces: Int) -> tuple[Float, Int]:
     vertices = np.ascontiguousarray(vertices, dtype=np.float64)
     faces = np.ascontiguousarray(faces, dtype=np.int64)
     if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
-        raise MeshError(f"vertices and faces must be [V, 3] and [F, 3], not {vertices.shape} and {faces.shape}")
+        raise MeshError(
+            f"vertices and faces must be [V, 3] and [F, 3], not {vertices.shape} and {faces.shape}"
+        )
     if len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices):
-        raise MeshError(f"a face names vertex {faces.max()} or {faces.min()}, but there are only {len(vertices)}")
+        raise MeshError(
+            f"a face names vertex {faces.max()} or {faces.min()}, but there are only {len(vertices)}"
+        )
     a, b, c = faces.T
     slivers = (a == b) | (b == c) | (c == a)
     if slivers.any():
@@ -269,7 +283,9 @@ def open_reason(faces: Int) -> str | None:
     counts = {
         "open at {} boundary edge{}": int((count == 1).sum()),
         "more than two faces meet at {} edge{}": int((count > 2).sum()),
-        "faces are wound against each other across {} edge{}": int(((count == 2) & (forward != backward)).sum()),
+        "faces are wound against each other across {} edge{}": int(
+            ((count == 2) & (forward != backward)).sum()
+        ),
     }
     phrases = [text.format(n, "s" if n > 1 else "") for text, n in counts.items() if n]
     return ", ".join(phrases) or "there are no faces"

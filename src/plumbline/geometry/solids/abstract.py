@@ -10,8 +10,8 @@ from plumbline.geometry.solids.primitives import (
     circle,
     cylinder,
     is_clear,
-    lathe,
     largest,
+    lathe,
     prism,
     spline,
     sweep,
@@ -77,7 +77,7 @@ def twisted(rng: np.random.Generator) -> Manifold:
     if rng.random() < 0.3:
         section -= CrossSection([outline * u(0.4, 0.8)])
     twist, height = u(-150, 150), u(0.5, 5)
-    body = section.extrude(height, int(rng.integers(8, 16)), twist, (u(0.2, 1.3), u(0.2, 1.3)))
+    body = section.extrude(height, int(rng.integers(12, 24)), twist, (u(0.2, 1.3), u(0.2, 1.3)))
     return body.scale((size, size, size))
 
 
@@ -127,6 +127,7 @@ def blob(rng: np.random.Generator) -> Manifold:
 
 def boulder(rng: np.random.Generator) -> Manifold:
     """A convex stone, sometimes two grown together."""
+
     def stone() -> Manifold:
         points = rng.standard_normal((int(rng.integers(6, 80)), 3)) * np.exp(rng.normal(0, 0.4, 3))
         return Manifold.hull_points(points + rng.normal(0, 0.6, 3))

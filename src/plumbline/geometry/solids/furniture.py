@@ -19,7 +19,7 @@ from plumbline.geometry.solids.primitives import (
 
 
 def _legs(rng: np.random.Generator, x: float, y: float, height: float, thickness: float) -> list[Manifold]:
-    """Four legs that meet a top at ``height``, ``x`` by ``y`` apart there: square or round, upright or splayed."""
+    """Four legs, square or round, upright or splayed, that meet a top at ``height``, ``x`` by ``y`` apart."""
     splay, taper = rng.uniform(0, 0.25) * (rng.random() < 0.5), rng.uniform(0.5, 1)
     segments = int(rng.choice([4, 16]))
     return [
@@ -43,7 +43,10 @@ def chair(rng: np.random.Generator) -> Manifold:
     parts = _legs(rng, width - 3 * leg, depth - 3 * leg, seat + 0.5 * thick, leg)
     parts.append(slab(width, depth, thick, u(0.01, 0.1), (0, 0, seat)))
     lean = u(0, 0.3) * back
-    foot, head = np.array([0, -depth / 2 + 1.5 * leg, seat]), np.array([0, -depth / 2 - lean, seat + thick + back])
+    foot, head = (
+        np.array([0, -depth / 2 + 1.5 * leg, seat]),
+        np.array([0, -depth / 2 - lean, seat + thick + back]),
+    )
     side = np.array([width / 2 - 1.5 * leg, 0, 0])
     parts += [rod(foot + side, head + side, leg, 0.8 * leg), rod(foot - side, head - side, leg, 0.8 * leg)]
     if rng.random() < 0.5:
@@ -69,13 +72,17 @@ def table(rng: np.random.Generator) -> Manifold:
     u = rng.uniform
     x, y, height, thick = u(0.5, 1.8), u(0.4, 0.9), u(0.35, 1.05), u(0.015, 0.07)
     round_top = rng.random() < 0.35
-    top = cylinder(x / 2, thick, (0, 0, height), segments=40).scale((1, y / x, 1)) if round_top else slab(
-        x, y, thick, u(0.002, 0.1), (0, 0, height)
+    top = (
+        cylinder(x / 2, thick, (0, 0, height), segments=40).scale((1, y / x, 1))
+        if round_top
+        else slab(x, y, thick, u(0.002, 0.1), (0, 0, height))
     )
     kind = rng.random()
     if kind < 0.3:
         stem, foot = u(0.03, 0.08), u(0.3, 0.45) * min(x, y)
-        return union(top, cylinder(stem, height + thick / 2), cylinder(foot, u(0.02, 0.06), top=u(0.3, 1) * foot))
+        return union(
+            top, cylinder(stem, height + thick / 2), cylinder(foot, u(0.02, 0.06), top=u(0.3, 1) * foot)
+        )
     leg = u(0.018, 0.045)
     inset = 0.62 if round_top else 1 - 3 * leg / y
     parts = [top, *_legs(rng, inset * x - leg, inset * y - leg, height + thick / 2, leg)]
@@ -85,9 +92,10 @@ def table(rng: np.random.Generator) -> Manifold:
         parts.append(box(block, 0.9 * y, 1.01 * deep, (x / 2 - block / 2 - leg, 0, height - deep)))
     elif kind < 0.8:
         apron = u(0.05, 0.12)
-        parts.append(box(inset * x, inset * y, apron, (0, 0, height - apron)) - box(
-            inset * x - 2 * leg, inset * y - 2 * leg, apron, (0, 0, height - apron - 0.001)
-        ))
+        parts.append(
+            box(inset * x, inset * y, apron + thick / 2, (0, 0, height - apron))
+            - box(inset * x - 2 * leg, inset * y - 2 * leg, apron, (0, 0, height - apron - 0.001))
+        )
     return union(*parts)
 
 
@@ -96,7 +104,15 @@ def stool(rng: np.random.Generator) -> Manifold:
     u = rng.uniform
     radius, height, thick, num = u(0.14, 0.24), u(0.25, 0.8), u(0.02, 0.09), int(rng.integers(3, 7))
     splay, leg = u(0.9, 1.5), u(0.011, 0.024)
-    seat = lathe([(0, height), (0.92 * radius, height), (radius, height + thick / 2), (0.92 * radius, height + thick), (0, height + thick * u(0.6, 1))])
+    seat = lathe(
+        [
+            (0, height),
+            (0.92 * radius, height),
+            (radius, height + thick / 2),
+            (0.92 * radius, height + thick),
+            (0, height + thick * u(0.6, 1)),
+        ]
+    )
     angle = np.arange(num) * 2 * np.pi / num
     ring = np.column_stack([np.cos(angle), np.sin(angle), np.zeros(num)]) * 0.8 * radius
     parts = [rod(splay * p, p + [0, 0, height + thick / 2], 0.8 * leg, leg, 12) for p in ring]
@@ -120,7 +136,11 @@ def shelf(rng: np.random.Generator) -> Manifold:
     cells, goods = [], []
     for i in range(columns):
         for j in range(rows):
-            at = (-x / 2 + board + cell_x / 2 + i * (cell_x + board), -back - 0.01, board + j * (cell_z + board))
+            at = (
+                -x / 2 + board + cell_x / 2 + i * (cell_x + board),
+                -back - 0.01,
+                board + j * (cell_z + board),
+            )
             if rng.random() < 0.85:
                 cells.append(box(cell_x, y + 0.02, cell_z, at))
             if rng.random() < 0.3:
@@ -142,10 +162,20 @@ def sofa(rng: np.random.Generator) -> Manifold:
         parts.append(slab(arm, depth, seat + high, 0.2 * arm, (side * (x + arm) / 2, 0, 0.05)))
     soft = u(0.08, 0.2)
     parts += [
-        slab(0.97 * width, depth - 0.9 * back, soft, 0.05, ((i - (seats - 1) / 2) * width, 0.45 * back, seat - 0.01))
+        slab(
+            0.97 * width,
+            depth - 0.9 * back,
+            soft,
+            0.05,
+            ((i - (seats - 1) / 2) * width, 0.45 * back, seat - 0.01),
+        )
         for i in range(seats)
     ]
-    parts += [cylinder(0.025, 0.12, (i * x * 0.45, j * depth * 0.4, 0), segments=12) for i in (-1, 1) for j in (-1, 1)]
+    parts += [
+        cylinder(0.025, 0.12, (i * x * 0.45, j * depth * 0.4, 0), segments=12)
+        for i in (-1, 1)
+        for j in (-1, 1)
+    ]
     return union(*parts)
 
 
@@ -156,7 +186,9 @@ def bed(rng: np.random.Generator) -> Manifold:
     parts = [box(x, y, 0.1, (0, 0, base)), slab(0.96 * x, 0.97 * y, u(0.12, 0.3), 0.06, (0, 0, base + 0.09))]
     top = base + 0.2
     parts += [
-        ball((0.35 * x / n, 0.16, 0.12), ((i - (n - 1) / 2) * x / 2, -0.4 * y, top)) for n in (1, 2)[: 1 + (x > 1.2)][-1:] for i in range(n)
+        ball((0.35 * x / n, 0.16, 0.12), ((i - (n - 1) / 2) * x / 2, -0.4 * y, top))
+        for n in (1, 2)[: 1 + (x > 1.2)][-1:]
+        for i in range(n)
     ]
     board = u(0.03, 0.08)
     parts.append(box(x, board, base + u(0.3, 0.8), (0, -y / 2, 0)))
@@ -174,11 +206,16 @@ def lamp(rng: np.random.Generator) -> Manifold:
     narrow, tall, wall = u(0.4, 1) * shade, u(0.8, 1.6) * shade, u(0.003, 0.01)
     base = cylinder(foot, u(0.01, 0.05), top=u(0.4, 1) * foot)
     if rng.random() < 0.4:
-        stem = lathe(np.concatenate([[(0, 0)], turned(rng, u(0.015, 0.05), height, 5, 0.5), [(0, height)]]), 24)
+        stem = lathe(
+            np.concatenate([[(0, 0)], turned(rng, u(0.015, 0.05), height, 5, 0.5), [(0, height)]]), 24
+        )
         x = 0.0
     else:
         x = u(0, 0.5) * height
-        stem = sweep(spline([(0, 0, 0), (0, 0, 0.6 * height), (0.4 * x, 0, 0.95 * height), (x, 0, height)], 20), u(0.006, 0.016))
+        stem = sweep(
+            spline([(0, 0, 0), (0, 0, 0.6 * height), (0.4 * x, 0, 0.95 * height), (x, 0, height)], 20),
+            u(0.006, 0.016),
+        )
     at = (x, 0, height - 0.6 * tall)
     hood = cylinder(shade, tall, at, top=narrow)
     if rng.random() < 0.7:
@@ -204,6 +241,11 @@ def house(rng: np.random.Generator) -> Manifold:
     solid = union(*parts)
     if rng.random() < 0.5:
         solid -= box(x - 2 * wall, y - 2 * wall, z, (0, 0, -wall))
-    openings = [rounded(0.15 * x, 0.5 * z, 0.02 * x).extrude(4 * wall).rotate((90, 0, 0)).translate((u(-0.3, 0.3) * x, -y / 2 + 2 * wall, 0.3 * z))]
+    openings = [
+        rounded(0.15 * x, 0.5 * z, 0.02 * x)
+        .extrude(4 * wall)
+        .rotate((90, 0, 0))
+        .translate((u(-0.3, 0.3) * x, -y / 2 + 2 * wall, 0.3 * z))
+    ]
     openings += [box(0.12 * x, 3 * wall, 0.25 * z, (s * 0.35 * x, -y / 2, 0.5 * z)) for s in (-1, 1)]
     return solid - union(*openings)

@@ -27,9 +27,35 @@ def _profile(rng: np.random.Generator, size: float, thick: float) -> Float:
         [(0, 0), (a, 0), (a, t), (t, t), (t, b), (0, b)],
         [(0, 0), (a, 0), (a, b), (a - t, b), (a - t, t), (t, t), (t, b * rng.uniform(0.4, 1)), (0, b * 1.0)],
         [(m, 0), (m + t, 0), (m + t, b), (a, b), (a, b + t), (0, b + t), (0, b), (m, b)],
-        [(0, 0), (a, 0), (a, t), (m + t, t), (m + t, b), (a, b), (a, b + t), (0, b + t), (0, b), (m, b), (m, t), (0, t)],
+        [
+            (0, 0),
+            (a, 0),
+            (a, t),
+            (m + t, t),
+            (m + t, b),
+            (a, b),
+            (a, b + t),
+            (0, b + t),
+            (0, b),
+            (m, b),
+            (m, t),
+            (0, t),
+        ],
         [(0, 0), (a, 0), (a, t), (t, t), (t, b), (t - a, b), (t - a, b - t), (0, b - t)],
-        [(m, 0), (m + t, 0), (m + t, m), (a, m), (a, m + t), (m + t, m + t), (m + t, b + m), (m, b + m), (m, m + t), (0, m + t), (0, m), (m, m)],
+        [
+            (m, 0),
+            (m + t, 0),
+            (m + t, m),
+            (a, m),
+            (a, m + t),
+            (m + t, m + t),
+            (m + t, b + m),
+            (m, b + m),
+            (m, m + t),
+            (0, m + t),
+            (0, m),
+            (m, m),
+        ],
     ]
     outlines[1][6] = (t, outlines[1][6][1])
     outlines[1][7] = (0, outlines[1][6][1])
@@ -46,10 +72,14 @@ def bracket(rng: np.random.Generator) -> Manifold:
     tall = outline[4, 1]
     if rng.random() < 0.4:
         side = np.array([(0, tall), (-size * u(0.3, 1), tall), (0, tall - thick)])
-        outline = np.concatenate([outline[:5], [(thick, tall + thick), side[1] + [0, thick], side[1], side[0]]])
+        outline = np.concatenate(
+            [outline[:5], [(thick, tall + thick), side[1] + [0, thick], side[1], side[0]]]
+        )
     body = prism(outline, width).rotate((90, 0, 0)).translate((0, width / 2, 0))
     if rng.random() < 0.5:
-        web = prism(np.array([(0, 0), (0.9 * size, 0), (0, 0.9 * tall)]), u(0.1, 0.3) * width).rotate((90, 0, 0))
+        web = prism(np.array([(0, 0), (0.9 * size, 0), (0, 0.9 * tall)]), u(0.1, 0.3) * width).rotate(
+            (90, 0, 0)
+        )
         body += web.translate((0, u(-0.3, 0.5) * width, 0.5 * thick))
     hole = u(0.1, 0.22) * min(width, size)
     for i in range(int(rng.integers(0, 3))):
@@ -86,7 +116,9 @@ def gear(rng: np.random.Generator) -> Manifold:
     if rng.random() < 0.4:
         num = int(rng.integers(3, 7))
         for i in range(num):
-            wheel -= CrossSection.circle(0.14 * radius, 20).translate((0.64 * radius, 0)).rotate(i * 360 / num)
+            wheel -= (
+                CrossSection.circle(0.14 * radius, 20).translate((0.64 * radius, 0)).rotate(i * 360 / num)
+            )
     skew, shrink = (u(-25, 25), 1.0) if rng.random() < 0.4 else (0.0, u(0.6, 1))
     body = wheel.extrude(thick, 3 if skew else 0, skew, (shrink, shrink))
     if rng.random() < 0.5:
@@ -112,7 +144,9 @@ def bolt(rng: np.random.Generator) -> Manifold:
         thread = ridge.extrude(length - start, 10 * turns, 360 * turns, (u(0.2, 0.9),) * 2)
         parts.append(thread.translate((0, 0, start + thick)))
     else:
-        parts.append(cylinder(radius, length - start, (0, 0, start + thick), top=radius * u(0.2, 1), segments=24))
+        parts.append(
+            cylinder(radius, length - start, (0, 0, start + thick), top=radius * u(0.2, 1), segments=24)
+        )
     if rng.random() < 0.3:
         parts.append(cylinder(head, 0.8 * thick, (0, 0, thick + u(0.4, 0.8) * length), segments=6))
     return union(*parts)
@@ -128,11 +162,21 @@ def pipe(rng: np.random.Generator) -> Manifold:
         sweep_angle, bend = u(0.4, 2.6), radius * u(1.5, 4)
         angle = np.linspace(0, sweep_angle, 16)
         arc = np.column_stack([bend * (1 - np.cos(angle)), np.zeros(16), bend * np.sin(angle)])
-        tail = arc[-1] + np.outer(np.linspace(0.2, 1, 3) * length, [np.sin(sweep_angle), 0, np.cos(sweep_angle)])
+        tail = arc[-1] + np.outer(
+            np.linspace(0.2, 1, 3) * length, [np.sin(sweep_angle), 0, np.cos(sweep_angle)]
+        )
         path = np.concatenate([[(0, 0, -length * u(0.3, 1))], arc, tail])
-        extra = np.concatenate([[path[0] - [0, 0, 0.1 * radius]], path, [path[-1] + 0.1 * (tail[-1] - tail[-2])]])
+        extra = np.concatenate(
+            [[path[0] - [0, 0, 0.1 * radius]], path, [path[-1] + 0.1 * (tail[-1] - tail[-2])]]
+        )
         return sweep(path, radius, segments=24) - sweep(extra, bore, segments=24)
-    ends = [(0, 0, -length), (0, 0, length), (length, 0, length * u(-0.4, 0.4)), (-length, 0, 0), (0, length, 0)]
+    ends = [
+        (0, 0, -length),
+        (0, 0, length),
+        (length, 0, length * u(-0.4, 0.4)),
+        (-length, 0, 0),
+        (0, length, 0),
+    ]
     arms = ends[: int(rng.integers(2, 6))]
     if kind == 1:
         arms = [(0, 0, -length), (length, u(-0.3, 0.3) * length, u(-0.5, 0.5) * length)]
@@ -173,7 +217,11 @@ def flange(rng: np.random.Generator) -> Manifold:
     u = rng.uniform
     radius = u(0.02, 0.12)
     thick, num, square = radius * u(0.08, 0.3), int(rng.integers(3, 9)), rng.random() < 0.4
-    face = rounded(2 * radius, 2 * radius * u(0.5, 1), u(0.05, 0.4) * radius) if square else CrossSection.circle(radius, 48)
+    face = (
+        rounded(2 * radius, 2 * radius * u(0.5, 1), u(0.05, 0.4) * radius)
+        if square
+        else CrossSection.circle(radius, 48)
+    )
     for i in range(num):
         spot = CrossSection.circle(u(0.06, 0.11) * radius, 16).translate((0.8 * radius, 0))
         face -= spot.rotate(360 / num * (i + 0.5))
@@ -182,7 +230,9 @@ def flange(rng: np.random.Generator) -> Manifold:
     height = thick + radius * u(0.1, 1.5)
     body = face.extrude(thick) + cylinder(boss, height, at, top=boss * u(0.7, 1))
     if rng.random() < 0.7:
-        body -= cylinder(0.6 * boss, 2 * height, (at[0], at[1], -0.1 * height if rng.random() < 0.6 else thick))
+        body -= cylinder(
+            0.6 * boss, 2 * height, (at[0], at[1], -0.1 * height if rng.random() < 0.6 else thick)
+        )
     if rng.random() < 0.4:
         body += box(1.7 * boss + 0.3 * radius, 0.15 * radius, 0.6 * height, at)
         body -= cylinder(0.6 * boss, 2 * height, (at[0], at[1], -0.1 * height))
@@ -203,7 +253,9 @@ def pulley(rng: np.random.Generator) -> Manifold:
         hole = min(0.4 * (0.55 * radius - bore), 0.8 * middle * np.sin(np.pi / spokes))
         for i in range(spokes):
             turn = 2 * np.pi * i / spokes
-            body -= cylinder(hole, 3 * width, (middle * np.cos(turn), middle * np.sin(turn), -width), segments=16)
+            body -= cylinder(
+                hole, 3 * width, (middle * np.cos(turn), middle * np.sin(turn), -width), segments=16
+            )
     if rng.random() < 0.4:
         body += cylinder(1.02 * bore, width * u(1.5, 4), (0, 0, -width * u(0, 1)))
     return body
@@ -230,7 +282,9 @@ def dumbbell(rng: np.random.Generator) -> Manifold:
             sign = -1 if end == 0 else 1
             for i in range(plates):
                 x = end + sign * i * 0.9 * bar
-                parts.append(rod((x - 0.5 * bar, 0, 0), (x + 0.5 * bar, 0, 0), size * (1 - 0.2 * i), segments=28))
+                parts.append(
+                    rod((x - 0.5 * bar, 0, 0), (x + 0.5 * bar, 0, 0), size * (1 - 0.2 * i), segments=28)
+                )
     return union(*parts)
 
 
@@ -238,7 +292,13 @@ def hook(rng: np.random.Generator) -> Manifold:
     """A bent bar: hook, crank, carabiner half or coat hanger, on a plate or an eye."""
     u = rng.uniform
     size, thick = u(0.02, 0.12), u(0.05, 0.14)
-    knots = [(0, 0, 0), (0, 0, 0.5), (u(0.2, 0.6), u(-0.2, 0.2), u(0.8, 1.1)), (u(0.9, 1.2), 0, u(0.3, 0.7)), (u(0.7, 1.0), 0, u(-0.2, 0.1))]
+    knots = [
+        (0, 0, 0),
+        (0, 0, 0.5),
+        (u(0.2, 0.6), u(-0.2, 0.2), u(0.8, 1.1)),
+        (u(0.9, 1.2), 0, u(0.3, 0.7)),
+        (u(0.7, 1.0), 0, u(-0.2, 0.1)),
+    ]
     path = size * spline(knots, 24)
     bar = sweep(path, size * thick * np.linspace(1, u(0.5, 1), 24))
     if rng.random() < 0.5:

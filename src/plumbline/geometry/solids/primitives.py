@@ -72,7 +72,9 @@ def vessel(profile: Float, wall: float, floor: float, segments: int = 40) -> tup
     levels = np.concatenate([[height[0] + floor], height[height > height[0] + 1.01 * floor]])
     inner = np.maximum(np.interp(levels, height, radius) - wall, 0.1 * wall)
     lid = height[-1] + wall
-    cavity = np.concatenate([[(0, levels[0])], np.column_stack([inner, levels]), [(inner[-1], lid), (0, lid)]])
+    cavity = np.concatenate(
+        [[(0, levels[0])], np.column_stack([inner, levels]), [(inner[-1], lid), (0, lid)]]
+    )
     return lathe(outer, segments), lathe(cavity, segments)
 
 
@@ -105,7 +107,9 @@ def circle(segments: int) -> Float:
     return np.column_stack([np.cos(angle), np.sin(angle)])
 
 
-def sweep(path: Float, radius: float | Float, *, section: Float | None = None, segments: int = 12) -> Manifold:
+def sweep(
+    path: Float, radius: float | Float, *, section: Float | None = None, segments: int = 12
+) -> Manifold:
     """A section carried along a path without turning about it.
 
     Args:
@@ -129,7 +133,9 @@ def sweep(path: Float, radius: float | Float, *, section: Float | None = None, s
     return loft(path[:, None] + size * rings)
 
 
-def rod(start: Vector, end: Vector, radius: float, end_radius: float | None = None, segments: int = 16) -> Manifold:
+def rod(
+    start: Vector, end: Vector, radius: float, end_radius: float | None = None, segments: int = 16
+) -> Manifold:
     """A straight round bar between two points."""
     radii = np.array([radius, radius if end_radius is None else end_radius])
     return sweep(np.array([start, end], float), radii, segments=segments)

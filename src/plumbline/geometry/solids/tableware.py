@@ -46,7 +46,9 @@ def mug(rng: np.random.Generator) -> Manifold:
     u = rng.uniform
     radius, height = u(0.03, 0.055), u(0.06, 0.14)
     wall = u(0.05, 0.15) * radius
-    profile = np.column_stack([radius * np.array([1, 1, u(0.8, 1.2), u(0.8, 1.3)]), height * np.array([0, 0.02, 0.5, 1])])
+    profile = np.column_stack(
+        [radius * np.array([1, 1, u(0.8, 1.2), u(0.8, 1.3)]), height * np.array([0, 0.02, 0.5, 1])]
+    )
     body, cavity = vessel(spline(profile, 12), wall, u(0.04, 0.12) * height)
     low, high = u(0.12, 0.3) * height, u(0.7, 0.88) * height
     if rng.random() < 0.85:
@@ -60,7 +62,14 @@ def bottle(rng: np.random.Generator) -> Manifold:
     radius, height = u(0.025, 0.06), u(0.12, 0.35)
     neck, shoulder, collar = u(0.2, 0.55) * radius, u(0.4, 0.75), u(0.78, 0.9)
     profile = np.array(
-        [(0.9 * radius, 0), (radius, 0.03), (radius, shoulder * u(0.3, 0.7)), (radius, shoulder), (neck, collar), (neck, 1)]
+        [
+            (0.9 * radius, 0),
+            (radius, 0.03),
+            (radius, shoulder * u(0.3, 0.7)),
+            (radius, shoulder),
+            (neck, collar),
+            (neck, 1),
+        ]
     ) * [1, height]
     waist = rng.uniform(0.75, 1)
     profile[2, 0] *= waist
@@ -91,10 +100,12 @@ def plate(rng: np.random.Generator) -> Manifold:
     """A plate, tray or saucer: a thin dished sheet, round or oblong."""
     u = rng.uniform
     radius, rise, thick = u(0.06, 0.16), u(0.008, 0.03), u(0.003, 0.008)
-    top = spline([(0, 0), (u(0.4, 0.7) * radius, 0), (u(0.75, 0.85) * radius, 0.6 * rise), (radius, rise)], 16)
-    top = np.maximum.accumulate(top)
+    level, flat = np.linspace(0, 1, 16), u(0.4, 0.8)
+    top = np.column_stack([radius * level, rise * np.clip((level - flat) / (1 - flat), 0, 1) ** u(0.7, 2)])
     outline = np.concatenate([top - [0, thick], top[::-1]])
-    return lathe(outline, rng.choice([6, 8, 48, 48, 48])).scale((1, u(0.5, 1) if rng.random() < 0.4 else 1, 1))
+    return lathe(outline, rng.choice([6, 8, 48, 48, 48])).scale(
+        (1, u(0.5, 1) if rng.random() < 0.4 else 1, 1)
+    )
 
 
 def vase(rng: np.random.Generator) -> Manifold:
@@ -111,7 +122,9 @@ def vase(rng: np.random.Generator) -> Manifold:
     def turn(points: Float) -> Float:
         angle = twist * points[:, 2] * 0.5
         x, y = points[:, 0], points[:, 1] * squash
-        return np.column_stack([x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle), points[:, 2]])
+        return np.column_stack(
+            [x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle), points[:, 2]]
+        )
 
     return _hollow(rng, body, cavity).warp_batch(turn)
 
@@ -123,7 +136,9 @@ def goblet(rng: np.random.Generator) -> Manifold:
     knee, bowl_radius = u(0.3, 0.6) * height, u(0.02, 0.05)
     stand = spline([(foot, 0), (foot, 0.004), (2 * stem, 0.012), (stem, 0.4 * knee), (stem, knee)], 18)
     level = np.linspace(0, 1, 10)
-    cup = np.column_stack([stem + (bowl_radius - stem) * level ** u(0.3, 0.6), knee + (height - knee) * level])
+    cup = np.column_stack(
+        [stem + (bowl_radius - stem) * level ** u(0.3, 0.6), knee + (height - knee) * level]
+    )
     cup[:, 0] *= 1 - u(0, 0.35) * level**3
     body = lathe(np.concatenate([[(0, 0)], np.maximum(stand, [stem, 0]), cup[1:], [(0, height)]]), 32)
     _, cavity = vessel(cup, u(0.0015, 0.003), u(0.01, 0.02), 32)
@@ -138,7 +153,11 @@ def teapot(rng: np.random.Generator) -> Manifold:
     profile = np.column_stack([radius * (0.65 + 0.4 * np.sin(np.pi * level ** u(0.7, 1.3))), height * level])
     body, cavity = vessel(profile, u(0.06, 0.12) * radius, u(0.05, 0.1) * height, 32)
     bore, reach = u(0.1, 0.2) * radius, u(1.6, 2.1) * radius
-    knots = [(-0.7 * radius, 0, 0.35 * height), (-1.3 * radius, 0, 0.5 * height), (-reach, 0, u(0.8, 1.05) * height)]
+    knots = [
+        (-0.7 * radius, 0, 0.35 * height),
+        (-1.3 * radius, 0, 0.5 * height),
+        (-reach, 0, u(0.8, 1.05) * height),
+    ]
     spout = sweep(spline(knots, 12), np.linspace(2, 1, 12) * bore)
     handle = _handle(rng, 0.75 * radius, 0.3 * height, 0.8 * height, u(0.07, 0.12) * radius)
     if rng.random() < 0.4:
@@ -173,9 +192,15 @@ def spoon(rng: np.random.Generator) -> Manifold:
     inner = ball((long - thick, width - thick, depth * width - thick), (0, 0, 0.0))
     cup = (outer - inner).trim_by_plane((0, 0, -1), -0.15 * width * depth)
     rise = u(-0.1, 0.6) * length
-    knots = [(long - 0.6 * thick, 0, 0), (long + 0.3 * length, 0, u(0, 0.15) * length), (long + length, 0, rise)]
+    knots = [
+        (long - 0.6 * thick, 0, 0),
+        (long + 0.3 * length, 0, u(0, 0.15) * length),
+        (long + length, 0, rise),
+    ]
     path = spline(knots, 14)
-    section = np.column_stack([np.cos(np.arange(10) * 0.2 * np.pi), u(1, 2.5) * np.sin(np.arange(10) * 0.2 * np.pi)])
+    section = np.column_stack(
+        [np.cos(np.arange(10) * 0.2 * np.pi), u(1, 2.5) * np.sin(np.arange(10) * 0.2 * np.pi)]
+    )
     return cup + sweep(path, 0.6 * thick * np.linspace(1, u(1, 1.8), 14), section=section)
 
 
@@ -187,7 +212,8 @@ def fork(rng: np.random.Generator) -> Manifold:
     width = pitch * tines
     head = slab(u(0.02, 0.04), width, thick, 0.3 * width, (-0.008, 0, 0))
     fingers = [
-        box(tine, 0.45 * pitch, thick, (-0.01 - tine / 2, (i - (tines - 1) / 2) * pitch, 0)) for i in range(tines)
+        box(tine, 0.45 * pitch, thick, (-0.01 - tine / 2, (i - (tines - 1) / 2) * pitch, 0))
+        for i in range(tines)
     ]
     handle = box(length, 0.4 * width, thick, (length / 2, 0, 0)).refine_to_length(length / 8)
     body = union(head, *fingers).refine_to_length(tine / 3) + handle

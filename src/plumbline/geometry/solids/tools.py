@@ -56,7 +56,10 @@ def hammer(rng: np.random.Generator) -> Manifold:
         claw = [(length, 0.0, 0.0), (length, 0.0, -0.6 * tail), (length - 0.5 * tail, 0.0, -1.3 * tail)]
         path = spline(claw, 10)
         offsets = (0, 0.5 * face, 0)
-        pair = [sweep(path + np.multiply(s, offsets), face * np.linspace(0.6, 0.25, 10), segments=8) for s in (-1, 1)]
+        pair = [
+            sweep(path + np.multiply(s, offsets), face * np.linspace(0.6, 0.25, 10), segments=8)
+            for s in (-1, 1)
+        ]
         other = union(*pair)
     return union(_grip(rng, length + 0.5 * face, thick), head, other)
 
@@ -69,7 +72,11 @@ def axe(rng: np.random.Generator) -> Manifold:
     at = length - 1.2 * poll
 
     def blade(sign: int) -> Manifold:
-        edge = spline([(at - spread, 0, 0), (at, 0, 0.12 * reach), (at + 0.8 * spread, 0, 0)], 9) + [0, 0, reach]
+        edge = spline([(at - spread, 0, 0), (at, 0, 0.12 * reach), (at + 0.8 * spread, 0, 0)], 9) + [
+            0,
+            0,
+            reach,
+        ]
         root = [(at + x * poll, y * 1.2 * thick, -0.9 * thick) for x in (-1, 1) for y in (-1, 1)]
         sharp = np.concatenate([edge - [0, 0.001, 0], edge + [0, 0.001, 0], root])
         return Manifold.hull_points(sharp * [1, 1, sign])
@@ -93,7 +100,11 @@ def wrench(rng: np.random.Generator) -> Manifold:
     if kind < 2:
         end, hole = u(0.6, 1.1) * radius, int(rng.choice([6, 12, 32]))
         body += CrossSection.circle(end, 32).translate((length, 0))
-        cut = CrossSection.circle(u(0.5, 0.75) * end, hole) if kind else CrossSection.square((2 * end, 1.1 * end)).translate((0, -0.55 * end))
+        cut = (
+            CrossSection.circle(u(0.5, 0.75) * end, hole)
+            if kind
+            else CrossSection.square((2 * end, 1.1 * end)).translate((0, -0.55 * end))
+        )
         body -= cut.translate((length, 0))
     tool = (body - jaw).extrude(thick)
     if rng.random() < 0.4:
@@ -122,7 +133,9 @@ def knife(rng: np.random.Generator) -> Manifold:
     u = rng.uniform
     blade, depth, spine = u(0.06, 0.3), u(0.015, 0.09), u(0.0015, 0.005)
     point = u(0.5, 1)
-    outline = np.array([(0.005, 0), (-blade * point, 0), (-blade, u(-0.3, 0.9) * depth), (-blade, depth), (0.005, depth)])
+    outline = np.array(
+        [(0.005, 0), (-blade * point, 0), (-blade, u(-0.3, 0.9) * depth), (-blade, depth), (0.005, depth)]
+    )
     top = np.column_stack([outline[2:], np.full(3, spine)])
     corners = np.concatenate([np.column_stack([outline, np.zeros(5)]), top, top * [1, 1, -1]])
     steel = Manifold.hull_points(corners)
@@ -142,7 +155,9 @@ def saw(rng: np.random.Generator) -> Manifold:
     bite = np.where(np.arange(2 * teeth + 1) % 2, -0.4 * length / teeth, 0)
     outline = np.concatenate([np.column_stack([x, bite]), [(length, low), (0, high)]])
     size = u(0.9, 1.3) * high
-    grip = slab(0.8 * size, 1.2 * size, u(0.012, 0.025), 0.3 * size) - slab(0.35 * size, 0.7 * size, 0.1, 0.15 * size, (0, 0, -0.02))
+    grip = slab(0.8 * size, 1.2 * size, u(0.012, 0.025), 0.3 * size) - slab(
+        0.35 * size, 0.7 * size, 0.1, 0.15 * size, (0, 0, -0.02)
+    )
     grip = grip.rotate((0, 0, u(-20, 20))).translate((-0.25 * size, 0.45 * high, 0))
     return union(prism(outline, thick, (0, 0, 0.006)), grip)
 
@@ -176,7 +191,13 @@ def key(rng: np.random.Generator) -> Manifold:
     num = int(rng.integers(3, 9))
     cuts = rng.uniform(-0.2, 1, num) * shaft
     x = np.repeat(np.linspace(0.45 * length, length, num + 1), 2)[1:-1]
-    blade = np.concatenate([[(0, -shaft), (length, -shaft)], np.column_stack([x, np.repeat(cuts, 2)])[::-1], [(0.4 * length, shaft), (0, shaft)]])
+    blade = np.concatenate(
+        [
+            [(0, -shaft), (length, -shaft)],
+            np.column_stack([x, np.repeat(cuts, 2)])[::-1],
+            [(0.4 * length, shaft), (0, shaft)],
+        ]
+    )
     return (head + CrossSection([blade]).translate((0.55 * bow, 0))).extrude(thick)
 
 

@@ -33,7 +33,12 @@ def aeroplane(rng: np.random.Generator) -> Manifold:
     x = np.linspace(0, 1, 14)
     girth = radius * length * np.maximum(np.minimum(1, 3 * x ** u(0.5, 0.8)), 0.1) * (1 - u(0.6, 0.9) * x**3)
     parts = [sweep(np.column_stack([length * x, 0 * x, 0 * x]), girth, segments=16)]
-    root, span, swept, thick = u(0.15, 0.3) * length, u(0.3, 0.6) * length, u(-0.1, 0.35) * length, 0.012 * length
+    root, span, swept, thick = (
+        u(0.15, 0.3) * length,
+        u(0.3, 0.6) * length,
+        u(-0.1, 0.35) * length,
+        0.012 * length,
+    )
     wing = _wing(root, u(0.3, 1) * root, span, swept, thick)
     high = u(-0.5, 0.9) * radius * length
     place = (u(0.3, 0.5) * length, 0, high)
@@ -41,7 +46,10 @@ def aeroplane(rng: np.random.Generator) -> Manifold:
     fin = tail.rotate((90, 0, 0))
     for sign in (1, -1):
         half = wing if sign == 1 else wing.mirror((0, 1, 0))
-        parts += [half.translate(place), (tail if sign == 1 else tail.mirror((0, 1, 0))).translate((0.92 * length, 0, 0))]
+        parts += [
+            half.translate(place),
+            (tail if sign == 1 else tail.mirror((0, 1, 0))).translate((0.92 * length, 0, 0)),
+        ]
     parts.append(fin.translate((0.92 * length, 0, 0)))
     if rng.random() < 0.6:
         at = 0.35
@@ -55,7 +63,10 @@ def rocket(rng: np.random.Generator) -> Manifold:
     """A toy rocket, dart or bomb: a pointed body with fins and a nozzle."""
     u = rng.uniform
     height, radius, fins = u(0.1, 0.4), u(0.02, 0.05), int(rng.integers(3, 6))
-    body = spline([(0.7 * radius, 0), (radius, 0.3), (radius, u(0.45, 0.75)), (0.5 * radius, 0.88), (0.03 * radius, 1)], 24)
+    body = spline(
+        [(0.7 * radius, 0), (radius, 0.3), (radius, u(0.45, 0.75)), (0.5 * radius, 0.88), (0.03 * radius, 1)],
+        24,
+    )
     body = np.maximum(body, [0.02 * radius, 0]) * [1, height]
     parts = [lathe(np.concatenate([[(0, 0)], body, [(0, height)]]), 28)]
     reach, tall = radius * u(1.6, 3), u(0.2, 0.4) * height
@@ -83,7 +94,14 @@ def car(rng: np.random.Generator) -> Manifold:
     wheel, wide = u(0.08, 0.16) * x, u(0.1, 0.25) * y
     for at in (-0.32 * x, 0.3 * x):
         for s in (-1, 1):
-            parts.append(rod((at, s * (0.5 * y - wide), wheel), (at, s * (0.5 * y + 0.3 * wide), wheel), wheel, segments=20))
+            parts.append(
+                rod(
+                    (at, s * (0.5 * y - wide), wheel),
+                    (at, s * (0.5 * y + 0.3 * wide), wheel),
+                    wheel,
+                    segments=20,
+                )
+            )
     return union(*parts)
 
 
@@ -103,7 +121,9 @@ def animal(rng: np.random.Generator) -> Manifold:
         parts.append(rod(ear, ear + [0, s * 0.4 * size, u(0.3, 1.5) * size], 0.3 * size, 0.12 * size, 8))
         for at in (-0.6, 0.6):
             hip = np.array([at * x, s * 0.5 * r, -0.3 * r])
-            parts.append(rod(hip, hip + [u(-0.1, 0.1) * x, 0, -0.6 * r - leg * x], u(0.25, 0.4) * r, 0.2 * r, 12))
+            parts.append(
+                rod(hip, hip + [u(-0.1, 0.1) * x, 0, -0.6 * r - leg * x], u(0.25, 0.4) * r, 0.2 * r, 12)
+            )
     rump = np.array([-0.85 * x, 0, 0.1 * r])
     tail = [rump, rump + [-0.3 * x, 0, u(-0.2, 0.4) * x], rump + [-u(0.3, 0.9) * x, 0, u(-0.6, 0.9) * x]]
     parts.append(sweep(spline(tail, 10), 0.2 * r * np.linspace(1, u(0.2, 1), 10), segments=8))
@@ -116,10 +136,19 @@ def figure(rng: np.random.Generator) -> Manifold:
     height, wide = u(0.08, 0.35), u(0.12, 0.2)
     w = wide * height
     hip, neck = u(0.4, 0.5) * height, u(0.72, 0.8) * height
-    trunk = np.stack([np.column_stack([circle(16) * [a * w, 0.6 * a * w], np.full(16, z)]) for a, z in ((u(0.6, 1.1), hip), (u(0.6, 0.9), (hip + neck) / 2), (1, 0.95 * neck), (0.3, neck))])
+    trunk = np.stack(
+        [
+            np.column_stack([circle(16) * [a * w, 0.6 * a * w], np.full(16, z)])
+            for a, z in ((u(0.6, 1.1), hip), (u(0.6, 0.9), (hip + neck) / 2), (1, 0.95 * neck), (0.3, neck))
+        ]
+    )
     skull = u(0.08, 0.16) * height
     top = neck + 0.8 * skull
-    parts = [loft(trunk), ball((0.9 * skull, skull, 1.1 * skull), (0, 0, top)), cylinder(0.3 * w, 0.1 * height, (0, 0, neck - 0.04 * height))]
+    parts = [
+        loft(trunk),
+        ball((0.9 * skull, skull, 1.1 * skull), (0, 0, top)),
+        cylinder(0.3 * w, 0.1 * height, (0, 0, neck - 0.04 * height)),
+    ]
     limb = u(0.18, 0.3) * w
     for s in (-1, 1):
         foot = np.array([s * u(0.4, 1) * w, 0, 0.5 * limb])
@@ -128,7 +157,8 @@ def figure(rng: np.random.Generator) -> Manifold:
         shoulder = np.array([s * 0.85 * w, 0, 0.93 * neck])
         elbow = shoulder + height * np.array([s * u(0.02, 0.14), u(-0.05, 0.02), u(-0.16, 0.05)])
         hand = elbow + height * np.array([s * u(-0.08, 0.1), u(-0.15, -0.02), u(-0.12, 0.15)])
-        parts.append(sweep(spline([shoulder, elbow, hand], 9), limb * np.linspace(1, 0.7, 9), segments=10))
+        parts += [rod(shoulder, elbow, limb, 0.85 * limb, 10), ball(0.9 * limb, elbow, segments=12)]
+        parts += [rod(elbow, hand, 0.85 * limb, 0.7 * limb, 10), ball(limb, hand, segments=12)]
     if rng.random() < 0.4:
         parts.append(cylinder(1.6 * skull, 0.3 * skull, (0, 0, top + 0.5 * skull)))
         parts.append(cylinder(skull, 1.2 * skull, (0, 0, top + 0.5 * skull), top=u(0.2, 1) * skull))
@@ -171,7 +201,7 @@ def crate(rng: np.random.Generator) -> Manifold:
         body = union(body, lid.translate((0, 0.5 * wall - y / 2, z - 0.5 * wall)))
     elif kind == 2:
         load = ball((0.35 * x, 0.35 * y, 0.6 * z), (u(-0.1, 0.1) * x, 0, wall), segments=20)
-        body += load
+        body += load.trim_by_plane((0, 0, 1), 0.5 * wall)
     if rng.random() < 0.3:
         grip = rod((0.5 * x - 0.9 * wall, 0, 0.7 * z), (u(0.55, 0.8) * x, 0, 0.7 * z), 0.08 * z)
         body = union(body, grip, grip.mirror((1, 0, 0)))
@@ -183,19 +213,44 @@ def shoe(rng: np.random.Generator) -> Manifold:
     u = rng.uniform
     length, wide, tall = u(0.12, 0.32), u(0.3, 0.45), u(0.25, 0.8)
     x = np.linspace(0, 1, 14)
-    width = length * wide / 2 * (0.75 + 0.25 * np.cos(2 * np.pi * (x - u(0.6, 0.75)))) * np.sqrt(1 - 0.8 * np.abs(2 * x - 1) ** 6)
-    rise = length * (tall + (0.12 - tall) * np.clip((x - u(0.15, 0.3)) / 0.45, 0, 1) ** u(0.6, 1.2)) * (1 - 0.5 * x**8)
+    width = (
+        length
+        * wide
+        / 2
+        * (0.75 + 0.25 * np.cos(2 * np.pi * (x - u(0.6, 0.75))))
+        * np.sqrt(1 - 0.8 * np.abs(2 * x - 1) ** 6)
+    )
+    rise = (
+        length
+        * (tall + (0.12 - tall) * np.clip((x - u(0.15, 0.3)) / 0.45, 0, 1) ** u(0.6, 1.2))
+        * (1 - 0.5 * x**8)
+    )
     bend = u(-0.08, 0.08) * length * np.sin(np.pi * x)
     half = np.linspace(0, np.pi, 12)
     arch = np.column_stack([np.cos(half), np.sin(half) ** 0.7])
-    rings = np.stack([np.column_stack([np.full(12, length * t), b + w * arch[:, 0], h * arch[:, 1]]) for t, w, h, b in zip(x, width, rise, bend, strict=True)])
-    outline = np.concatenate([np.column_stack([length * x, bend - width]), np.column_stack([length * x, bend + width])[::-1]])
+    rings = np.stack(
+        [
+            np.column_stack([np.full(12, length * t), b + w * arch[:, 0], h * arch[:, 1]])
+            for t, w, h, b in zip(x, width, rise, bend, strict=True)
+        ]
+    )
+    outline = np.concatenate(
+        [np.column_stack([length * x, bend - width]), np.column_stack([length * x, bend + width])[::-1]]
+    )
     heel = u(0, 0.25) * length
     parts = [loft(rings), prism(outline * [1, 1.05], 0.08 * length, (0, 0, -0.075 * length))]
-    parts.append(prism(outline, heel, (0, 0, -0.07 * length - heel)).trim_by_plane((-1, 0, 0), -0.3 * length) if heel > 0.05 * length else parts[0])
+    parts.append(
+        prism(outline, heel, (0, 0, -0.07 * length - heel)).trim_by_plane((-1, 0, 0), -0.3 * length)
+        if heel > 0.05 * length
+        else parts[0]
+    )
     body = union(*parts)
     if rng.random() < 0.6:
-        body -= ball((0.16 * length, 0.5 * width[3], u(0.5, 0.9) * rise[3]), (0.2 * length, bend[3], rise[3]), segments=20)
+        body -= ball(
+            (0.16 * length, 0.5 * width[3], u(0.5, 0.9) * rise[3]),
+            (0.2 * length, bend[3], rise[3]),
+            segments=20,
+        )
     return body
 
 
@@ -232,7 +287,12 @@ def boat(rng: np.random.Generator) -> Manifold:
     keel = length * wide * deep * np.maximum(1 - np.abs(x) ** 4, 0.15) * 1.5
     half = np.linspace(np.pi, 2 * np.pi, 12)
     arch = np.column_stack([np.cos(half), np.sin(half)]) * [1, 1]
-    rings = np.stack([np.column_stack([np.full(12, length / 2 * t), w * arch[:, 0], k * arch[:, 1]]) for t, w, k in zip(x, beam, keel, strict=True)])
+    rings = np.stack(
+        [
+            np.column_stack([np.full(12, length / 2 * t), w * arch[:, 0], k * arch[:, 1]])
+            for t, w, k in zip(x, beam, keel, strict=True)
+        ]
+    )
     hull = loft(rings)
     if rng.random() < 0.6:
         wall = u(0.75, 0.92)
@@ -240,7 +300,9 @@ def boat(rng: np.random.Generator) -> Manifold:
         hull += box(0.12 * length, 1.7 * beam[6], 0.04 * length, (u(-0.15, 0.15) * length, 0, -0.06 * length))
     floor = -0.9 * keel[6]
     if rng.random() < 0.6:
-        hull += box(u(0.2, 0.4) * length, beam[6], u(0.1, 0.3) * length - floor, (u(-0.25, 0.1) * length, 0, floor))
+        hull += box(
+            u(0.2, 0.4) * length, beam[6], u(0.1, 0.3) * length - floor, (u(-0.25, 0.1) * length, 0, floor)
+        )
     if rng.random() < 0.5:
         hull += rod((0.1 * length, 0, floor), (0.1 * length, 0, u(0.4, 0.9) * length), 0.02 * length)
     return hull
