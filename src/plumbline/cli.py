@@ -207,8 +207,6 @@ def _one_sentence(kind: type, message: str) -> str:
     if match is None:
         return " ".join(message.split())
     name, value = match[1], match[2].strip()
-    types = {item.name: item.type for item in fields(kind)}
-    wanted = {int: "a whole number", float: "a finite number"}.get(
-        types.get(name), f"of type {types.get(name)}"
-    )
+    types: dict[str, Any] = {item.name: item.type for item in fields(kind)}
+    wanted = {int: "a whole number", float: "a finite number"}.get(types[name], f"of type {types[name]}")
     return f"--{name} {value}: must be {wanted}"

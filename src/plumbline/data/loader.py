@@ -127,24 +127,25 @@ class _StoreDataset(Dataset):
 
 
 class WorkerLoader(Loader):
-    """Has PyTorch's ``DataLoader`` read the batches, with the documented settings."""
+    """Has PyTorch's ``DataLoader`` read the batches; ``settings`` as from :func:`worker_settings`."""
 
     def __init__(
-        self, order: BatchOrder, store: PackedStore, indices: Int, needs: frozenset[str], *, num_workers: int,
-        pin_memory: bool,
-    ) -> None:  # fmt: skip
+        self,
+        order: BatchOrder,
+        store: PackedStore,
+        indices: Int,
+        needs: frozenset[str],
+        settings: dict[str, Any],
+    ) -> None:
         super().__init__(order)
-        several = num_workers > 0
-        self._loader = DataLoader(
+        names = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor")
+        self._loader: DataLoader = DataLoader(
             _StoreDataset(store.path, indices, needs),
             sampler=order,
             batch_size=None,
-            num_workers=num_workers,
-            pin_memory=pin_memory,
-            persistent_workers=several,
-            prefetch_factor=PREFETCH_FACTOR if several else None,
             # Its own generator: a DataLoader otherwise draws from the one that dropout uses.
             generator=torch.Generator(),
+            **{name: settings[name] for name in names},
         )
 
     def __iter__(self) -> Iterator[Batch]:
@@ -197,19 +198,9 @@ def make_loaders(
         needs: what the model reads, see :class:`~plumbline.data.batch.Batch`.
         device: where training runs.
     """
-    notes: list[str] = []
     device = torch.device(device)
-    if loader == "auto":
-        needed, free = _resident_bytes(store, needs), _free_bytes(device)
-        loader = "resident" if needed <= RESIDENT_SHARE * free else "workers"
-        if loader == "workers":
-            notes.append(
-                f"the data set would take {needed / 2**30:.1f} GiB of {free / 2**30:.1f} GiB free memory, so "
-                "it stays on disk and worker processes read it (--loader workers)"
-            )
-    if loader == "workers" and num_workers > 0 and sys.platform in ("win32", "darwin"):
-        num_workers = 0
-        notes.append("batches are read in this process: worker processes start too slowly on this system")
+    notes: list[str] = []
+    loader = _choose(loader, store, needs, device, notes)
     drop_last = len(train_idx) >= batch_size
     if not drop_last:
         notes.append(
@@ -218,30 +209,53 @@ def make_loaders(
         )
     train = BatchOrder(len(train_idx), batch_size=batch_size, shuffle=True, drop_last=drop_last, seed=seed)
     val = BatchOrder(len(val_idx), batch_size=batch_size, shuffle=False, drop_last=False, seed=seed)
-    settings: dict[str, Any] = {"loader": loader, "batch_size": batch_size, "drop_last": drop_last}
-    if loader == "resident":
-        settings |= {"device": str(device), "batches": len(train), "val_batches": len(val)}
-        return Loaders(
-            ResidentLoader(train, GraphTables(store, train_idx, needs, device)),
-            ResidentLoader(val, GraphTables(store, val_idx, needs, device)),
-            settings,
-            notes,
-        )
-    pin_memory = device.type == "cuda"
-    settings |= {
-        "num_workers": num_workers,
-        "pin_memory": pin_memory,
-        "persistent_workers": num_workers > 0,
-        "prefetch_factor": PREFETCH_FACTOR if num_workers > 0 else None,
-        "batches": len(train),
+    settings: dict[str, Any] = {
+        "loader": loader,
+        "batch_size": batch_size,
+        "drop_last": drop_last,
+        "train_batches": len(train),
         "val_batches": len(val),
     }
-    return Loaders(
-        WorkerLoader(train, store, train_idx, needs, num_workers=num_workers, pin_memory=pin_memory),
-        WorkerLoader(val, store, val_idx, needs, num_workers=num_workers, pin_memory=pin_memory),
-        settings,
-        notes,
+    sides: list[Loader] = []
+    if loader == "resident":
+        settings |= {"device": str(device)}
+        for order, indices in ((train, train_idx), (val, val_idx)):
+            sides.append(ResidentLoader(order, GraphTables(store, indices, needs, device)))
+    else:
+        if num_workers > 0 and sys.platform in ("win32", "darwin"):
+            num_workers = 0
+            notes.append("batches are read in this process: worker processes start too slowly on this system")
+        settings |= worker_settings(num_workers, device)
+        for order, indices in ((train, train_idx), (val, val_idx)):
+            sides.append(WorkerLoader(order, store, indices, needs, settings))
+    return Loaders(sides[0], sides[1], settings, notes)
+
+
+def worker_settings(num_workers: int, device: torch.device) -> dict[str, Any]:
+    """The documented settings of PyTorch's ``DataLoader``."""
+    several = num_workers > 0
+    return {
+        "num_workers": num_workers,
+        "pin_memory": device.type == "cuda",
+        "persistent_workers": several,
+        "prefetch_factor": PREFETCH_FACTOR if several else None,
+    }
+
+
+def _choose(
+    loader: str, store: PackedStore, needs: frozenset[str], device: torch.device, notes: list[str]
+) -> str:
+    """What ``auto`` means for this data set and this machine."""
+    if loader != "auto":
+        return loader
+    needed, free = _resident_bytes(store, needs), _free_bytes(device)
+    if needed <= RESIDENT_SHARE * free:
+        return "resident"
+    notes.append(
+        f"the data set would take {needed / 2**30:.1f} of {free / 2**30:.1f} GiB free memory, so it stays "
+        "on disk and worker processes read it (--loader workers)"
     )
+    return "workers"
 
 
 def _resident_bytes(store: PackedStore, needs: frozenset[str]) -> int:

@@ -1,0 +1,162 @@
+"""Batches: the right graphs, whoever builds them; the order: pure, complete, resumable."""
+
+import multiprocessing
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from graph_data import random_store
+
+from plumbline.data.assembly import GraphTables, make_batch
+from plumbline.data.loader import BatchOrder, ResidentLoader, _StoreDataset, make_loaders
+from plumbline.data.order import epoch_order
+
+EVERYTHING = frozenset({"gcn", "edge_index", "edge_attr"})
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return random_store(tmp_path_factory.mktemp("store"))
+
+
+def loaders(store, **changes):
+    settings = {"batch_size": 4, "seed": 7, "needs": EVERYTHING} | changes
+    return make_loaders(store, train_idx=np.arange(3, 33), val_idx=np.arange(33, 41), **settings)
+
+
+def same(a, b) -> bool:
+    left, right = list(a.tensors()), list(b.tensors())
+    return len(left) == len(right) and all(
+        torch.equal(x, y) and x.dtype == y.dtype for x, y in zip(left, right, strict=True)
+    )
+
+
+def test_a_batch_holds_the_graphs_asked_for(store):
+    wanted = np.array([5, 0, 40, 5, 1])
+    batch = make_batch(store, wanted, EVERYTHING)
+    assert batch.index.tolist() == wanted.tolist()
+    for place, i in enumerate(wanted):
+        sample = store.sample(int(i))
+        nodes = slice(*batch.node_ptr[place : place + 2].tolist())
+        assert np.array_equal(batch.node_features[nodes], sample.node_features)
+        assert np.array_equal(batch.pos[nodes], sample.pos)
+        assert np.array_equal(batch.target[place], sample.target.astype(np.float32))
+        assert batch.bounding_radius[place] == np.float32(sample.bounding_radius)
+        mine = batch.graph_idx[batch.edge_index[1]] == place
+        assert np.array_equal(batch.edge_index[:, mine] - batch.node_ptr[place], sample.edge_index)
+        assert np.array_equal(batch.edge_attr[mine], sample.edge_attr)
+    assert torch.equal(batch.graph_idx, torch.repeat_interleave(torch.arange(5), torch.diff(batch.node_ptr)))
+
+
+def test_gathered_tables_equal_tables_built_for_the_batch(store):
+    rows = np.array([7, 7, 0, 12])
+    assert same(
+        GraphTables(store, np.arange(len(store)), EVERYTHING).batch(rows), make_batch(store, rows, EVERYTHING)
+    )
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_workers_give_the_batches_of_resident_tables(store, num_workers):
+    resident = loaders(store, loader="resident")
+    workers = loaders(store, loader="workers", num_workers=num_workers)
+    for epoch in range(2):
+        for side in ("train", "val"):
+            left, right = getattr(resident, side), getattr(workers, side)
+            left.set_epoch(epoch)
+            right.set_epoch(epoch)
+            pairs = list(zip(left, right, strict=True))
+            assert len(pairs) == len(left) == len(right)
+            assert all(same(a, b) for a, b in pairs)
+
+
+def test_workers_that_start_by_spawn(store):
+    """As on Windows: nothing but a path and indices may travel to the worker."""
+    workers = loaders(store, loader="workers", num_workers=1).train
+    workers._loader.multiprocessing_context = multiprocessing.get_context("spawn")
+    assert all(same(a, b) for a, b in zip(workers, loaders(store, loader="resident").train, strict=True))
+    dataset = _StoreDataset(store.path, np.arange(30), EVERYTHING)
+    dataset[np.arange(3)]
+    assert len(pickle.dumps(dataset)) < 10_000
+
+
+def test_reading_leaves_the_global_generator_alone(store):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    for kind in ("resident", "workers"):
+        list(loaders(store, loader=kind, num_workers=1).train)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_every_graph_comes_once_and_the_order_changes_by_epoch():
+    order = BatchOrder(23, batch_size=4, shuffle=True, drop_last=False, seed=1)
+    epochs = []
+    for epoch in range(3):
+        order.epoch = epoch
+        epochs.append(np.concatenate(list(order)))
+        assert sorted(epochs[-1]) == list(range(23))
+        assert np.array_equal(epochs[-1], epoch_order(1, epoch, 23))
+    assert not np.array_equal(epochs[0], epochs[1])
+    assert len(order) == 6
+
+
+def test_drop_last_keeps_whole_batches_only():
+    order = BatchOrder(23, batch_size=4, shuffle=True, drop_last=True, seed=1)
+    assert len(order) == 5
+    assert [len(rows) for rows in order] == [4] * 5
+
+
+@pytest.mark.parametrize("kind", ["resident", "workers"])
+@pytest.mark.parametrize("stop", [1, 3, 6])
+def test_a_loader_goes_on_where_its_state_was_taken(store, kind, stop):
+    whole = loaders(store, loader=kind, num_workers=1).train
+    whole.set_epoch(2)
+    expected = [batch.index.tolist() for batch in whole]
+    first = loaders(store, loader=kind, num_workers=1).train
+    first.set_epoch(2)
+    iterator = iter(first)
+    for _ in range(stop):
+        next(iterator)
+    state = first.state_dict()
+    assert state == {"epoch": 2, "position": stop}
+    second = loaders(store, loader=kind, num_workers=1).train
+    second.load_state_dict(state)
+    assert [batch.index.tolist() for batch in second] == expected[stop:]
+    assert second.state_dict() == {"epoch": 2, "position": 0}
+    assert len(second) == len(expected), "the length of an epoch does not shrink"
+
+
+def test_a_training_set_below_one_batch_is_kept_and_said(store):
+    result = loaders(store, batch_size=64)
+    assert [batch.num_graphs for batch in result.train] == [30]
+    assert "smaller than one batch" in result.notes[0]
+    assert not result.settings["drop_last"]
+    assert loaders(store).settings["drop_last"]
+
+
+def test_auto_reads_from_disk_what_does_not_fit(store, monkeypatch):
+    assert loaders(store).settings["loader"] == "resident"
+    monkeypatch.setattr("plumbline.data.loader._free_bytes", lambda device: 1000)
+    result = loaders(store, num_workers=0)
+    assert result.settings["loader"] == "workers"
+    assert "does not" in result.notes[0] or "stays on disk" in result.notes[0]
+
+
+def test_documented_worker_settings(store):
+    settings = loaders(store, loader="workers", num_workers=2).settings
+    wanted = {"num_workers": 2, "persistent_workers": True, "prefetch_factor": 4, "pin_memory": False}
+    assert settings | wanted == settings
+
+
+@pytest.mark.parametrize("system", ["win32", "darwin"])
+def test_no_worker_processes_where_they_start_slowly(store, monkeypatch, system):
+    monkeypatch.setattr("plumbline.data.loader.sys.platform", system)
+    result = loaders(store, loader="workers", num_workers=4)
+    assert result.settings["num_workers"] == 0
+    assert "this process" in result.notes[0]
+    assert isinstance(loaders(store).train, ResidentLoader)
+
+
+def test_unknown_needs_are_a_programming_error(store):
+    with pytest.raises(ValueError, match="colour"):
+        make_batch(store, np.arange(2), frozenset({"colour"}))
