@@ -1,0 +1,215 @@
+"""``plumbline evaluate``: a trained model beside the untrained baselines, as a table and a report."""
+
+import json
+import platform
+import re
+import shlex
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from rich.console import Console
+
+import plumbline
+from plumbline.config import EvaluateConfig
+from plumbline.data.cache import open_data
+from plumbline.data.packed import PackedStore
+from plumbline.data.split import split_by_object
+from plumbline.data.tensors import atomic_file
+from plumbline.errors import InputError
+from plumbline.evaluation.inference import predict
+from plumbline.evaluation.plots import read_history
+from plumbline.evaluation.report import examples_of, write_report
+from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, print_table, summarise
+from plumbline.records import Int
+from plumbline.training.checkpoint import Trained, load_checkpoint
+
+REPORT, NUMBERS, METRICS = "report.html", "evaluation.json", "metrics.csv"
+
+_BEST = re.compile(r"best-model-\d+-(-?\d+(?:\.\d+)?)")
+
+_SYMMETRY = {
+    "none": "none: the answer changes when the object is turned",
+    "translation": "translation: the answer moves with the object but does not turn with it",
+    "SE(3)": "SE(3): the answer moves and turns with the object",
+    "E(3)": "E(3): the answer moves, turns and mirrors with the object",
+}
+
+_SPLITS = {
+    "val": "kept back in training",
+    "train": "trained on",
+    "all": "all",
+}
+
+
+class Choice(NamedTuple):
+    """Which graphs are measured: their split's name, their indices, and how they relate to training."""
+
+    split: str
+    indices: Int
+    relation: str
+
+
+def run(config: EvaluateConfig, console: Console) -> int:
+    """Measure, print, and write ``evaluation.json`` and ``report.html``. Returns the exit code."""
+    path = find_checkpoint(config.checkpoint)
+    loaded = load_checkpoint(path)
+    data_dir = config.data_dir or _trained_on(loaded.data)
+    store = open_data(data_dir)
+    check_features(loaded.data, store, data_dir)
+    choice = choose_graphs(store, loaded.data, config.split, data_dir)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    answers = predict(loaded.model, store, choice.indices, batch_size=config.batch_size, device=device)
+    table = summarise(store, choice.indices, answers, model=loaded.name, relation=choice.relation)
+    numbers = {
+        **table.to_dict(),
+        "checkpoint": str(path),
+        "data_dir": str(data_dir),
+        "fingerprint": store.fingerprint,
+        "split": choice.split,
+        "version": plumbline.__version__,
+    }
+    text = json.dumps(numbers, indent=2, allow_nan=False)
+    out = config.out or path.parent
+    _write(out, text)
+    write_report(
+        out / REPORT,
+        table=table,
+        examples=examples_of(store, table),
+        history=read_history(path.parent / METRICS),
+        facts=_facts(loaded, path, store, data_dir, choice, table),
+        command=shlex.join(
+            ["plumbline", "evaluate", str(path), "--data_dir", str(data_dir), "--split", choice.split]
+        ),
+        kicker=f"plumbline {plumbline.__version__} · evaluation · {date.today().isoformat()}",
+    )
+    if config.json:
+        print(text)
+        return 0
+    console.print(f"{path} on {data_dir} ({_SPLITS[choice.split]})", highlight=False, markup=False)
+    console.print()
+    print_table(console, table)
+    console.print()
+    console.print(f"report   {out / REPORT}", markup=False)
+    console.print(f"numbers  {out / NUMBERS}", markup=False)
+    return 0
+
+
+def find_checkpoint(given: Path) -> Path:
+    """The checkpoint that is meant: the file itself, or a folder's best one, or its last one.
+
+    Raises:
+        InputError: there is none.
+    """
+    if given.is_file():
+        return given
+    if not given.is_dir():
+        raise InputError(f"checkpoint {given}: there is no such file or folder; `plumbline train` makes one")
+    named = [(_BEST.match(path.name), path) for path in sorted(given.glob("best-model-*.ckpt"))]
+    best = [(float(match[1]), path) for match, path in named if match]
+    if best:
+        return min(best)[1]
+    if (given / "last.ckpt").is_file():
+        return given / "last.ckpt"
+    raise InputError(
+        f"checkpoint {given}: the folder holds neither best-model-*.ckpt nor last.ckpt; name the file itself"
+    )
+
+
+def check_features(trained: dict[str, Any], store: PackedStore, data_dir: Path) -> None:
+    """Refuses a data set whose points carry other features than the model was trained on."""
+    wanted, found = list(trained["feature_names"]), list(store.feature_names)
+    if len(wanted) != len(found):
+        raise InputError(
+            f"the model reads {len(wanted)} features per point ({', '.join(wanted)}), and {data_dir} has "
+            f"{len(found)} ({', '.join(found)}): prepare the data set as the one the model was trained on"
+        )
+
+
+def choose_graphs(store: PackedStore, trained: dict[str, Any], split: str, data_dir: Path) -> Choice:
+    """The graphs that ``--split`` means on this data set.
+
+    Args:
+        store: the data set.
+        trained: what the checkpoint says of its training data (fingerprint, val_split, seed).
+        split: "auto", "val", "train" or "all".
+        data_dir: for the message.
+
+    Raises:
+        InputError: "val" or "train" on a data set that the model was not trained on.
+    """
+    same = store.fingerprint == trained["fingerprint"]
+    everything = np.arange(len(store))
+    if split == "auto":
+        split = "val" if same else "all"
+    if split == "all":
+        return Choice(split, everything, SEEN if same else OTHER)
+    if not same:
+        raise InputError(
+            f"--split {split}: {data_dir} is not the data set that the model was trained on "
+            f"({trained['data_dir']}), so it has no such part; use --split all"
+        )
+    train, val = split_by_object(store.object_idx, store.object_names, trained["val_split"], trained["seed"])
+    return Choice(split, val, UNSEEN) if split == "val" else Choice(split, train, SEEN)
+
+
+def _trained_on(trained: dict[str, Any]) -> Path:
+    folder = Path(trained["data_dir"])
+    if not folder.is_dir():
+        raise InputError(
+            f"the data set that the model was trained on ({folder}) is not here: give one with --data_dir"
+        )
+    return folder
+
+
+def _write(out: Path, text: str) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with atomic_file(out / NUMBERS) as file:
+            file.write(text.encode())
+    except OSError as error:
+        raise InputError(
+            f"cannot write into {out} ({error.strerror}): choose another folder with --out"
+        ) from error
+
+
+def _facts(
+    loaded: Trained, path: Path, store: PackedStore, data_dir: Path, choice: Choice, table: Table
+) -> dict[str, dict[str, str]]:
+    """What the report says about the data, the model, the settings and the versions."""
+    sizes = np.diff(store.node_ptr)[choice.indices]
+    points = f"{sizes.min():,}" if sizes.min() == sizes.max() else f"{sizes.min():,} to {sizes.max():,}"
+    data = {
+        "folder": str(data_dir),
+        "scans": f"{table.num_graphs:,} of {len(store):,} ({_SPLITS[choice.split]})",
+        "objects": f"{table.num_objects:,} of {store.num_objects:,}",
+        "points per scan": points,
+        "features per point": ", ".join(store.feature_names),
+        "rejected inputs": f"{len(store.rejected):,}",
+        "fingerprint": store.fingerprint[:16],
+    }
+    model: Any = loaded.model
+    facts = {
+        "name": loaded.name,
+        "parameters": f"{sum(weights.numel() for weights in model.parameters()):,}",
+        "arguments": ", ".join(f"{name} {value}" for name, value in loaded.model_args.items()),
+        "symmetry": _SYMMETRY[model.symmetry],
+        "trained for": f"{loaded.epochs_done:,} epoch{'s' * (loaded.epochs_done != 1)}",
+        "checkpoint": str(path),
+    }
+    versions = {
+        "plumbline": plumbline.__version__,
+        "Python": platform.python_version(),
+        "NumPy": np.__version__,
+        "PyTorch": torch.__version__,
+    }
+    settings = {name: _plain(value) for name, value in loaded.config.items()}
+    return {"Data set": data, "Model": facts, "Training flags": settings, "Versions": versions}
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    return "not given" if value is None else str(value)
