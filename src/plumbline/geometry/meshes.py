@@ -159,12 +159,16 @@ def _read(path: Path) -> tuple[Float, Int]:
             faces.append(np.asarray(part.faces, np.int64)[:, ::turn] + start)
             start += len(part.vertices)
     except ImportError as error:
-        raise MeshError(f"cannot be read without another package: {error}") from error
+        raise MeshError(
+            f"cannot be read without another package, install it or convert the file to ply ({error})"
+        ) from error
     except Exception as error:  # trimesh's parsers raise whatever a broken file makes them stumble over
         detail = " ".join(str(error).split())[:200]
-        raise MeshError(f"cannot be read as {path.suffix[1:]}: {type(error).__name__} {detail}") from error
+        raise MeshError(
+            f"cannot be read as {path.suffix[1:]}, export it anew ({type(error).__name__}: {detail})"
+        ) from error
     if not faces:
-        raise MeshError("holds no faces; a point cloud or a drawing has no inside")
+        raise MeshError("holds no faces; give a mesh, not a point cloud or a drawing")
     return np.concatenate(vertices), np.concatenate(faces)
 
 

@@ -62,7 +62,7 @@ def chair(rng: np.random.Generator) -> Manifold:
         rest = seat + thick + u(0.15, 0.25)
         for sign in (-1, 1):
             x = sign * (width / 2 - leg)
-            parts.append(rod((x, depth / 2 - 2 * leg, seat), (x, depth / 2 - 2 * leg, rest), 0.8 * leg))
+            parts.append(rod((x, depth / 2 - 2 * leg, seat), (x, depth / 2 - 2 * leg, rest + leg), 0.8 * leg))
             parts.append(box(2 * leg, depth + lean, 1.5 * leg, (x, -lean / 2, rest)))
     return union(*parts)
 

@@ -126,7 +126,9 @@ def animal(rng: np.random.Generator) -> Manifold:
             )
     rump = np.array([-0.85 * x, 0, 0.1 * r])
     tail = [rump, rump + [-0.3 * x, 0, u(-0.2, 0.4) * x], rump + [-u(0.3, 0.9) * x, 0, u(-0.6, 0.9) * x]]
-    parts.append(sweep(spline(tail, 10), 0.2 * r * np.linspace(1, u(0.2, 1), 10), segments=8))
+    girth = 0.2 * r
+    parts += [rod(tail[0], tail[1], girth, 0.8 * girth, 10), ball(0.85 * girth, tail[1], segments=8)]
+    parts.append(rod(tail[1], tail[2], 0.8 * girth, u(0.2, 0.8) * girth, 10))
     return union(*parts)
 
 
