@@ -1,3 +1,39 @@
-"""plumbline: an object's centre of mass from a partial scan of it."""
+"""plumbline: an object's centre of mass from a partial scan of it.
+
+The names below are the public Python interface; each is imported when it is first used, so that
+``import plumbline`` costs nothing.
+
+>>> import plumbline
+>>> plumbline.make_solid(seed=0, index=3).com.shape
+(3,)
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "Solid": "records",
+    "Scan": "records",
+    "Sample": "records",
+    "InputError": "errors",
+    "load_mesh": "geometry.meshes",
+    "make_solid": "geometry.solids",
+    "Caster": "geometry.raycast",
+    "scan_solid": "geometry.scans",
+    "read_cloud": "geometry.clouds",
+    "build_sample": "geometry.graphs",
+    "PackedStore": "data.packed",
+    "open_data": "data.cache",
+    "make_batch": "data.assembly",
+    "build_model": "models",
+    "load_checkpoint": "training.checkpoint",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"plumbline has no {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(f"plumbline.{_HOME[name]}"), name)

@@ -1,0 +1,120 @@
+"""Writes the parts of the documentation that the program itself knows: ``python -m docs.build``.
+
+``docs/flags.md`` is the table of every flag; ``docs/figures/overview.png`` is the picture of the README,
+made by the real functions from a built-in solid.
+"""
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from plumbline.cli import VERBS
+
+DOCS = Path(__file__).parent
+
+
+def flags_page() -> str:
+    """Every verb's flags with defaults and meaning, as Markdown."""
+    lines = [
+        "# Flags",
+        "",
+        "Written by `make docs` from the program; a test compares. Every flag is also a key of a `--config`",
+        "file and may be spelt with dashes. Precedence: default, then `--config FILE`, then the flag itself;",
+        "`--print_config` shows the result. `--no_x` turns off a flag `--x` that is on.",
+    ]
+    for verb, entry in VERBS.items():
+        defaults = entry.config()
+        lines += [
+            "",
+            f"## plumbline {verb}",
+            "",
+            entry.summary,
+            "",
+            "| flag | default | meaning |",
+            "|---|---|---|",
+        ]
+        for item in fields(entry.config):
+            value = getattr(defaults, item.name)
+            if isinstance(value, bool):
+                shown = "on" if value else "off"
+            elif value is None or value == []:
+                shown = "none"
+            else:
+                shown = f"`{value}`"
+            name = item.metadata["metavar"] if item.metadata["positional"] else f"--{item.name}"
+            choices = item.metadata["choices"]
+            meaning = item.metadata["help"] + (f" ({', '.join(choices)})" if choices else "")
+            lines.append(f"| `{name}` | {shown} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def overview(path: Path) -> None:
+    """Solid, scan and graph of one mug, side by side, with its centre of mass."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
+
+    from plumbline.geometry.graphs import build_sample
+    from plumbline.geometry.raycast import Caster
+    from plumbline.geometry.scans import scan_solid
+    from plumbline.geometry.solids import make_solid
+
+    solid = next(solid for solid in (make_solid(0, i) for i in range(1000)) if "/mug/" in solid.name)
+    scan = scan_solid(
+        solid,
+        Caster(solid.vertices, solid.faces),
+        rng=np.random.default_rng(3),
+        views=1,
+        points=256,
+        noise=0.005,
+        pattern="grid",
+        num_rays=1600,
+        rotate=False,
+    )
+    sample = build_sample(scan, k=8, edge_attr="none", sh_degree=0, normalise="none", object_name=solid.name)
+    ink, blue, red = "#33373d", "#2c6fbb", "#d1495b"
+    figure = plt.figure(figsize=(12, 4), dpi=150)
+    titles = ("the object", "what one sensor sees of it", "the graph, and the centre of mass")
+    for place, title in enumerate(titles):
+        axes = figure.add_subplot(1, 3, place + 1, projection="3d")
+        triangles = solid.vertices[solid.faces]
+        if place == 0:
+            normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+            normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+            # Painted in order of depth, a far wall may cover a near one: leave out what faces away.
+            towards = np.array([np.cos(-np.pi / 3), np.sin(-np.pi / 3), np.tan(np.pi / 6)])
+            triangles, normals = triangles[normals @ towards > 0], normals[normals @ towards > 0]
+            light = 0.55 + 0.4 * np.clip(normals @ np.array([0.4, -0.5, 0.77]), -1, 1)
+            axes.add_collection3d(
+                Poly3DCollection(triangles, facecolors=np.outer(light, [0.75, 0.8, 0.88]).clip(0, 1))
+            )
+        else:
+            axes.scatter(*scan.points.T, s=5, color=blue, depthshade=True)
+        if place == 2:
+            source, target = sample.edge_index
+            pairs = np.stack([sample.pos[source], sample.pos[target]], axis=1)
+            axes.add_collection3d(Line3DCollection(pairs, colors=blue, linewidths=0.35, alpha=0.5))
+            axes.scatter(*scan.com, s=90, color=red)
+        middle, radius = solid.bounding_centre, 0.72 * solid.bounding_radius
+        for axis, value in zip("xyz", middle, strict=True):
+            getattr(axes, f"set_{axis}lim")(value - radius, value + radius)
+        axes.set_box_aspect((1, 1, 1))
+        axes.set_axis_off()
+        axes.set_title(title, color=ink, fontsize=12, y=-0.02)
+    figure.subplots_adjust(0, 0.05, 1, 1.05, wspace=0)
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path)
+
+
+def main() -> None:
+    """Writes both."""
+    (DOCS / "flags.md").write_text(flags_page(), encoding="utf-8")
+    overview(DOCS / "figures" / "overview.png")
+    print("docs/flags.md and docs/figures/overview.png written")
+
+
+if __name__ == "__main__":
+    main()
