@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 import re
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -196,8 +195,7 @@ def _load(path: Path) -> Any:
                 "holds something other than tensors and plain values, which loading could execute: refused"
             ) from error
         raise SampleError("is not a readable .pt file") from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError,
-            zipfile.BadZipFile) as error:  # fmt: skip
+    except Exception as error:  # noqa: BLE001 - damaged bytes lead the unpickler into any kind of exception
         raise SampleError(f"is not a readable .pt file ({type(error).__name__})") from error
 
 
