@@ -24,10 +24,10 @@ from plumbline.geometry.clouds import Label, load_scan, read_labels
 from plumbline.geometry.graphs import build_sample
 from plumbline.geometry.meshes import find_meshes, load_mesh
 from plumbline.geometry.raycast import Caster
-from plumbline.geometry.sampling import farthest_points, random_points
+from plumbline.geometry.sampling import thin_scan
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
-from plumbline.records import Rejected, Sample, Scan, Solid
+from plumbline.records import Rejected, Sample, Solid
 
 OBJECTS_PER_CHUNK = 8
 FEWEST_POINTS = 16
@@ -227,7 +227,10 @@ def make_samples(
     """
     graph: dict[str, Any] = {"k": k, "normalise": normalise, "edge_attr": "none", "sh_degree": 0}
     if source.label is not None:
-        scan = _thin(load_scan(source.label), points, sampling, _rng(seed, source.title, 0))
+        scan = load_scan(source.label)
+        if len(scan.points) < FEWEST_POINTS:
+            raise InputError(f"it has {len(scan.points)} points, and at least {FEWEST_POINTS} are needed")
+        scan = thin_scan(scan, points, sampling=sampling, rng=_rng(seed, source.title, 0))
         return [build_sample(scan, object_name=source.name, **graph)]
     solid = _solid(source, target, scale, seed)
     caster = Caster(solid.vertices, solid.faces)
@@ -262,15 +265,3 @@ def _solid(source: Source, target: Literal["solid", "shell"], scale: float, seed
     if source.path is None:
         return make_solid(seed, source.index)
     return load_mesh(source.path, name=source.name, target=target, scale=scale)
-
-
-def _thin(scan: Scan, points: int, sampling: Literal["farthest", "random"], rng: np.random.Generator) -> Scan:
-    total = len(scan.points)
-    if total < FEWEST_POINTS:
-        raise InputError(f"it has {total} points, and at least {FEWEST_POINTS} are needed")
-    if total <= points:
-        return scan
-    kept = (
-        farthest_points(scan.points, points) if sampling == "farthest" else random_points(rng, total, points)
-    )
-    return Scan(scan.points[kept], scan.sensor[kept], scan.view[kept], scan.com, scan.bounding_radius)

@@ -1,0 +1,173 @@
+"""How fast `plumbline prepare` is, and what the time goes into.
+
+    python -m benchmarks.prepare FOLDER --objects 300 --samples 10 --points 256
+
+Times the real command in a process of its own, then the same work stage by stage in this process, and
+the bare ray caster on the same number of rays. The stages are in CPU seconds, which stay comparable when
+the machine is busy.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+import numpy as np  # noqa: E402
+
+from plumbline.config import PrepareConfig  # noqa: E402
+from plumbline.data import packing, preparation  # noqa: E402
+from plumbline.geometry import graphs, raycast, scans  # noqa: E402
+from plumbline.geometry.meshes import find_meshes, load_mesh  # noqa: E402
+from plumbline.geometry.sensors import ray_directions  # noqa: E402
+from plumbline.records import FEATURE_NAMES  # noqa: E402
+
+STAGES: list[tuple[str, Any, str]] = [
+    ("load the mesh", preparation, "load_mesh"),
+    ("build the caster", preparation, "Caster"),
+    ("draw the rays", scans, "ray_directions"),
+    ("cast the rays", raycast.Caster, "first_hits"),
+    ("choose points", scans, "choose_points"),
+    ("scan, the rest", preparation, "scan_solid"),
+    ("neighbours", graphs, "nearest_neighbours"),
+    ("normals", graphs, "estimate_normals"),
+    ("graph, the rest", preparation, "build_sample"),
+    ("write the part", packing, "write_tensors"),
+]
+"""Inner stages are taken out of the outer ones they run in."""
+
+
+class Stopwatch:
+    """CPU seconds per stage, each without the stages inside it."""
+
+    def __init__(self) -> None:
+        self.spent: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
+        self.inside: list[float] = []
+
+    def around(self, name: str, work: Callable) -> Callable:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            self.inside.append(0.0)
+            started = time.process_time()
+            try:
+                return work(*args, **kwargs)
+            finally:
+                took = time.process_time() - started
+                self.spent[name] += took - self.inside.pop()
+                self.calls[name] += 1
+                if self.inside:
+                    self.inside[-1] += took
+
+        return timed
+
+
+def time_command(folder: list[str], args: argparse.Namespace, workers: int) -> None:
+    """The command itself, from its start to its last line."""
+    with tempfile.TemporaryDirectory() as temporary:
+        flags = ["--samples", args.samples, "--points", args.points, "--views", args.views]
+        command = [sys.executable, "-m", "plumbline", "prepare", *folder, "--out", f"{temporary}/out"]
+        command += [*map(str, flags), "--workers", str(workers)]
+        started = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        wall = time.perf_counter() - started
+    scans = len(folder) * args.samples
+    load = os.getloadavg()[0]
+    print(
+        f"  --workers {workers}: {wall:6.1f} s, {scans / wall:6.1f} scans/s (load of the machine {load:.1f})"
+    )
+
+
+def break_down(folder: list[str], args: argparse.Namespace) -> None:
+    """The same work in this process, stage by stage."""
+    watch = Stopwatch()
+    for name, owner, attribute in STAGES:
+        setattr(owner, attribute, watch.around(name, getattr(owner, attribute)))
+    config = PrepareConfig()
+    low, _, high = args.views.partition("-")
+    settings = vars(config) | {
+        "samples": args.samples,
+        "points": args.points,
+        "views": (int(low), int(high or low)),
+        "distance": (2.0, 3.0),
+    }
+    with tempfile.TemporaryDirectory() as temporary:
+        started = time.process_time()
+        sources = preparation.list_sources([Path(path) for path in folder], 0, None)
+        found = time.process_time() - started
+        write = watch.around("everything else", preparation.write_chunk)
+        for chunk in preparation.cut(sources, settings, Path(temporary)):
+            write(chunk, settings)
+        started = time.process_time()
+        paths = sorted(Path(temporary).glob("*.part"))
+        fields = {"feature_names": FEATURE_NAMES, "edge_attr": "sh", "sh_degree": 2}
+        packing.merge_parts(Path(temporary) / "store", paths, manifest_fields=fields)
+        merged = time.process_time() - started
+    rows = [("find and hash files", found), *watch.spent.items(), ("merge the parts", merged)]
+    total = sum(spent for _, spent in rows)
+    scans_made = len(folder) * args.samples
+    print(f"\nin one process: {total:.1f} CPU seconds, {scans_made / total:.0f} scans per CPU second")
+    for name, spent in sorted(rows, key=lambda row: -row[1]):
+        calls = f"{watch.calls[name]} calls" if watch.calls[name] else ""
+        print(f"  {name:<20} {spent:7.2f} s {100 * spent / total:5.1f} %  {calls}")
+
+
+def time_embree(folder: list[str], args: argparse.Namespace) -> None:
+    """The ray caster alone: the same number of rays on the same meshes, one call per view."""
+    rng = np.random.default_rng(0)
+    num_rays = PrepareConfig().rays
+    spent = bare = 0.0
+    count = 0
+    for path in folder:
+        solid = load_mesh(path, name=path)
+        caster = raycast.Caster(solid.vertices, solid.faces)
+        for _ in range(args.samples):
+            local = ray_directions("grid", half_angle=0.4, num_rays=num_rays, rng=rng)
+            origins = np.broadcast_to(
+                solid.bounding_centre - [0, 0, 2.5 * solid.bounding_radius], local.shape
+            )
+            started = time.process_time()
+            caster.first_hits(origins, local)
+            spent += time.process_time() - started
+            if caster._scene is not None:
+                origins32 = ((origins - caster._centre) / caster._unit).astype(np.float32)
+                local32 = local.astype(np.float32)
+                started = time.process_time()
+                caster._scene.run(origins32, local32, query="INTERSECT", output=1)
+                bare += time.process_time() - started
+            count += len(local)
+    print(
+        f"\n{count / 1e6:.1f} million rays: {count / spent / 1e6:.2f} million per CPU second through Caster"
+    )
+    if bare:
+        print(f"  of which Embree itself: {count / bare / 1e6:.2f} million per CPU second")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="meshes")
+    parser.add_argument("--objects", type=int, default=300, help="how many of them, evenly spread")
+    parser.add_argument("--samples", type=int, default=10)
+    parser.add_argument("--points", type=int, default=256)
+    parser.add_argument("--views", default="1")
+    parser.add_argument("--workers", type=int, nargs="+", default=[2, 1])
+    args = parser.parse_args()
+    meshes = find_meshes([args.folder])
+    chosen = np.linspace(0, len(meshes) - 1, min(args.objects, len(meshes))).astype(int)
+    folder = [str(meshes[i].path) for i in chosen]
+    print(f"{len(folder)} meshes x {args.samples} scans x {args.points} points, {args.views} view(s)")
+    for workers in args.workers:
+        time_command(folder, args, workers)
+    time_embree(folder, args)
+    break_down(folder, args)
+
+
+if __name__ == "__main__":
+    main()
