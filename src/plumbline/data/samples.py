@@ -195,7 +195,7 @@ def _load(path: Path) -> Any:
                 "holds something other than tensors and plain values, which loading could execute: refused"
             ) from error
         raise SampleError("is not a readable .pt file") from error
-    except Exception as error:  # noqa: BLE001 - damaged bytes lead the unpickler into any kind of exception
+    except Exception as error:  # damaged bytes lead the unpickler into any kind of exception
         raise SampleError(f"is not a readable .pt file ({type(error).__name__})") from error
 
 

@@ -1,0 +1,131 @@
+"""``plumbline check`` says whether a data set is whole and what is in it."""
+
+import io
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from random_samples import FEATURES, random_samples
+from rich.console import Console
+
+from plumbline.commands import check
+from plumbline.data.packed import PackedStore, write_store
+from plumbline.data.samples import write_pt
+from plumbline.errors import InputError
+from plumbline.records import Rejected
+
+
+def run(path, *, deep=False, as_json=False, **options):
+    """The exit code and what was printed."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=120, soft_wrap=True, color_system=None, highlight=False, **options)
+    code = check.run(SimpleNamespace(path=path, deep=deep, json=as_json), console)
+    return code, stream.getvalue()
+
+
+@pytest.fixture
+def samples():
+    return random_samples(0, 60)
+
+
+@pytest.fixture
+def packed(tmp_path, samples):
+    refused = [Rejected(f"mesh{i}.obj", f"has [red]{i}[/red] holes") for i in range(25)]
+    write_store(
+        tmp_path / "a", samples, feature_names=FEATURES, rejected=refused, shard_bytes=12_000, k=4,
+        edge_attr="sh", sh_degree=2, normalise="unit",
+    )  # fmt: skip
+    return tmp_path / "a"
+
+
+def test_numbers_are_those_of_the_samples(packed, samples, monkeypatch):
+    monkeypatch.setattr(check, "_CHUNK_NODES", 50)
+    code, text = run(packed, as_json=True, deep=True)
+    report = json.loads(text)
+    assert code == 0
+    assert report["ok"]
+    assert report["num_graphs"] == 60
+    assert report["num_objects"] == len({sample.object_name for sample in samples})
+    nodes = [len(sample.in_degree) for sample in samples]
+    edges = [len(sample.edge_source) for sample in samples]
+    assert report["nodes_per_graph"] == {"min": min(nodes), "mean": np.mean(nodes), "max": max(nodes)}
+    assert report["edges_per_graph"] == {"min": min(edges), "mean": np.mean(edges), "max": max(edges)}
+    offsets = [
+        np.linalg.norm(sample.target - sample.pos.astype(np.float64).mean(axis=0)) / sample.bounding_radius
+        for sample in samples
+    ]
+    assert report["target_from_point_mean_in_radii"]["mean"] == pytest.approx(np.mean(offsets), rel=1e-12)
+    assert report["target_from_point_mean_in_radii"]["max"] == pytest.approx(np.max(offsets), rel=1e-12)
+    groups = dict.fromkeys(sorted({sample.object_name.split("/")[0] for sample in samples}), 0)
+    for sample in samples:
+        groups[sample.object_name.split("/")[0]] += 1
+    assert {name: amount["graphs"] for name, amount in report["groups"].items()} == groups
+    assert sum(amount["objects"] for amount in report["groups"].values()) == report["num_objects"]
+    assert report["edge_attr"] == {"kind": "sh", "sh_degree": 2, "dim": 9}
+    assert (report["k"], report["normalise"], report["bounding_radius"]["of"]) == (4, "unit", "object")
+    sides = report["split"]["train"], report["split"]["val"]
+    assert sum(side["graphs"] for side in sides) == 60
+    assert sum(side["objects"] for side in sides) == report["num_objects"]
+    assert len(report["rejected"]) == 25
+    assert report["fingerprint"] == PackedStore.open(packed).fingerprint
+
+
+def test_tables_are_plain_and_say_everything(packed):
+    code, text = run(packed)
+    assert code == 0
+    for part in (
+        "60 of ", "group0", "group1", "group2", "spherical harmonics to degree 2", "unit", "of the object",
+        "--val_split 0.1", "25 inputs were rejected", "mesh0.obj ", "has [red]0[/red] holes", "and 5 more",
+    ):  # fmt: skip
+        assert part in text
+    assert "mesh20.obj" not in text
+    assert "\x1b" not in text
+    assert [line for line in text.splitlines() if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_damage_is_named_and_gives_one(packed, as_json):
+    shard = packed / "shard-00002.safetensors"
+    data = bytearray(shard.read_bytes())
+    data[-3] ^= 1
+    shard.write_bytes(data)
+    assert run(packed, as_json=as_json)[0] == 0
+    code, text = run(packed, deep=True, as_json=as_json)
+    assert code == 1
+    assert "shard-00002.safetensors" in text
+    assert "shard-00001.safetensors" not in text
+    shard.write_bytes(data[:-1])
+    code, text = run(packed, as_json=as_json)
+    assert code == 1
+    assert "shard-00002.safetensors" in text
+
+
+def test_folder_of_sample_files_shows_its_rejects(tmp_path, samples):
+    for i, sample in enumerate(samples[:8]):
+        write_pt(tmp_path / f"{i}.pt", sample)
+    (tmp_path / "8.pt").write_bytes(b"junk")
+    code, text = run(tmp_path, deep=True)
+    assert code == 0
+    assert "folder of .pt files" in text
+    assert "8.pt   is not a readable .pt file" in text
+    assert run(tmp_path, as_json=True, force_terminal=True)[0] == 0
+
+
+def test_a_bar_is_shown_only_on_a_terminal(tmp_path, samples):
+    write_pt(tmp_path / "a.pt", samples[0])
+    assert "reading files" not in run(tmp_path)[1]
+    (tmp_path / "b.pt").write_bytes((tmp_path / "a.pt").read_bytes())
+    assert "reading files" in run(tmp_path, force_terminal=True)[1]
+
+
+def test_single_object_says_why_it_cannot_be_split(tmp_path):
+    write_store(tmp_path / "a", random_samples(0, 3, object_name="mug"), feature_names=FEATURES)
+    code, text = run(tmp_path / "a")
+    assert code == 0
+    assert "at least two" in text
+
+
+def test_no_data_set_is_the_users_mistake(tmp_path):
+    with pytest.raises(InputError, match="plumbline prepare"):
+        run(tmp_path / "nothing")
