@@ -218,7 +218,7 @@ def test_inside_out_is_turned():
 
 
 def test_a_body_inside_out_beside_another_is_refused():
-    beside = joined((2 * BOX, BOX_FACES), (1.9 * BOX + [50, 0, 0], BOX_FACES[:, ::-1]))
+    beside = joined((2 * BOX, BOX_FACES), (0.5 * BOX + [1.8, 0, 0], BOX_FACES[:, ::-1]))
     with pytest.raises(MeshError, match="inside out"):
         make_solid_record("x", *beside)
 

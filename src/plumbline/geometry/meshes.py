@@ -12,13 +12,13 @@ Bodies that overlap count twice where they do; finding that out would take a boo
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from plumbline.errors import InputError, MeshError
+from plumbline.geometry.spheres import bounding_sphere
 from plumbline.records import Float, Int, Solid
 
 MESH_SUFFIXES = frozenset(
@@ -205,11 +205,31 @@ def make_solid_record(name: str, vertices: Float, faces: Int) -> Solid:
         raise MeshError(f"the mesh has no volume ({volume:.3g} for a bounding radius of {radius:.3g})")
     if volume < 0:
         volume, faces = -volume, faces[:, ::-1]
-    if np.linalg.norm(com - centre) > radius:
-        raise MeshError(
-            "some bodies of the mesh are inside out: its centre of mass lies outside its bounding sphere"
-        )
+    stray = _inside_out_bodies(vertices, faces)
+    if stray:
+        raise MeshError(f"{stray} bodies of the mesh are inside out and not the cavity of another; turn them")
     return Solid(name, vertices, np.ascontiguousarray(faces), com, centre, radius, volume)
+
+
+def _inside_out_bodies(vertices: Float, faces: Int) -> int:
+    """How many bodies are wound against the whole although they lie in no larger body's bounding box."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    edges = np.concatenate([faces[:, :2], faces[:, 1:]])
+    graph = coo_array((np.ones(len(edges), bool), edges.T), (len(vertices), len(vertices)))
+    num, body = connected_components(graph, directed=False)
+    if num == 1:
+        return 0
+    low, high = np.full((num, 3), np.inf), np.full((num, 3), -np.inf)
+    np.minimum.at(low, body, vertices)
+    np.maximum.at(high, body, vertices)
+    a, b, c = (vertices - vertices.mean(axis=0))[faces.T]
+    volume = np.bincount(body[faces[:, 0]], np.einsum("fd,fd->f", a, np.cross(b, c)), num)
+    hosts = np.flatnonzero(volume > 0)
+    cavities = np.flatnonzero(volume < 0)
+    around = np.all((low[hosts] <= low[cavities, None]) & (high[hosts] >= high[cavities, None]), axis=-1)
+    return int(np.sum(~np.any(around, axis=1)))
 
 
 def _make_shell_record(name: str, vertices: Float, faces: Int) -> Solid:
@@ -338,57 +358,3 @@ def shell_centroid(vertices: Float, faces: Int) -> Float:
     if not areas.sum() > 0:
         raise MeshError("the mesh has no area")
     return origin + areas @ (a + b + c) / (3 * areas.sum())
-
-
-# ------------------------------------------------------------------------------------ bounding sphere
-
-
-def bounding_sphere(points: Float) -> tuple[Float, float]:
-    """Minimum enclosing sphere, exact but for rounding (1e-9 of the radius or better).
-
-    Keeps at most four points that carry the sphere. While some point lies outside, the farthest one
-    joins them and the sphere of these at most five is solved anew; its radius grows every time, so
-    the loop ends (an LP-type problem with the farthest-first rule of Gärtner, "Fast and robust
-    smallest enclosing balls", ESA 1999).
-
-    Args:
-        points: ``[N, 3]`` finite, N >= 1.
-
-    Returns:
-        ``[3]`` centre and the radius, which no point exceeds.
-    """
-    origin = (points.min(axis=0) + points.max(axis=0)) / 2
-    local = np.asarray(points, np.float64) - origin
-    support = local[[np.argmax(np.einsum("nd,nd->n", local, local))]]
-    centre, radius = support[0], 0.0
-    while True:
-        squares = np.einsum("nd,nd->n", local - centre, local - centre)
-        farthest = local[np.argmax(squares)]
-        reach = float(np.sqrt(squares.max()))
-        if reach <= radius * (1 + 1e-12):
-            return origin + centre, reach
-        grown = _sphere_through(farthest, support)
-        if grown is None or grown[1] <= radius:
-            return origin + centre, reach
-        centre, radius, support = grown
-
-
-def _sphere_through(point: Float, others: Float) -> tuple[Float, float, Float] | None:
-    """Smallest sphere around a few points with ``point`` on it: centre, radius, the points that carry it."""
-    for size in range(1, min(len(others), 3) + 1):
-        for chosen in combinations(range(len(others)), size):
-            edges = others[list(chosen)] - point
-            gram = edges @ edges.T
-            try:
-                weights = np.linalg.solve(gram, gram.diagonal() / 2)
-            except np.linalg.LinAlgError:
-                continue
-            # The circumcentre must lie within the simplex, or a smaller sphere would do.
-            if weights.min() < -1e-12 or weights.sum() > 1 + 1e-12:
-                continue
-            offset = weights @ edges
-            radius = float(np.linalg.norm(offset))
-            centre = point + offset
-            if np.linalg.norm(others - centre, axis=1).max() <= radius * (1 + 1e-12):
-                return centre, radius, np.vstack([point, others[list(chosen)]])
-    return None

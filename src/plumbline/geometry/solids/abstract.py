@@ -156,7 +156,11 @@ def assembly(rng: np.random.Generator) -> Manifold:
     for _ in range(int(rng.integers(3, 8))):
         size = np.exp(rng.normal(-0.6, 0.5, 3))
         kind = rng.integers(3)
-        part = box(*(2 * size), (0, 0, -size[2])) if kind == 0 else ball(size, segments=20)
+        part = (
+            box(2 * size[0], 2 * size[1], 2 * size[2], (0, 0, -size[2]))
+            if kind == 0
+            else ball(size, segments=20)
+        )
         if kind == 2:
             part = cylinder(size[0], 2 * size[2], (0, 0, -size[2]), segments=24)
         parts.append(part.translate(tuple(at)))

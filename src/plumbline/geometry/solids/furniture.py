@@ -104,15 +104,14 @@ def stool(rng: np.random.Generator) -> Manifold:
     u = rng.uniform
     radius, height, thick, num = u(0.14, 0.24), u(0.25, 0.8), u(0.02, 0.09), int(rng.integers(3, 7))
     splay, leg = u(0.9, 1.5), u(0.011, 0.024)
-    seat = lathe(
-        [
-            (0, height),
-            (0.92 * radius, height),
-            (radius, height + thick / 2),
-            (0.92 * radius, height + thick),
-            (0, height + thick * u(0.6, 1)),
-        ]
-    )
+    profile = [
+        (0, 0),
+        (0.92 * radius, 0),
+        (radius, thick / 2),
+        (0.92 * radius, thick),
+        (0, u(0.6, 1) * thick),
+    ]
+    seat = lathe(np.array(profile)).translate((0, 0, height))
     angle = np.arange(num) * 2 * np.pi / num
     ring = np.column_stack([np.cos(angle), np.sin(angle), np.zeros(num)]) * 0.8 * radius
     parts = [rod(splay * p, p + [0, 0, height + thick / 2], 0.8 * leg, leg, 12) for p in ring]
