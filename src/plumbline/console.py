@@ -2,8 +2,12 @@
 
 import os
 import sys
+import time
 
 from rich.console import Console
+
+STARTED = time.perf_counter()
+"""The first moment the program knows of; this file is imported before anything large."""
 
 
 def make_console(*, stderr: bool = False) -> Console:

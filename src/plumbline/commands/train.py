@@ -1,0 +1,426 @@
+"""``plumbline train``: the documented training program, from its eight start-up phases to the end table."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from rich.console import Console
+
+from plumbline.config import TrainConfig
+from plumbline.console import seconds
+from plumbline.data.assembly import make_batch
+from plumbline.data.cache import open_data
+from plumbline.data.loader import Loaders, make_loaders
+from plumbline.data.packed import PackedStore
+from plumbline.data.split import split_by_object
+from plumbline.errors import InputError
+from plumbline.evaluation.inference import predict
+from plumbline.evaluation.plots import curves
+from plumbline.evaluation.table import UNSEEN, print_table, summarise
+from plumbline.models import build_model, load_model_class
+from plumbline.records import Int
+from plumbline.training import details, rundir
+from plumbline.training.averaging import AveragedWeights
+from plumbline.training.callbacks import (
+    DebugTimings,
+    GracefulStop,
+    Recorder,
+    TrainingInterrupted,
+    parse_max_time,
+)
+from plumbline.training.checkpoint import BestAndLast, load_checkpoint
+from plumbline.training.compiling import CompiledForward, try_out
+from plumbline.training.precision import Precision, choose_precision, forbid_tf32
+from plumbline.training.progress import make_progress
+from plumbline.training.quiet import quiet
+from plumbline.training.randomness import seed_everything
+from plumbline.training.resume import check_same_data, find_checkpoint, read_resumable
+from plumbline.training.startup import Startup, seconds_since_start
+from plumbline.training.task import CentreOfMassTask
+from plumbline.training.tracking import Trackers, open_trackers
+from plumbline.training.trainer import choose_device, make_trainer
+from plumbline.training.warmup import warm_up
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The checkpoint that training goes on from, and what it says about itself."""
+
+    path: Path
+    content: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps behind it."""
+        return self.content["global_step"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data set and its split."""
+
+    store: PackedStore
+    train_idx: Int
+    val_idx: Int
+    identity: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """All that a training consists of once it is configured."""
+
+    trainer: Trainer
+    task: CentreOfMassTask
+    loaders: Loaders
+    trackers: Trackers
+    checkpoints: BestAndLast | None
+    stop: GracefulStop
+
+
+def run(config: TrainConfig, console: Console) -> int:
+    """Train as the flags say. Returns the exit code: 0 done, 130 or 143 interrupted with the state saved.
+
+    Raises:
+        InputError: the flags, the data or the machine do not allow it; the message says what to change.
+    """
+    with quiet():
+        return _Training(config, console).run()
+
+
+class _Training:
+    """One run of the command: the phases in order, then fit, then the end."""
+
+    def __init__(self, config: TrainConfig, console: Console) -> None:
+        self.config, self.console = config, console
+        self.flags = rundir.plain_config(config)
+        self.folder = config.checkpoint_dir
+        self.trial = config.fast_dev_run > 0
+        self.startup = Startup(console, before=seconds_since_start())
+
+    def run(self) -> int:
+        """Everything."""
+        config = self.config
+        resumed = self.set_up_directory()
+        if resumed is not None and resumed.content["epochs_done"] >= config.max_epochs:
+            done = resumed.content["epochs_done"]
+            self.say(f"{resumed.path} has finished its {done} epochs; to go on, raise --max_epochs above {done}")
+            return 0
+        store = self.load_dataset()
+        data = self.split_dataset(store, resumed)
+        device = choose_device(config.accelerator)
+        precision = choose_precision(config.precision, device)
+        loaders = self.create_loaders(data, device)
+        task = self.initialise_model(data, device, precision)
+        self.compile_model(task, data)
+        trackers = self.set_up_logging(data, resumed)
+        fit = self.configure_training(task, loaders, trackers, device)
+        self.startup.finish()
+        warmed = self.warm_up(task, data)
+        if not self.trial:
+            self.startup.write(self.folder / rundir.STARTUP, warm_up=warmed)
+        return self.fit(fit, data, resumed)
+
+    def say(self, text: str) -> None:
+        """One plain line."""
+        self.console.print(text, markup=False)
+
+    def debug(self, text: str) -> None:
+        """One line that only ``--debug`` shows."""
+        if self.config.debug:
+            self.console.print(f"debug  {text}", markup=False, style="dim")
+
+    # -- the eight phases ----------------------------------------------------------------------------------
+
+    def set_up_directory(self) -> Resumed | None:
+        """Makes the run folder, finds the checkpoint to go on from, or puts an earlier run aside."""
+        config = self.config
+        if self.trial:
+            if config.resume is not None:
+                raise InputError("--fast_dev_run is a trial from the start: leave --resume out")
+            self.startup.skip("Directory Setup", "a trial run (--fast_dev_run) saves nothing")
+            return None
+        with self.startup.phase("Directory Setup"):
+            rundir.make_run_folder(self.folder)
+            resumed = None
+            if config.resume is not None:
+                path = find_checkpoint(config.resume, self.folder)
+                resumed = Resumed(path, read_resumable(path, self.flags))
+                self.startup.remark(f"resuming {path} after {resumed.content['epochs_done']} epochs")
+            elif (aside := rundir.set_aside(self.folder)) is not None:
+                self.startup.remark(f"the earlier run in {self.folder} was moved to {aside}")
+            rundir.write_config(self.folder, self.flags)
+        return resumed
+
+    def load_dataset(self) -> PackedStore:
+        """Opens the data set and reports what was refused."""
+        with self.startup.phase("Dataset Loading"):
+            store = open_data(self.config.data_dir)
+            self.startup.remark(
+                f"{len(store):,} graphs of {store.num_objects:,} objects, {store.num_nodes:,} nodes, "
+                f"{store.num_edges:,} edges in {self.config.data_dir}"
+            )
+            lines = [f"{item.source}: {item.reason}" for item in store.rejected]
+            if lines:
+                self.startup.remark(f"{len(lines):,} rejected, the first: {lines[0]}")
+                if not self.trial:
+                    text = "\n".join(lines) + "\n"
+                    (self.folder / rundir.REJECTED).write_text(text, encoding="utf-8")
+        self.debug(f"data set: {len(store):,} loaded, {len(lines):,} rejected")
+        for line in lines:
+            self.debug(f"  rejected {line}")
+        return store
+
+    def split_dataset(self, store: PackedStore, resumed: Resumed | None) -> Data:
+        """Splits by object; a resumed training must find the data it was trained on."""
+        with self.startup.phase("Dataset Splitting"):
+            train_idx, val_idx = split_by_object(
+                store.object_idx, store.object_names, self.config.val_split, self.config.seed
+            )
+            identity = details.data_identity(store, self.flags, train_idx, val_idx)
+            if resumed is not None:
+                check_same_data(resumed.path, resumed.content["data"], identity)
+            objects = [len(np.unique(store.object_idx[side])) for side in (train_idx, val_idx)]
+            self.startup.remark(
+                f"{len(train_idx):,} graphs of {objects[0]:,} objects to train, "
+                f"{len(val_idx):,} of {objects[1]:,} others to validate"
+            )
+        return Data(store, train_idx, val_idx, identity)
+
+    def create_loaders(self, data: Data, device: torch.device) -> Loaders:
+        """Loaders as the flags say and the machine allows."""
+        config = self.config
+        with self.startup.phase("DataLoader Creation"):
+            loaders = make_loaders(
+                data.store,
+                train_idx=data.train_idx,
+                val_idx=data.val_idx,
+                batch_size=config.batch_size,
+                loader=config.loader,
+                num_workers=config.num_workers,
+                seed=config.seed,
+                needs=load_model_class(config.model).needs,
+                device=device,
+            )
+            self.startup.remark(
+                f"{loaders.settings['loader']}, {len(loaders.train):,} batches of {config.batch_size}"
+            )
+            for note in loaders.notes:
+                self.startup.remark(note)
+        self.debug("loader: " + ", ".join(f"{name} {value}" for name, value in loaders.settings.items()))
+        return loaders
+
+    def initialise_model(self, data: Data, device: torch.device, precision: Precision) -> CentreOfMassTask:
+        """Draws the weights and moves them to the device."""
+        config = self.config
+        with self.startup.phase("Model Initialization"):
+            forbid_tf32()
+            seed_everything(config.seed)
+            arguments = {
+                "input_dim": len(data.store.feature_names),
+                "hidden_dim": config.hidden_dim,
+                "num_layers": config.num_layers,
+                "dropout": config.dropout,
+            }
+            model = build_model(config.model, **arguments).to(device, precision.weights)
+            identity = {
+                "model": config.model,
+                "model_args": arguments,
+                "needs": sorted(model.needs),
+                "config": self.flags,
+                "data": data.identity,
+                "versions": details.versions(),
+            }
+            task = CentreOfMassTask(
+                model, lr=config.lr, weight_decay=config.weight_decay, precision=precision, identity=identity
+            )
+            task.to(device)
+            total = sum(weight.numel() for weight in model.parameters())
+            self.startup.remark(
+                f"{config.model}, {total:,} parameters on {device}, precision {precision.name}"
+            )
+            self.startup.remark(f"symmetry {model.symmetry}: {details.SYMMETRIES[model.symmetry]}")
+            if precision.note:
+                self.startup.remark(precision.note)
+        for line in details.model_lines(model):
+            self.debug(line)
+        return task
+
+    def compile_model(self, task: CentreOfMassTask, data: Data) -> None:
+        """Compiles the network if asked to, so that the first epoch does not pay for it."""
+        if not self.config.use_compile:
+            self.startup.skip("Model Compilation", "not asked for (--use_compile)")
+            return
+        with self.startup.phase("Model Compilation"):
+            forward = CompiledForward(task.model, self.startup.remark)
+            try_out(forward, task.model, self.example(data), task.precision)
+            if not forward.failed:
+                self.startup.remark("torch.compile, forward and backward")
+            forward.say = self.say
+            task.forward_model = forward
+
+    def set_up_logging(self, data: Data, resumed: Resumed | None) -> Trackers:
+        """Opens the metrics file and, if asked for, W&B or what stands in for it."""
+        config = self.config
+        if self.trial:
+            self.startup.skip("Logging Setup", "a trial run (--fast_dev_run) tracks nothing")
+            return Trackers(None, [], self.say)
+        with self.startup.phase("Logging Setup"):
+            trackers = open_trackers(
+                self.folder,
+                use_wandb=config.use_wandb,
+                project=config.wandb_project,
+                name=config.wandb_name,
+                tags=config.wandb_tags,
+                config={**self.flags, "dataset": details.data_statistics(data.store, data.identity)},
+                keep_until=None if resumed is None else resumed.step,
+                say=self.startup.remark,
+            )
+        trackers.say = self.say
+        return trackers
+
+    def configure_training(
+        self, task: CentreOfMassTask, loaders: Loaders, trackers: Trackers, device: torch.device
+    ) -> Fit:
+        """Puts trainer and callbacks together."""
+        config = self.config
+        with self.startup.phase("Training Configuration"):
+            checkpoints = None if self.trial else BestAndLast(self.folder)
+            stop = GracefulStop(checkpoints, self.say, max_time=parse_max_time(config.max_time))
+            callbacks: list[Callback] = [AveragedWeights(config.ema)] if config.ema else []
+            callbacks += [Recorder(trackers), self.progress(loaders)]
+            if config.early_stopping:
+                callbacks.append(
+                    EarlyStopping("val_loss", patience=config.early_stopping, check_finite=False)
+                )
+            if config.debug:
+                callbacks.append(DebugTimings(self.debug))
+            callbacks += [stop] if checkpoints is None else [stop, checkpoints]
+            trainer = make_trainer(
+                self.folder,
+                device=device,
+                precision=task.precision,
+                max_epochs=config.max_epochs,
+                gradient_clip=config.gradient_clip,
+                callbacks=callbacks,
+                fast_dev_run=config.fast_dev_run,
+                devices=config.devices,
+                num_nodes=config.num_nodes,
+                strategy=config.strategy,
+                deterministic=config.deterministic,
+            )
+            self.startup.remark(
+                f"{config.fast_dev_run} batches of each loop"
+                if self.trial
+                else f"{config.max_epochs:,} epochs, checkpoints in {self.folder}"
+            )
+        return Fit(trainer, task, loaders, trackers, checkpoints, stop)
+
+    def progress(self, loaders: Loaders) -> Callback:
+        """The progress display."""
+        steps = min(len(loaders.train), self.config.fast_dev_run or len(loaders.train))
+        graphs = min(steps * self.config.batch_size, loaders.train.num_graphs)
+        return make_progress(self.console, graphs_per_epoch=graphs, steps_per_epoch=steps)
+
+    # -- warm-up, fit, end ---------------------------------------------------------------------------------
+
+    def example(self, data: Data) -> Any:
+        """The largest batch there can be: the biggest graphs of the training set."""
+        sizes = np.diff(data.store.node_ptr)[data.train_idx]
+        biggest = data.train_idx[np.argsort(sizes, kind="stable")[::-1][: self.config.batch_size]]
+        return make_batch(data.store, biggest, load_model_class(self.config.model).needs)
+
+    def warm_up(self, task: CentreOfMassTask, data: Data) -> float:
+        """Loads the CUDA kernels before the first epoch. Returns the seconds it took."""
+        if task.device.type != "cuda" or self.trial:
+            return 0.0
+        began = time.perf_counter()
+        trouble = warm_up(
+            task.model,
+            self.example(data),
+            task.make_optimizer,
+            precision=task.precision,
+            gradient_clip=self.config.gradient_clip,
+            device=task.device,
+        )
+        took = time.perf_counter() - began
+        self.say(trouble or f"CUDA kernels warmed up in {seconds(took)}")
+        return took
+
+    def fit(self, fit: Fit, data: Data, resumed: Resumed | None) -> int:
+        """Trains, and ends well whatever happens."""
+        self.console.print()
+        code = 1
+        try:
+            code = self.train(fit, resumed)
+        finally:
+            fit.trackers.finish(code)
+        if fit.checkpoints is None:
+            self.say("trial run finished: every loop works; nothing was saved")
+        elif code == 0:
+            self.conclude(fit, data)
+        return code
+
+    def train(self, fit: Fit, resumed: Resumed | None) -> int:
+        """Lightning's fit, with its ways to fail in plain words. Returns the exit code."""
+        start = None if resumed is None else str(resumed.path)
+        try:
+            fit.trainer.fit(fit.task, fit.loaders.train, fit.loaders.val, ckpt_path=start)
+        except TrainingInterrupted as interruption:
+            self.say_how_to_resume("interrupted", fit)
+            return interruption.exit_code
+        except SystemExit:
+            # Lightning's answer to a second Ctrl-C.
+            self.say_how_to_resume("stopped at once", fit)
+            return 130
+        except torch.cuda.OutOfMemoryError as error:
+            raise InputError(
+                f"the GPU's memory does not hold --batch_size {self.config.batch_size}: "
+                "give a smaller one, --precision bf16-mixed, or --loader workers"
+            ) from error
+        if fit.stop.out_of_time:
+            self.say_how_to_resume(f"--max_time {self.config.max_time} is over", fit)
+        return 0
+
+    def say_how_to_resume(self, what: str, fit: Fit) -> None:
+        """Where the state is and the command that goes on from it."""
+        last = self.folder / "last.ckpt"
+        if fit.checkpoints is not None and last.is_file():
+            self.say(f"{what} after {fit.trainer.global_step:,} steps; the state is in {last}")
+            self.say(f"go on with: plumbline train --config {self.folder / rundir.CONFIG} --resume")
+        else:
+            self.say(f"{what}; nothing was saved")
+
+    def conclude(self, fit: Fit, data: Data) -> None:
+        """The best model beside the untrained baselines, the files, and what to do next."""
+        assert fit.checkpoints is not None
+        best = Path(fit.checkpoints.best_model_path)
+        best = self.folder / best.name if best.parent.resolve() == self.folder.resolve() else best
+        trained = load_checkpoint(best)
+        answers = predict(trained.model, data.store, data.val_idx, device=fit.task.device)
+        table = summarise(data.store, data.val_idx, answers, model=trained.model_name, relation=UNSEEN)
+        result = {
+            "best_checkpoint": str(best),
+            "epochs": fit.trainer.current_epoch,
+            "metrics": trained.metrics,
+            "table": table.to_dict(),
+        }
+        text = json.dumps(result, indent=1) + "\n"
+        (self.folder / rundir.RESULT).write_text(text, encoding="utf-8")
+        levels = {name: table.summary(name).mean for name in table.methods[1:]}
+        curves(self.folder / rundir.METRICS, self.folder / rundir.CURVES, baselines=levels)
+        self.console.print()
+        print_table(self.console, table)
+        self.console.print()
+        self.say(f"best model    {best} (val_loss {trained.metrics['val_loss']:.4g})")
+        self.say(f"last state    {self.folder / 'last.ckpt'}")
+        records = ", ".join((rundir.METRICS, rundir.CURVES, rundir.RESULT, rundir.CONFIG, rundir.STARTUP))
+        self.say(f"records       {self.folder}/ ({records})")
+        self.say(f"report        plumbline evaluate {best}")
+        again = f"plumbline train --config {self.folder / rundir.CONFIG} --resume"
+        self.say(f"train on      {again} --max_epochs {2 * self.config.max_epochs}")

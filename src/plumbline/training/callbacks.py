@@ -1,0 +1,170 @@
+"""What happens beside the training steps: records, a clean stop, timings for ``--debug``."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from plumbline.training.checkpoint import BestAndLast
+from plumbline.training.task import CentreOfMassTask
+from plumbline.training.tracking import Trackers
+
+LOG_EVERY = 50
+"""Steps between two rows of step metrics; only these, and the ends of epochs, wait for the device."""
+
+
+class Recorder(Callback):
+    """Hands the metrics of every fiftieth step and of every epoch to the trackers."""
+
+    def __init__(self, trackers: Trackers) -> None:
+        self.trackers = trackers
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """A row of step metrics now and then."""
+        if trainer.global_step % LOG_EVERY == 0:
+            assert isinstance(pl_module, CentreOfMassTask)
+            row = pl_module.step_row()
+            pl_module.check_finite(row)
+            self.trackers.log(row | {"epoch": trainer.current_epoch}, trainer.global_step)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The epoch's row; the checkpoint of the epoch is written after it."""
+        assert isinstance(pl_module, CentreOfMassTask)
+        self.trackers.log(pl_module.epoch_row, trainer.global_step)
+
+
+class TrainingInterrupted(Exception):
+    """A signal ended the training after a step; the last checkpoint is written.
+
+    Attributes:
+        exit_code: what the program should return: 130 for Ctrl-C, 143 for SIGTERM.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.exit_code = 128 + signum
+
+
+class GracefulStop(Callback):
+    """Ends a training between two steps, with ``last.ckpt`` written: on Ctrl-C, SIGTERM, or a deadline.
+
+    A second Ctrl-C ends it at once. A deadline (``--max_time``) still validates what was learned.
+
+    Args:
+        checkpoints: who writes the last checkpoint; None for a trial run that saves nothing.
+        say: told what is going on.
+        max_time: seconds from the start of training, or None.
+    """
+
+    def __init__(
+        self, checkpoints: BestAndLast | None, say: Callable[[str], None], *, max_time: float | None = None
+    ) -> None:
+        self._checkpoints, self._say = checkpoints, say
+        self._max_time = max_time
+        self._deadline = float("inf")
+        self._signum: int | None = None
+        self._previous: dict[int, Any] = {}
+        self.out_of_time = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes over the signals; Lightning has just set its own handlers."""
+        if self._max_time is not None:
+            self._deadline = time.monotonic() + self._max_time
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {
+                signum: signal.signal(signum, self._receive) for signum in (signal.SIGINT, signal.SIGTERM)
+            }
+
+    def _receive(self, signum: int, frame: Any) -> None:
+        if self._signum is not None:
+            raise KeyboardInterrupt
+        self._signum = signum
+        self._say("stopping after this step (Ctrl-C again stops at once)")
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Looks at the flag and the clock."""
+        if time.monotonic() > self._deadline:
+            self.out_of_time = True
+            trainer.should_stop = True
+        # After its last batch an epoch is validated and saved as a whole first.
+        if self._signum is not None and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            if self._checkpoints is not None:
+                self._checkpoints.save_last_now(trainer)
+            raise TrainingInterrupted(self._signum)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The epoch's checkpoint is written by now."""
+        if self._signum is not None:
+            raise TrainingInterrupted(self._signum)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Gives the signals back."""
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+        self._previous = {}
+
+
+def parse_max_time(text: str | None) -> float | None:
+    """``DD:HH:MM:SS`` in seconds."""
+    if text is None:
+        return None
+    days, hours, minutes, seconds = (int(part) for part in text.split(":"))
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
+
+
+class DebugTimings(Callback):
+    """For ``--debug``: times of the first batches, and of the first epoch beside the second."""
+
+    BATCHES = 5
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._epoch_began = self._batch_began = self._batch_ended = 0.0
+        self._first_epoch: float | None = None
+        self._seen = self._epochs = 0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clocks."""
+        self._epoch_began = self._batch_ended = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """The batch is there."""
+        self._batch_began = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Says how long data and step took, for the first few batches."""
+        if self._seen >= self.BATCHES:
+            return
+        _wait_for_device(pl_module.device)
+        now = time.perf_counter()
+        self._seen += 1
+        self._say(
+            f"batch {self._seen}: data {1e3 * (self._batch_began - self._batch_ended):.1f} ms, "
+            f"step {1e3 * (now - self._batch_began):.1f} ms "
+            f"({batch.num_graphs} graphs, {batch.num_nodes:,} nodes)"
+        )
+        self._batch_ended = now
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says how long the first epoch took, and the second, which has nothing left to warm up."""
+        _wait_for_device(pl_module.device)
+        elapsed = time.perf_counter() - self._epoch_began
+        self._epochs += 1
+        if self._epochs == 1:
+            self._first_epoch = elapsed
+            self._say(f"first epoch: {elapsed:.3f} s, validation and checkpoint included")
+        elif self._epochs == 2 and self._first_epoch is not None:
+            more = self._first_epoch - elapsed
+            self._say(f"second epoch: {elapsed:.3f} s, so the first one took {more:+.3f} s more")
+
+
+def _wait_for_device(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,73 @@
+"""Compiling the network, with a way back."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from plumbline.data.batch import Batch
+from plumbline.training.precision import Precision
+from plumbline.training.randomness import random_states, restore_random_states
+
+
+class CompiledForward:
+    """``torch.compile`` of a model's forward pass that turns eager when compilation fails.
+
+    Only the network is compiled, never the Lightning module around it. Compilation happens at the first
+    call, and again for new kinds of input; a failure of either is said once, and training goes on.
+
+    Args:
+        model: the network.
+        say: told one sentence if compilation fails.
+    """
+
+    def __init__(self, model: nn.Module, say: Callable[[str], None]) -> None:
+        self._eager = model.forward
+        self.say = say
+        self.failed = False
+        try:
+            self._compiled: Any = torch.compile(model.forward, dynamic=True)
+        except Exception as error:  # noqa: BLE001 - a missing compiler shows in many kinds of error
+            self._give_up(error)
+
+    def __call__(self, batch: Any) -> Any:
+        """The model's answers."""
+        if self.failed:
+            return self._eager(batch)
+        try:
+            return self._compiled(batch)
+        except Exception as error:
+            if not _is_compilers(error):
+                raise
+            self._give_up(error)
+            return self._eager(batch)
+
+    def _give_up(self, error: Exception) -> None:
+        self.failed = True
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
+        self.say(f"the network cannot be compiled and runs uncompiled ({reason})")
+
+
+def try_out(forward: CompiledForward, model: nn.Module, batch: Batch, precision: Precision) -> None:
+    """Compiles now what training would compile in its first step; no gradient or random number is left."""
+    device = next(model.parameters()).device
+    states = random_states()
+    try:
+        with precision.autocast(device):
+            answer = forward(batch.to(device))
+        answer.float().sum().backward()
+    finally:
+        model.zero_grad(set_to_none=True)
+        restore_random_states(states)
+
+
+def _is_compilers(error: BaseException) -> bool:
+    """Whether an error, or one that caused it, comes from the compiler and not from the network."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if type(seen).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False

@@ -1,0 +1,82 @@
+"""The precisions, what each does to weights and arithmetic, and what a device cannot do."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+import torch
+
+LIGHTNING_NAMES = {
+    "32": "32-true",
+    "16": "16-true",
+    "bf16": "bf16-true",
+    "16-mixed": "16-mixed",
+    "bf16-mixed": "bf16-mixed",
+    "64": "64-true",
+}
+"""Ours to Lightning's: plain ``16`` and ``bf16`` mean the weights themselves, Lightning's mean mixed."""
+
+_WEIGHTS = {"16": torch.float16, "bf16": torch.bfloat16, "64": torch.float64}
+_AUTOCAST = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+_ON_CPU = {"16": "bf16", "16-mixed": "bf16-mixed"}
+
+
+class Precision(NamedTuple):
+    """A precision that the device can do.
+
+    Attributes:
+        name: ours, e.g. ``"bf16-mixed"``.
+        note: the sentence to say if it is not the one asked for, else "".
+    """
+
+    name: str
+    note: str = ""
+
+    @property
+    def lightning(self) -> str:
+        """Lightning's name of it."""
+        return LIGHTNING_NAMES[self.name]
+
+    @property
+    def weights(self) -> torch.dtype:
+        """Type of the network's weights."""
+        return _WEIGHTS.get(self.name, torch.float32)
+
+    @property
+    def errors(self) -> torch.dtype:
+        """Type of the loss and of every metric: never below float32."""
+        return torch.float64 if self.name == "64" else torch.float32
+
+    @property
+    def adam_eps(self) -> float:
+        """Adam's epsilon. The usual 1e-8 is zero in float16, where a unit without gradient would give 0/0."""
+        return 1e-4 if self.name == "16" else 1e-8
+
+    @property
+    def scales_gradients(self) -> bool:
+        """Whether small gradients are scaled up before they are rounded to float16."""
+        return self.name == "16-mixed"
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        """What a forward pass runs in."""
+        if self.name in _AUTOCAST:
+            return torch.autocast(device.type, dtype=_AUTOCAST[self.name])
+        return nullcontext()
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """The asked precision, or the nearest one that the device can do, and why.
+
+    float16 needs a GPU: on a CPU most kernels are missing or emulated, and bfloat16 takes as little memory.
+    """
+    if device.type == "cpu" and name in _ON_CPU:
+        instead = _ON_CPU[name]
+        return Precision(instead, f"float16 needs a GPU: --precision {name} runs as {instead} on this CPU")
+    if device.type == "mps" and name == "64":
+        return Precision("32", "this device has no float64: --precision 64 runs as 32")
+    return Precision(name)
+
+
+def forbid_tf32() -> None:
+    """Full float32 products on NVIDIA GPUs: TF32 keeps ten bits of the mantissa and breaks equivariance."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False

@@ -1,0 +1,187 @@
+"""The training task: loss, metrics, optimizer and schedule, and what a checkpoint says about itself.
+
+Letters: G graphs. Everything is in the stored frame; errors in data units unless they are relative.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from plumbline.data.batch import Batch
+from plumbline.errors import InputError
+from plumbline.training.meters import RunningSums, axis_means, axis_sums, displacement_sums
+from plumbline.training.precision import Precision
+from plumbline.training.randomness import random_states, restore_random_states
+
+FORMAT = 1
+PLATEAU: dict[str, Any] = {"factor": 0.5, "patience": 10, "min_lr": 1e-6}
+"""When ``val_loss`` has not improved for so many epochs, the learning rate is multiplied by the factor."""
+
+
+class CentreOfMassTask(LightningModule):
+    """Teaches a model where the centre of mass is: mean absolute error, Adam, schedule on a plateau.
+
+    Args:
+        model: maps a :class:`~plumbline.data.batch.Batch` to ``[G, 3]``.
+        lr: learning rate of Adam.
+        weight_decay: L2 penalty.
+        precision: of the weights and of the arithmetic in the model; loss and metrics are float32 always
+            (float64 for ``64``).
+        identity: plain values that make a checkpoint self-describing (model, arguments, config, data).
+
+    Attributes:
+        forward_model: what is called for the model's answers: the model, or its compiled form.
+        epoch_row: all metrics of the last finished epoch by their documented names.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        lr: float,
+        weight_decay: float = 0.0,
+        precision: Precision = Precision("32"),  # noqa: B008 - immutable
+        identity: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.forward_model: Callable[[Batch], Tensor] = model.forward
+        self.lr, self.weight_decay, self.precision = lr, weight_decay, precision
+        self.identity = identity or {}
+        self.train_sums, self.val_sums = RunningSums(6), RunningSums(8)
+        self.epoch_row: dict[str, float] = {}
+        self._step_sums: tuple[Tensor, int] | None = None
+        self._restored: dict[str, Any] | None = None
+
+    def forward(self, batch: Batch) -> Tensor:
+        """``[G, 3]`` answers in the type of the loss."""
+        return self.forward_model(batch).to(self.precision.errors)
+
+    # -- steps ---------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch. Nothing here waits for the device."""
+        error = self(batch) - batch.target
+        sums = axis_sums(error.detach())
+        self._step_sums = sums, batch.num_graphs
+        self.train_sums.add(sums, batch.num_graphs)
+        return error.abs().mean()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds one batch to the sums; a short last batch counts by its graphs."""
+        error = self(batch) - batch.target
+        self.val_sums.add(displacement_sums(error, batch.bounding_radius), batch.num_graphs)
+
+    def step_row(self) -> dict[str, float]:
+        """Loss and metrics of the step just taken (this waits for the device)."""
+        if self._step_sums is None:
+            return {}
+        means = axis_means(*self._step_sums)
+        return {f"train_{name}_step": means[name] for name in ("loss", "mae", "mse")}
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Called by Lightning for every batch."""
+        return batch.to(device, non_blocking=True)
+
+    # -- epochs --------------------------------------------------------------------------------------------
+
+    def on_train_start(self) -> None:
+        """Continues the random numbers and the sums of the checkpoint that was loaded, if any."""
+        if self._restored is not None:
+            restore_random_states(self._restored["rng"])
+            self.train_sums.restore(self._restored["train_sums"], self.device)
+            self._restored = None
+
+    def on_train_epoch_start(self) -> None:
+        """A new epoch starts at its first batch. Lightning does not call this when it goes on within one."""
+        _rewind(self.trainer.train_dataloader, self.current_epoch)
+        self.train_sums.reset()
+
+    def on_validation_epoch_start(self) -> None:
+        """Validation always runs from the first batch to the last."""
+        _rewind(self.trainer.val_dataloaders, self.current_epoch)
+        self.val_sums.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Closes the epoch: all its metrics, then the schedule, so that a checkpoint has both behind it."""
+        train, val = self.train_sums.means(), self.val_sums.means()
+        self.check_finite(train | {"val_loss": val["loss"]})
+        per_step = {"loss", "mae", "mse"}
+        row = {f"train_{name}_epoch" if name in per_step else f"train_{name}": v for name, v in train.items()}
+        row |= {f"val_{name}": value for name, value in val.items()}
+        row |= {"learning_rate": self.learning_rate, "epoch": self.current_epoch}
+        self.epoch_row = row
+        for name in val:
+            value = torch.tensor(val[name], dtype=torch.float64)
+            self.log(f"val_{name}", value, logger=False, batch_size=1)
+        self.train_sums.reset()
+        schedulers = self.lr_schedulers()
+        if isinstance(schedulers, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            schedulers.step(val["loss"])
+
+    def check_finite(self, means: dict[str, float]) -> None:
+        """Stops a training whose loss is no number any more. Raises InputError."""
+        if all(math.isfinite(value) for value in means.values()):
+            return
+        raise InputError(
+            f"the loss is not finite in epoch {self.current_epoch}, by step {self.global_step}: the training "
+            "diverged; lower --lr, keep --gradient_clip on, or take --precision 32 "
+            "(the last good checkpoint is untouched)"
+        )
+
+    # -- optimizer -----------------------------------------------------------------------------------------
+
+    @property
+    def learning_rate(self) -> float:
+        """The current one."""
+        return self.trainer.optimizers[0].param_groups[0]["lr"]
+
+    def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
+        """Adam as this task uses it, on any parameters."""
+        # Lightning refuses to clip gradients of a fused Adam that unscales them itself.
+        fused = not self.precision.scales_gradients and self.device.type in ("cpu", "cuda")
+        return torch.optim.Adam(
+            parameters, lr=self.lr, weight_decay=self.weight_decay, eps=self.precision.adam_eps, fused=fused
+        )
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Called by Lightning once."""
+        optimizer = self.make_optimizer(self.parameters())
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **PLATEAU)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val_loss"}}
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Does nothing: Lightning steps the schedule after the checkpoint of the epoch is written, and not
+        at all in an epoch it resumes from, so :meth:`on_validation_epoch_end` steps it before."""
+
+    # -- checkpoints ---------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what Lightning leaves out: who the model is, the random states, the sums of the epoch."""
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress
+        whole = batches.is_last_batch
+        checkpoint["plumbline"] = {
+            "format": FORMAT,
+            **self.identity,
+            "epochs_done": self.current_epoch + whole,
+            "batches_done": 0 if whole else batches.current.ready,
+            "global_step": self.global_step,
+            "metrics": dict(self.epoch_row),
+            "rng": random_states(),
+            "train_sums": self.train_sums.state(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the random states until training starts: building loaders and models draws numbers too."""
+        self._restored = checkpoint["plumbline"]
+        self.epoch_row = dict(self._restored["metrics"])
+
+
+def _rewind(loader: Any, epoch: int) -> None:
+    """Puts a loader at the first batch of an epoch."""
+    loader.load_state_dict({"epoch": epoch, "position": 0})

@@ -1,0 +1,320 @@
+"""Where metrics go: a CSV file always, Weights & Biases if asked for and possible, else TensorBoard too.
+
+Tracking never delays or ends a training: what W&B can do is found out once, within seconds, before it is
+started, and a tracker that fails later is dropped with one sentence.
+"""
+
+import csv
+import netrc
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from plumbline.errors import InputError
+from plumbline.training.meters import AXES
+
+Row = Mapping[str, float]
+
+_PER_AXIS = [f"{kind}_{axis}" for kind in ("mae", "mse") for axis in AXES]
+COLUMNS = (
+    "epoch",
+    "step",
+    *(f"train_{name}_step" for name in ("loss", "mae", "mse")),
+    *(f"train_{name}_epoch" for name in ("loss", "mae", "mse")),
+    *(f"train_{name}" for name in _PER_AXIS),
+    *(f"val_{name}" for name in ("loss", "mae", "mse", *_PER_AXIS, "error", "error_rel")),
+    "learning_rate",
+)
+"""Columns of ``metrics.csv``. Errors in data units; ``val_error_rel`` in radii of the objects."""
+
+_CONNECT_SECONDS = 2.0
+_INIT_SECONDS = 4.0
+_FINISH_SECONDS = 15.0
+_HOST = "https://api.wandb.ai"
+
+
+class Tracker(Protocol):
+    """Somebody who keeps metrics."""
+
+    def log(self, row: Row, step: int) -> None:
+        """Keeps one row."""
+
+    def finish(self, exit_code: int) -> None:
+        """No more rows will come."""
+
+
+class Trackers:
+    """All trackers of a run. One that fails is dropped with a sentence; the CSV file must not fail.
+
+    Args:
+        csv_file: the local record.
+        others: W&B or TensorBoard.
+        say: told what went wrong.
+    """
+
+    def __init__(self, csv_file: "CsvFile | None", others: list[Tracker], say: Callable[[str], None]) -> None:
+        self._csv, self._others, self.say = csv_file, others, say
+
+    def log(self, row: Row, step: int) -> None:
+        """Hands one row to everybody."""
+        if self._csv is not None:
+            self._csv.log(row, step)
+        self._each(lambda tracker: tracker.log(row, step))
+
+    def finish(self, exit_code: int) -> None:
+        """Closes everything, within a bounded time."""
+        if self._csv is not None:
+            self._csv.finish(exit_code)
+        self._each(lambda tracker: tracker.finish(exit_code))
+
+    def _each(self, act: Callable[[Tracker], None]) -> None:
+        for tracker in list(self._others):
+            try:
+                act(tracker)
+            except Exception as error:  # noqa: BLE001 - a tracker's trouble is never the training's
+                self._others.remove(tracker)
+                self.say(f"{type(tracker).__name__} failed and is left out from now on ({_first_line(error)})")
+
+
+class CsvFile:
+    """``metrics.csv``: one row per epoch and one per fifty steps, flushed to the file row by row.
+
+    Args:
+        path: of the file.
+        keep_until: when a training is resumed, the step it goes on from: rows up to it stay, later ones,
+            which the checkpoint does not know of, go. None starts a new file.
+    """
+
+    def __init__(self, path: Path, *, keep_until: int | None = None) -> None:
+        kept = _rows_until(path, keep_until) if keep_until is not None and path.is_file() else []
+        try:
+            self._file = open(path, "w", newline="", encoding="utf-8")  # noqa: SIM115 - open as long as we train
+        except OSError as error:
+            raise InputError(f"cannot write {path} ({error.strerror})") from error
+        self._writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
+        self._writer.writeheader()
+        self._writer.writerows(kept)
+        self._file.flush()
+
+    def log(self, row: Row, step: int) -> None:
+        """Appends one row; floats are written so that they read back equal."""
+        self._writer.writerow({**row, "step": step})
+        self._file.flush()
+
+    def finish(self, exit_code: int) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def _rows_until(path: Path, step: int) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    # A row cut short by a crash has no step or an odd one.
+    return [
+        {name: row.get(name) or "" for name in COLUMNS}
+        for row in rows
+        if (row.get("step") or "").isdigit() and int(row["step"]) <= step and None not in row
+    ]
+
+
+class TensorBoardFolder:
+    """TensorBoard event files."""
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder))
+
+    def log(self, row: Row, step: int) -> None:
+        """One scalar per metric."""
+        for name, value in row.items():
+            self._writer.add_scalar(name, value, step)
+
+    def finish(self, exit_code: int) -> None:
+        """Writes what is left."""
+        self._writer.close()
+
+
+# ----------------------------------------------------------------------------------------------------------
+# Weights & Biases
+
+
+class WandbPlan(NamedTuple):
+    """What W&B can do here and now.
+
+    Attributes:
+        mode: "online", "offline", or "off".
+        sentence: says so, and why if it is not online.
+    """
+
+    mode: str
+    sentence: str
+
+
+def plan_wandb(environment: Mapping[str, str] = os.environ) -> WandbPlan:
+    """Finds out, in at most about two seconds, whether W&B is installed, logged in and reachable.
+
+    It must be known before ``wandb.init``: once that has failed online, the same process cannot start an
+    offline run any more.
+    """
+    if find_spec("wandb") is None:
+        return WandbPlan("off", "W&B is not installed (pip install wandb)")
+    asked = environment.get("WANDB_MODE", "").lower()
+    if asked in ("disabled", "off"):
+        return WandbPlan("off", "W&B is turned off (WANDB_MODE)")
+    if asked in ("offline", "dryrun"):
+        return WandbPlan("offline", "W&B records offline (WANDB_MODE)")
+    url = urlsplit(environment.get("WANDB_BASE_URL", _HOST))
+    host = url.hostname or ""
+    if not environment.get("WANDB_API_KEY") and not _in_netrc(host, environment):
+        return WandbPlan("offline", "not logged in to W&B (wandb login); it records offline")
+    if not _reachable(host, url.port or (80 if url.scheme == "http" else 443), url.scheme):
+        return WandbPlan("offline", f"W&B at {host} is not reachable; it records offline")
+    return WandbPlan("online", f"W&B at {host}")
+
+
+def _in_netrc(host: str, environment: Mapping[str, str]) -> bool:
+    named = environment.get("NETRC")
+    for path in [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]:
+        try:
+            if netrc.netrc(path).authenticators(host) is not None:
+                return True
+        except (OSError, netrc.NetrcParseError):
+            continue
+    return False
+
+
+def _reachable(host: str, port: int, scheme: str) -> bool:
+    """Whether a connection can be opened, by way of the proxy if one is set."""
+    proxy = None if proxy_bypass(host) else getproxies().get(scheme)
+    if proxy:
+        parts = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+        host, port = parts.hostname or host, parts.port or 8080
+    answer: list[bool] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+            answer.append(True)
+        except OSError:
+            pass
+
+    # In a thread: looking up the name has no time limit of its own.
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(_CONNECT_SECONDS)
+    return bool(answer)
+
+
+class WandbRun:
+    """A run of Weights & Biases.
+
+    Args:
+        mode: "online" or "offline".
+        folder: run folder; W&B makes ``wandb/`` in it.
+        project, name, tags: as the flags say.
+        config: everything that describes the run, data set included.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        folder: Path,
+        *,
+        project: str,
+        name: str | None,
+        tags: list[str],
+        config: dict[str, Any],
+    ) -> None:
+        import wandb
+
+        settings = wandb.Settings(
+            init_timeout=_INIT_SECONDS,
+            finish_timeout=_FINISH_SECONDS,
+            finish_timeout_raises=False,
+            silent=True,
+            console="off",
+        )
+        self._run = wandb.init(
+            project=project,
+            name=name,
+            tags=tags or None,
+            config=config,
+            dir=str(folder),
+            mode=mode,  # type: ignore[arg-type]
+            settings=settings,
+        )
+        self._run.define_metric("epoch")
+
+    @property
+    def place(self) -> str:
+        """Where the run can be looked at."""
+        return self._run.url or f"wandb sync {self._run.dir.removesuffix('/files')}"
+
+    def log(self, row: Row, step: int) -> None:
+        """Hands the row to W&B's own process, which does the sending."""
+        self._run.log(dict(row), step=step)
+
+    def finish(self, exit_code: int) -> None:
+        """Ends the run; waits a bounded time for the rest to be sent."""
+        thread = threading.Thread(target=self._run.finish, kwargs={"exit_code": exit_code}, daemon=True)
+        thread.start()
+        thread.join(_FINISH_SECONDS + 5)
+        if thread.is_alive():
+            raise TimeoutError(f"not all was sent in time; later: {self.place}")
+
+
+def open_trackers(
+    folder: Path,
+    *,
+    use_wandb: bool,
+    project: str,
+    name: str | None,
+    tags: list[str],
+    config: dict[str, Any],
+    keep_until: int | None,
+    say: Callable[[str], None],
+) -> Trackers:
+    """Opens the CSV file and, if W&B is wanted, W&B or what stands in for it; one sentence says which.
+
+    Args:
+        folder: run folder.
+        use_wandb, project, name, tags: the flags.
+        config: for W&B.
+        keep_until: see :class:`CsvFile`.
+        say: told where the metrics go.
+    """
+    csv_file = CsvFile(folder / "metrics.csv", keep_until=keep_until)
+    others: list[Tracker] = []
+    if not use_wandb:
+        say("metrics.csv")
+        return Trackers(csv_file, others, say)
+    began = time.monotonic()
+    plan = plan_wandb()
+    sentence = plan.sentence
+    if plan.mode != "off":
+        try:
+            run = WandbRun(plan.mode, folder, project=project, name=name, tags=tags, config=config)
+            others.append(run)
+            sentence += f": {run.place}"
+        except Exception as error:  # noqa: BLE001 - W&B's trouble is never the training's
+            sentence = f"W&B did not start after {time.monotonic() - began:.1f} s ({_first_line(error)})"
+    if not others:
+        sentence += "; logging locally: metrics.csv"
+        if find_spec("tensorboard") is not None:
+            others.append(TensorBoardFolder(folder / "tensorboard"))
+            sentence += f" and TensorBoard in {folder / 'tensorboard'}"
+    say(sentence)
+    return Trackers(csv_file, others, say)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,80 @@
+"""A tiny data set of random graphs, and trainings on it."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from plumbline.data.packed import write_store
+from plumbline.records import FEATURE_NAMES, Rejected, Sample
+
+ROOT = Path(__file__).resolve().parents[1]
+REJECTED = Rejected("meshes/open_cup.off", "the mesh is open: 12 boundary edges")
+
+
+def random_samples(num_objects: int = 12, per_object: int = 4, seed: int = 7) -> list[Sample]:
+    """Random graphs whose target is a function of the points plus noise: there is something to learn."""
+    rng = np.random.default_rng(seed)
+    samples = []
+    for number in range(num_objects * per_object):
+        nodes = int(rng.integers(12, 30))
+        features = rng.normal(size=(nodes, len(FEATURE_NAMES))).astype(np.float32)
+        in_degree = np.full(nodes, 4, np.int32)
+        source = np.concatenate([np.sort(rng.permutation(nodes)[:4]) for _ in range(nodes)])
+        samples.append(
+            Sample(
+                node_features=features,
+                in_degree=in_degree,
+                edge_source=source.astype(np.int32),
+                target=features[:, :3].mean(0).astype(np.float64) + rng.normal(scale=0.05, size=3),
+                object_name=f"random/{number // per_object:03d}",
+                bounding_radius=float(rng.uniform(2, 3)),
+            )
+        )
+    return samples
+
+
+def write_tiny(folder: Path) -> Path:
+    """A packed data set of 48 graphs of 12 objects, with one rejected input."""
+    write_store(folder, random_samples(), rejected=[REJECTED], feature_names=list(FEATURE_NAMES))
+    return folder
+
+
+def flags(data: Path, out: Path, **changed: object) -> list[str]:
+    """Flags of a training that takes a second or two."""
+    chosen: dict[str, object] = {
+        "data_dir": data, "checkpoint_dir": out, "batch_size": 8, "hidden_dim": 16, "num_layers": 2,
+        "max_epochs": 2, "accelerator": "cpu", **changed,
+    }  # fmt: skip
+    result = []
+    for name, value in chosen.items():
+        if value is True or value == "":
+            result.append(f"--{name}")
+        elif isinstance(value, list):
+            result += [f"--{name}", *map(str, value)]
+        elif value not in (None, False):
+            result += [f"--{name}", str(value)]
+    return result
+
+
+def in_fresh_process(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """``plumbline train`` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "plumbline.cli", "train", *arguments],
+        cwd=ROOT, env=fresh_environment(**environment), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def fresh_environment(**changed: str) -> dict[str, str]:
+    """The environment without what the tests' own machine says about W&B."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    return {**kept, "OMP_NUM_THREADS": "1", **changed}
+
+
+def metric_rows(folder: Path) -> list[dict[str, str]]:
+    """``metrics.csv`` as it stands."""
+    with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
