@@ -21,13 +21,14 @@ import plumbline
 from plumbline.data.packing import SCHEMA, read_part, write_part
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import Label, load_scan, read_labels
-from plumbline.geometry.graphs import build_sample
-from plumbline.geometry.meshes import find_meshes, load_mesh
+from plumbline.geometry.graphs import Normalise, build_sample
+from plumbline.geometry.meshes import Target, find_meshes, load_mesh
 from plumbline.geometry.raycast import Caster
-from plumbline.geometry.sampling import thin_scan
+from plumbline.geometry.sampling import Sampling, thin_scan
 from plumbline.geometry.scans import scan_solid
+from plumbline.geometry.sensors import Pattern
 from plumbline.geometry.solids import make_solid
-from plumbline.records import Rejected, Sample, Solid
+from plumbline.records import Rejected, Sample, Scan
 
 OBJECTS_PER_CHUNK = 8
 FEWEST_POINTS = 16
@@ -185,13 +186,13 @@ def count_samples(chunk: Chunk) -> int:
 def make_samples(
     source: Source,
     *,
-    target: Literal["solid", "shell"],
+    target: Target,
     scale: float,
     samples: int,
     views: tuple[int, int],
     points: int,
-    sampling: Literal["farthest", "random"],
-    pattern: Literal["grid", "lidar"],
+    sampling: Sampling,
+    pattern: Pattern,
     rays: int,
     distance: tuple[float, float],
     noise: float,
@@ -199,7 +200,7 @@ def make_samples(
     pose_error: float,
     rotate: bool,
     k: int,
-    normalise: Literal["unit", "centre", "none"],
+    normalise: Normalise,
     seed: int,
     **_: Any,
 ) -> list[Sample]:
@@ -210,12 +211,11 @@ def make_samples(
 
     Args:
         source: the object.
-        target: centre of mass of the body or of its surface (meshes).
-        scale: metres per unit of a mesh file.
+        target, scale: of meshes, see :func:`plumbline.geometry.meshes.load_mesh`.
         samples: scans per object; a real scan gives one sample.
         views: fewest and most views per scan, drawn uniformly.
-        points: kept per scan; a real scan with fewer keeps all.
-        sampling, pattern, rays, distance, noise, rotate: see :func:`plumbline.geometry.scans.scan_solid`.
+        points, sampling, pattern, rays, distance, noise, rotate: of scans, see
+            :func:`plumbline.geometry.scans.scan_solid`; a real scan with fewer points keeps all.
         grazing: angle of incidence, degrees, beyond which returns get lost.
         pose_error: of each view, 1 sigma: degrees, and as many hundredths of the bounding radius.
         k, normalise: see :func:`plumbline.geometry.graphs.build_sample`.
@@ -227,41 +227,40 @@ def make_samples(
     """
     graph: dict[str, Any] = {"k": k, "normalise": normalise, "edge_attr": "none", "sh_degree": 0}
     if source.label is not None:
-        scan = load_scan(source.label)
-        if len(scan.points) < FEWEST_POINTS:
-            raise InputError(f"it has {len(scan.points)} points, and at least {FEWEST_POINTS} are needed")
-        scan = thin_scan(scan, points, sampling=sampling, rng=_rng(seed, source.title, 0))
+        scan = _real_scan(source.label, points, sampling, _rng(seed, source.title, 0))
         return [build_sample(scan, object_name=source.name, **graph)]
-    solid = _solid(source, target, scale, seed)
+    if source.path is None:
+        solid = make_solid(seed, source.index)
+    else:
+        solid = load_mesh(source.path, name=source.name, target=target, scale=scale)
     caster = Caster(solid.vertices, solid.faces)
+    optics: dict[str, Any] = {
+        "points": points,
+        "sampling": sampling,
+        "pattern": pattern,
+        "num_rays": rays,
+        "distance": distance,
+        "noise": noise,
+        "dropout_grazing": math.radians(grazing),
+        "pose_error": (math.radians(pose_error), pose_error / 100),
+        "rotate": rotate,
+    }
     result = []
     for i in range(samples):
         rng = _rng(seed, solid.name, i)
-        scan = scan_solid(
-            solid,
-            caster,
-            rng=rng,
-            views=int(rng.integers(views[0], views[1], endpoint=True)),
-            points=points,
-            noise=noise,
-            pattern=pattern,
-            num_rays=rays,
-            distance=distance,
-            dropout_grazing=math.radians(grazing),
-            pose_error=(math.radians(pose_error), pose_error / 100),
-            sampling=sampling,
-            rotate=rotate,
-        )
+        num_views = int(rng.integers(*views, endpoint=True))
+        scan = scan_solid(solid, caster, rng=rng, views=num_views, **optics)
         result.append(build_sample(scan, object_name=solid.name, **graph))
     return result
+
+
+def _real_scan(label: Label, points: int, sampling: Sampling, rng: np.random.Generator) -> Scan:
+    scan = load_scan(label)
+    if len(scan.points) < FEWEST_POINTS:
+        raise InputError(f"it has {len(scan.points)} points, and at least {FEWEST_POINTS} are needed")
+    return thin_scan(scan, points, sampling=sampling, rng=rng)
 
 
 def _rng(seed: int, name: str, sample: int) -> np.random.Generator:
     words = np.frombuffer(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest(), "<u4")
     return np.random.default_rng(np.random.SeedSequence([seed, sample, *words.tolist()]))
-
-
-def _solid(source: Source, target: Literal["solid", "shell"], scale: float, seed: int) -> Solid:
-    if source.path is None:
-        return make_solid(seed, source.index)
-    return load_mesh(source.path, name=source.name, target=target, scale=scale)

@@ -1,0 +1,238 @@
+"""`plumbline prepare` killed, repeated, run twice at once: the same bytes, and nothing overwritten."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from preparing import BOX, BOX_FACES, SMALL, command, digest, prepare, write_meshes, write_off
+
+from plumbline.data.packing import read_part
+from plumbline.data.pool import write_chunks
+from plumbline.data.preparation import Chunk, Source, write_chunk
+
+
+@pytest.fixture
+def meshes(tmp_path) -> Path:
+    return write_meshes(tmp_path / "meshes")
+
+
+# ------------------------------------------------------------------------------------------ same bytes
+
+
+@pytest.mark.parametrize("layout", ["packed", "pt"])
+def test_bytes_do_not_depend_on_workers_or_place_of_the_input(meshes, tmp_path, layout):
+    moved = tmp_path / "elsewhere" / "m"
+    shutil.copytree(meshes, moved)
+    write_off(meshes / "open.off", BOX, BOX_FACES[:-1])
+    write_off(moved / "open.off", BOX, BOX_FACES[:-1])
+    both = ["--solids", 14, "--format", layout, *SMALL]
+    prepare(meshes, "--out", tmp_path / "one", *both, "--workers", 1)
+    result = subprocess.run(command(tmp_path / "two", moved, *both), capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert digest(tmp_path / "one") == digest(tmp_path / "two")
+    assert len(digest(tmp_path / "one")) == (3 if layout == "packed" else 2 * 17 + 1)
+
+
+def _wait_for_parts(out: Path, process: subprocess.Popen, num: int) -> None:
+    give_up = time.monotonic() + 30
+    while len(list((out / ".parts").glob("*.part"))) < num:
+        assert process.poll() is None, "the command ended before it could be stopped"
+        assert time.monotonic() < give_up
+        time.sleep(0.005)
+
+
+def _alive(group: int) -> list[int]:
+    """Processes of a group that are not just waiting to be collected."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, pgrp = stat.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(pgrp) == group and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+KILLED_WHILE = {
+    "scanning": "",
+    "moving the files": """
+import plumbline.data.outcome as outcome
+real, count = os.replace, [0]
+def replace(a, b):
+    count[0] += str(a).endswith('.pt') and '.parts/pt' in str(a) and '.parts' not in str(b)
+    if count[0] == 7: os.kill(os.getpid(), 9)
+    real(a, b)
+os.replace = replace
+""",
+    "merging": """
+import plumbline.data.packing as packing
+def finish(self): self._flush(); os.kill(os.getpid(), 9)
+packing._Writer.finish = finish
+""",
+    "cleaning up": """
+import plumbline.data.outcome as outcome
+def clean(out): os.kill(os.getpid(), 9)
+outcome.clean = clean
+""",
+}
+
+
+@pytest.mark.parametrize("moment", ["scanning", "moving the files", "merging", "cleaning up"])
+def test_killed_and_run_again_gives_the_same_bytes(tmp_path, moment):
+    layout = "pt" if moment == "moving the files" else "packed"
+    num = 96 if moment == "scanning" else 20
+    flags = ["--solids", num, "--format", layout, *SMALL]
+    out = tmp_path / "killed"
+    process = subprocess.Popen(
+        command(out, *flags, code=KILLED_WHILE[moment]), stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    if moment == "scanning":
+        _wait_for_parts(out, process, 2)
+        process.kill()
+    assert process.wait(30) == -signal.SIGKILL
+    assert any((out / ".parts").glob("*.part"))
+    before = {path: path.stat().st_mtime_ns for path in (out / ".parts").glob("*.part")}
+    if Path("/proc").is_dir():
+        give_up = time.monotonic() + 10
+        while _alive(process.pid):
+            assert time.monotonic() < give_up, "workers outlive the command"
+            time.sleep(0.02)
+    kept = read_part(next(iter(before))).arrays["target"][0].copy()
+    prepare("--out", out, *flags)
+    prepare("--out", tmp_path / "whole", *flags)
+    assert digest(out) == digest(tmp_path / "whole")
+    assert np.isfinite(kept).all()
+
+
+def test_parts_are_reused(tmp_path, capsys):
+    out = tmp_path / "out"
+    flags = ["--solids", 96, *SMALL]
+    process = subprocess.Popen(
+        command(out, *flags), stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    _wait_for_parts(out, process, 3)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=30)[0]
+    assert process.returncode == 130
+    done = len(list((out / ".parts").glob("*.part")))
+    assert f"stopped; {done * 8} of 96 objects are done" in said
+    prepare("--out", out, *flags)
+    assert f"{done * 8} are done already" in capsys.readouterr().out
+    prepare("--out", tmp_path / "whole", *flags)
+    assert digest(out) == digest(tmp_path / "whole")
+
+
+def test_a_damaged_part_is_made_again(tmp_path):
+    flags = ["--solids", 20, *SMALL]
+    process = subprocess.run(command(tmp_path / "out", *flags, code=KILLED_WHILE["merging"]), check=False)
+    assert process.returncode == -signal.SIGKILL
+    part = sorted((tmp_path / "out" / ".parts").glob("*.part"))[1]
+    part.write_bytes(part.read_bytes()[:1000])
+    prepare("--out", tmp_path / "out", *flags)
+    prepare("--out", tmp_path / "whole", *flags)
+    assert digest(tmp_path / "out") == digest(tmp_path / "whole")
+
+
+# ------------------------------------------------------------------------- what is there is respected
+
+
+@pytest.mark.parametrize("layout", ["packed", "pt"])
+def test_a_finished_data_set_is_left_alone(meshes, tmp_path, capsys, layout):
+    out = tmp_path / "out"
+    flags = [meshes, "--out", out, "--format", layout, *SMALL]
+    prepare(*flags)
+    before, times = digest(out), {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    capsys.readouterr()
+    prepare(*flags, "--workers", 1)
+    assert digest(out) == before
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == times
+    assert "finished already" in capsys.readouterr().out
+    other = {"packed": "pt", "pt": "packed"}[layout]
+    for flag, value, said in (
+        ("--points", 49, "--points 48 there, 49 now"),
+        ("--seed", 1, "--seed 0 there, 1 now"),
+        ("--edge_attr", "none", "--edge_attr sh there, none now"),
+        ("--solids", 1, "0 solids there, 1 now"),
+        ("--format", other, f"--format {layout} there, {other} now"),
+    ):
+        assert prepare(*flags, flag, value, ok=False) == 2
+        assert said in capsys.readouterr().err
+    assert prepare(*flags, "--no_rotate", ok=False) == 2
+    assert "--rotate yes there, no now" in capsys.readouterr().err
+    write_off(meshes / "box" / "train" / "box_0001.off", BOX * 7)
+    assert prepare(*flags, ok=False) == 2
+    assert "contents of the input files have changed" in capsys.readouterr().err
+    assert digest(out) == before
+
+
+def test_an_unfinished_data_set_with_other_settings_is_refused(tmp_path, capsys):
+    out = tmp_path / "out"
+    flags = ["--solids", 20, *SMALL]
+    subprocess.run(command(out, *flags, code=KILLED_WHILE["merging"]), check=False)
+    before = digest(out)
+    assert prepare("--out", out, *flags, "--noise", 0.5, ok=False) == 2
+    assert (
+        "an unfinished data set made in another way (--noise 0.01 there, 0.5 now)" in capsys.readouterr().err
+    )
+    assert digest(out) == before
+
+
+def test_other_peoples_files_are_respected(meshes, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.tex").write_text("42")
+    assert prepare(meshes, "--out", out, *SMALL, ok=False) == 2
+    assert "thesis.tex" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["thesis.tex"]
+    assert prepare(meshes, "--out", out / "thesis.tex", *SMALL, ok=False) == 2
+    assert "is a file" in capsys.readouterr().err
+    (out / "thesis.tex").rename(out / "mug_sample0.pt")
+    assert prepare(meshes, "--out", out, *SMALL, ok=False) == 2
+    assert "no record of how it was made" in capsys.readouterr().err
+
+
+def test_two_at_once_are_kept_apart(tmp_path, capsys):
+    out = tmp_path / "out"
+    flags = ["--solids", 96, *SMALL]
+    process = subprocess.Popen(command(out, *flags), stdout=subprocess.DEVNULL)
+    _wait_for_parts(out, process, 1)
+    assert prepare("--out", out, *flags, ok=False) == 2
+    assert "another process is preparing" in capsys.readouterr().err
+    assert process.wait(60) == 0
+    prepare("--out", tmp_path / "whole", *flags)
+    assert digest(out) == digest(tmp_path / "whole")
+
+
+# ------------------------------------------------------------------------------------------ accidents
+
+
+def _write_or_die(chunk: Chunk, settings, dead=()) -> int:
+    for position, source in enumerate(chunk.sources):
+        if source.index == 5 and position not in dead:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return write_chunk(chunk, settings, dead)
+
+
+def _settings() -> dict:
+    return {
+        "target": "solid", "scale": 1.0, "samples": 1, "views": (1, 1), "points": 48, "sampling": "farthest",
+        "pattern": "grid", "rays": 400, "distance": (2.0, 3.0), "noise": 0.01, "grazing": 80.0,
+        "pose_error": 0.0, "rotate": True, "k": 6, "normalise": "unit", "seed": 0,
+    }  # fmt: skip
+
+
+def test_an_object_that_kills_its_process_is_the_only_one_lost(tmp_path):
+    sources = [Source("solid", f"built-in solid {i}", f"solids/{i}", index=i) for i in range(12)]
+    chunks = [Chunk(tmp_path / f"{i}.part", tuple(sources[i : i + 3])) for i in range(0, 12, 3)]
+    written = dict(write_chunks(chunks, _settings(), workers=2, work=_write_or_die))
+    assert {chunk.path.stem: num for chunk, num in written.items()} == {"0": 3, "3": 2, "6": 3, "9": 3}
+    parts = [read_part(chunk.path) for chunk in chunks]
+    assert [item.source for part in parts for item in part.rejected] == ["built-in solid 5"]
+    assert "died" in parts[1].rejected[0].reason
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.part", "3.part", "6.part", "9.part"]
