@@ -186,6 +186,12 @@ def test_graph_larger_than_a_shard_gets_its_own(tmp_path):
     assert_same(store.sample(3), samples[3])
 
 
+def test_shards_are_filled_to_the_size_asked_for_and_no_further(samples, store):
+    sizes = [shard["bytes"] for shard in store.manifest["shards"]]
+    assert max(sizes) <= SMALL + 512
+    assert min(sizes[:-1]) > SMALL - 4 * max(10 * len(s.in_degree) + len(s.edge_source) for s in samples)
+
+
 def test_killed_while_writing_leaves_no_store_and_can_be_repeated(samples, tmp_path):
     def explode(samples):
         yield from samples[:100]
