@@ -61,6 +61,31 @@ def test_hits_lie_on_the_hit_face(backend):
     assert surface_distance(mesh.triangles[face[hit]], points).max() < 1e-12
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_rays_at_edges_end_on_the_face_they_name(backend):
+    """Float32 alone cannot tell on which side of the edge these pass."""
+    rng = np.random.default_rng(6)
+    mesh = trimesh.creation.icosphere(subdivisions=3)
+    edges = mesh.vertices[mesh.edges_unique]
+    share = rng.random((len(edges), 1))
+    aims = share * edges[:, 0] + (1 - share) * edges[:, 1] + 1e-8 * rng.standard_normal((len(edges), 3))
+    origins = aims + 1.5 * unit(aims + 0.3 * rng.standard_normal(aims.shape))
+    directions = unit(aims - origins)
+    distance, face = Caster(mesh.vertices, mesh.faces, backend).first_hits(origins, directions)
+    assert (face >= 0).all()
+    points = origins + distance[:, None] * directions
+    assert surface_distance(mesh.triangles[face], points).max() < 1e-12
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_rays_that_start_on_the_surface_never_go_backwards(backend):
+    mesh = trimesh.creation.icosphere(subdivisions=3)
+    rng = np.random.default_rng(7)
+    origins = mesh.triangles_center + 1e-9 * rng.standard_normal((len(mesh.faces), 3))
+    distance, _ = Caster(mesh.vertices, mesh.faces, backend).first_hits(origins, mesh.face_normals)
+    assert (distance > 0).all()
+
+
 def test_backends_agree():
     mesh = trimesh.creation.torus(1.0, 0.4, major_sections=40, minor_sections=20)
     origins, directions = rays_at(np.random.default_rng(3), 20000)

@@ -107,9 +107,10 @@ def test_one_view_sees_the_near_side_and_many_views_see_around():
 
 
 def test_sensors_stand_in_all_directions_and_objects_turn():
-    directions = np.array(
-        [scan(SHAPES["block"], seed, points=16, num_rays=64).sensor[0] for seed in range(300)]
-    )
+    block = SHAPES["block"]
+    directions = np.array([scan(block, seed, points=16, num_rays=64).sensor[0] for seed in range(300)])
+    away = np.linalg.norm(directions, axis=1) / block.bounding_radius
+    np.testing.assert_allclose(np.quantile(away, [0, 0.5, 1]), [2, 2.5, 3], atol=0.1)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     assert np.linalg.norm(directions.mean(axis=0)) < 0.2
     np.testing.assert_allclose(directions.T @ directions / 300, np.eye(3) / 3, atol=0.08)

@@ -83,7 +83,7 @@ class Caster:
         exact, inside = self._exact(origins[hit], directions[hit], face[hit])
         distance[hit] = exact
         with np.errstate(invalid="ignore"):
-            good = inside & (np.abs(exact - found["tfar"][hit]) <= _PLANE_MISMATCH)
+            good = inside & (exact > 0) & (np.abs(exact - found["tfar"][hit]) <= _PLANE_MISMATCH)
         # Rays that graze an edge within the rounding of float32 (a few in a million) may belong to the
         # triangle next door: only looking at all of them in float64 can tell.
         doubtful = hit[~good]
@@ -100,7 +100,7 @@ class Caster:
             distance = _dot(normal, a) / _dot(normal, directions)
         edges = np.stack([_dot(directions, _cross(u, v)) for u, v in ((b, c), (c, a), (a, b))])
         inside = (edges >= 0).all(axis=0) | (edges <= 0).all(axis=0)
-        return distance, inside & np.isfinite(distance) & (distance > 0)
+        return distance, inside & np.isfinite(distance)
 
     def _cast_numpy(self, origins: Float, directions: Float) -> tuple[Float, Int]:
         """Every ray against every triangle, by the side of each edge that the ray passes.
