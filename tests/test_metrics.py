@@ -33,7 +33,10 @@ def some_errors(rng: np.random.Generator, num: int = 50, objects: int = 7) -> Er
     )
 
 
-def make_store(folder, *, objects=8, scans=3, points=40, scale=0.25, seed=0) -> PackedStore:
+def make_store(
+    folder, *, objects=8, scans=3, points=40, scale: float | None = 0.25, radius: float | None = 3.0, seed=0
+) -> PackedStore:
+    """A scale or radius of None differs from scan to scan."""
     rng = np.random.default_rng(seed)
     samples = []
     for number in range(objects * scans):
@@ -45,8 +48,8 @@ def make_store(folder, *, objects=8, scans=3, points=40, scale=0.25, seed=0) -> 
                 edge_source=np.roll(np.arange(points, dtype=np.int32), 1),
                 target=features[:, :3].mean(axis=0) + rng.normal(size=3) * 0.3,
                 object_name=f"kind{number // scans % 2}/{number // scans:04d}",
-                bounding_radius=3.0,
-                scale=scale,
+                bounding_radius=1.0 + number if radius is None else radius,
+                scale=1.0 / (1 + number) if scale is None else scale,
             )
         )
     write_store(folder, samples, feature_names=list(FEATURE_NAMES))
@@ -163,6 +166,14 @@ class TestTable:
             assert table.errors["point mean"].error[row] == pytest.approx(miss, abs=1e-6)
         assert table.summary("model").mean == 0
 
+    def test_sizes_belong_to_the_right_graphs(self, tmp_path):
+        varied = make_store(tmp_path / "varied", radius=None, scale=None)
+        chosen = np.array([5, 2, 17])
+        errors = summarise(varied, chosen, answers(varied, 0.6)[chosen]).errors["model"]
+        np.testing.assert_allclose(errors.error_rel, 0.6 / (1 + chosen))
+        np.testing.assert_allclose(errors.error_m, 0.6 / (1 + chosen))
+        assert list(errors.objects) == [f"kind{i // 3 % 2}/{i // 3:04d}" for i in chosen]
+
     def test_groups(self, store):
         table = summarise(store, np.arange(len(store)), answers(store, 0.6), model="gcn")
         groups = table.group_summaries()
@@ -212,6 +223,10 @@ class TestSentence:
         assert "too close to call on 8 objects" in sentence(
             replace(table, errors={**table.errors, "gcn": model})
         )
+
+    def test_a_single_object_decides_nothing(self, store):
+        text = sentence(summarise(store, np.arange(3), answers(store, 0.003)[:3]))
+        assert text.endswith("and one object alone decides nothing.")
 
     def test_says_what_the_objects_are(self, store):
         assert "on objects it has not seen" in sentence(self.table(store, 0.1, relation=UNSEEN))

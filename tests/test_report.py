@@ -1,6 +1,7 @@
 """The report: self-contained, escaped, readable by a parser; its pictures show what they claim."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from plumbline.evaluation.gallery import SIZE, Example, choose, picture, view_axes
 from plumbline.evaluation.metrics import displacement_errors
 from plumbline.evaluation.plots import CSS_NAMES, cumulative_svg, curves, curves_svg, read_history
-from plumbline.evaluation.report import render, write_report
+from plumbline.evaluation.report import examples_of, render, write_report
 from plumbline.evaluation.table import Table, sentence
 
 EVIL = '<script>alert("x")</script>&amp;\'"/evil'
@@ -65,6 +66,16 @@ def make_table(rng: np.random.Generator, *, names: list[str], flat: int = 0) -> 
         for name, answer in answers.items()
     }
     return Table("gcn", errors, np.arange(num), answers["gcn"], True, "object", flat, "unseen")
+
+
+class NumberedStore:
+    """A store whose every value is the number of its graph."""
+
+    target = np.repeat(np.arange(30.0)[:, None], 3, axis=1)
+    bounding_radius = np.arange(30.0)
+
+    def gather(self, indices):
+        return type("Gathered", (), {"pos": self.target[indices]})
 
 
 def make_example(rng: np.random.Generator, name: str, num: int = 50) -> Example:
@@ -246,3 +257,19 @@ class TestGallery:
         chosen = np.concatenate(list(choose(np.arange(num) / num).values()))
         assert len(set(chosen.tolist())) == len(chosen) <= num
         assert {0, num - 1} <= set(chosen.tolist())
+
+    def test_examples_belong_to_the_graphs_of_the_table(self):
+        num = 9
+        table = replace(
+            make_table(np.random.default_rng(0), names=[f"a/{i}" for i in range(num)]),
+            indices=10 + np.arange(num),
+        )
+        examples = examples_of(NumberedStore(), table)
+        assert [example.kind for example in examples] == ["best"] * 3 + ["median"] * 3 + ["worst"] * 3
+        errors = [example.error_rel for example in examples]
+        assert errors == sorted(table.errors["gcn"].error_rel)
+        for example in examples:
+            position = int(example.name.removeprefix("a/"))
+            assert example.error_rel == table.errors["gcn"].error_rel[position]
+            assert example.pos[0, 0] == example.target[0] == example.bounding_radius == 10 + position
+            np.testing.assert_array_equal(example.predicted, table.predictions[position])
