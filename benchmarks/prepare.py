@@ -23,6 +23,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 
+from plumbline.commands.prepare import keywords  # noqa: E402
 from plumbline.config import PrepareConfig  # noqa: E402
 from plumbline.data import packing, preparation  # noqa: E402
 from plumbline.geometry import graphs, raycast, scans  # noqa: E402
@@ -90,14 +91,7 @@ def break_down(folder: list[str], args: argparse.Namespace) -> None:
     watch = Stopwatch()
     for name, owner, attribute in STAGES:
         setattr(owner, attribute, watch.around(name, getattr(owner, attribute)))
-    config = PrepareConfig()
-    low, _, high = args.views.partition("-")
-    settings = vars(config) | {
-        "samples": args.samples,
-        "points": args.points,
-        "views": (int(low), int(high or low)),
-        "distance": (2.0, 3.0),
-    }
+    settings = keywords(PrepareConfig(samples=args.samples, points=args.points, views=args.views))
     with tempfile.TemporaryDirectory() as temporary:
         started = time.process_time()
         sources = preparation.list_sources([Path(path) for path in folder], 0, None)

@@ -219,18 +219,14 @@ def _write_or_die(chunk: Chunk, settings, dead=()) -> int:
     return write_chunk(chunk, settings, dead)
 
 
-def _settings() -> dict:
-    return {
-        "target": "solid", "scale": 1.0, "samples": 1, "views": (1, 1), "points": 48, "sampling": "farthest",
-        "pattern": "grid", "rays": 400, "distance": (2.0, 3.0), "noise": 0.01, "grazing": 80.0,
-        "pose_error": 0.0, "rotate": True, "k": 6, "normalise": "unit", "seed": 0,
-    }  # fmt: skip
-
-
 def test_an_object_that_kills_its_process_is_the_only_one_lost(tmp_path):
     sources = [Source("solid", f"built-in solid {i}", f"solids/{i}", index=i) for i in range(12)]
     chunks = [Chunk(tmp_path / f"{i}.part", tuple(sources[i : i + 3])) for i in range(0, 12, 3)]
-    written = dict(write_chunks(chunks, _settings(), workers=2, work=_write_or_die))
+    settings = {
+        "target": "solid", "scale": 1.0, "samples": 1, "views": (1, 1), "points": 48, "sampling": "farthest",
+        "pattern": "grid", "num_rays": 400, "noise": 0.01, "k": 6, "normalise": "unit", "seed": 0,
+    }  # fmt: skip
+    written = dict(write_chunks(chunks, settings, workers=2, work=_write_or_die))
     assert {chunk.path.stem: num for chunk, num in written.items()} == {"0": 3, "3": 2, "6": 3, "9": 3}
     parts = [read_part(chunk.path) for chunk in chunks]
     assert [item.source for part in parts for item in part.rejected] == ["built-in solid 5"]

@@ -48,16 +48,13 @@ def run(config: PrepareConfig, console: Console) -> int:
     started = time.perf_counter()
     sources = list_sources(config.paths, config.solids, config.labels)
     plan = _plan(config, sources)
-    settings = plan["settings"] | {
-        "views": tuple(map(int, parse_range(config.views, "views", whole=True))),
-        "distance": parse_range(config.distance, "distance", whole=False),
-    }
     if look(config.out, plan) == "finished":
         clean(config.out)
         _say(console, f"{config.out} is finished already, made from the same input with the same settings")
         _say_next(console, config.out)
         return 0
     with workplace(config.out, plan) as parts:
+        settings = keywords(config)
         chunks = cut(sources, {**settings, "caster": plan["caster"]}, parts)
         try:
             num_new, scanning = _scan(config, console, sources, chunks, settings)
@@ -102,6 +99,29 @@ def _plan(config: PrepareConfig, sources: Sequence[Source]) -> Plan:
         },
         "caster": caster_name(),
         "version": plumbline.__version__,
+    }
+
+
+def keywords(config: PrepareConfig) -> dict[str, Any]:
+    """The flags that decide what a part holds, as keywords of ``make_samples``."""
+    low, high = parse_range(config.views, "views", whole=True)
+    return {
+        "target": config.target,
+        "scale": config.scale,
+        "samples": config.samples,
+        "views": (int(low), int(high)),
+        "points": config.points,
+        "sampling": config.sampling,
+        "pattern": config.pattern,
+        "num_rays": config.rays,
+        "distance": parse_range(config.distance, "distance", whole=False),
+        "noise": config.noise,
+        "dropout_grazing": math.radians(config.grazing),
+        "pose_error": (math.radians(config.pose_error), config.pose_error / 100),
+        "rotate": config.rotate,
+        "k": config.k,
+        "normalise": config.normalise,
+        "seed": config.seed,
     }
 
 

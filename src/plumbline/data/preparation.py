@@ -8,7 +8,6 @@ consecutive sources that becomes one part file, named after a hash of all that d
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +25,6 @@ from plumbline.geometry.meshes import Target, find_meshes, load_mesh
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.sampling import Sampling, thin_scan
 from plumbline.geometry.scans import scan_solid
-from plumbline.geometry.sensors import Pattern
 from plumbline.geometry.solids import make_solid
 from plumbline.records import Rejected, Sample, Scan
 
@@ -192,17 +190,10 @@ def make_samples(
     views: tuple[int, int],
     points: int,
     sampling: Sampling,
-    pattern: Pattern,
-    rays: int,
-    distance: tuple[float, float],
-    noise: float,
-    grazing: float,
-    pose_error: float,
-    rotate: bool,
     k: int,
     normalise: Normalise,
     seed: int,
-    **_: Any,
+    **optics: Any,
 ) -> list[Sample]:
     """All samples of one object: a pure function of its arguments.
 
@@ -214,12 +205,10 @@ def make_samples(
         target, scale: of meshes, see :func:`plumbline.geometry.meshes.load_mesh`.
         samples: scans per object; a real scan gives one sample.
         views: fewest and most views per scan, drawn uniformly.
-        points, sampling, pattern, rays, distance, noise, rotate: of scans, see
-            :func:`plumbline.geometry.scans.scan_solid`; a real scan with fewer points keeps all.
-        grazing: angle of incidence, degrees, beyond which returns get lost.
-        pose_error: of each view, 1 sigma: degrees, and as many hundredths of the bounding radius.
+        points, sampling: which points to keep; a real scan with fewer keeps all.
         k, normalise: see :func:`plumbline.geometry.graphs.build_sample`.
         seed: of everything.
+        optics: the other keywords of :func:`plumbline.geometry.scans.scan_solid`.
 
     Raises:
         MeshError: the mesh has no trustworthy centre of mass.
@@ -234,22 +223,11 @@ def make_samples(
     else:
         solid = load_mesh(source.path, name=source.name, target=target, scale=scale)
     caster = Caster(solid.vertices, solid.faces)
-    optics: dict[str, Any] = {
-        "points": points,
-        "sampling": sampling,
-        "pattern": pattern,
-        "num_rays": rays,
-        "distance": distance,
-        "noise": noise,
-        "dropout_grazing": math.radians(grazing),
-        "pose_error": (math.radians(pose_error), pose_error / 100),
-        "rotate": rotate,
-    }
     result = []
     for i in range(samples):
         rng = _rng(seed, solid.name, i)
         num_views = int(rng.integers(*views, endpoint=True))
-        scan = scan_solid(solid, caster, rng=rng, views=num_views, **optics)
+        scan = scan_solid(solid, caster, rng=rng, views=num_views, points=points, sampling=sampling, **optics)
         result.append(build_sample(scan, object_name=solid.name, **graph))
     return result
 
