@@ -35,7 +35,10 @@ class _View:
 
 @dataclass(frozen=True, slots=True)
 class _Hits:
-    """Returns of all views. Mesh frame."""
+    """Returns of all views. Mesh frame.
+
+    ``key`` shuffles the hits. It is drawn per ray, so the order does not hang on how many rays hit.
+    """
 
     points: Float
     view: Int
@@ -60,18 +63,17 @@ def scan_solid(
 ) -> Scan:
     """Scan a solid from random poses and merge the views.
 
-    The object is turned about the origin of its mesh frame; sensors stand in uniformly random directions,
-    look roughly at the centre of the bounding sphere, roll at random about their axis, and see first hits
-    only. An object that fills little of the view is looked at again with more rays; poses that see next to
-    nothing are drawn anew. A pure function of its arguments and the generator's state; both ray casters
-    use up the generator alike.
+    The object turns about the origin of its mesh frame; sensors stand in uniformly random directions, look
+    roughly at the centre of the bounding sphere, roll at random, and see first hits only. An object that
+    fills little of the view is looked at again with more rays; poses that see next to nothing are drawn
+    anew. A pure function of its arguments and the generator's state, the same for both ray casters.
 
     Args:
         solid: what is scanned.
         caster: of the solid's own vertices and faces.
         rng: the only source of chance.
         views: how many sensors.
-        points: how many points of all views together to keep.
+        points: how many to keep of all views together.
         noise: range noise along the ray, 1 sigma, as a fraction of the bounding radius.
         pattern: rays of a camera (``"grid"``) or of a rotating LiDAR (``"lidar"``).
         num_rays: per view, over the field of view that the bounding sphere fills.
@@ -84,18 +86,16 @@ def scan_solid(
         rotate: draw a uniformly random rotation of the object.
 
     Returns:
-        The scan in the world frame, metres, in the order of sampling. It holds fewer than ``points`` points
-        only if the object is too thin to return as many.
+        The scan, world frame, in the order of sampling; fewer points only if the object is too thin.
 
     Raises:
         InputError: no set of poses gives at least 16 hits (names the object).
     """
     rotation = random_rotation(rng) if rotate else np.eye(3)
     needed = min(points, _FEWEST)
-    most = max(num_rays, _MOST_RAYS)
     for _ in range(_POSES):
         poses = [_draw_view(solid, rng, distance, pose_error) for _ in range(views)]
-        rays = num_rays
+        rays, most = num_rays, max(num_rays, _MOST_RAYS)
         while True:
             hits = _measure(solid, caster, poses, rng, pattern, rays, noise, dropout_grazing)
             found = len(hits.points)
@@ -103,9 +103,7 @@ def scan_solid(
                 break
             rays = min(most, max(2 * rays, math.ceil(1.5 * rays * points / max(found, 1))))
         if found >= needed:
-            # Keys are drawn per ray, so which hits are kept does not hang on how many there are.
-            order = np.argsort(hits.key, kind="stable")
-            kept = choose_points(hits.points, points, sampling=sampling, order=order)
+            kept = choose_points(hits.points, points, sampling=sampling, order=np.argsort(hits.key))
             return _to_world(solid, poses, hits, kept, rotation)
     raise InputError(
         f"{solid.name}: {_POSES} sets of poses gave fewer than {needed} hits on the object; "
