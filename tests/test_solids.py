@@ -11,7 +11,7 @@ from manifold3d import Error
 
 from plumbline.geometry.meshes import bounding_sphere, make_solid_record, open_reason, solid_properties
 from plumbline.geometry.solids import FAMILIES, make_solid
-from plumbline.geometry.solids.primitives import is_clear, largest, lathe, loft, spline, sweep, turned
+from plumbline.geometry.solids.primitives import box, is_clear, largest, lathe, loft, spline, sweep, turned
 
 PER_FAMILY = 4
 
@@ -94,6 +94,16 @@ def test_make_solid_gives_the_exact_truth_about_its_own_mesh():
     assert len(seen) > 30
 
 
+def test_make_solid_keeps_only_the_largest_piece(monkeypatch):
+    def two_boxes(rng):
+        return box(1, 1, 1) + box(2, 2, 2, (5, 0, 0))
+
+    monkeypatch.setattr("plumbline.geometry.solids.FAMILIES", {"boxes": two_boxes})
+    solid = make_solid(0, 0)
+    assert components(solid.faces, len(solid.vertices)) == 1
+    assert solid.com[0] > 3
+
+
 def components(faces, num):
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -164,3 +174,6 @@ def test_is_clear_sees_loops_and_sharp_bends():
     assert is_clear(ring[:45], 0.2)
     assert not is_clear(ring, 0.2)
     assert not is_clear(np.array([(0, 0, 0), (1, 0, 0), (1, 0.2, 0), (0, 0.2, 0)], float), 0.15)
+    corner = np.array([(0, 0, 0), (1, 0, 0), (1, 1, 0)], float)
+    assert is_clear(corner, 0.5)
+    assert not is_clear(corner, 0.6)

@@ -1,7 +1,7 @@
 """Machine parts: bracket, beam, gear, bolt, pipe, ring, spring, flange, pulley, dumbbell."""
 
 import numpy as np
-from manifold3d import CrossSection, Manifold
+from manifold3d import CrossSection, Manifold, OpType
 
 from plumbline.geometry.solids.primitives import (
     ball,
@@ -16,50 +16,25 @@ from plumbline.geometry.solids.primitives import (
     sweep,
     union,
 )
-from plumbline.records import Float
 
 
-def _profile(rng: np.random.Generator, size: float, thick: float) -> Float:
-    """``[P, 2]`` outline of a random L, U, T, I, Z or plus beam."""
+def _profile(rng: np.random.Generator, size: float, thick: float) -> CrossSection:
+    """The section of a random L, U, T, I, Z or plus beam, put together from its flanges and webs."""
     a, b, t = size, size * rng.uniform(0.4, 1.6), thick
-    m = (a - t) / 2
-    outlines = [
-        [(0, 0), (a, 0), (a, t), (t, t), (t, b), (0, b)],
-        [(0, 0), (a, 0), (a, b), (a - t, b), (a - t, t), (t, t), (t, b * rng.uniform(0.4, 1)), (0, b * 1.0)],
-        [(m, 0), (m + t, 0), (m + t, b), (a, b), (a, b + t), (0, b + t), (0, b), (m, b)],
-        [
-            (0, 0),
-            (a, 0),
-            (a, t),
-            (m + t, t),
-            (m + t, b),
-            (a, b),
-            (a, b + t),
-            (0, b + t),
-            (0, b),
-            (m, b),
-            (m, t),
-            (0, t),
-        ],
-        [(0, 0), (a, 0), (a, t), (t, t), (t, b), (t - a, b), (t - a, b - t), (0, b - t)],
-        [
-            (m, 0),
-            (m + t, 0),
-            (m + t, m),
-            (a, m),
-            (a, m + t),
-            (m + t, m + t),
-            (m + t, b + m),
-            (m, b + m),
-            (m, m + t),
-            (0, m + t),
-            (0, m),
-            (m, m),
-        ],
+
+    def strip(x: float, y: float, wide: float, tall: float) -> CrossSection:
+        return CrossSection.square((wide, tall)).translate((x, y))
+
+    foot, left, middle = strip(0, 0, a, t), strip(0, 0, t, b), strip((a - t) / 2, 0, t, b)
+    sections = [
+        [foot, left],
+        [foot, left, strip(a - t, 0, t, b * rng.uniform(0.4, 1))],
+        [foot, middle],
+        [foot, middle, strip(0, b - t, a, t)],
+        [foot, left, strip(t - a, b - t, a, t)],
+        [middle, strip(0, b * rng.uniform(0.3, 0.7), a, t)],
     ]
-    outlines[1][6] = (t, outlines[1][6][1])
-    outlines[1][7] = (0, outlines[1][6][1])
-    return np.array(outlines[rng.integers(len(outlines))], float)
+    return CrossSection.batch_boolean(sections[rng.integers(len(sections))], OpType.Add)
 
 
 def bracket(rng: np.random.Generator) -> Manifold:
@@ -94,7 +69,7 @@ def beam(rng: np.random.Generator) -> Manifold:
     u = rng.uniform
     size = u(0.02, 0.15)
     length = size * u(1.5, 8)
-    body = prism(_profile(rng, size, u(0.06, 0.25) * size), length)
+    body = _profile(rng, size, u(0.06, 0.25) * size).extrude(length)
     if rng.random() < 0.4:
         body = body.trim_by_plane((u(-0.6, 0.6), u(-0.6, 0.6), -1), -0.85 * length)
     if rng.random() < 0.4:

@@ -189,7 +189,7 @@ def spoon(rng: np.random.Generator) -> Manifold:
     thick = u(0.08, 0.2) * width
     long = width * u(1, 1.6)
     outer = ball((long, width, depth * width))
-    inner = ball((long - thick, width - thick, depth * width - thick), (0, 0, 0.0))
+    inner = ball((long - thick, width - thick, depth * width - thick))
     cup = (outer - inner).trim_by_plane((0, 0, -1), -0.15 * width * depth)
     rise = u(-0.1, 0.6) * length
     knots = [

@@ -241,11 +241,9 @@ def shoe(rng: np.random.Generator) -> Manifold:
     )
     heel = u(0, 0.25) * length
     parts = [loft(rings), prism(outline * [1, 1.05], 0.08 * length, (0, 0, -0.075 * length))]
-    parts.append(
-        prism(outline, heel, (0, 0, -0.07 * length - heel)).trim_by_plane((-1, 0, 0), -0.3 * length)
-        if heel > 0.05 * length
-        else parts[0]
-    )
+    if heel > 0.05 * length:
+        block = prism(outline, heel, (0, 0, -0.07 * length - heel))
+        parts.append(block.trim_by_plane((-1, 0, 0), -0.3 * length))
     body = union(*parts)
     if rng.random() < 0.6:
         body -= ball(
@@ -288,7 +286,7 @@ def boat(rng: np.random.Generator) -> Manifold:
     beam = length * wide / 2 * np.maximum(1 - np.abs(x) ** u(2, 5) * np.where(x > 0, 1, u(0.1, 0.9)), 0.05)
     keel = length * wide * deep * np.maximum(1 - np.abs(x) ** 4, 0.15) * 1.5
     half = np.linspace(np.pi, 2 * np.pi, 12)
-    arch = np.column_stack([np.cos(half), np.sin(half)]) * [1, 1]
+    arch = np.column_stack([np.cos(half), np.sin(half)])
     rings = np.stack(
         [
             np.column_stack([np.full(12, length / 2 * t), w * arch[:, 0], k * arch[:, 1]])
