@@ -117,7 +117,7 @@ def test_many_files_go_through_several_parts(folder, monkeypatch):
 # --- changes
 
 
-@pytest.mark.parametrize("change", ["content", "time", "new", "gone", "renamed", "metadata"])
+@pytest.mark.parametrize("change", ["content", "time", "size", "new", "gone", "renamed", "metadata"])
 def test_any_change_of_the_files_makes_the_cache_again(folder, reads, change):
     open_data(folder)
     before = caches(folder)
@@ -126,6 +126,10 @@ def test_any_change_of_the_files_makes_the_cache_again(folder, reads, change):
         write_pt(folder / "03.pt", random_sample(np.random.default_rng(9)))
     elif change == "time":
         touch_later(folder / "03.pt")
+    elif change == "size":
+        stat = (folder / "03.pt").stat()
+        write_pt(folder / "03.pt", random_sample(np.random.default_rng(9), num_nodes=99))
+        os.utime(folder / "03.pt", ns=(stat.st_atime_ns, stat.st_mtime_ns))
     elif change == "new":
         write_pt(folder / "99.pt", RNG_SAMPLES[0])
     elif change == "gone":
