@@ -1,7 +1,9 @@
 """Simulated scans: what range sensors see of a solid from a few random poses."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -95,20 +97,26 @@ def scan_solid(
     needed = min(points, _FEWEST)
     for _ in range(_POSES):
         poses = [_draw_view(solid, rng, distance, pose_error) for _ in range(views)]
-        rays, most = num_rays, max(num_rays, _MOST_RAYS)
-        while True:
-            hits = _measure(solid, caster, poses, rng, pattern, rays, noise, dropout_grazing)
-            found = len(hits.points)
-            if found >= points or rays == most:
-                break
-            rays = min(most, max(2 * rays, math.ceil(1.5 * rays * points / max(found, 1))))
-        if found >= needed:
+        measure = partial(_measure, solid, caster, poses, rng, pattern, noise, dropout_grazing)
+        hits = _look_closer(measure, num_rays, points)
+        if len(hits.points) >= needed:
             kept = choose_points(hits.points, points, sampling=sampling, order=np.argsort(hits.key))
             return _to_world(solid, poses, hits, kept, rotation)
     raise InputError(
         f"{solid.name}: {_POSES} sets of poses gave fewer than {needed} hits on the object; "
         "check that its faces are not degenerate, or leave it out"
     )
+
+
+def _look_closer(measure: Callable[[int], _Hits], num_rays: int, points: int) -> _Hits:
+    """Measure with more and more rays per view until there are enough hits or the rays are too many."""
+    most = max(num_rays, _MOST_RAYS)
+    while True:
+        hits = measure(num_rays)
+        found = len(hits.points)
+        if found >= points or num_rays == most:
+            return hits
+        num_rays = min(most, max(2 * num_rays, math.ceil(1.5 * num_rays * points / max(found, 1))))
 
 
 def _draw_view(
@@ -153,9 +161,9 @@ def _measure(
     poses: list[_View],
     rng: np.random.Generator,
     pattern: Pattern,
-    num_rays: int,
     noise: float,
     dropout_grazing: float,
+    num_rays: int,
 ) -> _Hits:
     """Cast the rays of all views together; draws are per ray, so they do not depend on what is hit."""
     local = [
