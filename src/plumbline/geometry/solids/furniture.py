@@ -184,7 +184,7 @@ def bed(rng: np.random.Generator) -> Manifold:
     x, y, base = u(0.8, 1.9), u(1.4, 2.1), u(0.15, 0.4)
     parts = [box(x, y, 0.1, (0, 0, base)), slab(0.96 * x, 0.97 * y, u(0.12, 0.3), 0.06, (0, 0, base + 0.09))]
     for side in (-1, 1) if x > 1.2 else (0,):
-        parts.append(ball((0.18 * x, 0.16, 0.12), (side * 0.25 * x, -0.4 * y, base + 0.2)))
+        parts.append(ball((0.18 * x, 0.16, 0.12), (side * 0.25 * x, 0.2 - 0.5 * y, base + 0.2)))
     board = u(0.03, 0.08)
     parts.append(box(x, board, base + u(0.3, 0.8), (0, -y / 2, 0)))
     if rng.random() < 0.6:
