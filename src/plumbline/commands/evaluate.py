@@ -62,7 +62,7 @@ def run(config: EvaluateConfig, console: Console) -> int:
     choice = choose_graphs(store, loaded.data, config.split, data_dir)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     answers = predict(loaded.model, store, choice.indices, batch_size=config.batch_size, device=device)
-    table = summarise(store, choice.indices, answers, model=loaded.name, relation=choice.relation)
+    table = summarise(store, choice.indices, answers, model=loaded.model_name, relation=choice.relation)
     numbers = {
         **table.to_dict(),
         "checkpoint": str(path),
@@ -192,7 +192,7 @@ def _facts(
     }
     model: Any = loaded.model
     facts = {
-        "name": loaded.name,
+        "name": loaded.model_name,
         "parameters": f"{sum(weights.numel() for weights in model.parameters()):,}",
         "arguments": ", ".join(f"{name} {value}" for name, value in loaded.model_args.items()),
         "symmetry": _SYMMETRY[model.symmetry],

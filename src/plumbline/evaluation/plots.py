@@ -178,7 +178,7 @@ def _draw_curves(history: History, baselines: Mapping[str, float]) -> Any:
                 axis.plot(*found, color=MUTED, drawstyle="steps-mid", **_marks(found))
                 _log_or_linear(axis)
                 rates = np.unique(found[1])
-                if 1 < len(rates) <= 4:
+                if len(rates) <= 4:
                     axis.set_yticks(rates)
         _end_labels(axis, labels)
     axes[-1].set_xlabel("epoch")

@@ -72,7 +72,7 @@ footer { margin-top: 3.5rem; padding-top: .8rem; border-top: 1px solid var(--lin
   table { font-size: .84rem; }
   th, td { padding-left: .7rem; }
   th { white-space: normal; }
-  td.name { min-width: 6.6rem; }
+  td.name { min-width: 7.6rem; }
 }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }
