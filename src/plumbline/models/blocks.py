@@ -44,6 +44,9 @@ def _multiply(ptr: Tensor, col: Tensor, value: Tensor, x: Tensor) -> Tensor:
     """CSR times dense. Sums run in float32 whatever the type of ``x`` (float64 stays float64)."""
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
     matrix = torch.sparse_csr_tensor(ptr, col, value.to(wide), (len(ptr) - 1, len(x)), check_invariants=False)
+    if torch.is_autocast_enabled(x.device.type):  # it would make half precision of the sum
+        with torch.autocast(x.device.type, enabled=False):
+            return (matrix @ x.to(wide)).to(x.dtype)
     return (matrix @ x.to(wide)).to(x.dtype)
 
 
