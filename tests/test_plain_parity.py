@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import lightning.pytorch as lightning
 import numpy as np
 import pytest
 import torch
@@ -12,15 +13,17 @@ from torch_geometric.data import Batch as PlainBatch
 from torch_geometric.data import Data
 
 from plumbline.data.batch import Batch
-from plumbline.data.loader import make_loaders
+from plumbline.data.loader import Loader, Loaders, make_loaders
 from plumbline.data.packed import PackedStore
 from plumbline.data.packing import write_store
 from plumbline.models import build_model
 from plumbline.models.gcn import GCN
 from plumbline.records import Sample
+from plumbline.training.task import CentreOfMassTask
+from plumbline.training.trainer import make_trainer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the benchmarks are not installed
-from benchmarks.plain import PlainGCN
+from benchmarks.plain import PlainGCN, PlainTask
 
 NUM_FEATURES = 5
 Edges = Callable[[np.random.Generator, int], np.ndarray]
@@ -127,7 +130,9 @@ def mae(prediction: Tensor, target: Tensor) -> Tensor:
     return (prediction - target).abs().mean()
 
 
-def loaders_of(store: PackedStore, *, loader: str = "resident", batch_size: int = 5, num_val: int = 5):
+def loaders_of(
+    store: PackedStore, *, loader: str = "resident", batch_size: int = 5, num_val: int = 5
+) -> Loaders:
     everything = np.arange(len(store))
     return make_loaders(
         store,
@@ -217,32 +222,68 @@ def test_dropout_has_the_plain_networks_expectation(tmp_path):
     torch.testing.assert_close(drawn.std(0), expected.std(0), rtol=0.15, atol=0)
 
 
-def train(model: nn.Module, batches: Iterator[tuple[Callable[[], Tensor], Tensor]]) -> list[float]:
-    """The documented optimisation; the loss of every step."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-5)
-    losses = []
-    for predict, target in batches:
-        loss = mae(predict(), target)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
+class Curve(lightning.Callback):
+    """The loss of every step, and the validation loss that a program reports for each epoch."""
+
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+        self.val: list[float] = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.steps.append(float(outputs["loss"]))
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.val.append(float(trainer.callback_metrics["val_loss"]))
+
+
+class SameOrder:
+    """The plain program's batches of the graphs that our loader gives, in its order, epoch by epoch."""
+
+    def __init__(self, loader: Loader, graphs: list[Data]) -> None:
+        self.loader, self.graphs, self.epoch = loader, graphs, 0
+        self.order: list[list[int]] = []
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[PlainBatch]:
+        self.loader.load_state_dict({"epoch": self.epoch, "position": 0})
+        self.epoch += 1
+        for batch in self.loader:
+            self.order.append(batch.index.tolist())
+            yield plain_batch(self.graphs, batch)
 
 
 def test_loss_curve_of_three_epochs_equals_the_plain_programs(tmp_path):
-    graphs = make_graphs(KINDS, 70)
-    loader = loaders_of(make_store(tmp_path / "store", graphs), batch_size=8).train
-    epochs = []
-    for epoch in range(3):
-        loader.set_epoch(epoch)
-        epochs += list(loader)
-    assert [batch.index.tolist() for batch in epochs[:8]] != [batch.index.tolist() for batch in epochs[8:16]]
+    """Both whole programs in Lightning: loss, clipping, Adam, validation with a short last batch."""
+    graphs = make_graphs(KINDS, 75)
+    store = make_store(tmp_path / "store", graphs)
     plain, ours = make_models(dropout=0.0)
-    references = [plain_batch(graphs, batch) for batch in epochs]
-    expected = train(plain, ((lambda r=r: predict_plain(plain, r), r.y) for r in references))
-    losses = train(ours, ((lambda b=b: ours(b), b.target) for b in epochs))
-    assert len(losses) == 24
-    np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-4)
-    assert abs(losses[0] - losses[-1]) > 1e-2, "nothing was learnt, so nothing was compared"
+
+    expected = Curve()
+    reference = loaders_of(store, batch_size=8, num_val=11)
+    order = SameOrder(reference.train, graphs)
+    lightning.Trainer(
+        accelerator="cpu", max_epochs=3, gradient_clip_val=1.0, callbacks=[expected], logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        num_sanity_val_steps=0,
+    ).fit(PlainTask(plain), order, SameOrder(reference.val, graphs))  # fmt: skip
+
+    curve = Curve()
+    loaders = loaders_of(store, batch_size=8, num_val=11)
+    task = CentreOfMassTask(ours, lr=1e-3, weight_decay=1e-5)
+    make_trainer(
+        tmp_path, device=torch.device("cpu"), precision=task.precision, max_epochs=3, gradient_clip=1.0,
+        callbacks=[curve],
+    ).fit(task, loaders.train, loaders.val)  # fmt: skip
+
+    assert order.order[:8] != order.order[8:16] != order.order[16:]
+    assert len(curve.val) == len(expected.val) == 3
+    assert len(curve.steps) == len(expected.steps) == 24
+    np.testing.assert_allclose(curve.steps, expected.steps, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(curve.val, expected.val, rtol=0, atol=1e-4)
+    assert task.epoch_row["train_loss_epoch"] == pytest.approx(np.mean(expected.steps[16:]), abs=1e-4)
+    learnt = np.mean(curve.steps[:8]) - np.mean(curve.steps[16:])
+    assert learnt > 5e-3, "nothing was learnt, so nothing was compared"
+    for name, parameter in plain.named_parameters():
+        torch.testing.assert_close(ours.state_dict()[name], parameter.detach(), rtol=0, atol=1e-3)
