@@ -13,6 +13,10 @@ from plumbline.data.batch import Batch, GCNTables, SparsePair, gcn_arrays
 from plumbline.data.packed import PackedStore
 from plumbline.records import Int
 
+_CHUNK = 64
+"""Graphs whose constants are computed at once: few enough to stay in the processor's cache, which makes
+opening a large data set several times faster."""
+
 
 class _Ranges(NamedTuple):
     """Contiguous ranges of a flat array, laid end to end.
@@ -45,56 +49,32 @@ class GraphTables:
         unknown = needs - {"gcn", "edge_index", "edge_attr"}
         if unknown:
             raise ValueError(f"a batch has no {', '.join(sorted(unknown))}")
-        flat = store.gather(indices, edge_attr="edge_attr" in needs)
-        self._sizes = np.diff(flat.node_ptr)
-        edge_sizes = np.diff(flat.edge_ptr)
-        node: dict[str, np.ndarray] = {"node_features": flat.node_features}
-        if not np.array_equal(flat.pos, flat.node_features[:, :3]):
-            node["pos"] = flat.pos
-        edge: dict[str, np.ndarray] = {}
-        if "edge_index" in needs:
-            edge["source"] = flat.edge_source - np.repeat(flat.node_ptr[:-1], edge_sizes)
-            node["in_degree"] = flat.in_degree.astype(np.int64)
-        if flat.edge_attr is not None:
-            edge["attr"] = flat.edge_attr
-        self._edge_sizes = edge_sizes
-        entry: dict[str, np.ndarray] = {}
-        if "gcn" in needs:
-            gcn = gcn_arrays(flat.node_features, flat.in_degree, flat.edge_source, flat.node_ptr)
-            node |= {
-                "degree": gcn.degree,
-                "degree_t": gcn.degree_t,
-                "pool": gcn.pool,
-                "aggregated": gcn.aggregated,
-            }
-            entry = {"col": gcn.col, "value": gcn.value, "col_t": gcn.col_t, "value_t": gcn.value_t}
-            entry_ptr = np.concatenate([[0], np.cumsum(gcn.degree, dtype=np.int64)])[flat.node_ptr]
-            self._entry_sizes = np.diff(entry_ptr)
-            self._entry_ptr = torch.from_numpy(entry_ptr).to(device)
-        self._node_ptr = torch.from_numpy(np.ascontiguousarray(flat.node_ptr)).to(device)
-        self._edge_ptr = torch.from_numpy(np.ascontiguousarray(flat.edge_ptr)).to(device)
-        self._node = {name: _tensor(array, device) for name, array in node.items()}
-        self._edge = {name: _tensor(array, device) for name, array in edge.items()}
-        self._entry = {name: _tensor(array, device) for name, array in entry.items()}
-        self._graph = {
-            "target": _tensor(flat.target.astype(np.float32, copy=False), device),
-            "bounding_radius": _tensor(flat.bounding_radius.astype(np.float32, copy=False), device),
-            "index": _tensor(np.ascontiguousarray(indices, np.int64), device),
-        }
-        self._needs = needs
+        indices = np.ascontiguousarray(indices, np.int64)
+        columns = _all_columns(store, indices, needs)
         self._device = torch.device(device)
+        self._sizes = {level: sizes for level, (sizes, _) in columns.items()}
+        self._ptr = {level: _tensor(_cumulative(sizes), device) for level, (sizes, _) in columns.items()}
+        self._node, self._edge, self._entry = (
+            {name: _tensor(array, device) for name, array in columns[level][1].items()}
+            for level in ("node", "edge", "entry")
+        )
+        self._graph = {
+            "target": _tensor(store.target[indices].astype(np.float32), device),
+            "bounding_radius": _tensor(store.bounding_radius[indices].astype(np.float32), device),
+            "index": _tensor(indices, device),
+        }
 
     def __len__(self) -> int:
-        return len(self._sizes)
+        return len(self._sizes["node"])
 
     def batch(self, rows: Int) -> Batch:
         """The graphs at ``rows [B]`` (positions among this table's graphs), in that order."""
         wanted = torch.from_numpy(rows).to(self._device, non_blocking=True)
-        nodes = self._ranges(self._node_ptr, wanted, int(self._sizes[rows].sum()))
+        nodes = self._ranges("node", rows, wanted)
         node = {name: column.index_select(0, nodes.rows) for name, column in self._node.items()}
         edge_index = edge_attr = gcn = None
         if self._edge:
-            edges = self._ranges(self._edge_ptr, wanted, int(self._edge_sizes[rows].sum()))
+            edges = self._ranges("edge", rows, wanted)
             edge = {name: column.index_select(0, edges.rows) for name, column in self._edge.items()}
             edge_attr = edge.get("attr")
             if "source" in edge:
@@ -116,7 +96,7 @@ class GraphTables:
         )
 
     def _gcn_tables(self, rows: Int, wanted: Tensor, nodes: _Ranges, node: dict[str, Tensor]) -> GCNTables:
-        entries = self._ranges(self._entry_ptr, wanted, int(self._entry_sizes[rows].sum()))
+        entries = self._ranges("entry", rows, wanted)
         entry = {name: column.index_select(0, entries.rows) for name, column in self._entry.items()}
         shift = nodes.ptr.to(torch.int32).index_select(0, entries.owner)
         num_nodes = len(nodes.rows)
@@ -141,15 +121,85 @@ class GraphTables:
             aggregated=node["aggregated"],
         )
 
-    def _ranges(self, ptr: Tensor, wanted: Tensor, total: int) -> _Ranges:
-        """Rows of the ranges ``ptr[wanted] .. ptr[wanted + 1]``; ``total`` is known on the host."""
+    def _ranges(self, level: str, rows: Int, wanted: Tensor) -> _Ranges:
+        """Where the nodes, edges or entries of some graphs lie. Their number is known on the host."""
+        total = int(self._sizes[level][rows].sum())
+        ptr = self._ptr[level]
         begin = ptr.index_select(0, wanted)
         sizes = ptr.index_select(0, wanted + 1) - begin
         result_ptr = torch.zeros(len(wanted) + 1, dtype=torch.int64, device=self._device)
         torch.cumsum(sizes, 0, out=result_ptr[1:])
         owner = torch.repeat_interleave(sizes, output_size=total)
-        rows = torch.arange(total, device=self._device) + (begin - result_ptr[:-1]).index_select(0, owner)
-        return _Ranges(rows, result_ptr, owner)
+        found = torch.arange(total, device=self._device) + (begin - result_ptr[:-1]).index_select(0, owner)
+        return _Ranges(found, result_ptr, owner)
+
+
+_Columns = dict[str, tuple[Int, dict[str, np.ndarray]]]
+"""By level (node, edge, entry of the adjacency): rows per graph, and columns with that many rows."""
+
+
+def _columns(store: PackedStore, indices: Int, needs: frozenset[str]) -> _Columns:
+    """What :class:`GraphTables` keeps of some graphs, with indices local to each graph."""
+    flat = store.gather(indices, edge_attr="edge_attr" in needs)
+    node: dict[str, np.ndarray] = {"node_features": flat.node_features}
+    edge: dict[str, np.ndarray] = {}
+    entry: dict[str, np.ndarray] = {}
+    entry_sizes = np.zeros(len(indices), np.int64)
+    if store.has_point_cloud:
+        node["pos"] = flat.pos
+    if "edge_index" in needs:
+        edge["source"] = flat.edge_source - np.repeat(flat.node_ptr[:-1], np.diff(flat.edge_ptr))
+        node["in_degree"] = flat.in_degree.astype(np.int64)
+    if flat.edge_attr is not None:
+        edge["attr"] = flat.edge_attr
+    if "gcn" in needs:
+        gcn = gcn_arrays(flat.node_features, flat.in_degree, flat.edge_source, flat.node_ptr)
+        node |= {name: getattr(gcn, name) for name in ("degree", "degree_t", "pool", "aggregated")}
+        entry = {name: getattr(gcn, name) for name in ("col", "value", "col_t", "value_t")}
+        entry_sizes = np.diff(_cumulative(gcn.degree)[flat.node_ptr])
+    return {
+        "node": (np.diff(flat.node_ptr), node),
+        "edge": (np.diff(flat.edge_ptr), edge),
+        "entry": (entry_sizes, entry),
+    }
+
+
+def _all_columns(store: PackedStore, indices: Int, needs: frozenset[str]) -> _Columns:
+    """:func:`_columns` of many graphs, computed piece by piece into arrays that are allocated once."""
+    columns = _columns(store, indices[:_CHUNK], needs)
+    if len(indices) <= _CHUNK:
+        return columns
+    num_nodes = int((store.node_ptr[indices + 1] - store.node_ptr[indices]).sum())
+    num_edges = int((store.edge_ptr[indices + 1] - store.edge_ptr[indices]).sum())
+    # Self loops that the edges hold already make fewer entries than this.
+    room = {"node": num_nodes, "edge": num_edges, "entry": num_nodes + num_edges}
+    whole = {
+        level: {
+            name: np.empty((room[level], *array.shape[1:]), array.dtype) for name, array in arrays.items()
+        }
+        for level, (_, arrays) in columns.items()
+    }
+    sizes: dict[str, list[Int]] = {level: [] for level in columns}
+    filled = dict.fromkeys(columns, 0)
+    for start in range(0, len(indices), _CHUNK):
+        for level, (some, arrays) in _columns(store, indices[start : start + _CHUNK], needs).items():
+            end = filled[level] + int(some.sum())
+            for name, array in arrays.items():
+                whole[level][name][filled[level] : end] = array
+            sizes[level].append(some)
+            filled[level] = end
+    return {
+        level: (
+            np.concatenate(sizes[level]),
+            {name: array[: filled[level]] for name, array in arrays.items()},
+        )
+        for level, arrays in whole.items()
+    }
+
+
+def _cumulative(sizes: Int) -> Int:
+    """``[n]`` sizes as ``[n + 1]`` int64 offsets."""
+    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
 
 def _tensor(array: np.ndarray, device: torch.device | str) -> Tensor:

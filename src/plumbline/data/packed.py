@@ -167,6 +167,11 @@ class PackedStore:
             self._shards[number] = tensors
         return self._shards[number]
 
+    @cached_property
+    def has_point_cloud(self) -> bool:
+        """Whether positions are stored apart; otherwise they are the first three node features."""
+        return any("point_cloud" in self.shard(number) for number in range(len(self.manifest["shards"])))
+
     def shard_graphs(self, number: int) -> range:
         """The graphs of one shard."""
         return range(int(self._shard_ptr[number]), int(self._shard_ptr[number + 1]))
