@@ -69,14 +69,14 @@ def star(rng: np.random.Generator, num_nodes: int) -> np.ndarray:
 KINDS: list[Edges] = [knn, arbitrary, no_edges, duplicates, self_loops, isolated, star]
 
 
-def make_graphs(kinds: list[Edges], num_graphs: int, seed: int = 0) -> list[Data]:
+def make_graphs(kinds: list[Edges], num_graphs: int, *, spread: float = 1.0) -> list[Data]:
     """Ragged random graphs (1 to 30 nodes) as the plain program holds them."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     graphs = []
     for i in range(num_graphs):
         num_nodes = 1 if i == num_graphs // 2 else int(rng.integers(2, 31))
         edges = kinds[i % len(kinds)](rng, num_nodes)
-        features = rng.standard_normal((num_nodes, NUM_FEATURES)).astype(np.float32)
+        features = (spread * rng.standard_normal((num_nodes, NUM_FEATURES))).astype(np.float32)
         graphs.append(
             Data(
                 x=torch.from_numpy(features),
@@ -212,6 +212,8 @@ def test_dropout_has_the_plain_networks_expectation(tmp_path):
     """Over many draws, training outputs have the mean and spread that the plain network's have."""
     graphs = make_graphs([knn], 7)
     plain, ours = make_models(dropout=0.3, hidden_dim=32)
+    plain.head.eval()  # its dropout is PyTorch's own in both; without it less noise hides a difference
+    ours.head.eval()
     batch = next(iter(loaders_of(make_store(tmp_path / "store", graphs)).val))
     reference = plain_batch(graphs, batch)
     with torch.no_grad():
@@ -256,7 +258,7 @@ class SameOrder:
 
 def test_loss_curve_of_three_epochs_equals_the_plain_programs(tmp_path):
     """Both whole programs in Lightning: loss, clipping, Adam, validation with a short last batch."""
-    graphs = make_graphs(KINDS, 75)
+    graphs = make_graphs(KINDS, 75, spread=40.0)  # gradients large enough to be clipped
     store = make_store(tmp_path / "store", graphs)
     plain, ours = make_models(dropout=0.0)
 
