@@ -2,10 +2,10 @@
 
 import json
 import os
-import pickle
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -189,7 +189,7 @@ def _load(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise SampleError("is not there") from error
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         if "Unsupported" in str(error) or "GLOBAL" in str(error):
             raise SampleError(
                 "holds something other than tensors and plain values, which loading could execute: refused"
