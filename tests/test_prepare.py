@@ -28,6 +28,7 @@ def test_adding_an_object_leaves_the_others_as_they_are(meshes, tmp_path):
         assert len(after[name]) == 3, "more scans were asked for"
         for one, other in zip(samples, after[name], strict=False):
             assert_same(one, other)
+        assert not np.array_equal(samples[0].pos, samples[1].pos), "every scan has chance of its own"
 
 
 # ------------------------------------------------------------------------------------- what is in it

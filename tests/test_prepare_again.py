@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -232,3 +233,17 @@ def test_an_object_that_kills_its_process_is_the_only_one_lost(tmp_path):
     assert [item.source for part in parts for item in part.rejected] == ["built-in solid 5"]
     assert "died" in parts[1].rejected[0].reason
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.part", "3.part", "6.part", "9.part"]
+
+
+def _first_only(chunk: Chunk, settings, dead=()) -> int:
+    if chunk.sources[0].index > 0:
+        time.sleep(60)
+    return 1
+
+
+def test_stopping_does_not_wait_for_the_work_in_hand(tmp_path):
+    chunks = [Chunk(tmp_path / f"{i}.part", (Source("solid", f"{i}", f"{i}", index=i),)) for i in range(4)]
+    started = time.monotonic()
+    with closing(write_chunks(chunks, {}, workers=2, work=_first_only)) as written:
+        assert next(written) == (chunks[0], 1)
+    assert time.monotonic() - started < 30
