@@ -126,6 +126,20 @@ def test_a_loader_goes_on_where_its_state_was_taken(store, kind, stop):
     assert len(second) == len(expected), "the length of an epoch does not shrink"
 
 
+@pytest.mark.parametrize("kind", ["resident", "workers"])
+def test_an_epoch_left_before_its_end_does_not_shorten_the_next(store, kind):
+    """Who knows the length need not ask for one batch more, as Lightning does not."""
+    loader = loaders(store, loader=kind, num_workers=0).train
+    for epoch in range(2):
+        loader.set_epoch(epoch)
+        iterator = iter(loader)
+        assert len([next(iterator) for _ in range(len(loader))]) == 8
+    assert len(list(loader)) == 8
+    next(iter(loader))
+    loader.set_epoch(5)
+    assert len(list(loader)) == 8
+
+
 def test_a_training_set_below_one_batch_is_kept_and_said(store):
     result = loaders(store, batch_size=64)
     assert [batch.num_graphs for batch in result.train] == [30]

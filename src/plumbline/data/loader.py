@@ -60,6 +60,8 @@ class BatchOrder:
             order = epoch_order(self.seed, self.epoch, self.num_graphs)
         else:
             order = np.arange(self.num_graphs)
+        if self.position >= len(self):  # an epoch that was read to its last batch but not past it
+            self.position = 0
         for number in range(self.position, len(self)):
             yield order[number * self.batch_size : (number + 1) * self.batch_size]
         self.position = 0
@@ -83,8 +85,9 @@ class Loader:
         raise NotImplementedError
 
     def set_epoch(self, epoch: int) -> None:
-        """Takes the order of this epoch from the next iteration on."""
-        self.order.epoch = epoch
+        """Takes the order of this epoch from the next iteration on; another epoch begins at its start."""
+        if epoch != self.order.epoch:
+            self.order.epoch, self.order.position = epoch, 0
 
     def state_dict(self) -> dict[str, int]:
         """Epoch, and the number of batches of it that were handed out."""
