@@ -133,11 +133,11 @@ def test_an_epoch_left_before_its_end_does_not_shorten_the_next(store, kind):
     for epoch in range(2):
         loader.set_epoch(epoch)
         iterator = iter(loader)
-        assert len([next(iterator) for _ in range(len(loader))]) == 8
-    assert len(list(loader)) == 8
+        assert len([next(iterator) for _ in range(len(loader))]) == 30 // 4
+    assert len(list(loader)) == 30 // 4
     next(iter(loader))
     loader.set_epoch(5)
-    assert len(list(loader)) == 8
+    assert len(list(loader)) == 30 // 4
 
 
 def test_a_training_set_below_one_batch_is_kept_and_said(store):
