@@ -1,9 +1,11 @@
-"""Random samples for tests of the data formats."""
+"""Random samples, and small stores of them."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from plumbline.data.packed import PackedStore, write_store
 from plumbline.records import Sample
 
 FEATURES = tuple("abcdefghi")
@@ -46,3 +48,17 @@ def assert_same(a: Sample, b: Sample) -> None:
             assert np.array_equal(left, right), name
         else:
             assert left == right or (left != left and right != right), name
+
+
+def random_store(
+    folder: Path, *, num_graphs: int = 41, seed: int = 0, edge_attr: str = "displacement"
+) -> PackedStore:
+    """A store of several shards whose first graph has one node; self and parallel edges, isolated nodes."""
+    rng = np.random.default_rng(seed)
+    sizes = [1, 2, *rng.integers(3, 60, num_graphs - 2).tolist()]
+    samples = [
+        random_sample(rng, num_nodes=size, object_name=f"group{i % 3}/object{i // 2}")
+        for i, size in enumerate(sizes)
+    ]
+    write_store(folder, samples, feature_names=FEATURES, edge_attr=edge_attr, shard_bytes=1 << 14)
+    return PackedStore.open(folder)

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from graph_data import random_store
+from random_samples import random_store
 
 from plumbline.data.assembly import GraphTables, make_batch
 from plumbline.data.loader import BatchOrder, ResidentLoader, _StoreDataset, make_loaders

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from graph_data import random_store
+from random_samples import random_store
 from torch.nn import functional
 
 from plumbline.data.assembly import make_batch
