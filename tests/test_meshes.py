@@ -19,6 +19,7 @@ from plumbline.geometry.meshes import (
     solid_properties,
 )
 from plumbline.geometry.rotations import random_rotation
+from plumbline.geometry.spheres import bounding_sphere
 
 BOX = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
 BOX_FACES = np.array(
