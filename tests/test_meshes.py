@@ -384,9 +384,6 @@ def test_importing_does_not_pay_for_trimesh():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# ---------------------------------------------------------------------------------------- real meshes
-
-
 def test_real_meshes_agree_with_their_manifest(shared_meshes):
     with (shared_meshes / "dev" / "manifest.csv").open() as file:
         rows = list(csv.DictReader(file))
