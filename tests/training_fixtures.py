@@ -4,9 +4,13 @@ import csv
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
 from plumbline.data.packed import write_store
 from plumbline.records import FEATURE_NAMES, Rejected, Sample
@@ -55,15 +59,69 @@ def flags(data: Path, out: Path, **changed: object) -> list[str]:
             result.append(f"--{name}")
         elif isinstance(value, list):
             result += [f"--{name}", *map(str, value)]
-        elif value not in (None, False):
+        elif value is not None and value is not False:
             result += [f"--{name}", str(value)]
     return result
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny data set."""
+    return write_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+class Outcome(NamedTuple):
+    """What a training returned and printed."""
+
+    code: int
+    text: str
+
+
+def train(data: Path, out: Path, **changed: object) -> Outcome:
+    """A training in this process."""
+    from plumbline.cli import main
+
+    stream = StringIO()
+    with redirect_stdout(stream), redirect_stderr(stream):
+        code = main(["train", *flags(data, out, **changed)])
+    return Outcome(code, stream.getvalue())
+
+
+def saved(path: Path) -> dict[str, Any]:
+    """A checkpoint as it lies on the disk."""
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def differences(one: Any, other: Any, where: str = "") -> list[str]:
+    """Where two nested structures of tensors and plain values differ, by ==, bit for bit."""
+    import torch
+
+    if isinstance(one, dict) and isinstance(other, dict):
+        found = [f"{where}/{key}" for key in one.keys() ^ other.keys()]
+        for key in one.keys() & other.keys():
+            found += differences(one[key], other[key], f"{where}/{key}")
+        return found
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        if len(one) != len(other):
+            return [where]
+        return [
+            line
+            for i, pair in enumerate(zip(one, other, strict=True))
+            for line in differences(*pair, f"{where}/{i}")
+        ]
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        same = one.dtype == other.dtype and torch.equal(one, other)
+    else:
+        same = type(one) is type(other) and one == other
+    return [] if same else [where]
 
 
 def in_fresh_process(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     """``plumbline train`` in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "plumbline.cli", "train", *arguments],
+        [sys.executable, "-m", "plumbline", "train", *arguments],
         cwd=ROOT, env=fresh_environment(**environment), capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping
 from rich.console import Console
 
@@ -31,7 +31,6 @@ from plumbline.training.callbacks import (
     DebugTimings,
     GracefulStop,
     Recorder,
-    TrainingInterrupted,
     parse_max_time,
 )
 from plumbline.training.checkpoint import BestAndLast, load_checkpoint
@@ -44,7 +43,7 @@ from plumbline.training.resume import check_same_data, find_checkpoint, read_res
 from plumbline.training.startup import Startup, seconds_since_start
 from plumbline.training.task import CentreOfMassTask
 from plumbline.training.tracking import Trackers, open_trackers
-from plumbline.training.trainer import choose_device, make_trainer
+from plumbline.training.trainer import Fit, choose_device, make_trainer, run_fit
 from plumbline.training.warmup import warm_up
 
 
@@ -69,18 +68,6 @@ class Data:
     train_idx: Int
     val_idx: Int
     identity: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Fit:
-    """All that a training consists of once it is configured."""
-
-    trainer: Trainer
-    task: CentreOfMassTask
-    loaders: Loaders
-    trackers: Trackers
-    checkpoints: BestAndLast | None
-    stop: GracefulStop
 
 
 def run(config: TrainConfig, console: Console) -> int:
@@ -109,7 +96,7 @@ class _Training:
         resumed = self.set_up_directory()
         if resumed is not None and resumed.content["epochs_done"] >= config.max_epochs:
             done = resumed.content["epochs_done"]
-            self.say(f"{resumed.path} has finished its {done} epochs; to go on, raise --max_epochs above {done}")
+            self.say(f"{resumed.path} has its {done} epochs behind it: raise --max_epochs to go on")
             return 0
         store = self.load_dataset()
         data = self.split_dataset(store, resumed)
@@ -124,7 +111,7 @@ class _Training:
         warmed = self.warm_up(task, data)
         if not self.trial:
             self.startup.write(self.folder / rundir.STARTUP, warm_up=warmed)
-        return self.fit(fit, data, resumed)
+        return self.fit(fit, trackers, data, resumed)
 
     def say(self, text: str) -> None:
         """One plain line."""
@@ -154,7 +141,6 @@ class _Training:
                 self.startup.remark(f"resuming {path} after {resumed.content['epochs_done']} epochs")
             elif (aside := rundir.set_aside(self.folder)) is not None:
                 self.startup.remark(f"the earlier run in {self.folder} was moved to {aside}")
-            rundir.write_config(self.folder, self.flags)
         return resumed
 
     def load_dataset(self) -> PackedStore:
@@ -168,9 +154,6 @@ class _Training:
             lines = [f"{item.source}: {item.reason}" for item in store.rejected]
             if lines:
                 self.startup.remark(f"{len(lines):,} rejected, the first: {lines[0]}")
-                if not self.trial:
-                    text = "\n".join(lines) + "\n"
-                    (self.folder / rundir.REJECTED).write_text(text, encoding="utf-8")
         self.debug(f"data set: {len(store):,} loaded, {len(lines):,} rejected")
         for line in lines:
             self.debug(f"  rejected {line}")
@@ -271,6 +254,8 @@ class _Training:
             self.startup.skip("Logging Setup", "a trial run (--fast_dev_run) tracks nothing")
             return Trackers(None, [], self.say)
         with self.startup.phase("Logging Setup"):
+            rundir.write_config(self.folder, self.flags)
+            rundir.write_rejected(self.folder, data.store.rejected)
             trackers = open_trackers(
                 self.folder,
                 use_wandb=config.use_wandb,
@@ -296,7 +281,13 @@ class _Training:
             callbacks += [Recorder(trackers), self.progress(loaders)]
             if config.early_stopping:
                 callbacks.append(
-                    EarlyStopping("val_loss", patience=config.early_stopping, check_finite=False)
+                    EarlyStopping(
+                        "val_loss",
+                        patience=config.early_stopping,
+                        check_finite=False,
+                        # Not at the end of the epoch: a resumed one ends without having been validated again.
+                        check_on_train_epoch_end=False,
+                    )
                 )
             if config.debug:
                 callbacks.append(DebugTimings(self.debug))
@@ -319,7 +310,7 @@ class _Training:
                 if self.trial
                 else f"{config.max_epochs:,} epochs, checkpoints in {self.folder}"
             )
-        return Fit(trainer, task, loaders, trackers, checkpoints, stop)
+        return Fit(trainer, task, loaders, checkpoints, stop)
 
     def progress(self, loaders: Loaders) -> Callback:
         """The progress display."""
@@ -352,49 +343,20 @@ class _Training:
         self.say(trouble or f"CUDA kernels warmed up in {seconds(took)}")
         return took
 
-    def fit(self, fit: Fit, data: Data, resumed: Resumed | None) -> int:
+    def fit(self, fit: Fit, trackers: Trackers, data: Data, resumed: Resumed | None) -> int:
         """Trains, and ends well whatever happens."""
         self.console.print()
         code = 1
+        start = None if resumed is None else resumed.path
         try:
-            code = self.train(fit, resumed)
+            code = run_fit(fit, start=start, config_file=self.folder / rundir.CONFIG, say=self.say)
         finally:
-            fit.trackers.finish(code)
+            trackers.finish(code)
         if fit.checkpoints is None:
             self.say("trial run finished: every loop works; nothing was saved")
         elif code == 0:
             self.conclude(fit, data)
         return code
-
-    def train(self, fit: Fit, resumed: Resumed | None) -> int:
-        """Lightning's fit, with its ways to fail in plain words. Returns the exit code."""
-        start = None if resumed is None else str(resumed.path)
-        try:
-            fit.trainer.fit(fit.task, fit.loaders.train, fit.loaders.val, ckpt_path=start)
-        except TrainingInterrupted as interruption:
-            self.say_how_to_resume("interrupted", fit)
-            return interruption.exit_code
-        except SystemExit:
-            # Lightning's answer to a second Ctrl-C.
-            self.say_how_to_resume("stopped at once", fit)
-            return 130
-        except torch.cuda.OutOfMemoryError as error:
-            raise InputError(
-                f"the GPU's memory does not hold --batch_size {self.config.batch_size}: "
-                "give a smaller one, --precision bf16-mixed, or --loader workers"
-            ) from error
-        if fit.stop.out_of_time:
-            self.say_how_to_resume(f"--max_time {self.config.max_time} is over", fit)
-        return 0
-
-    def say_how_to_resume(self, what: str, fit: Fit) -> None:
-        """Where the state is and the command that goes on from it."""
-        last = self.folder / "last.ckpt"
-        if fit.checkpoints is not None and last.is_file():
-            self.say(f"{what} after {fit.trainer.global_step:,} steps; the state is in {last}")
-            self.say(f"go on with: plumbline train --config {self.folder / rundir.CONFIG} --resume")
-        else:
-            self.say(f"{what}; nothing was saved")
 
     def conclude(self, fit: Fit, data: Data) -> None:
         """The best model beside the untrained baselines, the files, and what to do next."""

@@ -8,11 +8,13 @@ import os
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
@@ -102,6 +104,12 @@ class BestAndLast(ModelCheckpoint):
             save_weights_only=False,
         )
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Also writes the last state when it is not the best; Lightning then leaves an old one there."""
+        super().on_validation_end(trainer, pl_module)
+        if not self._should_skip_saving_checkpoint(trainer):
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
     def save_last_now(self, trainer: Trainer) -> Path:
         """Writes ``last.ckpt`` between two steps."""
         self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
@@ -131,14 +139,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         InputError: there is no such file, it is damaged, or another program wrote it.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        stored = BytesIO(path.read_bytes())
+        broken = ZipFile(stored).testzip()  # torch.load does not look at the checksums
+        stored.seek(0)
+        content = torch.load(stored, map_location="cpu", weights_only=True)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise InputError(f"there is no checkpoint {path}") from error
     except Exception as error:
-        raise InputError(
-            f"{path} is no readable checkpoint: it is damaged, or another program wrote it "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})"
-        ) from error
+        raise InputError(f"{path} is no readable checkpoint ({_reason(error)})") from error
+    if broken is not None:
+        raise InputError(f"{path} is no readable checkpoint (the checksum of {broken} is wrong)")
     ours = content.get("plumbline") if isinstance(content, dict) else None
     if not isinstance(ours, dict) or "state_dict" not in content:
         raise InputError(f"{path} is not a checkpoint of this program: it does not say which model it holds")
@@ -146,6 +156,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if found != FORMAT:
         raise InputError(f"{path} has checkpoint format {found}, and this program reads {FORMAT}")
     return content
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnpicklingError):
+        return "it holds more than plain values and tensors, which this program never loads"
+    if isinstance(error, BadZipFile):
+        return "it is damaged, or another program wrote it"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 @dataclass(frozen=True)

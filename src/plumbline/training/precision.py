@@ -52,6 +52,11 @@ class Precision(NamedTuple):
         return 1e-4 if self.name == "16" else 1e-8
 
     @property
+    def mixed(self) -> bool:
+        """Whether the weights stay float32 while the arithmetic is shorter."""
+        return self.name in _AUTOCAST
+
+    @property
     def scales_gradients(self) -> bool:
         """Whether small gradients are scaled up before they are rounded to float16."""
         return self.name == "16-mixed"

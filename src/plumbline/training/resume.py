@@ -64,6 +64,6 @@ def check_same_data(path: Path, before: dict[str, Any], data: dict[str, Any]) ->
     if before["fingerprint"] != data["fingerprint"]:
         raise InputError(
             f"{path} was trained on {before['data_dir']} ({before['num_train']} + {before['num_val']} "
-            f"graphs), and {data['data_dir']} ({data['num_train']} + {data['num_val']} graphs) holds other data: "
-            "give the same --data_dir, or start anew without --resume"
+            f"graphs), and {data['data_dir']} ({data['num_train']} + {data['num_val']} graphs) holds other "
+            "data: give the same --data_dir, or start anew without --resume"
         )

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import yaml
 
 from plumbline.errors import InputError
+from plumbline.records import Rejected
 
 CONFIG, STARTUP, METRICS = "config.yaml", "startup.json", "metrics.csv"
 CURVES, RESULT, REJECTED, TENSORBOARD = "curves.png", "result.json", "rejected.txt", "tensorboard"
@@ -62,6 +64,13 @@ def plain_config(config: Any) -> dict[str, Any]:
     begun or continued is no part of what it is."""
     values = {item.name: getattr(config, item.name) for item in fields(config) if item.name != "resume"}
     return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+
+def write_rejected(folder: Path, rejected: Sequence[Rejected]) -> None:
+    """Lists the refused inputs of the data set, one per line; no file if there are none."""
+    if rejected:
+        text = "".join(f"{item.source}: {item.reason}\n" for item in rejected)
+        (folder / REJECTED).write_text(text, encoding="utf-8")
 
 
 def write_config(folder: Path, values: dict[str, Any]) -> None:

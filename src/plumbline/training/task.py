@@ -143,8 +143,8 @@ class CentreOfMassTask(LightningModule):
 
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
         """Adam as this task uses it, on any parameters."""
-        # Lightning refuses to clip gradients of a fused Adam that unscales them itself.
-        fused = not self.precision.scales_gradients and self.device.type in ("cpu", "cuda")
+        # With mixed precision Lightning refuses to clip the gradients of a fused Adam.
+        fused = not self.precision.mixed and self.device.type in ("cpu", "cuda")
         return torch.optim.Adam(
             parameters, lr=self.lr, weight_decay=self.weight_decay, eps=self.precision.adam_eps, fused=fused
         )

@@ -7,15 +7,17 @@ started, and a tracker that fails later is dropped with one sentence.
 import csv
 import netrc
 import os
-import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import Request, urlopen
 
 from plumbline.errors import InputError
 from plumbline.training.meters import AXES
@@ -34,9 +36,10 @@ COLUMNS = (
 )
 """Columns of ``metrics.csv``. Errors in data units; ``val_error_rel`` in radii of the objects."""
 
-_CONNECT_SECONDS = 2.0
-_INIT_SECONDS = 4.0
+_PROBE_SECONDS = 2.0
+_START_SECONDS = 4.5  # for everything W&B does before training
 _FINISH_SECONDS = 15.0
+_ABANDON_SECONDS = 2.0
 _HOST = "https://api.wandb.ai"
 
 
@@ -80,7 +83,7 @@ class Trackers:
                 act(tracker)
             except Exception as error:  # noqa: BLE001 - a tracker's trouble is never the training's
                 self._others.remove(tracker)
-                self.say(f"{type(tracker).__name__} failed and is left out from now on ({_first_line(error)})")
+                self.say(f"{type(tracker).__name__} failed and is left out now ({_first_line(error)})")
 
 
 class CsvFile:
@@ -116,12 +119,9 @@ class CsvFile:
 def _rows_until(path: Path, step: int) -> list[dict[str, str]]:
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    # A row cut short by a crash has no step or an odd one.
-    return [
-        {name: row.get(name) or "" for name in COLUMNS}
-        for row in rows
-        if (row.get("step") or "").isdigit() and int(row["step"]) <= step and None not in row
-    ]
+    # A row that a crash cut short lacks columns.
+    whole = [row for row in rows if set(row) == set(COLUMNS) and None not in row.values()]
+    return [row for row in whole if int(row["step"]) <= step]
 
 
 class TensorBoardFolder:
@@ -171,11 +171,11 @@ def plan_wandb(environment: Mapping[str, str] = os.environ) -> WandbPlan:
         return WandbPlan("off", "W&B is turned off (WANDB_MODE)")
     if asked in ("offline", "dryrun"):
         return WandbPlan("offline", "W&B records offline (WANDB_MODE)")
-    url = urlsplit(environment.get("WANDB_BASE_URL", _HOST))
-    host = url.hostname or ""
+    url = environment.get("WANDB_BASE_URL", _HOST)
+    host = urlsplit(url).hostname or ""
     if not environment.get("WANDB_API_KEY") and not _in_netrc(host, environment):
         return WandbPlan("offline", "not logged in to W&B (wandb login); it records offline")
-    if not _reachable(host, url.port or (80 if url.scheme == "http" else 443), url.scheme):
+    if not _reachable(url):
         return WandbPlan("offline", f"W&B at {host} is not reachable; it records offline")
     return WandbPlan("online", f"W&B at {host}")
 
@@ -191,26 +191,27 @@ def _in_netrc(host: str, environment: Mapping[str, str]) -> bool:
     return False
 
 
-def _reachable(host: str, port: int, scheme: str) -> bool:
-    """Whether a connection can be opened, by way of the proxy if one is set."""
-    proxy = None if proxy_bypass(host) else getproxies().get(scheme)
-    if proxy:
-        parts = urlsplit(proxy if "//" in proxy else f"//{proxy}")
-        host, port = parts.hostname or host, parts.port or 8080
-    answer: list[bool] = []
+def _reachable(url: str) -> bool:
+    """Whether anything answers there, by way of the proxy if one is set. An answer of any kind will do."""
+    answered: list[bool] = []
 
-    def connect() -> None:
+    def ask() -> None:
         try:
-            socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
-            answer.append(True)
-        except OSError:
+            urlopen(Request(url, method="HEAD"), timeout=_PROBE_SECONDS).close()
+            answered.append(True)
+        except HTTPError:
+            answered.append(True)
+        except URLError as error:
+            # Somebody is there whose certificate W&B may know how to check.
+            answered.append(isinstance(error.reason, ssl.SSLError))
+        except (OSError, HTTPException):
             pass
 
     # In a thread: looking up the name has no time limit of its own.
-    thread = threading.Thread(target=connect, daemon=True)
+    thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(_CONNECT_SECONDS)
-    return bool(answer)
+    thread.join(_PROBE_SECONDS)
+    return any(answered)
 
 
 class WandbRun:
@@ -233,15 +234,20 @@ class WandbRun:
         tags: list[str],
         config: dict[str, Any],
     ) -> None:
+        began = time.monotonic()
+        os.environ.setdefault("WANDB_SILENT", "true")
+        # W&B's reports about itself would wait for an unreachable server when the program ends.
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
         settings = wandb.Settings(
-            init_timeout=_INIT_SECONDS,
+            init_timeout=max(1.0, _START_SECONDS - _PROBE_SECONDS - (time.monotonic() - began)),
             finish_timeout=_FINISH_SECONDS,
             finish_timeout_raises=False,
             silent=True,
             console="off",
         )
+        self._online = mode == "online"
         self._run = wandb.init(
             project=project,
             name=name,
@@ -256,7 +262,9 @@ class WandbRun:
     @property
     def place(self) -> str:
         """Where the run can be looked at."""
-        return self._run.url or f"wandb sync {self._run.dir.removesuffix('/files')}"
+        if self._online and self._run.url:
+            return self._run.url
+        return f"wandb sync {Path(self._run.dir).parent}"
 
     def log(self, row: Row, step: int) -> None:
         """Hands the row to W&B's own process, which does the sending."""
@@ -268,7 +276,27 @@ class WandbRun:
         thread.start()
         thread.join(_FINISH_SECONDS + 5)
         if thread.is_alive():
+            _abandon_wandb(useless=False)
             raise TimeoutError(f"not all was sent in time; later: {self.place}")
+
+
+def _abandon_wandb(*, useless: bool) -> None:
+    """Takes W&B's exit hook away, which would wait for the server before it lets the program end.
+
+    Args:
+        useless: also end W&B's own process, which has nothing to send but would keep our output open.
+    """
+    import wandb
+
+    # Private, so with care: without it the process ends by itself, some seconds later.
+    connection = getattr(wandb.setup(), "_connection", None)
+    process = getattr(getattr(connection, "_proc", None), "_process", None)
+    thread = threading.Thread(target=wandb.teardown, daemon=True)
+    thread.start()
+    thread.join(_ABANDON_SECONDS)
+    if useless and process is not None:
+        process.kill()
+        thread.join(_ABANDON_SECONDS)
 
 
 def open_trackers(
@@ -305,6 +333,7 @@ def open_trackers(
             others.append(run)
             sentence += f": {run.place}"
         except Exception as error:  # noqa: BLE001 - W&B's trouble is never the training's
+            _abandon_wandb(useless=True)
             sentence = f"W&B did not start after {time.monotonic() - began:.1f} s ({_first_line(error)})"
     if not others:
         sentence += "; logging locally: metrics.csv"

@@ -1,15 +1,19 @@
-"""Lightning's trainer as this program uses it, and the device it runs on."""
+"""Lightning's trainer as this program uses it, the device it runs on, and the ways a training can end."""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from plumbline.data.loader import Loaders
 from plumbline.errors import InputError
-from plumbline.training.callbacks import LOG_EVERY
-from plumbline.training.checkpoint import DurableCheckpoints
+from plumbline.training.callbacks import LOG_EVERY, GracefulStop, TrainingInterrupted
+from plumbline.training.checkpoint import BestAndLast, DurableCheckpoints
 from plumbline.training.precision import Precision
+from plumbline.training.task import CentreOfMassTask
 
 
 def make_trainer(
@@ -64,14 +68,70 @@ def make_trainer(
     )
 
 
+@dataclass(frozen=True)
+class Fit:
+    """All that a training consists of once it is configured; ``checkpoints`` is None in a trial run."""
+
+    trainer: Trainer
+    task: CentreOfMassTask
+    loaders: Loaders
+    checkpoints: BestAndLast | None
+    stop: GracefulStop
+
+
+def run_fit(fit: Fit, *, start: Path | None, config_file: Path, say: Callable[[str], None]) -> int:
+    """Trains, and tells in plain words how it ended.
+
+    Args:
+        fit: what to train.
+        start: checkpoint to go on from.
+        config_file: the run's flags, for the command that resumes it.
+        say: told how it ended if it did not come to its end.
+
+    Returns:
+        Exit code: 0 finished, 130 Ctrl-C, 143 SIGTERM.
+
+    Raises:
+        InputError: the GPU's memory is too small, the loss is not finite, or a checkpoint cannot be written.
+    """
+
+    def stopped(how: str) -> None:
+        last = Path(fit.checkpoints.last_model_path) if fit.checkpoints is not None else Path()
+        if not last.is_file():
+            say(f"{how}; nothing was saved")
+            return
+        state = config_file.parent / last.name
+        say(f"{how} after {fit.trainer.global_step:,} steps; the state is in {state}")
+        say(f"go on with: plumbline train --config {config_file} --resume")
+
+    try:
+        fit.trainer.fit(
+            fit.task, fit.loaders.train, fit.loaders.val, ckpt_path=None if start is None else str(start)
+        )
+    except TrainingInterrupted as interruption:
+        stopped("interrupted")
+        return interruption.exit_code
+    except SystemExit:  # Lightning's answer to a second Ctrl-C
+        stopped("stopped at once")
+        return 130
+    except torch.cuda.OutOfMemoryError as error:
+        raise InputError(
+            f"the GPU's memory does not hold --batch_size {fit.loaders.settings['batch_size']}: "
+            "give a smaller one, --precision bf16-mixed, or --loader workers"
+        ) from error
+    if fit.stop.out_of_time:
+        stopped("--max_time is over")
+    return 0
+
+
 def choose_device(accelerator: str) -> torch.device:
     """The device that ``--accelerator`` means on this machine. Raises InputError if it is not there."""
     if accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available()):
         if not torch.cuda.is_available():
-            raise InputError("--accelerator cuda: there is no NVIDIA GPU that this PyTorch can use; leave it out")
+            raise InputError("--accelerator cuda: PyTorch finds no NVIDIA GPU here; leave it out")
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     if accelerator == "mps":
         if not torch.backends.mps.is_available():
-            raise InputError("--accelerator mps: there is no Apple GPU that this PyTorch can use; leave it out")
+            raise InputError("--accelerator mps: PyTorch finds no Apple GPU here; leave it out")
         return torch.device("mps")
     return torch.device("cpu")

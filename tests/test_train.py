@@ -1,0 +1,465 @@
+"""The training command: phases, files, metrics, flags, and every way it can end."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training_fixtures import (
+    REJECTED,
+    ROOT,
+    Outcome,
+    fresh_environment,
+    metric_rows,
+    saved,
+    tiny,  # noqa: F401
+    train,
+)
+
+from plumbline.cli import main
+from plumbline.data.packed import PackedStore
+from plumbline.data.split import split_by_object
+from plumbline.evaluation.inference import predict
+from plumbline.training.checkpoint import load_checkpoint
+from plumbline.training.startup import PHASES
+from plumbline.training.task import PLATEAU, CentreOfMassTask
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+
+DOCUMENTED_PHASES = [
+    "Directory Setup", "Dataset Loading", "Dataset Splitting", "DataLoader Creation", "Model Initialization",
+    "Model Compilation", "Logging Setup", "Training Configuration",
+]  # fmt: skip
+
+DOCUMENTED_NAMES = (
+    [f"train_{name}{when}" for name in ("loss", "mae", "mse") for when in ("_step", "_epoch")]
+    + [f"train_{kind}_{axis}" for kind in ("mae", "mse") for axis in "xyz"]
+    + ["val_loss", "val_mae", "val_mse"]
+    + [f"val_{kind}_{axis}" for kind in ("mae", "mse") for axis in "xyz"]
+    + ["learning_rate", "epoch"]
+)
+
+
+class Finished:
+    """One finished training that many tests look at."""
+
+    def __init__(self, folder: Path, outcome: Outcome) -> None:
+        self.folder, self.code, self.text = folder, outcome.code, outcome.text
+
+    @property
+    def best(self) -> Path:
+        (path,) = self.folder.glob("best-model-*.ckpt")
+        return path
+
+
+@pytest.fixture(scope="module")
+def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:  # noqa: F811
+    """26 epochs of 3 steps, so that there are rows of steps too; --debug; a short last validation batch."""
+    folder = tmp_path_factory.mktemp("finished")
+    changed = {"max_epochs": 26, "batch_size": 12, "val_split": 0.4, "lr": 3e-3, "debug": True}
+    return Finished(folder, train(tiny, folder, **changed))
+
+
+def sides(folder: Path, val_split: float, seed: int = 0) -> tuple[PackedStore, np.ndarray, np.ndarray]:
+    store = PackedStore.open(folder)
+    return store, *split_by_object(store.object_idx, store.object_names, val_split, seed)
+
+
+# -- phases and output -------------------------------------------------------------------------------------
+
+
+def test_the_eight_phases_in_the_documented_order(finished: Finished) -> None:
+    assert list(PHASES) == DOCUMENTED_PHASES
+    assert finished.code == 0
+    printed = re.findall(r"^(\d)\. (.+?)  +(skipped|[\d.]+ s)", finished.text, re.MULTILINE)
+    assert [(number, name) for number, name, _ in printed] == [
+        (str(i), name) for i, name in enumerate(DOCUMENTED_PHASES, start=1)
+    ]
+    lines = finished.text.splitlines()
+    assert lines[0].split() == ["Interpreter", "and", "imports", *lines[0].split()[3:]]
+    assert re.search(r"Model Compilation +skipped   not asked for \(--use_compile\)", finished.text)
+    assert re.search(r"^   Total startup time +[\d.]+ s$", finished.text, re.MULTILINE)
+    record = json.loads((finished.folder / "startup.json").read_text())
+    assert [phase["name"] for phase in record["phases"]] == DOCUMENTED_PHASES
+    assert record["total"] == pytest.approx(sum(phase["seconds"] for phase in record["phases"]))
+    assert 0 < record["total"] < 5
+    assert record["before"] > 0
+
+
+def test_the_model_says_its_symmetry_at_start(finished: Finished) -> None:
+    assert "symmetry none: the answer changes when the object is turned" in finished.text
+
+
+def test_debug_shows_every_documented_item(finished: Finished) -> None:
+    debug = [line for line in finished.text.splitlines() if line.startswith("debug")]
+    text = "\n".join(debug)
+    assert "48 loaded, 1 rejected" in text
+    assert f"rejected {REJECTED.source}: {REJECTED.reason}" in text
+    assert re.search(r"GCN, \d+ parameters", text)
+    assert re.search(r"convs\.0\.lin +Linear +weight \[16, 9\]", text)
+    assert "loader: loader resident, batch_size 12, drop_last True" in text
+    assert len(re.findall(r"batch \d: data [\d.]+ ms, step [\d.]+ ms \(12 graphs, \d+ nodes\)", text)) == 5
+    assert "first epoch: " in text
+    assert "second epoch: " in text
+
+
+def test_without_debug_nothing_of_it_is_shown(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+    outcome = train(tiny, tmp_path, max_epochs=1)
+    assert not re.search(r"^debug", outcome.text, re.MULTILINE)
+    assert "Warning" not in outcome.text
+    assert "Trainer" not in outcome.text
+
+
+def test_rejected_inputs_are_reported(finished: Finished) -> None:
+    assert f"1 rejected, the first: {REJECTED.source}: {REJECTED.reason}" in finished.text
+    assert (finished.folder / "rejected.txt").read_text() == f"{REJECTED.source}: {REJECTED.reason}\n"
+
+
+def test_one_line_per_epoch(finished: Finished) -> None:
+    lines = re.findall(
+        r"^epoch +(\d+)/26  train_loss \S+  val_loss (\S+)  val_error_rel \S+ %"
+        r"  lr \S+  [\d,]+ graphs/s  \S+ s$",
+        finished.text,
+        re.MULTILINE,
+    )
+    assert [int(number) for number, _ in lines] == list(range(1, 27))
+    epochs = [row for row in metric_rows(finished.folder) if row["val_loss"]]
+    assert [shown for _, shown in lines] == [f"{float(row['val_loss']):.4g}" for row in epochs]
+
+
+def test_the_end_names_best_model_baselines_files_and_next_steps(finished: Finished) -> None:
+    for baseline in ("point mean", "bounding box", "convex hull"):
+        assert baseline in finished.text
+    assert f"best model    {finished.best}" in finished.text
+    assert f"plumbline evaluate {finished.best}" in finished.text
+    assert f"--config {finished.folder / 'config.yaml'} --resume" in finished.text
+    result = json.loads((finished.folder / "result.json").read_text())
+    assert result["best_checkpoint"] == str(finished.best)
+    assert set(result["table"]["methods"]) == {"gcn", "point mean", "bounding box", "convex hull"}
+    assert (finished.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+# -- metrics -----------------------------------------------------------------------------------------------
+
+
+def test_every_documented_log_name_has_a_value_in_the_csv(finished: Finished) -> None:
+    rows = metric_rows(finished.folder)
+    for name in [*DOCUMENTED_NAMES, "val_error", "val_error_rel", "step"]:
+        assert any(row[name] for row in rows), name
+    assert [row["step"] for row in rows if row["train_loss_step"]] == ["50"]
+    assert [int(row["step"]) for row in rows if row["val_loss"]] == list(range(3, 81, 3))
+
+
+def test_validation_metrics_are_those_of_the_saved_model(finished: Finished, tiny: Path) -> None:  # noqa: F811
+    store, _, val_idx = sides(tiny, 0.4)
+    assert len(val_idx) % 12, "the last batch must be short"
+    trained = load_checkpoint(finished.best)
+    error = predict(trained.model, store, val_idx) - store.target[val_idx]
+    distance = np.linalg.norm(error, axis=1)
+    expected = {
+        "val_loss": np.abs(error).mean(),
+        "val_mae": np.abs(error).mean(),
+        "val_mse": np.square(error).mean(),
+        "val_error": distance.mean(),
+        "val_error_rel": (distance / store.bounding_radius[val_idx]).mean(),
+        **{f"val_mae_{axis}": np.abs(error[:, i]).mean() for i, axis in enumerate("xyz")},
+        **{f"val_mse_{axis}": np.square(error[:, i]).mean() for i, axis in enumerate("xyz")},
+    }
+    epochs = [row for row in metric_rows(finished.folder) if row["val_loss"]]
+    best = min(epochs, key=lambda row: float(row["val_loss"]))
+    for name, value in expected.items():
+        assert float(best[name]) == pytest.approx(value, rel=2e-6), name
+    assert trained.metrics["val_loss"] == float(best["val_loss"])
+
+
+def test_training_metrics_are_means_over_the_epoch(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+    train(tiny, tmp_path, max_epochs=1, lr=1e-30, weight_decay=0, dropout=0, batch_size=4)
+    store, train_idx, _ = sides(tiny, 0.1)
+    error = predict(load_checkpoint(tmp_path / "last.ckpt").model, store, train_idx) - store.target[train_idx]
+    assert len(train_idx) % 4 == 0
+    (row,) = metric_rows(tmp_path)
+    assert float(row["train_loss_epoch"]) == pytest.approx(np.abs(error).mean(), rel=2e-6)
+    assert float(row["train_mse_epoch"]) == pytest.approx(np.square(error).mean(), rel=2e-6)
+    for i, axis in enumerate("xyz"):
+        assert float(row[f"train_mae_{axis}"]) == pytest.approx(np.abs(error[:, i]).mean(), rel=2e-6)
+        assert float(row[f"train_mse_{axis}"]) == pytest.approx(np.square(error[:, i]).mean(), rel=2e-6)
+
+
+def test_training_learns(finished: Finished) -> None:
+    losses = [float(row["train_loss_epoch"]) for row in metric_rows(finished.folder) if row["val_loss"]]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+# -- optimizer ---------------------------------------------------------------------------------------------
+
+
+def test_the_learning_rate_halves_on_a_plateau_down_to_its_minimum(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+    assert PLATEAU == {"factor": 0.5, "patience": 10, "min_lr": 1e-6}
+    train(tiny, tmp_path, max_epochs=25, lr=1.5e-6, batch_size=64)
+    rates = [float(row["learning_rate"]) for row in metric_rows(tmp_path) if row["val_loss"]]
+    assert rates == [1.5e-6] * 12 + [1e-6] * 13
+
+
+def test_adam_gets_its_flags_and_gradients_are_clipped_by_norm(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    norms: list[float] = []
+    groups: list[dict] = []
+    make = CentreOfMassTask.make_optimizer
+
+    def watched(task: CentreOfMassTask, parameters) -> torch.optim.Optimizer:
+        optimizer = make(task, parameters)
+        groups.extend(optimizer.param_groups)
+
+        def look(*_: object) -> None:
+            gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+            norms.append(float(torch.cat([g.flatten() for g in gradients]).norm()))
+
+        optimizer.register_step_post_hook(look)
+        return optimizer
+
+    monkeypatch.setattr(CentreOfMassTask, "make_optimizer", watched)
+    train(tiny, tmp_path, max_epochs=1, gradient_clip=0, lr=2e-3, weight_decay=0.25)
+    assert type(groups[0]) is dict
+    assert (groups[0]["lr"], groups[0]["weight_decay"], groups[0]["betas"]) == (2e-3, 0.25, (0.9, 0.999))
+    largest = max(norms)
+    norms.clear()
+    train(tiny, tmp_path, max_epochs=1, gradient_clip=largest / 4)
+    assert max(norms) == pytest.approx(largest / 4, rel=1e-4)
+
+
+def test_early_stopping_and_max_time(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+    train(tiny, tmp_path / "a", max_epochs=50, lr=1e-30, early_stopping=2)
+    assert len(metric_rows(tmp_path / "a")) == 3
+    began = time.monotonic()
+    outcome = train(tiny, tmp_path / "b", max_epochs=100_000, max_time="00:00:00:01")
+    assert outcome.code == 0
+    assert time.monotonic() - began < 15
+    assert "--max_time is over" in outcome.text
+    assert saved(tmp_path / "b" / "last.ckpt")["global_step"] == int(metric_rows(tmp_path / "b")[-1]["step"])
+
+
+def test_averaged_weights_are_what_is_validated_and_saved(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+    train(tiny, tmp_path, max_epochs=3, ema=0.9, lr=1e-2)
+    content = saved(tmp_path / "last.ckpt")
+    averaged, current = content["state_dict"], content["training_weights"]
+    assert averaged.keys() == current.keys()
+    assert not torch.equal(averaged["model.head.6.weight"], current["model.head.6.weight"])
+    store, _, val_idx = sides(tiny, 0.1)
+    error = predict(load_checkpoint(tmp_path / "last.ckpt").model, store, val_idx) - store.target[val_idx]
+    assert float(metric_rows(tmp_path)[-1]["val_loss"]) == pytest.approx(np.abs(error).mean(), rel=2e-6)
+
+
+# -- the run folder ----------------------------------------------------------------------------------------
+
+
+def test_an_earlier_run_is_put_aside_whole(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "notes.txt").write_text("mine")
+    train(tiny, tmp_path, max_epochs=1)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "notes.txt"}
+    (tmp_path / "run-001").mkdir()
+    outcome = train(tiny, tmp_path, max_epochs=1, seed=1)
+    assert f"was moved to {tmp_path / 'run-002'}" in outcome.text
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run-002").iterdir()} == before
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert len(list(tmp_path.glob("best-model-*.ckpt"))) == 1
+
+
+def test_the_saved_config_repeats_the_training(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+    train(tiny, tmp_path, seed=5, lr=2e-3)
+    first = (tmp_path / "metrics.csv").read_bytes()
+    assert main(["train", "--config", str(tmp_path / "config.yaml")]) == 0
+    assert (tmp_path / "run-001" / "metrics.csv").read_bytes() == first
+    assert (tmp_path / "metrics.csv").read_bytes() == first
+
+
+def test_fast_dev_run_tries_every_loop_and_leaves_nothing(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+    folder = tmp_path / "never"
+    outcome = train(tiny, folder, fast_dev_run=2, max_epochs=9, use_wandb=True)
+    assert outcome.code == 0
+    assert len(re.findall(r"^epoch", outcome.text, re.MULTILINE)) == 1
+    assert "nothing was saved" in outcome.text
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"data_dir": "/nowhere/at/all"}, "the data folder /nowhere/at/all does not exist"),
+        ({"checkpoint_dir": f"{__file__}/inside"}, "cannot write there"),
+        ({"accelerator": "cuda"}, "no NVIDIA GPU"),
+        ({"fast_dev_run": 1, "resume": ""}, "leave --resume out"),
+    ],
+)
+def test_what_cannot_work_is_refused(tiny: Path, tmp_path: Path, changed: dict, sentence: str) -> None:  # noqa: F811
+    if changed.get("accelerator") == "cuda" and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    outcome = train(tiny, tmp_path, **changed)
+    assert outcome.code == 2
+    assert sentence in outcome.text
+    assert "Traceback" not in outcome.text
+
+
+def test_a_training_set_smaller_than_a_batch_keeps_its_short_batch(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+    outcome = train(tiny, tmp_path, batch_size=64, max_epochs=1)
+    assert outcome.code == 0
+    assert "smaller than one batch" in outcome.text
+
+
+# -- ways to end -------------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_stops_before_it_is_saved(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    step = CentreOfMassTask.training_step
+
+    def poisoned(task: CentreOfMassTask, batch, batch_idx: int) -> torch.Tensor:
+        if task.current_epoch == 1:
+            batch.target = batch.target * float("nan")
+        return step(task, batch, batch_idx)
+
+    monkeypatch.setattr(CentreOfMassTask, "training_step", poisoned)
+    outcome = train(tiny, tmp_path, max_epochs=4)
+    assert outcome.code == 2
+    assert "the loss is not finite in epoch 1" in outcome.text
+    assert saved(tmp_path / "last.ckpt")["plumbline"]["epochs_done"] == 1
+
+
+def test_a_full_gpu_is_one_sentence(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    def full(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(CentreOfMassTask, "training_step", full)
+    outcome = train(tiny, tmp_path)
+    assert outcome.code == 2
+    assert "memory does not hold --batch_size 8" in outcome.text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_in_a_real_process_saves_and_says_how_to_go_on(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+    from training_fixtures import flags
+
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "plumbline", "train", *flags(tiny, tmp_path, max_epochs=100_000)],
+        cwd=ROOT, env=fresh_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if line.startswith("epoch 3/") or re.match(r"epoch +3/", line):
+            process.send_signal(signal.SIGINT)
+            break
+    rest, _ = process.communicate(timeout=60)
+    text = "".join(seen) + rest
+    assert process.returncode == 130, text
+    assert f"the state is in {tmp_path / 'last.ckpt'}" in text
+    assert f"go on with: plumbline train --config {tmp_path / 'config.yaml'} --resume" in text
+    assert "Traceback" not in text
+    content = saved(tmp_path / "last.ckpt")
+    stopped = int(re.search(r"interrupted after ([\d,]+) steps", text)[1].replace(",", ""))  # type: ignore[index]
+    assert content["global_step"] == stopped >= 15
+
+
+# -- compilation -------------------------------------------------------------------------------------------
+
+
+def test_compilation_that_fails_falls_back_and_changes_nothing(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    plain = train(tiny, tmp_path / "plain")
+
+    def at_once(*_: object, **__: object) -> None:
+        raise RuntimeError("no C++ compiler")
+
+    def at_first_call(*_: object, **__: object):
+        def broken(batch):
+            raise torch._dynamo.exc.Unsupported("graph break")
+
+        return broken
+
+    for name, compile_ in (("once", at_once), ("later", at_first_call)):
+        monkeypatch.setattr(torch, "compile", compile_)
+        outcome = train(tiny, tmp_path / name, use_compile=True)
+        assert outcome.code == plain.code == 0
+        assert outcome.text.count("the network cannot be compiled and runs uncompiled") == 1
+        files = [folder / "metrics.csv" for folder in (tmp_path / "plain", tmp_path / name)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_an_error_of_the_network_is_not_taken_for_the_compilers(monkeypatch: pytest.MonkeyPatch) -> None:
+    from plumbline.training.compiling import CompiledForward
+
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+
+    class Broken(torch.nn.Module):
+        def forward(self, batch):
+            raise ValueError("a shape does not fit")
+
+    said: list[str] = []
+    with pytest.raises(ValueError, match="a shape does not fit"):
+        CompiledForward(Broken(), said.append)(None)
+    assert said == []
+
+
+# -- the document's examples -------------------------------------------------------------------------------
+
+EXAMPLES = (
+    "python train_gnn_optimized.py --fast_dev_run 10 --debug",
+    "python train_gnn_optimized.py --precision 16-mixed --use_wandb --max_epochs 200",
+    """python train_gnn_optimized.py \\
+    --data_dir "data/my_dataset" \\
+    --checkpoint_dir "experiments/run_1" \\
+    --batch_size 32 \\
+    --hidden_dim 256 \\
+    --wandb_name "large_model_experiment\"""",
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with the documented program and very small data sets where the examples look for them."""
+    from training_fixtures import random_samples
+
+    from plumbline.data.packed import write_store
+    from plumbline.records import FEATURE_NAMES
+
+    shutil.copy(ROOT / "train_gnn_optimized.py", tmp_path)
+    for name in ("processed_sh", "my_dataset"):
+        samples = random_samples(num_objects=4, per_object=3)
+        write_store(tmp_path / "data" / name, samples, feature_names=list(FEATURE_NAMES))
+    return tmp_path
+
+
+def test_the_first_example_runs_verbatim(project: Path) -> None:
+    done = subprocess.run(
+        EXAMPLES[0].replace("python", shlex.quote(sys.executable), 1),
+        shell=True, cwd=project, env=fresh_environment(), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "trial run finished" in done.stdout
+    assert "symmetry none" in done.stdout
+
+
+def test_the_other_examples_run_verbatim(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for example in EXAMPLES[1:]:
+        arguments = shlex.split(example.replace("\\\n", " "))
+        assert arguments[:2] == ["python", "train_gnn_optimized.py"]
+        assert main(["train", *arguments[2:]]) == 0
+    assert len(metric_rows(Path("checkpoints"))) >= 200
+    assert list(Path("checkpoints/wandb").glob("offline-run-*"))
+    assert len(metric_rows(Path("experiments/run_1"))) >= 100
+    assert saved(Path("experiments/run_1/last.ckpt"))["plumbline"]["model_args"]["hidden_dim"] == 256
