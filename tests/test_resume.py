@@ -21,6 +21,7 @@ from training_fixtures import (
 from plumbline.data.packed import write_store
 from plumbline.records import FEATURE_NAMES
 from plumbline.training.task import CentreOfMassTask
+from plumbline.training.tracking import COLUMNS
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -144,7 +145,7 @@ def test_resuming_drops_rows_that_the_checkpoint_does_not_know(
 ) -> None:
     folder = copied(half, tmp_path / "run")
     with open(folder / "metrics.csv", "a") as file:
-        file.write("2,15" + "," * 20 + "0.25,0.25,0.25,1e-3\n3,20,0.1")
+        file.write(",".join(["2", "15", *["0.25"] * (len(COLUMNS) - 2)]) + "\n3,20,0.1")
     train(tiny, folder, max_epochs=4, resume=str(folder / "last.ckpt"))
     assert (folder / "metrics.csv").read_bytes() == (straight / "metrics.csv").read_bytes()
 

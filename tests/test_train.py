@@ -26,9 +26,11 @@ from training_fixtures import (
 )
 
 from plumbline.cli import main
+from plumbline.data.assembly import make_batch
 from plumbline.data.packed import PackedStore
 from plumbline.data.split import split_by_object
 from plumbline.evaluation.inference import predict
+from plumbline.models import build_model
 from plumbline.training.checkpoint import load_checkpoint
 from plumbline.training.startup import PHASES
 from plumbline.training.task import PLATEAU, CentreOfMassTask
@@ -197,6 +199,19 @@ def test_training_metrics_are_means_over_the_epoch(tiny: Path, tmp_path: Path) -
 def test_training_learns(finished: Finished) -> None:
     losses = [float(row["train_loss_epoch"]) for row in metric_rows(finished.folder) if row["val_loss"]]
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_the_loss_is_the_mean_absolute_error(tiny: Path) -> None:  # noqa: F811
+    store = PackedStore.open(tiny)
+    model = build_model("gcn", input_dim=9, hidden_dim=16, dropout=0)
+    task, batch = CentreOfMassTask(model, lr=1e-3), make_batch(store, np.arange(7), model.needs)
+    loss = task.training_step(batch, 0)
+    error = model(batch).detach() - batch.target
+    assert float(loss) == pytest.approx(np.abs(error.numpy()).mean(), rel=1e-6)
+    loss.backward()
+    # The derivative of a mean of absolute values is the mean of their signs.
+    assert torch.allclose(model.head[-1].bias.grad, error.sign().mean(0) / 3, atol=1e-6)
+    assert task.step_row()["train_loss_step"] == pytest.approx(float(loss), rel=1e-6)
 
 
 # -- optimizer ---------------------------------------------------------------------------------------------

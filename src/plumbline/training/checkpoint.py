@@ -91,6 +91,9 @@ class BestAndLast(ModelCheckpoint):
     The new best is written, and safe, before the old one is deleted.
     """
 
+    # Lightning asks for the key at every hook of every step; its own spells out all settings each time.
+    state_key = "BestAndLast"
+
     def __init__(self, folder: Path) -> None:
         super().__init__(
             dirpath=folder,

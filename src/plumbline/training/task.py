@@ -62,6 +62,13 @@ class CentreOfMassTask(LightningModule):
         """``[G, 3]`` answers in the type of the loss."""
         return self.forward_model(batch).to(self.precision.errors)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Lightning notes the hook it is in here, many times a step; a module's attributes are slow to set."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     # -- steps ---------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
