@@ -63,7 +63,7 @@ class CentreOfMassTask(LightningModule):
         return self.forward_model(batch).to(self.precision.errors)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Lightning notes the hook it is in here, many times a step; a module's attributes are slow to set."""
+        """Lightning notes the hook it is in many times a step, and attributes of a module are slow to set."""
         if name == "_current_fx_name":
             self.__dict__[name] = value
         else:
