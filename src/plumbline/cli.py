@@ -4,10 +4,8 @@
 refused flag cost no torch. Precedence: defaults < ``--config FILE`` < flags.
 """
 
-import os
 import re
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import fields
 from importlib import import_module
@@ -26,13 +24,6 @@ from plumbline.config import (
 )
 from plumbline.console import make_console
 from plumbline.errors import InputError
-
-STARTED = time.perf_counter()
-
-# Threads that wait for work sleep instead of spinning. On a machine that does anything else besides, the
-# spinning ones make training several times slower (docs/performance.md). Read when torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 
 class Verb(NamedTuple):
     """One sub-command: its config, its module (with ``run(config, console) -> exit code``)."""
