@@ -25,6 +25,7 @@ from plumbline.config import (
 from plumbline.console import make_console
 from plumbline.errors import InputError
 
+
 class Verb(NamedTuple):
     """One sub-command: its config, its module (with ``run(config, console) -> exit code``)."""
 
