@@ -79,6 +79,8 @@ def other_value(item, default):
         return "00:00:01:00"
     if item.name in ("views", "distance"):
         return "3-4"
+    if item.name in ("devices", "num_nodes"):
+        return default  # more than one is refused, see below
     if isinstance(default, bool):
         return not default
     if isinstance(default, int):
@@ -152,6 +154,8 @@ def test_print_config_is_a_config_file(tmp_path, capsys):
         (["--lr", "inf"], "--lr"),
         (["--precision", "17"], "--precision 17: choose one of 32, 16"),
         (["--precision", "bf16-mix"], "did you mean bf16-mixed?"),
+        (["--devices", "2"], "--devices 2: training on several devices is not there yet"),
+        (["--num_nodes", "2"], "--num_nodes 2: training on several devices is not there yet"),
         (["--max_time", "soon"], "--max_time soon: write days:hours:minutes:seconds"),
         (["--config", "nowhere.yaml"], "--config nowhere.yaml: there is no such file"),
         (["stray"], "stray"),

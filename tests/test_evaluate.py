@@ -19,7 +19,7 @@ from plumbline.training.task import FORMAT
 OBJECTS, SCANS = 20, 3
 
 
-def make_store(folder, *, seed: int = 0, features=FEATURE_NAMES) -> PackedStore:
+def make_store(folder, *, seed: int = 0, features=FEATURE_NAMES, **fields) -> PackedStore:
     rng = np.random.default_rng(seed)
     samples = []
     for number in range(OBJECTS * SCANS):
@@ -36,7 +36,7 @@ def make_store(folder, *, seed: int = 0, features=FEATURE_NAMES) -> PackedStore:
                 scale=0.1,
             )
         )
-    write_store(folder, samples, feature_names=list(features))
+    write_store(folder, samples, feature_names=list(features), **fields)
     return PackedStore.open(folder)
 
 
@@ -49,6 +49,7 @@ def make_checkpoint(path, store: PackedStore, **changes) -> torch.nn.Module:
         "data_dir": str(store.path),
         "fingerprint": store.fingerprint,
         "feature_names": list(store.feature_names),
+        "normalise": store.normalise,
         "num_train": 48,
         "num_val": 12,
         "val_split": 0.2,
@@ -158,6 +159,14 @@ class TestRefusals:
         said = self.refused(capsys, run_folder, "--data_dir", narrow.path)
         assert "the model reads 9 features per point (x, y, z, sensor_x" in said
         assert "has 3 (x, y, z)" in said
+        renamed = make_store(tmp_path / "renamed", features=("u", *FEATURE_NAMES[1:]))
+        assert "has 9 (u, y, z" in self.refused(capsys, run_folder, "--data_dir", renamed.path)
+
+    def test_points_in_another_frame(self, run_folder, tmp_path, capsys):
+        other = make_store(tmp_path / "other", normalise="centre")
+        said = self.refused(capsys, run_folder, "--data_dir", other.path)
+        assert "another frame" in said
+        assert "--normalise centre" in said
 
     def test_the_training_data_has_gone(self, tmp_path, store, capsys):
         make_checkpoint(tmp_path / "a.ckpt", store, data_dir=str(tmp_path / "gone"))

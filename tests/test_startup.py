@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from training_fixtures import ROOT, fresh_environment
 
-from plumbline.training import startup
+from plumbline.training import details, startup
 from plumbline.training.startup import PHASES, Startup, seconds_since_start
 
 
@@ -77,3 +77,17 @@ def test_without_proc_it_counts_from_the_first_line(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Path, "read_text", missing)
     monkeypatch.setattr(startup, "STARTED", time.perf_counter() - 3)
     assert seconds_since_start() == pytest.approx(3, abs=0.1)
+
+
+def test_a_crowded_machine_is_said_only_where_threads_would_suffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 4)
+    monkeypatch.setattr("os.getloadavg", lambda: (3.5, 0.0, 0.0))
+    said = details.crowded()
+    assert said is not None
+    assert "OMP_NUM_THREADS=1" in said
+    monkeypatch.setattr("os.getloadavg", lambda: (1.0, 9.0, 9.0))
+    assert details.crowded() is None
+    monkeypatch.setattr("os.getloadavg", lambda: (9.0, 9.0, 9.0))
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
+    assert details.crowded() is None

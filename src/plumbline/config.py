@@ -344,6 +344,11 @@ def _validate_together(config: Config) -> None:
             raise InputError("--out is missing: name the folder that the data set goes to")
         if not config.paths and not config.solids and config.labels is None:
             raise InputError("nothing to prepare: give mesh files or folders, --solids N, or --labels CSV")
+    if isinstance(config, TrainConfig) and config.devices * config.num_nodes > 1:
+        flag = "devices" if config.devices > 1 else "num_nodes"
+        raise InputError(
+            f"--{flag} {getattr(config, flag)}: training on several devices is not there yet; leave it at 1"
+        )
     if isinstance(config, TrainConfig) and config.max_time is not None:
         parts = config.max_time.split(":")
         if (

@@ -119,9 +119,14 @@ def find_checkpoint(given: Path) -> Path:
 
 
 def check_features(trained: dict[str, Any], store: PackedStore, data_dir: Path) -> None:
-    """Refuses a data set whose points carry other features than the model was trained on."""
+    """Refuses a data set whose points carry other features, or lie in another frame, than in training."""
+    if trained["normalise"] != store.normalise:
+        raise InputError(
+            f"the model was trained on points in another frame (--normalise {trained['normalise']}) than "
+            f"{data_dir} holds (--normalise {store.normalise}): prepare it as the training data were"
+        )
     wanted, found = list(trained["feature_names"]), list(store.feature_names)
-    if len(wanted) != len(found):
+    if wanted != found:
         raise InputError(
             f"the model reads {len(wanted)} features per point ({', '.join(wanted)}), and {data_dir} has "
             f"{len(found)} ({', '.join(found)}): prepare the data set as the one the model was trained on"

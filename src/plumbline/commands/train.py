@@ -228,8 +228,9 @@ class _Training:
                 f"{config.model}, {total:,} parameters on {device}, precision {precision.name}"
             )
             self.startup.remark(f"symmetry {model.symmetry}: {details.SYMMETRIES[model.symmetry]}")
-            if precision.note:
-                self.startup.remark(precision.note)
+            for note in (precision.note, details.crowded() if device.type == "cpu" else None):
+                if note:
+                    self.startup.remark(note)
         for line in details.model_lines(model):
             self.debug(line)
         return task

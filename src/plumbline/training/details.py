@@ -1,5 +1,6 @@
 """What a run is made of, in words and plain values: for ``--debug``, for W&B, for the checkpoint."""
 
+import os
 import platform
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +21,7 @@ SYMMETRIES = {
     "E(3)": "the answer moves, turns and mirrors with the object",
 }
 
+_CROWDED = 0.75  # load per core from which threads get into each other's way
 _MOST_REJECTED = 100  # files that are listed one by one in W&B
 
 
@@ -40,6 +42,7 @@ def data_identity(store: PackedStore, config: dict[str, Any], train_idx: Int, va
         "data_dir": config["data_dir"],
         "fingerprint": store.fingerprint,
         "feature_names": list(store.feature_names),
+        "normalise": store.normalise,
         "num_train": len(train_idx),
         "num_val": len(val_idx),
         "val_split": config["val_split"],
@@ -65,6 +68,19 @@ def data_statistics(store: PackedStore, identity: dict[str, Any]) -> dict[str, A
         "rejected": [f"{item.source}: {item.reason}" for item in store.rejected[:_MOST_REJECTED]],
         "used_share": len(store) / (len(store) + len(store.rejected)),
     }
+
+
+def crowded() -> str | None:
+    """A sentence if other programs keep the cores busy: threads that wait for each other suffer most."""
+    if torch.get_num_threads() < 2 or not hasattr(os, "getloadavg"):
+        return None
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load < _CROWDED * cores:
+        return None
+    return (
+        f"other programs keep the {cores} cores busy (load {load:.1f}): OMP_NUM_THREADS=1 before the command "
+        "may be several times faster"
+    )
 
 
 def _spread(counts: Int) -> dict[str, float]:
