@@ -16,3 +16,11 @@ def shared_meshes() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder of real meshes (../shared/meshes) beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A packed data set that trains in a blink."""
+    from training_fixtures import write_tiny
+
+    return write_tiny(tmp_path_factory.mktemp("tiny"))

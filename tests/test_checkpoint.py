@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training_fixtures import differences, metric_rows, saved, tiny, train  # noqa: F401
+from training_fixtures import differences, metric_rows, saved, train
 
 from plumbline.data.packed import PackedStore
 from plumbline.errors import InputError
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 
 @pytest.fixture(scope="module")
-def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     train(tiny, folder, max_epochs=3)
     return folder
@@ -41,7 +41,7 @@ def test_one_best_and_the_last_with_the_documented_name(run: Path) -> None:
     assert saved(run / "last.ckpt")["epoch"] == 2
 
 
-def test_the_last_state_is_saved_also_when_it_is_not_the_best(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_the_last_state_is_saved_also_when_it_is_not_the_best(tiny: Path, tmp_path: Path) -> None:
     train(tiny, tmp_path, max_epochs=3, lr=1e-30)
     (best,) = tmp_path.glob("best-model-00-*.ckpt")
     assert saved(best)["epoch"] == 0
@@ -56,7 +56,7 @@ def test_the_documented_settings(tmp_path: Path) -> None:
     assert (policy._save_on_train_epoch_end, policy.auto_insert_metric_name) == (False, False)
 
 
-def test_it_describes_itself_in_plain_values(run: Path, tiny: Path) -> None:  # noqa: F811
+def test_it_describes_itself_in_plain_values(run: Path, tiny: Path) -> None:
     content = saved(run / "last.ckpt")
     ours = content["plumbline"]
     store = PackedStore.open(tiny)
@@ -79,7 +79,7 @@ def test_it_describes_itself_in_plain_values(run: Path, tiny: Path) -> None:  # 
     assert len(content["optimizer_states"]) == len(content["lr_schedulers"]) == 1
 
 
-def test_a_loaded_model_answers_as_the_saved_one_did(run: Path, tiny: Path) -> None:  # noqa: F811
+def test_a_loaded_model_answers_as_the_saved_one_did(run: Path, tiny: Path) -> None:
     trained = load_checkpoint(run / "last.ckpt")
     weights = saved(run / "last.ckpt")["state_dict"]
     assert {f"model.{name}" for name in trained.model.state_dict()} == set(weights)
@@ -132,7 +132,9 @@ def test_the_bytes_are_on_the_disk_before_the_name_is(
 
 
 def test_a_full_disk_ends_the_training_with_a_sentence_and_the_last_good_file(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     replace = os.replace
     written: list[str] = []
@@ -152,7 +154,9 @@ def test_a_full_disk_ends_the_training_with_a_sentence_and_the_last_good_file(
 
 
 def test_the_new_best_is_there_before_the_old_one_goes(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from plumbline.training.checkpoint import DurableCheckpoints
 

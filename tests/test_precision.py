@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_fixtures import metric_rows, saved, tiny, train  # noqa: F401
+from training_fixtures import metric_rows, saved, train
 
 from plumbline.models.gcn import GCN
 from plumbline.training.precision import LIGHTNING_NAMES, Precision, choose_precision
@@ -46,7 +46,7 @@ def test_float16_on_a_cpu_is_replaced_with_a_sentence(asked: str, done: str) -> 
     ],
 )
 def test_training_in_every_precision(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     asked: str, weights: torch.dtype, states: torch.dtype,
 ) -> None:  # fmt: skip
     seen: set[tuple[str, torch.dtype]] = set()
@@ -83,7 +83,7 @@ def test_training_in_every_precision(
     assert losses[-1] < losses[0]
 
 
-def test_mixed_and_double_precision_stay_near_single(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_mixed_and_double_precision_stay_near_single(tiny: Path, tmp_path: Path) -> None:
     losses = {}
     for name in ("32", "64", "bf16-mixed"):
         train(tiny, tmp_path / name, precision=name, dropout=0)
@@ -93,7 +93,7 @@ def test_mixed_and_double_precision_stay_near_single(tiny: Path, tmp_path: Path)
     assert losses["bf16-mixed"] == pytest.approx(losses["32"], rel=2e-2)
 
 
-def test_tf32_is_off_after_a_start(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_tf32_is_off_after_a_start(tiny: Path, tmp_path: Path) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     train(tiny, tmp_path, max_epochs=1)
     assert not torch.backends.cuda.matmul.allow_tf32

@@ -14,7 +14,6 @@ from training_fixtures import (
     metric_rows,
     random_samples,
     saved,
-    tiny,  # noqa: F401
     train,
 )
 
@@ -44,7 +43,7 @@ def assert_same_training(one: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def straight(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+def straight(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four epochs in one go, shuffled, with dropout."""
     folder = tmp_path_factory.mktemp("straight")
     train(tiny, folder, max_epochs=4)
@@ -52,7 +51,7 @@ def straight(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # n
 
 
 @pytest.fixture(scope="module")
-def half(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+def half(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first two of them."""
     folder = tmp_path_factory.mktemp("half")
     train(tiny, folder, max_epochs=2)
@@ -70,7 +69,10 @@ def test_the_comparison_can_fail(straight: Path, half: Path) -> None:
 
 
 def test_two_epochs_and_two_in_a_fresh_process_are_four(
-    tiny: Path, straight: Path, half: Path, tmp_path: Path  # noqa: F811
+    tiny: Path,
+    straight: Path,
+    half: Path,
+    tmp_path: Path,
 ) -> None:
     folder = copied(half, tmp_path / "run")
     done = in_fresh_process(flags(tiny, folder, max_epochs=4, resume=""))
@@ -89,7 +91,7 @@ def test_two_epochs_and_two_in_a_fresh_process_are_four(
     ],
     ids=["ema", "workers", "bf16", "early-stopping"],
 )
-def test_resuming_is_exact_with(tiny: Path, tmp_path: Path, changed: dict) -> None:  # noqa: F811
+def test_resuming_is_exact_with(tiny: Path, tmp_path: Path, changed: dict) -> None:
     train(tiny, tmp_path / "whole", max_epochs=3, **changed)
     train(tiny, tmp_path / "parts", max_epochs=1, **changed)
     torch.rand(7)  # whatever happens in between must not matter
@@ -97,7 +99,7 @@ def test_resuming_is_exact_with(tiny: Path, tmp_path: Path, changed: dict) -> No
     assert_same_training(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_plateau_ends_in_the_same_epoch(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_plateau_ends_in_the_same_epoch(tiny: Path, tmp_path: Path) -> None:
     rigid = {"lr": 1.5e-6, "batch_size": 64}
     train(tiny, tmp_path / "whole", max_epochs=13, **rigid)
     train(tiny, tmp_path / "parts", max_epochs=11, **rigid)
@@ -122,7 +124,12 @@ def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("step", [1, 7, 9], ids=["first-epoch", "mid-epoch", "last-batch"])
 @pytest.mark.parametrize("loader", ["resident", "workers"])
 def test_interrupted_anywhere_and_resumed_is_the_same_training(
-    tiny: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, loader: str  # noqa: F811
+    tiny: Path,
+    straight: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    loader: str,
 ) -> None:
     with monkeypatch.context() as patch:
         interrupt_at(step, patch)
@@ -141,7 +148,10 @@ def test_interrupted_anywhere_and_resumed_is_the_same_training(
 
 
 def test_resuming_drops_rows_that_the_checkpoint_does_not_know(
-    tiny: Path, straight: Path, half: Path, tmp_path: Path  # noqa: F811
+    tiny: Path,
+    straight: Path,
+    half: Path,
+    tmp_path: Path,
 ) -> None:
     folder = copied(half, tmp_path / "run")
     with open(folder / "metrics.csv", "a") as file:
@@ -150,7 +160,7 @@ def test_resuming_drops_rows_that_the_checkpoint_does_not_know(
     assert (folder / "metrics.csv").read_bytes() == (straight / "metrics.csv").read_bytes()
 
 
-def test_a_moved_run_keeps_its_best_model(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_moved_run_keeps_its_best_model(tiny: Path, tmp_path: Path) -> None:
     train(tiny, tmp_path / "here", max_epochs=2, lr=1e-2)
     (tmp_path / "here").rename(tmp_path / "there")
     best = next((tmp_path / "there").glob("best-model-*"))
@@ -162,7 +172,7 @@ def test_a_moved_run_keeps_its_best_model(tiny: Path, tmp_path: Path) -> None:  
     assert best.exists()
 
 
-def test_bare_resume_takes_the_newest_last_checkpoint(tiny: Path, half: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_bare_resume_takes_the_newest_last_checkpoint(tiny: Path, half: Path, tmp_path: Path) -> None:
     folder = copied(half, tmp_path / "run")
     shutil.copy(folder / "last.ckpt", folder / "last-v1.ckpt")
     os.utime(folder / "last.ckpt", (1, 1))
@@ -170,7 +180,7 @@ def test_bare_resume_takes_the_newest_last_checkpoint(tiny: Path, half: Path, tm
     assert f"resuming {folder / 'last-v1.ckpt'} after 2 epochs" in outcome.text
 
 
-def test_a_finished_training_says_so_and_changes_nothing(tiny: Path, half: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_finished_training_says_so_and_changes_nothing(tiny: Path, half: Path, tmp_path: Path) -> None:
     folder = copied(half, tmp_path / "run")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     outcome = train(tiny, folder, max_epochs=2, resume="")
@@ -190,7 +200,11 @@ def test_a_finished_training_says_so_and_changes_nothing(tiny: Path, half: Path,
     ],
 )
 def test_another_training_is_not_continued(
-    tiny: Path, half: Path, tmp_path: Path, changed: dict, difference: str  # noqa: F811
+    tiny: Path,
+    half: Path,
+    tmp_path: Path,
+    changed: dict,
+    difference: str,
 ) -> None:
     folder = copied(half, tmp_path / "run")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -210,7 +224,7 @@ def test_other_data_are_refused(half: Path, tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_nothing_to_resume_is_refused(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_nothing_to_resume_is_refused(tiny: Path, tmp_path: Path) -> None:
     outcome = train(tiny, tmp_path, resume="")
     assert outcome.code == 2
     assert f"there is no last.ckpt in {tmp_path}" in outcome.text

@@ -21,7 +21,6 @@ from training_fixtures import (
     fresh_environment,
     in_fresh_process,
     metric_rows,
-    tiny,  # noqa: F401
     train,
 )
 
@@ -155,7 +154,8 @@ def read_offline_run(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]
 
 
 def test_an_unreachable_server_costs_less_than_five_seconds_and_the_run_is_readable(
-    tiny: Path, tmp_path: Path  # noqa: F811
+    tiny: Path,
+    tmp_path: Path,
 ) -> None:
     wandb_flags = {"use_wandb": True, "wandb_name": "first", "wandb_tags": ["a", "b"], "max_epochs": 3}
     done = in_fresh_process(
@@ -186,7 +186,9 @@ def test_an_unreachable_server_costs_less_than_five_seconds_and_the_run_is_reada
 
 
 def test_a_server_that_never_answers_does_not_stop_the_training(
-    tiny: Path, tmp_path: Path, talking: str  # noqa: F811
+    tiny: Path,
+    tmp_path: Path,
+    talking: str,
 ) -> None:
     done = in_fresh_process(
         flags(tiny, tmp_path, use_wandb=True),
@@ -203,7 +205,9 @@ def test_a_server_that_never_answers_does_not_stop_the_training(
 
 
 def test_without_wandb_tensorboard_stands_in(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("tensorboard")
     find = tracking.find_spec
@@ -217,7 +221,9 @@ def test_without_wandb_tensorboard_stands_in(
 
 
 def test_without_either_the_csv_is_enough(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tracking, "find_spec", lambda name: None)
     outcome = train(tiny, tmp_path, use_wandb=True)

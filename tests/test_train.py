@@ -13,7 +13,6 @@ from training_fixtures import (
     Outcome,
     metric_rows,
     saved,
-    tiny,  # noqa: F401
     train,
 )
 
@@ -56,7 +55,7 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:  # noqa: F811
+def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """26 epochs of 3 steps, so that there are rows of steps too; --debug; a short last validation batch."""
     folder = tmp_path_factory.mktemp("finished")
     changed = {"max_epochs": 26, "batch_size": 12, "val_split": 0.4, "lr": 3e-3, "debug": True}
@@ -106,7 +105,7 @@ def test_debug_shows_every_documented_item(finished: Finished) -> None:
     assert "second epoch: " in text
 
 
-def test_without_debug_nothing_of_it_is_shown(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_without_debug_nothing_of_it_is_shown(tiny: Path, tmp_path: Path) -> None:
     outcome = train(tiny, tmp_path, max_epochs=1)
     assert not re.search(r"^debug", outcome.text, re.MULTILINE)
     assert "Warning" not in outcome.text
@@ -153,7 +152,7 @@ def test_every_documented_log_name_has_a_value_in_the_csv(finished: Finished) ->
     assert [int(row["step"]) for row in rows if row["val_loss"]] == list(range(3, 81, 3))
 
 
-def test_validation_metrics_are_those_of_the_saved_model(finished: Finished, tiny: Path) -> None:  # noqa: F811
+def test_validation_metrics_are_those_of_the_saved_model(finished: Finished, tiny: Path) -> None:
     store, _, val_idx = sides(tiny, 0.4)
     assert len(val_idx) % 12, "the last batch must be short"
     trained = load_checkpoint(finished.best)
@@ -175,7 +174,7 @@ def test_validation_metrics_are_those_of_the_saved_model(finished: Finished, tin
     assert trained.metrics["val_loss"] == float(best["val_loss"])
 
 
-def test_training_metrics_are_means_over_the_epoch(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_training_metrics_are_means_over_the_epoch(tiny: Path, tmp_path: Path) -> None:
     train(tiny, tmp_path, max_epochs=1, lr=1e-30, weight_decay=0, dropout=0, batch_size=4)
     store, train_idx, _ = sides(tiny, 0.1)
     error = predict(load_checkpoint(tmp_path / "last.ckpt").model, store, train_idx) - store.target[train_idx]
@@ -193,7 +192,7 @@ def test_training_learns(finished: Finished) -> None:
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_the_loss_is_the_mean_absolute_error(tiny: Path) -> None:  # noqa: F811
+def test_the_loss_is_the_mean_absolute_error(tiny: Path) -> None:
     store = PackedStore.open(tiny)
     model = build_model("gcn", input_dim=9, hidden_dim=16, dropout=0)
     task, batch = CentreOfMassTask(model, lr=1e-3), make_batch(store, np.arange(7), model.needs)
@@ -209,7 +208,7 @@ def test_the_loss_is_the_mean_absolute_error(tiny: Path) -> None:  # noqa: F811
 # -- optimizer ---------------------------------------------------------------------------------------------
 
 
-def test_the_learning_rate_halves_on_a_plateau_down_to_its_minimum(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_the_learning_rate_halves_on_a_plateau_down_to_its_minimum(tiny: Path, tmp_path: Path) -> None:
     assert PLATEAU == {"factor": 0.5, "patience": 10, "min_lr": 1e-6}
     train(tiny, tmp_path, max_epochs=25, lr=1.5e-6, batch_size=64)
     rates = [float(row["learning_rate"]) for row in metric_rows(tmp_path) if row["val_loss"]]
@@ -217,7 +216,9 @@ def test_the_learning_rate_halves_on_a_plateau_down_to_its_minimum(tiny: Path, t
 
 
 def test_adam_gets_its_flags_and_gradients_are_clipped_by_norm(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     norms: list[float] = []
     groups: list[dict] = []
@@ -244,7 +245,7 @@ def test_adam_gets_its_flags_and_gradients_are_clipped_by_norm(
     assert max(norms) == pytest.approx(largest / 4, rel=1e-4)
 
 
-def test_early_stopping_and_max_time(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_early_stopping_and_max_time(tiny: Path, tmp_path: Path) -> None:
     train(tiny, tmp_path / "a", max_epochs=50, lr=1e-30, early_stopping=2)
     assert len(metric_rows(tmp_path / "a")) == 3
     began = time.monotonic()
@@ -255,7 +256,7 @@ def test_early_stopping_and_max_time(tiny: Path, tmp_path: Path) -> None:  # noq
     assert saved(tmp_path / "b" / "last.ckpt")["global_step"] == int(metric_rows(tmp_path / "b")[-1]["step"])
 
 
-def test_averaged_weights_are_what_is_validated_and_saved(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_averaged_weights_are_what_is_validated_and_saved(tiny: Path, tmp_path: Path) -> None:
     train(tiny, tmp_path, max_epochs=3, ema=0.9, lr=1e-2)
     content = saved(tmp_path / "last.ckpt")
     averaged, current = content["state_dict"], content["training_weights"]
@@ -269,7 +270,7 @@ def test_averaged_weights_are_what_is_validated_and_saved(tiny: Path, tmp_path: 
 # -- the run folder ----------------------------------------------------------------------------------------
 
 
-def test_an_earlier_run_is_put_aside_whole(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_an_earlier_run_is_put_aside_whole(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     train(tiny, tmp_path, max_epochs=1)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "notes.txt"}
@@ -281,7 +282,7 @@ def test_an_earlier_run_is_put_aside_whole(tiny: Path, tmp_path: Path) -> None: 
     assert len(list(tmp_path.glob("best-model-*.ckpt"))) == 1
 
 
-def test_the_saved_config_repeats_the_training(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_the_saved_config_repeats_the_training(tiny: Path, tmp_path: Path) -> None:
     train(tiny, tmp_path, seed=5, lr=2e-3)
     first = (tmp_path / "metrics.csv").read_bytes()
     assert main(["train", "--config", str(tmp_path / "config.yaml")]) == 0
@@ -289,7 +290,7 @@ def test_the_saved_config_repeats_the_training(tiny: Path, tmp_path: Path) -> No
     assert (tmp_path / "metrics.csv").read_bytes() == first
 
 
-def test_fast_dev_run_tries_every_loop_and_leaves_nothing(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_fast_dev_run_tries_every_loop_and_leaves_nothing(tiny: Path, tmp_path: Path) -> None:
     folder = tmp_path / "never"
     outcome = train(tiny, folder, fast_dev_run=2, max_epochs=9, use_wandb=True)
     assert outcome.code == 0
@@ -307,7 +308,7 @@ def test_fast_dev_run_tries_every_loop_and_leaves_nothing(tiny: Path, tmp_path: 
         ({"fast_dev_run": 1, "resume": ""}, "leave --resume out"),
     ],
 )
-def test_what_cannot_work_is_refused(tiny: Path, tmp_path: Path, changed: dict, sentence: str) -> None:  # noqa: F811
+def test_what_cannot_work_is_refused(tiny: Path, tmp_path: Path, changed: dict, sentence: str) -> None:
     if changed.get("accelerator") == "cuda" and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     outcome = train(tiny, tmp_path, **changed)
@@ -316,7 +317,7 @@ def test_what_cannot_work_is_refused(tiny: Path, tmp_path: Path, changed: dict, 
     assert "Traceback" not in outcome.text
 
 
-def test_a_training_set_smaller_than_a_batch_keeps_its_short_batch(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_training_set_smaller_than_a_batch_keeps_its_short_batch(tiny: Path, tmp_path: Path) -> None:
     outcome = train(tiny, tmp_path, batch_size=64, max_epochs=1)
     assert outcome.code == 0
     assert "smaller than one batch" in outcome.text

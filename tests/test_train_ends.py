@@ -1,6 +1,5 @@
 """Every way a training can end, compilation that fails, and the examples of the document."""
 
-
 import os
 import re
 import shlex
@@ -17,7 +16,6 @@ from training_fixtures import (
     fresh_environment,
     metric_rows,
     saved,
-    tiny,  # noqa: F401
     train,
 )
 
@@ -31,7 +29,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 
 def test_a_loss_that_is_not_finite_stops_before_it_is_saved(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     step = CentreOfMassTask.training_step
 
@@ -47,7 +47,7 @@ def test_a_loss_that_is_not_finite_stops_before_it_is_saved(
     assert saved(tmp_path / "last.ckpt")["plumbline"]["epochs_done"] == 1
 
 
-def test_a_full_gpu_is_one_sentence(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_full_gpu_is_one_sentence(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
@@ -58,7 +58,7 @@ def test_a_full_gpu_is_one_sentence(tiny: Path, tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-def test_ctrl_c_in_a_real_process_saves_and_says_how_to_go_on(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_ctrl_c_in_a_real_process_saves_and_says_how_to_go_on(tiny: Path, tmp_path: Path) -> None:
     from training_fixtures import flags
 
     process = subprocess.Popen(
@@ -87,7 +87,9 @@ def test_ctrl_c_in_a_real_process_saves_and_says_how_to_go_on(tiny: Path, tmp_pa
 
 
 def test_compilation_that_fails_falls_back_and_changes_nothing(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plain = train(tiny, tmp_path / "plain")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_fixtures import differences, saved, tiny, train  # noqa: F401
+from training_fixtures import differences, saved, train
 
 from plumbline.commands.train import _Training
 from plumbline.data.assembly import make_batch
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16", "bf16-mixed", "64"])
-def test_nothing_changes(tiny: Path, precision: str) -> None:  # noqa: F811
+def test_nothing_changes(tiny: Path, precision: str) -> None:
     store = PackedStore.open(tiny)
     indices = np.arange(len(store))
     seed_everything(3)
@@ -53,7 +53,9 @@ def test_nothing_changes(tiny: Path, precision: str) -> None:  # noqa: F811
 
 
 def test_a_training_is_the_same_with_and_without(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     train(tiny, tmp_path / "without")
     calls = []
@@ -77,7 +79,7 @@ def test_a_training_is_the_same_with_and_without(
     assert (tmp_path / "without/metrics.csv").read_bytes() == (tmp_path / "with/metrics.csv").read_bytes()
 
 
-def test_a_failure_is_a_sentence_and_leaves_no_trace_either(tiny: Path) -> None:  # noqa: F811
+def test_a_failure_is_a_sentence_and_leaves_no_trace_either(tiny: Path) -> None:
     store = PackedStore.open(tiny)
     model = build_model("gcn", input_dim=9, hidden_dim=16)
     states = random_states()
@@ -94,7 +96,7 @@ def test_a_failure_is_a_sentence_and_leaves_no_trace_either(tiny: Path) -> None:
     assert differences(random_states(), states) == []
 
 
-def test_a_cpu_and_a_trial_run_need_none(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_cpu_and_a_trial_run_need_none(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plumbline.commands.train.warm_up", lambda *_, **__: 1 / 0)
     assert train(tiny, tmp_path, max_epochs=1).code == 0
     assert train(tiny, tmp_path, fast_dev_run=1).code == 0

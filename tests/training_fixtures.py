@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pytest
 
 from plumbline.data.packed import write_store
 from plumbline.records import FEATURE_NAMES, Rejected, Sample
@@ -62,12 +61,6 @@ def flags(data: Path, out: Path, **changed: object) -> list[str]:
         elif value is not None and value is not False:
             result += [f"--{name}", str(value)]
     return result
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny data set."""
-    return write_tiny(tmp_path_factory.mktemp("tiny"))
 
 
 class Outcome(NamedTuple):
