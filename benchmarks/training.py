@@ -29,12 +29,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ("plain, 0 workers", "plain, 4 workers", "plumbline")
 
 
-def prepare(folder: Path, size: str, num_graphs: int) -> None:
+def prepare(folder: Path, size: str, num_graphs: int, k: int) -> None:
     """Write one data set both ways, and the split that both programs use, unless they are there."""
     if (folder / "split.json").exists():
         return
-    write_packed(folder / "packed", make_samples(size, num_graphs=num_graphs))
-    write_pt(folder / "pt", make_samples(size, num_graphs=num_graphs))
+    write_packed(folder / "packed", make_samples(size, num_graphs=num_graphs, k=k))
+    write_pt(folder / "pt", make_samples(size, num_graphs=num_graphs, k=k))
     store = PackedStore.open(folder / "packed")
     train, val = split_by_object(store.object_idx, store.object_names, 0.1, 0)
     parts = {"train": train.tolist(), "val": val.tolist()}
@@ -158,10 +158,11 @@ def measure(
     epochs: int,
     rounds: int,
     num_graphs: int,
+    k: int,
     threads: int | None = None,
 ) -> dict[str, Any]:
     """All rounds of one size."""
-    prepare(folder, size, num_graphs)
+    prepare(folder, size, num_graphs, k)
     parts = json.loads((folder / "split.json").read_text(encoding="utf-8"))
     records: dict[str, list[dict[str, Any]]] = {program: [] for program in programs}
     for turn in range(rounds):
@@ -177,6 +178,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5, help="per run; the first is not counted")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--graphs", type=int, default=1000)
+    parser.add_argument("--k", type=int, default=16, help="neighbours per point")
     parser.add_argument("--threads", type=int, help="of every program; PyTorch's choice otherwise")
     parser.add_argument("--folder", type=Path, help="keep the data sets here; a temporary folder otherwise")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
@@ -190,11 +192,12 @@ def main() -> None:
             results.append(
                 measure(
                     size,
-                    base / f"{size}-{arguments.graphs}",
+                    base / f"{size}-{arguments.graphs}-k{arguments.k}",
                     programs=arguments.programs,
                     epochs=arguments.epochs,
                     rounds=arguments.rounds,
                     num_graphs=arguments.graphs,
+                    k=arguments.k,
                     threads=arguments.threads,
                 )
             )
