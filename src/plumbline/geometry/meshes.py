@@ -9,11 +9,13 @@ dropped, and a mesh that is inside out as a whole is turned.
 Bodies that overlap count twice where they do; finding that out would take a boolean operation.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -30,6 +32,8 @@ Target = Literal["solid", "shell"]
 
 _FLAT = 1e-12
 """A volume below this fraction of the cubed bounding radius is rounding error, not a body."""
+_FARTHEST = 1e12
+"""Metres from the origin: coordinates beyond this are damage, and their products would overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ def _walk(path: Path) -> list[tuple[Path, Path]]:
         raise InputError(f"{path} does not exist; give a mesh file or a folder of them")
     return [
         (file, path)
-        for file in path.rglob("*")
+        for file in sorted(path.rglob("*"))  # of two links to one file the first by name is kept
         if file.suffix.lower() in MESH_SUFFIXES
         and file.is_file()
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
@@ -106,6 +110,18 @@ def _walk(path: Path) -> list[tuple[Path, Path]]:
 
 def _suffix_list() -> str:
     return ", ".join(sorted(MESH_SUFFIXES))
+
+
+def companion_files(path: Path) -> list[Path]:
+    """The other files that hold a part of a mesh: the buffers that a ``.gltf`` names and that are there."""
+    if path.suffix.lower() != ".gltf":
+        return []
+    try:
+        uris = [buffer["uri"] for buffer in json.loads(path.read_bytes())["buffers"] if "uri" in buffer]
+        names = [unquote(uri) for uri in uris if not uri.startswith("data:")]
+        return [file for file in (path.parent / name for name in names) if file.is_file()]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return []  # not a gltf: load_mesh says so
 
 
 def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: float = 1.0) -> Solid:
@@ -265,6 +281,10 @@ def _tidy(vertices: Float, faces: Int) -> tuple[Float, Int]:
         vertices = vertices[used]
     if not np.isfinite(vertices).all():
         raise MeshError(f"{(~np.isfinite(vertices).all(axis=1)).sum()} vertices are not finite numbers")
+    if np.abs(vertices).max() > _FARTHEST:
+        raise MeshError(
+            f"a coordinate of {np.abs(vertices).max():.3g} m is no real one; mend the mesh or its scale"
+        )
     return vertices, faces
 
 
@@ -336,7 +356,12 @@ def solid_properties(vertices: Float, faces: Int) -> tuple[float, Float]:
     total = six_volumes.sum()
     if total == 0:
         return 0.0, np.full(3, np.nan)
-    return float(total / 6), origin + six_volumes @ (a + b + c) / (4 * total)
+    return float(total / 6), origin + _weighted_sum(six_volumes, a + b + c) / (4 * total)
+
+
+def _weighted_sum(weights: Float, vectors: Float) -> Float:
+    """``weights @ vectors``, but for a matrix product's last bits, which hang on the number of threads."""
+    return (weights * np.ascontiguousarray(vectors.T)).sum(axis=1)
 
 
 def shell_centroid(vertices: Float, faces: Int) -> Float:
@@ -357,4 +382,4 @@ def shell_centroid(vertices: Float, faces: Int) -> Float:
     areas = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     if not areas.sum() > 0:
         raise MeshError("the mesh has no area")
-    return origin + areas @ (a + b + c) / (3 * areas.sum())
+    return origin + _weighted_sum(areas, a + b + c) / (3 * areas.sum())
