@@ -4,7 +4,10 @@ import errno
 import json
 import multiprocessing
 import os
+import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +183,54 @@ def test_killed_at_any_write_leaves_no_cache(folder, monkeypatch, after):
     assert all(name.startswith(".building-") for name in caches(folder))
     assert verify(open_data(folder)) == []
     assert len(caches(folder)) == 1
+
+
+def test_caches_in_use_stay_until_the_next_change(folder):
+    """A training opens shards, and its workers the whole store, after others have packed anew."""
+    store = open_data(folder)
+    touch_later(folder / "03.pt")
+    open_data(folder)
+    assert len(caches(folder)) == 2
+    assert_same(store.sample(3), RNG_SAMPLES[3])
+    assert pickle.loads(pickle.dumps(store)).fingerprint == store.fingerprint  # noqa: S301
+    del store
+    touch_later(folder / "03.pt")
+    open_data(folder)
+    assert len(caches(folder)) == 1
+
+
+def test_a_cache_in_use_by_another_process_stays(folder):
+    code = (
+        "import sys; from plumbline.data.cache import open_data\n"
+        "store = open_data(sys.argv[1]); print('open', flush=True); input()\n"
+        "print(len(store.gather(range(12)).pos))"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code, str(folder)], **pipes) as child:
+        assert child.stdout.readline() == "open\n"
+        touch_later(folder / "03.pt")
+        open_data(folder)
+        said, _ = child.communicate("\n", timeout=60)
+    assert said == f"{sum(len(sample.in_degree) for sample in RNG_SAMPLES)}\n"
+    touch_later(folder / "03.pt")
+    open_data(folder)
+    assert len(caches(folder)) == 1
+
+
+def test_a_cache_of_another_layout_is_made_again(folder, reads):
+    manifest = open_data(folder).path / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema": 0}))
+    reads.clear()
+    assert verify(open_data(folder)) == []
+    assert len(reads) == 12
+
+
+def test_opening_a_cache_leaves_no_file_open(folder):
+    open_data(folder)
+    before = len(os.listdir("/proc/self/fd")) if Path("/proc").is_dir() else pytest.skip("needs /proc")
+    for _ in range(5):
+        open_data(folder)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 # --- many at once

@@ -3,7 +3,9 @@
 The cache of a folder lives in ``DIR/.plumbline-cache/KEY``, or in the user's cache folder where ``DIR``
 cannot be written; KEY is a hash of every file's name, size and time of change. It is built under another
 name and renamed when complete, so a cache that can be seen is whole. A lock keeps processes that start
-together from doing the work twice; that nothing breaks without it rests on the rename alone.
+together from doing the work twice; that nothing breaks without it rests on the rename alone. Caches of
+earlier states of the files are removed unless a program still has them open, which a shared lock on their
+manifest shows; where there are no locks they stay.
 """
 
 import errno
@@ -12,6 +14,7 @@ import json
 import os
 import shutil
 import tempfile
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,8 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from plumbline.data.packed import PackedStore
-from plumbline.data.packing import MANIFEST, merge_parts, write_part
-from plumbline.data.tensors import DamagedStoreError
+from plumbline.data.packing import MANIFEST, SCHEMA, merge_parts, write_part
 from plumbline.errors import InputError, SampleError
 from plumbline.records import Rejected, Sample
 
@@ -78,7 +80,7 @@ def open_data(data_dir: Path | str, *, progress: Progress | None = None) -> Pack
         store = _open_cache(root / key)
         if store is None:
             _build(folder, files, root, key, progress)
-            store = PackedStore.open(root / key)
+            store = _open_in_use(root / key)
             _remove_stale(root, key, alone=alone)
     return store
 
@@ -88,7 +90,7 @@ def _key(folder: Path, files: list[Path]) -> str:
     from plumbline.data.samples import METADATA_FILE
 
     skip = len(str(folder / "x")) - 1
-    entries: list[Any] = [_VERSION, (folder / METADATA_FILE).exists()]
+    entries: list[Any] = [[_VERSION, SCHEMA], (folder / METADATA_FILE).exists()]
     for path in [*map(str, files), *([str(folder / METADATA_FILE)] if entries[1] else [])]:
         stat = os.stat(path)
         entries.append([path[skip:], stat.st_size, stat.st_mtime_ns])
@@ -102,13 +104,36 @@ def _user_cache(folder: Path) -> Path:
 
 
 def _open_cache(path: Path) -> PackedStore | None:
-    """The cache, or None if it is not there or damaged."""
-    if not (path / MANIFEST).exists():
-        return None
+    """The cache, or None if it is not there, damaged, or removed this moment."""
     try:
-        return PackedStore.open(path)
-    except DamagedStoreError:
+        return _open_in_use(path)
+    except (InputError, FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _open_in_use(path: Path) -> PackedStore:
+    """Opens a cache that nobody removes as long as the store lives: its shards are opened when needed."""
+    manifest = os.open(path / MANIFEST, os.O_RDONLY)
+    try:
+        if fcntl is not None:
+            _try_lock(manifest, fcntl.LOCK_SH)
+        store = PackedStore.open(path)
+    except BaseException:
+        os.close(manifest)
+        raise
+    weakref.finalize(store, os.close, manifest)
+    return store
+
+
+def _try_lock(file: int, how: int) -> bool:
+    """Locks an open file; False where the file system has no locks."""
+    try:
+        fcntl.flock(file, how)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EBADF):
+            raise
+        return False
+    return True
 
 
 def _first_writable(roots: list[Path]) -> Path:
@@ -130,17 +155,7 @@ def _lock(root: Path) -> Iterator[bool]:
     """Holds the folder's lock; yields False where the system or the file system has no locks."""
     file = os.open(root / "lock", os.O_RDONLY | os.O_CREAT, 0o666)
     try:
-        if fcntl is None:
-            yield False
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
-                raise
-            yield False
-        else:
-            yield True
+        yield fcntl is not None and _try_lock(file, fcntl.LOCK_EX)
     finally:
         os.close(file)
 
@@ -269,7 +284,30 @@ def _nothing_left(folder: Path, rejected: list[Rejected]) -> str:
 
 
 def _remove_stale(root: Path, key: str, *, alone: bool) -> None:
-    """Removes caches of earlier states of the files and, if no other can be at work, unfinished ones."""
+    """If locks work: removes unfinished caches, and those of earlier states of the files that none uses."""
+    if not alone:
+        return
     for path in root.iterdir():
-        if path.is_dir() and path.name != key and (alone or not path.name.startswith(_BUILDING)):
+        if path.is_dir() and path.name != key:
+            if path.name.startswith(_BUILDING):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                _remove_unused(path)
+
+
+def _remove_unused(path: Path) -> None:
+    """Removes a cache unless a process, this one included, has it open."""
+    try:
+        manifest = os.open(path / MANIFEST, os.O_RDWR)
+    except FileNotFoundError:
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    except OSError:
+        return
+    try:
+        if _try_lock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB):
             shutil.rmtree(path, ignore_errors=True)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(manifest)
