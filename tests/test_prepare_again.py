@@ -4,17 +4,25 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 from preparing import BOX, BOX_FACES, SMALL, command, digest, prepare, write_meshes, write_off
 
+from plumbline.data import outcome, preparation
+from plumbline.data.cache import open_data
+from plumbline.data.outcome import workplace
+from plumbline.data.packed import PackedStore
 from plumbline.data.packing import read_part
 from plumbline.data.pool import write_chunks
-from plumbline.data.preparation import Chunk, Source, write_chunk
+from plumbline.data.preparation import Chunk, Source, cut, write_chunk
+from plumbline.errors import InputError
 
 
 @pytest.fixture
@@ -210,7 +218,108 @@ def test_two_at_once_are_kept_apart(tmp_path, capsys):
     assert digest(out) == digest(tmp_path / "whole")
 
 
+def test_a_folder_that_was_trained_on_is_finished_too(meshes, tmp_path, capsys):
+    flags = [meshes, "--out", tmp_path / "out", "--format", "pt", *SMALL]
+    prepare(*flags)
+    num_graphs = len(open_data(tmp_path / "out"))
+    assert num_graphs == 6
+    prepare(*flags)
+    assert "finished already" in capsys.readouterr().out
+
+
+def test_a_buffer_beside_a_gltf_is_part_of_the_input(tmp_path, capsys):
+    small, large = (trimesh.creation.box([1, 1, size]).export(file_type="gltf") for size in (1, 2))
+    for name, data in small.items():
+        (tmp_path / name).write_bytes(data)
+    flags = [tmp_path / "model.gltf", "--out", tmp_path / "out", *SMALL]
+    prepare(*flags)
+    assert small.keys() == large.keys()
+    for name in small.keys() - {"model.gltf"}:
+        (tmp_path / name).write_bytes(large[name])
+    assert prepare(*flags, ok=False) == 2
+    assert "contents of the input files have changed" in capsys.readouterr().err
+
+
+def test_parts_of_other_libraries_are_not_used(tmp_path, monkeypatch):
+    sources = [Source("solid", "built-in solid 0", "solids/0")]
+    [before] = cut(sources, {}, tmp_path)
+    assert cut(sources, {}, tmp_path) == [before]
+    monkeypatch.setattr(preparation, "version", lambda name: "99" if name == "manifold3d" else version(name))
+    assert cut(sources, {}, tmp_path)[0].path != before.path
+
+
+def test_what_another_process_finished_meanwhile_is_left_alone(meshes, tmp_path, monkeypatch, capsys):
+    """It ends between our look and our lock."""
+    flags = [meshes, *SMALL]
+    prepare(*flags, "--out", tmp_path / "theirs")
+    original = outcome._lock
+
+    def lock(descriptor, file, out):
+        for path in (tmp_path / "theirs").iterdir():
+            shutil.copy2(path, out / path.name)
+        original(descriptor, file, out)
+
+    monkeypatch.setattr(outcome, "_lock", lock)
+    prepare(*flags, "--out", tmp_path / "ours")
+    assert "finished already" in capsys.readouterr().out
+    assert digest(tmp_path / "ours") == digest(tmp_path / "theirs")
+
+
+@pytest.mark.parametrize("instead", ["nothing", "another"])
+def test_a_lock_on_a_file_that_is_gone_keeps_nobody_out(tmp_path, monkeypatch, instead):
+    original = os.open
+
+    def open_and_lose(path, *args):
+        descriptor = original(path, *args)
+        if Path(path).name == "lock":
+            Path(path).unlink()
+            if instead == "another":
+                os.close(original(path, os.O_RDWR | os.O_CREAT))
+        return descriptor
+
+    monkeypatch.setattr(os, "open", open_and_lose)
+    with pytest.raises(InputError, match="another process is preparing"), workplace(tmp_path / "out", {}):
+        pass
+
+
+def test_names_that_hide_files_or_are_not_allowed_lose_nothing(tmp_path):
+    (tmp_path / "scans").mkdir()
+    np.save(tmp_path / "up.npy", np.random.default_rng(0).normal(size=(60, 3)) + [0, 0, 5])
+    names = [".hidden", "_hidden", 'a:b|"c"?', "..", ""]
+    lines = [f"../up.npy,0,0,5,{csv_cell(name)}" for name in names]
+    (tmp_path / "scans" / "labels.csv").write_text("\n".join(["file,com_x,com_y,com_z,object_name", *lines]))
+    prepare(
+        "--labels", tmp_path / "scans" / "labels.csv", "--out", tmp_path / "out", "--format", "pt", *SMALL
+    )
+    assert sorted(open_data(tmp_path / "out").object_names) == sorted([*names[:-1], "../up"])
+    assert not [path.name for path in (tmp_path / "out").glob("*.pt") if set(path.name) & set(':|"?')]
+
+
+def csv_cell(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
 # ------------------------------------------------------------------------------------------ accidents
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on open files to set")
+def test_thousands_of_parts_need_few_open_files(tmp_path):
+    code = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from random_samples import FEATURES, random_samples
+from plumbline.data.packing import merge_parts, write_part
+folder = Path(sys.argv[1])
+samples = random_samples(0, 300)
+for i, sample in enumerate(samples):
+    write_part(folder / f"{i:03d}.part", [sample])
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+merge_parts(folder / "out", sorted(folder.glob("*.part")), manifest_fields={"feature_names": FEATURES})
+"""
+    here = str(Path(__file__).parent)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), here], check=True)
+    assert len(PackedStore.open(tmp_path / "out")) == 300
 
 
 def _write_or_die(chunk: Chunk, settings, dead=()) -> int:

@@ -1,6 +1,7 @@
 """Sample files: what is written is read, everything wrong is refused with its reason, nothing is executed."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -137,6 +138,20 @@ def test_object_name_from_metadata_wins_over_the_file_name(tmp_path):
     path = save(tmp_path, content(metadata={"object_name": "mug/1"}))
     assert read_pt(path).object_name == "mug/1"
     assert read_pt(path, object_name="mug/2").object_name == "mug/2"
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "locked").mkdir()
+    original = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(SampleError, match="locked cannot be read: Permission denied"):
+        list_pt(tmp_path)
 
 
 def test_files_are_listed_with_their_names(tmp_path):

@@ -6,7 +6,7 @@ K neighbours, V/F mesh vertices/faces, R rays, C channels, S sensors (one per vi
 Frames: *mesh* (as in the file, times ``scale``), *world* (after the object's random rotation; also the
 frame of a real scan's file), *stored* (what a data set holds: ``stored = (world - origin) / scale``).
 Units: metres in mesh and world frames, radians, seconds. The stored frame is in metres too, or in
-units of the scan's own size (see ``--normalize``).
+units of the scan's own size (see ``--normalise``).
 
 Edges run from source to target as in PyTorch Geometric: ``edge_index[0]`` is the source and
 ``edge_index[1]`` the target. They are kept sorted by target, so that the targets need not be stored:

@@ -26,6 +26,7 @@ from plumbline.data.preparation import (
     count_samples,
     cut,
     fingerprint,
+    library_versions,
     list_sources,
 )
 from plumbline.errors import InputError
@@ -49,11 +50,10 @@ def run(config: PrepareConfig, console: Console) -> int:
     sources = list_sources(config.paths, config.solids, config.labels)
     plan = _plan(config, sources)
     if look(config.out, plan) == "finished":
-        clean(config.out)
-        _say(console, f"{config.out} is finished already, made from the same input with the same settings")
-        _say_next(console, config.out)
-        return 0
+        return _leave(config.out, console)
     with workplace(config.out, plan) as parts:
+        if look(config.out, plan) == "finished":  # by another process since the first look
+            return _leave(config.out, console)
         settings = keywords(config)
         chunks = cut(sources, {**settings, "caster": plan["caster"]}, parts)
         try:
@@ -85,6 +85,14 @@ def run(config: PrepareConfig, console: Console) -> int:
     return 0
 
 
+def _leave(out: Path, console: Console) -> int:
+    """Leaves a finished data set as it is."""
+    clean(out)
+    _say(console, f"{out} is finished already, made from the same input with the same settings")
+    _say_next(console, out)
+    return 0
+
+
 def _plan(config: PrepareConfig, sources: Sequence[Source]) -> Plan:
     """What determines the data set: recorded in it, and compared when the command runs again."""
     count = Counter(source.kind for source in sources)
@@ -99,6 +107,7 @@ def _plan(config: PrepareConfig, sources: Sequence[Source]) -> Plan:
         },
         "caster": caster_name(),
         "version": plumbline.__version__,
+        "libraries": library_versions(),
     }
 
 
@@ -135,7 +144,7 @@ def _scan(
     """Writes the parts that are missing. Returns the number of new scans and the seconds they took."""
     missing = [chunk for chunk in chunks if not _is_done(chunk)]
     num_missing = sum(len(chunk.sources) for chunk in missing)
-    workers = min(config.workers or os.cpu_count() or 1, len(missing) or 1)
+    workers = min(config.workers or _num_cores(), len(missing) or 1)
     processes = "1 process" if workers == 1 else f"{workers} processes"
     _say(console, f"preparing {len(sources)} objects ({_kinds(sources)}) in {config.out} with {processes}")
     if num_missing < len(sources):
@@ -151,6 +160,13 @@ def _scan(
             num_new += num_samples
             bar.show(done, len(sources), num_new)
     return num_new, time.perf_counter() - started
+
+
+def _num_cores() -> int:
+    """Cores that this process may use; a job on a shared machine often has few of many."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _is_done(chunk: Chunk) -> bool:

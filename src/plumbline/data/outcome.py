@@ -7,6 +7,7 @@ plan is refused with the difference. Everything on the way lies in ``.parts``, w
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
+from plumbline.data.cache import CACHE_FOLDER
 from plumbline.data.packed import PackedStore
 from plumbline.data.packing import MANIFEST, merge_parts
 from plumbline.data.preparation import Chunk
@@ -23,10 +25,13 @@ from plumbline.records import FEATURE_NAMES
 
 PARTS = ".parts"
 PT_METADATA = "dataset_metadata.json"
-_OURS = (PARTS, MANIFEST, PT_METADATA, "index.safetensors", "shard-*.safetensors", "*.pt", ".*.tmp")
+_FILES = (MANIFEST, PT_METADATA, "index.safetensors", "shard-*.safetensors", "*.pt", ".*.tmp")
+_OURS = (PARTS, CACHE_FOLDER, *_FILES)
 _MEND = "choose another --out, or delete the folder"
 _LONGEST_STEM = 180
 """Bytes of a file's name; file systems allow 255."""
+_NOT_IN_NAMES = re.compile(r'[<>:"|?*\\\x00-\x1f]|^\.')
+"""What some system does not take in a file's name, and the dot that hides a file."""
 
 Plan = dict[str, Any]
 
@@ -39,7 +44,8 @@ def look(out: Path, plan: Plan) -> Literal["new", "unfinished", "finished"]:
 
     Args:
         out: the folder; need not exist.
-        plan: ``format``, ``settings`` (flags), ``inputs`` (counts and a hash), ``caster`` and ``version``.
+        plan: ``format``, ``settings`` (flags), ``inputs`` (counts and a hash), ``caster`` and ``version``;
+            what else is in it is not compared.
 
     Raises:
         InputError: it holds something else; the message names the difference.
@@ -142,7 +148,7 @@ def workplace(out: Path, plan: Plan) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"--out {out} cannot be written to: {error.strerror}") from error
     try:
-        _lock(lock, out)
+        _lock(lock, parts / "lock", out)
         with atomic_file(parts / "plan.json") as file:
             file.write(json.dumps(plan, indent=1).encode())
         yield parts
@@ -150,7 +156,7 @@ def workplace(out: Path, plan: Plan) -> Iterator[Path]:
         os.close(lock)
 
 
-def _lock(descriptor: int, out: Path) -> None:
+def _lock(descriptor: int, file: Path, out: Path) -> None:
     """The system lets go of it however the process ends."""
     try:
         import fcntl
@@ -158,10 +164,12 @@ def _lock(descriptor: int, out: Path) -> None:
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InputError(
-            f"another process is preparing {out}: let it finish, or name another folder"
-        ) from error
+        # Who finished in between has removed the file, and a lock on what is gone keeps nobody out.
+        mine = os.path.samestat(os.fstat(descriptor), os.stat(file))
+    except (BlockingIOError, FileNotFoundError):
+        mine = False
+    if not mine:
+        raise InputError(f"another process is preparing {out}: let it finish, or name another folder")
 
 
 def finish(out: Path, chunks: Sequence[Chunk], plan: Plan, *, tick: Callable[[int, int], None]) -> None:
@@ -193,6 +201,8 @@ def finish(out: Path, chunks: Sequence[Chunk], plan: Plan, *, tick: Callable[[in
             shutil.rmtree(folder, ignore_errors=True)
         merge_parts(packed, paths, manifest_fields=fields)
         _export(PackedStore.open(packed), loose, plan, tick)
+        if hasattr(os, "sync"):
+            os.sync()  # once for all files: to wait for each would take most of the time
         for file in sorted(loose.iterdir(), key=lambda file: (file.name == PT_METADATA, file.name)):
             os.replace(file, out / file.name)
     clean(out)
@@ -253,12 +263,12 @@ def _export(store: PackedStore, folder: Path, plan: Plan, tick: Callable[[int, i
 
 
 def _file_stems(names: Sequence[str]) -> list[str]:
-    """A file name for each object, unlike any other's also where upper and lower case are one."""
+    """A file name for each object: allowed everywhere, not hidden, unique also without regard to case."""
     taken: set[str] = set()
     stems = []
     for name in names:
-        plain = name.replace("/", "__").encode("utf-8", "surrogateescape")[:_LONGEST_STEM]
-        stem = plain.decode("utf-8", "ignore")
+        plain = _NOT_IN_NAMES.sub("_", name.replace("/", "__"))
+        stem = plain.encode("utf-8", "surrogateescape")[:_LONGEST_STEM].decode("utf-8", "ignore")
         number = 2
         candidate = stem
         while candidate.casefold() in taken:

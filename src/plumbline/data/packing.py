@@ -29,6 +29,8 @@ EDGE_ATTR_KINDS = ("none", "sh", "displacement", "stored")
 _MANIFEST_FIELDS = ("feature_names", "edge_attr", "sh_degree", "normalise", "k", "created_by", "provenance")
 _PER_GRAPH = ("target", "origin", "scale", "bounding_radius", "num_views")
 _CHUNK_GRAPHS = 1024
+_MOST_MAPS = 64
+"""Part files that a shard in the making keeps open, each with a file descriptor; smaller ones are copied."""
 
 
 # ----------------------------------------------------------------------------------------------------------
@@ -209,7 +211,7 @@ def _write(folder: Path, parts: Iterable[Part], shard_bytes: int, fields: dict[s
 
 @dataclass
 class _Writer:
-    """Collects parts (as views, not copies) and writes a shard whenever it is full."""
+    """Collects parts (large ones as views, not copies) and writes a shard whenever it is full."""
 
     folder: Path
     shard_bytes: int
@@ -259,9 +261,13 @@ class _Writer:
                 self._flush()
                 continue
             end = max(end, begin + 1)  # a single graph larger than a shard gets one of its own
-            self.pieces.append(_slice(arrays, node_ptr[begin], node_ptr[end], edge_ptr[begin], edge_ptr[end]))
-            self.pieces[-1]["node_count"] = arrays["node_count"][begin:end]
-            self.filled += int(size[end] - size[begin])
+            piece = _slice(arrays, node_ptr[begin], node_ptr[end], edge_ptr[begin], edge_ptr[end])
+            piece["node_count"] = arrays["node_count"][begin:end]
+            amount = int(size[end] - size[begin])
+            if amount < self.shard_bytes // _MOST_MAPS:
+                piece = {name: array.copy() for name, array in piece.items()}
+            self.pieces.append(piece)
+            self.filled += amount
             begin = end
 
     def _check_widths(self, part: Part) -> None:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from plumbline.data.packing import SCHEMA, read_part, write_part
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import Label, load_scan, read_labels
 from plumbline.geometry.graphs import Normalise, build_sample
-from plumbline.geometry.meshes import Target, find_meshes, load_mesh
+from plumbline.geometry.meshes import Target, companion_files, find_meshes, load_mesh
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.sampling import Sampling, thin_scan
 from plumbline.geometry.scans import scan_solid
@@ -33,6 +34,7 @@ FEWEST_POINTS = 16
 """A real scan with fewer points than this is refused."""
 _READ_AHEAD = 8
 """Files that are hashed at once."""
+_LIBRARIES = ("numpy", "scipy", "trimesh", "embreex", "manifold3d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Source:
         path: the file, None for a built-in solid.
         index: of the built-in solid.
         label: of the real scan.
-        digest: of the file's content and, for a real scan, its label.
+        digest: of the content of the file, and of the files it refers to.
     """
 
     kind: Literal["mesh", "solid", "scan"]
@@ -97,17 +99,30 @@ def _scan_source(label: Label, folder: Path) -> Source:
 def _with_digest(source: Source) -> Source:
     if source.path is None:
         return source
+    digest = hashlib.sha256()
     try:
-        with open(source.path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        for path in (source.path, *companion_files(source.path)):
+            with open(path, "rb") as file:
+                hashlib.file_digest(file, lambda: digest)
     except OSError as error:
         raise InputError(f"{source.path} cannot be read: {error.strerror}") from error
-    return replace(source, digest=digest)
+    return replace(source, digest=digest.hexdigest())
 
 
 def caster_name() -> str:
     """The ray caster that is used on this machine; the two agree only up to rounding."""
     return Caster(np.eye(3), np.arange(3)[None]).backend
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that the numbers come from: another one may change the last bits or more."""
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
 
 
 def fingerprint(sources: Sequence[Source]) -> str:
@@ -132,10 +147,10 @@ def _plain(value: Any) -> Any:
 
 def cut(sources: Sequence[Source], settings: Mapping[str, Any], folder: Path) -> list[Chunk]:
     """Cuts the sources into chunks whose part files lie in ``folder``."""
-    chunks = []
+    chunks, libraries = [], library_versions()
     for begin in range(0, len(sources), OBJECTS_PER_CHUNK):
         some = tuple(sources[begin : begin + OBJECTS_PER_CHUNK])
-        key = _digest([plumbline.__version__, SCHEMA, dict(settings), fingerprint(some)])
+        key = _digest([plumbline.__version__, libraries, SCHEMA, dict(settings), fingerprint(some)])
         chunks.append(Chunk(folder / f"{begin // OBJECTS_PER_CHUNK:06d}-{key[:24]}.part", some))
     return chunks
 

@@ -27,18 +27,22 @@ def list_pt(folder: Path) -> list[tuple[Path, str | None]]:
         Each file with the object name that ``dataset_metadata.json`` gives it, or None.
 
     Raises:
-        SampleError: ``dataset_metadata.json`` is there and cannot be read.
+        SampleError: ``dataset_metadata.json`` or a folder is there and cannot be read.
     """
     names: dict[str, str] = {}
     for entry in read_dataset_metadata(folder).get("files", []):
         if isinstance(entry, dict) and isinstance(entry.get("object_name"), str):
             names[str(entry.get("filename"))] = entry["object_name"]
     files: list[str] = []
-    for parent, folders, members in os.walk(folder):  # pathlib takes ten times as long
+    for parent, folders, members in os.walk(folder, onerror=_refuse):  # pathlib takes ten times as long
         folders[:] = [name for name in folders if not name.startswith(".")]
         prefix = "" if Path(parent) == folder else Path(parent).relative_to(folder).as_posix() + "/"
         files.extend(prefix + name for name in members if name.endswith(".pt") and not name.startswith("."))
     return [(folder / file, names.get(file)) for file in sorted(files)]
+
+
+def _refuse(error: OSError) -> None:
+    raise SampleError(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
 def read_dataset_metadata(folder: Path) -> dict[str, Any]:
@@ -133,7 +137,7 @@ def write_pt(
     normalise: str = "none",
     k: int | None = None,
 ) -> None:
-    """Writes one sample in the documented layout, atomically.
+    """Writes one sample in the documented layout, atomically but without waiting for the disk.
 
     Args:
         path: the file.
@@ -165,7 +169,7 @@ def write_pt(
             "num_views": sample.num_views,
         },
     }
-    with atomic_file(path) as file:
+    with atomic_file(path, flush=False) as file:
         torch.save(content, file)
 
 

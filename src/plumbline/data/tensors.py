@@ -23,18 +23,19 @@ class DamagedStoreError(InputError):
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Opens a new file that takes its name only when it is complete and on the disk."""
+def atomic_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
+    """Opens a new file that takes its name only when it is complete and, with ``flush``, on the disk."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # elsewhere a folder cannot be flushed
+    if flush and os.name == "posix":  # elsewhere a folder cannot be flushed
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
