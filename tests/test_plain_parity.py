@@ -1,6 +1,5 @@
 """The documented network is the same function as the plain PyTorch Geometric program computes."""
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch as PlainBatch
 from torch_geometric.data import Data
 
+from benchmarks.plain import PlainGCN, PlainTask
 from plumbline.data.batch import Batch
 from plumbline.data.loader import Loader, Loaders, make_loaders
 from plumbline.data.packed import PackedStore
@@ -21,9 +21,6 @@ from plumbline.models.gcn import GCN
 from plumbline.records import Sample
 from plumbline.training.task import CentreOfMassTask
 from plumbline.training.trainer import make_trainer
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the benchmarks are not installed
-from benchmarks.plain import PlainGCN, PlainTask
 
 NUM_FEATURES = 5
 Edges = Callable[[np.random.Generator, int], np.ndarray]
