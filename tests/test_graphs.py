@@ -234,6 +234,22 @@ def test_few_points_duplicates_and_unknown_truth():
     assert np.isfinite(sample.edge_attr).all()
 
 
+@pytest.mark.parametrize("away", [0, 1e3, 1e5, 1e9])
+def test_positions_that_float32_would_blur_are_refused_unless_they_are_centred(away):
+    scan = move(make_scan(), np.eye(3), np.array([away, 0, 0]))
+    for normalise in ("unit", "centre"):
+        here, there = (
+            build_sample(each, **SETTINGS | {"normalise": normalise}) for each in (make_scan(), scan)
+        )
+        np.testing.assert_allclose(there.pos, here.pos, atol=2e-6)
+    if away <= 1e3:
+        kept = build_sample(scan, **SETTINGS | {"normalise": "none"})
+        np.testing.assert_allclose(kept.pos, scan.points, atol=1e-4)
+        return
+    with pytest.raises(InputError, match=r"thing: the scan lies .* use --normalise centre or unit"):
+        build_sample(scan, **SETTINGS | {"normalise": "none"})
+
+
 @pytest.mark.parametrize(
     ("points", "message"),
     [

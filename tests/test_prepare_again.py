@@ -344,6 +344,16 @@ def test_an_object_that_kills_its_process_is_the_only_one_lost(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.part", "3.part", "6.part", "9.part"]
 
 
+def test_a_defect_says_which_object_it_met(tmp_path, monkeypatch):
+    def fail(source, **settings):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(preparation, "make_samples", fail)
+    with pytest.raises(RuntimeError, match="boom") as caught:
+        write_chunk(Chunk(tmp_path / "0.part", (Source("mesh", "mug.ply", "mug", Path("a/mug.ply")),)), {})
+    assert caught.value.__notes__ == ["while preparing a/mug.ply"]
+
+
 def _first_only(chunk: Chunk, settings, dead=()) -> int:
     if chunk.sources[0].index > 0:
         time.sleep(60)

@@ -146,7 +146,7 @@ def _scan(
     num_missing = sum(len(chunk.sources) for chunk in missing)
     workers = min(config.workers or _num_cores(), len(missing) or 1)
     processes = "1 process" if workers == 1 else f"{workers} processes"
-    _say(console, f"preparing {len(sources)} objects ({_kinds(sources)}) in {config.out} with {processes}")
+    _say(console, f"preparing {_kinds(sources)} in {config.out} with {processes}")
     if num_missing < len(sources):
         _say(console, f"  {len(sources) - num_missing} are done already")
     started, num_new, done = time.perf_counter(), 0, len(sources) - num_missing
@@ -179,9 +179,13 @@ def _is_done(chunk: Chunk) -> bool:
 
 
 def _kinds(sources: Sequence[Source]) -> str:
-    names = {"mesh": "meshes", "solid": "built-in solids", "scan": "real scans"}
+    names = {
+        "mesh": ("mesh", "meshes"),
+        "solid": ("built-in solid", "built-in solids"),
+        "scan": ("real scan", "real scans"),
+    }
     count: Counter[str] = Counter(source.kind for source in sources)
-    return ", ".join(f"{count[kind]} {name}" for kind, name in names.items() if count[kind])
+    return ", ".join(f"{count[kind]:,} {names[kind][count[kind] > 1]}" for kind in names if count[kind])
 
 
 # ---------------------------------------------------------------------------------------------- the end

@@ -319,13 +319,15 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
         if not isinstance(item["bytes"], int) or not isinstance(item["sha256"], str):
             raise TypeError(f"{item['file']!r} lacks its size or its hash")
     for name in ("num_graphs", "num_objects", "num_nodes", "num_edges"):
-        if not isinstance(manifest[name], int):
-            raise TypeError(f"{name} is not a count")
+        if not isinstance(manifest[name], int) or manifest[name] < (name != "num_edges"):
+            raise ValueError(f"{name} is {manifest[name]!r}")
     if sum(shard["num_graphs"] for shard in manifest["shards"]) != manifest["num_graphs"]:
         raise ValueError("the shards do not add up to num_graphs")
     kind, degree = manifest["edge_attr"]["kind"], manifest["edge_attr"]["sh_degree"]
     if kind not in ("none", "sh", "displacement", "stored") or (kind == "sh") != isinstance(degree, int):
         raise ValueError(f"edge attributes of kind {kind!r} and degree {degree!r}")
+    if not isinstance(manifest["edge_attr"]["dim"], int):
+        raise TypeError("edge attributes without a width")
     for name in ("feature_names", "normalise", "k", "bounding_radius", "rejected"):
         manifest[name]
     if not all(isinstance(item["source"] + item["reason"], str) for item in manifest["rejected"]):

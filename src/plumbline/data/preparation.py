@@ -180,6 +180,9 @@ def write_chunk(chunk: Chunk, settings: Mapping[str, Any], dead: Sequence[int] =
             samples += make_samples(source, **settings)
         except InputError as error:
             rejected.append(Rejected(source.title, _without_place(str(error), source)))
+        except Exception as error:
+            error.add_note(f"while preparing {source.path or source.title}")
+            raise
     write_part(chunk.path, samples, rejected)
     return len(samples)
 

@@ -15,6 +15,8 @@ Normalise = Literal["unit", "centre", "none"]
 
 NORMAL_NEIGHBOURS = 16
 """Neighbours from which a normal is estimated."""
+_COARSEST = 1e-4
+"""Rounding of stored positions, as a fraction of the scan's size, that is taken for damage."""
 
 
 def build_sample(
@@ -44,7 +46,8 @@ def build_sample(
         object_name: id of the object.
 
     Raises:
-        InputError: fewer than two points, points that are not finite, lie at their sensor, or all coincide.
+        InputError: fewer than two points, points that are not finite, lie at their sensor, all coincide, or
+            lie too far from the origin to be stored as scanned.
     """
     origin, scale = _stored_frame(scan.points, normalise, object_name)
     pos = (scan.points - origin) / scale
@@ -83,6 +86,12 @@ def _stored_frame(points: Float, normalise: Normalise, object_name: str) -> tupl
     if not np.isfinite(points).all():
         raise InputError(f"{object_name}: the scan has points that are not finite; remove them")
     if normalise == "none":
+        farthest = np.abs(points).max()
+        if np.spacing(np.float32(farthest)) > _COARSEST * np.ptp(points, axis=0).max() > 0:
+            raise InputError(
+                f"{object_name}: the scan lies {farthest:.3g} m from the origin, where float32 positions are "
+                "too coarse for its shape; use --normalise centre or unit"
+            )
         return np.zeros(3), 1.0
     origin = points.mean(axis=0)
     if normalise == "centre":

@@ -212,9 +212,7 @@ def make_solid_record(name: str, vertices: Float, faces: Int) -> Solid:
         # Only now: two bodies that touch along an edge are fine apart and non-manifold when joined.
         vertices, faces = _tidy(*_join_vertices(vertices, faces))
         if open_reason(faces) is not None:
-            raise MeshError(
-                f"the mesh has no inside: {open_reason(faces)}; repair it or use the shell target"
-            )
+            raise MeshError(f"the mesh has no inside: {open_reason(faces)}; repair it or use --target shell")
     centre, radius = bounding_sphere(vertices)
     volume, com = solid_properties(vertices, faces)
     if abs(volume) <= _FLAT * radius**3:
