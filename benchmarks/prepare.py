@@ -22,6 +22,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
 import numpy as np  # noqa: E402
+import trimesh  # noqa: E402
 
 from plumbline.commands.prepare import keywords  # noqa: E402
 from plumbline.config import PrepareConfig  # noqa: E402
@@ -29,6 +30,7 @@ from plumbline.data import packing, preparation  # noqa: E402
 from plumbline.geometry import graphs, raycast, scans  # noqa: E402
 from plumbline.geometry.meshes import find_meshes, load_mesh  # noqa: E402
 from plumbline.geometry.sensors import ray_directions  # noqa: E402
+from plumbline.geometry.solids import make_solid  # noqa: E402
 from plumbline.records import FEATURE_NAMES  # noqa: E402
 
 STAGES: list[tuple[str, Any, str]] = [
@@ -146,14 +148,28 @@ def time_embree(folder: list[str], args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="meshes")
+    parser.add_argument("folder", type=Path, nargs="?", help="meshes; built-in solids if none is given")
     parser.add_argument("--objects", type=int, default=300, help="how many of them, evenly spread")
     parser.add_argument("--samples", type=int, default=10)
     parser.add_argument("--points", type=int, default=256)
     parser.add_argument("--views", default="1")
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 1])
     args = parser.parse_args()
-    meshes = find_meshes([args.folder])
+    with tempfile.TemporaryDirectory() as temporary:
+        measure(args.folder or write_solids(Path(temporary), args.objects), args)
+
+
+def write_solids(folder: Path, num: int) -> Path:
+    """Built-in solids as mesh files, for who has no meshes."""
+    for i in range(num):
+        solid = make_solid(0, i)
+        trimesh.Trimesh(solid.vertices, solid.faces, process=False).export(folder / f"{i:06d}.ply")
+    return folder
+
+
+def measure(meshes_folder: Path, args: argparse.Namespace) -> None:
+    """Print everything about the preparation of a folder."""
+    meshes = find_meshes([meshes_folder])
     chosen = np.linspace(0, len(meshes) - 1, min(args.objects, len(meshes))).astype(int)
     folder = [str(meshes[i].path) for i in chosen]
     print(f"{len(folder)} meshes x {args.samples} scans x {args.points} points, {args.views} view(s)")
