@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from plumbline.errors import InputError
-from plumbline.geometry.clouds import CLOUD_SUFFIXES, load_scans, read_cloud, read_labels, read_scan
+from plumbline.geometry.clouds import CLOUD_SUFFIXES, load_scan, read_cloud, read_labels, read_scan
 from plumbline.geometry.graphs import build_sample
 from plumbline.geometry.sampling import thin_scan
 
@@ -206,7 +206,7 @@ def labels(folder, text):
 
 def test_labels_with_and_without_the_optional_columns(tmp_path):
     path = labels(tmp_path, "file,com_x,com_y,com_z\none.npy,1,2,3\ndeep/two.npy,4,5,6e-1\n")
-    (name, one), (other, two) = load_scans(path)
+    (name, one), (other, two) = ((label.object_name, load_scan(label)) for label in read_labels(path))
     assert (name, other) == ("one", "deep/two")
     np.testing.assert_array_equal(one.com, [1, 2, 3])
     np.testing.assert_array_equal(two.com, [4, 5, 0.6])
@@ -218,7 +218,7 @@ def test_labels_with_and_without_the_optional_columns(tmp_path):
         "object_name,note,bounding_radius,sensor_z,sensor_y,sensor_x,com_z,com_y,com_x,file\n"
         f'mug/7,"a, b",0.5,9,8,7,3,2,1,one.npy\n,,,,,,6,5,4,{tmp_path / "deep" / "two.npy"}\n',
     )
-    (name, one), (other, two) = load_scans(path)
+    (name, one), (other, two) = ((label.object_name, load_scan(label)) for label in read_labels(path))
     assert (name, other) == ("mug/7", "two")
     np.testing.assert_array_equal(one.com, [1, 2, 3])
     np.testing.assert_array_equal(one.sensor[0], [7, 8, 9])
@@ -266,7 +266,7 @@ def test_scans_of_real_sensors_become_graphs(shared_meshes, tmp_path):
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(row | {"file": folder / row["scan"], "object_name": row["object"]} for row in rows)
-    loaded = list(load_scans(tmp_path / "labels.csv"))
+    loaded = [(label.object_name, load_scan(label)) for label in read_labels(tmp_path / "labels.csv")]
     assert len(loaded) == len(rows) >= 10
     for (name, scan), row in zip(loaded, rows, strict=True):
         assert name == row["object"]

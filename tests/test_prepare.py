@@ -149,6 +149,17 @@ def test_real_scans_with_labels(tmp_path):
     assert first.bounding_radius * first.scale == pytest.approx(0.9)
 
 
+def test_scans_without_names_of_objects_are_pointed_out(tmp_path, capsys):
+    """The split cannot know that two files show one object."""
+    for name in ("one", "two"):
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).normal(size=(60, 3)) + [0, 0, 5])
+    for cells, said in ((("", ""), True), (("cup", "jar"), True), (("cup", "cup"), False)):
+        lines = [f"{name}.npy,0,0,5,{cell}" for name, cell in zip(("one", "two"), cells, strict=True)]
+        (tmp_path / "labels.csv").write_text("\n".join(["file,com_x,com_y,com_z,object_name", *lines]))
+        prepare("--labels", tmp_path / "labels.csv", "--out", tmp_path / "_".join(cells), *SMALL)
+        assert ("give them the same object_name" in capsys.readouterr().out) == said
+
+
 def test_real_sensors(shared_meshes, tmp_path):
     with open(shared_meshes / "real_scans" / "manifest.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[:6]

@@ -23,7 +23,6 @@ from plumbline.data.preparation import (
     Chunk,
     Source,
     caster_name,
-    count_samples,
     cut,
     fingerprint,
     library_versions,
@@ -147,6 +146,10 @@ def _scan(
     workers = min(config.workers or _num_cores(), len(missing) or 1)
     processes = "1 process" if workers == 1 else f"{workers} processes"
     _say(console, f"preparing {_kinds(sources)} in {config.out} with {processes}")
+    objects = [source.name for source in sources if source.kind == "scan"]
+    if len(objects) > 1 and len(set(objects)) == len(objects):
+        _say(console, "  every real scan counts as an object of its own; where several show one object,")
+        _say(console, "  give them the same object_name, or training and validation share it")
     if num_missing < len(sources):
         _say(console, f"  {len(sources) - num_missing} are done already")
     started, num_new, done = time.perf_counter(), 0, len(sources) - num_missing
@@ -172,7 +175,7 @@ def _num_cores() -> int:
 def _is_done(chunk: Chunk) -> bool:
     """Whether the part is there and whole; a damaged one is made again."""
     try:
-        count_samples(chunk)
+        read_part(chunk.path)
     except InputError:
         return False
     return True

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 import plumbline
-from plumbline.data.packing import SCHEMA, read_part, write_part
+from plumbline.data.packing import SCHEMA, write_part
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import Label, load_scan, read_labels
 from plumbline.geometry.graphs import Normalise, build_sample
@@ -192,11 +192,6 @@ def _without_place(reason: str, source: Source) -> str:
     for place in (str(source.path), source.title, source.name):
         reason = reason.removeprefix(f"{place}: ")
     return reason.replace(str(source.path), source.title) if source.path else reason
-
-
-def count_samples(chunk: Chunk) -> int:
-    """Samples in a finished part file. Raises DamagedStoreError if it is not one."""
-    return len(read_part(chunk.path))
 
 
 def make_samples(

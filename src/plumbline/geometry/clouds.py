@@ -8,7 +8,6 @@ is refused. The one exception are organised pcd files (height above 1): there Na
 import csv
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,18 +112,8 @@ def read_labels(csv_path: Path) -> list[Label]:
     return labels
 
 
-def load_scans(csv_path: Path) -> Iterator[tuple[str, Scan]]:
-    """Read labelled real scans one by one: ``(object_name, scan)`` in the order of the CSV.
-
-    See :func:`read_labels` for the columns and :func:`read_scan` for the position of the sensor. The scans
-    hold all points of their files.
-    """
-    for label in read_labels(csv_path):
-        yield label.object_name, load_scan(label)
-
-
 def load_scan(label: Label) -> Scan:
-    """Read one labelled scan, with all points of its file."""
+    """Read one labelled scan, with all points of its file; see :func:`read_scan` for the sensor."""
     scan = read_scan(label.path, label.sensor)
     return Scan(scan.points, scan.sensor, scan.view, label.com, label.bounding_radius)
 

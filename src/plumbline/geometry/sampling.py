@@ -59,13 +59,6 @@ def farthest_points(points: Float, num: int, start: int | None = None) -> Int:
     return chosen
 
 
-def random_points(rng: np.random.Generator, total: int, num: int) -> Int:
-    """``[num]`` int64 different indices below ``total``, uniformly at random, in random order."""
-    if not 0 < num <= total:
-        raise InputError(f"cannot choose {num} of {total} points; ask for 1 to {total}")
-    return rng.permutation(total)[:num]
-
-
 def choose_points(points: Float, num: int, *, sampling: Sampling, order: Int) -> Int:
     """Choose points of a scan by farthest-point or by random sampling.
 
