@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -112,9 +113,14 @@ def test_stored_edge_attributes_and_dataset_metadata_are_taken_over(tmp_path):
 
 def test_many_files_go_through_several_parts(folder, monkeypatch):
     whole = open_data(folder).fingerprint
-    shutil.rmtree(folder / CACHE_FOLDER)
-    monkeypatch.setattr(cache, "_CHUNK", 5)
-    assert open_data(folder).fingerprint == whole
+    written = Mock(side_effect=cache.write_part)
+    monkeypatch.setattr(cache, "write_part", written)
+    for name, amount, parts in (("_CHUNK", 5, 3), ("_CHUNK_BYTES", 1, 12)):
+        shutil.rmtree(folder / CACHE_FOLDER)
+        monkeypatch.setattr(cache, name, amount)
+        written.reset_mock()
+        assert open_data(folder).fingerprint == whole
+        assert written.call_count == parts + 1  # and one for the rejected files
 
 
 # --- changes

@@ -242,10 +242,20 @@ def test_a_buffer_beside_a_gltf_is_part_of_the_input(tmp_path, capsys):
 
 def test_parts_of_other_libraries_are_not_used(tmp_path, monkeypatch):
     sources = [Source("solid", "built-in solid 0", "solids/0")]
-    [before] = cut(sources, {}, tmp_path)
-    assert cut(sources, {}, tmp_path) == [before]
+    settings = {"samples": 1, "points": 48, "k": 6}
+    [before] = cut(sources, settings, tmp_path)
+    assert cut(sources, settings, tmp_path) == [before]
     monkeypatch.setattr(preparation, "version", lambda name: "99" if name == "manifold3d" else version(name))
-    assert cut(sources, {}, tmp_path)[0].path != before.path
+    assert cut(sources, settings, tmp_path)[0].path != before.path
+
+
+@pytest.mark.parametrize(("samples", "points", "size"), [(10, 256, 8), (500, 1024, 5), (1000, 65536, 1)])
+def test_chunks_of_large_scans_have_fewer_objects(tmp_path, samples, points, size):
+    sources = [Source("solid", f"{i}", f"{i}", index=i) for i in range(21)]
+    chunks = cut(sources, {"samples": samples, "points": points, "k": 16}, tmp_path)
+    assert [source for chunk in chunks for source in chunk.sources] == sources
+    assert {len(chunk.sources) for chunk in chunks[:-1]} == {size}
+    assert len({chunk.path for chunk in chunks}) == len(chunks)
 
 
 def test_what_another_process_finished_meanwhile_is_left_alone(meshes, tmp_path, monkeypatch, capsys):

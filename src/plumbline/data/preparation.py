@@ -27,9 +27,11 @@ from plumbline.geometry.raycast import Caster
 from plumbline.geometry.sampling import Sampling, thin_scan
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
-from plumbline.records import Rejected, Sample, Scan
+from plumbline.records import FEATURE_NAMES, Rejected, Sample, Scan
 
 OBJECTS_PER_CHUNK = 8
+_CHUNK_BYTES = 256 << 20
+"""What a worker should hold in memory at most: with large scans, a chunk has fewer objects."""
 FEWEST_POINTS = 16
 """A real scan with fewer points than this is refused."""
 _READ_AHEAD = 8
@@ -146,12 +148,21 @@ def _plain(value: Any) -> Any:
 
 
 def cut(sources: Sequence[Source], settings: Mapping[str, Any], folder: Path) -> list[Chunk]:
-    """Cuts the sources into chunks whose part files lie in ``folder``."""
+    """Cuts the sources into chunks whose part files lie in ``folder``.
+
+    Args:
+        sources: everything to prepare.
+        settings: keyword arguments of :func:`make_samples`, and whatever else decides what a part holds.
+        folder: of the part files.
+    """
     chunks, libraries = [], library_versions()
-    for begin in range(0, len(sources), OBJECTS_PER_CHUNK):
-        some = tuple(sources[begin : begin + OBJECTS_PER_CHUNK])
+    bytes_per_node = 4 * (len(FEATURE_NAMES) + 1 + settings["k"])
+    bytes_per_object = bytes_per_node * settings["samples"] * settings["points"]
+    size = max(1, min(OBJECTS_PER_CHUNK, _CHUNK_BYTES // bytes_per_object))
+    for begin in range(0, len(sources), size):
+        some = tuple(sources[begin : begin + size])
         key = _digest([plumbline.__version__, libraries, SCHEMA, dict(settings), fingerprint(some)])
-        chunks.append(Chunk(folder / f"{begin // OBJECTS_PER_CHUNK:06d}-{key[:24]}.part", some))
+        chunks.append(Chunk(folder / f"{begin // size:06d}-{key[:24]}.part", some))
     return chunks
 
 
