@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 
 from plumbline.data.packing import write_store
-from plumbline.records import FEATURE_NAMES, Float, Int, Sample
+from plumbline.geometry.neighbours import nearest_neighbours
+from plumbline.records import FEATURE_NAMES, Sample
 
 SIZES: dict[str, tuple[int, int]] = {"small": (40, 100), "medium": (150, 500), "large": (600, 1500)}
 """Fewest and most points of a graph."""
@@ -61,7 +61,7 @@ def make_sample(
     return Sample(
         node_features=features,
         in_degree=np.full(num_points, min(k, num_points - 1), dtype=np.int32),
-        edge_source=nearest(stored, k).reshape(-1).astype(np.int32),
+        edge_source=nearest_neighbours(stored, k).reshape(-1).astype(np.int32),
         target=-origin / scale,
         object_name=object_name,
         bounding_radius=float(half_axes.max()) / scale,
@@ -69,12 +69,6 @@ def make_sample(
         scale=scale,
         num_views=1,
     )
-
-
-def nearest(points: Float, k: int) -> Int:
-    """``[N, k]`` indices of each point's nearest others (the points are distinct)."""
-    _, found = cKDTree(points).query(points, k=min(k, len(points) - 1) + 1)
-    return np.asarray(found)[:, 1:]
 
 
 def write_packed(folder: Path, samples: Iterator[Sample], *, num_features: int = 9) -> None:
