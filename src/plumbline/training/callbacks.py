@@ -1,5 +1,6 @@
 """What happens beside the training steps: records, a clean stop, timings for ``--debug``."""
 
+import os
 import signal
 import threading
 import time
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 
 from plumbline.training.checkpoint import BestAndLast
 from plumbline.training.task import CentreOfMassTask
@@ -69,6 +71,7 @@ class GracefulStop(Callback):
         self._deadline = float("inf")
         self._signum: int | None = None
         self._previous: dict[int, Any] = {}
+        self._process = os.getpid()
         self.out_of_time = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -81,6 +84,8 @@ class GracefulStop(Callback):
             }
 
     def _receive(self, signum: int, frame: Any) -> None:
+        if os.getpid() != self._process:  # a reader process; a terminal sends Ctrl-C to all of them
+            return
         if self._signum is not None:
             raise KeyboardInterrupt
         self._signum = signum
@@ -102,11 +107,26 @@ class GracefulStop(Callback):
         if self._signum is not None:
             raise TrainingInterrupted(self._signum)
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Lightning does not tear callbacks down after an error."""
+        self.teardown(trainer, pl_module, "fit")
+
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Gives the signals back."""
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
         self._previous = {}
+
+
+def stop_early(patience: int) -> EarlyStopping:
+    """Ends the training after ``patience`` epochs without a better ``val_loss``."""
+    return EarlyStopping(
+        "val_loss",
+        patience=patience,
+        check_finite=False,
+        # Not at the end of the epoch: a resumed one ends without having been validated again.
+        check_on_train_epoch_end=False,
+    )
 
 
 def parse_max_time(text: str | None) -> float | None:
@@ -128,8 +148,12 @@ class DebugTimings(Callback):
         self._first_epoch: float | None = None
         self._seen = self._epochs = 0
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clocks; Lightning starts no epoch when it goes on within one."""
+        self._epoch_began = self._batch_ended = time.perf_counter()
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clocks."""
+        """Starts them again."""
         self._epoch_began = self._batch_ended = time.perf_counter()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
@@ -142,7 +166,7 @@ class DebugTimings(Callback):
         """Says how long data and step took, for the first few batches."""
         if self._seen >= self.BATCHES:
             return
-        _wait_for_device(pl_module.device)
+        wait_for_device(pl_module.device)
         now = time.perf_counter()
         self._seen += 1
         self._say(
@@ -154,7 +178,7 @@ class DebugTimings(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Says how long the first epoch took, and the second, which has nothing left to warm up."""
-        _wait_for_device(pl_module.device)
+        wait_for_device(pl_module.device)
         elapsed = time.perf_counter() - self._epoch_began
         self._epochs += 1
         if self._epochs == 1:
@@ -165,6 +189,7 @@ class DebugTimings(Callback):
             self._say(f"second epoch: {elapsed:.3f} s, so the first one took {more:+.3f} s more")
 
 
-def _wait_for_device(device: torch.device) -> None:
+def wait_for_device(device: torch.device) -> None:
+    """Until a GPU has done all that it was told, so that a clock shows the work and not the telling."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
