@@ -21,6 +21,9 @@ from plumbline.data.packed import PackedStore
 from plumbline.records import Int
 
 PREFETCH_FACTOR = 4
+_PATIENCE = 300.0
+"""Seconds after which a batch that does not come means that the reader processes hang."""
+
 RESIDENT_SHARE = 0.4
 """Share of the free memory that ``--loader auto`` is willing to fill."""
 
@@ -148,6 +151,7 @@ class WorkerLoader(Loader):
             batch_size=None,
             # Its own generator: a DataLoader otherwise draws from the one that dropout uses.
             generator=torch.Generator(),
+            timeout=_PATIENCE if settings["num_workers"] else 0,
             **{name: settings[name] for name in names},
         )
 

@@ -92,7 +92,7 @@ def run_fit(fit: Fit, *, start: Path | None, config_file: Path, say: Callable[[s
         Exit code: 0 finished, 130 Ctrl-C, 143 SIGTERM.
 
     Raises:
-        InputError: the GPU's memory is too small, the loss is not finite, or a checkpoint cannot be written.
+        InputError: the loss is not finite, or a checkpoint cannot be written.
     """
 
     def stopped(how: str) -> None:
@@ -114,11 +114,6 @@ def run_fit(fit: Fit, *, start: Path | None, config_file: Path, say: Callable[[s
     except SystemExit:  # Lightning's answer to a second Ctrl-C
         stopped("stopped at once")
         return 130
-    except torch.cuda.OutOfMemoryError as error:
-        raise InputError(
-            f"the GPU's memory does not hold --batch_size {fit.loaders.settings['batch_size']}: "
-            "give a smaller one, --precision bf16-mixed, or --loader workers"
-        ) from error
     if fit.stop.out_of_time:
         stopped("--max_time is over")
     return 0
