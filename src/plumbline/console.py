@@ -3,6 +3,8 @@
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 
@@ -17,6 +19,32 @@ def make_console(*, stderr: bool = False) -> Console:
         return Console(stderr=stderr, highlight=False)
     width = int(os.environ.get("COLUMNS", "120"))
     return Console(stderr=stderr, highlight=False, width=width, soft_wrap=True, color_system=None)
+
+
+@contextmanager
+def file_bar(console: Console) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar for files being read, on a terminal: call it with (files read, files in all); else None.
+
+    It appears with the first call: a data set that is ready shows none.
+    """
+    if not console.is_terminal:
+        yield None
+        return
+    from rich.progress import Progress
+
+    bar = Progress(console=console, transient=True)
+
+    def advance(done: int, total: int) -> None:
+        if not bar.tasks:
+            bar.start()
+            bar.add_task("reading files")
+        bar.update(bar.task_ids[0], completed=done, total=total)
+
+    try:
+        yield advance
+    finally:
+        if bar.tasks:
+            bar.stop()
 
 
 def seconds(value: float) -> str:

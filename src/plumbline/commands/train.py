@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import EarlyStopping
 from rich.console import Console
 
 from plumbline.config import TrainConfig
-from plumbline.console import seconds
+from plumbline.console import file_bar, seconds
 from plumbline.data.assembly import make_batch
 from plumbline.data.cache import open_data
 from plumbline.data.loader import Loaders, make_loaders
@@ -32,9 +32,11 @@ from plumbline.training.callbacks import (
     GracefulStop,
     Recorder,
     parse_max_time,
+    stop_early,
 )
 from plumbline.training.checkpoint import BestAndLast, load_checkpoint
 from plumbline.training.compiling import CompiledForward, try_out
+from plumbline.training.failures import plain_words
 from plumbline.training.precision import Precision, choose_precision, forbid_tf32
 from plumbline.training.progress import make_progress
 from plumbline.training.quiet import quiet
@@ -76,15 +78,16 @@ def run(config: TrainConfig, console: Console) -> int:
     Raises:
         InputError: the flags, the data or the machine do not allow it; the message says what to change.
     """
-    with quiet():
-        return _Training(config, console).run()
+    words = plain_words(batch_size=config.batch_size, num_workers=config.num_workers)
+    with quiet(), words, ExitStack() as held:
+        return _Training(config, console, held).run()
 
 
 class _Training:
-    """One run of the command: the phases in order, then fit, then the end."""
+    """One run of the command: the phases in order, then fit, then the end. What is held is let go after."""
 
-    def __init__(self, config: TrainConfig, console: Console) -> None:
-        self.config, self.console = config, console
+    def __init__(self, config: TrainConfig, console: Console, held: ExitStack) -> None:
+        self.config, self.console, self.held = config, console, held
         self.flags = rundir.plain_config(config)
         self.folder = config.checkpoint_dir
         self.trial = config.fast_dev_run > 0
@@ -106,12 +109,23 @@ class _Training:
         task = self.initialise_model(data, device, precision)
         self.compile_model(task, data)
         trackers = self.set_up_logging(data, resumed)
-        fit = self.configure_training(task, loaders, trackers, device)
-        self.startup.finish()
-        warmed = self.warm_up(task, data)
-        if not self.trial:
-            self.startup.write(self.folder / rundir.STARTUP, warm_up=warmed)
-        return self.fit(fit, trackers, data, resumed)
+        code = 1
+        try:
+            fit = self.configure_training(task, loaders, trackers, device)
+            self.startup.finish()
+            warmed = self.warm_up(task, data)
+            if not self.trial:
+                self.startup.write(self.folder / rundir.STARTUP, warm_up=warmed)
+            self.console.print()
+            start = None if resumed is None else resumed.path
+            code = run_fit(fit, start=start, config_file=self.folder / rundir.CONFIG, say=self.say)
+        finally:
+            trackers.finish(code)
+        if fit.checkpoints is None:
+            self.say("trial run finished: every loop works; nothing was saved")
+        elif code == 0:
+            self.conclude(fit, data)
+        return code
 
     def say(self, text: str) -> None:
         """One plain line."""
@@ -125,7 +139,7 @@ class _Training:
     # -- the eight phases ----------------------------------------------------------------------------------
 
     def set_up_directory(self) -> Resumed | None:
-        """Makes the run folder, finds the checkpoint to go on from, or puts an earlier run aside."""
+        """Makes the run folder and finds the checkpoint to go on from."""
         config = self.config
         if self.trial:
             if config.resume is not None:
@@ -134,19 +148,19 @@ class _Training:
             return None
         with self.startup.phase("Directory Setup"):
             rundir.make_run_folder(self.folder)
+            self.held.enter_context(rundir.sole_use(self.folder))
             resumed = None
             if config.resume is not None:
                 path = find_checkpoint(config.resume, self.folder)
                 resumed = Resumed(path, read_resumable(path, self.flags))
                 self.startup.remark(f"resuming {path} after {resumed.content['epochs_done']} epochs")
-            elif (aside := rundir.set_aside(self.folder)) is not None:
-                self.startup.remark(f"the earlier run in {self.folder} was moved to {aside}")
         return resumed
 
     def load_dataset(self) -> PackedStore:
         """Opens the data set and reports what was refused."""
         with self.startup.phase("Dataset Loading"):
-            store = open_data(self.config.data_dir)
+            with file_bar(self.console) as progress:
+                store = open_data(self.config.data_dir, progress=progress)
             self.startup.remark(
                 f"{len(store):,} graphs of {store.num_objects:,} objects, {store.num_nodes:,} nodes, "
                 f"{store.num_edges:,} edges in {self.config.data_dir}"
@@ -242,19 +256,22 @@ class _Training:
             return
         with self.startup.phase("Model Compilation"):
             forward = CompiledForward(task.model, self.startup.remark)
-            try_out(forward, task.model, self.example(data), task.precision)
+            try_out(forward, task.model, lambda: self.example(data), task.precision)
             if not forward.failed:
-                self.startup.remark("torch.compile, forward and backward")
+                self.startup.remark("torch.compile: forward, backward, validation")
             forward.say = self.say
             task.forward_model = forward
 
     def set_up_logging(self, data: Data, resumed: Resumed | None) -> Trackers:
-        """Opens the metrics file and, if asked for, W&B or what stands in for it."""
+        """Opens the records of the run; only now, when nothing is wrong, an earlier run has to make way."""
         config = self.config
         if self.trial:
             self.startup.skip("Logging Setup", "a trial run (--fast_dev_run) tracks nothing")
             return Trackers(None, [], self.say)
         with self.startup.phase("Logging Setup"):
+            aside = rundir.make_way(self.folder, None if resumed is None else resumed.path)
+            if aside is not None:
+                self.startup.remark(f"the earlier run in {self.folder} was moved to {aside}")
             rundir.write_config(self.folder, self.flags)
             rundir.write_rejected(self.folder, data.store.rejected)
             trackers = open_trackers(
@@ -281,15 +298,7 @@ class _Training:
             callbacks: list[Callback] = [AveragedWeights(config.ema)] if config.ema else []
             callbacks += [Recorder(trackers), self.progress(loaders)]
             if config.early_stopping:
-                callbacks.append(
-                    EarlyStopping(
-                        "val_loss",
-                        patience=config.early_stopping,
-                        check_finite=False,
-                        # Not at the end of the epoch: a resumed one ends without having been validated again.
-                        check_on_train_epoch_end=False,
-                    )
-                )
+                callbacks.append(stop_early(config.early_stopping))
             if config.debug:
                 callbacks.append(DebugTimings(self.debug))
             callbacks += [stop] if checkpoints is None else [stop, checkpoints]
@@ -330,6 +339,7 @@ class _Training:
     def warm_up(self, task: CentreOfMassTask, data: Data) -> float:
         """Loads the CUDA kernels before the first epoch. Returns the seconds it took."""
         if task.device.type != "cuda" or self.trial:
+            self.debug(f"warm-up: none {'in a trial run' if self.trial else 'needed on ' + str(task.device)}")
             return 0.0
         began = time.perf_counter()
         trouble = warm_up(
@@ -344,28 +354,19 @@ class _Training:
         self.say(trouble or f"CUDA kernels warmed up in {seconds(took)}")
         return took
 
-    def fit(self, fit: Fit, trackers: Trackers, data: Data, resumed: Resumed | None) -> int:
-        """Trains, and ends well whatever happens."""
-        self.console.print()
-        code = 1
-        start = None if resumed is None else resumed.path
-        try:
-            code = run_fit(fit, start=start, config_file=self.folder / rundir.CONFIG, say=self.say)
-        finally:
-            trackers.finish(code)
-        if fit.checkpoints is None:
-            self.say("trial run finished: every loop works; nothing was saved")
-        elif code == 0:
-            self.conclude(fit, data)
-        return code
-
     def conclude(self, fit: Fit, data: Data) -> None:
         """The best model beside the untrained baselines, the files, and what to do next."""
         assert fit.checkpoints is not None
         best = Path(fit.checkpoints.best_model_path)
         best = self.folder / best.name if best.parent.resolve() == self.folder.resolve() else best
         trained = load_checkpoint(best)
-        answers = predict(trained.model, data.store, data.val_idx, device=fit.task.device)
+        answers = predict(
+            trained.model,
+            data.store,
+            data.val_idx,
+            batch_size=self.config.batch_size,
+            device=fit.task.device,
+        )
         table = summarise(data.store, data.val_idx, answers, model=trained.model_name, relation=UNSEEN)
         result = {
             "best_checkpoint": str(best),
@@ -382,7 +383,8 @@ class _Training:
         self.console.print()
         self.say(f"best model    {best} (val_loss {trained.metrics['val_loss']:.4g})")
         self.say(f"last state    {self.folder / 'last.ckpt'}")
-        records = ", ".join((rundir.METRICS, rundir.CURVES, rundir.RESULT, rundir.CONFIG, rundir.STARTUP))
+        names = (rundir.METRICS, rundir.CURVES, rundir.RESULT, rundir.CONFIG, rundir.STARTUP, rundir.REJECTED)
+        records = ", ".join(name for name in names if (self.folder / name).is_file())
         self.say(f"records       {self.folder}/ ({records})")
         self.say(f"report        plumbline evaluate {best}")
         again = f"plumbline train --config {self.folder / rundir.CONFIG} --resume"

@@ -1,8 +1,11 @@
 """The run folder: checkpoints and records of one training, and what happens to those of an earlier one."""
 
 import os
+import shutil
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,14 @@ import yaml
 
 from plumbline.errors import InputError
 from plumbline.records import Rejected
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+_PATIENCE = 6.0
+"""Seconds to wait for a folder: reader processes notice within five that their training was killed."""
 
 CONFIG, STARTUP, METRICS = "config.yaml", "startup.json", "metrics.csv"
 CURVES, RESULT, REJECTED, TENSORBOARD = "curves.png", "result.json", "rejected.txt", "tensorboard"
@@ -37,6 +48,46 @@ def make_run_folder(folder: Path) -> None:
         ) from error
 
 
+@contextmanager
+def sole_use(folder: Path) -> Iterator[None]:
+    """Keeps other trainings out of the folder while the block runs; they would overwrite each other's files.
+
+    The lock is the system's, on the folder itself: it leaves no file and ends with the process. Where the
+    system or the file system has no locks, nothing is kept out.
+
+    Raises:
+        InputError: another training is at work there.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(handle, folder)
+        try:
+            yield
+        finally:
+            fcntl.flock(handle, fcntl.LOCK_UN)  # closing is not enough while reader processes hold it too
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise InputError(
+                    f"--checkpoint_dir {folder}: another training is writing there; choose another folder"
+                ) from error
+        except OSError:  # a file system without locks
+            return
+        time.sleep(0.1)
+
+
 def set_aside(folder: Path) -> Path | None:
     """Moves the files of an earlier training into the next free ``run-001``, ``run-002``, ...
 
@@ -56,6 +107,24 @@ def set_aside(folder: Path) -> Path | None:
     for pattern in _RECORDS:
         for path in sorted(folder.glob(pattern)):
             os.replace(path, aside / path.name)
+    return aside
+
+
+def make_way(folder: Path, start: Path | None) -> Path | None:
+    """Puts an earlier run aside, unless it is the one that goes on.
+
+    Args:
+        folder: run folder.
+        start: checkpoint that the training goes on from. One of another folder brings its metrics along.
+
+    Returns:
+        See :func:`set_aside`.
+    """
+    if start is not None and start.parent.resolve() == folder.resolve():
+        return None
+    aside = set_aside(folder)
+    if start is not None and (start.parent / METRICS).is_file():
+        shutil.copy(start.parent / METRICS, folder / METRICS)
     return aside
 
 
