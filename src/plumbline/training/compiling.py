@@ -29,7 +29,7 @@ class CompiledForward:
         try:
             self._compiled: Any = torch.compile(model.forward, dynamic=True)
         except Exception as error:  # noqa: BLE001 - a missing compiler shows in many kinds of error
-            self._give_up(error)
+            self.give_up(error)
 
     def __call__(self, batch: Any) -> Any:
         """The model's answers."""
@@ -40,25 +40,46 @@ class CompiledForward:
         except Exception as error:
             if not _is_compilers(error):
                 raise
-            self._give_up(error)
+            self.give_up(error)
             return self._eager(batch)
 
-    def _give_up(self, error: Exception) -> None:
+    def give_up(self, error: Exception) -> None:
+        """From now on the network runs uncompiled, because of this error."""
         self.failed = True
         lines = str(error).strip().splitlines()
         reason = lines[0] if lines else type(error).__name__
         self.say(f"the network cannot be compiled and runs uncompiled ({reason})")
 
 
-def try_out(forward: CompiledForward, model: nn.Module, batch: Batch, precision: Precision) -> None:
-    """Compiles now what training would compile in its first step; no gradient or random number is left."""
+def try_out(
+    forward: CompiledForward, model: nn.Module, example: Callable[[], Batch], precision: Precision
+) -> None:
+    """Compiles now what the first epoch would compile: forward and backward of training, and validation.
+
+    No gradient or random number is left. The backward pass is compiled when it is first run, so its
+    failures show here and not in the forward pass.
+
+    Args:
+        forward: the compiled network.
+        model: the network itself, in training mode.
+        example: makes a batch; validation makes its own within inference mode, which compiled code minds.
+        precision: of the training.
+    """
     device = next(model.parameters()).device
     states = random_states()
     try:
         with precision.autocast(device):
-            answer = forward(batch.to(device))
+            answer = forward(example().to(device))
         answer.float().sum().backward()
+        model.eval()
+        with torch.inference_mode(), precision.autocast(device):
+            forward(example().to(device))
+    except Exception as error:
+        if not _is_compilers(error):
+            raise
+        forward.give_up(error)
     finally:
+        model.train()
         model.zero_grad(set_to_none=True)
         restore_random_states(states)
 

@@ -1,6 +1,7 @@
 """The precisions, what each does to weights and arithmetic, and what a device cannot do."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -62,10 +63,21 @@ class Precision(NamedTuple):
         return self.name == "16-mixed"
 
     def autocast(self, device: torch.device) -> AbstractContextManager[object]:
-        """What a forward pass runs in."""
+        """What a forward pass runs in, here as in Lightning's loops."""
         if self.name in _AUTOCAST:
             return torch.autocast(device.type, dtype=_AUTOCAST[self.name])
-        return nullcontext()
+        return _default_type(self.weights) if self.name in _WEIGHTS else nullcontext()
+
+
+@contextmanager
+def _default_type(dtype: torch.dtype) -> Iterator[None]:
+    """Lightning sets the default type for true half and double precision; compiled code depends on it."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
