@@ -1,9 +1,11 @@
 """The clock of the start-up phases."""
 
 import json
+import re
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -37,9 +39,29 @@ def test_every_phase_is_timed_and_the_total_is_their_sum(tmp_path: Path) -> None
     assert all(0.01 <= p["seconds"] < 0.1 for p in content["phases"] if not p["skipped"])
     assert content["phases"][5] == {"name": "Model Compilation", "seconds": 0.0, "skipped": "not asked for"}
     text = console.export_text()
-    assert "1. Directory Setup            0.01 s   [Directory Setup] said something" in text
-    assert "6. Model Compilation         skipped   not asked for" in text
-    assert "   Interpreter and imports    1.50 s" in text
+    assert re.search(
+        r"^1\. Directory Setup           0\.01\d s   \[Directory Setup\] said something$", text, re.M
+    )
+    assert "\n6. Model Compilation         skipped   not asked for\n" in text
+    lines = text.splitlines()
+    assert lines[0] == "   Interpreter and imports   1.500 s"
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize(("width", "lines"), [(70, 3), (45, 1)], ids=["narrow", "too-narrow"])
+def test_a_terminals_remarks_stay_in_their_column(width: int, lines: int) -> None:
+    console = Console(record=True, width=width, force_terminal=True, file=StringIO())
+    said = "the answer changes when the object is turned, and this sentence is long"
+    clock = Startup(console, before=0)
+    with clock.phase("Directory Setup"):
+        clock.remark(said)
+    printed = console.export_text().splitlines()[1:]
+    if lines == 1:
+        assert " ".join(" ".join(printed).split()).endswith(said)
+        return
+    assert len(printed) == lines
+    assert " ".join(line[39:] for line in printed) == said
+    assert {line[:39] for line in printed[1:]} == {" " * 39}
 
 
 def test_phases_come_in_the_documented_order() -> None:

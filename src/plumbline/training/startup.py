@@ -2,12 +2,14 @@
 
 import json
 import os
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from plumbline.console import STARTED, seconds
 
@@ -23,6 +25,8 @@ PHASES = (
 )
 """The documented names, in the documented order."""
 
+_REMARKS = 39  # column
+_NARROW = 20  # columns; broken into lines shorter than this, a text is no easier to read
 _YOUNG = 30.0  # a process older than this was not started for this training (a notebook, a test)
 
 
@@ -39,7 +43,7 @@ class Startup:
         self._before = before
         self._records: list[dict[str, object]] = []
         self._remarks: list[str] = []
-        console.print(f"[dim]   [/]{'Interpreter and imports':<24}{seconds(before):>9}")
+        self._say_line("", "Interpreter and imports", _precise(before), [])
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -61,7 +65,7 @@ class Startup:
     def finish(self) -> float:
         """Prints the total and returns it, in seconds, without what came before the phases."""
         total = self.total
-        self._console.print(f"[dim]   [/]{'Total startup time':<24}{seconds(total):>9}")
+        self._say_line("", "Total startup time", _precise(total), [])
         return total
 
     @property
@@ -82,17 +86,30 @@ class Startup:
     def _record(self, name: str, elapsed: float, reason: str | None) -> None:
         number = len(self._records) + 1
         self._records.append({"name": name, "seconds": elapsed, "skipped": reason})
-        time_shown = "skipped" if reason else seconds(elapsed)
-        first, *others = [reason] if reason else self._remarks or [""]
-        self._console.print(f"[dim]{number}. [/]{name:<24}{time_shown:>9}   [dim]{_plain(first)}[/]".rstrip())
-        for text in others:
-            self._console.print(f"{'':<39}[dim]{_plain(text)}[/]")
+        remarks = [reason] if reason else self._remarks
+        self._say_line(f"{number}.", name, "skipped" if reason else _precise(elapsed), remarks)
         self._remarks = []
 
+    def _say_line(self, number: str, name: str, shown: str, remarks: list[str]) -> None:
+        """One line, and one more for every further remark, in the same column."""
+        line = Text.assemble((f"{number:<3}", "dim"), f"{name:<24}{shown:>9}")
+        for text in [part for remark in remarks for part in self._fitting(remark)]:
+            self._console.print(line.append(" " * (_REMARKS - line.cell_len)).append(text, "dim"))
+            line = Text()
+        if line.plain:
+            self._console.print(line)
 
-def _plain(text: str | None) -> str:
-    """Text in which rich finds no markup."""
-    return (text or "").replace("[", "\\[")
+    def _fitting(self, text: str) -> list[str]:
+        """The text in lines that a terminal does not break; whole where it is wide or no terminal."""
+        room = self._console.width - _REMARKS
+        if not self._console.is_terminal or room < _NARROW:
+            return [text]
+        return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+
+
+def _precise(value: float) -> str:
+    """Most phases take a few milliseconds."""
+    return f"{value:.3f} s" if value < 10 else seconds(value)
 
 
 def seconds_since_start() -> float:
