@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,9 @@ def test_an_unreachable_server_costs_less_than_five_seconds_and_the_run_is_reada
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "is not reachable; it records offline" in done.stdout
+    if find_spec("tensorboard") is not None:
+        assert "; logging locally: metrics.csv and TensorBoard in " in done.stdout
+        assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
     assert done.stderr == ""
     phases = json.loads((tmp_path / "startup.json").read_text())["phases"]
     (logging,) = [phase["seconds"] for phase in phases if phase["name"] == "Logging Setup"]

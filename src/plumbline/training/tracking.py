@@ -152,10 +152,12 @@ class WandbPlan(NamedTuple):
     Attributes:
         mode: "online", "offline", or "off".
         sentence: says so, and why if it is not online.
+        chosen: the user asked for this mode.
     """
 
     mode: str
     sentence: str
+    chosen: bool = False
 
 
 def plan_wandb(environment: Mapping[str, str] = os.environ) -> WandbPlan:
@@ -170,7 +172,7 @@ def plan_wandb(environment: Mapping[str, str] = os.environ) -> WandbPlan:
     if asked in ("disabled", "off"):
         return WandbPlan("off", "W&B is turned off (WANDB_MODE)")
     if asked in ("offline", "dryrun"):
-        return WandbPlan("offline", "W&B records offline (WANDB_MODE)")
+        return WandbPlan("offline", "W&B records offline (WANDB_MODE)", chosen=True)
     url = environment.get("WANDB_BASE_URL", _HOST)
     host = urlsplit(url).hostname or ""
     if not environment.get("WANDB_API_KEY") and not _in_netrc(host, environment):
@@ -335,7 +337,7 @@ def open_trackers(
         except Exception as error:  # noqa: BLE001 - W&B's trouble is never the training's
             _abandon_wandb(useless=True)
             sentence = f"W&B did not start after {time.monotonic() - began:.1f} s ({_first_line(error)})"
-    if not others:
+    if not others or not (plan.mode == "online" or plan.chosen):
         sentence += "; logging locally: metrics.csv"
         if find_spec("tensorboard") is not None:
             others.append(TensorBoardFolder(folder / "tensorboard"))
