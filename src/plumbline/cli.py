@@ -6,6 +6,7 @@ refused flag cost no torch. Precedence: defaults < ``--config FILE`` < flags.
 
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import fields
 from importlib import import_module
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "plumbline") -> int:
         return import_module(VERBS[verb].module).run(config, make_console())
     except InputError as error:
         if debug:
-            raise
+            traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -195,6 +196,10 @@ def _check_keys(path: Path, known: dict[str, Any]) -> None:
 
 def _one_sentence(kind: type, message: str) -> str:
     """The parser's complaint in our words where it is about a value, on one line where it is not."""
+    if missing := re.match(r"argument (--\w+): expected", message):
+        return f"{missing[1]} needs a value after it"
+    if stray := re.match(r"unrecognized arguments: (.*)", message):
+        return f"no flag takes {stray[1]}: a value follows its flag, and a switch such as --debug has none"
     match = re.match(r'Parser key "(\w+)":.*Got value: (.*)', message, re.DOTALL)
     if match is None:
         return " ".join(message.split())
