@@ -14,6 +14,7 @@ from rich.console import Console
 
 import plumbline
 from plumbline.config import EvaluateConfig
+from plumbline.console import file_bar
 from plumbline.data.cache import open_data
 from plumbline.data.packed import PackedStore
 from plumbline.data.split import split_by_object
@@ -25,17 +26,11 @@ from plumbline.evaluation.report import examples_of, write_report
 from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, print_table, summarise
 from plumbline.records import Int
 from plumbline.training.checkpoint import Trained, load_checkpoint
+from plumbline.training.details import SYMMETRIES
 
 REPORT, NUMBERS, METRICS = "report.html", "evaluation.json", "metrics.csv"
 
 _BEST = re.compile(r"best-model-\d+-(-?\d+(?:\.\d+)?)")
-
-_SYMMETRY = {
-    "none": "none: the answer changes when the object is turned",
-    "translation": "translation: the answer moves with the object but does not turn with it",
-    "SE(3)": "SE(3): the answer moves and turns with the object",
-    "E(3)": "E(3): the answer moves, turns and mirrors with the object",
-}
 
 _SPLITS = {
     "val": "kept back in training",
@@ -57,7 +52,8 @@ def run(config: EvaluateConfig, console: Console) -> int:
     path = find_checkpoint(config.checkpoint)
     loaded = load_checkpoint(path)
     data_dir = config.data_dir or _trained_on(loaded.data)
-    store = open_data(data_dir)
+    with file_bar(console) as progress:
+        store = open_data(data_dir, progress=progress)
     check_features(loaded.data, store, data_dir)
     choice = choose_graphs(store, loaded.data, config.split, data_dir)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -200,7 +196,7 @@ def _facts(
         "name": loaded.model_name,
         "parameters": f"{sum(weights.numel() for weights in model.parameters()):,}",
         "arguments": ", ".join(f"{name} {value}" for name, value in loaded.model_args.items()),
-        "symmetry": _SYMMETRY[model.symmetry],
+        "symmetry": f"{model.symmetry}: {SYMMETRIES[model.symmetry]}",
         "trained for": f"{loaded.epochs_done:,} epoch{'s' * (loaded.epochs_done != 1)}",
         "checkpoint": str(path),
     }

@@ -39,7 +39,7 @@ def predict(
         with torch.inference_mode():
             for start in range(0, len(indices), batch_size):
                 batch = make_batch(store, indices[start : start + batch_size], model.needs).to(device)
-                answers.append(model(batch).double().cpu().numpy())
+                answers.append(model(batch).cpu().double().numpy())
     finally:
         model.train(training)
     return np.concatenate(answers)
