@@ -101,6 +101,7 @@ def test_debug_shows_every_documented_item(finished: Finished) -> None:
     assert re.search(r"convs\.0\.lin +Linear +weight \[16, 9\]", text)
     assert "loader: loader resident, batch_size 12, drop_last True" in text
     assert len(re.findall(r"batch \d: data [\d.]+ ms, step [\d.]+ ms \(12 graphs, \d+ nodes\)", text)) == 5
+    assert "warm-up: none needed on cpu" in text
     assert "first epoch: " in text
     assert "second epoch: " in text
 
@@ -119,14 +120,20 @@ def test_rejected_inputs_are_reported(finished: Finished) -> None:
 
 def test_one_line_per_epoch(finished: Finished) -> None:
     lines = re.findall(
-        r"^epoch +(\d+)/26  train_loss \S+  val_loss (\S+)  val_error_rel \S+ %"
-        r"  lr \S+  [\d,]+ graphs/s  \S+ s$",
+        r"^epoch +(\d+)/26  train_loss +\S+  val_loss +(\S+)  val_error_rel +\S+ %"
+        r"  lr \S+ +[\d,]+ graphs/s +\S+ s$",
         finished.text,
         re.MULTILINE,
     )
     assert [int(number) for number, _ in lines] == list(range(1, 27))
     epochs = [row for row in metric_rows(finished.folder) if row["val_loss"]]
-    assert [shown for _, shown in lines] == [f"{float(row['val_loss']):.4g}" for row in epochs]
+    assert [shown for _, shown in lines] == [f"{float(row['val_loss']):#.4g}" for row in epochs]
+    columns = {
+        tuple(found.end() for found in re.finditer(r"train_loss +\S+|val_loss +\S+| %|lr|/s", line))
+        for line in finished.text.splitlines()
+        if line.startswith("epoch")
+    }
+    assert len(columns) == 1, "numbers of one kind must stand below each other"
 
 
 def test_the_end_names_best_model_baselines_files_and_next_steps(finished: Finished) -> None:
@@ -279,6 +286,9 @@ def test_an_earlier_run_is_put_aside_whole(tiny: Path, tmp_path: Path) -> None:
     assert f"was moved to {tmp_path / 'run-002'}" in outcome.text
     assert {path.name: path.read_bytes() for path in (tmp_path / "run-002").iterdir()} == before
     assert (tmp_path / "notes.txt").read_text() == "mine"
+    now = sorted(path.name for path in tmp_path.iterdir())
+    assert train(tmp_path / "no-such-data", tmp_path).code == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == now, "a refused training moves nothing"
     assert len(list(tmp_path.glob("best-model-*.ckpt"))) == 1
 
 
@@ -290,13 +300,19 @@ def test_the_saved_config_repeats_the_training(tiny: Path, tmp_path: Path) -> No
     assert (tmp_path / "metrics.csv").read_bytes() == first
 
 
-def test_fast_dev_run_tries_every_loop_and_leaves_nothing(tiny: Path, tmp_path: Path) -> None:
+def test_fast_dev_run_tries_every_loop_and_leaves_nothing(
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
     folder = tmp_path / "never"
     outcome = train(tiny, folder, fast_dev_run=2, max_epochs=9, use_wandb=True)
     assert outcome.code == 0
     assert len(re.findall(r"^epoch", outcome.text, re.MULTILINE)) == 1
     assert "nothing was saved" in outcome.text
     assert not folder.exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,337 @@
+"""What the document's troubleshooting names, and other trouble: one sentence each, and nothing lost."""
+
+import fcntl
+import multiprocessing
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from training_fixtures import (
+    ROOT,
+    differences,
+    flags,
+    fresh_environment,
+    metric_rows,
+    saved,
+    train,
+)
+
+from plumbline.data import loader as loader_module
+from plumbline.data.loader import make_loaders
+from plumbline.data.packed import PackedStore
+from plumbline.data.split import split_by_object
+from plumbline.errors import InputError
+from plumbline.models import build_model
+from plumbline.training import rundir
+from plumbline.training.compiling import CompiledForward
+from plumbline.training.failures import plain_words
+from plumbline.training.task import CentreOfMassTask
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.skipif(os.name != "posix", reason="signals, locks and terminals of POSIX"),
+]
+
+WORKERS: dict[str, Any] = {"loader": "workers", "num_workers": 1}
+
+
+# -- memory, disk, reader processes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory"),
+            "the GPU's memory does not hold --batch_size 8: give a",
+        ),
+        (MemoryError(), "this machine's memory does not hold --batch_size 8: give a smaller one"),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"),
+            "this machine's memory does not hold --batch_size 8: give a smaller one",
+        ),
+        (OSError(28, "No space left on device", "run/metrics.csv"), "no room left for run/metrics.csv"),
+        (RuntimeError("Too many open files. Communication is over"), "--num_workers 3) has died: Too many"),
+    ],
+)
+def test_trouble_of_the_machine_is_one_sentence(error: Exception, sentence: str) -> None:
+    with pytest.raises(InputError, match=re.escape(sentence)), plain_words(batch_size=8, num_workers=3):
+        raise error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a defect"), PermissionError(13, "x"), InputError("clear")])
+def test_other_errors_stay_what_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, plain_words(batch_size=8, num_workers=3):
+        raise error
+    assert raised.value is error
+
+
+def test_memory_may_be_short_in_every_phase(
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    for name in ("make_loaders", "build_model", "predict"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"plumbline.commands.train.{name}", full)
+            outcome = train(tiny, tmp_path, max_epochs=1)
+        assert outcome.code == 2
+        assert "memory does not hold --batch_size 8" in outcome.text
+
+
+def dies(*_: object) -> None:
+    os._exit(3)
+
+
+def hangs(*_: object) -> None:
+    time.sleep(60)
+
+
+def refuses(*_: object) -> None:
+    raise InputError("shard-00000.safetensors is missing from the packed data set")
+
+
+@pytest.mark.parametrize(
+    ("worker", "sentence"),
+    [
+        (dies, r"a reader process \(--num_workers 1\) has died: DataLoader worker .* exited unexpectedly"),
+        (hangs, r"the reader processes \(--num_workers 1\) hang: DataLoader timed out after 1.0 seconds"),
+        (refuses, r"error: shard-00000.safetensors is missing from the packed data set$"),
+    ],
+)
+def test_trouble_of_a_reader_process_is_one_sentence(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: Any, sentence: str
+) -> None:
+    monkeypatch.setattr(loader_module, "make_batch", worker)
+    monkeypatch.setattr(loader_module, "_PATIENCE", 1.0)
+    outcome = train(tiny, tmp_path, **WORKERS)
+    assert outcome.code == 2
+    assert re.search(sentence, outcome.text, re.MULTILINE), outcome.text
+    assert ("--num_workers 0, or --loader resident" in outcome.text) == (worker is not refuses)
+    assert "Traceback" not in outcome.text
+
+
+# -- Ctrl-C ------------------------------------------------------------------------------------------------
+
+
+def in_terminal(arguments: list[str], *, stop_at: bytes, columns: int = 100) -> tuple[int, str]:
+    """``plumbline train`` on a terminal of its own, stopped by the terminal's Ctrl-C."""
+    main, side = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "plumbline", "train", *arguments],
+        cwd=ROOT, stdin=side, stdout=side, stderr=side, start_new_session=True,
+        env=fresh_environment(TERM="xterm", COLUMNS=str(columns)),
+        preexec_fn=lambda: fcntl.ioctl(0, 0x540E, 0),  # TIOCSCTTY: Ctrl-C reaches the whole group
+    )  # fmt: skip
+    os.close(side)
+    seen, sent, deadline = b"", False, time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if select.select([main], [], [], 0.2)[0]:
+            try:
+                seen += os.read(main, 65536)
+            except OSError:  # the other end is closed
+                break
+        if not sent and re.search(stop_at, seen):
+            os.write(main, b"\x03")
+            sent = True
+    os.close(main)
+    return process.wait(10), seen.decode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the number of TIOCSCTTY")
+def test_ctrl_c_on_a_terminal_stops_all_reader_processes_and_gives_the_cursor_back(
+    tiny: Path,
+    tmp_path: Path,
+) -> None:
+    changed = {"max_epochs": 100_000, "loader": "workers", "num_workers": 2}
+    code, text = in_terminal(flags(tiny, tmp_path, **changed), stop_at=rb"epoch (\d\d+)/100000")
+    assert code == 130
+    assert text.count("stopping after this step") == 1, "reader processes must not answer Ctrl-C"
+    assert re.search(r"loss \d\S+  val_loss \d\S+  [\d,]+ graphs/s  \S+( s)? left", text)
+    assert "interrupted after" in text
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor is still hidden"
+    assert not re.search(r"graphs/s", text[text.rindex("interrupted after") :])
+    assert saved(tmp_path / "last.ckpt")["global_step"] > 0
+
+
+def test_ctrl_c_before_training_tells_the_trackers(
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    codes: list[int] = []
+    monkeypatch.setattr("plumbline.commands.train._Training.warm_up", interrupted)
+    monkeypatch.setattr("plumbline.training.tracking.Trackers.finish", lambda self, code: codes.append(code))
+    outcome = train(tiny, tmp_path)
+    assert outcome.code == 130
+    assert outcome.text.endswith("interrupted\n")
+    assert codes == [1]
+
+
+def test_times_after_going_on_within_an_epoch_are_of_what_was_trained(
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = CentreOfMassTask.training_step
+
+    def interrupted(task: CentreOfMassTask, batch, batch_idx: int) -> torch.Tensor:
+        if task.global_step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(task, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CentreOfMassTask, "training_step", interrupted)
+        assert train(tiny, tmp_path, max_epochs=1).code == 130
+
+    def slow(task: CentreOfMassTask, batch, batch_idx: int) -> torch.Tensor:
+        time.sleep(0.5)
+        return step(task, batch, batch_idx)
+
+    monkeypatch.setattr(CentreOfMassTask, "training_step", slow)
+    outcome = train(tiny, tmp_path, max_epochs=1, resume="", debug=True)
+    (rate,) = re.findall(r"^epoch 1/1 .* (\d+) graphs/s", outcome.text, re.MULTILINE)
+    assert 8 <= int(rate) <= 16, "one batch of 8 in half a second was left of five"
+    (elapsed,) = re.findall(r"first epoch: ([\d.]+) s", outcome.text)
+    assert 0.5 < float(elapsed) < 5
+
+
+# -- run folders -------------------------------------------------------------------------------------------
+
+
+def test_two_trainings_in_one_folder_are_refused(
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rundir, "_PATIENCE", 0.0)
+    assert train(tiny, tmp_path, max_epochs=1).code == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with rundir.sole_use(tmp_path):
+        for resume in (None, ""):
+            outcome = train(tiny, tmp_path, max_epochs=2, resume=resume)
+            assert outcome.code == 2
+            assert f"--checkpoint_dir {tmp_path}: another training is writing there" in outcome.text
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert train(tiny, tmp_path, max_epochs=2, resume="").code == 0
+
+
+def _hold(folder: Path, seconds: float, held: Any) -> None:
+    with rundir.sole_use(folder):
+        held.set()
+        time.sleep(seconds)
+
+
+def test_a_folder_that_becomes_free_is_waited_for(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    held = context.Event()
+    process = context.Process(target=_hold, args=(tmp_path, 0.5, held))
+    process.start()
+    assert held.wait(30)
+    began = time.monotonic()
+    with rundir.sole_use(tmp_path):
+        assert 0.2 < time.monotonic() - began < 5
+    process.join()
+
+
+def test_going_on_in_another_folder_takes_the_metrics_along(tiny: Path, tmp_path: Path) -> None:
+    train(tiny, tmp_path / "straight", max_epochs=3)
+    train(tiny, tmp_path / "first", max_epochs=2)
+    train(tiny, tmp_path / "second", max_epochs=1, seed=9)
+    strange = (tmp_path / "second" / "metrics.csv").read_bytes()
+    start = str(tmp_path / "first" / "last.ckpt")
+    outcome = train(tiny, tmp_path / "second", max_epochs=3, resume=start)
+    assert outcome.code == 0, outcome.text
+    assert (tmp_path / "second" / "metrics.csv").read_bytes() == (
+        tmp_path / "straight" / "metrics.csv"
+    ).read_bytes()
+    assert (tmp_path / "second" / "run-001" / "metrics.csv").read_bytes() == strange
+    assert len(metric_rows(tmp_path / "first")) == 2
+
+
+# -- Python's way of resuming ------------------------------------------------------------------------------
+
+
+def test_trainer_fit_with_ckpt_path_resumes_exactly(tiny: Path, tmp_path: Path) -> None:
+    train(tiny, tmp_path / "straight", max_epochs=3)
+    train(tiny, tmp_path / "first", max_epochs=1)
+    (start,) = (tmp_path / "first").glob("best-model-*.ckpt")
+    store = PackedStore.open(tiny)
+    train_idx, val_idx = split_by_object(store.object_idx, store.object_names, 0.1, 0)
+    loaders = make_loaders(store, train_idx=train_idx, val_idx=val_idx, batch_size=8)
+    model = CentreOfMassTask(
+        build_model("gcn", input_dim=9, hidden_dim=16, num_layers=2, dropout=0.1), lr=1e-3, weight_decay=1e-5
+    )
+    trainer = Trainer(
+        max_epochs=3, gradient_clip_val=1.0, accelerator="cpu", logger=False, default_root_dir=tmp_path,
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+    )  # fmt: skip
+    trainer.fit(model, loaders.train, loaders.val, ckpt_path=str(start))
+    expected = saved(tmp_path / "straight" / "last.ckpt")
+    assert trainer.global_step == expected["global_step"]
+    assert differences(dict(model.state_dict()), dict(expected["state_dict"])) == []
+    assert differences(model.epoch_row, expected["plumbline"]["metrics"]) == []
+
+
+# -- compilation -------------------------------------------------------------------------------------------
+
+
+def test_a_backward_pass_that_cannot_be_compiled_falls_back(
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Broken(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+            raise torch._inductor.exc.InductorError(RuntimeError("no C++ compiler"), None)
+
+    plain = train(tiny, tmp_path / "plain")
+    monkeypatch.setattr(torch, "compile", lambda function, **_: lambda batch: Broken.apply(function(batch)))
+    outcome = train(tiny, tmp_path / "compiled", use_compile=True)
+    assert outcome.code == plain.code == 0, outcome.text
+    assert outcome.text.count("the network cannot be compiled and runs uncompiled") == 1
+    folders = (tmp_path / "plain", tmp_path / "compiled")
+    assert len({(folder / "metrics.csv").read_bytes() for folder in folders}) == 1
+
+
+def test_trying_out_runs_training_and_validation(
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    modes: list[tuple[bool, bool]] = []
+
+    def watched(function: Any, **_: object) -> Any:
+        def call(batch: Any) -> torch.Tensor:
+            modes.append((function.__self__.training, batch.node_features.is_inference()))
+            return function(batch)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", watched)
+    monkeypatch.setattr("plumbline.commands.train.run_fit", lambda *_, **__: 1)
+    train(tiny, tmp_path, use_compile=True)
+    assert modes == [(True, False), (False, True)]
+    assert CompiledForward(build_model("gcn", input_dim=9), print).failed is False
