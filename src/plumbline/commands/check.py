@@ -3,15 +3,16 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 
+from plumbline.config import CheckConfig
+from plumbline.console import file_bar
 from plumbline.data.cache import open_data
 from plumbline.data.packed import PackedStore
 from plumbline.data.packing import MANIFEST
@@ -28,23 +29,7 @@ _VAL_SPLIT, _SEED = 0.1, 0
 _CHUNK_NODES = 1_000_000
 
 
-class Settings(Protocol):
-    """What :func:`run` reads of its config."""
-
-    @property
-    def path(self) -> Path:
-        """The data set."""
-
-    @property
-    def deep(self) -> bool:
-        """Recompute every checksum and look at every number."""
-
-    @property
-    def json(self) -> bool:
-        """Print JSON instead of tables."""
-
-
-def run(config: Settings, console: Console) -> int:
+def run(config: CheckConfig, console: Console) -> int:
     """Checks a packed data set or a folder of `.pt` files and prints what is in it.
 
     Returns:
@@ -55,7 +40,8 @@ def run(config: Settings, console: Console) -> int:
     """
     report: dict[str, Any] = {"path": str(config.path), "ok": False, "deep": config.deep, "problems": []}
     try:
-        store = _open(config.path, console, quiet=config.json)
+        with file_bar(console) as bar:
+            store = open_data(config.path, progress=None if config.json else bar)
         report["problems"] = verify(store, deep=config.deep)
     except DamagedStoreError as error:
         report["problems"] = [str(error)]
@@ -67,20 +53,6 @@ def run(config: Settings, console: Console) -> int:
     else:
         _show(report, console)
     return 0 if report["ok"] else 1
-
-
-def _open(path: Path, console: Console, *, quiet: bool) -> PackedStore:
-    """Opens the data set, with a bar while `.pt` files are read for the first time."""
-    if quiet or not console.is_terminal:
-        return open_data(path)
-    bar = Progress(console=console, transient=True)
-    task = bar.add_task("reading files", total=None)
-
-    def advance(done: int, total: int) -> None:
-        bar.update(task, completed=done, total=total)
-
-    with bar:
-        return open_data(path, progress=advance)
 
 
 def describe(store: PackedStore, path: Path) -> dict[str, Any]:
