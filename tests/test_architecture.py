@@ -17,6 +17,7 @@ LAYERS = {
     "records": 0,
     "config": 0,
     "console": 0,
+    "files": 0,
     "geometry": 1,
     "data": 2,
     "models": 2,

@@ -2,9 +2,9 @@
 
 import base64
 import json
+import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -61,8 +61,13 @@ def test_of_two_links_to_a_file_the_first_by_name_counts(tmp_path, monkeypatch, 
     """Whatever the order in which the file system lists them."""
     (tmp_path / "mug.ply").touch()
     (tmp_path / "cup.ply").symlink_to(tmp_path / "mug.ply")
-    original = Path.rglob
-    monkeypatch.setattr(Path, "rglob", lambda *args: sorted(original(*args), reverse=turned))
+    original = os.walk
+
+    def walk(*args, **kwargs):
+        for parent, folders, members in original(*args, **kwargs):
+            yield parent, folders, sorted(members, reverse=turned)
+
+    monkeypatch.setattr(os, "walk", walk)
     assert [mesh.name for mesh in find_meshes([tmp_path])] == ["cup"]
 
 

@@ -15,7 +15,8 @@ import torch
 from random_samples import assert_same, random_sample, random_samples
 
 from plumbline.data.samples import list_pt, read_pt, read_pt_metadata, write_dataset_metadata, write_pt
-from plumbline.errors import SampleError
+from plumbline.errors import InputError, SampleError
+from plumbline.geometry.meshes import find_meshes
 
 
 def content(**changes):
@@ -150,8 +151,9 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
         return original(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.raises(SampleError, match="locked cannot be read: Permission denied"):
-        list_pt(tmp_path)
+    for look in (list_pt, lambda path: find_meshes([path])):
+        with pytest.raises(InputError, match="locked cannot be read: Permission denied"):
+            look(tmp_path)
 
 
 def test_files_are_listed_with_their_names(tmp_path):

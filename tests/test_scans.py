@@ -10,7 +10,7 @@ import trimesh
 from plumbline.errors import InputError
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_rotation
-from plumbline.geometry.scans import scan_solid
+from plumbline.geometry.scans import _draw_view, _look_at, scan_solid
 from plumbline.geometry.sensors import ray_directions
 from plumbline.records import Solid
 
@@ -117,6 +117,24 @@ def test_sensors_stand_in_all_directions_and_objects_turn():
     still, turned = scan(SHAPES["torus"], rotate=False), scan(SHAPES["torus"])
     np.testing.assert_array_equal(still.com, SHAPES["torus"].com)
     assert np.linalg.norm(turned.com - still.com) > 0.1
+
+
+def test_sensors_aim_a_little_past_the_centre_and_roll():
+    rng = np.random.default_rng(0)
+    views = [_draw_view(BALL, rng, (2.0, 3.0), (0.0, 0.0)) for _ in range(500)]
+    axes = np.array([view.turn for view in views])
+    np.testing.assert_allclose(axes.transpose(0, 2, 1) @ axes, np.tile(np.eye(3), (500, 1, 1)), atol=1e-12)
+    np.testing.assert_allclose(np.linalg.det(axes), 1, atol=1e-12)
+    to_centre = BALL.bounding_centre - [view.position for view in views]
+    miss = np.linalg.norm(np.cross(axes[:, :, 2], to_centre), axis=1) / BALL.bounding_radius
+    assert np.sqrt((miss**2).mean() / 2) == pytest.approx(0.05, rel=0.1)
+    assert ((axes[:, :, 2] * to_centre).sum(axis=1) > 0).all()
+    level = np.array([_look_at(turn[:, 2], 0.0) for turn in axes])
+    cosine, sine = ((axes[:, :, 0] * level[:, :, axis]).sum(axis=1) for axis in (0, 1))
+    turns = np.arctan2(sine, cosine) / (2 * math.pi) % 1
+    np.testing.assert_allclose(
+        np.quantile(turns, [0, 0.25, 0.5, 0.75, 1]), [0, 0.25, 0.5, 0.75, 1], atol=0.06
+    )
 
 
 def test_noise_is_along_the_ray_with_the_given_spread():

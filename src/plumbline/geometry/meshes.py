@@ -20,6 +20,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from plumbline.errors import InputError, MeshError
+from plumbline.files import visible_files
 from plumbline.geometry.spheres import bounding_sphere
 from plumbline.records import Float, Int, Solid
 
@@ -59,11 +60,12 @@ def find_meshes(paths: Sequence[Path | str]) -> list[MeshFile]:
         name it keeps its suffix, then gains the folder's name, then the whole path.
 
     Raises:
-        InputError: a path does not exist, a given file is not a mesh, or nothing was found.
+        InputError: a path does not exist or cannot be read, a given file is not a mesh, or nothing was found.
     """
     found: dict[Path, tuple[Path, Path]] = {}
     for path in map(Path, paths):
         for file, root in _walk(path):
+            # Of several links to one file the first by name is kept.
             found.setdefault(file.resolve(), (file, root))
     if not found:
         raise InputError(
@@ -99,13 +101,8 @@ def _walk(path: Path) -> list[tuple[Path, Path]]:
         return [(path, path.parent)]
     if not path.is_dir():
         raise InputError(f"{path} does not exist; give a mesh file or a folder of them")
-    return [
-        (file, path)
-        for file in sorted(path.rglob("*"))  # of two links to one file the first by name is kept
-        if file.suffix.lower() in MESH_SUFFIXES
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-    ]
+    files = (path / name for name in visible_files(path, MESH_SUFFIXES))
+    return [(file, path) for file in files if file.is_file()]
 
 
 def _suffix_list() -> str:

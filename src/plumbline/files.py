@@ -1,0 +1,33 @@
+"""Looking for files in a folder, the same everywhere: sorted, and never past what cannot be read."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from plumbline.errors import InputError
+
+
+def visible_files(folder: Path, suffixes: Collection[str]) -> list[str]:
+    """The files with certain suffixes in a folder and the folders in it, hidden ones skipped.
+
+    Args:
+        folder: where to look; links to folders are not followed.
+        suffixes: in lower case, such as ``.ply``; the files' may be in any case.
+
+    Returns:
+        POSIX paths relative to the folder, sorted.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    endings = tuple(suffixes)
+    files: list[str] = []
+    for parent, folders, members in os.walk(folder, onerror=_refuse):  # pathlib takes ten times as long
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        prefix = "" if Path(parent) == folder else Path(parent).relative_to(folder).as_posix() + "/"
+        files += [prefix + name for name in members if name.lower().endswith(endings) and name[0] != "."]
+    return sorted(files)
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
