@@ -2,14 +2,19 @@
 
 import csv
 import json
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
 import pytest
 from preparing import BOX, BOX_FACES, SMALL, assert_same, by_object, prepare, write_meshes, write_off
 
+from plumbline.commands.prepare import keywords
+from plumbline.config import PrepareConfig
 from plumbline.data.packed import PackedStore
+from plumbline.data.preparation import make_samples
 from plumbline.geometry.meshes import load_mesh, open_reason
+from plumbline.geometry.scans import scan_solid
 
 
 @pytest.fixture
@@ -82,6 +87,23 @@ def test_names_that_would_collide_as_files_are_kept_apart(tmp_path):
     assert len({file["filename"].casefold() for file in files}) == 4
     for file in files:
         assert read_pt(tmp_path / "pt" / file["filename"]).object_name == file["object_name"]
+
+
+def test_every_flag_reaches_the_scan_in_its_unit():
+    config = PrepareConfig(
+        target="shell", scale=0.5, samples=3, views="2-4", points=99, sampling="random", pattern="lidar",
+        rays=777, distance="1.5", noise=0.2, grazing=60.0, pose_error=3.0, rotate=False, k=5,
+        normalise="none", seed=8,
+    )  # fmt: skip
+    given = keywords(config)
+    assert given == {
+        "target": "shell", "scale": 0.5, "samples": 3, "views": (2, 4), "points": 99, "sampling": "random",
+        "pattern": "lidar", "num_rays": 777, "distance": (1.5, 1.5), "noise": 0.2, "rotate": False,
+        "dropout_grazing": pytest.approx(np.pi / 3), "pose_error": (pytest.approx(np.pi / 60), 0.03),
+        "k": 5, "normalise": "none", "seed": 8,
+    }  # fmt: skip
+    ours, scans = (set(signature(function).parameters) for function in (make_samples, scan_solid))
+    assert set(given) == (ours | scans) - {"source", "optics", "solid", "caster", "rng"}
 
 
 def test_views_are_drawn_from_the_range(tmp_path):
