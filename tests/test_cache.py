@@ -6,9 +6,9 @@ import multiprocessing
 import os
 import pickle
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE, Popen
 from unittest.mock import Mock
 
 import numpy as np
@@ -211,13 +211,12 @@ def test_a_cache_in_use_by_another_process_stays(folder):
         "store = open_data(sys.argv[1]); print('open', flush=True); input()\n"
         "print(len(store.gather(range(12)).pos))"
     )
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", code, str(folder)], **pipes) as child:
+    with Popen([sys.executable, "-c", code, str(folder)], stdin=PIPE, stdout=PIPE, text=True) as child:
         assert child.stdout.readline() == "open\n"
         touch_later(folder / "03.pt")
         open_data(folder)
-        said, _ = child.communicate("\n", timeout=60)
-    assert said == f"{sum(len(sample.in_degree) for sample in RNG_SAMPLES)}\n"
+        said = child.communicate("\n", timeout=60)[0]
+    assert int(said) == sum(len(sample.in_degree) for sample in RNG_SAMPLES)
     touch_later(folder / "03.pt")
     open_data(folder)
     assert len(caches(folder)) == 1
@@ -226,14 +225,14 @@ def test_a_cache_in_use_by_another_process_stays(folder):
 def test_a_cache_of_another_layout_is_made_again(folder, reads):
     manifest = open_data(folder).path / "manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema": 0}))
-    reads.clear()
     assert verify(open_data(folder)) == []
-    assert len(reads) == 12
+    assert len(reads) == 24
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no list of open files")
 def test_opening_a_cache_leaves_no_file_open(folder):
     open_data(folder)
-    before = len(os.listdir("/proc/self/fd")) if Path("/proc").is_dir() else pytest.skip("needs /proc")
+    before = len(os.listdir("/proc/self/fd"))
     for _ in range(5):
         open_data(folder)
     assert len(os.listdir("/proc/self/fd")) == before

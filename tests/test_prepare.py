@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import fields
 from inspect import signature
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from preparing import BOX, BOX_FACES, SMALL, assert_same, by_object, prepare, write_meshes, write_off
 
-from plumbline.commands.prepare import keywords
+from plumbline.commands.prepare import _FLAGS, keywords
 from plumbline.config import PrepareConfig
 from plumbline.data.packed import PackedStore
 from plumbline.data.preparation import make_samples
@@ -104,6 +105,9 @@ def test_every_flag_reaches_the_scan_in_its_unit():
     }  # fmt: skip
     ours, scans = (set(signature(function).parameters) for function in (make_samples, scan_solid))
     assert set(given) == (ours | scans) - {"source", "optics", "solid", "caster", "rng"}
+    # What is not among these flags does not change the data, or is part of the inputs' own record.
+    rest = {"paths", "out", "solids", "labels", "format", "workers", "debug"}
+    assert {field.name for field in fields(PrepareConfig)} - set(_FLAGS) == rest
 
 
 def test_views_are_drawn_from_the_range(tmp_path):
