@@ -8,9 +8,11 @@ import pytest
 import torch
 from random_samples import random_store
 
+from plumbline.data import batch
 from plumbline.data.assembly import GraphTables, make_batch
 from plumbline.data.loader import BatchOrder, ResidentLoader, _StoreDataset, make_loaders
 from plumbline.data.order import epoch_order
+from plumbline.errors import InputError
 
 EVERYTHING = frozenset({"gcn", "edge_index", "edge_attr"})
 
@@ -169,6 +171,17 @@ def test_no_worker_processes_where_they_start_slowly(store, monkeypatch, system)
     assert result.settings["num_workers"] == 0
     assert "this process" in result.notes[0]
     assert isinstance(loaders(store).train, ResidentLoader)
+
+
+def test_more_edges_than_int32_counts_are_refused_before_they_wrap(store, monkeypatch):
+    tables = GraphTables(store, np.arange(len(store)), frozenset({"gcn"}))
+    most = int(tables.batch(np.arange(10)).gcn.propagate.ptr[-1])
+    monkeypatch.setattr(batch, "_MOST_ENTRIES", most)
+    tables.batch(np.arange(10))
+    with pytest.raises(InputError, match="lower --batch_size"):
+        tables.batch(np.arange(11))
+    with pytest.raises(InputError, match="prepare smaller graphs"):
+        make_batch(store, np.arange(20), frozenset({"gcn"}))
 
 
 def test_unknown_needs_are_a_programming_error(store):

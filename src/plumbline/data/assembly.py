@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plumbline.data.batch import Batch, GCNTables, SparsePair, gcn_arrays
+from plumbline.data.batch import Batch, GCNTables, SparsePair, check_entries, gcn_arrays
 from plumbline.data.packed import PackedStore
 from plumbline.records import Int
 
@@ -96,6 +96,7 @@ class GraphTables:
         )
 
     def _gcn_tables(self, rows: Int, wanted: Tensor, nodes: _Ranges, node: dict[str, Tensor]) -> GCNTables:
+        check_entries(int(self._sizes["entry"][rows].sum()))
         entries = self._ranges("entry", rows, wanted)
         entry = {name: column.index_select(0, entries.rows) for name, column in self._entry.items()}
         shift = nodes.ptr.to(torch.int32).index_select(0, entries.owner)

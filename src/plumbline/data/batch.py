@@ -8,7 +8,19 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from plumbline.errors import InputError
 from plumbline.records import Float, Int
+
+_MOST_ENTRIES = 2**31 - 1
+
+
+def check_entries(num: int) -> None:
+    """Refuses more entries of one sparse matrix than its int32 indices can count."""
+    if num > _MOST_ENTRIES:
+        raise InputError(
+            f"{num:,} edges at once, and a sparse matrix holds {_MOST_ENTRIES:,}: lower --batch_size, or "
+            "prepare smaller graphs"
+        )
 
 
 class SparsePair(NamedTuple):
@@ -180,6 +192,7 @@ def gcn_arrays(node_features: Float, in_degree: Int, edge_source: Int, node_ptr:
         Arrays with local indices: ``col - first node of the graph``.
     """
     num_nodes = len(node_features)
+    check_entries(num_nodes + len(edge_source))
     nodes = np.arange(num_nodes, dtype=np.int32)
     target = np.repeat(nodes, in_degree)
     source = edge_source.astype(np.int32, copy=False)
