@@ -184,6 +184,15 @@ class TestRefusals:
             capsys, run_folder, "--out", tmp_path / "file" / "out"
         )
 
+    def test_a_full_gpu(self, run_folder, capsys, monkeypatch):
+        def full(*_, **__):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr("plumbline.commands.evaluate.predict", full)
+        assert "the GPU's memory does not hold --batch_size 64: give a smaller one" in self.refused(
+            capsys, run_folder
+        )
+
     def test_a_model_that_diverged(self, tmp_path, store, capsys):
         make_checkpoint(tmp_path / "a.ckpt", store)
         content = torch.load(tmp_path / "a.ckpt", weights_only=True)

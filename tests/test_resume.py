@@ -138,7 +138,11 @@ def test_interrupted_anywhere_and_resumed_is_the_same_training(
     assert f"interrupted after {step + 1} steps" in outcome.text
     assert saved(tmp_path / "last.ckpt")["global_step"] == step + 1
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert train(tiny, tmp_path, max_epochs=4, loader=loader, num_workers=0, resume="").code == 0
+    resumed = train(tiny, tmp_path, max_epochs=4, loader=loader, num_workers=0, resume="")
+    assert resumed.code == 0
+    whole, within = divmod(step + 1, 5)
+    stood = f"after {whole} epochs" + (f" and {within} batches" if within else "")
+    assert f"resuming {tmp_path / 'last.ckpt'} {stood}\n" in resumed.text
     assert (straight / "metrics.csv").read_bytes() == (tmp_path / "metrics.csv").read_bytes()
     one, other = saved(straight / "last.ckpt"), saved(tmp_path / "last.ckpt")
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):

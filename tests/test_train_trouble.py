@@ -29,6 +29,7 @@ from training_fixtures import (
 from plumbline.data import loader as loader_module
 from plumbline.data.loader import make_loaders
 from plumbline.data.packed import PackedStore
+from plumbline.data.samples import write_pt
 from plumbline.data.split import split_by_object
 from plumbline.errors import InputError
 from plumbline.models import build_model
@@ -123,6 +124,32 @@ def test_trouble_of_a_reader_process_is_one_sentence(
     assert re.search(sentence, outcome.text, re.MULTILINE), outcome.text
     assert ("--num_workers 0, or --loader resident" in outcome.text) == (worker is not refuses)
     assert "Traceback" not in outcome.text
+
+
+def test_a_folder_of_pt_files_is_trained_on_without_its_broken_files(tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pt"
+    folder.mkdir()
+    store = PackedStore.open(tiny)
+    for i in range(24):
+        sample = store.sample(i)
+        write_pt(folder / f"{sample.object_name.replace('/', '_')}_sample{i}.pt", sample)
+    (folder / "broken.pt").write_bytes(b"not a file of torch")
+    whole = (folder / "random_000_sample0.pt").read_bytes()
+    (folder / "cut.pt").write_bytes(whole[: len(whole) // 2])
+    trained = train(folder, tmp_path / "run", debug=True, max_epochs=1)
+    assert trained.code == 0, trained.text
+    assert "24 graphs of 6 objects" in trained.text
+    assert "2 rejected, the first: broken.pt: " in trained.text
+    assert "debug  data set: 24 loaded, 2 rejected" in trained.text
+    for name in ("broken.pt", "cut.pt"):
+        assert re.search(rf"^debug    rejected {name}: \S+", trained.text, re.MULTILINE)
+    listed = (tmp_path / "run" / "rejected.txt").read_text().splitlines()
+    assert [line.split(":")[0] for line in listed] == ["broken.pt", "cut.pt"]
+    assert "startup.json, rejected.txt)" in trained.text
+    (cache,) = (path for path in (folder / ".plumbline-cache").iterdir() if path.is_dir())
+    before = (cache / "manifest.json").stat()
+    assert train(folder, tmp_path / "run", max_epochs=2, resume="").code == 0
+    assert (cache / "manifest.json").stat().st_ino == before.st_ino, "the files are read once"
 
 
 # -- Ctrl-C ------------------------------------------------------------------------------------------------

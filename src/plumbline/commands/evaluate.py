@@ -57,7 +57,12 @@ def run(config: EvaluateConfig, console: Console) -> int:
     check_features(loaded.data, store, data_dir)
     choice = choose_graphs(store, loaded.data, config.split, data_dir)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    answers = predict(loaded.model, store, choice.indices, batch_size=config.batch_size, device=device)
+    try:
+        answers = predict(loaded.model, store, choice.indices, batch_size=config.batch_size, device=device)
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"the GPU's memory does not hold --batch_size {config.batch_size}: give a smaller one"
+        ) from error
     table = summarise(store, choice.indices, answers, model=loaded.model_name, relation=choice.relation)
     numbers = {
         **table.to_dict(),

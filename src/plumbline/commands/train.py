@@ -122,7 +122,7 @@ class _Training:
         finally:
             trackers.finish(code)
         if fit.checkpoints is None:
-            self.say("trial run finished: every loop works; nothing was saved")
+            self.say("trial run finished: every loop works; nothing of it was saved")
         elif code == 0:
             self.conclude(fit, data)
         return code
@@ -153,7 +153,11 @@ class _Training:
             if config.resume is not None:
                 path = find_checkpoint(config.resume, self.folder)
                 resumed = Resumed(path, read_resumable(path, self.flags))
-                self.startup.remark(f"resuming {path} after {resumed.content['epochs_done']} epochs")
+                within = resumed.content["batches_done"]
+                self.startup.remark(
+                    f"resuming {path} after {resumed.content['epochs_done']} epochs"
+                    + (f" and {within} batches" if within else "")
+                )
         return resumed
 
     def load_dataset(self) -> PackedStore:
