@@ -71,6 +71,7 @@ def test_it_describes_itself_in_plain_values(run: Path, tiny: Path) -> None:
         "feature_names": list(store.feature_names),
         "num_train": 44,
         "num_val": 4,
+        "normalise": "unknown",
         "val_split": 0.1,
         "seed": 0,
     }

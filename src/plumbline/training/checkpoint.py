@@ -179,8 +179,8 @@ class Trained:
         model_name: as in ``MODELS``.
         model_args: its keyword arguments.
         config: all flags of the training, plain values.
-        data: data set it was trained on: ``data_dir``, ``fingerprint``, ``feature_names``, ``num_train``,
-            ``num_val``, ``val_split``, ``seed``.
+        data: data set it was trained on: ``data_dir``, ``fingerprint``, ``feature_names``, ``normalise``,
+            ``num_train``, ``num_val``, ``val_split``, ``seed``.
         metrics: of the epoch it was saved after, by their documented names.
         epochs_done: whole epochs of training behind it.
     """
