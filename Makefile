@@ -23,7 +23,7 @@ demo: setup  ## a data set of built-in solids, a trained model, a report: runs/d
 	$(BIN)/plumbline prepare --solids 600 --samples 4 --views 1-3 --out data/demo
 	$(BIN)/plumbline prepare --solids 120 --samples 4 --views 1-3 --seed 1 --out data/demo-unseen
 	$(BIN)/python train_gnn_optimized.py --data_dir data/demo --checkpoint_dir $(DEMO) --max_epochs 30
-	$(BIN)/plumbline evaluate $(DEMO) --data_dir data/demo-unseen
+	$(BIN)/plumbline evaluate $(DEMO) --data_dir data/demo-unseen --out $(DEMO)
 
 test: setup  ## all tests
 	$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal
