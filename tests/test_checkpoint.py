@@ -81,7 +81,7 @@ def test_it_describes_itself_in_plain_values(run: Path, tiny: Path) -> None:
 
 
 def test_a_loaded_model_answers_as_the_saved_one_did(run: Path, tiny: Path) -> None:
-    trained = load_checkpoint(run / "last.ckpt")
+    trained = load_checkpoint(str(run / "last.ckpt"))
     weights = saved(run / "last.ckpt")["state_dict"]
     assert {f"model.{name}" for name in trained.model.state_dict()} == set(weights)
     store = PackedStore.open(tiny)
@@ -118,6 +118,18 @@ def test_whenever_writing_fails_the_old_file_stays(
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["last.ckpt"]
+
+
+def test_without_an_earlier_checkpoint_no_resuming_is_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="there is none before it to go on from") as caught:
+        write_durably(tmp_path / "last.ckpt", b"new")
+    assert "--resume" not in str(caught.value)
 
 
 def test_the_bytes_are_on_the_disk_before_the_name_is(
@@ -229,9 +241,19 @@ def test_a_flipped_bit_is_noticed(run: Path, tmp_path: Path) -> None:
     assert noticed > 20
 
 
-def test_foreign_and_future_files_are_refused(run: Path, tmp_path: Path) -> None:
+def test_foreign_and_future_files_are_refused(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(_: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
     with pytest.raises(InputError, match="there is no checkpoint"):
-        load_checkpoint(tmp_path / "missing.ckpt")
+        load_checkpoint(str(tmp_path / "missing.ckpt"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", forbidden)
+        with pytest.raises(InputError) as caught:
+            load_checkpoint(tmp_path / "closed.ckpt")
+    assert str(caught.value) == f"cannot read the checkpoint {tmp_path / 'closed.ckpt'} (Permission denied)"
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
     with pytest.raises(InputError, match="not a checkpoint of this program"):
         load_checkpoint(tmp_path / "foreign.ckpt")

@@ -1,6 +1,7 @@
 """The command line: every flag and its default, precedence, spellings, and what is refused how."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import plumbline
 from plumbline import cli
 from plumbline.config import CheckConfig, EvaluateConfig, PrepareConfig, TrainConfig, parse_range
 from plumbline.errors import InputError
@@ -156,6 +158,8 @@ def test_print_config_is_a_config_file(tmp_path, capsys):
         (["--precision", "bf16-mix"], "did you mean bf16-mixed?"),
         (["--devices", "2"], "--devices 2: training on several devices is not there yet"),
         (["--num_nodes", "2"], "--num_nodes 2: training on several devices is not there yet"),
+        (["--seed", "-1"], "--seed -1: must be at least 0 and at most 4294967295"),
+        (["--accelerator", "gpu"], "did you mean cuda?"),
         (["--max_time", "soon"], "--max_time soon: write days:hours:minutes:seconds"),
         (["--config", "nowhere.yaml"], "--config nowhere.yaml: there is no such file"),
         (["stray"], "no flag takes stray: a value follows its flag, and a switch such as --debug has none"),
@@ -174,15 +178,90 @@ def test_bad_training_flags_are_refused_in_a_sentence(argv, said):
     ("content", "said"),
     [
         ("batch_sise: 3", "there is no flag batch_sise; did you mean batch_size?"),
-        ("- 3", "must be a list of lines"),
+        ("- 3", "must be lines 'flag: value'"),
         ("batch_size: [", "not readable as YAML"),
-        ("batch_size: 0", "--batch_size 0"),
+        ("batch_size: 0", "config.yaml: --batch_size 0: must be at least 1"),
+        ("batch_size: x", "config.yaml: --batch_size x: must be a whole number"),
+        ("batch_size: 3\nlr: 0.1\nbatch-size: 4", "batch_size is there twice"),
+        ("max_epochs: null", "max_epochs has no value; leave the line out for the default"),
+        ("wandb_tags: one", "wandb_tags must be a list, such as [one]"),
+        ("debug: 3", "3 is neither true nor false"),
     ],
 )
 def test_bad_files_are_refused(tmp_path, content, said):
     file = tmp_path / "config.yaml"
     file.write_text(content)
     assert said in refusal("train", "--config", str(file))
+
+
+def test_files_that_set_nothing_spell_with_dashes_or_leave_quotes_out(tmp_path):
+    file = tmp_path / "config.yaml"
+    for nothing in ("", "# only a remark\n", "{}\n"):
+        file.write_text(nothing)
+        assert parse("train", "--config", str(file)) == parse("train")
+    file.write_text("batch-size: 3\nmax_time: null\nprecision: 16\n")
+    config = parse("train", "--config", str(file))
+    assert (config.batch_size, config.max_time, config.precision) == (3, None, "16")
+
+
+def test_a_config_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
+    assert f"--config {tmp_path}: cannot read it (Is a directory)" in refusal(
+        "train", "--config", str(tmp_path)
+    )
+    assert "--config needs a value" in refusal("train", "--config")
+
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", forbidden)
+    assert "--config f.yaml: cannot read it (Permission denied)" in refusal("train", "--config", "f.yaml")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"]], ids=" ".join)
+def test_a_reader_that_leaves_is_no_error(words):
+    command = [sys.executable, "-m", "plumbline", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 0
+
+
+def test_help_speaks_of_flags_not_of_types(capsys):
+    for verb in cli.VERBS:
+        assert cli.main([verb, "--help"]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert not re.search(r"type:|class|\[\]|None", said)
+    assert "--split {auto,val,train,all}" in said
+    assert "graphs per step (default: 64)" in said
+
+
+def test_what_cannot_be_found_is_refused_without_torch(tmp_path):
+    """And without a folder for the checkpoints."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "file").touch()
+    cases = {
+        "the data folder nowhere does not exist": ["--data_dir", "nowhere"],
+        "--checkpoint_dir file: cannot write there": ["--checkpoint_dir", "file"],
+        "--checkpoint_dir file/sub: cannot write there": ["--checkpoint_dir", "file/sub"],
+        "there is no last.ckpt in run": ["--checkpoint_dir", "run", "--resume"],
+        "--resume none.ckpt: there is no such checkpoint": ["--resume", "none.ckpt"],
+    }
+    program = (
+        "import sys\nfrom plumbline import cli\n"
+        "for line in sys.stdin: assert cli.main(line.split()) == 2\n"
+        "assert 'torch' not in sys.modules"
+    )
+    lines = "".join(f"train --data_dir data {' '.join(argv)}\n" for argv in cases.values())
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=lines, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    for said, line in zip(cases, done.stderr.splitlines(), strict=True):
+        assert said in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "file"]
+
+
+def test_the_package_lists_its_interface():
+    assert dir(plumbline) == sorted([*plumbline.__all__, "__version__"])
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ The names below are the public Python interface; each is imported when it is fir
 (3,)
 """
 
-from importlib import import_module
-from typing import Any
+from importlib import import_module as _import_module
+from typing import Any as _Any
 
 __version__ = "0.1.0"
 
@@ -33,7 +33,11 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
     if name not in _HOME:
         raise AttributeError(f"plumbline has no {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(f"plumbline.{_HOME[name]}"), name)
+    return getattr(_import_module(f"plumbline.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -4,6 +4,8 @@
 refused flag cost no torch. Precedence: defaults < ``--config FILE`` < flags.
 """
 
+import json
+import os
 import re
 import sys
 import traceback
@@ -22,6 +24,7 @@ from plumbline.config import (
     TrainConfig,
     nearest,
     validate,
+    validate_each,
 )
 from plumbline.console import make_console
 from plumbline.errors import InputError
@@ -49,7 +52,20 @@ VERBS = {
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "plumbline") -> int:
     """Run one command line and return its exit code: 0 done, 2 refused input, 130 interrupted."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    code = 0
+    try:
+        try:
+            code = _answer(list(sys.argv[1:] if argv is None else argv), prog)
+        except SystemExit as end:  # the parser's --help, --version and --print_config
+            code = end.code if isinstance(end.code, int) else 0
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Nobody reads on, as in `plumbline --help | head -3`; Python flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _answer(arguments: list[str], prog: str) -> int:
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     debug = "--debug" in rest
     try:
@@ -65,6 +81,15 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "plumbline") -> int:
             )
         label = f"plumbline {verb}" if prog == "plumbline" else prog
         config = parse(verb, rest, prog=label)
+        if isinstance(config, TrainConfig):
+            from plumbline.training.rundir import refuse_early
+
+            refuse_early(
+                data_dir=config.data_dir,
+                checkpoint_dir=config.checkpoint_dir,
+                resume=config.resume,
+                trial=config.fast_dev_run > 0,
+            )
         return import_module(VERBS[verb].module).run(config, make_console())
     except InputError as error:
         if debug:
@@ -89,29 +114,72 @@ def overview() -> str:
 def parse(verb: str, argv: Sequence[str], *, prog: str) -> Config:
     """Flags and YAML of one verb as its config. Raises InputError for whatever cannot be meant."""
     kind = VERBS[verb].config
-    arguments = _normalise(kind, argv)
+    arguments, files = _normalise(kind, argv)
     parser = build_parser(kind, prog=prog)
-    try:
-        parsed = parser.parse_args(arguments)
-    except InputError:
-        raise
-    except Exception as error:  # jsonargparse raises many kinds; all mean "cannot be parsed"
-        raise InputError(_one_sentence(kind, str(error))) from error
-    values = {item.name: getattr(parsed, item.name) for item in fields(kind)}
-    config = kind(**values)
+    texts = []
+    for file in files:
+        text = _read_config(file, {item.name: item for item in fields(kind)})
+        if not text:
+            continue
+        texts.append(f"--config={text}")
+        try:
+            validate_each(_parse(parser, kind, texts[-1:]))
+        except InputError as error:
+            raise InputError(f"--config {file}: {error}") from error
+    # Files first, wherever they stood: flags win over them.
+    config = _parse(parser, kind, texts + arguments)
     validate(config)
     return config
 
 
+def _parse(parser: Any, kind: type, arguments: list[str]) -> Any:
+    try:
+        parsed = parser.parse_args(arguments)
+    except Exception as error:  # jsonargparse raises many kinds; all mean "cannot be parsed"
+        raise InputError(_one_sentence(kind, str(error))) from error
+    return kind(**{item.name: getattr(parsed, item.name) for item in fields(kind)})
+
+
+def _help_of(item: Any, default: Any) -> str:
+    """The meaning of a flag and its default, as ``--help`` shows them."""
+    said = item.metadata["help"].replace("%", "%%")
+    if default is None or default == [] or default is False:
+        return said
+    return f"{said} (default: {'on' if default is True else default})"
+
+
+def _metavar(item: Any, default: Any) -> str | None:
+    meta = item.metadata
+    if meta["metavar"] or item.type is bool:
+        return meta["metavar"] or None
+    if meta["choices"]:
+        return f"{{{','.join(meta['choices'])}}}"
+    if isinstance(default, Path):
+        return "DIR"
+    return {int: "N", float: "X"}.get(item.type, "TEXT")
+
+
 def build_parser(kind: type, *, prog: str) -> Any:
     """The parser of one config dataclass: a flag per field, ``--config`` and ``--print_config``."""
-    from jsonargparse import ActionYesNo, ArgumentParser
+    from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
+
+    class Plain(DefaultHelpFormatter):
+        """Shows our texts as they are: types and defaults of Python's own making say little."""
+
+        def _get_help_string(self, action: Any) -> str:
+            return action.help or ""
 
     parser = ArgumentParser(
-        prog=prog, description=kind.__doc__, exit_on_error=False, allow_abbrev=False, default_env=False
+        prog=prog,
+        description=kind.__doc__,
+        exit_on_error=False,
+        allow_abbrev=False,
+        default_env=False,
+        formatter_class=Plain,
     )
     parser.add_argument("--version", action="version", version=f"plumbline {__version__}")
-    parser.add_argument("--config", action="config", help="YAML file with flags as keys; flags win over it")
+    said = "YAML file with flags as keys; flags win over it"
+    parser.add_argument("--config", action="config", metavar="FILE", help=said)
     groups: dict[str, Any] = {}
     defaults = kind()
     for item in fields(kind):
@@ -121,8 +189,8 @@ def build_parser(kind: type, *, prog: str) -> Any:
             target = groups.setdefault(meta["group"], None) or parser.add_argument_group(meta["group"])
             groups[meta["group"]] = target
         default = getattr(defaults, item.name)
-        shown = meta["help"] + (f" [{'|'.join(meta['choices'])}]" if meta["choices"] else "")
-        extra: dict[str, Any] = {"metavar": meta["metavar"]} if meta["metavar"] else {}
+        shown, metavar = _help_of(item, default), _metavar(item, default)
+        extra: dict[str, Any] = {"metavar": metavar} if metavar else {}
         if item.type is bool:
             target.add_argument(
                 f"--{item.name}", action=ActionYesNo(no_prefix="no_"), default=default, help=shown
@@ -139,12 +207,16 @@ def build_parser(kind: type, *, prog: str) -> Any:
     return parser
 
 
-def _normalise(kind: type, argv: Sequence[str]) -> list[str]:
-    """Accept ``--flag-with-dashes`` and bare flags that may stand alone; refuse unknown flags and keys."""
+def _normalise(kind: type, argv: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """Accept ``--flag-with-dashes`` and bare flags that may stand alone; refuse unknown flags.
+
+    Returns:
+        The arguments without ``--config``, and the files that it named.
+    """
     known = {item.name: item for item in fields(kind)}
     spare = {"config", "print_config", "help", "version"}
     result: list[str] = []
-    files: list[str] = []
+    files: list[Path] = []
     skip = False
     for position, token in enumerate(argv):
         if skip:
@@ -165,33 +237,57 @@ def _normalise(kind: type, argv: Sequence[str]) -> list[str]:
         if name in known and known[name].metadata["bare"] and not equals and last:
             equals, value = "=", known[name].metadata["bare"]
         if name == "config":
-            file = value or (argv[position + 1] if not last else "")
-            _check_keys(Path(file), known)
-            files.append(f"--config={file}")
+            file = value or ("" if last or equals else argv[position + 1])
+            if not file:
+                raise InputError("--config needs a value after it")
+            files.append(Path(file))
             skip = not equals
             continue
         result.append(f"--{name}{equals}{value}")
-    # Files first, wherever they stood: flags win over them.
-    return files + result
+    return result, files
 
 
-def _check_keys(path: Path, known: dict[str, Any]) -> None:
-    """Refuse a YAML file that is missing, is not a mapping, or holds keys that are no flags."""
+def _read_config(path: Path, known: dict[str, Any]) -> str:
+    """The text of a YAML file with its keys spelt as the flags are, or nothing if it sets nothing.
+
+    Raises:
+        InputError: it cannot be read, is no mapping, or a key is no flag, stands twice, or has no value.
+    """
     import yaml
 
-    if not path.is_file():
-        raise InputError(f"--config {path}: there is no such file")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
+        node = yaml.compose(text, yaml.SafeLoader)
+    except FileNotFoundError as error:
+        raise InputError(f"--config {path}: there is no such file") from error
+    except OSError as error:
+        raise InputError(f"--config {path}: cannot read it ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())})") from error
-    if content is None:
-        return
-    if not isinstance(content, dict):
-        raise InputError(f"--config {path}: must be a list of lines 'flag: value'")
-    for key in content:
-        if key not in known:
-            raise InputError(f"--config {path}: there is no flag {key}{nearest(str(key), known)}")
+    if node is None or node.tag.endswith(":null"):
+        return ""
+    if not isinstance(node, yaml.MappingNode):
+        raise InputError(f"--config {path}: must be lines 'flag: value'")
+    seen: set[str] = set()
+    spans = []
+    for key, value in node.value:
+        name = str(key.value).replace("-", "_")
+        if name not in known:
+            raise InputError(f"--config {path}: there is no flag {name}{nearest(name, known)}")
+        if name in seen:
+            raise InputError(f"--config {path}: {name} is there twice; leave one of the lines out")
+        seen.add(name)
+        kind = str(known[name].type)
+        if value.tag.endswith(":null") and "None" not in kind:
+            raise InputError(f"--config {path}: {name} has no value; leave the line out for the default")
+        if "list" in kind and not isinstance(value, yaml.SequenceNode):
+            raise InputError(f"--config {path}: {name} must be a list, such as [{value.value}]")
+        spans.append((key, name))
+        if "str" in kind and value.tag.endswith((":int", ":float")):  # precision: 16
+            spans.append((value, json.dumps(value.value)))
+    for item, new in reversed(spans):
+        text = text[: item.start_mark.index] + new + text[item.end_mark.index :]
+    return text if seen else ""
 
 
 def _one_sentence(kind: type, message: str) -> str:
@@ -201,9 +297,11 @@ def _one_sentence(kind: type, message: str) -> str:
     if stray := re.match(r"unrecognized arguments: (.*)", message):
         return f"no flag takes {stray[1]}: a value follows its flag, and a switch such as --debug has none"
     match = re.match(r'Parser key "(\w+)":.*Got value: (.*)', message, re.DOTALL)
+    if switch := re.match(r"Value not boolean: (.*?)\.?$", message):
+        return f"{switch[1]} is neither true nor false, which is all that a switch can be"
     if match is None:
         return " ".join(message.split())
     name, value = match[1], match[2].strip()
     types: dict[str, Any] = {item.name: item.type for item in fields(kind)}
-    wanted = {int: "a whole number", float: "a finite number"}.get(types[name], f"of type {types[name]}")
+    wanted = {int: "a whole number", float: "a finite number"}.get(types[name], "text")
     return f"--{name} {value}: must be {wanted}"

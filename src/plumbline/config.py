@@ -306,13 +306,27 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+_OTHER_NAMES = {"gpu": "cuda"}
+"""What other programs call one of our choices."""
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else f"{value:g}"
+
+
 def validate(config: Config) -> None:
+    """Refuse values that cannot be meant, alone or together. Raises InputError naming flag and value."""
+    validate_each(config)
+    _validate_together(config)
+
+
+def validate_each(config: Config) -> None:
     """Refuse values outside their range. Raises InputError naming the flag, the value and the range."""
     for item in fields(config):
         value, meta = getattr(config, item.name), item.metadata
         label = f"{item.name}" if meta["positional"] else f"--{item.name}"
         if meta["choices"] and value not in meta["choices"]:
-            guess = nearest(str(value), meta["choices"])
+            guess = nearest(_OTHER_NAMES.get(str(value), str(value)), meta["choices"])
             raise InputError(f"{label} {value}: choose one of {', '.join(meta['choices'])}{guess}")
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
@@ -322,11 +336,12 @@ def validate(config: Config) -> None:
             ("above", "above", lambda v, b: v > b),
             ("below", "below", lambda v, b: v < b),
         )
-        wanted = " and ".join(f"{word} {meta[key]:g}" for key, word, _ in bounds if meta[key] is not None)
+        wanted = " and ".join(
+            f"{word} {_number(meta[key])}" for key, word, _ in bounds if meta[key] is not None
+        )
         inside = all(holds(value, meta[key]) for key, _, holds in bounds if meta[key] is not None)
         if not inside or not math.isfinite(value):
             raise InputError(f"{label} {value}: must be {wanted or 'a finite number'}")
-    _validate_together(config)
 
 
 def _validate_together(config: Config) -> None:

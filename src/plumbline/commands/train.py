@@ -41,7 +41,7 @@ from plumbline.training.precision import Precision, choose_precision, forbid_tf3
 from plumbline.training.progress import make_progress
 from plumbline.training.quiet import quiet
 from plumbline.training.randomness import seed_everything
-from plumbline.training.resume import check_same_data, find_checkpoint, read_resumable
+from plumbline.training.resume import check_same_data, read_resumable
 from plumbline.training.startup import Startup, seconds_since_start
 from plumbline.training.task import CentreOfMassTask
 from plumbline.training.tracking import Trackers, open_trackers
@@ -79,7 +79,7 @@ def run(config: TrainConfig, console: Console) -> int:
         InputError: the flags, the data or the machine do not allow it; the message says what to change.
     """
     words = plain_words(batch_size=config.batch_size, num_workers=config.num_workers)
-    with quiet(), words, ExitStack() as held:
+    with quiet(), words, rundir.no_empty_folder_left(config.checkpoint_dir), ExitStack() as held:
         return _Training(config, console, held).run()
 
 
@@ -151,7 +151,7 @@ class _Training:
             self.held.enter_context(rundir.sole_use(self.folder))
             resumed = None
             if config.resume is not None:
-                path = find_checkpoint(config.resume, self.folder)
+                path = rundir.find_checkpoint(config.resume, self.folder)
                 resumed = Resumed(path, read_resumable(path, self.flags))
                 within = resumed.content["batches_done"]
                 self.startup.remark(

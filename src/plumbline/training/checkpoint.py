@@ -56,6 +56,7 @@ def write_durably(path: Path, content: bytes | memoryview) -> None:
         InputError: the system refused (no space, no permission, a failing disk); the old file is untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    mend = "make room or mend the permissions, then"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -67,10 +68,11 @@ def write_durably(path: Path, content: bytes | memoryview) -> None:
         os.replace(temporary, path)
         _flush_folder(path.parent)
     except OSError as error:
-        raise InputError(
-            f"cannot write the checkpoint {path} ({error.strerror or error}); the one before it is "
-            "untouched: make room or mend the permissions, then go on with --resume"
-        ) from error
+        if any(path.parent.glob("last*.ckpt")):
+            hint = f"the one before it is untouched: {mend} go on with --resume"
+        else:
+            hint = f"there is none before it to go on from: {mend} start anew"
+        raise InputError(f"cannot write the checkpoint {path} ({error.strerror or error}); {hint}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -148,6 +150,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(stored, map_location="cpu", weights_only=True)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise InputError(f"there is no checkpoint {path}") from error
+    except OSError as error:
+        raise InputError(f"cannot read the checkpoint {path} ({error.strerror or error})") from error
     except Exception as error:
         raise InputError(f"{path} is no readable checkpoint ({_reason(error)})") from error
     if broken is not None:
@@ -195,12 +199,13 @@ class Trained:
     epochs_done: int
 
 
-def load_checkpoint(path: Path) -> Trained:
+def load_checkpoint(path: Path | str) -> Trained:
     """Builds the model that a checkpoint describes and gives it its weights.
 
     Raises:
         InputError: no such file, damaged, foreign, or of a model that this version does not know.
     """
+    path = Path(path)
     content = read_checkpoint(path)
     ours = content["plumbline"]
     if ours["model"] not in MODELS:

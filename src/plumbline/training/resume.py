@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: which one, whether it belongs to this training, whether anything is left."""
+"""Going on from a checkpoint: whether it belongs to this training, whether anything is left."""
 
 from pathlib import Path
 from typing import Any
@@ -11,31 +11,6 @@ _MUST_AGREE = (
     "gradient_clip", "ema", "precision",
 )  # fmt: skip
 """Flags without which the continued training would be another one."""
-
-
-def find_checkpoint(resume: str, folder: Path) -> Path:
-    """The checkpoint that ``--resume`` means.
-
-    Args:
-        resume: a path, or ``"last"`` for the newest ``last*.ckpt`` in the folder.
-        folder: ``--checkpoint_dir``.
-
-    Raises:
-        InputError: it is not there.
-    """
-    if resume != "last":
-        path = Path(resume)
-        if path.is_dir():
-            return find_checkpoint("last", path)
-        if not path.is_file():
-            raise InputError(f"--resume {resume}: there is no such checkpoint")
-        return path
-    found = sorted(folder.glob("last*.ckpt"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-    if not found:
-        raise InputError(
-            f"--resume: there is no last.ckpt in {folder}; name a checkpoint, or start anew without --resume"
-        )
-    return found[-1]
 
 
 def read_resumable(path: Path, config: dict[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from plumbline.data.cache import open_data
 from plumbline.errors import InputError
 from plumbline.records import Rejected
 
@@ -46,6 +47,66 @@ def make_run_folder(folder: Path) -> None:
             f"--checkpoint_dir {folder}: cannot write there ({error.strerror}); "
             "check its permissions or choose another folder"
         ) from error
+
+
+def refuse_early(*, data_dir: Path, checkpoint_dir: Path, resume: str | None, trial: bool) -> None:
+    """Looks whether the folders and the checkpoint are there, for which nothing large is imported.
+
+    Args:
+        data_dir: the data set.
+        checkpoint_dir: run folder, which may still have to be made.
+        resume: what ``--resume`` says.
+        trial: nothing will be saved (``--fast_dev_run``).
+
+    Raises:
+        InputError: the sentence that the training itself would say later.
+    """
+    if not data_dir.is_dir():
+        open_data(data_dir)
+    if trial:
+        return
+    standing = next(path for path in (checkpoint_dir, *checkpoint_dir.absolute().parents) if path.exists())
+    if standing == checkpoint_dir or not standing.is_dir() or not os.access(standing, os.W_OK):
+        make_run_folder(checkpoint_dir)
+    if resume is not None:
+        find_checkpoint(resume, checkpoint_dir)
+
+
+def find_checkpoint(resume: str, folder: Path) -> Path:
+    """The checkpoint that ``--resume`` means.
+
+    Args:
+        resume: a path, or ``"last"`` for the newest ``last*.ckpt`` in the folder.
+        folder: ``--checkpoint_dir``.
+
+    Raises:
+        InputError: it is not there.
+    """
+    if resume != "last":
+        path = Path(resume)
+        if path.is_dir():
+            return find_checkpoint("last", path)
+        if not path.is_file():
+            raise InputError(f"--resume {resume}: there is no such checkpoint")
+        return path
+    found = sorted(folder.glob("last*.ckpt"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    if not found:
+        raise InputError(
+            f"--resume: there is no last.ckpt in {folder}; name a checkpoint, or start anew without --resume"
+        )
+    return found[-1]
+
+
+@contextmanager
+def no_empty_folder_left(folder: Path) -> Iterator[None]:
+    """Removes the folder after the block if the block made it and left nothing in it."""
+    there = folder.exists()
+    try:
+        yield
+    finally:
+        if not there:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 @contextmanager
