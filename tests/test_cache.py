@@ -379,18 +379,6 @@ def test_nothing_usable_is_refused_with_the_first_reasons(tmp_path):
     assert caches(tmp_path) == []
 
 
-@pytest.mark.parametrize("kind", ["missing", "file", "empty"])
-def test_no_data_is_refused_with_the_command_that_makes_some(tmp_path, kind):
-    path = tmp_path / "data"
-    if kind == "file":
-        path.touch()
-    elif kind == "empty":
-        path.mkdir()
-        (path / "notes.txt").touch()
-    with pytest.raises(InputError, match=rf"plumbline prepare --solids 200 --out {path}"):
-        open_data(path)
-
-
 def test_damaged_packed_store_is_not_made_again(tmp_path):
     write_store(tmp_path / "a", RNG_SAMPLES, feature_names=FEATURES)
     manifest = tmp_path / "a" / "manifest.json"

@@ -2,11 +2,12 @@
 
 import io
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from random_samples import FEATURES, random_samples
+from random_samples import FEATURES, random_sample, random_samples
 from rich.console import Console
 
 from plumbline.commands import check
@@ -129,3 +130,75 @@ def test_single_object_says_why_it_cannot_be_split(tmp_path):
 def test_no_data_set_is_the_users_mistake(tmp_path):
     with pytest.raises(InputError, match="plumbline prepare"):
         run(tmp_path / "nothing")
+
+
+def report_on(path, samples, **fields):
+    write_store(path, samples, feature_names=FEATURES, **fields)
+    code, text = run(path, as_json=True)
+    assert code == 0
+    return json.loads(text), run(path)[1]
+
+
+def sized(radii, **given):
+    """Samples of given bounding radii in metres, stored at other scales; targets near the points."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for number, radius in enumerate(radii):
+        scale = float(rng.uniform(0.1, 2))
+        near = {"target": np.zeros(3), "bounding_radius": radius / scale, "scale": scale, "num_nodes": 20}
+        near["node_features"] = (rng.normal(size=(20, 9)) * 0.1 * radius / scale).astype(np.float32)
+        samples.append(random_sample(rng, object_name=f"a/{number}", **{**near, **given}))
+    return samples
+
+
+@pytest.mark.parametrize(
+    ("radii", "said"),
+    [
+        ([0.05, 0.1, 30.0], None),
+        ([0.05, 50.0, 60.0], "above 50 m: is --scale right?"),
+        ([1e-5, 2e-5, 3.0], "below 2e-05 m: is --scale right?"),
+        ([20.0, 20.0, 20.0], None),
+        ([0.001, 0.001, 0.001], None),
+    ],
+)
+def test_sizes_in_metres_show_a_forgotten_scale(tmp_path, radii, said):
+    report, text = report_on(tmp_path / "a", sized(radii), normalise="unit")
+    expected = {"min": min(radii), "median": np.median(radii), "max": max(radii)}
+    assert report["size_in_metres"] == pytest.approx(expected)
+    assert f"{max(radii):.3g} m, median" in text or len(set(radii)) == 1
+    warnings = [line for line in text.splitlines() if line.startswith("warning: ")]
+    assert warnings == [f"warning: {each}" for each in report["warnings"]]
+    assert len(warnings) == (said is not None)
+    assert said is None or said in warnings[0]
+
+
+def test_sizes_that_nobody_recorded_are_not_made_up(tmp_path):
+    report, text = report_on(tmp_path / "a", sized([50.0, 60.0], scale=1.0), normalise="unit")
+    assert report["size_in_metres"] is None
+    assert "size in metres" in text
+    assert "not recorded" in text
+    assert "warning" not in text
+
+
+def test_targets_far_from_the_points_are_counted_and_named(tmp_path):
+    samples = sized([1.0] * 4)
+    for number, radii in ((1, 3.5), (2, 2.5), (3, 4.0)):
+        samples[number] = replace(
+            samples[number], target=np.array([radii * samples[number].bounding_radius, 0, 0])
+        )
+    report, text = report_on(tmp_path / "a", samples, normalise="unit")
+    [warning] = report["warnings"]
+    assert warning.startswith("the target of 2 graphs lies more than 3 bounding radii from")
+    assert "first that of a/1:" in warning
+    assert f"warning: {warning}" in text
+    report, _ = report_on(tmp_path / "b", [*samples[:3], samples[2]], normalise="unit")
+    assert report["warnings"][0].startswith("the target of 1 graph lies")
+
+
+def test_one_is_not_plural(tmp_path):
+    store = {"rejected": [Rejected("a.obj", "is open")], "normalise": "unit"}
+    _, text = report_on(tmp_path / "a", sized([1.0]), **store)
+    assert "1 of 1 object\n" in text
+    assert "\n1 input was rejected:" in text
+    assert "shows only one object, and" in text
+    assert "1 input\n" in text

@@ -53,7 +53,7 @@ def write(path, points):
 
 @pytest.mark.parametrize("suffix", sorted(CLOUD_SUFFIXES))
 def test_every_format_reads_back(tmp_path, suffix):
-    points = read_cloud(write(tmp_path / f"scan{suffix}", POINTS))
+    points = read_cloud(str(write(tmp_path / f"scan{suffix}", POINTS)))
     assert points.dtype == np.float64
     np.testing.assert_allclose(points, POINTS, atol=1e-6)
 
@@ -103,7 +103,7 @@ def test_no_returns_of_organised_pcd_are_dropped_others_refused(tmp_path):
     path.write_text(PCD.format(3, 2, 6) + lines(rows))
     np.testing.assert_allclose(read_cloud(path), np.delete(POINTS[:6], 2, axis=0), atol=1e-6)
     path.write_text(PCD.format(6, 1, 6) + lines(rows))
-    with pytest.raises(InputError, match=r"image.pcd: 1 points are not finite, the first is number 3"):
+    with pytest.raises(InputError, match=r"image.pcd: 1 point is not finite, the first is number 3"):
         read_cloud(path)
     rows[2, :3] = np.inf
     path.write_text(PCD.format(3, 2, 6) + lines(rows))
@@ -150,7 +150,7 @@ def test_where_the_sensor_stands(tmp_path):
         ("a.xyz", b"# nothing\n", "is empty"),
         ("a.xyz", b"1 2\n3 4\n", "no column|cannot be read"),
         ("a.xyz", b"1 2 3\n4 5 six\n", "cannot be read as xyz"),
-        ("a.xyz", b"1 2 3\n4 5 nan\n", "1 points are not finite, the first is number 2"),
+        ("a.xyz", b"1 2 3\n4 5 nan\n", "1 point is not finite, the first is number 2"),
         ("a.csv", b"x,y,depth\n1,2,3\n", "header names no column z"),
         ("a.txt", b"\xff\xfe\x00", "cannot be read as txt"),
     ],
@@ -231,6 +231,8 @@ def test_labels_with_and_without_the_optional_columns(tmp_path):
         ("", "line 1: no column file"),
         ("file,com_x,com_y\none.npy,1,2\n", "line 1: no column com_z"),
         ("file,com_x,com_y,com_z\n", "no rows"),
+        ("file;com_x;com_y;com_z\none.npy;1;2;3\n", "line 1: semicolons .* must be a comma"),
+        ("file\tcom_x\tcom_y\tcom_z\none.npy\t1\t2\t3\n", "line 1: tabs .* must be a comma"),
         ("file,com_x,com_y,com_z\none.npy,1,2,3\nlost.npy,1,2,3\n", "line 3: no file .*lost.npy"),
         ("file,com_x,com_y,com_z\none.npy,1,two,3\n", "line 2: com_y is 'two'"),
         ("file,com_x,com_y,com_z\none.npy,1,2,\n", "line 2: com_z is ''"),
@@ -251,7 +253,9 @@ def test_broken_labels_are_refused_with_file_and_line(tmp_path, text, message):
 
 def test_missing_and_binary_labels_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
-        read_labels(tmp_path / "labels.csv")
+        read_labels(str(tmp_path / "labels.csv"))
+    with pytest.raises(InputError, match="is a folder; give a CSV file"):
+        read_labels(tmp_path)
     (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(InputError, match="cannot be read as CSV"):
         read_labels(tmp_path / "labels.csv")

@@ -372,3 +372,13 @@ def test_real_meshes_agree_with_their_manifest(shared_meshes):
         # The manifest's sphere encloses too, but is not always the smallest.
         assert solid.bounding_radius <= radius * (1 + 1e-6)
         assert solid.bounding_radius >= 0.7 * radius
+
+
+def test_counts_of_one_are_not_plural():
+    vertices, faces = trimesh.creation.box().vertices.copy(), trimesh.creation.box().faces
+    vertices[0, 0] = np.nan
+    with pytest.raises(MeshError, match="^1 vertex is not finite"):
+        make_solid_record("a", vertices, faces)
+    vertices[3, 0] = np.nan
+    with pytest.raises(MeshError, match="^2 vertices are not finite"):
+        make_solid_record("a", vertices, faces)

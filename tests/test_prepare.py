@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from preparing import BOX, BOX_FACES, SMALL, assert_same, by_object, prepare, write_meshes, write_off
 
-from plumbline.commands.prepare import _FLAGS, keywords
+from plumbline.commands.prepare import _FLAGS, _Pace, keywords
 from plumbline.config import PrepareConfig
 from plumbline.data.packed import PackedStore
 from plumbline.data.preparation import make_samples
@@ -136,14 +136,14 @@ def test_open_meshes_are_listed_with_the_reason_and_left_out(meshes, tmp_path, c
 def test_nothing_left_is_refused_and_leaves_nothing(tmp_path, capsys):
     write_off(tmp_path / "m" / "open.off", BOX, BOX_FACES[:-1])
     assert prepare(tmp_path / "m", "--out", tmp_path / "out", *SMALL, ok=False) == 2
-    assert "all 1 inputs were rejected" in capsys.readouterr().err
+    assert "the only input was rejected" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 # ------------------------------------------------------------------------------------------ real scans
 
 
-def test_real_scans_with_labels(tmp_path):
+def test_real_scans_with_labels(tmp_path, capsys):
     rng = np.random.default_rng(0)
     points = rng.normal(size=(300, 3)) * [0.1, 0.2, 0.3] + [0, 0, 2]
     np.save(tmp_path / "view a.npy", points)
@@ -156,6 +156,9 @@ def test_real_scans_with_labels(tmp_path):
         "none.npy,0,0,0,,,,,\n"
     )
     prepare("--labels", tmp_path / "labels.csv", "--out", tmp_path / "out", *SMALL)
+    said = capsys.readouterr().out
+    assert "  scans     2 scans of 1 object (1 view each)\n" in said
+    assert "inputs" not in said
     store = PackedStore.open(tmp_path / "out")
     assert store.object_names == ["cup"]
     assert [item.source for item in store.rejected] == ["none.npy"]
@@ -221,6 +224,7 @@ def test_real_sensors(shared_meshes, tmp_path):
         (["--solids", "3", "--target", "shel"], "did you mean shell?"),
         (["--solids", "3", "--vews", "2"], "did you mean --views?"),
         (["--labels", "nowhere.csv"], "nowhere.csv does not exist"),
+        (["--labels", "."], "is a folder"),
         ([], "nothing to prepare"),
     ],
 )
@@ -230,3 +234,8 @@ def test_bad_flags_are_refused_in_a_sentence(tmp_path, capsys, flags, said):
     assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_one_object_is_not_plural():
+    assert _Pace("object", "scans/s").text(0, 1, 0) == "0 of 1 object"
+    assert _Pace("object", "scans/s").text(0, 1200, 0) == "0 of 1,200 objects"

@@ -130,9 +130,9 @@ def test_parts_are_reused(tmp_path, capsys):
     said = process.communicate(timeout=30)[0]
     assert process.returncode == 130
     done = len(list((out / ".parts").glob("*.part")))
-    assert f"stopped; {done * 8} of 96 objects are done" in said
+    assert f"stopped; {done} of 96 objects done and kept" in said
     prepare("--out", out, *flags)
-    assert f"{done * 8} are done already" in capsys.readouterr().out
+    assert f"{done} are done already" in capsys.readouterr().out
     prepare("--out", tmp_path / "whole", *flags)
     assert digest(out) == digest(tmp_path / "whole")
 
@@ -251,11 +251,30 @@ def test_parts_of_other_libraries_are_not_used(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("samples", "points", "size"), [(10, 256, 8), (500, 1024, 5), (1000, 65536, 1)])
 def test_chunks_of_large_scans_have_fewer_objects(tmp_path, samples, points, size):
-    sources = [Source("solid", f"{i}", f"{i}", index=i) for i in range(21)]
+    sources = [Source("solid", f"{i}", f"{i}", index=i) for i in range(521)]
     chunks = cut(sources, {"samples": samples, "points": points, "k": 16}, tmp_path)
     assert [source for chunk in chunks for source in chunk.sources] == sources
     assert {len(chunk.sources) for chunk in chunks[:-1]} == {size}
     assert len({chunk.path for chunk in chunks}) == len(chunks)
+
+
+@pytest.mark.parametrize(("num", "size"), [(1, 1), (18, 1), (127, 1), (128, 2), (511, 7), (9999, 8)])
+def test_few_objects_are_many_chunks(tmp_path, num, size):
+    sources = [Source("solid", f"{i}", f"{i}", index=i) for i in range(num)]
+    chunks = cut(sources, {"samples": 1, "points": 48, "k": 6}, tmp_path)
+    assert {len(chunk.sources) for chunk in chunks[:-1]} <= {size}
+    assert len(chunks) == -(-num // size)
+
+
+@pytest.mark.parametrize("layout", ["packed", "pt"])
+def test_bytes_do_not_depend_on_where_chunks_are_cut(meshes, tmp_path, monkeypatch, layout):
+    write_off(meshes / "open.off", BOX, BOX_FACES[:-1])
+    flags = [meshes, "--solids", 5, "--format", layout, *SMALL]
+    prepare(*flags, "--out", tmp_path / "single")
+    monkeypatch.setattr(preparation, "_FEWEST_CHUNKS", 1)
+    assert len(cut([Source("solid", "", "")] * 9, {"samples": 1, "points": 48, "k": 6}, tmp_path)) == 2
+    prepare(*flags, "--out", tmp_path / "eights")
+    assert digest(tmp_path / "single") == digest(tmp_path / "eights")
 
 
 def test_what_another_process_finished_meanwhile_is_left_alone(meshes, tmp_path, monkeypatch, capsys):

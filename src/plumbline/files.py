@@ -1,7 +1,8 @@
 """Looking for files in a folder, the same everywhere: sorted, and never past what cannot be read."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from plumbline.errors import InputError
@@ -27,6 +28,15 @@ def visible_files(folder: Path, suffixes: Collection[str]) -> list[str]:
         prefix = "" if Path(parent) == folder else Path(parent).relative_to(folder).as_posix() + "/"
         files += [prefix + name for name in members if name.lower().endswith(endings) and name[0] != "."]
     return sorted(files)
+
+
+@contextmanager
+def reading(path: Path | str) -> Iterator[None]:
+    """Around everything that reads ``path``: what the system refuses becomes an InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
 
 
 def _refuse(error: OSError) -> None:

@@ -21,12 +21,16 @@ from plumbline.data.tensors import DamagedStoreError
 from plumbline.data.verify import verify
 from plumbline.errors import InputError
 from plumbline.evaluation.metrics import group_of
-from plumbline.records import Float
+from plumbline.records import Float, Int
 
 SHOWN_GROUPS = 30
 SHOWN_REJECTS = 20
 _VAL_SPLIT, _SEED = 0.1, 0
 _CHUNK_NODES = 1_000_000
+_SMALLEST, _LARGEST = 0.001, 20.0
+"""Median bounding radius in metres outside of which a scale was probably forgotten."""
+_FAR = 3.0
+"""Bounding radii between target and mean of the points that no view of one object explains."""
 
 
 def run(config: CheckConfig, console: Console) -> int:
@@ -58,6 +62,8 @@ def run(config: CheckConfig, console: Console) -> int:
 def describe(store: PackedStore, path: Path) -> dict[str, Any]:
     """Everything that is printed, as plain values for JSON; lengths in stored units."""
     names = [group_of(name) for name in store.object_names]
+    offsets, size = _target_distances(store), _sizes(store)
+    outside = np.flatnonzero(offsets > _FAR)
     objects = Counter(names)
     graphs: Counter[str] = Counter()
     for number, amount in enumerate(np.bincount(store.object_idx, minlength=store.num_objects).tolist()):
@@ -77,7 +83,9 @@ def describe(store: PackedStore, path: Path) -> dict[str, Any]:
         "normalise": store.normalise,
         "k": store.k,
         "bounding_radius": {"of": store.radius_source, **_spread(store.bounding_radius)},
-        "target_from_point_mean_in_radii": _spread(_target_distances(store)),
+        "size_in_metres": size,
+        "target_from_point_mean_in_radii": _spread(offsets),
+        "warnings": _warnings(store, size, outside),
         "split": _split(store),
         "rejected": [{"source": item.source, "reason": item.reason} for item in store.rejected],
     }
@@ -86,6 +94,32 @@ def describe(store: PackedStore, path: Path) -> dict[str, Any]:
 def _spread(values: np.ndarray) -> dict[str, float]:
     plain = values.astype(np.float64)
     return {"min": float(plain.min()), "mean": float(plain.mean()), "max": float(plain.max())}
+
+
+def _sizes(store: PackedStore) -> dict[str, float] | None:
+    """Bounding radii in metres; None where the frame is normalised and nothing says by how much."""
+    if store.normalise in ("unit", "unknown") and (store.scale == 1).all():
+        return None
+    radius = store.bounding_radius * store.scale
+    return {"min": float(radius.min()), "median": float(np.median(radius)), "max": float(radius.max())}
+
+
+def _warnings(store: PackedStore, size: dict[str, float] | None, outside: Int) -> list[str]:
+    """What is stored rightly and yet looks like a mistake; ``outside``: graphs with a target far away."""
+    found = []
+    if size is not None and not _SMALLEST <= size["median"] <= _LARGEST:
+        found.append(
+            f"half of the bounding radii are {'above' if size['median'] > _LARGEST else 'below'} "
+            f"{size['median']:.3g} m: is --scale right?"
+        )
+    if len(outside):
+        name = store.object_names[store.object_idx[outside[0]]]
+        graphs = "of 1 graph lies" if len(outside) == 1 else f"of {len(outside):,} graphs lies"
+        found.append(
+            f"the target {graphs} more than {_FAR:g} bounding radii from the mean of the points, "
+            f"first that of {name}: are its label and its unit right?"
+        )
+    return found
 
 
 def _target_distances(store: PackedStore) -> Float:
@@ -129,7 +163,9 @@ def _show(report: dict[str, Any], console: Console) -> None:
         console.print(f"{escape(report['path'])} is damaged:")
         for text in report["problems"]:
             console.print(f"  {escape(text)}")
-        console.print("Make the data set again with `plumbline prepare`, or restore the files from a copy.")
+        console.print(
+            "Restore the files from a copy, or delete the folder and run `plumbline prepare` again."
+        )
         return
     _show_facts(report, console)
     _show_groups(report["groups"], console)
@@ -141,6 +177,8 @@ def _show_facts(report: dict[str, Any], console: Console) -> None:
     width = max(len(name) for name, _ in facts) + 3
     for name, value in facts:
         console.print(f"[dim]{name:<{width}}[/dim]{escape(value)}")
+    for text in report["warnings"]:
+        console.print(f"warning: {escape(text)}")
 
 
 def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -160,16 +198,17 @@ def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         preview = split["reason"]
     else:
         sides = [
-            f"{split[s]['graphs']:,} graphs of {split[s]['objects']:,} objects" for s in ("train", "val")
+            f"{_count(split[s]['graphs'], 'graph')} of {_count(split[s]['objects'], 'object')}"
+            for s in ("train", "val")
         ]
         preview = f"{sides[0]} train, {sides[1]} validate (--val_split {split['val_split']})"
-    offset = report["target_from_point_mean_in_radii"]
+    offset, size = report["target_from_point_mean_in_radii"], report["size_in_metres"]
     checked = "every checksum and number is right" if report["deep"] else "sizes and index are right"
     return [
         ("data set", f"{report['path']} ({report['layout']})"),
         ("condition", f"whole: {checked}" + ("" if report["deep"] else "; --deep looks at everything")),
-        ("graphs", f"{report['num_graphs']:,} of {report['num_objects']:,} objects"),
-        ("rejected", f"{len(report['rejected']):,} inputs"),
+        ("graphs", f"{report['num_graphs']:,} of {_count(report['num_objects'], 'object')}"),
+        ("rejected", _count(len(report["rejected"]), "input")),
         ("nodes per graph", _range(report["nodes_per_graph"], ",.0f")),
         ("edges per graph", _range(report["edges_per_graph"], ",.0f")),
         ("node features", f"{len(report['feature_names'])}: {' '.join(report['feature_names'])}"),
@@ -177,6 +216,7 @@ def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         ("neighbours", "not recorded" if report["k"] is None else str(report["k"])),
         ("normalisation", str(report["normalise"])),
         ("bounding radius", f"{_range(radius, '.4g')}, {whose[radius['of']]}"),
+        ("size in metres", "not recorded" if size is None else _metres(size)),
         (
             "target to point mean",
             f"{offset['mean']:.1%} of the radius on average, at most {offset['max']:.1%}",
@@ -184,6 +224,19 @@ def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         ("split", preview),
         ("fingerprint", report["fingerprint"][:16]),
     ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _metres(size: dict[str, float]) -> str:
+    low, middle, high = (f"{size[key]:.3g}" for key in ("min", "median", "max"))
+    return (
+        f"bounding radius {middle} m"
+        if low == high
+        else f"bounding radius {low} to {high} m, median {middle} m"
+    )
 
 
 def _range(spread: dict[str, float], form: str) -> str:
@@ -204,7 +257,7 @@ def _show_groups(groups: dict[str, dict[str, int]], console: Console) -> None:
     console.print()
     console.print(table)
     if len(groups) > SHOWN_GROUPS:
-        console.print(f"... and {len(groups) - SHOWN_GROUPS:,} more groups (--json lists all)")
+        console.print(f"... and {_count(len(groups) - SHOWN_GROUPS, 'more group')} (--json lists all)")
 
 
 def _show_rejected(rejected: list[dict[str, str]], console: Console) -> None:
@@ -212,7 +265,7 @@ def _show_rejected(rejected: list[dict[str, str]], console: Console) -> None:
     if not shown:
         return
     width = min(max(len(item["source"]) for item in shown), 48) + 3
-    console.print(f"\n{len(rejected):,} inputs were rejected:")
+    console.print(f"\n{_count(len(rejected), 'input')} {'was' if len(rejected) == 1 else 'were'} rejected:")
     for item in shown:
         console.print(f"  {escape(item['source']):<{width}}{escape(item['reason'])}")
     if len(rejected) > SHOWN_REJECTS:

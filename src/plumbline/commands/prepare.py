@@ -61,14 +61,15 @@ def run(config: PrepareConfig, console: Console) -> int:
             if not outcome.scans:
                 discard(config.out)
                 _say_rejected(console, outcome.rejected, config.out, config.format, listed=False)
-                raise InputError(f"nothing is left to prepare: all {len(sources)} inputs were rejected")
-            with _progress(console, "files", "files/s") as bar:
+                which = "the only input was" if len(sources) == 1 else f"all {len(sources):,} inputs were"
+                raise InputError(f"nothing is left to prepare: {which} rejected")
+            with _progress(console, "file", "files/s") as bar:
                 finish(config.out, chunks, plan, tick=lambda done, total: bar.show(done, total, done))
         except KeyboardInterrupt:
             finished = sum(len(chunk.sources) for chunk in chunks if chunk.path.exists())
             _say(
                 console,
-                f"stopped; {finished} of {len(sources)} objects are done and kept in {parts}: "
+                f"stopped; {finished} of {_count(len(sources), 'object')} done and kept in {parts}: "
                 "the same command goes on from there",
             )
             return 130
@@ -77,7 +78,7 @@ def run(config: PrepareConfig, console: Console) -> int:
                 f"--out {config.out} cannot be written to ({error.strerror}); what is done is kept, "
                 "and the same command goes on from there"
             ) from error
-    outcome.say(console, config, len(sources))
+    outcome.say(console, config, sources)
     rate = f", {num_new / scanning:.0f} scans/s" if num_new else ""
     _say(console, f"  time      {seconds(time.perf_counter() - started)}{rate}")
     _say_next(console, config.out)
@@ -151,10 +152,11 @@ def _scan(
         _say(console, "  every real scan counts as an object of its own; where several show one object,")
         _say(console, "  give them the same object_name, or training and validation share it")
     if num_missing < len(sources):
-        _say(console, f"  {len(sources) - num_missing} are done already")
+        done = len(sources) - num_missing
+        _say(console, f"  {done:,} {'is' if done == 1 else 'are'} done already")
     started, num_new, done = time.perf_counter(), 0, len(sources) - num_missing
     with (
-        _progress(console, "objects", "scans/s") as bar,
+        _progress(console, "object", "scans/s") as bar,
         closing(write_chunks(missing, settings, workers=workers)) as finished,
     ):
         bar.show(done, len(sources), 0)
@@ -210,15 +212,19 @@ class _Outcome:
             names.update(part.object_names)
         self.objects = len(names)
 
-    def say(self, console: Console, config: PrepareConfig, num_sources: int) -> None:
+    def say(self, console: Console, config: PrepareConfig, sources: Sequence[Source]) -> None:
         assert config.out is not None
         _say(console, f"{config.out} is ready")
-        share = f" from {num_sources} inputs" if self.objects != num_sources else ""
+        real = all(source.kind == "scan" for source in sources)  # many may show one object: that is no loss
+        share = f" from {_count(len(sources), 'input')}" if self.objects != len(sources) and not real else ""
         _say(console, f"  objects   {self.objects:,}{share}")
         if self.rejected:
             _say_rejected(console, self.rejected, config.out, config.format, listed=True)
         views = self.views / self.scans
-        _say(console, f"  scans     {self.scans:,} ({views:.3g} view{'' if views == 1 else 's'} each)")
+        shown = (
+            f"{_count(self.scans, 'scan')} of {_count(self.objects, 'object')}" if real else f"{self.scans:,}"
+        )
+        _say(console, f"  scans     {shown} ({views:.3g} view{'' if views == 1 else 's'} each)")
         _say(console, f"  points    {self.points:,} ({self.points / self.scans:.4g} per scan)")
         size = sum(file.stat().st_size for file in config.out.iterdir() if file.is_file())
         _say(console, f"  size      {_bytes(size)}")
@@ -243,6 +249,10 @@ def _say(console: Console, text: str) -> None:
     """Prints a line as it is; a file name may hold anything, also what looks like markup."""
     safe = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     console.print(safe, markup=False, emoji=False, soft_wrap=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _bytes(size: float) -> str:
@@ -282,7 +292,7 @@ class _Pace:
         if self.first is None:
             self.first = done
         elapsed = time.perf_counter() - self.started
-        line = f"{done:,} of {total:,} {self.unit}"
+        line = f"{done:,} of {_count(total, self.unit)}"
         if done == self.first or not elapsed:
             return line
         left = math.ceil((total - done) * elapsed / (done - self.first))

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import tempfile
 import weakref
@@ -25,6 +26,7 @@ from typing import Any
 from plumbline.data.packed import PackedStore
 from plumbline.data.packing import MANIFEST, SCHEMA, merge_parts, write_part
 from plumbline.errors import InputError, SampleError
+from plumbline.files import reading, visible_files
 from plumbline.records import Rejected, Sample
 
 try:
@@ -33,6 +35,8 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 CACHE_FOLDER = ".plumbline-cache"
+PARTS = ".parts"
+"""What `plumbline prepare` keeps in a folder that is not finished."""
 _VERSION = 1
 _CHUNK = 256
 _CHUNK_BYTES = 256 << 20
@@ -58,20 +62,18 @@ def open_data(data_dir: Path | str, *, progress: Progress | None = None) -> Pack
         DamagedStoreError: a packed store (not a cache: that is made again) is damaged.
     """
     folder = Path(data_dir)
-    make = f"make one with `plumbline prepare --solids 200 --out {folder}`"
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
-        raise InputError(f"the data folder {folder} {what}: {make}")
-    if (folder / MANIFEST).exists():
-        return PackedStore.open(folder)
-    from plumbline.data.samples import list_pt  # loads torch, which a packed store does not need
+    with reading(folder):
+        if not folder.is_dir() or not any(folder.iterdir()):
+            raise InputError(_no_data(folder))
+        if (folder / MANIFEST).exists():
+            return PackedStore.open(folder)
+        from plumbline.data.samples import METADATA_FILE, list_pt  # loads torch; a packed store needs none
 
-    files = list_pt(folder)
-    if not files:
-        raise InputError(
-            f"no data set in {folder}: looked for {MANIFEST} (packed) and for *.pt files; {make}"
-        )
-    key = _key(folder, [path for path, _ in files])
+        files = list_pt(folder)
+        unfinished = (folder / PARTS).is_dir() and not (folder / METADATA_FILE).exists()
+        if not files or unfinished:
+            raise InputError(_no_data(folder))
+        key = _key(folder, [path for path, _ in files])
     roots = [folder / CACHE_FOLDER, _user_cache(folder)]
     for root in roots:
         store = _open_cache(root / key)
@@ -85,6 +87,36 @@ def open_data(data_dir: Path | str, *, progress: Progress | None = None) -> Pack
             store = _open_in_use(root / key)
             _remove_stale(root, key, alone=alone)
     return store
+
+
+def _no_data(folder: Path) -> str:
+    """Why there is no data set, and the command that makes one there, or elsewhere if it cannot be there."""
+    if not folder.exists():
+        return f"the data folder {folder} does not exist: make one with {_command('--solids 200', folder)}"
+    if not folder.is_dir():
+        return f"{folder} is a file, not a data set: name the folder that `plumbline prepare` made"
+    if (folder / PARTS).is_dir():
+        return (
+            f"{folder} is not a data set yet, its preparation was not finished: "
+            "run the same `plumbline prepare` command again"
+        )
+    from plumbline.geometry.meshes import MESH_SUFFIXES
+
+    if num := len(visible_files(folder, MESH_SUFFIXES)):
+        meshes = "1 mesh" if num == 1 else f"{num:,} meshes"
+        command = _command(shlex.quote(str(folder)), "data/NAME")
+        return (
+            f"{folder} holds {meshes}, not a data set: prepare {'it' if num == 1 else 'them'} with {command}"
+        )
+    out = "data/NAME" if any(folder.iterdir()) else folder  # prepare leaves a folder with other files alone
+    return (
+        f"no data set in {folder}: looked for {MANIFEST} (packed) and for *.pt files; "
+        f"make one with {_command('--solids 200', out)}"
+    )
+
+
+def _command(what: str, out: Path | str) -> str:
+    return f"`plumbline prepare {what} --out {shlex.quote(str(out))}`"
 
 
 def _key(folder: Path, files: list[Path]) -> str:
@@ -106,10 +138,10 @@ def _user_cache(folder: Path) -> Path:
 
 
 def _open_cache(path: Path) -> PackedStore | None:
-    """The cache, or None if it is not there, damaged, or removed this moment."""
+    """The cache, or None if it is not there, damaged, unreadable, or removed this moment."""
     try:
         return _open_in_use(path)
-    except (InputError, FileNotFoundError, NotADirectoryError):
+    except (InputError, FileNotFoundError, NotADirectoryError, PermissionError):
         return None
 
 
@@ -291,7 +323,9 @@ def _differs(widths: Widths, chosen: Widths) -> str:
 def _nothing_left(folder: Path, rejected: list[Rejected]) -> str:
     reasons = "; ".join(f"{item.source} {item.reason}" for item in rejected[:3])
     more = f"; and {len(rejected) - 3} more" if len(rejected) > 3 else ""
-    return f"none of the {len(rejected)} files in {folder} can be used: {reasons}{more}"
+    which = "the only file" if len(rejected) == 1 else f"none of the {len(rejected):,} files"
+    can = "cannot" if len(rejected) == 1 else "can"
+    return f"{which} in {folder} {can} be used: {reasons}{more}"
 
 
 def _remove_stale(root: Path, key: str, *, alone: bool) -> None:

@@ -15,15 +15,15 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
-from plumbline.data.cache import CACHE_FOLDER
+from plumbline.data.cache import CACHE_FOLDER, PARTS
 from plumbline.data.packed import PackedStore
 from plumbline.data.packing import MANIFEST, merge_parts
 from plumbline.data.preparation import Chunk
-from plumbline.data.tensors import atomic_file
+from plumbline.data.tensors import DamagedStoreError, atomic_file
 from plumbline.errors import InputError
+from plumbline.files import reading
 from plumbline.records import FEATURE_NAMES
 
-PARTS = ".parts"
 PT_METADATA = "dataset_metadata.json"
 _FILES = (MANIFEST, PT_METADATA, "index.safetensors", "shard-*.safetensors", "*.pt", ".*.tmp")
 _OURS = (PARTS, CACHE_FOLDER, *_FILES)
@@ -50,11 +50,12 @@ def look(out: Path, plan: Plan) -> Literal["new", "unfinished", "finished"]:
     Raises:
         InputError: it holds something else; the message names the difference.
     """
-    if not out.exists():
-        return "new"
-    if not out.is_dir():
-        raise InputError(f"--out {out} is a file: name a folder")
-    entries = sorted(entry.name for entry in out.iterdir())
+    with reading(out):
+        if not out.exists():
+            return "new"
+        if not out.is_dir():
+            raise InputError(f"--out {out} is a file: name a folder")
+        entries = sorted(entry.name for entry in out.iterdir())
     foreign = [name for name in entries if not any(fnmatch(name, pattern) for pattern in _OURS)]
     if foreign:
         raise InputError(
@@ -85,8 +86,9 @@ def look(out: Path, plan: Plan) -> Literal["new", "unfinished", "finished"]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_bytes())
-    except ValueError:
+        with reading(file):
+            content = json.loads(file.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError):
         content = None
     if not isinstance(content, dict):
         raise InputError(f"{file} is damaged: {_MEND}")
@@ -120,15 +122,18 @@ def _shown(value: Any) -> str:
 
 def _check_whole(out: Path, layout: str) -> None:
     if layout == "packed":
-        PackedStore.open(out)
+        try:
+            PackedStore.open(out)
+        except DamagedStoreError as error:
+            raise InputError(f"{error}: {_MEND}") from error
         return
-    missing = [
-        item["filename"]
-        for item in _read(out / PT_METADATA)["files"]
-        if not (out / item["filename"]).exists()
-    ]
+    try:
+        names = [str(item["filename"]) for item in _read(out / PT_METADATA)["files"]]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{out / PT_METADATA} is damaged: {_MEND}") from error
+    missing = [name for name in names if not (out / name).exists()]
     if missing:
-        raise InputError(f"{out} is damaged, {len(missing)} of its files are missing ({missing[0]}): {_MEND}")
+        raise InputError(f"{out} is damaged, it lacks {len(missing)} of its files ({missing[0]}): {_MEND}")
 
 
 # ---------------------------------------------------------------------------------------------- writing

@@ -295,6 +295,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         manifest = json.loads(file.read_bytes())
     except FileNotFoundError as error:
         raise InputError(f"{path} holds no packed data set: there is no {MANIFEST}") from error
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise DamagedStoreError(f"{file} is damaged: it is not JSON") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
@@ -339,6 +341,8 @@ def _check_size(file: Path, expected: int) -> None:
         size = file.stat().st_size
     except FileNotFoundError as error:
         raise DamagedStoreError(f"{file} is missing from the packed data set") from error
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
     if size != expected:
         raise DamagedStoreError(f"{file} is damaged: it has {size} bytes where the manifest says {expected}")
 

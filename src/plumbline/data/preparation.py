@@ -30,6 +30,9 @@ from plumbline.geometry.solids import make_solid
 from plumbline.records import FEATURE_NAMES, Rejected, Sample, Scan
 
 OBJECTS_PER_CHUNK = 8
+_FEWEST_CHUNKS = 64
+"""With few objects a chunk has fewer, so that all workers have some and progress shows. The number of workers
+does not matter: the same command with another number must find the parts that are there."""
 _CHUNK_BYTES = 256 << 20
 """What a worker should hold in memory at most: with large scans, a chunk has fewer objects."""
 FEWEST_POINTS = 16
@@ -158,7 +161,7 @@ def cut(sources: Sequence[Source], settings: Mapping[str, Any], folder: Path) ->
     chunks, libraries = [], library_versions()
     bytes_per_node = 4 * (len(FEATURE_NAMES) + 1 + settings["k"])
     bytes_per_object = bytes_per_node * settings["samples"] * settings["points"]
-    size = max(1, min(OBJECTS_PER_CHUNK, _CHUNK_BYTES // bytes_per_object))
+    size = max(1, min(OBJECTS_PER_CHUNK, len(sources) // _FEWEST_CHUNKS, _CHUNK_BYTES // bytes_per_object))
     for begin in range(0, len(sources), size):
         some = tuple(sources[begin : begin + size])
         key = _digest([plumbline.__version__, libraries, SCHEMA, dict(settings), fingerprint(some)])

@@ -43,6 +43,8 @@ def read_dataset_metadata(folder: Path) -> dict[str, Any]:
         metadata = json.loads(file.read_bytes())
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise SampleError(f"{file} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise SampleError(f"{file} is not JSON ({error}): mend or remove it") from error
     if not isinstance(metadata, dict) or not isinstance(metadata.get("files", []), list):

@@ -35,8 +35,9 @@ def split_by_object(
         raise InputError(f"--val_split must lie strictly between 0 and 1, got {val_split}")
     present = np.unique(object_idx)
     if len(present) < 2:
+        shown = "only one object" if len(present) else "no object"
         raise InputError(
-            f"the data set shows {len(present)} object(s), and a split by object needs at least two: "
+            f"the data set shows {shown}, and a split by object needs at least two: "
             "add scans of another object"
         )
     position = np.ones(len(object_names))

@@ -88,6 +88,7 @@ def map_tensors(path: Path) -> dict[str, np.ndarray]:
 
     Raises:
         DamagedStoreError: the file is missing, cut short, or its header points outside of it.
+        InputError: the system refuses to read it.
     """
     try:
         with open(path, "rb") as file:
@@ -99,6 +100,8 @@ def map_tensors(path: Path) -> dict[str, np.ndarray]:
             memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError as error:
         raise DamagedStoreError(f"{path} is missing from the packed data set") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DamagedStoreError(f"{path} is damaged: its header is not JSON") from error
     try:

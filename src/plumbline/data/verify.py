@@ -8,6 +8,7 @@ import numpy as np
 
 from plumbline.data.packed import PackedStore
 from plumbline.data.tensors import DamagedStoreError
+from plumbline.files import reading
 from plumbline.records import Int
 
 _CHUNK_ROWS = 2_000_000
@@ -44,7 +45,7 @@ def verify(store: PackedStore, *, deep: bool = True) -> list[str]:
 
 
 def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
+    with reading(path), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

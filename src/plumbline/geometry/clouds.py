@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from plumbline.errors import InputError
+from plumbline.files import reading
 from plumbline.records import Float, Scan
 
 _EXTRA = "pip install plumbline[clouds]"
@@ -47,7 +48,7 @@ class Cloud:
     sensor: Float | None = None
 
 
-def read_cloud(path: Path) -> Float:
+def read_cloud(path: Path | str) -> Float:
     """Read the points of a scan.
 
     Formats: ply (vertices; faces are ignored), pcd, las, laz, npy (``[N, >=3]``), npz (``points``, and
@@ -63,7 +64,7 @@ def read_cloud(path: Path) -> Float:
     return _load(Path(path)).points
 
 
-def read_scan(path: Path, sensor: Float | None = None) -> Scan:
+def read_scan(path: Path | str, sensor: Float | None = None) -> Scan:
     """Read a scan without a label.
 
     Args:
@@ -87,7 +88,7 @@ def read_scan(path: Path, sensor: Float | None = None) -> Scan:
     return Scan(cloud.points, np.array(np.broadcast_to(sensor, cloud.points.shape)), view, None, None)
 
 
-def read_labels(csv_path: Path) -> list[Label]:
+def read_labels(csv_path: Path | str) -> list[Label]:
     """Read the labels of real scans.
 
     Columns: ``file`` (relative to the CSV), ``com_x, com_y, com_z``, and optionally ``object_name`` (by
@@ -99,9 +100,10 @@ def read_labels(csv_path: Path) -> list[Label]:
     """
     csv_path = Path(csv_path)
     if not csv_path.is_file():
-        raise InputError(f"{csv_path} does not exist; give a CSV with file, com_x, com_y, com_z")
+        what = "is a folder" if csv_path.is_dir() else "does not exist"
+        raise InputError(f"{csv_path} {what}; give a CSV file with the columns file, com_x, com_y, com_z")
     try:
-        with csv_path.open(encoding="utf-8-sig", newline="") as file:
+        with reading(csv_path), csv_path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
             _check_header(csv_path, rows.fieldnames or ())
             labels = [_label(row, csv_path, rows.line_num) for row in rows]
@@ -128,6 +130,11 @@ _COLUMNS = ("file", *_COM, "object_name", *_SENSOR, "bounding_radius")
 def _check_header(csv_path: Path, header: Any) -> None:
     missing = [name for name in ("file", *_COM) if name not in header]
     if missing:
+        for mark, marks in ((";", "semicolons"), ("\t", "tabs")):
+            if any(mark in cell for cell in header):
+                raise InputError(
+                    f"{csv_path}, line 1: {marks} between the cells; the separator must be a comma"
+                )
         raise InputError(f"{csv_path}, line 1: no column {', '.join(missing)}; the header must name it")
     plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in _COLUMNS}
     for name in header:
@@ -177,7 +184,8 @@ def _load(path: Path) -> Cloud:
     if reader is None:
         raise InputError(f"{path}: unknown format; scans end in {', '.join(sorted(CLOUD_SUFFIXES))}")
     if not path.is_file():
-        raise InputError(f"{path} does not exist; give the file of a scan")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"{path} {what}; give the file of a scan")
     try:
         cloud = reader(path)
     except InputError:
@@ -196,8 +204,9 @@ def _load(path: Path) -> Cloud:
         )
     broken = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if len(broken):
+        which = "1 point is" if len(broken) == 1 else f"{len(broken)} points are"
         raise InputError(
-            f"{path}: {len(broken)} points are not finite, the first is number {broken[0] + 1}; remove them"
+            f"{path}: {which} not finite, the first is number {broken[0] + 1}; remove such points"
         )
     return cloud
 

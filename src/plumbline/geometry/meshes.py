@@ -21,6 +21,7 @@ import numpy as np
 
 from plumbline.errors import InputError, MeshError
 from plumbline.files import visible_files
+from plumbline.geometry.clouds import CLOUD_SUFFIXES
 from plumbline.geometry.spheres import bounding_sphere
 from plumbline.records import Float, Int, Solid
 
@@ -69,8 +70,8 @@ def find_meshes(paths: Sequence[Path | str]) -> list[MeshFile]:
             found.setdefault(file.resolve(), (file, root))
     if not found:
         raise InputError(
-            f"no mesh found in {', '.join(map(str, paths)) or 'an empty list of paths'}; "
-            f"files that end in {_suffix_list()} are read"
+            f"no mesh found in {', '.join(map(str, paths)) or 'an empty list of paths'}; files that end in "
+            f"{_suffix_list()} are read, and real scans are given with --labels"
         )
     files = sorted(found.values())
     levels: list[Callable[[Path, Path], Path]] = [
@@ -94,6 +95,8 @@ def find_meshes(paths: Sequence[Path | str]) -> list[MeshFile]:
 def _walk(path: Path) -> list[tuple[Path, Path]]:
     """``(file, folder its name is relative to)`` for every mesh that ``path`` means."""
     if path.is_file():
+        if path.suffix.lower() in CLOUD_SUFFIXES - MESH_SUFFIXES:
+            raise InputError(f"{path} is not a mesh: real scans are given with --labels, a CSV of them")
         if path.suffix.lower() not in MESH_SUFFIXES:
             raise InputError(
                 f"{path} is not a mesh that can be read: give a file that ends in {_suffix_list()}"
@@ -137,15 +140,18 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
         The mesh in metres, in the file's frame.
 
     Raises:
-        MeshError: the file cannot be read, or its mesh has no trustworthy centre of mass.
+        MeshError: the file is missing or unreadable, or its mesh has no trustworthy centre of mass.
         InputError: ``scale`` or ``target`` makes no sense.
     """
     if not (np.isfinite(scale) and scale > 0):
         raise InputError(f"scale must be a positive number of metres per unit, not {scale}")
     if target not in ("solid", "shell"):
         raise InputError(f'target must be "solid" or "shell", not "{target}"')
+    path = Path(path)
+    if not path.is_file():
+        raise MeshError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; give a mesh file")
     try:
-        vertices, faces = _read(Path(path))
+        vertices, faces = _read(path)
         if target == "shell":
             return _make_shell_record(name, vertices * scale, faces)
         return make_solid_record(name, vertices * scale, faces)
@@ -181,7 +187,7 @@ def _read(path: Path) -> tuple[Float, Int]:
             f"cannot be read as {path.suffix[1:]}, export it anew ({type(error).__name__}: {detail})"
         ) from error
     if not faces:
-        raise MeshError("holds no faces; give a mesh, not a point cloud or a drawing")
+        raise MeshError("holds no faces; give a mesh (real scans are given with --labels)")
     return np.concatenate(vertices), np.concatenate(faces)
 
 
@@ -218,7 +224,8 @@ def make_solid_record(name: str, vertices: Float, faces: Int) -> Solid:
         volume, faces = -volume, faces[:, ::-1]
     stray = _inside_out_bodies(vertices, faces)
     if stray:
-        raise MeshError(f"{stray} bodies of the mesh are inside out and not the cavity of another; turn them")
+        bodies = "1 body of the mesh is" if stray == 1 else f"{stray} bodies of the mesh are"
+        raise MeshError(f"{bodies} inside out and not the cavity of another; turn the faces around")
     return Solid(name, vertices, np.ascontiguousarray(faces), com, centre, radius, volume)
 
 
@@ -275,7 +282,10 @@ def _tidy(vertices: Float, faces: Int) -> tuple[Float, Int]:
         faces = (np.cumsum(used) - 1)[faces]
         vertices = vertices[used]
     if not np.isfinite(vertices).all():
-        raise MeshError(f"{(~np.isfinite(vertices).all(axis=1)).sum()} vertices are not finite numbers")
+        num = int((~np.isfinite(vertices).all(axis=1)).sum())
+        raise MeshError(
+            f"{num} {'vertex is' if num == 1 else 'vertices are'} not finite; export the mesh anew"
+        )
     if np.abs(vertices).max() > _FARTHEST:
         raise MeshError(
             f"a coordinate of {np.abs(vertices).max():.3g} m is no real one; mend the mesh or its scale"
