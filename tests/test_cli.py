@@ -260,6 +260,17 @@ def test_what_cannot_be_found_is_refused_without_torch(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "file"]
 
 
+def test_a_refused_training_leaves_no_empty_folder(tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    flags = ["--data_dir", str(tmp_path / "data"), "--checkpoint_dir", str(tmp_path / "run")]
+    assert cli.main(["train", *flags]) == 2
+    assert "no data set in" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
+    assert cli.main(["train", *flags]) == 2
+    assert (tmp_path / "run").is_dir(), "it was there before"
+
+
 def test_the_package_lists_its_interface():
     assert dir(plumbline) == sorted([*plumbline.__all__, "__version__"])
 

@@ -130,6 +130,13 @@ class TestWhole:
         numbers = json.loads(capsys.readouterr().out)
         assert (numbers["num_graphs"], numbers["split"], numbers["objects_are"]) == (60, "all", "other")
         assert "not seen" not in numbers["sentence"]
+        assert json.loads((run_folder / "other" / "evaluation.json").read_text()) == numbers
+        assert (run_folder / "other" / "report.html").is_file()
+        assert not (run_folder / "report.html").exists(), "an evaluation on other data stands by itself"
+
+    def test_the_command_in_the_report_names_the_folder(self, run_folder, tmp_path):
+        assert main(["evaluate", str(run_folder), "--out", str(tmp_path / "mine")]) == 0
+        assert f"--out {tmp_path / 'mine'}" in (tmp_path / "mine" / "report.html").read_text(encoding="utf-8")
 
     def test_a_copy_of_the_data_set_is_the_same_data_set(self, run_folder, tmp_path, capsys):
         copy = make_store(tmp_path / "copy")
@@ -183,6 +190,10 @@ class TestRefusals:
         assert "choose another folder with --out" in self.refused(
             capsys, run_folder, "--out", tmp_path / "file" / "out"
         )
+
+    def test_a_data_set_is_no_place_for_a_report(self, run_folder, store, capsys):
+        assert "this is a data set" in self.refused(capsys, run_folder, "--out", store.path)
+        assert not (store.path / "report.html").exists()
 
     def test_a_full_gpu(self, run_folder, capsys, monkeypatch):
         def full(*_, **__):

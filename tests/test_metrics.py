@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -34,7 +35,7 @@ def some_errors(rng: np.random.Generator, num: int = 50, objects: int = 7) -> Er
 
 
 def make_store(
-    folder, *, objects=8, scans=3, points=40, scale: float | None = 0.25, radius: float | None = 3.0, seed=0
+    folder, *, objects=12, scans=3, points=40, scale: float | None = 0.25, radius: float | None = 3.0, seed=0
 ) -> PackedStore:
     """A scale or radius of None differs from scan to scan."""
     rng = np.random.default_rng(seed)
@@ -156,7 +157,7 @@ class TestTable:
         assert table.summary("gcn").mean == pytest.approx(0.2)
         assert table.summary("gcn", "error").p90 == pytest.approx(0.6)
         assert table.summary("gcn", "error_m").median == pytest.approx(0.15)
-        assert (table.num_graphs, table.num_objects) == (24, 8)
+        assert (table.num_graphs, table.num_objects) == (36, 12)
 
     def test_baselines_belong_to_the_right_graphs(self, store):
         chosen = np.array([5, 2, 17])
@@ -188,7 +189,7 @@ class TestTable:
     def test_refuses_answers_that_are_no_numbers(self, store):
         broken = answers(store, 0.1)
         broken[4, 1] = np.nan
-        with pytest.raises(InputError, match=r"1 of 24 graphs with no finite number .*graph 4"):
+        with pytest.raises(InputError, match=r"1 of 36 graphs with no finite number .*graph 4"):
             summarise(store, np.arange(len(store)), broken)
 
     def test_refuses_no_graphs(self, store):
@@ -220,13 +221,15 @@ class TestSentence:
         baseline = table.errors[table.best_baseline].error_rel
         noise = np.where(np.arange(len(baseline)) // 3 % 2, 0.01, -0.01)
         model = replace(table.errors["gcn"], error_rel=baseline + noise)
-        assert "too close to call on 8 objects" in sentence(
+        assert "too close to call on 12 objects" in sentence(
             replace(table, errors={**table.errors, "gcn": model})
         )
 
-    def test_a_single_object_decides_nothing(self, store):
-        text = sentence(summarise(store, np.arange(3), answers(store, 0.003)[:3]))
-        assert text.endswith("and one object alone decides nothing.")
+    @pytest.mark.parametrize("objects", [1, 3, 9])
+    def test_few_objects_decide_nothing(self, store, objects):
+        for miss in (0.003, 3.0):
+            table = summarise(store, np.arange(3 * objects), answers(store, miss)[: 3 * objects])
+            assert sentence(table).endswith(f": too few objects ({objects}) to call.")
 
     def test_says_what_the_objects_are(self, store):
         assert "on objects it has not seen" in sentence(self.table(store, 0.1, relation=UNSEEN))
@@ -238,9 +241,9 @@ class TestSentence:
 
 
 class TestPrinting:
-    def shown(self, table: Table, **options) -> str:
+    def shown(self, table: Table, width: int = 120, **options) -> str:
         stream = io.StringIO()
-        print_table(Console(file=stream, width=120, **options), table)
+        print_table(Console(file=stream, width=width, **options), table)
         return stream.getvalue()
 
     def test_rows_columns_and_notes(self, store):
@@ -252,8 +255,25 @@ class TestPrinting:
         assert len(rows) == 4
         assert rows[0].split()[1:3] == ["20.0", "%"]
         assert "metres" in text
-        assert "24 scans of 8 objects" in text
+        assert "36 scans of 12 objects" in text
         assert sentence(table) in " ".join(text.split())
+
+    def test_a_narrow_terminal_loses_columns_and_no_number(self, store):
+        table = summarise(store, np.arange(len(store)), answers(store, 0.6), model="gcn")
+        whole = self.shown(table)
+        assert "90 % below" in whole
+        for width, gone, kept in (
+            (75, ["90 % below"], ["median", "95 % interval"]),
+            (60, ["90 % below", "median"], ["mean", "metres"]),
+            (30, ["interval", "metres", "data units"], ["mean"]),
+        ):
+            head, _, *rows = self.shown(table, width=width).splitlines()[:6]
+            assert not any(name in head for name in gone)
+            assert all(name in head for name in kept)
+            numbers = re.findall(r"\d[\d.]*", " ".join(rows))
+            assert numbers
+            assert set(numbers) <= set(re.findall(r"\d[\d.]*", whole))
+            assert "…" not in " ".join(rows)
 
     def test_metres_only_where_the_scale_is_known(self, tmp_path):
         plain = make_store(tmp_path / "plain", scale=1.0)

@@ -145,6 +145,11 @@ class TestPage:
             assert part in text
         assert "2 scans span no volume" in text
 
+    def test_tables_and_charts_can_be_scrolled_and_show_it(self, page):
+        assert page.count("<table>") == page.count('<div class="scroll" tabindex="0"><table>') == 2
+        assert page.count('<div class="scroll chart" tabindex="0"><svg') == 2
+        assert "background: none" in page.split("@media print")[1], "no shadows on paper"
+
     def test_colours_exist_in_light_and_dark(self, page):
         used = set(re.findall(r"var\((--[a-z]+)\)", page))
         light, dark = page.split("prefers-color-scheme: dark")[:2]

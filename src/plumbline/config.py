@@ -272,7 +272,8 @@ class EvaluateConfig:
     batch_size: int = option(64, "graphs per step", at_least=1, group="data")
     out: Path | None = option(
         None,
-        "folder of report.html and evaluation.json; by default beside the checkpoint",
+        "folder of report.html and evaluation.json; by default the checkpoint's, and for another data set "
+        "than the training's a folder of its name in there",
         metavar="DIR",
         group="output",
     )

@@ -17,6 +17,7 @@ from plumbline.config import EvaluateConfig
 from plumbline.console import file_bar
 from plumbline.data.cache import open_data
 from plumbline.data.packed import PackedStore
+from plumbline.data.packing import MANIFEST
 from plumbline.data.split import split_by_object
 from plumbline.data.tensors import atomic_file
 from plumbline.errors import InputError
@@ -49,6 +50,8 @@ class Choice(NamedTuple):
 
 def run(config: EvaluateConfig, console: Console) -> int:
     """Measure, print, and write ``evaluation.json`` and ``report.html``. Returns the exit code."""
+    if config.out is not None and (config.out / MANIFEST).exists():
+        raise InputError(f"--out {config.out}: this is a data set; choose another folder for the report")
     path = find_checkpoint(config.checkpoint)
     loaded = load_checkpoint(path)
     data_dir = config.data_dir or _trained_on(loaded.data)
@@ -73,7 +76,9 @@ def run(config: EvaluateConfig, console: Console) -> int:
         "version": plumbline.__version__,
     }
     text = json.dumps(numbers, indent=2, allow_nan=False)
-    out = config.out or path.parent
+    # An evaluation on other data must not replace the one on the training's own.
+    beside = path.parent / data_dir.resolve().name if choice.relation == OTHER else path.parent
+    out = config.out or beside
     _write(out, text)
     write_report(
         out / REPORT,
@@ -81,9 +86,7 @@ def run(config: EvaluateConfig, console: Console) -> int:
         examples=examples_of(store, table),
         history=read_history(path.parent / METRICS),
         facts=_facts(loaded, path, store, data_dir, choice, table),
-        command=shlex.join(
-            ["plumbline", "evaluate", str(path), "--data_dir", str(data_dir), "--split", choice.split]
-        ),
+        command=_command(config, path, data_dir, choice.split),
         kicker=f"plumbline {plumbline.__version__} · evaluation · {date.today().isoformat()}",
     )
     if config.json:
@@ -96,6 +99,13 @@ def run(config: EvaluateConfig, console: Console) -> int:
     console.print(f"report   {out / REPORT}", markup=False)
     console.print(f"numbers  {out / NUMBERS}", markup=False)
     return 0
+
+
+def _command(config: EvaluateConfig, path: Path, data_dir: Path, split: str) -> str:
+    out = [] if config.out is None else ["--out", str(config.out)]
+    return shlex.join(
+        ["plumbline", "evaluate", str(path), "--data_dir", str(data_dir), "--split", split, *out]
+    )
 
 
 def find_checkpoint(given: Path) -> Path:

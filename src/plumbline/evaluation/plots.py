@@ -181,7 +181,7 @@ def _draw_curves(history: History, baselines: Mapping[str, float]) -> Any:
                 if len(rates) <= 4:
                     axis.set_yticks(rates)
         _end_labels(axis, labels)
-    axes[-1].set_xlabel("epoch")
+    axes[-1].set_xlabel("epoch, the first is 0")
     axes[-1].xaxis.get_major_locator().set_params(integer=True)
     return figure
 

@@ -133,7 +133,7 @@ def _methods_section(table: Table) -> str:
 def _cumulative_section(table: Table) -> str:
     svg = plots.cumulative_svg({name: errors.error_rel for name, errors in table.errors.items()})
     caption = "The higher the curve the better: at each distance, the share of scans with a smaller miss."
-    return f"<h2>All scans</h2><figure>{svg}<figcaption>{caption}</figcaption></figure>"
+    return f"<h2>All scans</h2><figure>{_chart(svg)}<figcaption>{caption}</figcaption></figure>"
 
 
 def _examples_section(examples: Sequence[Example]) -> str:
@@ -170,7 +170,7 @@ def _groups_section(table: Table) -> str:
         objects = len(np.unique(model.objects[model.groups == group]))
         cells = "".join(_cell(percent(mean), i == best) for i, mean in enumerate(means))
         rows.append(
-            f'<tr><td class="name">{escape(group or "(no group)")}</td><td class="quiet">{objects:,}</td>'
+            f'<tr><td class="name">{escape(group or "(none)")}</td><td class="quiet">{objects:,}</td>'
             f'<td class="quiet">{summaries[table.model].n:,}</td>{cells}</tr>'
         )
     heads = ["group", "objects", "scans", *table.methods]
@@ -187,7 +187,7 @@ def _training_section(table: Table, history: plots.History | None) -> str:
         levels = {name: float(table.errors[name].error_rel.mean()) for name in table.methods[1:]}
         note = "Dashed: the guesses that need no training, on the same objects."
     svg = plots.curves_svg(history, levels)
-    return f"<h2>Training</h2><figure>{svg}<figcaption>{note}</figcaption></figure>"
+    return f"<h2>Training</h2><figure>{_chart(svg)}<figcaption>{note}</figcaption></figure>"
 
 
 def _facts_section(heading: str, rows: Mapping[str, str]) -> str:
@@ -207,9 +207,13 @@ def _facts_section(heading: str, rows: Mapping[str, str]) -> str:
 def _table(heads: Sequence[str], rows: Sequence[str]) -> str:
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
     return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _chart(svg: str) -> str:
+    return f'<div class="scroll chart" tabindex="0">{svg}</div>'
 
 
 def _method_cell(name: str) -> str:

@@ -5,11 +5,13 @@ CSS = """
   color-scheme: light dark;
   --paper: #fffffe; --ink: #1b1f24; --muted: #5f6872; --line: #e1e5e9; --wash: #f5f7f8;
   --model: #0072b2; --mean: #7d858e; --box: #b87503; --hull: #00805d; --points: #1b1f24;
+  --shade: #1b1f2438;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #15181c; --ink: #e6e9ec; --muted: #9aa4ae; --line: #2c3238; --wash: #1c2025;
     --model: #56b4e9; --mean: #a3abb4; --box: #e8a838; --hull: #2fc493; --points: #dfe5ea;
+    --shade: #000000b3;
   }
 }
 * { box-sizing: border-box; }
@@ -25,7 +27,15 @@ h2 { margin: 3rem 0 .6rem; font-size: 1.1rem; font-weight: 650; }
 p { margin: .6rem 0; }
 .result { margin: 0; font-size: 1.2rem; line-height: 1.45; }
 .note, figcaption, .legend { color: var(--muted); font-size: .85rem; line-height: 1.5; }
-.scroll { overflow-x: auto; }
+/* Where more stands beyond an edge, the edge has a shadow; at the end paper slides over it. */
+.scroll {
+  overflow-x: auto;
+  background:
+    linear-gradient(to right, var(--paper) 35%, transparent) left / 2.4rem 100% no-repeat local,
+    linear-gradient(to left, var(--paper) 35%, transparent) right / 2.4rem 100% no-repeat local,
+    linear-gradient(to right, var(--shade), transparent) left / .9rem 100% no-repeat scroll,
+    linear-gradient(to left, var(--shade), transparent) right / .9rem 100% no-repeat scroll;
+}
 table { border-collapse: collapse; width: 100%; margin: .8rem 0; font-size: .92rem; }
 th, td { padding: .38rem 0 .38rem 1.1rem; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { padding-left: 0; text-align: left; }
@@ -65,6 +75,7 @@ footer { margin-top: 3.5rem; padding-top: .8rem; border-top: 1px solid var(--lin
   body { padding: 2rem 1rem 3rem; }
   h1 { font-size: 1.45rem; }
   .result { font-size: 1.08rem; }
+  .chart svg { min-width: 33rem; }
   .gallery { gap: 1rem .6rem; }
   .gallery figcaption { font-size: .75rem; }
   dl { grid-template-columns: 1fr; gap: 0; }
@@ -78,6 +89,7 @@ footer { margin-top: 3.5rem; padding-top: .8rem; border-top: 1px solid var(--lin
   body { max-width: none; padding: 0; font-size: 10pt; }
   h2 { break-after: avoid; }
   figure, tr, .gallery figure { break-inside: avoid; }
-  .scroll { overflow: visible; }
+  .scroll { overflow: visible; background: none; }
+  .chart svg { min-width: 0; }
 }
 """

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 UNSEEN, SEEN, OTHER = "unseen", "seen", "other"
 """Whether the objects were kept back in training, were trained on, or come from another data set."""
+
+FEWEST = 10
+"""Objects below which nobody is said to be better: so few, drawn again, are the same ones."""
 
 _WHERE = {
     UNSEEN: "on objects it has not seen",
@@ -191,10 +195,10 @@ def sentence(table: Table) -> str:
     start = f"The model misses by {percent(model)} of the {whose} radius {_WHERE[table.relation]}"
     gain, low, high = table.advantage()
     rival = f"the {table.best_baseline}, which needs no training,"
+    if table.num_objects < FEWEST:
+        return f"{start}; {rival} by {percent(best)}: too few objects ({table.num_objects}) to call."
     if low <= 0.0 <= high:
         return f"{start}; {rival} by {percent(best)}, too close to call on {table.num_objects} objects."
-    if low != low:
-        return f"{start}; {rival} by {percent(best)}, and one object alone decides nothing."
     if gain > 0:
         return f"{start}; {rival} by {percent(best)}."
     return f"{start}; {rival} is better, with {percent(best)}."
@@ -225,35 +229,56 @@ def _three(value: float) -> str:
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Prints the sentence and one row per method, the least of each column in bold."""
-    kinds = [("mean", "error_rel"), ("median", "error_rel"), ("p90", "error_rel"), ("mean", "error")]
-    heads = ["mean", "median", "p90", "data units"]
-    if table.metric_scale:
-        kinds.append(("mean", "error_m"))
-        heads.append("metres")
-    values = np.array(
-        [[getattr(table.summary(name, kind), stat) for stat, kind in kinds] for name in table.methods]
-    )
-    best = values.argmin(axis=0)
-    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    shown.add_column("miss / radius", no_wrap=True)
-    for head in (heads[0], "95 % interval", *heads[1:]):
-        shown.add_column(head, justify="right", no_wrap=True)
-    for row, name in enumerate(table.methods):
-        overall = table.summary(name)
-        cells = [
-            Text((percent if kind == "error_rel" else length)(values[row, column]))
-            for column, (_, kind) in enumerate(kinds)
-        ]
-        for column, cell in enumerate(cells):
-            if best[column] == row:
-                cell.stylize("bold")
-        shown.add_row(Text(name), cells[0], Text(interval(overall), style="dim"), *cells[1:])
+    """Prints the sentence and one row per method, the least of each column in bold.
+
+    Where the terminal is too narrow, columns are left out; a number is never cut.
+    """
+    columns = _columns(table)
+    shown = _layout(table, columns)
+    for head in ("90 % below", "median", "95 % interval", "metres", "data units"):
+        wide = console.options.update(max_width=10_000)
+        if Measurement.get(console, wide, shown).maximum <= console.width:
+            break
+        columns.pop(head, None)
+        shown = _layout(table, columns)
     console.print(shown)
     console.print()
     console.print(Text(sentence(table)))
     for note in notes(table):
         console.print(Text(note, style="dim"))
+
+
+def _columns(table: Table) -> dict[str, list[Text]]:
+    """Heading to one cell per method."""
+    kinds = {
+        "mean": ("mean", "error_rel"),
+        "95 % interval": ("interval", "error_rel"),
+        "median": ("median", "error_rel"),
+        "90 % below": ("p90", "error_rel"),
+        "data units": ("mean", "error"),
+    }
+    if table.metric_scale:
+        kinds["metres"] = ("mean", "error_m")
+    columns = {}
+    for head, (stat, kind) in kinds.items():
+        summaries = [table.summary(name, kind) for name in table.methods]
+        if stat == "interval":
+            columns[head] = [Text(interval(summary), style="dim") for summary in summaries]
+            continue
+        values = [getattr(summary, stat) for summary in summaries]
+        columns[head] = [Text((percent if kind == "error_rel" else length)(value)) for value in values]
+        columns[head][int(np.argmin(values))].stylize("bold")
+    return columns
+
+
+def _layout(table: Table, columns: dict[str, list[Text]]) -> RichTable:
+    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    shown.add_column("miss / radius")
+    for head in columns:
+        shown.add_column(head, justify="right", no_wrap=True)
+    for name, *cells in zip(table.methods, *columns.values(), strict=True):
+        shown.add_row(Text(name), *cells)
+    return shown
 
 
 def notes(table: Table) -> list[str]:
