@@ -377,8 +377,8 @@ def test_real_meshes_agree_with_their_manifest(shared_meshes):
 def test_counts_of_one_are_not_plural():
     vertices, faces = trimesh.creation.box().vertices.copy(), trimesh.creation.box().faces
     vertices[0, 0] = np.nan
-    with pytest.raises(MeshError, match="^1 vertex is not finite"):
+    with pytest.raises(MeshError, match=r"^1 vertex is not finite"):
         make_solid_record("a", vertices, faces)
     vertices[3, 0] = np.nan
-    with pytest.raises(MeshError, match="^2 vertices are not finite"):
+    with pytest.raises(MeshError, match=r"^2 vertices are not finite"):
         make_solid_record("a", vertices, faces)

@@ -157,7 +157,7 @@ def test_real_scans_with_labels(tmp_path, capsys):
     )
     prepare("--labels", tmp_path / "labels.csv", "--out", tmp_path / "out", *SMALL)
     said = capsys.readouterr().out
-    assert "  scans     2 scans of 1 object (1 view each)\n" in said
+    assert "  scans     2 of 1 object (1 view each)\n" in said
     assert "inputs" not in said
     store = PackedStore.open(tmp_path / "out")
     assert store.object_names == ["cup"]

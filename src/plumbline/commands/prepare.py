@@ -221,9 +221,7 @@ class _Outcome:
         if self.rejected:
             _say_rejected(console, self.rejected, config.out, config.format, listed=True)
         views = self.views / self.scans
-        shown = (
-            f"{_count(self.scans, 'scan')} of {_count(self.objects, 'object')}" if real else f"{self.scans:,}"
-        )
+        shown = f"{self.scans:,} of {_count(self.objects, 'object')}" if real else f"{self.scans:,}"
         _say(console, f"  scans     {shown} ({views:.3g} view{'' if views == 1 else 's'} each)")
         _say(console, f"  points    {self.points:,} ({self.points / self.scans:.4g} per scan)")
         size = sum(file.stat().st_size for file in config.out.iterdir() if file.is_file())
