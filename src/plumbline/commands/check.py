@@ -219,7 +219,7 @@ def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         ("size in metres", "not recorded" if size is None else _metres(size)),
         (
             "target to point mean",
-            f"{offset['mean']:.1%} of the radius on average, at most {offset['max']:.1%}",
+            f"{100 * offset['mean']:.1f} % of the radius on average, at most {100 * offset['max']:.1f} %",
         ),
         ("split", preview),
         ("fingerprint", report["fingerprint"][:16]),
