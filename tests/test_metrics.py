@@ -16,7 +16,6 @@ from plumbline.evaluation.metrics import (
     bootstrap_mean,
     displacement_errors,
     group_of,
-    merge,
     summarise_errors,
 )
 from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, percent, print_table, sentence, summarise
@@ -80,11 +79,6 @@ class TestErrors:
         np.testing.assert_allclose(errors.error, [5, 1])
         np.testing.assert_allclose(errors.error_rel, [0.5, 0.5])
         np.testing.assert_allclose(errors.error_m, [0.5, 3])
-
-    def test_parts_merge_as_if_measured_at_once(self):
-        whole = some_errors(np.random.default_rng(0))
-        parts = merge([whole.take(np.arange(20)), whole.take(np.arange(20, 50))])
-        assert parts.summary("error_m") == whole.summary("error_m")
 
     @pytest.mark.parametrize(
         ("name", "group"), [("mug/0001", "mug"), ("solids/mug/0001", "solids/mug"), ("anvil", ""), ("", "")]

@@ -41,7 +41,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Displacement errors of G graphs, kept one by one so that parts merge exactly.
+    """Displacement errors of G graphs, kept one by one.
 
     Attributes:
         error: ``[G]`` stored units.
@@ -93,12 +93,6 @@ def displacement_errors(
     difference = np.asarray(predicted, dtype=np.float64) - np.asarray(target, dtype=np.float64)
     error = np.linalg.norm(difference, axis=-1)
     return Errors(error, error / bounding_radius, error * scale, np.asarray(objects, dtype=object))
-
-
-def merge(parts: Sequence[Errors]) -> Errors:
-    """Errors of several parts as if they had been measured at once."""
-    kinds = ("error", "error_rel", "error_m", "objects")
-    return Errors(*(np.concatenate([getattr(part, kind) for part in parts]) for kind in kinds))
 
 
 def group_of(object_name: str) -> str:
