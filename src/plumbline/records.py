@@ -1,7 +1,8 @@
 """The vocabulary of the house: shape letters, frames, units, and the records that flow through it.
 
 Shape letters: N points (= graph nodes), E edges, G graphs, F node features, D edge features,
-K neighbours, V/F mesh vertices/faces, R rays, C channels, S sensors (one per view).
+K neighbours, V/F mesh vertices/faces, R rays, C channels, S sensors (one per view),
+W vectors of a whole scan.
 
 Frames: *mesh* (as in the file, times ``scale``), *world* (after the object's random rotation; also the
 frame of a real scan's file), *stored* (what a data set holds: ``stored = (world - origin) / scale``).
@@ -21,8 +22,16 @@ from numpy.typing import NDArray
 Float = NDArray[np.floating]
 Int = NDArray[np.integer]
 
-FEATURE_NAMES = ("x", "y", "z", "sensor_x", "sensor_y", "sensor_z", "normal_x", "normal_y", "normal_z")
-"""Node features that ``plumbline prepare`` writes: position, unit direction to the sensor, normal."""
+FEATURE_NAMES = (
+    *("x", "y", "z", "sensor_x", "sensor_y", "sensor_z", "normal_x", "normal_y", "normal_z"),
+    *("curvature", "spacing", "depth"),
+)
+"""Node features that ``plumbline prepare`` writes: position, unit direction to the sensor, normal; share of
+the neighbourhood's variance off its plane, distance to the 4th nearest point, unseen depth behind."""
+
+VECTOR_NAMES = ("hull", "carve", "view")
+"""Vectors of a whole scan that ``plumbline prepare`` writes: centre of the convex hull and of the space that
+no sensor saw empty, both as seen from the mean of the points, and the mean unit direction to the sensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,7 @@ class Sample:
         origin: ``[3]`` float64, world position of the stored frame's origin, metres.
         scale: metres per stored unit: ``world = origin + scale * stored``.
         num_views: how many views were merged; 0 if unknown.
+        vectors: ``[W, 3]`` float32 vectors of the whole scan (``VECTOR_NAMES``), stored units, or None.
     """
 
     node_features: Float
@@ -99,6 +109,7 @@ class Sample:
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scale: float = 1.0
     num_views: int = 0
+    vectors: Float | None = None
 
     @property
     def pos(self) -> Float:
@@ -110,6 +121,12 @@ class Sample:
         """``[2, E]`` int64 source and target of every edge."""
         target = np.repeat(np.arange(len(self.in_degree)), self.in_degree)
         return np.stack([self.edge_source.astype(np.int64), target])
+
+
+def scan_radius(sample: Sample) -> float:
+    """Largest distance of a point from the mean of the points: what stands for an unknown bounding radius."""
+    pos = sample.pos.astype(np.float64)
+    return float(np.linalg.norm(pos - pos.mean(axis=0), axis=1).max())
 
 
 @dataclass(frozen=True, slots=True)

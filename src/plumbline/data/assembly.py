@@ -10,8 +10,12 @@ import torch
 from torch import Tensor
 
 from plumbline.data.batch import Batch, GCNTables, SparsePair, check_entries, gcn_arrays
+from plumbline.data.memory import MemoryStore
 from plumbline.data.packed import PackedStore
+from plumbline.data.patches import centre_and_size, patches
 from plumbline.records import Int
+
+Store = PackedStore | MemoryStore
 
 _CHUNK = 64
 """Graphs whose constants are computed at once: few enough to stay in the processor's cache, which makes
@@ -39,14 +43,14 @@ class GraphTables:
         store: the data set.
         indices: ``[G]`` which of its graphs.
         needs: parts of a :class:`Batch` that the model reads beyond the node features: any of
-            ``"gcn"``, ``"edge_index"``, ``"edge_attr"``.
+            ``"gcn"``, ``"edge_index"``, ``"edge_attr"``, ``"patches"``.
         device: where the tensors live and the batches are built.
     """
 
     def __init__(
-        self, store: PackedStore, indices: Int, needs: frozenset[str], device: torch.device | str = "cpu"
+        self, store: Store, indices: Int, needs: frozenset[str], device: torch.device | str = "cpu"
     ) -> None:
-        unknown = needs - {"gcn", "edge_index", "edge_attr"}
+        unknown = needs - {"gcn", "edge_index", "edge_attr", "patches"}
         if unknown:
             raise ValueError(f"a batch has no {', '.join(sorted(unknown))}")
         indices = np.ascontiguousarray(indices, np.int64)
@@ -54,15 +58,11 @@ class GraphTables:
         self._device = torch.device(device)
         self._sizes = {level: sizes for level, (sizes, _) in columns.items()}
         self._ptr = {level: _tensor(_cumulative(sizes), device) for level, (sizes, _) in columns.items()}
-        self._node, self._edge, self._entry = (
+        self._node, self._edge, self._entry, self._graph = (
             {name: _tensor(array, device) for name, array in columns[level][1].items()}
-            for level in ("node", "edge", "entry")
+            for level in ("node", "edge", "entry", "graph")
         )
-        self._graph = {
-            "target": _tensor(store.target[indices].astype(np.float32), device),
-            "bounding_radius": _tensor(store.bounding_radius[indices].astype(np.float32), device),
-            "index": _tensor(indices, device),
-        }
+        self._graph["index"] = _tensor(indices, device)
 
     def __len__(self) -> int:
         return len(self._sizes["node"])
@@ -84,6 +84,8 @@ class GraphTables:
         if self._entry:
             gcn = self._gcn_tables(rows, wanted, nodes, node)
         graph = {name: column.index_select(0, wanted) for name, column in self._graph.items()}
+        if "patches" in graph:
+            graph["patches"] = graph["patches"] + nodes.ptr[:-1, None, None]
         features = node["node_features"]
         return Batch(
             node_features=features,
@@ -136,10 +138,10 @@ class GraphTables:
 
 
 _Columns = dict[str, tuple[Int, dict[str, np.ndarray]]]
-"""By level (node, edge, entry of the adjacency): rows per graph, and columns with that many rows."""
+"""By level (graph, node, edge, entry of the adjacency): rows per graph, columns with that many rows."""
 
 
-def _columns(store: PackedStore, indices: Int, needs: frozenset[str]) -> _Columns:
+def _columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
     """What :class:`GraphTables` keeps of some graphs, with indices local to each graph."""
     flat = store.gather(indices, edge_attr="edge_attr" in needs)
     node: dict[str, np.ndarray] = {"node_features": flat.node_features}
@@ -158,14 +160,21 @@ def _columns(store: PackedStore, indices: Int, needs: frozenset[str]) -> _Column
         node |= {name: getattr(gcn, name) for name in ("degree", "degree_t", "pool", "aggregated")}
         entry = {name: getattr(gcn, name) for name in ("col", "value", "col_t", "value_t")}
         entry_sizes = np.diff(_cumulative(gcn.degree)[flat.node_ptr])
+    graph: dict[str, np.ndarray] = {
+        name: getattr(flat, name) for name in ("target", "bounding_radius", "vectors")
+    }
+    graph["centre"], graph["size"] = centre_and_size(flat.pos, flat.node_ptr)
+    if "patches" in needs:
+        graph["patches"] = patches(flat, leaders=store.leaders, k=store.k)
     return {
+        "graph": (np.ones(len(indices), np.int64), graph),
         "node": (np.diff(flat.node_ptr), node),
         "edge": (np.diff(flat.edge_ptr), edge),
         "entry": (entry_sizes, entry),
     }
 
 
-def _all_columns(store: PackedStore, indices: Int, needs: frozenset[str]) -> _Columns:
+def _all_columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
     """:func:`_columns` of many graphs, computed piece by piece into arrays that are allocated once."""
     columns = _columns(store, indices[:_CHUNK], needs)
     if len(indices) <= _CHUNK:
@@ -173,7 +182,7 @@ def _all_columns(store: PackedStore, indices: Int, needs: frozenset[str]) -> _Co
     num_nodes = int((store.node_ptr[indices + 1] - store.node_ptr[indices]).sum())
     num_edges = int((store.edge_ptr[indices + 1] - store.edge_ptr[indices]).sum())
     # Self loops that the edges hold already make fewer entries than this.
-    room = {"node": num_nodes, "edge": num_edges, "entry": num_nodes + num_edges}
+    room = {"graph": len(indices), "node": num_nodes, "edge": num_edges, "entry": num_nodes + num_edges}
     whole = {
         level: {
             name: np.empty((room[level], *array.shape[1:]), array.dtype) for name, array in arrays.items()
@@ -214,6 +223,6 @@ def _pointers(sizes: Tensor) -> Tensor:
     return ptr
 
 
-def make_batch(store: PackedStore, indices: Int, needs: frozenset[str]) -> Batch:
+def make_batch(store: Store, indices: Int, needs: frozenset[str]) -> Batch:
     """One batch straight from the store, equal to what :class:`GraphTables` of all graphs gathers."""
     return GraphTables(store, indices, needs).batch(np.arange(len(indices)))

@@ -68,22 +68,32 @@ class Batch:
         node_ptr: ``[G + 1]`` int64, first node of each graph.
         target: ``[G, 3]`` float32 centre of mass.
         bounding_radius: ``[G]`` float32, stored units.
+        centre: ``[G, 3]`` float32 mean of each graph's positions.
+        size: ``[G]`` float32 root mean square distance of the positions from it; 1 where they coincide.
+        vectors: ``[G, W, 3]`` float32 vectors of the whole scan, stored units.
         index: ``[G]`` int64 position of each graph in its data set.
         edge_index: ``[2, E]`` int64, or None unless the model needs it.
         edge_attr: ``[E, D]`` float32, or None unless the model needs it.
         gcn: the constants of a graph convolutional network, or None unless the model needs them.
+        patches: ``[G, T, 1 + K]`` int64, or None unless the model needs it: T nodes of each graph in
+            farthest-point order, each followed by its K nearest nodes, nearest first. A graph that has fewer
+            repeats them, so any first few rows and columns are patches too.
     """
 
     __slots__ = (
         "bounding_radius",
+        "centre",
         "edge_attr",
         "edge_index",
         "gcn",
         "index",
         "node_features",
         "node_ptr",
+        "patches",
         "pos",
+        "size",
         "target",
+        "vectors",
     )
 
     def __init__(
@@ -94,20 +104,28 @@ class Batch:
         node_ptr: Tensor,
         target: Tensor,
         bounding_radius: Tensor,
+        centre: Tensor,
+        size: Tensor,
+        vectors: Tensor,
         index: Tensor,
         edge_index: Tensor | None = None,
         edge_attr: Tensor | None = None,
         gcn: GCNTables | None = None,
+        patches: Tensor | None = None,
     ) -> None:
         self.node_features = node_features
         self.pos = pos
         self.node_ptr = node_ptr
         self.target = target
         self.bounding_radius = bounding_radius
+        self.centre = centre
+        self.size = size
+        self.vectors = vectors
         self.index = index
         self.edge_index = edge_index
         self.edge_attr = edge_attr
         self.gcn = gcn
+        self.patches = patches
 
     @property
     def num_graphs(self) -> int:

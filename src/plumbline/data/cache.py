@@ -44,7 +44,7 @@ _CHUNK_BYTES = 256 << 20
 _BUILDING = ".building-"
 
 Progress = Callable[[int, int], None]
-Widths = tuple[int, int | None]
+Widths = tuple[int, int | None, int]
 
 
 def open_data(data_dir: Path | str, *, progress: Progress | None = None) -> PackedStore:
@@ -249,7 +249,8 @@ def _pack(
             rejected.append(Rejected(source, str(error)))
         else:
             edge_dim = None if sample.edge_attr is None else sample.edge_attr.shape[1]
-            widths = (sample.node_features.shape[1], edge_dim)
+            vectors = 0 if sample.vectors is None else len(sample.vectors)
+            widths = (sample.node_features.shape[1], edge_dim, vectors)
             sources.setdefault(widths, []).append(source)
             _note(facts.setdefault(widths, {}), metadata)
             pending.setdefault(widths, []).append(sample)
@@ -299,6 +300,13 @@ def _manifest_fields(metadata: dict[str, Any], widths: Widths, facts: dict[str, 
     names = metadata.get("feature_names")
     if not isinstance(names, list) or len(names) != widths[0] or not all(isinstance(n, str) for n in names):
         names = [f"feature_{i}" for i in range(widths[0])]
+    vectors, leaders = metadata.get("vector_names"), metadata.get("leaders")
+    if (
+        not isinstance(vectors, list)
+        or len(vectors) != widths[2]
+        or not all(isinstance(n, str) for n in vectors)
+    ):
+        vectors = [f"vector_{i}" for i in range(widths[2])]
     normalise = metadata.get("normalise")
     if not isinstance(normalise, str):
         normalise = {(True,): "unit", (False,): "none"}.get(tuple(facts["normalized_pointcloud"]), "unknown")
@@ -306,6 +314,8 @@ def _manifest_fields(metadata: dict[str, Any], widths: Widths, facts: dict[str, 
     provenance = metadata.get("provenance")
     return {
         "feature_names": names,
+        "vector_names": vectors,
+        "leaders": leaders if isinstance(leaders, int) and leaders > 0 else 0,
         "edge_attr": "none" if widths[1] is None else "stored",
         "normalise": normalise,
         "k": next(iter(neighbours)) if len(neighbours) == 1 else None,
@@ -316,6 +326,8 @@ def _manifest_fields(metadata: dict[str, Any], widths: Widths, facts: dict[str, 
 def _differs(widths: Widths, chosen: Widths) -> str:
     if widths[0] != chosen[0]:
         return f"has {widths[0]} node features where most files have {chosen[0]}"
+    if widths[2] != chosen[2]:
+        return f"has {widths[2]} vectors where most files have {chosen[2]}"
     have, most = ("no" if width is None else str(width) for width in (widths[1], chosen[1]))
     return f"has {have} edge features where most files have {most}"
 

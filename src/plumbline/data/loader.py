@@ -18,6 +18,7 @@ from plumbline.data.assembly import GraphTables, make_batch
 from plumbline.data.batch import Batch
 from plumbline.data.order import epoch_order
 from plumbline.data.packed import PackedStore
+from plumbline.data.patches import NEIGHBOURS, TOKENS
 from plumbline.records import Int
 
 PREFETCH_FACTOR = 4
@@ -271,7 +272,9 @@ def _resident_bytes(store: PackedStore, needs: frozenset[str]) -> int:
     per_edge = (16 if "gcn" in needs else 0) + (8 if "edge_index" in needs else 0)
     if "edge_attr" in needs:
         per_edge += 4 * store.edge_attr_dim
-    return per_node * store.num_nodes + per_edge * (store.num_edges + store.num_nodes)
+    per_graph = 4 * TOKENS * (NEIGHBOURS + 1) if "patches" in needs else 0
+    nodes, edges = store.num_nodes, store.num_edges
+    return per_graph * len(store) + per_node * nodes + per_edge * (edges + nodes)
 
 
 def _free_bytes(device: torch.device) -> int:

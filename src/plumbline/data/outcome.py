@@ -22,7 +22,8 @@ from plumbline.data.preparation import Chunk
 from plumbline.data.tensors import DamagedStoreError, atomic_file
 from plumbline.errors import InputError
 from plumbline.files import reading
-from plumbline.records import FEATURE_NAMES
+from plumbline.geometry.graphs import LEADERS
+from plumbline.records import FEATURE_NAMES, VECTOR_NAMES
 
 PT_METADATA = "dataset_metadata.json"
 _FILES = (MANIFEST, PT_METADATA, "index.safetensors", "shard-*.safetensors", "*.pt", ".*.tmp")
@@ -192,6 +193,8 @@ def finish(out: Path, chunks: Sequence[Chunk], plan: Plan, *, tick: Callable[[in
     settings, paths = plan["settings"], [chunk.path for chunk in chunks]
     fields = {
         "feature_names": FEATURE_NAMES,
+        "vector_names": VECTOR_NAMES,
+        "leaders": LEADERS,
         "edge_attr": settings["edge_attr"],
         "sh_degree": settings["sh_degree"] if settings["edge_attr"] == "sh" else None,
         "normalise": settings["normalise"],
@@ -258,6 +261,8 @@ def _export(store: PackedStore, folder: Path, plan: Plan, tick: Callable[[int, i
         folder,
         files,
         feature_names=list(store.feature_names),
+        vector_names=list(store.vector_names),
+        leaders=store.leaders,
         edge_attr=store.manifest["edge_attr"],
         normalise=store.normalise,
         k_neighbors=store.k,

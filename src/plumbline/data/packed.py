@@ -42,6 +42,7 @@ _INDEX_SHAPES: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "object_idx": ("<i4", "graphs", ()),
     "object_name_ptr": ("<i8", "objects+1", ()),
 }
+"""Arrays of the index beside ``vectors`` and the names: type, rows, rest of the shape."""
 
 
 class Gathered(NamedTuple):
@@ -57,6 +58,7 @@ class Gathered(NamedTuple):
         target: ``[B, 3]`` float32 centre of mass.
         bounding_radius: ``[B]`` float32.
         num_views: ``[B]`` int32; 0 if unknown.
+        vectors: ``[B, W, 3]`` float32.
         edge_attr: ``[E, D]`` float32, or None if not asked for or not there.
     """
 
@@ -69,6 +71,7 @@ class Gathered(NamedTuple):
     target: Float
     bounding_radius: Float
     num_views: Int
+    vectors: Float
     edge_attr: Float | None
 
 
@@ -78,7 +81,9 @@ class PackedStore:
     Attributes:
         path: the folder.
         manifest: the parsed ``manifest.json``.
-        feature_names: names of the node features.
+        feature_names: names of the node features; ``vector_names`` of the vectors of a whole scan.
+        leaders: so many first nodes of every graph are in farthest-point order; 0 if unknown.
+        vectors: ``[G, W, 3]`` float32.
         node_ptr, edge_ptr: ``[G + 1]`` int64.
         target, origin: ``[G, 3]`` float64; ``world = origin + scale * stored``.
         scale, bounding_radius: ``[G]`` float64; ``num_views``, ``object_idx``: ``[G]`` int32.
@@ -96,6 +101,8 @@ class PackedStore:
         self.path = path
         self.manifest = manifest
         self.feature_names = tuple(manifest["feature_names"])
+        self.vector_names = tuple(manifest["vector_names"])
+        self.leaders = int(manifest["leaders"])
         self.num_objects = int(manifest["num_objects"])
         self.num_nodes = int(manifest["num_nodes"])
         self.num_edges = int(manifest["num_edges"])
@@ -109,7 +116,7 @@ class PackedStore:
         self.node_ptr, self.edge_ptr = index["node_ptr"], index["edge_ptr"]
         self.target, self.origin = index["target"], index["origin"]
         self.scale, self.bounding_radius = index["scale"], index["bounding_radius"]
-        self.radius_known = index["radius_known"]
+        self.radius_known, self.vectors = index["radius_known"], index["vectors"]
         self.num_views, self.object_idx = index["num_views"], index["object_idx"]
         self.object_name_ptr, self._name_bytes = index["object_name_ptr"], index["object_name_bytes"]
         self._shard_ptr = np.cumsum([0, *(shard["num_graphs"] for shard in manifest["shards"])])
@@ -193,6 +200,7 @@ class PackedStore:
             origin=tuple(self.origin[i].tolist()),
             scale=float(self.scale[i]),
             num_views=int(self.num_views[i]),
+            vectors=np.array(self.vectors[i]) if self.vector_names else None,
         )
 
     def gather(self, indices: Int, *, edge_attr: bool = False) -> Gathered:
@@ -241,6 +249,7 @@ class PackedStore:
             target=self.target[indices].astype(np.float32),
             bounding_radius=self.bounding_radius[indices].astype(np.float32),
             num_views=self.num_views[indices],
+            vectors=self.vectors[indices],
             edge_attr=self._edge_attr(edges, pos, source, nodes["in_degree"]) if edge_attr else None,
         )
 
@@ -330,7 +339,9 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
         raise ValueError(f"edge attributes of kind {kind!r} and degree {degree!r}")
     if not isinstance(manifest["edge_attr"]["dim"], int):
         raise TypeError("edge attributes without a width")
-    for name in ("feature_names", "normalise", "k", "bounding_radius", "rejected"):
+    if not isinstance(manifest["leaders"], int):
+        raise TypeError("leaders is no number")
+    for name in ("feature_names", "vector_names", "normalise", "k", "bounding_radius", "rejected"):
         manifest[name]
     if not all(isinstance(item["source"] + item["reason"], str) for item in manifest["rejected"]):
         raise TypeError("rejected inputs without a source or a reason")
@@ -351,6 +362,7 @@ def _check_index(file: Path, index: dict[str, np.ndarray], manifest: dict[str, A
     for name, (dtype, count, rest) in _INDEX_SHAPES.items():
         rows = manifest["num_" + count.removesuffix("+1")] + count.endswith("+1")
         _check(file, index, name, dtype, (rows, *rest))
+    _check(file, index, "vectors", "<f4", (manifest["num_graphs"], len(manifest["vector_names"]), 3))
     names = index["object_name_ptr"][-1]
     _check(file, index, "object_name_bytes", "|u1", (int(names),))
     for name in ("node", "edge"):

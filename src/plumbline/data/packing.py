@@ -17,17 +17,20 @@ import numpy as np
 import plumbline
 from plumbline.data.tensors import DamagedStoreError, atomic_file, map_tensors, write_tensors
 from plumbline.errors import InputError
-from plumbline.records import Rejected, Sample
+from plumbline.records import Rejected, Sample, scan_radius
 
 FORMAT = "plumbline-packed"
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 INDEX = "index.safetensors"
 SHARD_BYTES = 256 << 20
 
 EDGE_ATTR_KINDS = ("none", "sh", "displacement", "stored")
-_MANIFEST_FIELDS = ("feature_names", "edge_attr", "sh_degree", "normalise", "k", "created_by", "provenance")
-_PER_GRAPH = ("target", "origin", "scale", "bounding_radius", "num_views")
+_MANIFEST_FIELDS = (
+    *("feature_names", "vector_names", "leaders", "edge_attr", "sh_degree", "normalise", "k"),
+    *("created_by", "provenance"),
+)
+_PER_GRAPH = ("target", "origin", "scale", "bounding_radius", "num_views", "vectors")
 _CHUNK_GRAPHS = 1024
 _MOST_MAPS = 64
 """Part files that a shard in the making keeps open, each with a file descriptor; smaller ones are copied."""
@@ -77,8 +80,7 @@ def make_part(
     radius = np.array([sample.bounding_radius for sample in samples], np.float64)
     known = np.isfinite(radius)
     for i in np.flatnonzero(~known).tolist():
-        pos = samples[i].pos.astype(np.float64)
-        radius[i] = np.linalg.norm(pos - pos.mean(axis=0), axis=1).max()
+        radius[i] = scan_radius(samples[i])
     arrays = {
         "node_features": _join([s.node_features for s in samples], np.float32, "node_features"),
         "in_degree": _join([s.in_degree for s in samples], np.int32, "in_degree"),
@@ -90,6 +92,7 @@ def make_part(
         "scale": np.array([s.scale for s in samples], np.float64),
         "bounding_radius": radius,
         "num_views": np.array([s.num_views for s in samples], np.int32),
+        "vectors": _join([_vectors(s) for s in samples], np.float32, "vectors"),
         "radius_known": known.astype(np.uint8),
         "object_idx": np.array(object_idx, np.int32),
     }
@@ -103,6 +106,11 @@ def make_part(
             )
         arrays["edge_attr"] = _join(attributes, np.float32, "edge_attr")
     return Part(arrays, tuple(names), tuple(rejected))
+
+
+def _vectors(sample: Sample) -> np.ndarray:
+    """``[1, W, 3]``"""
+    return np.zeros((1, 0, 3), np.float32) if sample.vectors is None else sample.vectors[None]
 
 
 def _join(pieces: Sequence[np.ndarray], dtype: type, what: str) -> np.ndarray:
@@ -162,8 +170,9 @@ def merge_parts(
     Args:
         folder: where to write; made if missing. Shards of an unfinished merge are replaced.
         part_paths: files of :func:`write_part`.
-        manifest_fields: ``feature_names`` (required), ``edge_attr`` ("none", "sh", "displacement",
-            "stored"), ``sh_degree``, ``normalise``, ``k``, ``created_by``, ``provenance``.
+        manifest_fields: ``feature_names`` (required), ``vector_names``, ``leaders`` (so many first nodes
+            are in farthest-point order), ``edge_attr`` ("none", "sh", "displacement", "stored"),
+            ``sh_degree``, ``normalise``, ``k``, ``created_by``, ``provenance``.
         shard_bytes: a new shard begins before a graph that would exceed this size.
 
     Raises:
@@ -274,6 +283,9 @@ class _Writer:
         found, expected = part.arrays["node_features"].shape[1], len(self.fields["feature_names"])
         if found != expected:
             raise InputError(f"samples have {found} node features where the data set has {expected}")
+        found, expected = part.arrays["vectors"].shape[1], len(self.fields.get("vector_names", ()))
+        if found != expected:
+            raise InputError(f"samples have {found} vectors where the data set has {expected}")
         if self.kind != "stored":
             return
         if "edge_attr" not in part.arrays:
@@ -317,6 +329,8 @@ class _Writer:
             "num_nodes": int(index["node_ptr"][-1]),
             "num_edges": int(index["edge_ptr"][-1]),
             "feature_names": list(self.fields["feature_names"]),
+            "vector_names": list(self.fields.get("vector_names", ())),
+            "leaders": int(self.fields.get("leaders", 0)),
             "edge_attr": self._edge_attr(),
             "normalise": self.fields.get("normalise", "unknown"),
             "k": self.fields.get("k"),

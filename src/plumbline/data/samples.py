@@ -97,6 +97,9 @@ def read_pt_metadata(path: Path, *, object_name: str | None = None) -> tuple[Sam
     edge_attr = None
     if content.get("edge_attr") is not None:
         edge_attr = _floats(content, "edge_attr", (len(source), None))[order]
+    vectors = None
+    if content.get("vectors") is not None:
+        vectors = _floats(content, "vectors", (None, 3))
     _check_counts(content, num_nodes, len(source))
     if object_name is None:
         object_name = metadata.get("object_name")
@@ -112,6 +115,7 @@ def read_pt_metadata(path: Path, *, object_name: str | None = None) -> tuple[Sam
         origin=_origin(metadata),
         scale=_number(metadata, "scale", 1.0),
         num_views=int(_number(metadata, "num_views", 0)),
+        vectors=vectors,
     )
     return sample, metadata
 
@@ -147,6 +151,7 @@ def write_pt(
         "edge_attr": attributes,
         "point_cloud": torch.from_numpy(_array(sample.pos, np.float32)),
         "target": torch.from_numpy(_array(sample.target, np.float64)),
+        "vectors": None if sample.vectors is None else torch.from_numpy(_array(sample.vectors, np.float32)),
         "num_nodes": len(sample.in_degree),
         "num_edges": len(sample.edge_source),
         "metadata": {

@@ -5,16 +5,22 @@ from typing import Literal
 import numpy as np
 
 from plumbline.errors import InputError
+from plumbline.geometry.carving import carve, convex_hull
 from plumbline.geometry.harmonics import spherical_harmonics
 from plumbline.geometry.neighbours import nearest_neighbours
-from plumbline.geometry.normals import estimate_normals
-from plumbline.records import Float, Sample, Scan
+from plumbline.geometry.normals import estimate_surface
+from plumbline.geometry.sampling import farthest_points
+from plumbline.records import Float, Int, Sample, Scan
 
 EdgeAttr = Literal["sh", "displacement", "none"]
 Normalise = Literal["unit", "centre", "none"]
 
 NORMAL_NEIGHBOURS = 16
 """Neighbours from which a normal is estimated."""
+SPACING_NEIGHBOUR = 4
+"""The distance to the so-many-th nearest point is the local scale."""
+LEADERS = 64
+"""So many nodes come first in farthest-point order: any first few of them are spread over the whole scan."""
 _COARSEST = 1e-4
 """Rounding of stored positions, as a fraction of the scan's size, that is taken for damage."""
 
@@ -27,14 +33,18 @@ def build_sample(
     sh_degree: int,
     normalise: Normalise,
     object_name: str,
+    dtype: type = np.float32,
 ) -> Sample:
     """Turn a scan into a graph: what training, evaluation and prediction see.
 
-    Nodes carry position, unit direction to their sensor and estimated normal (``FEATURE_NAMES``). An edge
-    runs from j to i where j is one of the k nearest neighbours of i, so every node has in-degree
-    ``min(k, N - 1)``. Edge attributes describe ``pos[source] - pos[target]``, the vector from a node to
+    Nodes carry position, unit direction to their sensor, estimated normal and three scalars
+    (``FEATURE_NAMES``), the graph three vectors (``VECTOR_NAMES``). The first ``LEADERS`` nodes are in
+    farthest-point order. An edge runs from j to i where j is one of the k nearest neighbours of i, nearest
+    first, so every node has in-degree ``min(k, N - 1)``. Edge attributes describe
+    ``pos[source] - pos[target]``, the vector from a node to
     its neighbour: as real spherical harmonics of its direction (``"sh"``), or as itself in stored units
-    (``"displacement"``). Everything turns with rotations and reflections of the scan.
+    (``"displacement"``). Everything turns with rotations and reflections of the scan, and the order of its
+    points does not matter (but for exact ties between distances, as on a regular grid without noise).
 
     Args:
         scan: world frame, N >= 2. Without ``com`` the target is NaN, without ``bounding_radius`` that is.
@@ -44,6 +54,7 @@ def build_sample(
         normalise: the stored frame. ``"unit"``: origin at the mean of the points, scale their root mean
             square distance from it; ``"centre"``: the same origin, metres; ``"none"``: as scanned.
         object_name: id of the object.
+        dtype: of features and vectors; float64 shows that nothing but rounding breaks the symmetry.
 
     Raises:
         InputError: fewer than two points, points that are not finite, lie at their sensor, all coincide, or
@@ -51,23 +62,30 @@ def build_sample(
     """
     origin, scale = _stored_frame(scan.points, normalise, object_name)
     pos = (scan.points - origin) / scale
-    towards = scan.sensor - scan.points
+    leaders = farthest_points(pos, min(LEADERS, len(pos)))
+    order = np.concatenate([leaders, np.delete(np.arange(len(pos)), leaders)])
+    pos, view = pos[order], scan.view[order]
+    sensor = (scan.sensor[order] - origin) / scale
+    towards = sensor - pos
     reach = np.linalg.norm(towards, axis=1, keepdims=True)
     if not (reach > 0).all():
         raise InputError(f"{object_name}: {int((reach == 0).sum())} points lie at the sensor; remove them")
     towards = towards / reach
     wide = nearest_neighbours(pos, max(k, NORMAL_NEIGHBOURS))
-    surface = estimate_normals(pos, towards, NORMAL_NEIGHBOURS, neighbours=wide)
+    surface = estimate_surface(pos, towards, NORMAL_NEIGHBOURS, neighbours=wide)
+    near = pos[wide[:, min(SPACING_NEIGHBOUR, wide.shape[1]) - 1]]
+    vectors, depth = _whole_scan(pos, sensor, view, towards)
+    scalars = np.column_stack([surface.curvature, np.linalg.norm(near - pos, axis=1), depth])
     source = np.ascontiguousarray(wide[:, :k])
     offsets = (pos[source] - pos[:, None]).reshape(-1, 3)
     attributes: Float | None = None
     if edge_attr == "sh":
-        attributes = np.ascontiguousarray(spherical_harmonics(offsets, sh_degree), dtype=np.float32)
+        attributes = np.ascontiguousarray(spherical_harmonics(offsets, sh_degree), dtype=dtype)
     elif edge_attr == "displacement":
-        attributes = offsets.astype(np.float32)
+        attributes = offsets.astype(dtype)
     com = np.full(3, np.nan) if scan.com is None else (scan.com - origin) / scale
     return Sample(
-        node_features=np.concatenate([pos, towards, surface], axis=1).astype(np.float32),
+        node_features=np.concatenate([pos, towards, surface.normal, scalars], axis=1).astype(dtype),
         in_degree=np.full(len(pos), source.shape[1], dtype=np.int32),
         edge_source=source.ravel().astype(np.int32),
         target=com,
@@ -77,7 +95,19 @@ def build_sample(
         origin=(float(origin[0]), float(origin[1]), float(origin[2])),
         scale=scale,
         num_views=len(np.unique(scan.view)),
+        vectors=vectors.astype(dtype),
     )
+
+
+def _whole_scan(pos: Float, sensor: Float, view: Int, towards: Float) -> tuple[Float, Float]:
+    """``[W, 3]`` vectors of the scan and ``[N]`` depths; zero where its points span no volume."""
+    hull = convex_hull(pos)
+    if hull is None:
+        flat = np.zeros(3)
+        return np.stack([flat, flat, towards.mean(axis=0)]), np.zeros(len(pos))
+    carved = carve(pos, sensor, view, hull)
+    mean = pos.mean(axis=0)
+    return np.stack([hull.centre - mean, carved.centre - mean, towards.mean(axis=0)]), carved.depth
 
 
 def _stored_frame(points: Float, normalise: Normalise, object_name: str) -> tuple[Float, float]:

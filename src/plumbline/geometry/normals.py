@@ -1,5 +1,7 @@
 """Surface normals of a scan."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from plumbline.geometry.neighbours import nearest_neighbours
@@ -11,12 +13,24 @@ _ILL_CONDITIONED = 1e-12
 """Below this (relative) length of the closed form's vector a full eigendecomposition takes over."""
 
 
-def estimate_normals(points: Float, towards: Float, k: int = 16, neighbours: Int | None = None) -> Float:
-    """Normals by principal components of each point and its nearest neighbours, turned to the sensor.
+class Surface(NamedTuple):
+    """The surface about each point.
 
-    Turns with rotations and reflections of points and sensor together, ignores translation and scale.
-    Where the neighbourhood is a line or a single spot, the normal is the possible one nearest to the
-    direction of the sensor.
+    Attributes:
+        normal: ``[N, 3]`` unit vectors with ``(normal * towards).sum(1) >= 0``.
+        curvature: ``[N]`` share of the neighbourhood's variance that is off its plane, 0 .. 1/3.
+    """
+
+    normal: Float
+    curvature: Float
+
+
+def estimate_surface(points: Float, towards: Float, k: int = 16, neighbours: Int | None = None) -> Surface:
+    """Normals and curvature by principal components of each point and its nearest neighbours.
+
+    Turns with rotations and reflections of points and sensor together, ignores translation and scale. Normals
+    are turned to the sensor. Where the neighbourhood is a line or a single spot, the normal is the possible
+    one nearest to the direction of the sensor.
 
     Args:
         points: ``[N, 3]``, N >= 2.
@@ -24,10 +38,8 @@ def estimate_normals(points: Float, towards: Float, k: int = 16, neighbours: Int
         k: neighbours of each point, clipped to N - 1.
         neighbours: ``[N, >=k]`` their indices, nearest first, if they are known already.
 
-    Returns:
-        ``[N, 3]`` unit vectors with ``(normal * towards).sum(1) >= 0``.
-
-    Source: Hoppe et al., Surface reconstruction from unorganized points, 1992.
+    Source: Hoppe et al., Surface reconstruction from unorganized points, 1992; Pauly et al., Efficient
+    Simplification of Point-Sampled Surfaces, 2002 (surface variation).
     """
     if neighbours is None:
         neighbours = nearest_neighbours(points, k)
@@ -39,14 +51,14 @@ def estimate_normals(points: Float, towards: Float, k: int = 16, neighbours: Int
     size = np.trace(spread, axis1=1, axis2=2)
     spread = spread / np.where(size > 0, size, 1.0)[:, None, None]
     spread += _TIE_BREAK * (np.eye(3) - towards[:, :, None] * towards[:, None, :])
-    normals = _least_axes(spread)
+    least, normals = _least_axes(spread)
     flip = np.einsum("ij,ij->i", normals, towards) < 0
     normals[flip] *= -1
-    return normals
+    return Surface(normals, np.clip(least, 0.0, 1 / 3))
 
 
-def _least_axes(matrices: Float) -> Float:
-    """``[N, 3]`` unit eigenvectors of the least eigenvalues of symmetric ``[N, 3, 3]`` of trace about 1.
+def _least_axes(matrices: Float) -> tuple[Float, Float]:
+    """Least eigenvalues ``[N]`` and their unit eigenvectors ``[N, 3]``, of symmetric ``[N, 3, 3]``, trace ~1.
 
     Closed form (Smith, Eigenvalues of a symmetric 3 x 3 matrix, 1961): ten times faster than LAPACK on
     thousands of small matrices; the few ill-conditioned ones go to LAPACK.
@@ -68,7 +80,7 @@ def _least_axes(matrices: Float) -> Float:
     weak = longest < _ILL_CONDITIONED
     if weak.any():
         axes[weak] = np.linalg.eigh(matrices[weak])[1][:, :, 0]
-    return axes
+    return centre + least, axes
 
 
 def _determinant(matrices: Float) -> Float:

@@ -1,0 +1,36 @@
+"""The flags of ``plumbline evaluate``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from plumbline.config.options import debug_option, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Measure a trained model beside the untrained baselines and write a report."""
+
+    checkpoint: Path = option(
+        Path("checkpoints"),
+        "a checkpoint, or a folder whose best one is taken",
+        positional=True,
+        metavar="CKPT",
+    )
+    data_dir: Path | None = option(None, "data set; by default the one it was trained on", group="data")
+    split: str = option(
+        "auto",
+        "which graphs: val (kept back in training), train, all; auto is val on the training data set, "
+        "else all",
+        choices=("auto", "val", "train", "all"),
+        group="data",
+    )
+    batch_size: int = option(64, "graphs per step", at_least=1, group="data")
+    out: Path | None = option(
+        None,
+        "folder of report.html and evaluation.json; by default the checkpoint's, and for another data set "
+        "than the training's a folder of its name in there",
+        metavar="DIR",
+        group="output",
+    )
+    json: bool = option(False, "print JSON instead of tables", group="output")
+    debug: bool = debug_option()

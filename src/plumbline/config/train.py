@@ -1,0 +1,95 @@
+"""The flags of ``plumbline train``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from plumbline.config.options import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train a model on a data set."""
+
+    data_dir: Path = option(
+        Path("data/processed_sh"), "data set: a prepared folder or a folder of .pt samples", group="data"
+    )
+    batch_size: int = option(16, "graphs per training step", at_least=1, group="data")
+    val_split: float = option(0.1, "share of the objects kept for validation", above=0, below=1, group="data")
+    num_workers: int = option(4, "reader processes for --loader workers", at_least=0, group="data")
+    loader: str = option(
+        "auto",
+        "where batches are built: in this process from memory, in worker processes, or as fits",
+        choices=("auto", "resident", "workers"),
+        group="data",
+    )
+    model: str = option("gcn", "which network", choices=("gcn",), group="model")
+    hidden_dim: int = option(128, "width of the hidden layers", at_least=4, group="model")
+    num_layers: int = option(4, "graph convolutions, first and last included", at_least=2, group="model")
+    dropout: float = option(
+        0.1, "share of hidden units dropped in training", at_least=0, below=1, group="model"
+    )
+    max_epochs: int = option(100, "epochs at most", at_least=1, group="training")
+    lr: float = option(1e-3, "learning rate of Adam", above=0, group="training")
+    weight_decay: float = option(1e-5, "L2 penalty on the weights", at_least=0, group="training")
+    gradient_clip: float = option(
+        1.0, "largest norm of the gradient; 0 turns it off", at_least=0, group="training"
+    )
+    early_stopping: int = option(
+        0, "stop after this many epochs without a better val_loss; 0 never", at_least=0, group="training"
+    )
+    ema: float = option(
+        0.0,
+        "decay of the averaged weights that are validated and saved; 0 off",
+        at_least=0,
+        below=1,
+        group="training",
+    )
+    max_time: str | None = option(
+        None,
+        "stop after DD:HH:MM:SS, with the last checkpoint written",
+        metavar="DD:HH:MM:SS",
+        group="training",
+    )
+    seed: int = option(
+        0, "seed of weights, order and dropout", at_least=0, at_most=2**32 - 1, group="training"
+    )
+    precision: str = option(
+        "32",
+        "numbers in the network: 32, true half (16, bf16), mixed (16-mixed, bf16-mixed), or 64",
+        choices=("32", "16", "bf16", "16-mixed", "bf16-mixed", "64"),
+        group="machine",
+    )
+    accelerator: str = option(
+        "auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"), group="machine"
+    )
+    devices: int = option(1, "devices per node", at_least=1, group="machine")
+    num_nodes: int = option(1, "nodes", at_least=1, group="machine")
+    strategy: str = option("auto", "how devices share the work", choices=("auto", "ddp"), group="machine")
+    deterministic: bool = option(False, "only deterministic kernels, also on CUDA", group="machine")
+    use_compile: bool = option(False, "compile the network with torch.compile", group="machine")
+    checkpoint_dir: Path = option(
+        Path("checkpoints"), "folder of checkpoints and of the run's records", group="output"
+    )
+    resume: str | None = option(
+        None,
+        "go on from this checkpoint; without a path, from the last one in --checkpoint_dir",
+        bare="last",
+        metavar="PATH",
+        group="output",
+    )
+    use_wandb: bool = option(False, "log to Weights & Biases", group="output")
+    wandb_project: str = option("equivariant-center-of-mass", "its project", group="output")
+    wandb_name: str | None = option(None, "its name of the run; made up if not given", group="output")
+    wandb_tags: list[str] = option([], "its tags", metavar="TAG", group="output")
+    fast_dev_run: int = option(
+        0,
+        "try N batches of each loop and stop; nothing is saved or tracked",
+        at_least=0,
+        metavar="N",
+        group="output",
+    )
+    debug: bool = option(
+        False,
+        "say more: data set, architecture, loaders, first epoch, first batches, tracebacks",
+        group="output",
+    )
