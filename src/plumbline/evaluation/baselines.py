@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.spatial import ConvexHull, QhullError
 
+from plumbline.geometry import carving
 from plumbline.records import Float, Int
 
 if TYPE_CHECKING:
@@ -35,30 +35,10 @@ def convex_hull(pos: Float) -> Float:
     """Centre of mass of the convex hull's volume, ``[N, 3]`` to ``[3]``. Symmetry: E(3).
 
     Points that span no volume (fewer than four, or all in one plane) have no such centre: their mean is
-    returned instead (see :func:`hull_centre`, which tells the two apart).
+    returned instead.
     """
-    centre = hull_centre(pos)
-    return point_mean(pos) if centre is None else centre
-
-
-def hull_centre(pos: Float) -> Float | None:
-    """Centre of mass of the convex hull's volume, or None where the points ``[N, 3]`` span no volume."""
-    mean = point_mean(pos)
-    if len(pos) < 4:
-        return None
-    points = np.asarray(pos, dtype=np.float64) - mean
-    try:
-        facets = ConvexHull(points).simplices
-    except QhullError:
-        return None
-    # The mean lies inside the hull, so the tetrahedra from it to the facets fill the hull without
-    # overlap and need no orientation: the divergence theorem with every sign known.
-    corners = points[facets]
-    volumes = np.abs(np.linalg.det(corners))
-    total = volumes.sum()
-    if not total > 0:
-        return None
-    return mean + (volumes @ corners.sum(axis=1)) / (4 * total)
+    hull = carving.convex_hull(pos)
+    return point_mean(pos) if hull is None else hull.centre
 
 
 BASELINES: dict[str, Callable[[Float], Float]] = {
@@ -116,11 +96,11 @@ def segment_baselines(pos: Float, node_ptr: Int, names: Sequence[str] = tuple(BA
         elif name == "convex hull":
             answers[name] = mean.copy()
             for graph, (start, stop) in enumerate(zip(starts, node_ptr[1:], strict=True)):
-                centre = hull_centre(points[start:stop])
-                if centre is None:
+                hull = carving.convex_hull(points[start:stop])
+                if hull is None:
                     flat += 1
                 else:
-                    answers[name][graph] = centre
+                    answers[name][graph] = hull.centre
         else:
             raise KeyError(name)
     return BaselineAnswers(answers, flat)
