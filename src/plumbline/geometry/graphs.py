@@ -39,12 +39,12 @@ def build_sample(
 
     Nodes carry position, unit direction to their sensor, estimated normal and three scalars
     (``FEATURE_NAMES``), the graph three vectors (``VECTOR_NAMES``). The first ``LEADERS`` nodes are in
-    farthest-point order. An edge runs from j to i where j is one of the k nearest neighbours of i, nearest
-    first, so every node has in-degree ``min(k, N - 1)``. Edge attributes describe
-    ``pos[source] - pos[target]``, the vector from a node to
-    its neighbour: as real spherical harmonics of its direction (``"sh"``), or as itself in stored units
-    (``"displacement"``). Everything turns with rotations and reflections of the scan, and the order of its
-    points does not matter (but for exact ties between distances, as on a regular grid without noise).
+    farthest-point order, the others follow in the order of the scan. An edge runs from j to i where j is one
+    of the k nearest neighbours of i, nearest first, so every node has in-degree ``min(k, N - 1)``. Edge
+    attributes describe ``pos[source] - pos[target]``, the vector from a node to its neighbour: as real
+    spherical harmonics of its direction (``"sh"``), or as itself in stored units (``"displacement"``).
+    Everything turns with rotations and reflections of the scan, and renumbering its points renumbers nodes
+    and no more (but for exact ties between distances, as on a regular grid without noise).
 
     Args:
         scan: world frame, N >= 2. Without ``com`` the target is NaN, without ``bounding_radius`` that is.
@@ -62,41 +62,58 @@ def build_sample(
     """
     origin, scale = _stored_frame(scan.points, normalise, object_name)
     pos = (scan.points - origin) / scale
-    leaders = farthest_points(pos, min(LEADERS, len(pos)))
-    order = np.concatenate([leaders, np.delete(np.arange(len(pos)), leaders)])
-    pos, view = pos[order], scan.view[order]
-    sensor = (scan.sensor[order] - origin) / scale
-    towards = sensor - pos
-    reach = np.linalg.norm(towards, axis=1, keepdims=True)
-    if not (reach > 0).all():
-        raise InputError(f"{object_name}: {int((reach == 0).sum())} points lie at the sensor; remove them")
-    towards = towards / reach
-    wide = nearest_neighbours(pos, max(k, NORMAL_NEIGHBOURS))
-    surface = estimate_surface(pos, towards, NORMAL_NEIGHBOURS, neighbours=wide)
-    near = pos[wide[:, min(SPACING_NEIGHBOUR, wide.shape[1]) - 1]]
+    order = _leaders_first(pos)
+    pos, sensor, view = pos[order], (scan.sensor[order] - origin) / scale, scan.view[order]
+    towards = _directions(pos, sensor, object_name)
+    nearest = nearest_neighbours(pos, max(k, NORMAL_NEIGHBOURS))
     vectors, depth = _whole_scan(pos, sensor, view, towards)
-    scalars = np.column_stack([surface.curvature, np.linalg.norm(near - pos, axis=1), depth])
-    source = np.ascontiguousarray(wide[:, :k])
-    offsets = (pos[source] - pos[:, None]).reshape(-1, 3)
-    attributes: Float | None = None
-    if edge_attr == "sh":
-        attributes = np.ascontiguousarray(spherical_harmonics(offsets, sh_degree), dtype=dtype)
-    elif edge_attr == "displacement":
-        attributes = offsets.astype(dtype)
+    features = [pos, towards, *_surface(pos, towards, nearest), depth[:, None]]
+    source = np.ascontiguousarray(nearest[:, :k])
+    attributes = _edge_attributes(pos, source, edge_attr, sh_degree)
     com = np.full(3, np.nan) if scan.com is None else (scan.com - origin) / scale
     return Sample(
-        node_features=np.concatenate([pos, towards, surface.normal, scalars], axis=1).astype(dtype),
+        node_features=np.concatenate(features, axis=1).astype(dtype),
         in_degree=np.full(len(pos), source.shape[1], dtype=np.int32),
         edge_source=source.ravel().astype(np.int32),
         target=com,
         object_name=object_name,
-        edge_attr=attributes,
+        edge_attr=None if attributes is None else np.ascontiguousarray(attributes, dtype=dtype),
         bounding_radius=float("nan") if scan.bounding_radius is None else scan.bounding_radius / scale,
         origin=(float(origin[0]), float(origin[1]), float(origin[2])),
         scale=scale,
         num_views=len(np.unique(scan.view)),
         vectors=vectors.astype(dtype),
     )
+
+
+def _leaders_first(pos: Float) -> Int:
+    """``[N]`` the order of the nodes: farthest-point order first, then that of the scan."""
+    leaders = farthest_points(pos, min(LEADERS, len(pos)))
+    return np.concatenate([leaders, np.delete(np.arange(len(pos)), leaders)])
+
+
+def _directions(pos: Float, sensor: Float, object_name: str) -> Float:
+    """``[N, 3]`` unit vectors to the sensor."""
+    towards = sensor - pos
+    reach = np.linalg.norm(towards, axis=1, keepdims=True)
+    if not (reach > 0).all():
+        raise InputError(f"{object_name}: {int((reach == 0).sum())} points lie at the sensor; remove them")
+    return towards / reach
+
+
+def _surface(pos: Float, towards: Float, nearest: Int) -> tuple[Float, Float, Float]:
+    """Normal ``[N, 3]``, curvature ``[N, 1]`` and spacing ``[N, 1]`` from the ``nearest [N, >=K]`` nodes."""
+    surface = estimate_surface(pos, towards, NORMAL_NEIGHBOURS, neighbours=nearest)
+    near = pos[nearest[:, min(SPACING_NEIGHBOUR, nearest.shape[1]) - 1]]
+    return surface.normal, surface.curvature[:, None], np.linalg.norm(near - pos, axis=1, keepdims=True)
+
+
+def _edge_attributes(pos: Float, source: Int, edge_attr: EdgeAttr, sh_degree: int) -> Float | None:
+    """``[E, D]`` of the edges from ``source [N, K]``, or None for ``"none"``."""
+    if edge_attr == "none":
+        return None
+    offsets = (pos[source] - pos[:, None]).reshape(-1, 3)
+    return offsets if edge_attr == "displacement" else spherical_harmonics(offsets, sh_degree)
 
 
 def _whole_scan(pos: Float, sensor: Float, view: Int, towards: Float) -> tuple[Float, Float]:
