@@ -41,7 +41,9 @@ STAGES: list[tuple[str, Any, str]] = [
     ("choose points", scans, "choose_points"),
     ("scan, the rest", preparation, "scan_solid"),
     ("neighbours", graphs, "nearest_neighbours"),
-    ("normals", graphs, "estimate_normals"),
+    ("normals", graphs, "estimate_surface"),
+    ("hull", graphs, "convex_hull"),
+    ("carving", graphs, "carve"),
     ("graph, the rest", preparation, "build_sample"),
     ("write the part", packing, "write_tensors"),
 ]

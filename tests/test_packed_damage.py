@@ -8,6 +8,7 @@ from random_samples import FEATURES, random_samples
 
 from plumbline.data import tensors
 from plumbline.data.packed import DamagedStoreError, PackedStore, write_store
+from plumbline.data.packing import SCHEMA
 from plumbline.data.verify import verify
 from plumbline.errors import InputError
 
@@ -139,8 +140,8 @@ def test_wrong_index_is_found_without_looking_at_shards(copy, name, row, value, 
 
 
 def test_schema_from_the_future_is_refused_with_advice(copy):
-    edit_manifest(copy, schema=2)
-    with pytest.raises(InputError, match=r"schema version 2.*update the program"):
+    edit_manifest(copy, schema=SCHEMA + 1)
+    with pytest.raises(InputError, match=rf"schema version {SCHEMA + 1}.*update the program"):
         PackedStore.open(copy)
 
 

@@ -249,7 +249,7 @@ def test_parts_of_other_libraries_are_not_used(tmp_path, monkeypatch):
     assert cut(sources, settings, tmp_path)[0].path != before.path
 
 
-@pytest.mark.parametrize(("samples", "points", "size"), [(10, 256, 8), (500, 1024, 5), (1000, 65536, 1)])
+@pytest.mark.parametrize(("samples", "points", "size"), [(10, 256, 8), (500, 1024, 4), (1000, 65536, 1)])
 def test_chunks_of_large_scans_have_fewer_objects(tmp_path, samples, points, size):
     sources = [Source("solid", f"{i}", f"{i}", index=i) for i in range(521)]
     chunks = cut(sources, {"samples": samples, "points": points, "k": 16}, tmp_path)

@@ -22,6 +22,7 @@ from plumbline.data.packed import PackedStore
 from plumbline.data.split import split_by_object
 from plumbline.evaluation.inference import predict
 from plumbline.models import build_model
+from plumbline.records import FEATURE_NAMES
 from plumbline.training.checkpoint import load_checkpoint
 from plumbline.training.startup import PHASES
 from plumbline.training.task import PLATEAU, CentreOfMassTask
@@ -98,7 +99,7 @@ def test_debug_shows_every_documented_item(finished: Finished) -> None:
     assert "48 loaded, 1 rejected" in text
     assert f"rejected {REJECTED.source}: {REJECTED.reason}" in text
     assert re.search(r"GCN, \d+ parameters", text)
-    assert re.search(r"convs\.0\.lin +Linear +weight \[16, 9\]", text)
+    assert re.search(r"convs\.0\.lin +Linear +weight \[16, 12\]", text)
     assert "loader: loader resident, batch_size 12, drop_last True" in text
     assert len(re.findall(r"batch \d: data [\d.]+ ms, step [\d.]+ ms \(12 graphs, \d+ nodes\)", text)) == 5
     assert "warm-up: none needed on cpu" in text
@@ -201,7 +202,7 @@ def test_training_learns(finished: Finished) -> None:
 
 def test_the_loss_is_the_mean_absolute_error(tiny: Path) -> None:
     store = PackedStore.open(tiny)
-    model = build_model("gcn", input_dim=9, hidden_dim=16, dropout=0)
+    model = build_model("gcn", input_dim=len(FEATURE_NAMES), hidden_dim=16, dropout=0)
     task, batch = CentreOfMassTask(model, lr=1e-3), make_batch(store, np.arange(7), model.needs)
     loss = task.training_step(batch, 0)
     error = model(batch).detach() - batch.target

@@ -13,6 +13,7 @@ from plumbline.data.assembly import make_batch
 from plumbline.data.loader import make_loaders
 from plumbline.data.packed import PackedStore
 from plumbline.models import build_model
+from plumbline.records import FEATURE_NAMES
 from plumbline.training.precision import Precision
 from plumbline.training.randomness import random_states, restore_random_states, seed_everything
 from plumbline.training.task import CentreOfMassTask
@@ -26,7 +27,7 @@ def test_nothing_changes(tiny: Path, precision: str) -> None:
     store = PackedStore.open(tiny)
     indices = np.arange(len(store))
     seed_everything(3)
-    model = build_model("gcn", input_dim=9, hidden_dim=16, num_layers=3, dropout=0.5)
+    model = build_model("gcn", input_dim=len(FEATURE_NAMES), hidden_dim=16, num_layers=3, dropout=0.5)
     task = CentreOfMassTask(model, lr=1e-3, precision=Precision(precision))
     loaders = make_loaders(store, train_idx=indices, val_idx=indices, batch_size=8)
     next(iter(loaders.train))
@@ -81,7 +82,7 @@ def test_a_training_is_the_same_with_and_without(
 
 def test_a_failure_is_a_sentence_and_leaves_no_trace_either(tiny: Path) -> None:
     store = PackedStore.open(tiny)
-    model = build_model("gcn", input_dim=9, hidden_dim=16)
+    model = build_model("gcn", input_dim=len(FEATURE_NAMES), hidden_dim=16)
     states = random_states()
 
     def fail(parameters):
