@@ -14,13 +14,8 @@ from training_fixtures import differences, metric_rows, saved, train
 from plumbline.data.packed import PackedStore
 from plumbline.errors import InputError
 from plumbline.evaluation.inference import predict
-from plumbline.training.checkpoint import (
-    BEST_NAME,
-    BestAndLast,
-    load_checkpoint,
-    read_checkpoint,
-    write_durably,
-)
+from plumbline.training.checkpoint import load_checkpoint, read_checkpoint
+from plumbline.training.saving import BEST_NAME, BestAndLast, write_durably
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -62,7 +57,7 @@ def test_it_describes_itself_in_plain_values(run: Path, tiny: Path) -> None:
     store = PackedStore.open(tiny)
     assert ours["format"] == 1
     assert ours["model"] == "gcn"
-    assert ours["model_args"] == {"input_dim": 9, "hidden_dim": 16, "num_layers": 2, "dropout": 0.1}
+    assert ours["model_args"] == {"input_dim": 12, "hidden_dim": 16, "num_layers": 2, "dropout": 0.1}
     assert ours["config"]["batch_size"] == 8
     assert ours["config"]["data_dir"] == str(tiny)
     assert ours["data"] == {
@@ -171,7 +166,7 @@ def test_the_new_best_is_there_before_the_old_one_goes(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from plumbline.training.checkpoint import DurableCheckpoints
+    from plumbline.training.saving import DurableCheckpoints
 
     present: list[int] = []
     remove = DurableCheckpoints.remove_checkpoint

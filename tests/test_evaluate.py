@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from plumbline.cli import main
-from plumbline.commands.evaluate import choose_graphs, find_checkpoint
+from plumbline.commands.evaluate import choose_graphs
 from plumbline.data.packed import PackedStore, write_store
 from plumbline.data.split import split_by_object
 from plumbline.errors import InputError
 from plumbline.evaluation.inference import predict
 from plumbline.models import build_model
 from plumbline.records import FEATURE_NAMES, Sample
-from plumbline.training.task import FORMAT
+from plumbline.training.checkpoint import FORMAT
+from plumbline.training.rundir import find_best
 
 OBJECTS, SCANS = 20, 3
 
@@ -164,10 +165,10 @@ class TestRefusals:
     def test_other_features(self, run_folder, tmp_path, capsys):
         narrow = make_store(tmp_path / "narrow", features=("x", "y", "z"))
         said = self.refused(capsys, run_folder, "--data_dir", narrow.path)
-        assert "the model reads 9 features per point (x, y, z, sensor_x" in said
+        assert "the model reads 12 features per point (x, y, z, sensor_x" in said
         assert "has 3 (x, y, z)" in said
         renamed = make_store(tmp_path / "renamed", features=("u", *FEATURE_NAMES[1:]))
-        assert "has 9 (u, y, z" in self.refused(capsys, run_folder, "--data_dir", renamed.path)
+        assert "has 12 (u, y, z" in self.refused(capsys, run_folder, "--data_dir", renamed.path)
 
     def test_points_in_another_frame(self, run_folder, tmp_path, capsys):
         other = make_store(tmp_path / "other", normalise="centre")
@@ -222,15 +223,15 @@ class TestChoices:
             "best-model-x.ckpt",
         ):
             (tmp_path / name).touch()
-        assert find_checkpoint(tmp_path).name == "best-model-100-0.0400.ckpt"
-        assert find_checkpoint(tmp_path / "last.ckpt").name == "last.ckpt"
+        assert find_best(tmp_path).name == "best-model-100-0.0400.ckpt"
+        assert find_best(tmp_path / "last.ckpt").name == "last.ckpt"
         (tmp_path / "best-model-100-0.0400.ckpt").unlink()
-        assert find_checkpoint(tmp_path).name == "best-model-07-0.123.ckpt"
+        assert find_best(tmp_path).name == "best-model-07-0.123.ckpt"
         (tmp_path / "best-model-07-0.123.ckpt").unlink()
-        assert find_checkpoint(tmp_path).name == "last.ckpt"
+        assert find_best(tmp_path).name == "last.ckpt"
         (tmp_path / "last.ckpt").unlink()
         with pytest.raises(InputError):
-            find_checkpoint(tmp_path)
+            find_best(tmp_path)
 
     def test_train_and_val_share_no_object_and_make_up_all(self, store):
         trained = {"fingerprint": store.fingerprint, "val_split": 0.2, "seed": 3, "data_dir": "d"}

@@ -2,7 +2,6 @@
 
 import json
 import platform
-import re
 import shlex
 from datetime import date
 from pathlib import Path
@@ -28,10 +27,9 @@ from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, print_table, 
 from plumbline.records import Int
 from plumbline.training.checkpoint import Trained, load_checkpoint
 from plumbline.training.details import SYMMETRIES
+from plumbline.training.rundir import find_best
 
 REPORT, NUMBERS, METRICS = "report.html", "evaluation.json", "metrics.csv"
-
-_BEST = re.compile(r"best-model-\d+-(-?\d+(?:\.\d+)?)")
 
 _SPLITS = {
     "val": "kept back in training",
@@ -52,7 +50,7 @@ def run(config: EvaluateConfig, console: Console) -> int:
     """Measure, print, and write ``evaluation.json`` and ``report.html``. Returns the exit code."""
     if config.out is not None and (config.out / MANIFEST).exists():
         raise InputError(f"--out {config.out}: this is a data set; choose another folder for the report")
-    path = find_checkpoint(config.checkpoint)
+    path = find_best(config.checkpoint)
     loaded = load_checkpoint(path)
     data_dir = config.data_dir or _trained_on(loaded.data)
     with file_bar(console) as progress:
@@ -105,27 +103,6 @@ def _command(config: EvaluateConfig, path: Path, data_dir: Path, split: str) -> 
     out = [] if config.out is None else ["--out", str(config.out)]
     return shlex.join(
         ["plumbline", "evaluate", str(path), "--data_dir", str(data_dir), "--split", split, *out]
-    )
-
-
-def find_checkpoint(given: Path) -> Path:
-    """The checkpoint that is meant: the file itself, or a folder's best one, or its last one.
-
-    Raises:
-        InputError: there is none.
-    """
-    if given.is_file():
-        return given
-    if not given.is_dir():
-        raise InputError(f"checkpoint {given}: there is no such file or folder; `plumbline train` makes one")
-    named = [(_BEST.match(path.name), path) for path in sorted(given.glob("best-model-*.ckpt"))]
-    best = [(float(match[1]), path) for match, path in named if match]
-    if best:
-        return min(best)[1]
-    if (given / "last.ckpt").is_file():
-        return given / "last.ckpt"
-    raise InputError(
-        f"checkpoint {given}: the folder holds neither best-model-*.ckpt nor last.ckpt; name the file itself"
     )
 
 

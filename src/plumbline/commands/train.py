@@ -34,7 +34,7 @@ from plumbline.training.callbacks import (
     parse_max_time,
     stop_early,
 )
-from plumbline.training.checkpoint import BestAndLast, load_checkpoint
+from plumbline.training.checkpoint import load_checkpoint
 from plumbline.training.compiling import CompiledForward, try_out
 from plumbline.training.failures import plain_words
 from plumbline.training.precision import Precision, choose_precision, forbid_tf32
@@ -42,6 +42,7 @@ from plumbline.training.progress import make_progress
 from plumbline.training.quiet import quiet
 from plumbline.training.randomness import seed_everything
 from plumbline.training.resume import check_same_data, read_resumable
+from plumbline.training.saving import BestAndLast
 from plumbline.training.startup import Startup, seconds_since_start
 from plumbline.training.task import CentreOfMassTask
 from plumbline.training.tracking import Trackers, open_trackers

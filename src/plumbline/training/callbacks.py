@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
-from plumbline.training.checkpoint import BestAndLast
+from plumbline.training.saving import BestAndLast
 from plumbline.training.task import CentreOfMassTask
 from plumbline.training.tracking import Trackers
 

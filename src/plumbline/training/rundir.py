@@ -1,6 +1,7 @@
 """The run folder: checkpoints and records of one training, and what happens to those of an earlier one."""
 
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -26,6 +27,8 @@ _PATIENCE = 6.0
 
 CONFIG, STARTUP, METRICS = "config.yaml", "startup.json", "metrics.csv"
 CURVES, RESULT, REJECTED, TENSORBOARD = "curves.png", "result.json", "rejected.txt", "tensorboard"
+
+_BEST = re.compile(r"best-model-\d+-(-?\d+(?:\.\d+)?)")
 
 _MARKS = ("last*.ckpt", "best-model-*.ckpt", METRICS)
 """What shows that a training ran here."""
@@ -95,6 +98,27 @@ def find_checkpoint(resume: str, folder: Path) -> Path:
             f"--resume: there is no last.ckpt in {folder}; name a checkpoint, or start anew without --resume"
         )
     return found[-1]
+
+
+def find_best(given: Path) -> Path:
+    """The checkpoint that is meant: the file itself, or a folder's best one, or its last one.
+
+    Raises:
+        InputError: there is none.
+    """
+    if given.is_file():
+        return given
+    if not given.is_dir():
+        raise InputError(f"checkpoint {given}: there is no such file or folder; `plumbline train` makes one")
+    named = [(_BEST.match(path.name), path) for path in sorted(given.glob("best-model-*.ckpt"))]
+    best = [(float(match[1]), path) for match, path in named if match]
+    if best:
+        return min(best)[1]
+    if (given / "last.ckpt").is_file():
+        return given / "last.ckpt"
+    raise InputError(
+        f"checkpoint {given}: the folder holds neither best-model-*.ckpt nor last.ckpt; name the file itself"
+    )
 
 
 @contextmanager

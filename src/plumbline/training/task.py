@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from plumbline.data.batch import Batch
 from plumbline.errors import InputError
+from plumbline.training.checkpoint import FORMAT
 from plumbline.training.meters import RunningSums, axis_means, axis_sums, displacement_sums
 from plumbline.training.precision import Precision
 from plumbline.training.randomness import random_states, restore_random_states
 
-FORMAT = 1
 PLATEAU: dict[str, Any] = {"factor": 0.5, "patience": 10, "min_lr": 1e-6}
 """When ``val_loss`` has not improved for so many epochs, the learning rate is multiplied by the factor."""
 

@@ -11,8 +11,8 @@ from lightning.pytorch import Callback, Trainer
 from plumbline.data.loader import Loaders
 from plumbline.errors import InputError
 from plumbline.training.callbacks import LOG_EVERY, GracefulStop, TrainingInterrupted
-from plumbline.training.checkpoint import BestAndLast, DurableCheckpoints
 from plumbline.training.precision import Precision
+from plumbline.training.saving import BestAndLast, DurableCheckpoints
 from plumbline.training.task import CentreOfMassTask
 
 

@@ -1,0 +1,128 @@
+"""Writing checkpoints, so that a crash at any moment loses nothing; which ones are kept."""
+
+import os
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from plumbline.errors import InputError
+from plumbline.training.checkpoint import read_checkpoint
+
+BEST_NAME = "best-model-{epoch:02d}-{val_loss:.3f}"
+
+
+class DurableCheckpoints(CheckpointIO):
+    """Writes beside the destination, flushes, reads back, and only then gives the file its name.
+
+    Lightning's own writer stages in the temporary folder (often another, smaller file system), flushes
+    nothing, and goes on without a word when it is not permitted to write.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Writes ``checkpoint``; the file under ``path`` is the old one until the new one is safe."""
+        buffer = BytesIO()
+        torch.save(checkpoint, buffer)
+        write_durably(Path(path), buffer.getbuffer())
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Reads a checkpoint of ours to the CPU, whatever Lightning asks for; never runs pickled code."""
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Deletes a file that a better one replaced."""
+        Path(path).unlink(missing_ok=True)
+
+
+def write_durably(path: Path, content: bytes | memoryview) -> None:
+    """Replaces a file in one step, after the new content has reached the disk and was read back.
+
+    Raises:
+        InputError: the system refused (no space, no permission, a failing disk); the old file is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    mend = "make room or mend the permissions, then"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if temporary.read_bytes() != content:
+            raise OSError(0, "what was read back is not what was written")
+        os.replace(temporary, path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        if any(path.parent.glob("last*.ckpt")):
+            hint = f"the one before it is untouched: {mend} go on with --resume"
+        else:
+            hint = f"there is none before it to go on from: {mend} start anew"
+        raise InputError(f"cannot write the checkpoint {path} ({error.strerror or error}); {hint}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name != "posix":  # elsewhere a folder cannot be flushed
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class BestAndLast(ModelCheckpoint):
+    """The documented policy: after each validation the best model so far and the last state.
+
+    The new best is written, and safe, before the old one is deleted.
+    """
+
+    # Lightning asks for the key at every hook of every step; its own spells out all settings each time.
+    state_key = "BestAndLast"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            dirpath=folder,
+            filename=BEST_NAME,
+            monitor="val_loss",
+            mode="min",
+            save_top_k=1,
+            save_last=True,
+            save_on_train_epoch_end=False,
+            auto_insert_metric_name=False,
+            save_weights_only=False,
+        )
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Also writes the last state when it is not the best; Lightning then leaves an old one there."""
+        super().on_validation_end(trainer, pl_module)
+        if not self._should_skip_saving_checkpoint(trainer):
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    def save_last_now(self, trainer: Trainer) -> Path:
+        """Writes ``last.ckpt`` between two steps."""
+        self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+        return Path(self.last_model_path)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Finds the best and the last file again where the folder was moved or is resumed by another path."""
+        folder = Path(str(self.dirpath))
+        known = [*state_dict["best_k_models"], state_dict["last_model_path"], state_dict["best_model_path"]]
+        here = {path: str(folder / Path(path).name) for path in known if path}
+        if all(Path(path).is_file() for path in here.values()):
+            state_dict = state_dict | {
+                "dirpath": str(self.dirpath),
+                "best_k_models": {here[path]: score for path, score in state_dict["best_k_models"].items()},
+                **{
+                    key: here.get(state_dict[key], "")
+                    for key in ("last_model_path", "best_model_path", "kth_best_model_path")
+                },
+            }
+        super().load_state_dict(state_dict)
