@@ -5,15 +5,20 @@ import math
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial import cKDTree
 
 from plumbline.errors import InputError
-from plumbline.geometry.graphs import build_sample, nearest_neighbours
+from plumbline.geometry.carving import carve, convex_hull
+from plumbline.geometry.graphs import LEADERS, SPACING_NEIGHBOUR, build_sample
 from plumbline.geometry.harmonics import spherical_harmonics
-from plumbline.geometry.normals import estimate_normals
+from plumbline.geometry.neighbours import nearest_neighbours
+from plumbline.geometry.normals import estimate_surface
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_rotation
+from plumbline.geometry.sampling import farthest_points
 from plumbline.geometry.scans import scan_solid
-from plumbline.records import FEATURE_NAMES, Scan, Solid
+from plumbline.geometry.solids import make_solid
+from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Scan, Solid
 
 SETTINGS = {"k": 8, "edge_attr": "sh", "sh_degree": 2, "normalise": "unit", "object_name": "thing"}
 
@@ -100,7 +105,7 @@ def test_normals_of_a_sphere_point_out():
         ball, Caster(vertices, faces), rng=np.random.default_rng(0), views=1, points=512, noise=0.0,
         pattern="grid", num_rays=1600,
     )  # fmt: skip
-    normals = estimate_normals(scan.points, to_sensor(scan))
+    normals = estimate_surface(scan.points, to_sensor(scan)).normal
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, rtol=1e-12)
     assert ((normals * to_sensor(scan)).sum(1) >= 0).all()
     angle = np.degrees(np.arccos(np.clip((normals * scan.points).sum(1), -1, 1)))
@@ -108,63 +113,117 @@ def test_normals_of_a_sphere_point_out():
     assert np.quantile(angle, 0.95) < 10
 
 
-def test_normals_equal_the_plain_eigenvectors():
+def test_normals_and_curvature_equal_the_plain_eigenvectors_and_values():
     scan = make_scan()
     towards = to_sensor(scan)
     index = nearest_neighbours(scan.points, 16)
-    for i, normal in enumerate(estimate_normals(scan.points, towards)):
-        patch = scan.points[[i, *index[i]]]
-        axis = np.linalg.eigh(np.cov(patch.T))[1][:, 0]
-        np.testing.assert_allclose(normal, axis * np.sign(axis @ towards[i]), atol=1e-6)
+    surface = estimate_surface(scan.points, towards)
+    for i, (normal, curvature) in enumerate(zip(*surface, strict=True)):
+        values, axes = np.linalg.eigh(np.cov(scan.points[[i, *index[i]]].T))
+        np.testing.assert_allclose(normal, axes[:, 0] * np.sign(axes[:, 0] @ towards[i]), atol=1e-6)
+        assert curvature == pytest.approx(values[0] / values.sum(), abs=1e-6)
+    assert 0.01 < surface.curvature.max() <= 1 / 3
 
 
 def test_normals_turn_with_the_scan():
     scan, rng = make_scan(), np.random.default_rng(1)
-    still = estimate_normals(scan.points, to_sensor(scan))
+    still = estimate_surface(scan.points, to_sensor(scan)).normal
     for sign in (1, -1):
         matrix = sign * random_rotation(rng)
         moved = move(scan, matrix, np.array([4.0, -1, 2]))
-        turned = estimate_normals(moved.points, to_sensor(moved))
+        turned = estimate_surface(moved.points, to_sensor(moved)).normal
         np.testing.assert_allclose(turned, still @ matrix.T, atol=1e-10)
 
 
 def test_normals_of_lines_and_spots_face_the_sensor():
     towards = np.tile([0.6, 0.0, 0.8], (30, 1))
     line = np.linspace(0, 1, 30)[:, None] * [1.0, 0, 0]
-    np.testing.assert_allclose(estimate_normals(line, towards), np.tile([0, 0, 1.0], (30, 1)), atol=1e-5)
-    np.testing.assert_allclose(estimate_normals(np.ones((30, 3)), towards), towards, atol=1e-6)
-    pair = estimate_normals(np.array([[0.0, 0, 0], [0, 0, 1]]), towards[:2])
+    np.testing.assert_allclose(
+        estimate_surface(line, towards).normal, np.tile([0, 0, 1.0], (30, 1)), atol=1e-5
+    )
+    np.testing.assert_allclose(estimate_surface(np.ones((30, 3)), towards).normal, towards, atol=1e-6)
+    pair = estimate_surface(np.array([[0.0, 0, 0], [0, 0, 1]]), towards[:2]).normal
     np.testing.assert_allclose(pair, np.tile([1.0, 0, 0], (2, 1)), atol=1e-5)
 
 
 def test_normals_of_a_plane_are_exact_at_any_scale():
     for size in (1e-6, 1.0, 1e6):
         points = size * cloud(100) * [1, 1, 0] + [0, 0, 5 * size]
-        normals = estimate_normals(points, np.tile([0.0, 0, -1], (100, 1)))
+        normals = estimate_surface(points, np.tile([0.0, 0, -1], (100, 1))).normal
         np.testing.assert_allclose(normals, np.tile([0.0, 0, -1], (100, 1)), atol=1e-7)
 
 
 # --------------------------------------------------------------------------------------------- graphs
 
 
+def order_of(sample, scan):
+    """``[N]`` which point of the scan each node is."""
+    world = sample.origin + sample.scale * sample.pos.astype(np.float64)
+    away, order = cKDTree(scan.points).query(world)
+    assert away.max() < 1e-5
+    assert len(set(order.tolist())) == len(order)
+    return order
+
+
 def test_columns_degrees_and_edges():
     scan = make_scan()
     sample = build_sample(scan, **SETTINGS)
+    order = order_of(sample, scan)
+    points, towards = scan.points[order], to_sensor(scan)[order]
     assert sample.node_features.shape == (200, len(FEATURE_NAMES))
     assert (sample.in_degree == 8).all()
     source, target = sample.edge_index
     assert (source != target).all()
     assert len({*zip(source.tolist(), target.tolist(), strict=True)}) == 1600
-    world = sample.origin + sample.scale * sample.pos
-    np.testing.assert_allclose(world, scan.points, atol=1e-6)
-    np.testing.assert_array_equal(source.reshape(200, 8), nearest_neighbours(scan.points, 8))
-    np.testing.assert_allclose(sample.node_features[:, 3:6], to_sensor(scan), atol=1e-6)
-    assert ((sample.node_features[:, 3:6] * sample.node_features[:, 6:]).sum(1) >= 0).all()
+    np.testing.assert_allclose(sample.origin + sample.scale * sample.pos, points, atol=1e-6)
+    np.testing.assert_array_equal(source.reshape(200, 8), nearest_neighbours(points, 8))
+    np.testing.assert_allclose(sample.node_features[:, 3:6], towards, atol=1e-6)
+    surface = estimate_surface(points, towards)
+    np.testing.assert_allclose(sample.node_features[:, 6:9], surface.normal, atol=1e-6)
+    np.testing.assert_allclose(sample.node_features[:, 9], surface.curvature, atol=1e-6)
+    fourth = points[nearest_neighbours(points, SPACING_NEIGHBOUR)[:, -1]]
+    spacing = np.linalg.norm(fourth - points, axis=1) / sample.scale
+    np.testing.assert_allclose(sample.node_features[:, 10], spacing, atol=1e-6)
     np.testing.assert_allclose(sample.origin + sample.scale * sample.target, scan.com, atol=1e-12)
     assert sample.bounding_radius * sample.scale == pytest.approx(1.4)
     assert (sample.object_name, sample.num_views) == ("thing", 2)
-    types = {"node_features": "f4", "in_degree": "i4", "edge_source": "i4", "target": "f8", "edge_attr": "f4"}
+    types = {
+        "node_features": "f4", "in_degree": "i4", "edge_source": "i4", "target": "f8", "edge_attr": "f4",
+        "vectors": "f4",
+    }  # fmt: skip
     assert {name: getattr(sample, name).dtype for name in types} == {n: np.dtype(t) for n, t in types.items()}
+
+
+def test_the_first_nodes_are_in_farthest_point_order_and_the_others_in_that_of_the_scan():
+    scan = make_scan()
+    order = order_of(build_sample(scan, **SETTINGS), scan)
+    np.testing.assert_array_equal(order[:LEADERS], farthest_points(scan.points, LEADERS))
+    assert (np.diff(order[LEADERS:]) > 0).all()
+
+
+@pytest.mark.parametrize("normalise", ["unit", "none"])
+def test_vectors_and_depths_are_those_of_the_carved_scan(normalise):
+    scan = make_scan()
+    sample = build_sample(scan, **SETTINGS | {"normalise": normalise}, dtype=np.float64)
+    hull = convex_hull(scan.points)
+    carved = carve(scan.points, scan.sensor, scan.view, hull)
+    mean = scan.points.mean(axis=0)
+    rows = dict(zip(VECTOR_NAMES, sample.vectors, strict=True))
+    np.testing.assert_allclose(sample.scale * rows["hull"], hull.centre - mean, atol=1e-12)
+    np.testing.assert_allclose(sample.scale * rows["carve"], carved.centre - mean, atol=1e-12)
+    np.testing.assert_allclose(rows["view"], to_sensor(scan).mean(axis=0), atol=1e-12)
+    depth = carved.depth[order_of(sample, scan)]
+    np.testing.assert_allclose(sample.scale * sample.node_features[:, 11], depth, atol=1e-12)
+    assert depth.max() > 0.5
+
+
+def test_flat_scans_have_no_hull():
+    points = cloud(50) * [1, 1, 0]
+    scan = Scan(points, np.tile([0, 0, 9.0], (50, 1)), np.zeros(50, np.int64), None, None)
+    sample = build_sample(scan, **SETTINGS)
+    assert (sample.vectors[:2] == 0).all()
+    assert sample.vectors[2, 2] > 0.9
+    assert (sample.node_features[:, 11] == 0).all()
 
 
 def test_stored_frames():
@@ -172,15 +231,19 @@ def test_stored_frames():
     unit, centre, none = (
         build_sample(scan, **SETTINGS | {"normalise": n}) for n in ("unit", "centre", "none")
     )
+    points = scan.points[order_of(none, scan)]
     np.testing.assert_allclose(unit.pos.mean(axis=0), 0, atol=1e-6)
     assert (unit.pos**2).sum(1).mean() == pytest.approx(1, rel=1e-5)
-    np.testing.assert_allclose(centre.pos, scan.points - scan.points.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(centre.pos, points - scan.points.mean(axis=0), atol=1e-6)
     assert (none.origin, none.scale, centre.scale) == ((0.0, 0.0, 0.0), 1.0, 1.0)
-    np.testing.assert_array_equal(none.pos, scan.points.astype(np.float32))
+    np.testing.assert_array_equal(none.pos, points.astype(np.float32))
     np.testing.assert_array_equal(none.target, scan.com)
     for sample in (unit, centre):
         np.testing.assert_array_equal(sample.edge_source, none.edge_source)
-        np.testing.assert_allclose(sample.node_features[:, 3:], none.node_features[:, 3:], atol=1e-4)
+        np.testing.assert_allclose(sample.node_features[:, 3:10], none.node_features[:, 3:10], atol=1e-4)
+        lengths = sample.scale * sample.node_features[:, 10:]
+        np.testing.assert_allclose(lengths, none.node_features[:, 10:], atol=1e-4)
+        np.testing.assert_allclose(sample.scale * sample.vectors[:2], none.vectors[:2], atol=1e-4)
 
 
 def test_edge_attributes_run_from_the_node_to_its_neighbour():
@@ -196,31 +259,53 @@ def test_edge_attributes_run_from_the_node_to_its_neighbour():
     assert build_sample(scan, **SETTINGS | {"edge_attr": "none"}).edge_attr is None
 
 
+def moved_scan(scan, rng, mirror, size, normalise):
+    """The scan turned, perhaps mirrored, resized, shifted, and with its points in another order."""
+    matrix = mirror * random_rotation(rng)
+    shift = 3 * rng.standard_normal(3) if normalise != "none" else np.zeros(3)
+    order = rng.permutation(len(scan.points))
+    resized = move(scan, size * matrix, shift)
+    moved = Scan(resized.points[order], resized.sensor[order], resized.view[order], resized.com,
+                 size * scan.bounding_radius)  # fmt: skip
+    return moved, matrix, order
+
+
+def solid_scan(index, views, noise):
+    solid = make_solid(11, index)
+    return scan_solid(
+        solid, Caster(solid.vertices, solid.faces), rng=np.random.default_rng(index), views=views, points=150,
+        noise=noise, pattern="lidar", num_rays=1600,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("mirror", [1, -1])
 @pytest.mark.parametrize("normalise", ["unit", "centre", "none"])
-def test_moving_object_and_sensor_together_moves_the_graph(normalise, mirror):
-    settings = SETTINGS | {"edge_attr": "displacement", "normalise": normalise}
-    for seed in range(3):
-        scan, rng = make_scan(seed), np.random.default_rng(seed)
-        matrix = mirror * random_rotation(rng)
-        shift = rng.standard_normal(3) if normalise != "none" else np.zeros(3)
-        still, moved = build_sample(scan, **settings), build_sample(move(scan, matrix, shift), **settings)
-        np.testing.assert_array_equal(moved.edge_source, still.edge_source)
-        turned = still.node_features.reshape(-1, 3) @ matrix.T
-        np.testing.assert_allclose(moved.node_features.reshape(-1, 3), turned, atol=1e-5)
-        np.testing.assert_allclose(moved.edge_attr, still.edge_attr @ matrix.T, atol=1e-5)
-        np.testing.assert_allclose(moved.target, matrix @ still.target, atol=1e-12)
-        assert moved.scale == pytest.approx(still.scale, rel=1e-12)
-
-
-def test_renumbering_points_renumbers_the_graph():
-    scan = make_scan()
-    order = np.random.default_rng(2).permutation(200)
-    mixed = Scan(scan.points[order], scan.sensor[order], scan.view[order], scan.com, scan.bounding_radius)
-    still, renumbered = build_sample(scan, **SETTINGS), build_sample(mixed, **SETTINGS)
-    np.testing.assert_allclose(renumbered.node_features, still.node_features[order], atol=1e-6)
-    edges = order[renumbered.edge_source].reshape(200, 8)
-    np.testing.assert_array_equal(edges, still.edge_source.reshape(200, 8)[order])
+@pytest.mark.parametrize("index", [None, *range(5)])
+def test_the_graph_moves_with_the_scan(index, normalise, mirror):
+    """Rotation, mirror, translation, scale and order of the raw points, in float64."""
+    scan = make_scan() if index is None else solid_scan(index, 1 + index % 3, 0.02)
+    settings = SETTINGS | {"edge_attr": "displacement", "normalise": normalise, "dtype": np.float64}
+    rng, size = np.random.default_rng(5), 2.7
+    other, matrix, order = moved_scan(scan, rng, mirror, size, normalise)
+    still, moved = build_sample(scan, **settings), build_sample(other, **settings)
+    growth = size * still.scale / moved.scale
+    assert growth == pytest.approx(1 if normalise == "unit" else size, rel=1e-12)
+    # Nodes are matched by their positions in the scan.
+    before, after = order_of(still, scan), order[order_of(moved, other)]
+    place = np.argsort(before)[after]
+    units = np.array([*[growth] * 3, *[1] * 7, growth, growth])
+    features = still.node_features[place] * units
+    features[:, :9] = (features[:, :9].reshape(-1, 3) @ matrix.T).reshape(-1, 9)
+    np.testing.assert_allclose(moved.node_features, features, atol=1e-10 * size)
+    vectors = still.vectors @ matrix.T * np.array([growth, growth, 1])[:, None]
+    np.testing.assert_allclose(moved.vectors, vectors, atol=1e-10 * size)
+    np.testing.assert_array_equal(
+        place[moved.edge_source.reshape(-1, 8)], still.edge_source.reshape(-1, 8)[place]
+    )
+    edges = still.edge_attr.reshape(-1, 8, 3)[place].reshape(-1, 3)
+    np.testing.assert_allclose(moved.edge_attr, growth * edges @ matrix.T, atol=1e-10 * size)
+    np.testing.assert_allclose(moved.target, growth * matrix @ still.target, atol=1e-10 * size)
+    np.testing.assert_array_equal(place[:LEADERS], np.arange(LEADERS))
 
 
 def test_few_points_duplicates_and_unknown_truth():

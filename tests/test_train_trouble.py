@@ -305,7 +305,9 @@ def test_trainer_fit_with_ckpt_path_resumes_exactly(tiny: Path, tmp_path: Path) 
     train_idx, val_idx = split_by_object(store.object_idx, store.object_names, 0.1, 0)
     loaders = make_loaders(store, train_idx=train_idx, val_idx=val_idx, batch_size=8)
     model = CentreOfMassTask(
-        build_model("gcn", input_dim=len(FEATURE_NAMES), hidden_dim=16, num_layers=2, dropout=0.1), lr=1e-3, weight_decay=1e-5
+        build_model("gcn", input_dim=len(FEATURE_NAMES), hidden_dim=16, num_layers=2, dropout=0.1),
+        lr=1e-3,
+        weight_decay=1e-5,
     )
     trainer = Trainer(
         max_epochs=3, gradient_clip_val=1.0, accelerator="cpu", logger=False, default_root_dir=tmp_path,
