@@ -202,7 +202,7 @@ class TestSentence:
         assert text.startswith(
             "The model misses by 0.100 % of the object's radius on objects it has not seen;"
         )
-        assert f"the {best}, which needs no training, by" in text
+        assert f"the baseline {best}, which needs no training, by" in text
         assert "better" not in text
 
     def test_the_model_loses(self, store):

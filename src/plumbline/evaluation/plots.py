@@ -19,7 +19,13 @@ from plumbline.records import Float
 
 INK, MUTED, GRID, PAPER = "#1b1f24", "#68707a", "#e4e7eb", "#fffffe"
 MODEL = "#0072b2"
-METHOD_COLOURS = {"point mean": "#8f969e", "bounding box": "#d98e04", "convex hull": "#009e73"}
+METHOD_COLOURS = {
+    "point mean": "#8f969e",
+    "bounding box": "#d98e04",
+    "convex hull": "#009e73",
+    "carve": "#cc79a7",
+    "carve pushed": "#c4460f",
+}
 CSS_NAMES = {
     INK: "--ink",
     MUTED: "--muted",
@@ -29,6 +35,8 @@ CSS_NAMES = {
     METHOD_COLOURS["point mean"]: "--mean",
     METHOD_COLOURS["bounding box"]: "--box",
     METHOD_COLOURS["convex hull"]: "--hull",
+    METHOD_COLOURS["carve"]: "--carve",
+    METHOD_COLOURS["carve pushed"]: "--pushed",
 }
 """Colour in a figure to the CSS variable that replaces it in SVG."""
 

@@ -5,12 +5,14 @@ CSS = """
   color-scheme: light dark;
   --paper: #fffffe; --ink: #1b1f24; --muted: #5f6872; --line: #e1e5e9; --wash: #f5f7f8;
   --model: #0072b2; --mean: #7d858e; --box: #b87503; --hull: #00805d; --points: #1b1f24;
+  --carve: #b0528a; --pushed: #c4460f;
   --shade: #1b1f2438;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #15181c; --ink: #e6e9ec; --muted: #9aa4ae; --line: #2c3238; --wash: #1c2025;
     --model: #56b4e9; --mean: #a3abb4; --box: #e8a838; --hull: #2fc493; --points: #dfe5ea;
+    --carve: #e29bc3; --pushed: #ff8a55;
     --shade: #000000b3;
   }
 }

@@ -42,7 +42,8 @@ class Table:
         predictions: ``[G, 3]`` of the model, stored frame.
         metric_scale: the store knows how many metres its unit is, so that ``error_m`` means something new.
         radius_source: "object", or "scan" / "mixed" where the radius is (partly) that of the scan.
-        flat: graphs without volume, for which the convex hull answered with the point mean.
+        flat: graphs without volume, for which hull and carve answered with the point mean.
+        left_out: baselines that need vectors which the store lacks.
         relation: one of UNSEEN, SEEN, OTHER.
         seed: of the bootstrap.
     """
@@ -55,6 +56,7 @@ class Table:
     radius_source: str
     flat: int
     relation: str
+    left_out: tuple[str, ...] = ()
     seed: int = 0
 
     @property
@@ -113,6 +115,7 @@ class Table:
             "num_objects": self.num_objects,
             "radius_source": self.radius_source,
             "scans_without_volume": self.flat,
+            "left_out": list(self.left_out),
             "methods": {
                 name: {kind: self.summary(name, kind).to_dict() for kind in kinds} for name in self.methods
             },
@@ -184,6 +187,7 @@ def summarise(
         radius_source=store.radius_source,
         flat=baselines.flat,
         relation=relation,
+        left_out=baselines.left_out,
         seed=seed,
     )
 
@@ -194,7 +198,7 @@ def sentence(table: Table) -> str:
     whose = {"object": "object's", "scan": "scan's"}.get(table.radius_source, "object's or scan's")
     start = f"The model misses by {percent(model)} of the {whose} radius {_WHERE[table.relation]}"
     gain, low, high = table.advantage()
-    rival = f"the {table.best_baseline}, which needs no training,"
+    rival = f"the baseline {table.best_baseline}, which needs no training,"
     if table.num_objects < FEWEST:
         return f"{start}; {rival} by {percent(best)}: too few objects ({table.num_objects}) to call."
     if low <= 0.0 <= high:
@@ -294,4 +298,7 @@ def notes(table: Table) -> list[str]:
         lines.append(
             f"{table.flat:,} scans span no volume; there the convex hull answers with the point mean."
         )
+    if table.left_out:
+        names, verb = " and ".join(table.left_out), "needs" if len(table.left_out) == 1 else "need"
+        lines.append(f"{names} {verb} to know where the sensors stood, which this data set does not say.")
     return lines
