@@ -106,7 +106,7 @@ class TestClosedForms:
         assert np.linalg.norm(answer("point mean", points) - shift) > 0.5
         assert np.linalg.norm(answer("bounding box", points) - shift) < 1e-12
 
-    def test_the_alpha_shape_leaves_out_the_hollow_of_an_l(self):
+    def test_the_alpha_shape_leaves_out_the_hollow_of_an_l(self, monkeypatch):
         axis = np.arange(0, 3.01, 0.25)
         x, y, z = (part.ravel() for part in np.meshgrid(axis, axis, axis[:5], indexing="ij"))
         keep = (x <= 1) | (y <= 1)
@@ -115,6 +115,11 @@ class TestClosedForms:
         # Two bars 3 x 1 and 2 x 1 in the plane: centre of mass (3 * 0.5 + 2 * 2) / 5 along x.
         np.testing.assert_allclose(answer("alpha shape", points), [1.1, 1.1, 0.5], atol=0.03)
         assert np.abs(answer("convex hull", points)[:2] - 1.1).min() > 0.1
+        # Corners have their 4th nearest across a face: 0.354. Circumradii: cells 0.217, faces 0.177.
+        monkeypatch.setattr(baselines, "ALPHA", 0.66)
+        np.testing.assert_allclose(answer("alpha shape", points), [1.1, 1.1, 0.5], atol=0.03)
+        monkeypatch.setattr(baselines, "ALPHA", 0.45)
+        np.testing.assert_allclose(answer("alpha shape", points), answer("convex hull", points))
 
     def test_an_alpha_shape_without_tetrahedra_is_the_hull(self, monkeypatch):
         points = cloud(np.random.default_rng(3))
