@@ -1,0 +1,112 @@
+"""E(n)-equivariant graph network: messages of invariants, which also move the points. Steps are bounded.
+
+Letters: N nodes, E edges, G graphs, C hidden channels, V vectors per node (its position among them).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from plumbline.data.batch import Batch
+from plumbline.models.equivariant import Geometry, Readout, edges_of, length, mean_by, mlp
+from plumbline.models.inputs import Inputs
+
+
+class EGNN(nn.Module):
+    """E(n)-equivariant graph network on the edges of the data set.
+
+    An edge sees its length and the dot products of its direction with the vectors of both ends, and of those
+    vectors with each other. Its message changes the scalars of its target and moves it along the edge. The
+    original's step ``coefficient * (x_j - x_i)`` has no bound and throws points away on objects unlike those
+    in training; here it is ``tanh(coefficient) * r / (|r| + 1)``, averaged over the neighbours, so a layer
+    moves no point by more than the size of the object. Lengths enter as logarithms for the same reason.
+
+    Symmetry: E(3), and scale.
+    In: edges, positions, vectors and scalars of nodes, vectors of the scan (any of the last three may be
+    missing), stored frame. Out: ``[G, 3]`` centre of mass, stored frame; untrained, the mean of the points.
+    Source: Satorras, Hoogeboom & Welling, "E(n) Equivariant Graph Neural Networks" (2021).
+
+    Args:
+        feature_names: columns of the node features.
+        vector_names: vectors of the whole scan.
+        features: which of them to use; all by default.
+        hidden_dim: C; messages are half as wide.
+        num_layers: rounds of messages.
+        dropout: share of hidden channels of nodes dropped in training.
+    """
+
+    symmetry = "E(3)"
+    needs = frozenset({"edge_index"})
+
+    def __init__(
+        self,
+        *,
+        feature_names: Sequence[str],
+        vector_names: Sequence[str] = (),
+        features: Sequence[str] | None = None,
+        hidden_dim: int = 64,
+        num_layers: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.inputs = Inputs(feature_names, vector_names, features)
+        num_vectors = 1 + self.inputs.num_vectors
+        self.embed = mlp(Geometry.num_invariants(self.inputs), hidden_dim, hidden_dim)
+        num_known = 2 + 3 * num_vectors
+        self.padding = -num_known % 16
+        self.layers = nn.ModuleList(
+            EGNNLayer(hidden_dim, num_known + self.padding, dropout) for _ in range(num_layers)
+        )
+        self.readout = Readout(hidden_dim, num_vectors, self.inputs.num_graph_vectors, dropout)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """``[G, 3]`` in the type of the weights."""
+        dtype = self.readout.vote.weight.dtype
+        source, target = edges_of(batch)
+        geometry = Geometry(self.inputs, batch, dtype)
+        ends = [geometry.vectors.index_select(0, nodes) for nodes in (target, source)]
+        both = torch.cat(ends, 2).mT
+        # Products of 16 columns are several times faster than of 11.
+        fixed = functional.pad((ends[0] * ends[1]).sum(1), (0, self.padding))
+        scale = geometry.edge_length[geometry.graph_idx][target][:, None]
+        h, x = self.embed(geometry.invariants), geometry.pos
+        for layer in self.layers:
+            r = x.index_select(0, source) - x.index_select(0, target)
+            apart = length(r)
+            dots = (both @ (r / apart)[:, :, None])[:, :, 0]
+            known = torch.cat([torch.log1p(apart / scale), torch.log1p(apart), dots, fixed], 1)
+            h, x = layer(h, x, source, target, known, r / (apart + 1))
+        answer = self.readout(h, x, geometry.vectors, geometry)
+        return self.inputs.place(batch, answer.to(dtype))
+
+
+class EGNNLayer(nn.Module):
+    """One round of messages, residual in scalars and places."""
+
+    def __init__(self, hidden_dim: int, num_known: int, dropout: float) -> None:
+        super().__init__()
+        width = max(hidden_dim // 2, 1)
+        self.norm = nn.LayerNorm(hidden_dim)
+        # The first map of [h_i, h_j, known] by its parts: those of nodes are cheaper before the gather.
+        self.from_target = nn.Linear(hidden_dim, width, bias=False)
+        self.from_source = nn.Linear(hidden_dim, width, bias=False)
+        self.from_edge = nn.Linear(num_known, width)
+        self.message = nn.Linear(width, width)
+        self.step = nn.Linear(width, 1, bias=False)
+        self.update = mlp(hidden_dim + width, hidden_dim, hidden_dim, dropout=dropout)
+        nn.init.zeros_(self.step.weight)
+
+    def forward(
+        self, h: Tensor, x: Tensor, source: Tensor, target: Tensor, known: Tensor, way: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Scalars ``[N, C]`` and places ``[N, 3]``, of edges with ``known [E, ...]`` and ``way [E, 3]``."""
+        normed = self.norm(h)
+        of_target = self.from_target(normed).index_select(0, target)
+        of_source = self.from_source(normed).index_select(0, source)
+        hidden = functional.silu(self.from_edge(known).add_(of_target).add_(of_source))
+        message = functional.silu(self.message(hidden))
+        heard = mean_by(message, target, len(h))
+        x = x + mean_by(torch.tanh(self.step(message)) * way, target, len(x))
+        return h + self.update(torch.cat([normed, heard], 1)), x
