@@ -1,0 +1,132 @@
+"""PaiNN: scalars and vectors of nodes that tell their neighbours, filtered by distance.
+
+Letters: N nodes, E edges, G graphs, C scalar and D vector channels, R radial functions.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from plumbline.data.batch import Batch
+from plumbline.models.equivariant import EquivariantNorm, Geometry, Readout, edges_of, length, mean_by, mlp
+from plumbline.models.inputs import Inputs
+
+RADIAL = 16
+"""R."""
+
+
+class PaiNN(nn.Module):
+    """Polarizable atom interaction network on the edges of the data set.
+
+    Vectors start as linear maps of each node's position, direction to the sensor and normal, scalars from
+    their dot products. A message is the source's scalars, times a filter of the edge's length; parts of it
+    scale the source's vectors and the edge's direction. Lengths are measured in the mean edge of their own
+    graph, so a denser scan looks the same. Unlike the original: fewer vector than scalar channels, means
+    instead of sums over neighbours (numbers of neighbours are no property of the object), norms before each
+    step, and no cutoff, because k nearest neighbours have none.
+
+    Symmetry: E(3), and scale. Linear maps and dot products of vectors only, no cross products.
+    In: edges, positions, vectors and scalars of nodes, vectors of the scan (any of the last three may be
+    missing), stored frame. Out: ``[G, 3]`` centre of mass, stored frame; untrained, the mean of the points.
+    Source: Schuett, Unke & Gastegger, "Equivariant message passing for the prediction of tensorial properties
+    and molecular spectra" (2021).
+
+    Args:
+        feature_names: columns of the node features.
+        vector_names: vectors of the whole scan.
+        features: which of them to use; all by default.
+        hidden_dim: C; D is a quarter of it, scalar messages are half as wide.
+        num_layers: rounds of messages.
+        dropout: share of hidden scalars dropped in training.
+    """
+
+    symmetry = "E(3)"
+    needs = frozenset({"edge_index"})
+
+    def __init__(
+        self,
+        *,
+        feature_names: Sequence[str],
+        vector_names: Sequence[str] = (),
+        features: Sequence[str] | None = None,
+        hidden_dim: int = 64,
+        num_layers: int = 3,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.inputs = Inputs(feature_names, vector_names, features)
+        vector_dim = max(hidden_dim // 4, 1)
+        self.embed = mlp(Geometry.num_invariants(self.inputs), hidden_dim, hidden_dim)
+        self.mix = nn.Linear(1 + self.inputs.num_vectors, vector_dim, bias=False)
+        self.messages = nn.ModuleList(Message(hidden_dim, vector_dim, dropout) for _ in range(num_layers))
+        self.updates = nn.ModuleList(Update(hidden_dim, vector_dim, dropout) for _ in range(num_layers))
+        self.readout = Readout(hidden_dim, vector_dim, self.inputs.num_graph_vectors, dropout)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """``[G, 3]`` in the type of the weights."""
+        dtype = self.mix.weight.dtype
+        source, target = edges_of(batch)
+        geometry = Geometry(self.inputs, batch, dtype)
+        r = geometry.pos[source] - geometry.pos[target]
+        apart = length(r)
+        radial = radial_functions(apart / geometry.edge_length[geometry.graph_idx][target][:, None])
+        s, v = self.embed(geometry.invariants), self.mix(geometry.vectors)
+        for message, update in zip(self.messages, self.updates, strict=True):
+            s, v = message(s, v, source, target, radial, r / apart)
+            s, v = update(s, v)
+        answer = self.readout(s, geometry.pos, v, geometry)
+        return self.inputs.place(batch, answer.to(dtype))
+
+
+def radial_functions(distance: Tensor) -> Tensor:
+    """``[E, R]`` overlapping bumps over ``distance / (1 + distance)``, which no distance ``[E, 1]`` leaves."""
+    place = (distance / (1 + distance)) * (RADIAL - 1)
+    centres = torch.arange(RADIAL, dtype=distance.dtype, device=distance.device)
+    return torch.exp(-0.5 * (place - centres).square())
+
+
+class Message(nn.Module):
+    """What nodes hear from their neighbours, added to their scalars and vectors."""
+
+    def __init__(self, hidden_dim: int, vector_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.width = max(hidden_dim // 2, 1)
+        self.norm = EquivariantNorm(hidden_dim, vector_dim)
+        self.say = mlp(hidden_dim, hidden_dim, self.width + 2 * vector_dim, dropout=dropout)
+        self.scalar_filter = nn.Linear(RADIAL, self.width)
+        self.vector_filter = nn.Linear(RADIAL, 2 * vector_dim)
+        self.hear = nn.Linear(self.width, hidden_dim)
+
+    def forward(
+        self, s: Tensor, v: Tensor, source: Tensor, target: Tensor, radial: Tensor, direction: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """``[N, C]`` and ``[N, 3, D]`` to the same, along directions ``[E, 3]``."""
+        normed_s, normed_v = self.norm(s, v)
+        scalars, gates = self.say(normed_s).split([self.width, 2 * v.shape[2]], 1)
+        heard = scalars.index_select(0, source) * self.scalar_filter(radial)
+        gate = gates.index_select(0, source) * self.vector_filter(radial)
+        of_vector, of_edge = gate[:, None].chunk(2, 2)
+        moved = normed_v.index_select(0, source) * of_vector + direction[:, :, None] * of_edge
+        s = s + self.hear(mean_by(heard, target, len(s)))
+        return s, v + mean_by(moved, target, len(v))
+
+
+class Update(nn.Module):
+    """What a node makes of its scalars and vectors: lengths and dot products in, gates out."""
+
+    def __init__(self, hidden_dim: int, vector_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = EquivariantNorm(hidden_dim, vector_dim)
+        self.maps = nn.Linear(vector_dim, 2 * vector_dim, bias=False)
+        self.gates = mlp(hidden_dim + vector_dim, hidden_dim, hidden_dim + 2 * vector_dim, dropout=dropout)
+        self.from_products = nn.Linear(vector_dim, hidden_dim, bias=False)
+
+    def forward(self, s: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """``[N, C]`` and ``[N, 3, D]`` to the same."""
+        normed_s, normed_v = self.norm(s, v)
+        left, right = self.maps(normed_v).chunk(2, 2)
+        known = torch.cat([normed_s, length(right, 1)[:, 0]], 1)
+        change, gate, share = self.gates(known).split([s.shape[1], v.shape[2], v.shape[2]], 1)
+        s = s + change + self.from_products(share * (left * right).sum(1))
+        return s, v + gate[:, None] * left
