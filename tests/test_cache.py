@@ -93,12 +93,15 @@ def test_relative_path_is_the_same_folder(folder, reads, monkeypatch):
 
 
 def test_stored_edge_attributes_and_dataset_metadata_are_taken_over(tmp_path):
-    for i, sample in enumerate(random_samples(1, 4, edge_dim=9)):
+    vectors = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for i, sample in enumerate(random_samples(1, 4, edge_dim=9, vectors=vectors)):
         write_pt(tmp_path / f"{i}.pt", sample, edge_attr="sh", sh_degree=2)
     write_dataset_metadata(
         tmp_path,
         [{"filename": f"{i}.pt", "object_name": f"cup/{i // 2}"} for i in range(4)],
         feature_names=list(FEATURES),
+        vector_names=["up", "down"],
+        leaders=64,
         normalise="centre",
         provenance={"seed": 3},
         rejected=[{"source": "open.obj", "reason": "has a hole"}],
@@ -106,6 +109,8 @@ def test_stored_edge_attributes_and_dataset_metadata_are_taken_over(tmp_path):
     store = open_data(tmp_path)
     assert (store.edge_attr_kind, store.edge_attr_dim) == ("stored", 9)
     assert store.feature_names == FEATURES
+    assert (store.vector_names, store.leaders) == (("up", "down"), 64)
+    assert np.array_equal(store.vectors, np.stack([vectors] * 4))
     assert store.object_names == ["cup/0", "cup/1"]
     assert (store.normalise, store.manifest["provenance"]) == ("centre", {"seed": 3})
     assert [item.source for item in store.rejected] == ["open.obj"]
@@ -369,6 +374,10 @@ def test_majority_decides_the_widths_even_when_the_first_file_is_odd(tmp_path):
     store = open_data(tmp_path)
     assert len(store) == 3
     assert [item.source for item in store.rejected] == ["0.pt", "1.pt"]
+    assert store.leaders == 0
+    odd = random_sample(np.random.default_rng(9), num_nodes=3, vectors=np.zeros((2, 3), np.float32))
+    write_pt(tmp_path / "5.pt", odd)
+    assert open_data(tmp_path).rejected[-1].reason == "has 2 vectors where most files have 0"
 
 
 def test_nothing_usable_is_refused_with_the_first_reasons(tmp_path):

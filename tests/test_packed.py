@@ -91,6 +91,31 @@ def test_computed_edge_attributes_are_not_stored(tmp_path):
     assert sh.gather(np.arange(3)).edge_attr is None
 
 
+def test_vectors_of_the_scan_come_back(tmp_path):
+    rng = np.random.default_rng(6)
+    samples = [random_sample(rng, vectors=rng.normal(size=(2, 3)).astype(np.float32)) for _ in range(60)]
+    store = store_of(tmp_path / "a", samples, vector_names=["up", "down"], leaders=64)
+    assert (store.vector_names, store.leaders) == (("up", "down"), 64)
+    for i, sample in enumerate(samples):
+        assert_same(store.sample(i), sample)
+    indices = rng.integers(0, 60, 40)
+    gathered = store.gather(indices).vectors
+    assert gathered.dtype == np.float32
+    assert np.array_equal(gathered, np.stack([samples[i].vectors for i in indices]))
+    none = store_of(tmp_path / "none", random_samples(7, 5))
+    assert none.sample(0).vectors is None
+    assert none.gather(np.arange(5)).vectors.shape == (5, 0, 3)
+    assert (none.vector_names, none.leaders) == ((), 0)
+
+
+def test_another_number_of_vectors_is_refused(tmp_path):
+    with pytest.raises(InputError, match="0 vectors where the data set has 1"):
+        store_of(tmp_path / "a", random_samples(7, 5), vector_names=["up"])
+    mixed = [*random_samples(8, 1, vectors=np.ones((2, 3), np.float32)), *random_samples(7, 1)]
+    with pytest.raises(InputError, match="different widths of vectors"):
+        store_of(tmp_path / "b", mixed, vector_names=["up", "down"])
+
+
 def test_unknown_radius_is_replaced_and_said(tmp_path):
     samples = random_samples(4, 3, bounding_radius=float("nan"))
     store = store_of(tmp_path / "scan", samples)

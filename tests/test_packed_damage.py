@@ -16,7 +16,8 @@ from plumbline.errors import InputError
 @pytest.fixture
 def copy(tmp_path):
     folder = tmp_path / "store"
-    write_store(folder, random_samples(0, 60), feature_names=FEATURES, shard_bytes=6000)
+    samples = random_samples(0, 60, vectors=np.ones((1, 3), np.float32))
+    write_store(folder, samples, feature_names=FEATURES, vector_names=["up"], shard_bytes=6000)
     return folder
 
 
@@ -127,6 +128,7 @@ def test_wrong_numbers_are_found_with_their_graph(copy, name, value, text):
         ("edge_ptr", 3, -1, "edge_ptr does not stay or rise"),
         ("target", 4, np.inf, "target of graph 4 is not finite"),
         ("bounding_radius", 5, np.nan, "bounding_radius of graph 5"),
+        ("vectors", 6, np.nan, "vectors of graph 6 is not finite"),
         ("scale", 5, -1.0, "not positive"),
         ("object_idx", 5, 10**6, "object_idx names an object"),
     ],

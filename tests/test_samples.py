@@ -55,6 +55,16 @@ def test_point_cloud_and_unknown_radius_come_back(tmp_path):
     assert_same(read_pt(tmp_path / "a.pt"), sample)
 
 
+def test_vectors_come_back(tmp_path):
+    rng = np.random.default_rng(3)
+    sample = random_sample(rng, vectors=rng.normal(size=(3, 3)).astype(np.float32))
+    write_pt(tmp_path / "a.pt", sample)
+    assert_same(read_pt(tmp_path / "a.pt"), sample)
+    for wrong, reason in ((torch.ones(3, 2), r"\[any, 3\]"), (torch.full((1, 3), torch.nan), "NaN")):
+        with pytest.raises(SampleError, match=f"vectors .*{reason}"):
+            read_pt(save(tmp_path, content(vectors=wrong)))
+
+
 def test_written_file_has_the_documented_layout(tmp_path):
     sample = random_sample(np.random.default_rng(0), num_nodes=6, edge_dim=9)
     write_pt(tmp_path / "a.pt", sample, edge_attr="sh", sh_degree=2, normalise="unit", k=16)

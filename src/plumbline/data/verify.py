@@ -56,7 +56,7 @@ def _index_problems(store: PackedStore) -> list[str]:
         wrong = np.flatnonzero(np.diff(ptr) < least)
         if len(wrong):
             found.append(f"{name} does not {'rise' if least else 'stay or rise'} at graph {wrong[0]}")
-    for name in ("target", "origin", "scale", "bounding_radius"):
+    for name in ("target", "origin", "scale", "bounding_radius", "vectors"):
         values = getattr(store, name)
         wrong = np.flatnonzero(~np.isfinite(values.reshape(len(store), -1)).all(axis=1))
         if len(wrong):
