@@ -19,6 +19,8 @@ from plumbline.files import reading
 from plumbline.records import Float, Scan
 
 _EXTRA = "pip install plumbline[clouds]"
+_LARGEST = 1e15
+"""No unit makes coordinates larger than this; damaged bytes do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,10 @@ class Cloud:
 def read_cloud(path: Path | str) -> Float:
     """Read the points of a scan.
 
-    Formats: ply (vertices; faces are ignored), pcd, las, laz, npy (``[N, >=3]``), npz (``points``, and
-    ``sensor`` if known), xyz, txt and csv (columns named x, y, z, or else the first three; separated by
-    blanks, commas or semicolons; lines that start with # or // are skipped).
+    Formats: ply (vertices; faces are ignored), pcd, las, laz, npy (``[N, >=3]``), npz (``points [N, 3]``, and
+    where the sensor stood, if known: ``sensor`` ``[3]`` or ``[N, 3]``, or ``sensor_positions [S, 3]`` and
+    ``view [N]``), xyz, txt and csv (columns named x, y, z, or else the first three; separated by blanks,
+    commas or semicolons; lines that start with # or // are skipped).
 
     Returns:
         ``[N, 3]`` float64, metres, frame of the file.
@@ -61,7 +64,7 @@ def read_cloud(path: Path | str) -> Float:
     Raises:
         InputError: unknown format, missing package, unreadable, empty, or not finite (names the file).
     """
-    return _load(Path(path)).points
+    return load_cloud(path).points
 
 
 def read_scan(path: Path | str, sensor: Float | None = None) -> Scan:
@@ -75,17 +78,34 @@ def read_scan(path: Path | str, sensor: Float | None = None) -> Scan:
     Returns:
         All points of the file, one view per position of the sensor; ``com`` and ``bounding_radius`` are None.
     """
-    cloud = _load(Path(path))
+    return scan_of(load_cloud(path), sensor, path)
+
+
+def scan_of(cloud: Cloud, sensor: Float | None, path: Path | str) -> Scan:
+    """What :func:`read_scan` makes of a file's content.
+
+    Raises:
+        InputError: the sensor's position is no such thing, the points are all at one place, or one of them
+            lies at its sensor (names the file).
+    """
+    points = cloud.points
     if sensor is None:
         sensor = np.zeros(3) if cloud.sensor is None else cloud.sensor
     sensor = np.asarray(sensor, dtype=np.float64)
-    if sensor.shape not in ((3,), cloud.points.shape) or not np.isfinite(sensor).all():
+    if sensor.shape not in ((3,), points.shape) or not np.isfinite(sensor).all():
         raise InputError(f"{path}: the sensor's position must be 3 finite numbers, or 3 for each point")
+    if (points == points[0]).all():
+        which = "there is 1 point" if len(points) == 1 else f"all {len(points)} points are at one place"
+        raise InputError(f"{path}: {which}; the scan of an object has points at several places")
+    lost = int((points == sensor).all(axis=1).sum())
+    if lost:
+        which = "1 point lies" if lost == 1 else f"{lost} points lie"
+        raise InputError(f"{path}: {which} at the sensor, where nothing is measured; remove missing returns")
     if sensor.ndim == 1:
-        view = np.zeros(len(cloud.points), dtype=np.int64)
+        view = np.zeros(len(points), dtype=np.int64)
     else:
         view = np.unique(sensor, axis=0, return_inverse=True)[1].astype(np.int64)
-    return Scan(cloud.points, np.array(np.broadcast_to(sensor, cloud.points.shape)), view, None, None)
+    return Scan(points, np.array(np.broadcast_to(sensor, points.shape)), view, None, None)
 
 
 def read_labels(csv_path: Path | str) -> list[Label]:
@@ -179,7 +199,9 @@ def _number(row: dict[str, Any], column: str, where: str) -> float:
 # -------------------------------------------------------------------------------------------- formats
 
 
-def _load(path: Path) -> Cloud:
+def load_cloud(path: Path | str) -> Cloud:
+    """Points of a file, and where it says that the sensor stood; see :func:`read_cloud`."""
+    path = Path(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"{path}: unknown format; scans end in {', '.join(sorted(CLOUD_SUFFIXES))}")
@@ -208,6 +230,8 @@ def _load(path: Path) -> Cloud:
         raise InputError(
             f"{path}: {which} not finite, the first is number {broken[0] + 1}; remove such points"
         )
+    if np.abs(points).max() > _LARGEST:
+        raise InputError(f"{path}: coordinates up to {np.abs(points).max():.3g}; the file is damaged")
     return cloud
 
 
@@ -250,20 +274,48 @@ def _read_las(path: Path) -> Cloud:
 
 
 def _read_npy(path: Path) -> Cloud:
+    _check_start(path, b"\x93NUMPY")
     array = np.load(path, allow_pickle=False)
     if array.ndim != 2 or array.shape[1] < 3:
         raise InputError(
             f"{path}: an array of shape {list(array.shape)}; rows of at least x, y, z are needed"
         )
-    return Cloud(array[:, :3].astype(np.float64))
+    return Cloud(_numbers(path, "the array", array[:, :3]))
 
 
 def _read_npz(path: Path) -> Cloud:
+    _check_start(path, b"PK")
     with np.load(path, allow_pickle=False) as arrays:
         if "points" not in arrays:
             raise InputError(f"{path}: no array 'points' among {', '.join(arrays.files) or 'nothing'}")
-        sensor = arrays["sensor"].astype(np.float64) if "sensor" in arrays else None
-        return Cloud(arrays["points"].astype(np.float64), sensor)
+        points = _numbers(path, "points", arrays["points"])
+        if "sensor" in arrays:
+            return Cloud(points, _numbers(path, "sensor", arrays["sensor"]))
+        if "sensor_positions" not in arrays:
+            return Cloud(points)
+        stations, view = _numbers(path, "sensor_positions", arrays["sensor_positions"]), arrays.get("view")
+    if stations.ndim != 2 or stations.shape[1] != 3 or not len(stations):
+        raise InputError(f"{path}: sensor_positions of shape {list(stations.shape)}; [S, 3] is needed")
+    fits = view is not None and view.dtype.kind in "iu" and view.shape == points.shape[:1]
+    if not fits or not ((view >= 0) & (view < len(stations))).all():
+        raise InputError(
+            f"{path}: beside sensor_positions an array 'view' is needed that gives each point the row of its "
+            f"sensor, a whole number from 0 to {len(stations) - 1}"
+        )
+    return Cloud(points, stations[view])
+
+
+def _check_start(path: Path, mark: bytes) -> None:
+    with path.open("rb") as file:
+        if file.read(len(mark)) != mark:
+            suffix = path.suffix[1:]
+            raise InputError(f"{path} cannot be read as {suffix}: it does not begin like an {suffix} file")
+
+
+def _numbers(path: Path, name: str, array: np.ndarray) -> Float:
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{path}: {name} holds {array.dtype} where numbers are expected")
+    return array.astype(np.float64)
 
 
 def _read_text(path: Path) -> Cloud:
