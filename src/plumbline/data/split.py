@@ -1,7 +1,7 @@
 """The split into training and validation: by object, decided by the object's name alone."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -55,6 +55,25 @@ def _position(name: str, seed: int) -> float:
     """Where an object lies in [0, 1): the leading 53 bits of a hash, which a double holds exactly."""
     digest = hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+
+
+_MARK = 16
+"""Hex digits that stand for an object: 64 bits, so that no two of a million are ever the same."""
+
+
+def mark_objects(names: Iterable[str]) -> str:
+    """The names of objects as hashes, sorted and joined: short enough for a checkpoint to keep."""
+    return "".join(sorted(_mark(name) for name in set(names)))
+
+
+def num_marked(marks: str, names: Iterable[str]) -> int:
+    """How many of the distinct names are among those that :func:`mark_objects` was given."""
+    known = {marks[i : i + _MARK] for i in range(0, len(marks), _MARK)}
+    return sum(_mark(name) in known for name in set(names))
+
+
+def _mark(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:_MARK]
 
 
 def _first(position: Float, present: Int, names: Sequence[str], *, largest: bool) -> int:

@@ -69,7 +69,7 @@ class Trained:
         config: all flags of the training, plain values.
         data: data set it was trained on: ``data_dir``, ``fingerprint``, ``feature_names``, ``vector_names``,
             ``leaders``, ``k``, ``edge_attr``, ``sh_degree``, ``normalise``,
-            ``num_train``, ``num_val``, ``val_split``, ``seed``.
+            ``num_train``, ``num_val``, ``objects`` (marks of those trained on), ``val_split``, ``seed``.
         metrics: of the epoch it was saved after, by their documented names.
         epochs_done: whole epochs of training behind it.
     """

@@ -12,6 +12,7 @@ from torch import nn
 
 import plumbline
 from plumbline.data.packed import PackedStore
+from plumbline.data.split import mark_objects
 from plumbline.records import Int
 
 SYMMETRIES = {
@@ -50,6 +51,7 @@ def data_identity(store: PackedStore, config: dict[str, Any], train_idx: Int, va
         "normalise": store.normalise,
         "num_train": len(train_idx),
         "num_val": len(val_idx),
+        "objects": mark_objects([store.object_names[i] for i in np.unique(store.object_idx[train_idx])]),
         "val_split": config["val_split"],
         "seed": config["seed"],
     }
@@ -59,7 +61,7 @@ def data_statistics(store: PackedStore, identity: dict[str, Any]) -> dict[str, A
     """Everything W&B should know about the data set."""
     nodes, edges = np.diff(store.node_ptr), np.diff(store.edge_ptr)
     return {
-        **identity,
+        **{name: value for name, value in identity.items() if name != "objects"},
         "num_graphs": len(store),
         "num_objects": store.num_objects,
         "num_nodes": store.num_nodes,
