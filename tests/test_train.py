@@ -24,8 +24,9 @@ from plumbline.evaluation.inference import predict
 from plumbline.models import build_model
 from plumbline.records import FEATURE_NAMES
 from plumbline.training.checkpoint import load_checkpoint
+from plumbline.training.optimisation import PLATEAU
 from plumbline.training.startup import PHASES
-from plumbline.training.task import PLATEAU, CentreOfMassTask
+from plumbline.training.task import CentreOfMassTask
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 

@@ -9,23 +9,27 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from plumbline import __version__
 from plumbline.config import (
+    BenchmarkConfig,
     CheckConfig,
     Config,
     EvaluateConfig,
+    PredictConfig,
     PrepareConfig,
     TrainConfig,
     nearest,
     validate,
     validate_each,
 )
+from plumbline.config.recipes import RECIPES
 from plumbline.console import make_console
 from plumbline.errors import InputError
 
@@ -47,6 +51,8 @@ VERBS = {
     "check": Verb(CheckConfig, "plumbline.commands.check"),
     "train": Verb(TrainConfig, "plumbline.commands.train"),
     "evaluate": Verb(EvaluateConfig, "plumbline.commands.evaluate"),
+    "predict": Verb(PredictConfig, "plumbline.commands.predict"),
+    "benchmark": Verb(BenchmarkConfig, "plumbline.commands.benchmark"),
 }
 
 
@@ -115,7 +121,8 @@ def parse(verb: str, argv: Sequence[str], *, prog: str) -> Config:
     """Flags and YAML of one verb as its config. Raises InputError for whatever cannot be meant."""
     kind = VERBS[verb].config
     arguments, files = _normalise(kind, argv)
-    parser = build_parser(kind, prog=prog)
+    changed = RECIPES[_recipe(arguments, files)] if kind is TrainConfig else {}
+    parser = build_parser(kind, prog=prog, defaults=changed)
     texts = []
     for file in files:
         text = _read_config(file, {item.name: item for item in fields(kind)})
@@ -159,8 +166,32 @@ def _metavar(item: Any, default: Any) -> str | None:
     return {int: "N", float: "X"}.get(item.type, "TEXT")
 
 
-def build_parser(kind: type, *, prog: str) -> Any:
-    """The parser of one config dataclass: a flag per field, ``--config`` and ``--print_config``."""
+def _recipe(arguments: list[str], files: list[Path]) -> str:
+    """The recipe that flags or, if they are silent, files name; it decides what all other defaults are."""
+    import yaml
+
+    name = "documented"
+    for file in files:
+        try:
+            content = yaml.safe_load(file.read_bytes())
+        except (OSError, yaml.YAMLError):
+            continue  # refused with a reason when the file is read for good
+        name = str(content.get("recipe", name)) if isinstance(content, dict) else name
+    for position, token in enumerate(arguments):
+        flag, equals, value = token.partition("=")
+        if flag == "--recipe":
+            name = value if equals else "".join(arguments[position + 1 : position + 2])
+    return name if name in RECIPES else "documented"
+
+
+def build_parser(kind: type, *, prog: str, defaults: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    """The parser of one config dataclass: a flag per field, ``--config`` and ``--print_config``.
+
+    Args:
+        kind: the dataclass.
+        prog: the name in the usage line.
+        defaults: other defaults than the dataclass's own.
+    """
     from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
 
     class Plain(DefaultHelpFormatter):
@@ -181,14 +212,14 @@ def build_parser(kind: type, *, prog: str) -> Any:
     said = "YAML file with flags as keys; flags win over it"
     parser.add_argument("--config", action="config", metavar="FILE", help=said)
     groups: dict[str, Any] = {}
-    defaults = kind()
+    own = replace(kind(), **defaults)
     for item in fields(kind):
         meta = item.metadata
         target: Any = parser
         if meta["group"]:
             target = groups.setdefault(meta["group"], None) or parser.add_argument_group(meta["group"])
             groups[meta["group"]] = target
-        default = getattr(defaults, item.name)
+        default = getattr(own, item.name)
         shown, metavar = _help_of(item, default), _metavar(item, default)
         extra: dict[str, Any] = {"metavar": metavar} if metavar else {}
         if item.type is bool:
@@ -236,6 +267,9 @@ def _normalise(kind: type, argv: Sequence[str]) -> tuple[list[str], list[Path]]:
         last = position + 1 == len(argv) or argv[position + 1].startswith("--")
         if name in known and known[name].metadata["bare"] and not equals and last:
             equals, value = "=", known[name].metadata["bare"]
+        if name in known and not equals and not last and re.match(r"-[\d.]", argv[position + 1]):
+            # Such as --sensor -1,0,0, which argparse would take for a flag.
+            equals, value, skip = "=", argv[position + 1], True
         if name == "config":
             file = value or ("" if last or equals else argv[position + 1])
             if not file:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from plumbline.config import TrainConfig
 from plumbline.console import file_bar, seconds
-from plumbline.data.assembly import make_batch
+from plumbline.data.assembly import largest_batch
 from plumbline.data.cache import open_data
 from plumbline.data.loader import Loaders, make_loaders
 from plumbline.data.packed import PackedStore
@@ -23,7 +23,8 @@ from plumbline.errors import InputError
 from plumbline.evaluation.inference import predict
 from plumbline.evaluation.plots import curves
 from plumbline.evaluation.table import UNSEEN, print_table, summarise
-from plumbline.models import build_model, load_model_class
+from plumbline.models import arguments_for, build_model, load_model_class
+from plumbline.models.inputs import known_features
 from plumbline.records import Int
 from plumbline.training import details, rundir
 from plumbline.training.averaging import AveragedWeights
@@ -223,12 +224,9 @@ class _Training:
         with self.startup.phase("Model Initialization"):
             forbid_tf32()
             seed_everything(config.seed)
-            arguments = {
-                "input_dim": len(data.store.feature_names),
-                "hidden_dim": config.hidden_dim,
-                "num_layers": config.num_layers,
-                "dropout": config.dropout,
-            }
+            known = {name: self.flags[name] for name in ("hidden_dim", "num_layers", "dropout")}
+            known |= known_features(data.store.feature_names, data.store.vector_names, config.features)
+            arguments = arguments_for(config.model, known, config.model_args)
             model = build_model(config.model, **arguments).to(device, precision.weights)
             identity = {
                 "model": config.model,
@@ -238,9 +236,9 @@ class _Training:
                 "data": data.identity,
                 "versions": details.versions(),
             }
-            task = CentreOfMassTask(
-                model, lr=config.lr, weight_decay=config.weight_decay, precision=precision, identity=identity
-            )
+            recipe = ("lr", "weight_decay", "loss", "optimizer", "schedule", "warmup")
+            chosen = {name: self.flags[name] for name in recipe}
+            task = CentreOfMassTask(model, precision=precision, identity=identity, **chosen)
             task.to(device)
             total = sum(weight.numel() for weight in model.parameters())
             self.startup.remark(
@@ -336,10 +334,9 @@ class _Training:
     # -- warm-up, fit, end ---------------------------------------------------------------------------------
 
     def example(self, data: Data) -> Any:
-        """The largest batch there can be: the biggest graphs of the training set."""
-        sizes = np.diff(data.store.node_ptr)[data.train_idx]
-        biggest = data.train_idx[np.argsort(sizes, kind="stable")[::-1][: self.config.batch_size]]
-        return make_batch(data.store, biggest, load_model_class(self.config.model).needs)
+        """The largest batch there can be."""
+        needs = load_model_class(self.config.model).needs
+        return largest_batch(data.store, data.train_idx, self.config.batch_size, needs)
 
     def warm_up(self, task: CentreOfMassTask, data: Data) -> float:
         """Loads the CUDA kernels before the first epoch. Returns the seconds it took."""

@@ -4,12 +4,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plumbline.config.options import option
+from plumbline.config.recipes import RECIPES
+
+NETWORKS = ("gcn", "pointnet", "egnn", "painn", "steerable", "framed", "ept")
+"""Names of the networks, those of ``plumbline.models.MODELS``: flags must not load torch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Train a model on a data set."""
 
+    recipe: str = option(
+        "documented",
+        "defaults of everything below: the documented ones, or those that are best for accuracy",
+        choices=tuple(RECIPES),
+    )
     data_dir: Path = option(
         Path("data/processed_sh"), "data set: a prepared folder or a folder of .pt samples", group="data"
     )
@@ -22,15 +31,50 @@ class TrainConfig:
         choices=("auto", "resident", "workers"),
         group="data",
     )
-    model: str = option("gcn", "which network", choices=("gcn",), group="model")
+    model: str = option("gcn", "which network", choices=NETWORKS, group="model")
     hidden_dim: int = option(128, "width of the hidden layers", at_least=4, group="model")
-    num_layers: int = option(4, "graph convolutions, first and last included", at_least=2, group="model")
+    num_layers: int = option(
+        4, "layers: graph convolutions (first and last included) or attention", at_least=1, group="model"
+    )
     dropout: float = option(
         0.1, "share of hidden units dropped in training", at_least=0, below=1, group="model"
     )
+    features: list[str] = option(
+        ["all"],
+        "what the network sees beyond positions: all, none, or some of sensor, normal, curvature, spacing, "
+        "depth, hull, carve, view",
+        metavar="NAME",
+        group="model",
+    )
+    model_args: list[str] = option(
+        [], "arguments of the network that have no flag of their own", metavar="NAME=VALUE", group="model"
+    )
+    loss: str = option(
+        "l1",
+        "what is minimised: mean absolute error, or mean displacement in radii of the object",
+        choices=("l1", "displacement"),
+        group="training",
+    )
+    optimizer: str = option(
+        "adam",
+        "which optimizer; muon turns the steps of matrices orthogonal and leaves the rest to adamw",
+        choices=("adam", "adamw", "muon"),
+        group="training",
+    )
+    schedule: str = option(
+        "plateau",
+        "learning rate: halved when val_loss stands still, or half a cosine over all epochs",
+        choices=("plateau", "cosine"),
+        group="training",
+    )
+    warmup: float = option(
+        0.0, "share of the steps in which --schedule cosine rises", at_least=0, below=1, group="training"
+    )
     max_epochs: int = option(100, "epochs at most", at_least=1, group="training")
-    lr: float = option(1e-3, "learning rate of Adam", above=0, group="training")
-    weight_decay: float = option(1e-5, "L2 penalty on the weights", at_least=0, group="training")
+    lr: float = option(1e-3, "learning rate", above=0, group="training")
+    weight_decay: float = option(
+        1e-5, "L2 penalty on the weights; decay of matrices with adamw and muon", at_least=0, group="training"
+    )
     gradient_clip: float = option(
         1.0, "largest norm of the gradient; 0 turns it off", at_least=0, group="training"
     )

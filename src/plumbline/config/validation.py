@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
+from plumbline.config.benchmark import BenchmarkConfig
 from plumbline.config.prepare import PrepareConfig
 from plumbline.config.train import TrainConfig
 from plumbline.errors import InputError
@@ -52,7 +53,7 @@ def validate_each(config: Any) -> None:
     for item in fields(config):
         value, meta = getattr(config, item.name), item.metadata
         label = f"{item.name}" if meta["positional"] else f"--{item.name}"
-        if meta["choices"] and value not in meta["choices"]:
+        if meta["choices"] and value is not None and value not in meta["choices"]:
             guess = nearest(_OTHER_NAMES.get(str(value), str(value)), meta["choices"])
             raise InputError(f"{label} {value}: choose one of {', '.join(meta['choices'])}{guess}")
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -86,6 +87,13 @@ def _validate_together(config: Any) -> None:
             raise InputError("--out is missing: name the folder that the data set goes to")
         if not config.paths and not config.solids and config.labels is None:
             raise InputError("nothing to prepare: give mesh files or folders, --solids N, or --labels CSV")
+    if isinstance(config, BenchmarkConfig):
+        if config.out is None:
+            raise InputError("--out is missing: name the folder that scans and results go to")
+        if not config.paths and not config.solids:
+            raise InputError("nothing to measure on: give mesh files or folders, or --solids N")
+    if isinstance(config, TrainConfig) and config.model == "gcn" and config.num_layers < 2:
+        raise InputError(f"--num_layers {config.num_layers}: must be at least 2 for the gcn")
     if isinstance(config, TrainConfig) and config.devices * config.num_nodes > 1:
         flag = "devices" if config.devices > 1 else "num_nodes"
         raise InputError(

@@ -226,3 +226,9 @@ def _pointers(sizes: Tensor) -> Tensor:
 def make_batch(store: Store, indices: Int, needs: frozenset[str]) -> Batch:
     """One batch straight from the store, equal to what :class:`GraphTables` of all graphs gathers."""
     return GraphTables(store, indices, needs).batch(np.arange(len(indices)))
+
+
+def largest_batch(store: Store, indices: Int, batch_size: int, needs: frozenset[str]) -> Batch:
+    """The largest batch there can be: the biggest of the graphs ``indices``."""
+    sizes = np.diff(store.node_ptr)[indices]
+    return make_batch(store, indices[np.argsort(sizes, kind="stable")[::-1][:batch_size]], needs)

@@ -3,6 +3,7 @@
 Letters: N nodes, F node features, G graphs, C hidden channels.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -37,15 +38,29 @@ class GCN(nn.Module):
     Symmetry: none. Node features hold raw coordinates, so the answer changes when the object is turned.
     In: ``[N, F]`` node features and edges, stored frame. Out: ``[G, 3]`` centre of mass, stored frame.
     Source: Kipf & Welling, "Semi-Supervised Classification with Graph Convolutional Networks" (2017).
+
+    Args:
+        input_dim: number of node features.
+        columns: of the node features that are used; all by default.
+        hidden_dim: C.
+        num_layers: graph convolutions, 2 at least.
+        dropout: share of hidden units dropped in training.
     """
 
     symmetry = "none"
     needs = frozenset({"gcn"})
 
     def __init__(
-        self, *, input_dim: int, hidden_dim: int = 128, num_layers: int = 4, dropout: float = 0.1
+        self,
+        *,
+        input_dim: int,
+        columns: Sequence[int] | None = None,
+        hidden_dim: int = 128,
+        num_layers: int = 4,
+        dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        self.columns = columns
         widths = [input_dim] + [hidden_dim] * num_layers
         self.convs = nn.ModuleList(GCNConv(*pair) for pair in pairwise(widths))
         self.head = nn.Sequential(
@@ -65,6 +80,8 @@ class GCN(nn.Module):
         if tables is None:
             raise ValueError("the batch was built without the constants of a graph convolution (needs 'gcn')")
         x = tables.aggregated.to(next(self.parameters()).dtype)
+        if self.columns is not None:
+            x = x[:, self.columns]
         factor = 1.0
         last = len(self.convs) - 1
         for depth, conv in enumerate(self.convs):

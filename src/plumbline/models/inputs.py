@@ -5,7 +5,7 @@ D vectors per node beside its position, W vectors per graph.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,6 +49,10 @@ class Inputs:
         vector_names: vectors of the whole scan.
         features: which of ``FEATURES`` to use; all that the data set has by default.
 
+    Attributes:
+        names: of the features used.
+        columns: of the node features that hold them, the position first.
+
     Raises:
         InputError: a feature is asked for that the data set lacks.
     """
@@ -67,6 +71,12 @@ class Inputs:
                 f"{', '.join(name for name in FEATURES if name in places) or 'positions only'}"
             )
         self.names = tuple(n for n in FEATURES if n in places and (features is None or n in features))
+        self.columns = [0, 1, 2]
+        for name in self.names:
+            if name in NODE_VECTORS:
+                self.columns += range(places[name], places[name] + 3)
+            elif name in NODE_SCALARS:
+                self.columns.append(places[name])
         self._vector = [places[name] for name in self.names if name in NODE_VECTORS]
         self._scalar = [(places[name], name) for name in self.names if name in NODE_SCALARS]
         self._graph = [(places[name], GRAPH_VECTORS[name]) for name in self.names if name in GRAPH_VECTORS]
@@ -115,5 +125,32 @@ class Inputs:
 
     @staticmethod
     def place(batch: Batch, answer: Tensor) -> Tensor:
-        """``[G, 3]`` answers about the mean of the points, in units of their size, back to the stored frame."""
+        """``[G, 3]`` answers about the mean of the points, in units of their size, to the stored frame."""
         return batch.centre.to(answer.dtype) + batch.size.to(answer.dtype)[:, None] * answer
+
+
+def known_features(
+    feature_names: Sequence[str], vector_names: Sequence[str], chosen: Sequence[str]
+) -> dict[str, Any]:
+    """What a model's constructor may ask about its inputs, from what a data set has and ``--features`` says.
+
+    Args:
+        feature_names, vector_names: of the data set.
+        chosen: ``["all"]``, ``["none"]`` or names of ``FEATURES``.
+
+    Returns:
+        ``feature_names``, ``vector_names``, ``features`` and, for models that see bare columns, ``columns``
+        and their number ``input_dim``; what is None leaves the choice at everything.
+
+    Raises:
+        InputError: the data set lacks a feature that is named.
+    """
+    known: dict[str, Any] = {"feature_names": list(feature_names), "vector_names": list(vector_names)}
+    if list(chosen) == ["all"]:
+        return known | {"features": None, "columns": None, "input_dim": len(feature_names)}
+    inputs = Inputs(feature_names, vector_names, [name for name in chosen if name != "none"])
+    return known | {
+        "features": list(inputs.names),
+        "columns": inputs.columns,
+        "input_dim": len(inputs.columns),
+    }

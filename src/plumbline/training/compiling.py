@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from plumbline.data.batch import Batch
+from plumbline.models import entry_point
 from plumbline.training.precision import Precision
 from plumbline.training.randomness import random_states, restore_random_states
 
@@ -23,11 +24,11 @@ class CompiledForward:
     """
 
     def __init__(self, model: nn.Module, say: Callable[[str], None]) -> None:
-        self._eager = model.forward
+        self._eager = entry_point(model)
         self.say = say
         self.failed = False
         try:
-            self._compiled: Any = torch.compile(model.forward, dynamic=True)
+            self._compiled: Any = torch.compile(self._eager, dynamic=True)
         except Exception as error:  # noqa: BLE001 - a missing compiler shows in many kinds of error
             self.give_up(error)
 
@@ -70,7 +71,8 @@ def try_out(
     try:
         with precision.autocast(device):
             answer = forward(example().to(device))
-        answer.float().sum().backward()
+        parts = answer if isinstance(answer, tuple) else (answer,)
+        torch.stack([part.float().sum() for part in parts]).sum().backward()
         model.eval()
         with torch.inference_mode(), precision.autocast(device):
             forward(example().to(device))

@@ -7,8 +7,9 @@ from plumbline.errors import InputError
 from plumbline.training.checkpoint import read_checkpoint
 
 _MUST_AGREE = (
-    "model", "hidden_dim", "num_layers", "dropout", "batch_size", "val_split", "seed", "lr", "weight_decay",
-    "gradient_clip", "ema", "precision",
+    "model", "hidden_dim", "num_layers", "dropout", "features", "model_args", "batch_size", "val_split",
+    "seed", "loss", "optimizer", "schedule", "warmup", "lr", "weight_decay", "gradient_clip", "ema",
+    "precision",
 )  # fmt: skip
 """Flags without which the continued training would be another one."""
 
@@ -21,9 +22,10 @@ def read_resumable(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     """
     ours = read_checkpoint(path)["plumbline"]
     before = ours["config"]
+    must_agree = (*_MUST_AGREE, *(("max_epochs",) if config["schedule"] == "cosine" else ()))
     differences = [
         f"--{name} {config[name]} here and {before[name]} there"
-        for name in _MUST_AGREE
+        for name in must_agree
         if config[name] != before[name]
     ]
     if differences:

@@ -14,28 +14,31 @@ from torch import Tensor, nn
 
 from plumbline.data.batch import Batch
 from plumbline.errors import InputError
+from plumbline.models import entry_point
 from plumbline.training.checkpoint import FORMAT
 from plumbline.training.meters import RunningSums, axis_means, axis_sums, displacement_sums
+from plumbline.training.optimisation import PLATEAU, cosine, loss_of, make_optimizer, scale_loss
 from plumbline.training.precision import Precision
 from plumbline.training.randomness import random_states, restore_random_states
 
-PLATEAU: dict[str, Any] = {"factor": 0.5, "patience": 10, "min_lr": 1e-6}
-"""When ``val_loss`` has not improved for so many epochs, the learning rate is multiplied by the factor."""
-
 
 class CentreOfMassTask(LightningModule):
-    """Teaches a model where the centre of mass is: mean absolute error, Adam, schedule on a plateau.
+    """Teaches a model where the centre of mass is.
 
     Args:
         model: maps a :class:`~plumbline.data.batch.Batch` to ``[G, 3]``.
-        lr: learning rate of Adam.
-        weight_decay: L2 penalty.
+        lr: learning rate.
+        weight_decay: of the optimizer.
+        loss: ``"l1"`` or ``"displacement"``, see :func:`~plumbline.training.optimisation.loss_of`.
+        optimizer: ``"adam"`` or ``"adamw"``.
+        schedule: of the learning rate: ``"plateau"`` of ``val_loss``, or ``"cosine"`` over all steps.
+        warmup: share of the steps in which ``"cosine"`` rises.
         precision: of the weights and of the arithmetic in the model; loss and metrics are float32 always
             (float64 for ``64``).
         identity: plain values that make a checkpoint self-describing (model, arguments, config, data).
 
     Attributes:
-        forward_model: what is called for the model's answers: the model, or its compiled form.
+        forward_model: what is called for the model's answers: its entry point, or the compiled form of it.
         epoch_row: all metrics of the last finished epoch by their documented names.
     """
 
@@ -45,22 +48,34 @@ class CentreOfMassTask(LightningModule):
         *,
         lr: float,
         weight_decay: float = 0.0,
+        loss: str = "l1",
+        optimizer: str = "adam",
+        schedule: str = "plateau",
+        warmup: float = 0.0,
         precision: Precision = Precision("32"),  # noqa: B008 - immutable
         identity: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
-        self.forward_model: Callable[[Batch], Tensor] = model.forward
+        self.forward_model: Callable[[Batch], Any] = entry_point(model)
+        self.loss, self.optimizer, self.schedule, self.warmup = loss, optimizer, schedule, warmup
         self.lr, self.weight_decay, self.precision = lr, weight_decay, precision
         self.identity = identity or {}
-        self.train_sums, self.val_sums = RunningSums(6), RunningSums(8)
+        self.train_sums, self.val_sums = RunningSums(6 if loss == "l1" else 8), RunningSums(8)
         self.epoch_row: dict[str, float] = {}
         self._step_sums: tuple[Tensor, int] | None = None
         self._restored: dict[str, Any] | None = None
 
     def forward(self, batch: Batch) -> Tensor:
         """``[G, 3]`` answers in the type of the loss."""
-        return self.forward_model(batch).to(self.precision.errors)
+        return self._answer(batch)[0]
+
+    def _answer(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Answers, and the logarithm ``[G]`` of the errors that the model expects, if it expects any."""
+        answer = self.forward_model(batch)
+        com, log_scale = answer if isinstance(answer, tuple) else (answer, None)
+        errors = self.precision.errors
+        return com.to(errors), None if log_scale is None else log_scale.to(errors)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Lightning notes the hook it is in many times a step, and attributes of a module are slow to set."""
@@ -73,22 +88,38 @@ class CentreOfMassTask(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch. Nothing here waits for the device."""
-        error = self(batch) - batch.target
-        sums = axis_sums(error.detach())
+        com, log_scale = self._answer(batch)
+        error = com - batch.target
+        sums = self._sums_of(error.detach(), batch)
         self._step_sums = sums, batch.num_graphs
         self.train_sums.add(sums, batch.num_graphs)
-        return error.abs().mean()
+        loss = loss_of(self.loss, error, batch.bounding_radius)
+        return loss if log_scale is None else loss + scale_loss(error, log_scale)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds one batch to the sums; a short last batch counts by its graphs."""
         error = self(batch) - batch.target
         self.val_sums.add(displacement_sums(error, batch.bounding_radius), batch.num_graphs)
 
+    def _sums_of(self, error: Tensor, batch: Batch) -> Tensor:
+        return axis_sums(error) if self.loss == "l1" else displacement_sums(error, batch.bounding_radius)
+
+    def _with_loss(self, means: dict[str, float]) -> dict[str, float]:
+        """Metrics whose ``loss`` is the loss that is trained."""
+        return means if self.loss == "l1" or not means else means | {"loss": means["error_rel"]}
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """The cosine schedule is a function of the step alone."""
+        if self.schedule == "cosine":
+            total = int(self.trainer.estimated_stepping_batches)
+            for group in self.trainer.optimizers[0].param_groups:
+                group["lr"] = self.lr * cosine(self.global_step, total, self.warmup)
+
     def step_row(self) -> dict[str, float]:
         """Loss and metrics of the step just taken (this waits for the device)."""
         if self._step_sums is None:
             return {}
-        means = axis_means(*self._step_sums)
+        means = self._with_loss(axis_means(*self._step_sums))
         return {f"train_{name}_step": means[name] for name in ("loss", "mae", "mse")}
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -116,7 +147,8 @@ class CentreOfMassTask(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Closes the epoch: all its metrics, then the schedule, so that a checkpoint has both behind it."""
-        train, val = self.train_sums.means(), self.val_sums.means()
+        train, val = self._with_loss(self.train_sums.means()), self._with_loss(self.val_sums.means())
+        train = {name: value for name, value in train.items() if name not in ("error", "error_rel")}
         self.check_finite(train | {"val_loss": val["loss"]})
         per_step = {"loss", "mae", "mse"}
         row = {f"train_{name}_epoch" if name in per_step else f"train_{name}": v for name, v in train.items()}
@@ -148,17 +180,24 @@ class CentreOfMassTask(LightningModule):
         """The current one."""
         return self.trainer.optimizers[0].param_groups[0]["lr"]
 
-    def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
-        """Adam as this task uses it, on any parameters."""
-        # With mixed precision Lightning refuses to clip the gradients of a fused Adam.
+    def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimizer of this task, on any parameters."""
+        # With mixed precision Lightning refuses to clip the gradients of a fused optimizer.
         fused = not self.precision.mixed and self.device.type in ("cpu", "cuda")
-        return torch.optim.Adam(
-            parameters, lr=self.lr, weight_decay=self.weight_decay, eps=self.precision.adam_eps, fused=fused
+        return make_optimizer(
+            self.optimizer,
+            parameters,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            eps=self.precision.adam_eps,
+            fused=fused,
         )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Called by Lightning once."""
         optimizer = self.make_optimizer(self.parameters())
+        if self.schedule == "cosine":
+            return optimizer
         scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **PLATEAU)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val_loss"}}
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from plumbline.data.batch import Batch
+from plumbline.models import entry_point
 from plumbline.training.precision import Precision
 from plumbline.training.randomness import random_states, restore_random_states
 
@@ -54,8 +55,9 @@ def _steps(
     for _ in range(STEPS):
         optimizer.zero_grad()
         with precision.autocast(device):
-            answer = twin(batch)
-        loss = (answer.to(precision.errors) - batch.target).abs().mean()
+            answer = entry_point(twin)(batch)
+        parts = answer if isinstance(answer, tuple) else (answer,)
+        loss = torch.stack([part.to(precision.errors).abs().mean() for part in parts]).sum()
         scaler.scale(loss).backward()
         scaler.unscale_(optimizer)
         if gradient_clip:
