@@ -41,7 +41,7 @@ def test_any_flipped_byte_is_found_and_named(copy, file):
         except DamagedStoreError as error:
             problems = [str(error)]
         assert problems
-        assert all(file in text for text in problems)
+        assert file in problems[0]
 
 
 @pytest.mark.parametrize("file", ["index.safetensors", "shard-00001.safetensors"])
