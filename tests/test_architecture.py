@@ -36,13 +36,14 @@ OWNERS = {
     "laspy": {"geometry/clouds.py"},
     "pypcd4": {"geometry/clouds.py"},
     "torch": {"data/assembly.py", "data/batch.py", "data/loader.py", "data/samples.py", "models/",
-              "training/", "evaluation/inference.py", "commands/train.py", "commands/evaluate.py"},
+              "training/", "evaluation/inference.py", "commands/train.py", "commands/evaluate.py",
+              "commands/benchmark.py"},
     "lightning": {"training/", "commands/train.py"},
     "wandb": {"training/tracking.py", "training/wandb_run.py"},
     "matplotlib": {"evaluation/plots.py"},
     "jsonargparse": {"cli.py"},
     "torch_geometric": set(),
-    "e3nn": set(),
+    "e3nn": {"models/steerable.py"},
 }  # fmt: skip
 
 MAX_LINES = 400

@@ -1,7 +1,7 @@
 """What the equivariant networks share: means, safe lengths, norms, the first scalars and the answer.
 
-Letters: N nodes, E edges, G graphs, C scalar channels, D vector channels, W vectors of the whole scan. Vectors
-are laid out ``[N, 3, D]``, so that a linear map of channels is one matrix product.
+Letters: N nodes, E edges, G graphs, C scalar channels, D vector channels, W vectors of the whole scan.
+Vectors are laid out ``[N, 3, D]``, so that a linear map of channels is one matrix product.
 """
 
 import torch
@@ -53,7 +53,7 @@ def softmax_by(x: Tensor, group: Tensor, num: int) -> Tensor:
 
 
 def edge_lengths(pos: Tensor, batch: Batch) -> Tensor:
-    """``[G]`` mean length of each graph's edges in units of ``pos``; 1 where all are zero or there are none."""
+    """``[G]`` mean length of a graph's edges in units of ``pos``; 1 where there are none, or all are zero."""
     source, target = edges_of(batch)
     lengths = (pos[source] - pos[target]).norm(dim=1)
     mean = mean_by(lengths, batch.graph_idx[target], batch.num_graphs)

@@ -24,7 +24,7 @@ class FramedPointNet(nn.Module):
     a sensor (not in the data set, or switched off) get their 3 principal directions instead, in 8 frames.
     Nothing but rounding breaks the symmetry as long as the frame is well defined. Where two principal
     directions have the same spread, or the mean direction to the sensors is zero, the answer is an ordinary
-    finite one, but it jumps when the points move a little, and then symmetry holds for no method of this kind.
+    finite one, but it jumps when the points move a little, and symmetry is lost for any method of this kind.
 
     Symmetry: E(3), and scale.
     In: positions, vectors and scalars of nodes, vectors of the scan (any of them may be missing but the
@@ -83,7 +83,7 @@ class FramedPointNet(nn.Module):
 
 
 def _turn(vectors: Tensor, frames: Tensor) -> Tensor:
-    """``[M, D, 3]`` in the ``[M, H, 3, 3]`` frames: ``[M, H, D, 3]``; summed in full precision (no autocast)."""
+    """``[M, D, 3]`` in the ``[M, H, 3, 3]`` frames: ``[M, H, D, 3]``; in full precision (no autocast)."""
     return (vectors[:, None, :, None] * frames[:, :, None]).sum(4)
 
 

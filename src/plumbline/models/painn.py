@@ -80,7 +80,7 @@ class PaiNN(nn.Module):
 
 
 def radial_functions(distance: Tensor) -> Tensor:
-    """``[E, R]`` overlapping bumps over ``distance / (1 + distance)``, which no distance ``[E, 1]`` leaves."""
+    """``[E, R]`` overlapping bumps over ``d / (1 + d)``, which no distance ``d [E, 1]`` leaves."""
     place = (distance / (1 + distance)) * (RADIAL - 1)
     centres = torch.arange(RADIAL, dtype=distance.dtype, device=distance.device)
     return torch.exp(-0.5 * (place - centres).square())
