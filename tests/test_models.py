@@ -1,13 +1,19 @@
 """The networks: sparse products and dropout against plain torch, and what every model must do."""
 
+import re
+import sys
+
 import numpy as np
 import pytest
 import torch
-from random_samples import random_store
+from architectures import model_of as build
+from random_samples import FEATURES, random_sample, random_store
 from torch.nn import functional
 
 from plumbline.data.assembly import make_batch
 from plumbline.data.batch import SparsePair
+from plumbline.data.memory import MemoryStore
+from plumbline.errors import InputError
 from plumbline.models import MODELS, build_model, load_model_class
 from plumbline.models.blocks import relu_dropout, sparse_product
 
@@ -17,19 +23,41 @@ def store(tmp_path_factory):
     return random_store(tmp_path_factory.mktemp("store"))
 
 
+DATA = {"input_dim": 9, "feature_names": FEATURES, "vector_names": ()}
+
+
 def model_of(name, **changes):
-    """A model whose every weight is of order one: tests must not pass because an answer is nearly zero."""
-    torch.manual_seed(3)
-    model = build_model(name, **{"input_dim": 9, "hidden_dim": 16, "num_layers": 3, "dropout": 0.0} | changes)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(std=0.5)
-    return model.double()
+    return build(name, DATA, **changes)
+
+
+def answer_and_gradients(model, batch):
+    """The answer, and the gradients of everything that the model answers (some know their error too)."""
+    answer, *scale = model.answer(batch) if hasattr(model, "answer") else (model(batch),)
+    sum(part.double().square().sum() for part in (answer, *scale)).backward()
+    return answer.detach(), {label: parameter.grad for label, parameter in model.named_parameters()}
 
 
 def batch_of(store, rows, name="gcn"):
     batch = make_batch(store, np.asarray(rows), load_model_class(name).needs)
     return batch._map(lambda tensor: tensor.double() if tensor.dtype == torch.float32 else tensor)
+
+
+def degenerate_store():
+    """One node, with and without a self loop; two, apart and in one place; loops and parallel edges alone."""
+    rng = np.random.default_rng(5)
+    loops = {"num_nodes": 3, "in_degree": np.array([2, 0, 3], np.int32)}
+    samples = [
+        random_sample(rng, num_nodes=1, in_degree=np.zeros(1, np.int32), edge_source=np.zeros(0, np.int32)),
+        random_sample(
+            rng, num_nodes=1, in_degree=np.ones(1, np.int32), edge_source=np.zeros(1, np.int32),
+            node_features=np.zeros((1, 9), np.float32),
+        ),
+        random_sample(rng, num_nodes=2),
+        random_sample(rng, num_nodes=2, node_features=np.ones((2, 9), np.float32)),
+        random_sample(rng, **loops, edge_source=np.array([0, 0, 2, 2, 1], np.int32)),
+        random_sample(rng, **loops, edge_source=np.array([0, 0, 2, 2, 2], np.int32)),
+    ]  # fmt: skip
+    return MemoryStore(samples, feature_names=FEATURES)
 
 
 def random_pair(rows, cols):
@@ -117,16 +145,55 @@ class TestEveryModel:
         torch.testing.assert_close(together, alone, rtol=0, atol=1e-10)
 
     def test_the_gradient_reaches_every_parameter(self, name, store):
-        model = model_of(name)
-        model(batch_of(store, range(20), name)).square().sum().backward()
-        for label, parameter in model.named_parameters():
-            assert parameter.grad is not None, label
-            assert parameter.grad.abs().max() > 0, label
+        _, gradients = answer_and_gradients(model_of(name), batch_of(store, range(20), name))
+        for label, gradient in gradients.items():
+            assert gradient is not None, label
+            assert gradient.abs().max() > 0, label
 
     def test_runs_in_its_own_type(self, name, store):
         batch = make_batch(store, np.arange(6), load_model_class(name).needs)
         for dtype in (torch.float32, torch.bfloat16):
             assert model_of(name).to(dtype)(batch).dtype == dtype
+
+    def test_runs_under_autocast(self, name, store):
+        batch = make_batch(store, np.arange(6), load_model_class(name).needs)
+        model = model_of(name).float()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            answer, gradients = answer_and_gradients(model, batch)
+        assert all(part.isfinite().all() for part in (answer, *gradients.values()))
+        assert (answer - model(batch)).norm() < 0.1 * model(batch).norm()
+
+    def test_graphs_without_a_shape(self, name):
+        """One node, coinciding nodes, no edges, self loops, parallel edges: finite answers and gradients."""
+        batch = make_batch(degenerate_store(), np.arange(6), load_model_class(name).needs)
+        for dtype in (torch.float32, torch.bfloat16):
+            answer, gradients = answer_and_gradients(model_of(name).to(dtype), batch)
+            assert all(part.isfinite().all() for part in (answer, *gradients.values()))
+
+    def test_a_batch_without_any_edge(self, name):
+        alone = MemoryStore([degenerate_store()._samples[0]], feature_names=FEATURES)
+        batch = make_batch(alone, np.arange(1), load_model_class(name).needs)
+        answer, gradients = answer_and_gradients(model_of(name), batch)
+        assert all(part.isfinite().all() for part in (answer, *gradients.values()))
+
+    def test_the_same_bits_every_time(self, name, store):
+        def once():
+            answer, gradients = answer_and_gradients(model_of(name), batch_of(store, range(20), name))
+            return [answer, *gradients.values()]
+
+        assert all(torch.equal(a, b) for a, b in zip(once(), once(), strict=True))
+
+    def test_untrained_it_answers_the_mean_of_the_points(self, name, store):
+        if load_model_class(name).symmetry == "none":
+            pytest.skip("does not know what is a position")
+        batch = make_batch(store, np.arange(9), load_model_class(name).needs)
+        answer = build_model(name, feature_names=FEATURES, vector_names=())(batch)
+        torch.testing.assert_close(answer, batch.centre, rtol=0, atol=1e-5)
+
+    def test_says_what_is_missing(self, name, store):
+        for part in load_model_class(name).needs:
+            with pytest.raises(ValueError, match=part):
+                model_of(name)(make_batch(store, np.arange(2), load_model_class(name).needs - {part}))
 
     @pytest.mark.parametrize("num_layers", [2, 3, 5])
     def test_depth_and_width(self, name, store, num_layers):
@@ -134,9 +201,11 @@ class TestEveryModel:
         assert model(batch_of(store, range(3), name)).shape == (3, 3)
 
 
-def test_gcn_says_what_is_missing(store):
-    with pytest.raises(ValueError, match="gcn"):
-        model_of("gcn")(make_batch(store, np.arange(2), frozenset()))
+def test_steerable_says_how_to_install_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "e3nn", None)
+    monkeypatch.delitem(sys.modules, "plumbline.models.steerable", raising=False)
+    with pytest.raises(InputError, match=re.escape("pip install 'plumbline[steerable]'")):
+        load_model_class("steerable")
 
 
 def test_the_documented_network_has_the_documented_parts():
