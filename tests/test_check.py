@@ -21,7 +21,7 @@ def run(path, *, deep=False, as_json=False, **options):
     """The exit code and what was printed."""
     stream = io.StringIO()
     console = Console(file=stream, width=120, soft_wrap=True, color_system=None, highlight=False, **options)
-    code = check.run(SimpleNamespace(path=path, deep=deep, json=as_json), console)
+    code = check.run(SimpleNamespace(path=path, deep=deep, json=as_json, equivariance=None), console)
     return code, stream.getvalue()
 
 

@@ -1,7 +1,8 @@
-"""``plumbline check DIR``: is the data set whole, and what is in it?"""
+"""``plumbline check``: is a data set whole, and what is in it? Does a model keep its symmetry?"""
 
 import json
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from plumbline.data.verify import verify
 from plumbline.errors import InputError
 from plumbline.evaluation.metrics import group_of
 from plumbline.records import Float, Int
+from plumbline.training.rundir import find_best
 
 SHOWN_GROUPS = 30
 SHOWN_REJECTS = 20
@@ -34,14 +36,16 @@ _FAR = 3.0
 
 
 def run(config: CheckConfig, console: Console) -> int:
-    """Checks a packed data set or a folder of `.pt` files and prints what is in it.
+    """Checks a data set (packed, or a folder of `.pt` files) or a checkpoint's symmetry, and reports.
 
     Returns:
-        0 if all is well, 1 if something stored is damaged.
+        0 if all is well, 1 if something stored is damaged or a model breaks the symmetry that it declares.
 
     Raises:
-        InputError: there is no data set, or nothing in it can be used.
+        InputError: there is no data set or no checkpoint, or nothing in it can be used.
     """
+    if config.equivariance is not None:
+        return check_equivariance(config, config.equivariance, console)
     report: dict[str, Any] = {"path": str(config.path), "ok": False, "deep": config.deep, "problems": []}
     try:
         with file_bar(console) as bar:
@@ -56,6 +60,39 @@ def run(config: CheckConfig, console: Console) -> int:
         console.out(json.dumps(report, indent=1), highlight=False)
     else:
         _show(report, console)
+    return 0 if report["ok"] else 1
+
+
+def check_equivariance(config: CheckConfig, given: Path, console: Console) -> int:
+    """Measures a checkpoint's symmetry and prints it; 1 if the model breaks what it declares."""
+    if config.path != CheckConfig().path or config.deep:
+        raise InputError("--equivariance looks at a checkpoint alone: leave the data set and --deep out")
+    path = find_best(given)
+    from plumbline.evaluation import equivariance
+    from plumbline.models import SYMMETRIES
+    from plumbline.training.checkpoint import load_checkpoint
+
+    loaded = load_checkpoint(path)
+    symmetry = str(loaded.model.symmetry)
+    with console.status("moving scans") if console.is_terminal and not config.json else nullcontext():
+        found = equivariance.measure(loaded.model, loaded.model_name, loaded.data, path=path)
+    kept = equivariance.KEPT[symmetry]
+    report = {
+        "checkpoint": str(path),
+        "model": loaded.model_name,
+        "declares": symmetry,
+        "ok": equivariance.keeps(symmetry, found),
+        "scans": equivariance.SCANS,
+        "limits": equivariance.LIMITS,
+        "moves": {
+            kind: {"declared": kind in kept, **{name: item._asdict() for name, item in some.items()}}
+            for kind, some in found.items()
+        },
+    }
+    if config.json:
+        console.out(json.dumps(report, indent=1, allow_nan=False), highlight=False)
+    else:
+        _show_equivariance(report, SYMMETRIES[symmetry], console)
     return 0 if report["ok"] else 1
 
 
@@ -170,6 +207,35 @@ def _show(report: dict[str, Any], console: Console) -> None:
     _show_facts(report, console)
     _show_groups(report["groups"], console)
     _show_rejected(report["rejected"], console)
+
+
+def _show_equivariance(report: dict[str, Any], meaning: str, console: Console) -> None:
+    limits, declares = report["limits"], report["declares"]
+    console.print(f"{report['model']} ({report['checkpoint']})", markup=False)
+    console.print(f"declares {declares}: {meaning}\n", markup=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("scans moved by", no_wrap=True)
+    for name in limits:
+        table.add_column(f"{name}, mean", justify="right")
+        table.add_column("largest", justify="right")
+    table.add_column("")
+    for kind, found in report["moves"].items():
+        kept = all(found[name]["largest"] <= limit for name, limit in limits.items())
+        said = ("kept" if kept else "BROKEN") if found["declared"] else "not declared"
+        cells = [f"{found[name][part]:.1e}" for name in limits for part in ("mean", "largest")]
+        table.add_row(kind, *cells, said)
+    console.print(table)
+    rounding = " and ".join(f"{limit:.0e} in {name}" for name, limit in limits.items())
+    console.print(
+        f"\n|f(R x) - R f(x)| as a fraction of the object's radius, over {report['scans']} scans of built-in "
+        f"solids; up to {rounding} is rounding."
+    )
+    if declares == "none":
+        console.print("The model declares no symmetry, so there is none to keep.")
+    elif report["ok"]:
+        console.print("The model keeps the symmetry that it declares.")
+    else:
+        console.print("The model breaks the symmetry that it declares.")
 
 
 def _show_facts(report: dict[str, Any], console: Console) -> None:

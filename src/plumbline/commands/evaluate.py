@@ -24,9 +24,9 @@ from plumbline.evaluation.inference import predict
 from plumbline.evaluation.plots import read_history
 from plumbline.evaluation.report import examples_of, write_report
 from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, print_table, summarise
+from plumbline.models import SYMMETRIES
 from plumbline.records import Int
 from plumbline.training.checkpoint import Trained, load_checkpoint
-from plumbline.training.details import SYMMETRIES
 from plumbline.training.rundir import find_best
 
 REPORT, NUMBERS, METRICS = "report.html", "evaluation.json", "metrics.csv"

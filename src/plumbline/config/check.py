@@ -8,9 +8,15 @@ from plumbline.config.options import debug_option, option
 
 @dataclass(frozen=True, kw_only=True)
 class CheckConfig:
-    """Validate a data set and print what is in it."""
+    """Validate a data set and print what is in it, or prove a checkpoint's symmetry."""
 
     path: Path = option(Path("data/processed_sh"), "the data set", positional=True, metavar="DIR")
+    equivariance: Path | None = option(
+        None,
+        "instead of a data set: does this checkpoint (or a folder's best one) keep the symmetry that its "
+        "model declares, from raw points to the answer?",
+        metavar="CKPT",
+    )
     deep: bool = option(False, "also recompute every checksum and look at every number")
     json: bool = option(False, "print JSON instead of tables")
     debug: bool = debug_option()

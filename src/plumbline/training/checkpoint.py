@@ -108,7 +108,7 @@ def load_checkpoint(path: Path | str) -> Trained:
         model.load_state_dict(weights)
     except (TypeError, RuntimeError) as error:
         raise InputError(
-            f"{path} does not fit the model {ours['model']!r} of this version: {error}"
+            f"{path} does not fit the model {ours['model']!r} of this version: {' '.join(str(error).split())}"
         ) from error
     return Trained(
         path=path,

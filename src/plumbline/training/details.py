@@ -15,13 +15,6 @@ from plumbline.data.packed import PackedStore
 from plumbline.data.split import mark_objects
 from plumbline.records import Int
 
-SYMMETRIES = {
-    "none": "the answer changes when the object is turned",
-    "translation": "the answer moves with the object but does not turn with it",
-    "SE(3)": "the answer moves and turns with the object",
-    "E(3)": "the answer moves, turns and mirrors with the object",
-}
-
 _CROWDED = 0.75  # load per core from which threads get into each other's way
 _MOST_REJECTED = 100  # files that are listed one by one in W&B
 

@@ -1,0 +1,174 @@
+"""Does a model keep the symmetry that it declares? Measured from raw points to the answer.
+
+Scans of built-in solids are moved as they would lie in a file: everything that a model reads (features,
+vectors, graph) is computed anew from the moved points.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from plumbline.data.form import GraphForm
+from plumbline.errors import InputError
+from plumbline.evaluation.estimators import trained
+from plumbline.geometry.raycast import Caster
+from plumbline.geometry.rotations import random_rotation
+from plumbline.geometry.scans import scan_solid
+from plumbline.geometry.solids import make_solid
+from plumbline.records import Float, Int, Sample, Scan
+
+SCANS, VIEWS, POINTS, NOISE = 32, (1, 3), 256, 0.01
+_SEED = 1_000_003
+LIMITS = {"float32": 1e-5, "float64": 1e-9}
+"""Largest deviation that counts as rounding, as a fraction of the object's bounding radius."""
+
+MOVES = ("rotation", "mirror", "translation", "size", "order of points", "together")
+"""What is done to the points; "together" is all of it but the mirror."""
+_SPECIAL = frozenset(MOVES) - {"mirror"}
+KEPT = {
+    "none": frozenset[str](),
+    "translation": frozenset({"translation"}),
+    "SE(3)": _SPECIAL,
+    "E(3)": _SPECIAL | {"mirror"},
+}
+"""Moves with which the answer of a model has to go along, by the symmetry that it declares."""
+
+
+class Deviation(NamedTuple):
+    """``|f(R x) - R f(x)|`` over all scans, as a fraction of the object's bounding radius."""
+
+    mean: float
+    largest: float
+
+
+class _Move(NamedTuple):
+    """``x -> factor * turn @ x + shift``, and the ``order [N]`` that the points get."""
+
+    turn: Float
+    shift: Float
+    factor: float
+    order: Int
+
+    def place(self, points: Float) -> Float:
+        return self.factor * points @ self.turn.T + self.shift
+
+    def scan(self, scan: Scan) -> Scan:
+        points, sensor = (self.place(values)[self.order] for values in (scan.points, scan.sensor))
+        return Scan(points, sensor, scan.view[self.order], None, None)
+
+
+def measure(model: Any, name: str, data: dict[str, Any], *, path: Path) -> dict[str, dict[str, Deviation]]:
+    """By move and precision (``float32``: as it predicts; ``float64``: all of it) how far answers deviate.
+
+    Args:
+        model: with its weights; left as it is.
+        name: as in ``MODELS``.
+        data: what its checkpoint says about the data that it was trained on.
+        path: of the checkpoint, for messages.
+
+    Raises:
+        InputError: no graph such as the model takes can be made of a scan, or its answers are not finite.
+    """
+    scans, moves = standard_scans(), _draw_moves()
+    form = GraphForm.of(data, needs=model.needs, path=path)
+    fine = [_samples(form, scans), *(_samples(form, _moved(scans, moves[kind])) for kind in MOVES)]
+    found: dict[str, dict[str, Deviation]] = {kind: {} for kind in MOVES}
+    for precision in LIMITS:
+        if precision == "float32":
+            used, samples = model, [[_rounded(sample) for sample in some] for some in fine]
+        else:
+            used, samples = copy.deepcopy(model).double(), fine
+        estimator = trained(used, name, data, path=path)
+        here, *there = (estimator.locate(some).com for some in samples)
+        if not all(np.isfinite(com).all() for com in (here, *there)):
+            raise InputError(f"{path}: the answers of the model are no finite numbers; its training diverged")
+        for kind, com in zip(MOVES, there, strict=True):
+            found[kind][precision] = _deviation(scans, moves[kind], here, com)
+    return found
+
+
+def keeps(symmetry: str, found: dict[str, dict[str, Deviation]]) -> bool:
+    """Whether every move that the declared symmetry names stays within ``LIMITS``."""
+    return all(
+        found[kind][precision].largest <= limit
+        for kind in KEPT[symmetry]
+        for precision, limit in LIMITS.items()
+    )
+
+
+def standard_scans() -> list[Scan]:
+    """The scans that are moved, always the same; the numbers of ``VIEWS`` take turns."""
+    scans = []
+    for number in range(SCANS):
+        solid = make_solid(_SEED, number)
+        scans.append(
+            scan_solid(
+                solid,
+                Caster(solid.vertices, solid.faces),
+                rng=np.random.default_rng([_SEED, number]),
+                views=VIEWS[number % len(VIEWS)],
+                points=POINTS,
+                noise=NOISE,
+                pattern="grid",
+                num_rays=1600,
+            )
+        )
+    return scans
+
+
+def _draw_moves() -> dict[str, list[_Move]]:
+    """For each kind one random move per scan; lengths in units of the scan's bounding radius."""
+    rng = np.random.default_rng(_SEED)
+    moves: dict[str, list[_Move]] = {kind: [] for kind in MOVES}
+    for _ in range(SCANS):
+        turns = {kind: random_rotation(rng) for kind in ("rotation", "mirror", "together")}
+        turns["mirror"] = turns["mirror"] @ np.diag([1.0, 1.0, -1.0])
+        shifts = {kind: 3 * rng.standard_normal(3) for kind in ("translation", "together")}
+        factors = {kind: float(np.exp(rng.uniform(-4, 4))) for kind in ("size", "together")}
+        orders = {kind: rng.permutation(POINTS) for kind in ("order of points", "together")}
+        for kind in MOVES:
+            moves[kind].append(
+                _Move(
+                    turns.get(kind, np.eye(3)),
+                    shifts.get(kind, np.zeros(3)),
+                    factors.get(kind, 1.0),
+                    orders.get(kind, np.arange(POINTS)),
+                )
+            )
+    return moves
+
+
+def _moved(scans: Sequence[Scan], moves: Sequence[_Move]) -> list[Scan]:
+    return [_in_radii(move, scan).scan(scan) for scan, move in zip(scans, moves, strict=True)]
+
+
+def _in_radii(move: _Move, scan: Scan) -> _Move:
+    """The move for this scan: its shift in the scan's unit, its order cut to the scan's points."""
+    assert scan.bounding_radius is not None
+    order = move.order[move.order < len(scan.points)]
+    return move._replace(shift=move.shift * scan.bounding_radius * move.factor, order=order)
+
+
+def _samples(form: GraphForm, scans: Sequence[Scan]) -> list[Sample]:
+    return [form.sample(scan, f"scan {number}", np.float64) for number, scan in enumerate(scans)]
+
+
+def _rounded(sample: Sample) -> Sample:
+    """As the sample would have been built in float32: features are rounded last."""
+    assert sample.vectors is not None
+    edges = None if sample.edge_attr is None else sample.edge_attr.astype(np.float32)
+    features, vectors = sample.node_features.astype(np.float32), sample.vectors.astype(np.float32)
+    return replace(sample, node_features=features, vectors=vectors, edge_attr=edges)
+
+
+def _deviation(scans: Sequence[Scan], moves: Sequence[_Move], here: Float, there: Float) -> Deviation:
+    gaps = []
+    for scan, move, before, after in zip(scans, moves, here, there, strict=True):
+        gap = float(np.linalg.norm(after - _in_radii(move, scan).place(before)))
+        assert scan.bounding_radius is not None
+        gaps.append(gap / (move.factor * scan.bounding_radius))
+    return Deviation(float(np.mean(gaps)), max(gaps))
