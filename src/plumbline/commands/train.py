@@ -1,9 +1,8 @@
 """``plumbline train``: the documented training program, from its eight start-up phases to the end table."""
 
-import json
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,7 @@ from plumbline.data.loader import Loaders, make_loaders
 from plumbline.data.packed import PackedStore
 from plumbline.data.split import split_by_object
 from plumbline.errors import InputError
-from plumbline.evaluation.inference import predict
-from plumbline.evaluation.plots import curves
-from plumbline.evaluation.table import UNSEEN, print_table, summarise
-from plumbline.models import arguments_for, build_model, load_model_class
+from plumbline.models import SYMMETRIES, arguments_for, build_model, load_model_class
 from plumbline.models.inputs import known_features
 from plumbline.records import Int
 from plumbline.training import details, rundir
@@ -35,13 +31,14 @@ from plumbline.training.callbacks import (
     parse_max_time,
     stop_early,
 )
-from plumbline.training.checkpoint import load_checkpoint
 from plumbline.training.compiling import CompiledForward, try_out
+from plumbline.training.conclusion import conclude
+from plumbline.training.ensembles import write_ensemble
 from plumbline.training.failures import plain_words
 from plumbline.training.precision import Precision, choose_precision, forbid_tf32
 from plumbline.training.progress import make_progress
 from plumbline.training.quiet import quiet
-from plumbline.training.randomness import seed_everything
+from plumbline.training.randomness import seed_everything, seed_of
 from plumbline.training.resume import check_same_data, read_resumable
 from plumbline.training.saving import BestAndLast
 from plumbline.training.startup import Startup, seconds_since_start
@@ -80,9 +77,26 @@ def run(config: TrainConfig, console: Console) -> int:
     Raises:
         InputError: the flags, the data or the machine do not allow it; the message says what to change.
     """
+    if config.ensemble > 1 and not config.fast_dev_run:
+        return _train_members(config, console)
     words = plain_words(batch_size=config.batch_size, num_workers=config.num_workers)
     with quiet(), words, rundir.no_empty_folder_left(config.checkpoint_dir), ExitStack() as held:
         return _Training(config, console, held).run()
+
+
+def _train_members(config: TrainConfig, console: Console) -> int:
+    """Trains the members one after the other, each in a folder of its own, and joins them."""
+    folders = [config.checkpoint_dir / f"member-{member}" for member in range(config.ensemble)]
+    for member, folder in enumerate(folders):
+        resume = "last" if config.resume and (folder / "last.ckpt").is_file() else None
+        console.print(f"member {member + 1} of {config.ensemble}", markup=False)
+        own = replace(config, ensemble=1, member=member, checkpoint_dir=folder, resume=resume)
+        code = run(own, console)
+        if code:
+            return code
+    joined = write_ensemble(config.checkpoint_dir, [rundir.find_best(folder) for folder in folders])
+    console.print(f"\nensemble      {joined}\nreport        plumbline evaluate {joined}", markup=False)
+    return 0
 
 
 class _Training:
@@ -206,7 +220,7 @@ class _Training:
                 batch_size=config.batch_size,
                 loader=config.loader,
                 num_workers=config.num_workers,
-                seed=config.seed,
+                seed=seed_of(config.seed, config.member),
                 needs=load_model_class(config.model).needs,
                 device=device,
             )
@@ -223,7 +237,7 @@ class _Training:
         config = self.config
         with self.startup.phase("Model Initialization"):
             forbid_tf32()
-            seed_everything(config.seed)
+            seed_everything(seed_of(config.seed, config.member))
             known = {name: self.flags[name] for name in ("hidden_dim", "num_layers", "dropout")}
             known |= known_features(data.store.feature_names, data.store.vector_names, config.features)
             arguments = arguments_for(config.model, known, config.model_args)
@@ -244,7 +258,7 @@ class _Training:
             self.startup.remark(
                 f"{config.model}, {total:,} parameters on {device}, precision {precision.name}"
             )
-            self.startup.remark(f"symmetry {model.symmetry}: {details.SYMMETRIES[model.symmetry]}")
+            self.startup.remark(f"symmetry {model.symmetry}: {SYMMETRIES[model.symmetry]}")
             for note in (precision.note, details.crowded() if device.type == "cpu" else None):
                 if note:
                     self.startup.remark(note)
@@ -357,37 +371,18 @@ class _Training:
         return took
 
     def conclude(self, fit: Fit, data: Data) -> None:
-        """The best model beside the untrained baselines, the files, and what to do next."""
+        """Says how good the best model is."""
         assert fit.checkpoints is not None
         best = Path(fit.checkpoints.best_model_path)
         best = self.folder / best.name if best.parent.resolve() == self.folder.resolve() else best
-        trained = load_checkpoint(best)
-        answers = predict(
-            trained.model,
+        conclude(
+            self.console,
+            self.folder,
+            best,
             data.store,
             data.val_idx,
+            epochs=fit.trainer.current_epoch,
+            max_epochs=self.config.max_epochs,
             batch_size=self.config.batch_size,
             device=fit.task.device,
         )
-        table = summarise(data.store, data.val_idx, answers, model=trained.model_name, relation=UNSEEN)
-        result = {
-            "best_checkpoint": str(best),
-            "epochs": fit.trainer.current_epoch,
-            "metrics": trained.metrics,
-            "table": table.to_dict(),
-        }
-        text = json.dumps(result, indent=1) + "\n"
-        (self.folder / rundir.RESULT).write_text(text, encoding="utf-8")
-        levels = {name: table.summary(name).mean for name in table.methods[1:]}
-        curves(self.folder / rundir.METRICS, self.folder / rundir.CURVES, baselines=levels)
-        self.console.print()
-        print_table(self.console, table)
-        self.console.print()
-        self.say(f"best model    {best} (val_loss {trained.metrics['val_loss']:.4g})")
-        self.say(f"last state    {self.folder / 'last.ckpt'}")
-        names = (rundir.METRICS, rundir.CURVES, rundir.RESULT, rundir.CONFIG, rundir.STARTUP, rundir.REJECTED)
-        records = ", ".join(name for name in names if (self.folder / name).is_file())
-        self.say(f"records       {self.folder}/ ({records})")
-        self.say(f"report        plumbline evaluate {best}")
-        again = f"plumbline train --config {self.folder / rundir.CONFIG} --resume"
-        self.say(f"train on      {again} --max_epochs {2 * self.config.max_epochs}")

@@ -97,6 +97,20 @@ class TrainConfig:
     seed: int = option(
         0, "seed of weights, order and dropout", at_least=0, at_most=2**32 - 1, group="training"
     )
+    ensemble: int = option(
+        1,
+        "train so many models one after the other and join them: ensemble.ckpt answers with their mean",
+        at_least=1,
+        at_most=64,
+        group="training",
+    )
+    member: int = option(
+        0,
+        "which member of an ensemble: other weights and another order at the same --seed and split",
+        at_least=0,
+        at_most=63,
+        group="training",
+    )
     precision: str = option(
         "32",
         "numbers in the network: 32, true half (16, bf16), mixed (16-mixed, bf16-mixed), or 64",

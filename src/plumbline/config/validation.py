@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
@@ -12,19 +13,20 @@ from plumbline.config.train import TrainConfig
 from plumbline.errors import InputError
 
 
-def parse_range(text: str, flag: str, *, whole: bool) -> tuple[float, float]:
-    """``"2"`` or ``"1-3"`` as (low, high); InputError names the flag."""
-    parts = text.split("-")
+def parse_range(text: str, flag: str, *, whole: bool, zero: bool = False) -> tuple[float, float]:
+    """``"2"`` or ``"1-3"`` as (low, high), above 0 or, with ``zero``, from 0; InputError names the flag."""
+    parts = re.split("(?<![eE])-", text)
     try:
         low, high = float(parts[0]), float(parts[-1])
     except ValueError:
         low = high = math.nan
     kind = "a whole number" if whole else "a number"
-    good = len(parts) <= 2 and 0 < low <= high < math.inf
+    good = len(parts) <= 2 and 0 <= low <= high < math.inf and (zero or low > 0)
     if whole:
         good = good and low >= 1 and low == int(low) and high == int(high)
     if not good:
-        raise InputError(f"--{flag} {text}: give {kind} above 0 or a range such as 1-3")
+        least, such = ("of at least 0", "0-0.5") if zero else ("above 0", "1-3")
+        raise InputError(f"--{flag} {text}: give {kind} {least} or a range such as {such}")
     return low, high
 
 
@@ -79,10 +81,15 @@ def _validate_together(config: Any) -> None:
             raise InputError(
                 f"--distance {config.distance}: the sensor must stay outside the object, above 1 radius"
             )
-        if config.k >= config.points:
+        fewest, most = parse_range(config.points, "points", whole=True)
+        if not 16 <= fewest <= most <= 65536:
+            raise InputError(f"--points {config.points}: must be at least 16 and at most 65536")
+        if config.k >= fewest:
             raise InputError(
-                f"--k {config.k}: a point has only {config.points - 1} others (--points {config.points})"
+                f"--k {config.k}: a point has only {fewest - 1:.0f} others (--points {config.points})"
             )
+        if parse_range(config.noise, "noise", whole=False, zero=True)[1] > 1:
+            raise InputError(f"--noise {config.noise}: must be at least 0 and at most 1")
         if config.out is None:
             raise InputError("--out is missing: name the folder that the data set goes to")
         if not config.paths and not config.solids and config.labels is None:
@@ -94,6 +101,8 @@ def _validate_together(config: Any) -> None:
             raise InputError("nothing to measure on: give mesh files or folders, or --solids N")
     if isinstance(config, TrainConfig) and config.model == "gcn" and config.num_layers < 2:
         raise InputError(f"--num_layers {config.num_layers}: must be at least 2 for the gcn")
+    if isinstance(config, TrainConfig) and config.ensemble > 1 and config.member > 0:
+        raise InputError(f"--member {config.member} is one model: leave --ensemble out")
     if isinstance(config, TrainConfig) and config.devices * config.num_nodes > 1:
         flag = "devices" if config.devices > 1 else "num_nodes"
         raise InputError(

@@ -23,10 +23,21 @@ MODELS = {
     "ept": "plumbline.models.ept:EPT",
 }
 
+ENSEMBLE = "ensemble"
+"""Name of the model that several trained ones make together; it is not trained itself."""
+
+SYMMETRIES = {
+    "none": "the answer changes when the object is turned",
+    "translation": "the answer moves with the object but does not turn with it",
+    "SE(3)": "the answer moves and turns with the object",
+    "E(3)": "the answer moves, turns and mirrors with the object",
+}
+"""What a model's ``symmetry`` means."""
+
 
 def load_model_class(name: str) -> Any:
     """The class of a model by its name; KeyError for an unknown one."""
-    module, _, attribute = MODELS[name].partition(":")
+    module, _, attribute = (MODELS | {ENSEMBLE: "plumbline.models.ensemble:Ensemble"})[name].partition(":")
     return getattr(import_module(module), attribute)
 
 

@@ -121,10 +121,8 @@ class PatchEncoder(nn.Module):
     ) -> None:
         super().__init__()
         pair, centre = 1 + num_vectors, 1 + num_vectors + num_graph
-        self.pair_rows, self.pair_cols = torch.triu_indices(pair, pair).tolist()
-        self.centre_rows, self.centre_cols = torch.triu_indices(centre, centre).tolist()
-        self.from_pair = nn.Linear(len(self.pair_rows) + pair * centre + num_scalars, width)
-        self.from_centre = nn.Linear(len(self.centre_rows) + num_scalars, width, bias=False)
+        self.from_pair = nn.Linear(pair * pair + pair * centre + num_scalars, width)
+        self.from_centre = nn.Linear(centre * centre + num_scalars, width, bias=False)
         self.deep = nn.Linear(width, width)
         self.weights = nn.Linear(width, pair * vector_dim)
         self.pooled = nn.Linear(3 * width, hidden_dim)
@@ -144,9 +142,10 @@ class PatchEncoder(nn.Module):
         whole = graph_vectors[:, None].expand(-1, tokens, -1, -1).reshape(graphs * tokens, -1, 3)
         centre = torch.cat([centre, whole], 1)
         each = scalars.index_select(0, flat).view(graphs * tokens, points, -1)
-        within = (pair @ pair.mT)[:, :, self.pair_rows, self.pair_cols]
+        # All products, though half of them come twice: picking some costs more than multiplying them again.
+        within = (pair @ pair.mT).flatten(2)
         across = (pair.flatten(1, 2) @ centre.mT).view(graphs * tokens, points - 1, -1)
-        of_centre = (centre @ centre.mT)[:, self.centre_rows, self.centre_cols]
+        of_centre = (centre @ centre.mT).flatten(1)
         first = self.from_pair(torch.cat([within, across, each[:, 1:]], 2))
         known = self.from_centre(torch.cat([of_centre, each[:, 0]], 1))
         hidden = functional.silu(self.deep(functional.silu(first + known[:, None])))

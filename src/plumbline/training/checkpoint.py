@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from plumbline.errors import InputError
-from plumbline.models import MODELS, build_model
+from plumbline.models import ENSEMBLE, MODELS, build_model
 
 FORMAT = 1
 """Of the dict under ``"plumbline"``."""
@@ -93,7 +93,7 @@ def load_checkpoint(path: Path | str) -> Trained:
     path = Path(path)
     content = read_checkpoint(path)
     ours = content["plumbline"]
-    if ours["model"] not in MODELS:
+    if ours["model"] not in (*MODELS, ENSEMBLE):
         raise InputError(f"{path} holds the model {ours['model']!r}, which this version does not know")
     prefix = "model."
     weights = {

@@ -76,7 +76,7 @@ class Muon(torch.optim.Optimizer):
             if not state:
                 state["momentum"] = torch.zeros_like(weight)
         momentum = [self.state[weight]["momentum"] for weight in weights]
-        gradients = [weight.grad for weight in weights]
+        gradients = _gradients(weights)
         torch._foreach_lerp_(momentum, gradients, 1 - _MOMENTUM)
         ahead = torch._foreach_lerp(gradients, momentum, _MOMENTUM)
         lying = [update if update.shape[0] <= update.shape[1] else update.mT for update in ahead]
@@ -97,7 +97,7 @@ class Muon(torch.optim.Optimizer):
             state["steps"] += 1
         mean = [self.state[weight]["mean"] for weight in weights]
         square = [self.state[weight]["square"] for weight in weights]
-        gradients = [weight.grad for weight in weights]
+        gradients = _gradients(weights)
         torch._foreach_lerp_(mean, gradients, 1 - _BETAS[0])
         torch._foreach_mul_(square, _BETAS[1])
         torch._foreach_addcmul_(square, gradients, gradients, 1 - _BETAS[1])
@@ -108,6 +108,10 @@ class Muon(torch.optim.Optimizer):
         updates = torch._foreach_div(mean, [1 - _BETAS[0] ** count for count in steps])
         torch._foreach_div_(updates, width)
         return list(updates)
+
+
+def _gradients(weights: list[nn.Parameter]) -> list[Tensor]:
+    return [weight.grad for weight in weights if weight.grad is not None]
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

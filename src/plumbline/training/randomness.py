@@ -35,3 +35,8 @@ def restore_random_states(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"].cpu())
     if states["cuda"] and torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+
+
+def seed_of(seed: int, member: int) -> int:
+    """The seed of a member of an ensemble; that of the first is the seed itself."""
+    return (seed + 1_000_003 * member) % 2**32

@@ -28,6 +28,8 @@ _PATIENCE = 6.0
 CONFIG, STARTUP, METRICS = "config.yaml", "startup.json", "metrics.csv"
 CURVES, RESULT, REJECTED, TENSORBOARD = "curves.png", "result.json", "rejected.txt", "tensorboard"
 
+ENSEMBLE_FILE = "ensemble.ckpt"
+
 _BEST = re.compile(r"best-model-\d+-(-?\d+(?:\.\d+)?)")
 
 _MARKS = ("last*.ckpt", "best-model-*.ckpt", METRICS)
@@ -101,13 +103,15 @@ def find_checkpoint(resume: str, folder: Path) -> Path:
 
 
 def find_best(given: Path) -> Path:
-    """The checkpoint that is meant: the file itself, or a folder's best one, or its last one.
+    """The checkpoint that is meant: the file itself, or a folder's ensemble, its best one, or its last one.
 
     Raises:
         InputError: there is none.
     """
     if given.is_file():
         return given
+    if (given / ENSEMBLE_FILE).is_file():
+        return given / ENSEMBLE_FILE
     if not given.is_dir():
         raise InputError(f"checkpoint {given}: there is no such file or folder; `plumbline train` makes one")
     named = [(_BEST.match(path.name), path) for path in sorted(given.glob("best-model-*.ckpt"))]

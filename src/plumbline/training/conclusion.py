@@ -1,0 +1,67 @@
+"""The end of a training: the best model beside the untrained baselines, the files, and what to do next."""
+
+import json
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from plumbline.data.packed import PackedStore
+from plumbline.evaluation.inference import predict
+from plumbline.evaluation.plots import curves
+from plumbline.evaluation.table import UNSEEN, print_table, summarise
+from plumbline.records import Int
+from plumbline.training import rundir
+from plumbline.training.checkpoint import load_checkpoint
+
+
+def conclude(
+    console: Console,
+    folder: Path,
+    best: Path,
+    store: PackedStore,
+    val_idx: Int,
+    *,
+    epochs: int,
+    max_epochs: int,
+    batch_size: int,
+    device: torch.device,
+) -> None:
+    """Writes ``result.json`` and ``curves.png``, and says how good the best model is.
+
+    Args:
+        console: where to say it.
+        folder: of the run.
+        best: its best checkpoint.
+        store, val_idx: the graphs it was validated on.
+        epochs: trained so far.
+        max_epochs: as the flag.
+        batch_size: graphs at once.
+        device: where to compute.
+    """
+    trained = load_checkpoint(best)
+    answers = predict(trained.model, store, val_idx, batch_size=batch_size, device=device)
+    table = summarise(store, val_idx, answers, model=trained.model_name, relation=UNSEEN)
+    result = {
+        "best_checkpoint": str(best),
+        "epochs": epochs,
+        "metrics": trained.metrics,
+        "table": table.to_dict(),
+    }
+    (folder / rundir.RESULT).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    levels = {name: table.summary(name).mean for name in table.methods[1:]}
+    curves(folder / rundir.METRICS, folder / rundir.CURVES, baselines=levels)
+    console.print()
+    print_table(console, table)
+    names = (rundir.METRICS, rundir.CURVES, rundir.RESULT, rundir.CONFIG, rundir.STARTUP, rundir.REJECTED)
+    records = ", ".join(name for name in names if (folder / name).is_file())
+    again = f"plumbline train --config {folder / rundir.CONFIG} --resume"
+    for line in (
+        "",
+        f"best model    {best} (val_loss {trained.metrics['val_loss']:.4g})",
+        f"last state    {folder / 'last.ckpt'}",
+        f"records       {folder}/ ({records})",
+        f"report        plumbline evaluate {best}",
+        f"train on      {again} --max_epochs {2 * max_epochs}",
+    ):
+        console.print(line, markup=False)
