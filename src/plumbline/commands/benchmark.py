@@ -211,14 +211,14 @@ def _scans(
     out = config.out / SCANS / (condition.name + suffix)
     settings = {
         **{"target": "solid", "scale": 1.0, "samples": config.samples},
-        **{"views": (condition.views, condition.views), "points": condition.points},
-        **{"sampling": condition.sampling, "noise": condition.noise, "seed": SEED},
+        **{name: (getattr(condition, name),) * 2 for name in ("views", "points", "noise")},
+        **{"sampling": condition.sampling, "seed": SEED},
         **{"k": k, "normalise": normalise},
         **OPTICS,
     }
     plan: Plan = {
         "format": "packed",
-        "settings": {**settings, **_EDGES, "views": condition.views, "scancom": EDITION},
+        "settings": {**settings, **_EDGES, **condition._asdict(), "scancom": EDITION},
         "inputs": {
             **{"meshes": kinds["mesh"], "solids": kinds["solid"], "scans": 0},
             "sha256": fingerprint(sources),

@@ -100,8 +100,8 @@ def notes(result: Result) -> list[str]:
     main = result["conditions"][MAIN[0].name]
     lines = [
         f"{result['benchmark']}, seed {result['seed']}: {result['objects']:,} objects, "
-        f"{main['scans']:,} scans of them under each condition. The miss is the distance from the answer to the true centre of mass, "
-        "the radius that of the object's smallest enclosing sphere."
+        f"{main['scans']:,} scans of them under each condition. The miss is the distance from the answer "
+        "to the true centre of mass, the radius that of the object's smallest enclosing sphere."
     ]
     if result["rejected"]:
         lines.append(f"{len(result['rejected']):,} inputs were rejected (listed in the JSON file).")
