@@ -7,16 +7,20 @@ plain keywords. ``validate`` refuses a value outside its range with a sentence t
 
 from typing import Literal
 
+from plumbline.config.benchmark import BenchmarkConfig
 from plumbline.config.check import CheckConfig
 from plumbline.config.evaluate import EvaluateConfig
+from plumbline.config.predict import PredictConfig
 from plumbline.config.prepare import PrepareConfig
 from plumbline.config.train import TrainConfig
 from plumbline.config.validation import nearest, parse_range, validate, validate_each
 
 __all__ = [
+    "BenchmarkConfig",
     "CheckConfig",
     "Config",
     "EvaluateConfig",
+    "PredictConfig",
     "PrepareConfig",
     "TrainConfig",
     "Verb",
@@ -26,5 +30,5 @@ __all__ = [
     "validate_each",
 ]
 
-Config = TrainConfig | PrepareConfig | CheckConfig | EvaluateConfig
-Verb = Literal["prepare", "check", "train", "evaluate"]
+Config = TrainConfig | PrepareConfig | CheckConfig | EvaluateConfig | PredictConfig | BenchmarkConfig
+Verb = Literal["prepare", "check", "train", "evaluate", "predict", "benchmark"]
