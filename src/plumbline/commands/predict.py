@@ -32,6 +32,8 @@ FOLDER = Path("checkpoints")
 _SEARCHED = CLOUD_SUFFIXES - {".txt", ".csv"}
 """In a folder, text may be anything; it has to be named."""
 _ASSUMED = "assumed at the origin"
+_WIDEST = 10_000
+"""Columns of a table that goes into a pipe, at most."""
 
 
 class Read(NamedTuple):
@@ -246,6 +248,8 @@ def _show(
         table.add_column(headers[column], justify="right" if column else "left", no_wrap=column > 0)
     for row in rows:
         table.add_row(*(Text(row[column]) for column in shown))
+    if not console.is_terminal:  # a terminal folds long names; who reads a pipe wants one line per file
+        console.width = _WIDEST
     console.print(table)
     where = f" ({model['checkpoint']})" if "checkpoint" in model else ", untrained"
     text = f"centres of mass by {model['model']}{where}, in the frame and unit of each file"
