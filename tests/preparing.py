@@ -54,7 +54,7 @@ def by_object(folder: Path) -> dict[str, list]:
 
 
 def assert_same(one, other) -> None:
-    for name in ("node_features", "in_degree", "edge_source", "target", "edge_attr", "pos"):
+    for name in ("node_features", "in_degree", "edge_source", "target", "edge_attr", "pos", "vectors"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
     for name in ("object_name", "bounding_radius", "origin", "scale", "num_views"):
         assert getattr(one, name) == getattr(other, name), name

@@ -79,8 +79,9 @@ def other_value(item, default):
         return meta["choices"][-1]
     if item.name == "max_time":
         return "00:00:01:00"
-    if item.name in ("views", "distance"):
-        return "3-4"
+    ranges = {"views": "3-4", "distance": "3-4", "points": "30-40", "noise": "0-0.5"}
+    if item.name in ranges and isinstance(default, str):
+        return ranges[item.name]
     if item.name in ("devices", "num_nodes"):
         return default  # more than one is refused, see below
     if isinstance(default, bool):
@@ -283,7 +284,12 @@ def test_the_package_lists_its_interface():
         (["--views", "1.5"], "--views 1.5"),
         (["--distance", "0.5"], "--distance 0.5"),
         (["--k", "300"], "--k 300: a point has only 255 others"),
-        (["--noise", "-1"], "--noise"),
+        (["--k", "30", "--points", "30-500"], "--k 30: a point has only 29 others (--points 30-500)"),
+        (["--points", "15-30"], "--points 15-30: must be at least 16 and at most 65536"),
+        (["--points", "30-1e9"], "at most 65536"),
+        (["--points", "40.5"], "give a whole number"),
+        (["--noise", "-1"], "--noise -1: give a number of at least 0 or a range such as 0-0.5"),
+        (["--noise", "0-2"], "--noise 0-2: must be at least 0 and at most 1"),
         (["--solids", "0"], "nothing to prepare"),
     ],
 )
@@ -307,6 +313,11 @@ def test_parse_range():
     assert parse_range("2", "views", whole=True) == (2, 2)
     assert parse_range("1-3", "views", whole=True) == (1, 3)
     assert parse_range("2.5-3", "distance", whole=False) == (2.5, 3)
+    assert parse_range("0-1e-2", "noise", whole=False, zero=True) == (0, 0.01)
+    assert parse_range("0", "noise", whole=False, zero=True) == (0, 0)
+    for text in ("0", "0-1", "2-1", "1-2-3", "-1", "1-", "nan", "1-inf", ""):
+        with pytest.raises(InputError, match="above 0 or a range such as 1-3"):
+            parse_range(text, "distance", whole=False)
 
 
 def test_exit_codes_and_streams(capsys):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from preparing import BOX, BOX_FACES, SMALL, assert_same, by_object, prepare, write_meshes, write_off
+from preparing import BOX, BOX_FACES, SMALL, assert_same, by_object, digest, prepare, write_meshes, write_off
 
 from plumbline.commands.prepare import _FLAGS, _Pace, keywords
 from plumbline.config import PrepareConfig
@@ -92,14 +92,15 @@ def test_names_that_would_collide_as_files_are_kept_apart(tmp_path):
 
 def test_every_flag_reaches_the_scan_in_its_unit():
     config = PrepareConfig(
-        target="shell", scale=0.5, samples=3, views="2-4", points=99, sampling="random", pattern="lidar",
-        rays=777, distance="1.5", noise=0.2, grazing=60.0, pose_error=3.0, rotate=False, k=5,
-        normalise="none", seed=8,
+        target="shell", scale=0.5, samples=3, views="2-4", points="99-120", sampling="mixed",
+        pattern="lidar", rays=777, distance="1.5", noise="0-0.2", grazing=60.0, pose_error=3.0,
+        rotate=False, k=5, normalise="none", seed=8,
     )  # fmt: skip
     given = keywords(config)
     assert given == {
-        "target": "shell", "scale": 0.5, "samples": 3, "views": (2, 4), "points": 99, "sampling": "random",
-        "pattern": "lidar", "num_rays": 777, "distance": (1.5, 1.5), "noise": 0.2, "rotate": False,
+        "target": "shell", "scale": 0.5, "samples": 3, "views": (2, 4), "points": (99, 120),
+        "sampling": "mixed", "pattern": "lidar", "num_rays": 777, "distance": (1.5, 1.5), "noise": (0, 0.2),
+        "rotate": False,
         "dropout_grazing": pytest.approx(np.pi / 3), "pose_error": (pytest.approx(np.pi / 60), 0.03),
         "k": 5, "normalise": "none", "seed": 8,
     }  # fmt: skip
@@ -113,6 +114,33 @@ def test_every_flag_reaches_the_scan_in_its_unit():
 def test_views_are_drawn_from_the_range(tmp_path):
     prepare("--solids", 12, "--views", "1-3", "--out", tmp_path / "out", *SMALL)
     assert set(PackedStore.open(tmp_path / "out").num_views.tolist()) == {1, 2, 3}
+
+
+def test_points_noise_and_sampling_differ_from_scan_to_scan(tmp_path):
+    flags = ["--solids", 6, *SMALL, "--points", "20-60", "--noise", "0-0.03", "--sampling", "mixed"]
+    for workers in (1, 3):
+        prepare(*flags, "--workers", workers, "--out", tmp_path / str(workers))
+    assert digest(tmp_path / "1") == digest(tmp_path / "3"), "whoever did the work"
+    sizes = np.diff(PackedStore.open(tmp_path / "1").node_ptr)
+    assert 20 <= sizes.min() < 30
+    assert 50 < sizes.max() <= 60
+    prepare(*flags, "--samples", 3, "--out", tmp_path / "more")
+    few, many = by_object(tmp_path / "1"), by_object(tmp_path / "more")
+    for name, scans in few.items():
+        for one, other in zip(scans, many[name], strict=False):
+            assert_same(one, other)
+
+
+def test_a_range_is_recorded_as_written_and_one_number_as_a_number(tmp_path):
+    def recorded(folder, *flags):
+        prepare("--solids", 1, *SMALL, *flags, "--out", folder)
+        settings = PackedStore.open(folder).manifest["provenance"]["settings"]
+        return [settings[name] for name in ("points", "noise", "sampling")]
+
+    assert recorded(tmp_path / "a", "--noise", "0.010") == [48, 0.01, "farthest"]
+    assert recorded(tmp_path / "a", "--noise", "0.01-0.01", "--points", "48-48") == [48, 0.01, "farthest"]
+    ranges = ("--noise", "0-0.03", "--points", "30-40", "--sampling", "mixed")
+    assert recorded(tmp_path / "b", *ranges) == ["30-40", "0-0.03", "mixed"]
 
 
 def test_open_meshes_are_listed_with_the_reason_and_left_out(meshes, tmp_path, capsys):
@@ -143,7 +171,8 @@ def test_nothing_left_is_refused_and_leaves_nothing(tmp_path, capsys):
 # ------------------------------------------------------------------------------------------ real scans
 
 
-def test_real_scans_with_labels(tmp_path, capsys):
+@pytest.mark.parametrize("sampling", ["farthest", "mixed"])
+def test_real_scans_with_labels(tmp_path, capsys, sampling):
     rng = np.random.default_rng(0)
     points = rng.normal(size=(300, 3)) * [0.1, 0.2, 0.3] + [0, 0, 2]
     np.save(tmp_path / "view a.npy", points)
@@ -155,7 +184,8 @@ def test_real_scans_with_labels(tmp_path, capsys):
         "few.npy,0.01,0.02,2.03,cup,,,,\n"
         "none.npy,0,0,0,,,,,\n"
     )
-    prepare("--labels", tmp_path / "labels.csv", "--out", tmp_path / "out", *SMALL)
+    flags = ["--points", "20-48", "--noise", "0-1", "--sampling", sampling]  # thinned to the upper end
+    prepare("--labels", tmp_path / "labels.csv", "--out", tmp_path / "out", *SMALL, *flags)
     said = capsys.readouterr().out
     assert "  scans     2 of 1 object (1 view each)\n" in said
     assert "inputs" not in said

@@ -242,7 +242,7 @@ def test_a_buffer_beside_a_gltf_is_part_of_the_input(tmp_path, capsys):
 
 def test_parts_of_other_libraries_are_not_used(tmp_path, monkeypatch):
     sources = [Source("solid", "built-in solid 0", "solids/0")]
-    settings = {"samples": 1, "points": 48, "k": 6}
+    settings = {"samples": 1, "points": (48, 48), "k": 6}
     [before] = cut(sources, settings, tmp_path)
     assert cut(sources, settings, tmp_path) == [before]
     monkeypatch.setattr(preparation, "version", lambda name: "99" if name == "manifold3d" else version(name))
@@ -252,7 +252,7 @@ def test_parts_of_other_libraries_are_not_used(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("samples", "points", "size"), [(10, 256, 8), (500, 1024, 4), (1000, 65536, 1)])
 def test_chunks_of_large_scans_have_fewer_objects(tmp_path, samples, points, size):
     sources = [Source("solid", f"{i}", f"{i}", index=i) for i in range(521)]
-    chunks = cut(sources, {"samples": samples, "points": points, "k": 16}, tmp_path)
+    chunks = cut(sources, {"samples": samples, "points": (16, points), "k": 16}, tmp_path)
     assert [source for chunk in chunks for source in chunk.sources] == sources
     assert {len(chunk.sources) for chunk in chunks[:-1]} == {size}
     assert len({chunk.path for chunk in chunks}) == len(chunks)
@@ -261,7 +261,7 @@ def test_chunks_of_large_scans_have_fewer_objects(tmp_path, samples, points, siz
 @pytest.mark.parametrize(("num", "size"), [(1, 1), (18, 1), (127, 1), (128, 2), (511, 7), (9999, 8)])
 def test_few_objects_are_many_chunks(tmp_path, num, size):
     sources = [Source("solid", f"{i}", f"{i}", index=i) for i in range(num)]
-    chunks = cut(sources, {"samples": 1, "points": 48, "k": 6}, tmp_path)
+    chunks = cut(sources, {"samples": 1, "points": (48, 48), "k": 6}, tmp_path)
     assert {len(chunk.sources) for chunk in chunks[:-1]} <= {size}
     assert len(chunks) == -(-num // size)
 
@@ -272,7 +272,7 @@ def test_bytes_do_not_depend_on_where_chunks_are_cut(meshes, tmp_path, monkeypat
     flags = [meshes, "--solids", 5, "--format", layout, *SMALL]
     prepare(*flags, "--out", tmp_path / "single")
     monkeypatch.setattr(preparation, "_FEWEST_CHUNKS", 1)
-    assert len(cut([Source("solid", "", "")] * 9, {"samples": 1, "points": 48, "k": 6}, tmp_path)) == 2
+    assert len(cut([Source("solid", "", "")] * 9, {"samples": 1, "points": (48, 48), "k": 6}, tmp_path)) == 2
     prepare(*flags, "--out", tmp_path / "eights")
     assert digest(tmp_path / "single") == digest(tmp_path / "eights")
 
@@ -362,8 +362,9 @@ def test_an_object_that_kills_its_process_is_the_only_one_lost(tmp_path):
     sources = [Source("solid", f"built-in solid {i}", f"solids/{i}", index=i) for i in range(12)]
     chunks = [Chunk(tmp_path / f"{i}.part", tuple(sources[i : i + 3])) for i in range(0, 12, 3)]
     settings = {
-        "target": "solid", "scale": 1.0, "samples": 1, "views": (1, 1), "points": 48, "sampling": "farthest",
-        "pattern": "grid", "num_rays": 400, "noise": 0.01, "k": 6, "normalise": "unit", "seed": 0,
+        "target": "solid", "scale": 1.0, "samples": 1, "views": (1, 1), "points": (48, 48),
+        "sampling": "farthest", "pattern": "grid", "num_rays": 400, "noise": (0.01, 0.01), "k": 6,
+        "normalise": "unit", "seed": 0,
     }  # fmt: skip
     written = dict(write_chunks(chunks, settings, workers=2, work=_write_or_die))
     assert {chunk.path.stem: num for chunk, num in written.items()} == {"0": 3, "3": 2, "6": 3, "9": 3}

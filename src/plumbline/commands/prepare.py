@@ -98,7 +98,7 @@ def _plan(config: PrepareConfig, sources: Sequence[Source]) -> Plan:
     count = Counter(source.kind for source in sources)
     return {
         "format": config.format,
-        "settings": {flag: getattr(config, flag) for flag in _FLAGS},
+        "settings": _recorded(config),
         "inputs": {
             "meshes": count["mesh"],
             "solids": count["solid"],
@@ -111,20 +111,27 @@ def _plan(config: PrepareConfig, sources: Sequence[Source]) -> Plan:
     }
 
 
+def _recorded(config: PrepareConfig) -> dict[str, Any]:
+    """The flags as the data set records them: what may be a range is a number where it is just one."""
+    settings = {flag: getattr(config, flag) for flag in _FLAGS}
+    drawn = keywords(config)
+    return settings | {flag: drawn[flag][0] for flag in ("points", "noise") if len(set(drawn[flag])) == 1}
+
+
 def keywords(config: PrepareConfig) -> dict[str, Any]:
     """The flags that decide what a part holds, as keywords of ``make_samples``."""
-    low, high = parse_range(config.views, "views", whole=True)
+    views, points = (parse_range(getattr(config, flag), flag, whole=True) for flag in ("views", "points"))
     return {
         "target": config.target,
         "scale": config.scale,
         "samples": config.samples,
-        "views": (int(low), int(high)),
-        "points": config.points,
+        "views": (int(views[0]), int(views[1])),
+        "points": (int(points[0]), int(points[1])),
         "sampling": config.sampling,
         "pattern": config.pattern,
         "num_rays": config.rays,
         "distance": parse_range(config.distance, "distance", whole=False),
-        "noise": config.noise,
+        "noise": parse_range(config.noise, "noise", whole=False, zero=True),
         "dropout_grazing": math.radians(config.grazing),
         "pose_error": (math.radians(config.pose_error), config.pose_error / 100),
         "rotate": config.rotate,

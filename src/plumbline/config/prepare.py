@@ -46,9 +46,18 @@ class PrepareConfig:
     views: str = option(
         "1", "views merged in a scan: a number or a range such as 1-3", metavar="V", group="scan"
     )
-    points: int = option(256, "points per scan", at_least=16, at_most=65536, group="scan")
+    points: str = option(
+        "256",
+        "points per scan: a number or a range such as 128-512, drawn evenly on a logarithmic scale; "
+        "real scans keep the most",
+        metavar="N",
+        group="scan",
+    )
     sampling: str = option(
-        "farthest", "how points are chosen from the hits", choices=("farthest", "random"), group="scan"
+        "farthest",
+        "how points are chosen from the hits; mixed: either way, evenly, scan by scan",
+        choices=("farthest", "random", "mixed"),
+        group="scan",
     )
     pattern: str = option(
         "grid", "rays of a camera or of a rotating LiDAR", choices=("grid", "lidar"), group="scan"
@@ -62,11 +71,10 @@ class PrepareConfig:
         metavar="D",
         group="scan",
     )
-    noise: float = option(
-        0.01,
-        "range noise (1 sigma), as a fraction of the object's radius",
-        at_least=0,
-        at_most=1,
+    noise: str = option(
+        "0.01",
+        "range noise (1 sigma), as a fraction of the object's radius: a number or a range such as 0-0.03",
+        metavar="SIGMA",
         group="scan",
     )
     grazing: float = option(

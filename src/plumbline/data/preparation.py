@@ -8,6 +8,7 @@ consecutive sources that becomes one part file, named after a hash of all that d
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -39,6 +40,8 @@ FEWEST_POINTS = 16
 """A real scan with fewer points than this is refused."""
 _READ_AHEAD = 8
 """Files that are hashed at once."""
+Choice = Sampling | Literal["mixed"]
+"""How points are chosen: one way always, or either way, scan by scan."""
 _LIBRARIES = ("numpy", "scipy", "trimesh", "embreex", "manifold3d")
 
 
@@ -160,7 +163,7 @@ def cut(sources: Sequence[Source], settings: Mapping[str, Any], folder: Path) ->
     """
     chunks, libraries = [], library_versions()
     bytes_per_node = 4 * (len(FEATURE_NAMES) + 1 + settings["k"])
-    bytes_per_object = bytes_per_node * settings["samples"] * settings["points"]
+    bytes_per_object = bytes_per_node * settings["samples"] * settings["points"][1]
     size = max(1, min(OBJECTS_PER_CHUNK, len(sources) // _FEWEST_CHUNKS, _CHUNK_BYTES // bytes_per_object))
     for begin in range(0, len(sources), size):
         some = tuple(sources[begin : begin + size])
@@ -215,8 +218,9 @@ def make_samples(
     scale: float,
     samples: int,
     views: tuple[int, int],
-    points: int,
-    sampling: Sampling,
+    points: tuple[int, int],
+    noise: tuple[float, float],
+    sampling: Choice,
     k: int,
     normalise: Normalise,
     seed: int,
@@ -232,7 +236,10 @@ def make_samples(
         target, scale: of meshes, see :func:`plumbline.geometry.meshes.load_mesh`.
         samples: scans per object; a real scan gives one sample.
         views: fewest and most views per scan, drawn uniformly.
-        points, sampling: which points to keep; a real scan with fewer keeps all.
+        points: fewest and most points per scan, drawn uniformly on a logarithmic scale; a real scan keeps the
+            most, or all that it has.
+        noise: least and most range noise, drawn uniformly per scan; of a real scan it is its own.
+        sampling: which points to keep; ``"mixed"`` draws one of the two ways for each scan.
         k, normalise: see :func:`plumbline.geometry.graphs.build_sample`.
         seed: of everything.
         optics: the other keywords of :func:`plumbline.geometry.scans.scan_solid`.
@@ -243,7 +250,7 @@ def make_samples(
     """
     graph: dict[str, Any] = {"k": k, "normalise": normalise, "edge_attr": "none", "sh_degree": 0}
     if source.label is not None:
-        scan = _real_scan(source.label, points, sampling, _rng(seed, source.title, 0))
+        scan = _real_scan(source.label, points[1], sampling, _rng(seed, source.title, 0))
         return [build_sample(scan, object_name=source.name, **graph)]
     if source.path is None:
         solid = make_solid(seed, source.index)
@@ -253,17 +260,43 @@ def make_samples(
     result = []
     for i in range(samples):
         rng = _rng(seed, solid.name, i)
-        num_views = int(rng.integers(*views, endpoint=True))
-        scan = scan_solid(solid, caster, rng=rng, views=num_views, points=points, sampling=sampling, **optics)
+        drawn = _draw(rng, views, points, noise, sampling)
+        scan = scan_solid(solid, caster, rng=rng, **drawn, **optics)
         result.append(build_sample(scan, object_name=solid.name, **graph))
     return result
 
 
-def _real_scan(label: Label, points: int, sampling: Sampling, rng: np.random.Generator) -> Scan:
+def _draw(
+    rng: np.random.Generator,
+    views: tuple[int, int],
+    points: tuple[int, int],
+    noise: tuple[float, float],
+    sampling: Choice,
+) -> dict[str, Any]:
+    """What differs from scan to scan; a range of one number takes nothing from the generator (views do)."""
+    drawn: dict[str, Any] = {"views": int(rng.integers(*views, endpoint=True))}
+    fewest, most = points
+    if fewest < most:
+        number = int(math.exp(rng.uniform(math.log(fewest), math.log(most + 1))))
+        drawn["points"] = min(max(number, fewest), most)
+    else:
+        drawn["points"] = most
+    drawn["noise"] = float(rng.uniform(*noise)) if noise[0] < noise[1] else noise[1]
+    drawn["sampling"] = _one_way(sampling, rng)
+    return drawn
+
+
+def _one_way(sampling: Choice, rng: np.random.Generator) -> Sampling:
+    if sampling != "mixed":
+        return sampling
+    return "farthest" if rng.random() < 0.5 else "random"
+
+
+def _real_scan(label: Label, points: int, sampling: Choice, rng: np.random.Generator) -> Scan:
     scan = load_scan(label)
     if len(scan.points) < FEWEST_POINTS:
         raise InputError(f"it has {len(scan.points)} points, and at least {FEWEST_POINTS} are needed")
-    return thin_scan(scan, points, sampling=sampling, rng=rng)
+    return thin_scan(scan, points, sampling=_one_way(sampling, rng), rng=rng)
 
 
 def _rng(seed: int, name: str, sample: int) -> np.random.Generator:
