@@ -93,7 +93,7 @@ def _answer(arguments: list[str], prog: str) -> int:
             refuse_early(
                 data_dir=config.data_dir,
                 checkpoint_dir=config.checkpoint_dir,
-                resume=config.resume,
+                resume=config.resume if config.ensemble == 1 else None,
                 trial=config.fast_dev_run > 0,
             )
         return import_module(VERBS[verb].module).run(config, make_console())
