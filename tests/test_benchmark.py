@@ -1,6 +1,5 @@
 """``plumbline benchmark`` from meshes to tables: figures by hand, resumption, reuse, models, refusals."""
 
-import io
 import json
 import re
 from pathlib import Path
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from preparing import BOX_FACES, write_meshes, write_off
-from rich.console import Console
 
 from plumbline.cli import main
 from plumbline.data.form import GraphForm
@@ -18,7 +16,7 @@ from plumbline.data.split import mark_objects, num_marked
 from plumbline.evaluation.baselines import BASELINES
 from plumbline.evaluation.inference import predict
 from plumbline.evaluation.scancom import CONDITIONS, MAIN, Asked, AsTrained, Condition, figures, measure
-from plumbline.evaluation.scancom_tables import grids, markdown, print_result, warnings
+from plumbline.evaluation.scancom_tables import warnings
 from plumbline.geometry.graphs import LEADERS, build_sample
 from plumbline.models import build_model
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Scan
@@ -73,7 +71,9 @@ def make_checkpoint(path: Path, store: PackedStore, *, seed: int = 0, **changes:
     arguments = {"input_dim": len(store.feature_names), "hidden_dim": 8, "num_layers": 2, "dropout": 0.0}
     model = build_model("gcn", **arguments)
     train = np.flatnonzero(store.object_idx < 3)
-    said = data_identity(store, {"data_dir": "there", "val_split": 0.1, "seed": 0}, train, train[:0])
+    said = data_identity(
+        store, {"data_dir": "there", "val_split": 0.1, "split_by": "object", "seed": 0}, train, train[:0]
+    )
     described = {
         "format": FORMAT, "model": "gcn", "model_args": arguments, "config": {}, "metrics": {},
         "data": {**said, **changes}, "epochs_done": 1,
@@ -169,7 +169,7 @@ class TestWhole:
             for part in (
                 "Möbel alt",
                 "1 view, 1 % noise, 64 random points",
-                "1 inputs were rejected",
+                "1 input was rejected",
                 "seed 20231",
             ):
                 assert part in text
@@ -329,59 +329,6 @@ class TestModels:
         assert len(marks) == 32
         assert num_marked(marks, ["b/2", "c/3", "b/2", "a/1"]) == 2
         assert num_marked("", ["a/1"]) == 0
-
-
-def made_up(values: dict[str, tuple[float, float]]) -> dict:
-    """A result whose methods have these means from one view and from three; the first is a model."""
-
-    def part(mean: float) -> dict:
-        return {
-            "mean": mean,
-            "median": mean / 2,
-            "p90": 1 - mean,
-            "sources": {"s": {"objects": 1, "mean": mean}},
-        }
-
-    return {
-        "benchmark": "ScanCoM 1", "seed": 0, "objects": 1, "rejected": [], "best_baseline": "carve",
-        "checkpoints": [{"name": next(iter(values)), "objects_seen": 0}],
-        "conditions": {
-            condition.name: {
-                "scans": 2,
-                "methods": {name: part(mean[condition.views > 1]) for name, mean in values.items()},
-            }
-            for condition in FEW
-        },
-    }  # fmt: skip
-
-
-class TestTables:
-    RESULT = made_up({"ept": (0.1, 0.3), "point mean": (0.4, 0.4), "carve": (0.2, 0.2)})
-
-    def test_the_least_of_every_comparison_stands_out(self):
-        ranking, robustness, sources = grids(self.RESULT)
-        assert [row[0] for row in ranking.rows] == ["ept", "point mean", "carve"]
-        assert ranking.best == {(0, 1), (0, 2), (1, 3), (2, 4), (2, 5), (1, 6)}
-        assert ranking.rows[0] == ["ept", "10.0 %", "5.00 %", "90.0 %", "30.0 %", "15.0 %", "70.0 %"]
-        assert robustness.heads == ["condition", "ept", "carve"]
-        assert robustness.best == {(0, 1), (1, 2), (2, 1)}
-        assert sources.rows == [["s", "1", "10.0 %", "20.0 %", "30.0 %", "20.0 %"]]
-        assert sources.best == {(0, 2), (0, 5)}
-
-    def test_in_markdown_and_in_the_terminal(self):
-        assert "| ept | **10.0 %** | **5.00 %** | 90.0 % | 30.0 % |" in markdown(self.RESULT)
-        stream = io.StringIO()
-        print_result(
-            Console(file=stream, width=120, force_terminal=True, color_system="standard"), self.RESULT
-        )
-        assert "\x1b[1m10.0 %\x1b[0m" in stream.getvalue()
-        assert "\x1b[1m30.0 %\x1b[0m" not in stream.getvalue()
-
-    def test_a_table_that_does_not_fit_is_not_cut(self):
-        stream = io.StringIO()
-        print_result(Console(file=stream, width=60), self.RESULT)
-        assert "too wide" in stream.getvalue()
-        assert "…" not in stream.getvalue()
 
 
 class TestRefusals:

@@ -16,7 +16,7 @@ from plumbline.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "flags.txt"
-REQUIRED = {"prepare": {"out": "somewhere", "solids": "1"}}
+REQUIRED = dict.fromkeys(("prepare", "benchmark"), {"out": "somewhere", "solids": "1"})
 
 # The documented flags with their documented defaults, written down here a second time on purpose.
 DOCUMENTED = {
@@ -228,12 +228,14 @@ def test_a_reader_that_leaves_is_no_error(words):
 
 
 def test_help_speaks_of_flags_not_of_types(capsys):
+    texts = ""
     for verb in cli.VERBS:
         assert cli.main([verb, "--help"]) == 0
         said = " ".join(capsys.readouterr().out.split())
         assert not re.search(r"type:|class|\[\]|None", said)
-    assert "--split {auto,val,train,all}" in said
-    assert "graphs per step (default: 64)" in said
+        texts += said
+    assert "--split {auto,val,train,all}" in texts
+    assert "graphs per step (default: 64)" in texts
 
 
 def test_what_cannot_be_found_is_refused_without_torch(tmp_path):

@@ -104,7 +104,8 @@ def notes(result: Result) -> list[str]:
         "to the true centre of mass, the radius that of the object's smallest enclosing sphere."
     ]
     if result["rejected"]:
-        lines.append(f"{len(result['rejected']):,} inputs were rejected (listed in the JSON file).")
+        number = len(result["rejected"])
+        lines.append(f"{number:,} input{'s were' if number > 1 else ' was'} rejected (see the JSON file).")
     return lines
 
 
