@@ -16,6 +16,8 @@ from plumbline.data.memory import MemoryStore
 from plumbline.errors import InputError
 from plumbline.models import MODELS, build_model, load_model_class
 from plumbline.models.blocks import relu_dropout, sparse_product
+from plumbline.models.equivariant import softmax_by
+from plumbline.records import FEATURE_NAMES
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +201,23 @@ class TestEveryModel:
     def test_depth_and_width(self, name, store, num_layers):
         model = model_of(name, num_layers=num_layers, hidden_dim=8)
         assert model(batch_of(store, range(3), name)).shape == (3, 3)
+
+
+def test_shares_of_large_votes_are_finite_and_sum_to_one():
+    votes = torch.tensor([[1e4], [1e4], [-1e4], [5.0]])
+    shares = softmax_by(votes, torch.tensor([0, 0, 0, 2]), 3)
+    assert shares[:, 0].tolist() == [0.5, 0.5, 0.0, 1.0]
+
+
+def test_frames_where_no_direction_to_the_sensor_is_left():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(6, 12)).astype(np.float32)
+    features[3:, 3:6] = -features[:3, 3:6]
+    alone = random_sample(rng, num_nodes=6, node_features=features)
+    batch = make_batch(MemoryStore([alone], feature_names=FEATURE_NAMES), np.arange(1), frozenset())
+    model = build("framed", {"feature_names": FEATURE_NAMES}).float()
+    assert model.sensor is not None
+    assert answer_and_gradients(model, batch)[0].isfinite().all()
 
 
 def test_steerable_says_how_to_install_what_it_needs(monkeypatch):

@@ -26,7 +26,6 @@ except ImportError as error:
 
 DEGREES = (0, 1, 2)
 COMPONENTS = 9
-_DEGREE_OF = [degree for degree in DEGREES for _ in range(2 * degree + 1)]
 _ROWS = {degree: slice(degree**2, (degree + 1) ** 2) for degree in DEGREES}
 
 
@@ -34,10 +33,11 @@ class Steerable(nn.Module):
     """Tensor-product convolutions on the edges of the data set, with irreps ``C x 0e + D x 1o + D x 2e``.
 
     A message is the tensor product of the source's features with the spherical harmonics of the edge's
-    direction, weighed per channel by a network on the edge's length and both ends' scalars. Sums over the
-    neighbours come before the Clebsch-Gordan coefficients, which are the same for all of them: that is many
-    times cheaper. Only features with the parity of spherical harmonics occur (0e, 1o, 2e), as all inputs are
-    polar vectors. Degree 2 starts from the harmonics of the nodes' vectors.
+    direction, weighed by a network on the edge's length and both ends' scalars: one weight for each degree of
+    the harmonics, none of its own for each channel and path. So the sum over the neighbours is one matrix
+    product, and the Clebsch-Gordan coefficients, the same for all neighbours, come after it. Only features
+    with the parity of spherical harmonics occur (0e, 1o, 2e), as all inputs are polar vectors. Degree 2
+    starts from the harmonics of the nodes' vectors.
 
     Symmetry: E(3), and scale.
     In: edges, positions, vectors and scalars of nodes, vectors of the scan (any of the last three may be
@@ -141,7 +141,7 @@ def coupling() -> tuple[Tensor, list[int]]:
 
     Returns:
         ``[81, P]`` float64 from pairs of components (harmonic of the edge, feature), and the number of paths
-        to each degree. Columns are ordered by degree, component, path. Rows of a path have unit length.
+        to each degree. Columns are ordered by degree, component, path, and have unit length.
     """
     columns, paths = [], []
     for out in DEGREES:
@@ -173,7 +173,7 @@ class Convolution(nn.Module):
         )
         self.of_ends = nn.Linear(hidden_dim, 2 * width)
         self.of_length = nn.Linear(RADIAL, width, bias=False)
-        self.weigh = nn.Linear(width, len(DEGREES) * dim)
+        self.weigh = nn.Linear(width, len(DEGREES))
         outputs = [hidden_dim, dim, dim]
         self.hear = nn.ModuleList(
             nn.Linear(num * dim, out, bias=False) for num, out in zip(self.paths, outputs, strict=True)
@@ -204,15 +204,16 @@ class Convolution(nn.Module):
         flat = edges.neighbours.flatten()
         ends = to_me[:, None] + from_me.index_select(0, flat).view(num, most, from_me.shape[1])
         hidden = functional.silu(self.of_length(edges.radial) + ends)
-        weights = (self.weigh(hidden) * edges.share[:, :, None]).view(num, most, len(DEGREES), self.dim)
-        features = said.flatten(1).index_select(0, flat).view(num, most, COMPONENTS, self.dim)
-        weighed = weights[:, :, _DEGREE_OF] * edges.harmonics[..., None]
-        pairs = torch.einsum("nkad,nkbd->ndab", weighed, features).flatten(2)
-        coupled = pairs @ self.coupling.to(pairs)
-        answers, start = [], 0
-        for degree, paths, hear in zip(DEGREES, self.paths, self.hear, strict=True):
-            size = (2 * degree + 1) * paths
-            part = coupled[:, :, start : start + size].view(num, self.dim, 2 * degree + 1, paths)
-            answers.append(hear(part.permute(0, 2, 1, 3).flatten(2)))
-            start += size
-        return answers
+        weights = self.weigh(hidden) * edges.share[:, :, None]
+        weighed = [weights[:, :, degree, None] * edges.harmonics[..., _ROWS[degree]] for degree in DEGREES]
+        features = said.flatten(1).index_select(0, flat).view(num, most, COMPONENTS * self.dim)
+        pairs = torch.cat(weighed, 2).mT @ features
+        # One matrix product of long rows; on [81, D] for every node it is many times slower.
+        rows = pairs.view(num, COMPONENTS**2, self.dim).mT.reshape(-1, COMPONENTS**2)
+        coupled = (rows @ self.coupling.to(rows)).view(num, self.dim, -1)
+        sizes = [2 * degree + 1 for degree in DEGREES]
+        parts = coupled.split([size * paths for size, paths in zip(sizes, self.paths, strict=True)], 2)
+        return [
+            hear(part.unflatten(2, (size, -1)).transpose(1, 2).flatten(2))
+            for size, part, hear in zip(sizes, parts, self.hear, strict=True)
+        ]
