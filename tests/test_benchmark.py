@@ -76,7 +76,7 @@ def make_checkpoint(path: Path, store: PackedStore, *, seed: int = 0, **changes:
     )
     described = {
         "format": FORMAT, "model": "gcn", "model_args": arguments, "config": {}, "metrics": {},
-        "data": {**said, **changes}, "epochs_done": 1,
+        "error_factors": {}, "data": {**said, **changes}, "epochs_done": 1,
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {f"model.{name}": value for name, value in model.state_dict().items()}

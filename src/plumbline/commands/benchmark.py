@@ -50,19 +50,12 @@ _EDGES = {"edge_attr": "sh", "sh_degree": 2}
 
 
 class _Model:
-    """A checkpoint to be measured, and what the result says of it."""
+    """A checkpoint to be measured, as ``load_checkpoint`` reads it, and what the result says of it."""
 
-    def __init__(self, given: str) -> None:
-        from plumbline.models import load_model_class
-        from plumbline.training.checkpoint import load_checkpoint
-        from plumbline.training.rundir import find_best
-
-        self.path = find_best(Path(given))
-        self.trained = load_checkpoint(self.path)
-        self.net: Any = self.trained.model
-        self.name = self.trained.model_name
-        needs = load_model_class(self.name).needs
-        self.form = GraphForm.of(self.trained.data, needs=needs, path=self.path)
+    def __init__(self, trained: Any) -> None:
+        self.trained, self.net = trained, trained.model
+        self.form = GraphForm.of(trained.data, needs=self.net.needs, path=trained.path)
+        self.name = trained.model_name
 
     @property
     def graphs(self) -> tuple[str, int]:
@@ -87,7 +80,7 @@ class _Model:
         marks = self.trained.data.get("objects")
         return {
             "name": self.name,
-            "path": str(self.path),
+            "path": str(self.trained.path),
             "model": self.trained.model_name,
             "symmetry": self.net.symmetry,
             "parameters": sum(weights.numel() for weights in self.net.parameters()),
@@ -136,11 +129,16 @@ def run(config: BenchmarkConfig, console: Console) -> int:
 
 def _load(given: Sequence[str]) -> list[_Model]:
     """The checkpoints, with names that tell them apart."""
-    models = [_Model(path) for path in given]
+    if not given:
+        return []
+    from plumbline.training.checkpoint import load_checkpoint
+    from plumbline.training.rundir import find_best
+
+    models = [_Model(load_checkpoint(find_best(Path(path)))) for path in given]
     count = Counter(model.name for model in models)
     for model in models:
         if count[model.name] > 1:
-            model.name = f"{model.name} ({model.path.resolve().parent.name})"
+            model.name = f"{model.name} ({model.trained.path.resolve().parent.name})"
     count = Counter(model.name for model in models)
     for number, model in enumerate(models, 1):
         if count[model.name] > 1:
