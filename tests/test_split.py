@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from plumbline.data.split import split_by_object
+from plumbline.data.split import group_of, split_by_object, split_samples
 from plumbline.errors import InputError
 
 NAMES = [f"mug/{i:04d}" for i in range(500)]
@@ -87,3 +87,72 @@ def test_impossible_fractions_are_refused(val_split):
 
 def test_names_that_are_not_unicode_are_accepted():
     sides(["caf\udce9", "b"], np.arange(2))
+
+
+# --- by group
+
+
+FAMILIES = [f"solids/{family}/{i:03d}" for family in map(chr, range(97, 123)) for i in range(9)] + [
+    "loose",
+    "x",
+]
+
+
+def group_sides(names, val_split=0.2, seed=0):
+    train, val = split_samples(np.arange(len(names)), names, val_split, seed, "group")
+    return {names[i] for i in train}, {names[i] for i in val}
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("solids/gear/000017", "solids/gear"),
+        ("ycb/mug", "ycb"),
+        ("mug", "mug"),
+        ("/mug", "/mug"),
+        ("a//b", "a/"),
+    ],
+)
+def test_a_group_is_the_name_before_the_last_slash(name, group):
+    assert group_of(name) == group
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_group_on_both_sides_and_every_sample_once(seed):
+    train, val = group_sides(FAMILIES, seed=seed)
+    assert not {group_of(name) for name in train} & {group_of(name) for name in val}
+    assert train | val == set(FAMILIES)
+    assert len(train) + len(val) == len(FAMILIES)
+    assert 0.02 < len(val) / len(FAMILIES) < 0.5
+    assert group_sides(FAMILIES[::-1], seed=seed) == (train, val)
+
+
+def test_more_objects_and_groups_move_no_old_group():
+    train, val = group_sides(FAMILIES)
+    more = [*FAMILIES, "solids/a/999", "other/1", "other/2"]
+    assert train <= group_sides(more)[0]
+    assert val <= group_sides(more)[1]
+
+
+def test_objects_without_a_slash_are_divided_as_by_object():
+    names = [name.replace("/", "_") for name in NAMES]
+    idx = np.repeat(np.arange(500), 2)
+    for one, other in zip(
+        split_samples(idx, names, 0.1, 3, "group"), split_by_object(idx, names, 0.1, 3), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_by_object_is_the_old_split():
+    idx = np.repeat(np.arange(500), 2)
+    for one, other in zip(
+        split_samples(idx, NAMES, 0.1, 0, "object"), split_by_object(idx, NAMES, 0.1, 0), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_one_group_cannot_be_divided():
+    with pytest.raises(InputError, match=r"one group \(mug\).*use --split_by object"):
+        group_sides(NAMES[:20])
+    with pytest.raises(InputError, match="no object"):
+        split_samples(np.array([], int), [], 0.1, 0, "group")

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,16 @@ from training_fixtures import (
     REJECTED,
     Outcome,
     metric_rows,
+    random_samples,
     saved,
     train,
 )
 
 from plumbline.cli import main
+from plumbline.commands.evaluate import choose_graphs
 from plumbline.data.assembly import make_batch
-from plumbline.data.packed import PackedStore
-from plumbline.data.split import split_by_object
+from plumbline.data.packed import PackedStore, write_store
+from plumbline.data.split import group_of, split_by_object
 from plumbline.evaluation.inference import predict
 from plumbline.models import build_model
 from plumbline.records import FEATURE_NAMES
@@ -199,6 +202,24 @@ def test_training_metrics_are_means_over_the_epoch(tiny: Path, tmp_path: Path) -
 def test_training_learns(finished: Finished) -> None:
     losses = [float(row["train_loss_epoch"]) for row in metric_rows(finished.folder) if row["val_loss"]]
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_a_split_by_group_is_kept_in_the_checkpoint(tmp_path: Path, tiny: Path) -> None:
+    samples = [replace(one, object_name=f"g{i % 5}/{i // 3}") for i, one in enumerate(random_samples())]
+    write_store(tmp_path / "data", samples, feature_names=list(FEATURE_NAMES))
+    outcome = train(tmp_path / "data", tmp_path / "run", split_by="group", val_split=0.4, max_epochs=1)
+    assert outcome.code == 0
+    store, trained = PackedStore.open(tmp_path / "data"), load_checkpoint(tmp_path / "run" / "last.ckpt")
+    assert trained.data["split_by"] == "group"
+    parts = [choose_graphs(store, trained.data, side, tmp_path).indices for side in ("train", "val")]
+    assert [len(part) for part in parts] == [trained.data["num_train"], trained.data["num_val"]]
+    groups = [{group_of(store.object_names[i]) for i in store.object_idx[part]} for part in parts]
+    assert len(groups[0]) + len(groups[1]) == len(groups[0] | groups[1]) == 5
+    resumed = train(tmp_path / "data", tmp_path / "run", val_split=0.4, max_epochs=2, resume="")
+    assert "--split_by object here and group there" in resumed.text
+    alone = train(tiny, tmp_path / "alone", split_by="group")
+    assert alone.code == 2
+    assert "only objects of one group (random)" in alone.text
 
 
 def test_the_loss_is_the_mean_absolute_error(tiny: Path) -> None:

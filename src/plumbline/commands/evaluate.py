@@ -17,7 +17,7 @@ from plumbline.console import file_bar
 from plumbline.data.cache import open_data
 from plumbline.data.packed import PackedStore
 from plumbline.data.packing import MANIFEST
-from plumbline.data.split import split_by_object
+from plumbline.data.split import split_samples
 from plumbline.data.tensors import atomic_file
 from plumbline.errors import InputError
 from plumbline.evaluation.inference import predict
@@ -126,7 +126,7 @@ def choose_graphs(store: PackedStore, trained: dict[str, Any], split: str, data_
 
     Args:
         store: the data set.
-        trained: what the checkpoint says of its training data (fingerprint, val_split, seed).
+        trained: what the checkpoint says of its training data (fingerprint, val_split, split_by, seed).
         split: "auto", "val", "train" or "all".
         data_dir: for the message.
 
@@ -144,7 +144,8 @@ def choose_graphs(store: PackedStore, trained: dict[str, Any], split: str, data_
             f"--split {split}: {data_dir} is not the data set that the model was trained on "
             f"({trained['data_dir']}), so it has no such part; use --split all"
         )
-    train, val = split_by_object(store.object_idx, store.object_names, trained["val_split"], trained["seed"])
+    how = (trained["val_split"], trained["seed"], trained["split_by"])
+    train, val = split_samples(store.object_idx, store.object_names, *how)
     return Choice(split, val, UNSEEN) if split == "val" else Choice(split, train, SEEN)
 
 

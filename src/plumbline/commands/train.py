@@ -17,7 +17,7 @@ from plumbline.data.assembly import largest_batch
 from plumbline.data.cache import open_data
 from plumbline.data.loader import Loaders, make_loaders
 from plumbline.data.packed import PackedStore
-from plumbline.data.split import split_by_object
+from plumbline.data.split import split_samples
 from plumbline.errors import InputError
 from plumbline.models import SYMMETRIES, arguments_for, build_model, load_model_class
 from plumbline.models.inputs import known_features
@@ -194,11 +194,10 @@ class _Training:
         return store
 
     def split_dataset(self, store: PackedStore, resumed: Resumed | None) -> Data:
-        """Splits by object; a resumed training must find the data it was trained on."""
+        """Splits by object or group; a resumed training must find the data it was trained on."""
         with self.startup.phase("Dataset Splitting"):
-            train_idx, val_idx = split_by_object(
-                store.object_idx, store.object_names, self.config.val_split, self.config.seed
-            )
+            how = (self.config.val_split, self.config.seed, self.config.split_by)
+            train_idx, val_idx = split_samples(store.object_idx, store.object_names, *how)
             identity = details.data_identity(store, self.flags, train_idx, val_idx)
             if resumed is not None:
                 check_same_data(resumed.path, resumed.content["data"], identity)

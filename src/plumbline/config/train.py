@@ -24,6 +24,13 @@ class TrainConfig:
     )
     batch_size: int = option(16, "graphs per training step", at_least=1, group="data")
     val_split: float = option(0.1, "share of the objects kept for validation", above=0, below=1, group="data")
+    split_by: str = option(
+        "object",
+        "what validation shares none of with training: an object, or a whole group of them (the folder of a "
+        "mesh, the family of a built-in solid: the name of the object before the last slash)",
+        choices=("object", "group"),
+        group="data",
+    )
     num_workers: int = option(4, "reader processes for --loader workers", at_least=0, group="data")
     loader: str = option(
         "auto",

@@ -1,4 +1,4 @@
-"""The split into training and validation: by object, decided by the object's name alone."""
+"""The split into training and validation: by object or by group, decided by the name alone."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -7,6 +7,34 @@ import numpy as np
 
 from plumbline.errors import InputError
 from plumbline.records import Float, Int
+
+
+def split_samples(
+    object_idx: Int, object_names: Sequence[str], val_split: float, seed: int, by: str
+) -> tuple[Int, Int]:
+    """Divides samples ``by`` "object" or "group": what must not have samples on both sides.
+
+    A group is divided as an object of that name is, see :func:`split_by_object` for the rest.
+
+    Raises:
+        InputError: as there, or the samples show fewer than two groups.
+    """
+    if by == "object":
+        return split_by_object(object_idx, object_names, val_split, seed)
+    groups = sorted({group_of(name) for name in object_names})
+    number = {group: i for i, group in enumerate(groups)}
+    group_idx = np.array([number[group_of(name)] for name in object_names], np.int64)[object_idx]
+    if len(np.unique(group_idx)) == 1:
+        raise InputError(
+            f"--split_by group: the data set shows only objects of one group ({groups[group_idx[0]]}), and a "
+            "split by group needs at least two: use --split_by object, or add objects of another group"
+        )
+    return split_by_object(group_idx, groups, val_split, seed)
+
+
+def group_of(name: str) -> str:
+    """What an object belongs to: its name before the last slash; one without a slash stands for itself."""
+    return name.rpartition("/")[0] or name
 
 
 def split_by_object(

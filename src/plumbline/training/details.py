@@ -46,6 +46,7 @@ def data_identity(store: PackedStore, config: dict[str, Any], train_idx: Int, va
         "num_val": len(val_idx),
         "objects": mark_objects([store.object_names[i] for i in np.unique(store.object_idx[train_idx])]),
         "val_split": config["val_split"],
+        "split_by": config["split_by"],
         "seed": config["seed"],
     }
 

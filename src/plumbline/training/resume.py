@@ -8,8 +8,8 @@ from plumbline.training.checkpoint import read_checkpoint
 
 _MUST_AGREE = (
     "model", "hidden_dim", "num_layers", "dropout", "features", "model_args", "batch_size", "val_split",
-    "seed", "member", "loss", "optimizer", "schedule", "warmup", "lr", "weight_decay", "gradient_clip", "ema",
-    "precision",
+    "split_by", "seed", "member", "loss", "optimizer", "schedule", "warmup", "lr", "weight_decay",
+    "gradient_clip", "ema", "precision",
 )  # fmt: skip
 """Flags without which the continued training would be another one."""
 
