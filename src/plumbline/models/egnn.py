@@ -108,5 +108,6 @@ class EGNNLayer(nn.Module):
         hidden = functional.silu(self.from_edge(known).add_(of_target).add_(of_source))
         message = functional.silu(self.message(hidden))
         heard = mean_by(message, target, len(h))
-        x = x + mean_by(torch.tanh(self.step(message)) * way, target, len(x))
+        coefficient = torch.tanh(message @ self.step.weight[0])  # as a vector: its backward pass is faster
+        x = x + mean_by(coefficient[:, None] * way, target, len(x))
         return h + self.update(torch.cat([normed, heard], 1)), x
