@@ -12,9 +12,10 @@ import torch
 from training_fixtures import differences, metric_rows, saved, train
 
 from plumbline.data.packed import PackedStore
+from plumbline.data.split import mark_objects, split_by_object
 from plumbline.errors import InputError
 from plumbline.evaluation.inference import predict
-from plumbline.training.checkpoint import load_checkpoint, read_checkpoint
+from plumbline.training.checkpoint import FORMAT, load_checkpoint, read_checkpoint
 from plumbline.training.saving import BEST_NAME, BestAndLast, write_durably
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -55,7 +56,9 @@ def test_it_describes_itself_in_plain_values(run: Path, tiny: Path) -> None:
     content = saved(run / "last.ckpt")
     ours = content["plumbline"]
     store = PackedStore.open(tiny)
-    assert ours["format"] == 1
+    _, val_idx = split_by_object(store.object_idx, store.object_names, 0.1, 0)
+    validating = set(store.object_idx[val_idx].tolist())
+    assert ours["format"] == FORMAT
     assert ours["model"] == "gcn"
     assert ours["model_args"] == {"input_dim": 12, "hidden_dim": 16, "num_layers": 2, "dropout": 0.1}
     assert ours["config"]["batch_size"] == 8
@@ -64,10 +67,17 @@ def test_it_describes_itself_in_plain_values(run: Path, tiny: Path) -> None:
         "data_dir": str(tiny),
         "fingerprint": store.fingerprint,
         "feature_names": list(store.feature_names),
+        "vector_names": [],
+        "leaders": 0,
+        "k": None,
+        "edge_attr": "none",
+        "sh_degree": None,
+        "objects": mark_objects(store.object_names[i] for i in range(12) if i not in validating),
         "num_train": 44,
         "num_val": 4,
         "normalise": "unknown",
         "val_split": 0.1,
+        "split_by": "object",
         "seed": 0,
     }
     assert set(ours["versions"]) >= {"plumbline", "torch", "lightning"}

@@ -9,7 +9,7 @@ import torch
 from plumbline.cli import main
 from plumbline.commands.evaluate import choose_graphs
 from plumbline.data.packed import PackedStore, write_store
-from plumbline.data.split import split_by_object
+from plumbline.data.split import group_of, split_by_object
 from plumbline.errors import InputError
 from plumbline.evaluation.inference import predict
 from plumbline.models import build_model
@@ -54,6 +54,7 @@ def make_checkpoint(path, store: PackedStore, **changes) -> torch.nn.Module:
         "num_train": 48,
         "num_val": 12,
         "val_split": 0.2,
+        "split_by": "object",
         "seed": 3,
     }
     described = {
@@ -233,13 +234,17 @@ class TestChoices:
         with pytest.raises(InputError):
             find_best(tmp_path)
 
-    def test_train_and_val_share_no_object_and_make_up_all(self, store):
+    @pytest.mark.parametrize("split_by", ["object", "group"])
+    def test_train_and_val_share_no_object_and_make_up_all(self, store, split_by):
         trained = {"fingerprint": store.fingerprint, "val_split": 0.2, "seed": 3, "data_dir": "d"}
+        trained["split_by"] = split_by
         parts = {split: choose_graphs(store, trained, split, store.path) for split in ("train", "val", "all")}
         objects = {name: set(store.object_idx[part.indices].tolist()) for name, part in parts.items()}
         assert not objects["train"] & objects["val"]
         assert objects["train"] | objects["val"] == objects["all"]
         assert [part.relation for part in parts.values()] == ["seen", "unseen", "seen"]
+        groups = {side: {group_of(store.object_names[i]) for i in objects[side]} for side in ("train", "val")}
+        assert bool(groups["train"] & groups["val"]) == (split_by == "object")
 
 
 class TestPredict:
