@@ -11,6 +11,9 @@ from scanned import simulate, write_scan
 from training_fixtures import saved, train
 
 from plumbline.cli import main
+from plumbline.data.form import GraphForm
+from plumbline.errors import InputError
+from plumbline.records import FEATURE_NAMES
 
 CARVE = ("--model", "carve")
 
@@ -114,6 +117,47 @@ def test_answers_that_are_no_numbers_are_errors(trained, ask, tmp_path):
     code, (line,), _ = ask(file, "--checkpoint", tmp_path / "broken.ckpt")
     assert code == 2
     assert "the answer of gcn is no finite number" in line["error"]
+
+
+def test_a_form_takes_its_columns_by_name():
+    whole, part = (
+        GraphForm(),
+        GraphForm(("x", "y", "z", "depth", "normal_x"), ("view", "hull"), k=3, leaders=0),
+    )
+    full, few = (form.sample(simulate(1), "a") for form in (whole, part))
+    columns = [FEATURE_NAMES.index(name) for name in part.feature_names]
+    np.testing.assert_array_equal(few.node_features, full.node_features[:, columns])
+    np.testing.assert_array_equal(few.vectors, full.vectors[[2, 0]])
+    assert set(few.in_degree) == {3}
+    store = part.store([few])
+    assert (store.feature_names, store.vector_names) == (part.feature_names, ("view", "hull"))
+    assert (store.k, store.leaders) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("known", "needs", "said"),
+    [
+        ({}, {"gcn", "patches"}, None),
+        ({"k": None}, {"patches"}, None),
+        ({"k": None}, {"edge_index"}, "neighbours"),
+        ({"normalise": "unknown"}, {"patches"}, "frame"),
+        ({"vector_names": ["vector_0"]}, {"patches"}, "vectors vector_0"),
+        ({"edge_attr": "stored"}, {"edge_attr"}, "edge attributes"),
+        ({"edge_attr": "stored"}, {"patches"}, None),
+        ({"feature_names": ["depth", "x", "y", "z"]}, {"patches"}, "other features"),
+    ],
+)
+def test_a_form_is_refused_where_nobody_knows_it(known, needs, said):
+    data = {
+        "feature_names": list(FEATURE_NAMES), "vector_names": ["hull"], "leaders": 64, "k": 9,
+        "normalise": "unit", "edge_attr": "sh", "sh_degree": 2, **known,
+    }  # fmt: skip
+    if said is None:
+        form = GraphForm.of(data, needs=frozenset(needs), path=Path("a.ckpt"))
+        assert (form.k, form.edge_attr) == (data["k"], "none")
+        return
+    with pytest.raises(InputError, match=said):
+        GraphForm.of(data, needs=frozenset(needs), path=Path("a.ckpt"))
 
 
 # ------------------------------------------------------------------------------------------------ refusals

@@ -41,6 +41,8 @@ class PredictConfig:
         group="scans",
     )
     points: int = option(512, "points of a scan that are used, at most", at_least=2, group="scans")
-    out: Path | None = option(None, "also write the answers to a file, as with --json", group="output")
+    out: Path | None = option(
+        None, "also write the answers to a file, as with --json", metavar="FILE", group="output"
+    )
     json: bool = option(False, "print one line of JSON per scan instead of a table", group="output")
     debug: bool = debug_option()
