@@ -14,13 +14,14 @@ from plumbline.config.recipes import RECIPES
 from plumbline.config.train import NETWORKS
 from plumbline.data.assembly import make_batch
 from plumbline.data.packed import PackedStore
+from plumbline.data.split import split_by_object
 from plumbline.errors import InputError
 from plumbline.models import MODELS, arguments_for, build_model
 from plumbline.models.ensemble import Ensemble
 from plumbline.records import FEATURE_NAMES
 from plumbline.training.checkpoint import load_checkpoint
 from plumbline.training.muon import Muon, orthogonal
-from plumbline.training.optimisation import cosine, loss_of, make_optimizer, scale_loss
+from plumbline.training.optimisation import conformal_factors, cosine, loss_of, make_optimizer, scale_loss
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -223,3 +224,29 @@ class TestEnsemble:
         assert build_model("ensemble", members=[ept, ept]).symmetry == "E(3)"
         mixed = Ensemble(members=[ept, gcn])
         assert (mixed.symmetry, mixed.needs) == ("none", {"gcn", "patches"})
+
+
+class TestConformalFactors:
+    def test_the_rank_is_that_of_split_conformal_prediction(self) -> None:
+        ratios = np.random.default_rng(0).permutation(19) + 1.0
+        assert conformal_factors(ratios.tolist()) == {"0.5": 10.0, "0.9": 18.0}
+        assert conformal_factors([3.0, 1.0]) == {"0.5": 3.0}, "two graphs say nothing about nine in ten"
+
+    def test_it_covers_what_it_says(self) -> None:
+        rng = np.random.default_rng(1)
+        inside = []
+        for _ in range(400):
+            factor = conformal_factors(rng.exponential(size=60).tolist())["0.9"]
+            inside.append(1 - np.exp(-factor))
+        assert np.mean(inside) == pytest.approx(55 / 61, abs=0.006)
+
+    def test_a_checkpoint_holds_those_of_its_validation(self, tiny: Path, tmp_path: Path) -> None:
+        train(tiny, tmp_path, max_epochs=1, val_split=0.4, **SMALL_BEST)
+        trained = load_checkpoint(next(tmp_path.glob("best-*")))
+        store = PackedStore.open(tiny)
+        val_idx = split_by_object(store.object_idx, store.object_names, 0.4, 0)[1]
+        batch = make_batch(store, val_idx, trained.model.needs)
+        with torch.inference_mode():
+            com, log_scale = trained.model.answer(batch)
+        ratios = ((com - batch.target).norm(dim=1) / log_scale.exp()).tolist()
+        assert trained.error_factors == pytest.approx(conformal_factors(ratios), rel=1e-5)

@@ -170,7 +170,7 @@ def test_a_moved_run_keeps_its_best_model(tiny: Path, tmp_path: Path) -> None:
     best = next((tmp_path / "there").glob("best-model-*"))
     still = {"lr": 1e-2, "max_epochs": 3, "resume": ""}
     with pytest.MonkeyPatch.context() as patch:  # the third epoch must not be better
-        patch.setattr(CentreOfMassTask, "forward", lambda task, batch: task.forward_model(batch) + 9)
+        patch.setattr(CentreOfMassTask, "_answer", lambda task, batch: (task.forward_model(batch) + 9, None))
         assert train(tiny, tmp_path / "there", **still).code == 0
     assert [path.name for path in (tmp_path / "there").glob("best-model-*")] == [best.name]
     assert best.exists()

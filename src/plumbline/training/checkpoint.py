@@ -4,6 +4,7 @@ A checkpoint is Lightning's dict plus the key ``"plumbline"``, with which it des
 arguments, config, data set, versions, random states. It loads with ``weights_only=True``.
 """
 
+import hashlib
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,8 +18,10 @@ from torch import nn
 from plumbline.errors import InputError
 from plumbline.models import ENSEMBLE, MODELS, build_model
 
-FORMAT = 1
+FORMAT = 2
 """Of the dict under ``"plumbline"``."""
+_SEAL = b"\nplumbline sha256\n"
+_SEALED = len(_SEAL) + 32
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -28,8 +31,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         InputError: there is no such file, it is damaged, or another program wrote it.
     """
     try:
-        stored = BytesIO(path.read_bytes())
-        broken = ZipFile(stored).testzip()  # torch.load does not look at the checksums
+        whole = path.read_bytes()
+        stored = BytesIO(whole)
+        broken = "the file" if is_broken(whole) else ZipFile(stored).testzip()
         stored.seek(0)
         content = torch.load(stored, map_location="cpu", weights_only=True)
     except (FileNotFoundError, IsADirectoryError) as error:
@@ -47,6 +51,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if found != FORMAT:
         raise InputError(f"{path} has checkpoint format {found}, and this program reads {FORMAT}")
     return content
+
+
+def seal(content: bytes | memoryview) -> bytes:
+    """The content with its checksum behind it, where readers of the format do not look.
+
+    The format's own checksums cover the numbers, not the lists that say where which numbers lie.
+    """
+    return b"".join([content, _SEAL, hashlib.sha256(content).digest()])
+
+
+def is_broken(whole: bytes) -> bool:
+    """Whether a sealed file is not what was sealed; a file without a seal is not judged."""
+    content, mark, digest = whole[:-_SEALED], whole[-_SEALED:-32], whole[-32:]
+    return mark == _SEAL and hashlib.sha256(content).digest() != digest
 
 
 def _reason(error: Exception) -> str:
@@ -68,9 +86,11 @@ class Trained:
         model_args: its keyword arguments.
         config: all flags of the training, plain values.
         data: data set it was trained on: ``data_dir``, ``fingerprint``, ``feature_names``, ``vector_names``,
-            ``leaders``, ``k``, ``edge_attr``, ``sh_degree``, ``normalise``,
-            ``num_train``, ``num_val``, ``objects`` (marks of those trained on), ``val_split``, ``seed``.
+            ``leaders``, ``k``, ``edge_attr``, ``sh_degree``, ``normalise``, ``num_train``,
+            ``num_val``, ``objects`` (marks of those trained on), ``val_split``, ``split_by``, ``seed``.
         metrics: of the epoch it was saved after, by their documented names.
+        error_factors: share (``"0.9"``) to the factor of the model's expected error within which that share
+            of the validation graphs lay; empty for models that expect no error.
         epochs_done: whole epochs of training behind it.
     """
 
@@ -81,6 +101,7 @@ class Trained:
     config: dict[str, Any]
     data: dict[str, Any]
     metrics: dict[str, float]
+    error_factors: dict[str, float]
     epochs_done: int
 
 
@@ -118,5 +139,6 @@ def load_checkpoint(path: Path | str) -> Trained:
         config=ours["config"],
         data=ours["data"],
         metrics=ours["metrics"],
+        error_factors=ours["error_factors"],
         epochs_done=ours["epochs_done"],
     )

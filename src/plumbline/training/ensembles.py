@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from plumbline.models import ENSEMBLE
-from plumbline.training.checkpoint import FORMAT, read_checkpoint
+from plumbline.training.checkpoint import FORMAT, read_checkpoint, seal
 from plumbline.training.rundir import ENSEMBLE_FILE
 from plumbline.training.saving import write_durably
 
@@ -42,8 +42,9 @@ def write_ensemble(folder: Path, members: Sequence[Path]) -> Path:
         "batches_done": 0,
         "global_step": sum(part["global_step"] for part in parts),
         "metrics": {},
+        "error_factors": {},
     }
     buffer = BytesIO()
     torch.save({"state_dict": weights, "plumbline": ours}, buffer)
-    write_durably(folder / ENSEMBLE_FILE, buffer.getbuffer())
+    write_durably(folder / ENSEMBLE_FILE, seal(buffer.getbuffer()))
     return folder / ENSEMBLE_FILE

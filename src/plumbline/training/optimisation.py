@@ -4,7 +4,7 @@ Letters: G graphs.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,8 @@ from plumbline.training.muon import Muon
 
 PLATEAU: dict[str, Any] = {"factor": 0.5, "patience": 10, "min_lr": 1e-6}
 """When ``val_loss`` has not improved for so many epochs, the learning rate is multiplied by the factor."""
+SHARES = (0.5, 0.9)
+"""For which the validation says how far the errors reach."""
 _FLOOR = 0.01
 """Share of the learning rate at which warm-up begins and the cosine ends."""
 _SCALE_WEIGHT = 0.1
@@ -36,6 +38,25 @@ def scale_loss(error: Tensor, log_scale: Tensor) -> Tensor:
     """
     displacement = _length(error.detach())
     return _SCALE_WEIGHT * (displacement * torch.exp(-log_scale) + log_scale).mean()
+
+
+def conformal_factors(ratios: Sequence[float]) -> dict[str, float]:
+    """What to multiply an expected error with, so that a share of all errors lies below it.
+
+    Split conformal prediction: for n held-back graphs it is the ``ceil((n + 1) share)``-th smallest ratio of
+    error to expected error. It holds for new objects as far as those of the validation are like them.
+
+    Args:
+        ratios: of the held-back graphs.
+
+    Returns:
+        Share (``"0.5"``, ``"0.9"``) to factor; a share that n is too small for is left out.
+
+    Source: Lei et al., Distribution-Free Predictive Inference for Regression (2018), locally weighted.
+    """
+    ordered = sorted(ratios)
+    ranks = {share: math.ceil((len(ordered) + 1) * share) for share in SHARES}
+    return {str(share): ordered[rank - 1] for share, rank in ranks.items() if rank <= len(ordered)}
 
 
 def _length(error: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from plumbline.errors import InputError
-from plumbline.training.checkpoint import read_checkpoint
+from plumbline.training.checkpoint import read_checkpoint, seal
 
 BEST_NAME = "best-model-{epoch:02d}-{val_loss:.3f}"
 
@@ -27,7 +27,7 @@ class DurableCheckpoints(CheckpointIO):
         """Writes ``checkpoint``; the file under ``path`` is the old one until the new one is safe."""
         buffer = BytesIO()
         torch.save(checkpoint, buffer)
-        write_durably(Path(path), buffer.getbuffer())
+        write_durably(Path(path), seal(buffer.getbuffer()))
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None

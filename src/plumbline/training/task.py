@@ -17,7 +17,14 @@ from plumbline.errors import InputError
 from plumbline.models import entry_point
 from plumbline.training.checkpoint import FORMAT
 from plumbline.training.meters import RunningSums, axis_means, axis_sums, displacement_sums
-from plumbline.training.optimisation import PLATEAU, cosine, loss_of, make_optimizer, scale_loss
+from plumbline.training.optimisation import (
+    PLATEAU,
+    conformal_factors,
+    cosine,
+    loss_of,
+    make_optimizer,
+    scale_loss,
+)
 from plumbline.training.precision import Precision
 from plumbline.training.randomness import random_states, restore_random_states
 
@@ -40,6 +47,8 @@ class CentreOfMassTask(LightningModule):
     Attributes:
         forward_model: what is called for the model's answers: its entry point, or the compiled form of it.
         epoch_row: all metrics of the last finished epoch by their documented names.
+        error_factors: by how much the model's expected error must be stretched so that a given share of the
+            validation graphs lie within it; empty if it expects none.
     """
 
     def __init__(
@@ -64,6 +73,8 @@ class CentreOfMassTask(LightningModule):
         self.train_sums, self.val_sums = RunningSums(6 if loss == "l1" else 8), RunningSums(8)
         self.epoch_row: dict[str, float] = {}
         self._step_sums: tuple[Tensor, int] | None = None
+        self.error_factors: dict[str, float] = {}
+        self._surprise: list[Tensor] = []
         self._restored: dict[str, Any] | None = None
 
     def forward(self, batch: Batch) -> Tensor:
@@ -98,8 +109,11 @@ class CentreOfMassTask(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds one batch to the sums; a short last batch counts by its graphs."""
-        error = self(batch) - batch.target
+        com, log_scale = self._answer(batch)
+        error = com - batch.target
         self.val_sums.add(displacement_sums(error, batch.bounding_radius), batch.num_graphs)
+        if log_scale is not None:
+            self._surprise.append(error.norm(dim=1) / log_scale.exp())
 
     def _sums_of(self, error: Tensor, batch: Batch) -> Tensor:
         return axis_sums(error) if self.loss == "l1" else displacement_sums(error, batch.bounding_radius)
@@ -144,6 +158,7 @@ class CentreOfMassTask(LightningModule):
         """Validation always runs from the first batch to the last."""
         _rewind(self.trainer.val_dataloaders, self.current_epoch)
         self.val_sums.reset()
+        self._surprise = []
 
     def on_validation_epoch_end(self) -> None:
         """Closes the epoch: all its metrics, then the schedule, so that a checkpoint has both behind it."""
@@ -155,6 +170,7 @@ class CentreOfMassTask(LightningModule):
         row |= {f"val_{name}": value for name, value in val.items()}
         row |= {"learning_rate": self.learning_rate, "epoch": self.current_epoch}
         self.epoch_row = row
+        self.error_factors = conformal_factors(torch.cat(self._surprise).tolist()) if self._surprise else {}
         for name in val:
             value = torch.tensor(val[name], dtype=torch.float64)
             self.log(f"val_{name}", value, logger=False, batch_size=1)
@@ -218,6 +234,7 @@ class CentreOfMassTask(LightningModule):
             "batches_done": 0 if whole else batches.current.ready,
             "global_step": self.global_step,
             "metrics": dict(self.epoch_row),
+            "error_factors": dict(self.error_factors),
             "rng": random_states(),
             "train_sums": self.train_sums.state(),
         }
@@ -226,6 +243,7 @@ class CentreOfMassTask(LightningModule):
         """Keeps the random states until training starts: building loaders and models draws numbers too."""
         self._restored = checkpoint["plumbline"]
         self.epoch_row = dict(self._restored["metrics"])
+        self.error_factors = dict(self._restored["error_factors"])
 
 
 def _rewind(loader: Any, epoch: int) -> None:
