@@ -287,7 +287,7 @@ class TestMethods:
 class TestModels:
     def test_are_measured_beside_the_baselines_and_told_apart(self, meshes, out, store, tmp_path, capsys):
         model = make_checkpoint(tmp_path / "one" / "last.ckpt", store)
-        make_checkpoint(tmp_path / "two" / "last.ckpt", store, seed=1, objects=mark_objects(["other"]))
+        make_checkpoint(tmp_path / "two" / "last.ckpt", store, seed=1, objects=mark_objects({"other": 1.0}))
         assert benchmark(meshes, out, "--checkpoint", tmp_path / "one", tmp_path / "two" / "last.ckpt") == 0
         shown, result = capsys.readouterr().out, result_of(out)
         names = ["gcn (one)", "gcn (two)"]
@@ -324,11 +324,16 @@ class TestModels:
         result = {"checkpoints": [{"name": "old", "objects_seen": None}], "objects": 8}
         assert "does not say which objects" in warnings(result)[0]
 
-    def test_objects_are_known_by_their_names(self):
-        marks = mark_objects(["a/1", "b/2", "a/1"])
-        assert len(marks) == 32
-        assert num_marked(marks, ["b/2", "c/3", "b/2", "a/1"]) == 2
-        assert num_marked("", ["a/1"]) == 0
+    def test_objects_are_known_by_their_names_whatever_their_unit(self):
+        marks = mark_objects({"a/1": 0.5, "b/2": 2.0})
+        assert len(marks) == 4 * 16
+        assert num_marked(marks, {"b/2": 1.0, "c/3": 0.5, "a/1": 0.5}) == 2
+        assert num_marked("", {"a/1": 0.5}) == 0
+
+    def test_objects_of_a_folder_within_are_known_by_file_name_and_size(self):
+        marks = mark_objects({"cups/a/mug": 0.5 * (1 + 1e-15)})
+        assert num_marked(marks, {"a/mug": 0.5}) == num_marked(marks, {"mug": 0.5}) == 1
+        assert num_marked(marks, {"mug": 0.6, "a/jug": 0.5}) == 0
 
 
 class TestRefusals:

@@ -46,6 +46,7 @@ BAD = {
     "lost.npz": ({"points": scan_points(), "sensor": [0, 0, np.inf]}, "3 finite numbers"),
     "one.npz": ({"points": scan_points()[:1], "sensor": np.ones(3)}, "there is 1 point"),
     "same.npz": ({"points": np.ones((50, 3)), "sensor": np.zeros(3)}, "all 50 points are at one place"),
+    "spot.npz": ({"points": 1e-12 * scan_points(), "sensor": np.ones(3)}, "all 30 points are at one place"),
     "at.npz": ({"points": scan_points(), "sensor": scan_points()[7]}, "1 point lies at the sensor"),
     "view.npz": (
         {"points": scan_points(), "sensor_positions": np.ones((2, 3)), "view": np.full(30, 2)}, "0 to 1",

@@ -5,11 +5,12 @@ import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import scipy
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -23,7 +24,7 @@ from plumbline.data.packed import PackedStore
 from plumbline.data.packing import MANIFEST, read_part
 from plumbline.data.pool import write_chunks
 from plumbline.data.preparation import Source, caster_name, cut, fingerprint, library_versions, list_sources
-from plumbline.data.split import num_marked
+from plumbline.data.split import num_marked, object_sizes
 from plumbline.data.tensors import DamagedStoreError, atomic_file
 from plumbline.errors import InputError
 from plumbline.evaluation.baselines import BASELINES
@@ -75,7 +76,7 @@ class _Model:
 
         return Asked(self.name, self.form, answer)
 
-    def describe(self, objects: Sequence[str]) -> dict[str, Any]:
+    def describe(self, objects: Mapping[str, float]) -> dict[str, Any]:
         """For the JSON."""
         marks = self.trained.data.get("objects")
         return {
@@ -152,7 +153,7 @@ def _measure(
     """The whole result as plain values."""
     conditions: dict[str, dict[str, Any]] = {}
     rejected: dict[str, str] = {}
-    objects: set[str] = set()
+    objects: dict[str, float] = {}
     plain = ("unit", _K)
     caster = caster_name()
     for number, condition in enumerate(CONDITIONS, 1):
@@ -164,7 +165,7 @@ def _measure(
             mine = [model.asked() for model in models if model.graphs == graphs]
             errors |= measure(store, mine, tuple(BASELINES) if graphs == plain else ())
             scans = len(store)
-            objects.update(store.object_names)
+            objects |= object_sizes(store, np.arange(len(store)))
             rejected |= {item.source: item.reason for item in store.rejected}
         order = [*(model.name for model in models), *BASELINES]
         conditions[condition.name] = {
@@ -184,7 +185,7 @@ def _measure(
         "inputs_sha256": fingerprint(sources),
         "objects": len(objects),
         "rejected": [{"source": source, "reason": reason} for source, reason in rejected.items()],
-        "checkpoints": [model.describe(sorted(objects)) for model in models],
+        "checkpoints": [model.describe(objects) for model in models],
         "best_baseline": best_baseline(conditions),
         "conditions": conditions,
     }

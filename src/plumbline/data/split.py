@@ -1,12 +1,16 @@
 """The split into training and validation: by object or by group, decided by the name alone."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from plumbline.errors import InputError
 from plumbline.records import Float, Int
+
+if TYPE_CHECKING:
+    from plumbline.data.packed import PackedStore
 
 
 def split_samples(
@@ -89,19 +93,29 @@ _MARK = 16
 """Hex digits that stand for an object: 64 bits, so that no two of a million are ever the same."""
 
 
-def mark_objects(names: Iterable[str]) -> str:
-    """The names of objects as hashes, sorted and joined: short enough for a checkpoint to keep."""
-    return "".join(sorted(_mark(name) for name in set(names)))
+def object_sizes(store: "PackedStore", graphs: Int) -> dict[str, float]:
+    """Name of each object that some graphs show, and its bounding radius in metres."""
+    objects, first = np.unique(store.object_idx[graphs], return_index=True)
+    shown = np.asarray(graphs)[first]
+    radius = store.bounding_radius[shown] * store.scale[shown]
+    return {store.object_names[i]: size for i, size in zip(objects.tolist(), radius.tolist(), strict=True)}
 
 
-def num_marked(marks: str, names: Iterable[str]) -> int:
-    """How many of the distinct names are among those that :func:`mark_objects` was given."""
+def mark_objects(sizes: Mapping[str, float]) -> str:
+    """Objects (name to radius) as hashes, sorted and joined: short enough for a checkpoint to keep."""
+    return "".join(sorted({mark for name, size in sizes.items() for mark in _marks(name, size)}))
+
+
+def num_marked(marks: str, sizes: Mapping[str, float]) -> int:
+    """How many objects (name to radius) are among those that :func:`mark_objects` was given."""
     known = {marks[i : i + _MARK] for i in range(0, len(marks), _MARK)}
-    return sum(_mark(name) in known for name in set(names))
+    return sum(not known.isdisjoint(_marks(name, size)) for name, size in sizes.items())
 
 
-def _mark(name: str) -> str:
-    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:_MARK]
+def _marks(name: str, size: float) -> list[str]:
+    """An object is known by its name in the folder of all, or, from another folder, by file name and size."""
+    texts = (name, f"{name.rpartition('/')[2]} {size:.6g}")
+    return [hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_MARK] for text in texts]
 
 
 def _first(position: Float, present: Int, names: Sequence[str], *, largest: bool) -> int:

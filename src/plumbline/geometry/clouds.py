@@ -21,6 +21,8 @@ from plumbline.records import Float, Scan
 _EXTRA = "pip install plumbline[clouds]"
 _LARGEST = 1e15
 """No unit makes coordinates larger than this; damaged bytes do."""
+_SMALLEST = 1e-9
+"""Extent of a scan, in distances to its sensor, that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def scan_of(cloud: Cloud, sensor: Float | None, path: Path | str) -> Scan:
     sensor = np.asarray(sensor, dtype=np.float64)
     if sensor.shape not in ((3,), points.shape) or not np.isfinite(sensor).all():
         raise InputError(f"{path}: the sensor's position must be 3 finite numbers, or 3 for each point")
-    if (points == points[0]).all():
+    if np.ptp(points, axis=0).max() <= _SMALLEST * np.abs(points - sensor).max():
         which = "there is 1 point" if len(points) == 1 else f"all {len(points)} points are at one place"
         raise InputError(f"{path}: {which}; the scan of an object has points at several places")
     lost = int((points == sensor).all(axis=1).sum())

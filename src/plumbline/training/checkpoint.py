@@ -63,8 +63,8 @@ def seal(content: bytes | memoryview) -> bytes:
 
 def is_broken(whole: bytes) -> bool:
     """Whether a sealed file is not what was sealed; a file without a seal is not judged."""
-    content, mark, digest = whole[:-_SEALED], whole[-_SEALED:-32], whole[-32:]
-    return mark == _SEAL and hashlib.sha256(content).digest() != digest
+    end = whole.rfind(_SEAL, max(len(whole) - _SEALED, 0))
+    return end >= 0 and hashlib.sha256(whole[:end]).digest() != whole[end + len(_SEAL) :]
 
 
 def _reason(error: Exception) -> str:

@@ -12,7 +12,7 @@ from torch import nn
 
 import plumbline
 from plumbline.data.packed import PackedStore
-from plumbline.data.split import mark_objects
+from plumbline.data.split import mark_objects, object_sizes
 from plumbline.records import Int
 
 _CROWDED = 0.75  # load per core from which threads get into each other's way
@@ -44,7 +44,7 @@ def data_identity(store: PackedStore, config: dict[str, Any], train_idx: Int, va
         "normalise": store.normalise,
         "num_train": len(train_idx),
         "num_val": len(val_idx),
-        "objects": mark_objects([store.object_names[i] for i in np.unique(store.object_idx[train_idx])]),
+        "objects": mark_objects(object_sizes(store, train_idx)),
         "val_split": config["val_split"],
         "split_by": config["split_by"],
         "seed": config["seed"],
