@@ -72,7 +72,9 @@ def test_it_describes_itself_in_plain_values(run: Path, tiny: Path) -> None:
         "k": None,
         "edge_attr": "none",
         "sh_degree": None,
-        "objects": mark_objects(store.object_names[i] for i in range(12) if i not in validating),
+        "objects": mark_objects(
+            {store.object_names[i]: store.bounding_radius[4 * i] for i in range(12) if i not in validating}
+        ),
         "num_train": 44,
         "num_val": 4,
         "normalise": "unknown",
