@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from plumbline.data.batch import Batch
 from plumbline.errors import InputError
+from plumbline.models.equivariant import EquivariantNorm
 from plumbline.models.inputs import Inputs
 
 _TYPICAL = 2.0
@@ -206,20 +207,6 @@ class AttentionLayer(nn.Module):
         new_s = new_s.transpose(1, 2).reshape(graphs, tokens, width)
         new_v = new_v.reshape(graphs, heads, tokens, 3, -1).permute(0, 2, 3, 1, 4).reshape(v.shape)
         return self.scalar_out(new_s), self.vector_out(new_v)
-
-
-class EquivariantNorm(nn.Module):
-    """Layer norm of the scalars; vectors divided by the root mean square length of a token's vectors."""
-
-    def __init__(self, hidden_dim: int, vector_dim: int) -> None:
-        super().__init__()
-        self.scalars = nn.LayerNorm(hidden_dim)
-        self.scale = nn.Parameter(torch.ones(vector_dim))
-
-    def forward(self, s: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """``[..., C]`` and ``[..., 3, D]`` to the same."""
-        length = v.square().sum((-2, -1), keepdim=True) / v.shape[-1]
-        return self.scalars(s), v * torch.rsqrt(length + 1e-5) * self.scale
 
 
 class Head(nn.Module):
