@@ -112,6 +112,10 @@ def test_the_answer_moves_with_the_file(trained, ask, tmp_path, model):
     if model == "ept":
         assert there["error_scale"] == pytest.approx(factor * here["error_scale"], rel=1e-4)
         assert 0 < here["error_scale"] < 2 * scan.bounding_radius
+        from plumbline.training.checkpoint import load_checkpoint
+
+        factor = load_checkpoint(trained[model]).error_factors["0.9"]
+        assert here["radius_90"] == pytest.approx(factor * here["error_scale"])
 
 
 def test_a_hundred_files_alone_and_together(trained, ask, tmp_path):

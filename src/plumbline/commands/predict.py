@@ -126,7 +126,14 @@ def choose_estimator(config: PredictConfig) -> tuple[Estimator, dict[str, str]]:
     from plumbline.training.checkpoint import load_checkpoint
 
     loaded = load_checkpoint(path)
-    estimator = trained(loaded.model, loaded.model_name, loaded.data, path=path, batch_size=config.batch_size)
+    estimator = trained(
+        loaded.model,
+        loaded.model_name,
+        loaded.data,
+        path=path,
+        error_factors=loaded.error_factors,
+        batch_size=config.batch_size,
+    )
     return estimator, {"model": loaded.model_name, "checkpoint": str(path)}
 
 
@@ -195,8 +202,8 @@ def _answer(estimator: Estimator, batch: Sequence[Read]) -> list[dict[str, Any]]
     answers: Iterator[dict[str, Any]] = iter(())
     if samples:
         com, scale = estimator.locate(samples)
-        scales = [{}] * len(com) if scale is None else [{"error_scale": value} for value in scale.tolist()]
-        answers = iter({"com": row, **more} for row, more in zip(com.tolist(), scales, strict=True))
+        doubts = [{}] * len(com) if scale is None else [_doubt(value, estimator) for value in scale.tolist()]
+        answers = iter({"com": row, **doubt} for row, doubt in zip(com.tolist(), doubts, strict=True))
     said = []
     for read in batch:
         answer = {} if read.sample is None else next(answers)
@@ -207,6 +214,12 @@ def _answer(estimator: Estimator, batch: Sequence[Read]) -> list[dict[str, Any]]
         else:
             said.append({**answer, **read.facts})
     return said
+
+
+def _doubt(error_scale: float, estimator: Estimator) -> dict[str, float]:
+    """The error to expect, and the radius about the answer that holds the truth nine times in ten."""
+    factor = estimator.error_factors.get("0.9")
+    return {"error_scale": error_scale} | ({} if factor is None else {"radius_90": factor * error_scale})
 
 
 # ----------------------------------------------------------------------------------------------- printing
@@ -227,7 +240,7 @@ def _row(read: Read, answer: dict[str, Any]) -> list[str]:
     return [
         str(read.file).encode("utf-8", "replace").decode(),
         *(f"{value:.{digits}f}" for value in answer["com"]),
-        f"{answer['error_scale']:.{digits}f}" if "error_scale" in answer else "",
+        *(f"{answer[key]:.{digits}f}" if key in answer else "" for key in ("error_scale", "radius_90")),
         f"{points:,}" if used == points else f"{used:,} of {points:,}",
         f"{answer['views']}",
     ]
@@ -242,7 +255,7 @@ def _show(
     if not rows:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    headers = ("file", "x", "y", "z", "expected error", "points", "views")
+    headers = ("file", "x", "y", "z", "expected error", "90 % within", "points", "views")
     shown = [column for column in range(len(headers)) if any(row[column] for row in rows)]
     for column in shown:
         table.add_column(headers[column], justify="right" if column else "left", no_wrap=column > 0)

@@ -1,7 +1,8 @@
 """One interface for trained models and untrained guesses: a scan goes in, its centre of mass comes out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,8 @@ class Estimator(NamedTuple):
 
     Attributes:
         name: of the model or of the guess.
+        error_factors: share (``"0.9"``) to what an expected error is multiplied with to hold that share of
+            all errors; empty where no error is expected.
         form: the graphs that it takes.
         answer: centres of mass of all graphs of a store, stored frame.
     """
@@ -36,6 +39,7 @@ class Estimator(NamedTuple):
     name: str
     form: GraphForm
     answer: "Callable[[MemoryStore], Answers]"
+    error_factors: Mapping[str, float] = MappingProxyType({})
 
     def locate(self, samples: Sequence[Sample]) -> Answers:
         """Centres of mass of graphs of the right form, in the frame and unit of their scans."""
@@ -55,7 +59,15 @@ def untrained(name: str) -> Estimator:
     return Estimator(name, GraphForm(), answer)
 
 
-def trained(model: Any, name: str, data: dict[str, Any], *, path: Path, batch_size: int = 64) -> Estimator:
+def trained(
+    model: Any,
+    name: str,
+    data: dict[str, Any],
+    *,
+    path: Path,
+    error_factors: Mapping[str, float] = MappingProxyType({}),
+    batch_size: int = 64,
+) -> Estimator:
     """A model with its weights.
 
     Args:
@@ -63,6 +75,7 @@ def trained(model: Any, name: str, data: dict[str, Any], *, path: Path, batch_si
         name: as in ``MODELS``.
         data: what its checkpoint says about the data that it was trained on.
         path: of the checkpoint, for messages.
+        error_factors: see :class:`Estimator`.
         batch_size: graphs at once.
 
     Raises:
@@ -75,4 +88,4 @@ def trained(model: Any, name: str, data: dict[str, Any], *, path: Path, batch_si
     def answer(store: "MemoryStore") -> Answers:
         return Answers(*predict_with_error(model, store, np.arange(len(store)), batch_size=batch_size))
 
-    return Estimator(name, form, answer)
+    return Estimator(name, form, answer, error_factors)
