@@ -14,10 +14,10 @@ RECIPES: dict[str, dict[str, Any]] = {
         "optimizer": "muon",
         "schedule": "cosine",
         "warmup": 0.05,
-        "lr": 2e-3,
+        "lr": 6e-3,
         "weight_decay": 1e-4,
         "ema": 0.998,
-        "max_epochs": 20,
+        "max_epochs": 10,
     },
 }
 """Recipe name to the defaults that it changes. ``docs/accuracy.md`` says how they were found."""
