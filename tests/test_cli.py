@@ -16,7 +16,7 @@ from plumbline.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "flags.txt"
-REQUIRED = dict.fromkeys(("prepare", "benchmark"), {"out": "somewhere", "solids": "1"})
+REQUIRED = {verb: {"out": "somewhere", "solids": "1"} for verb in ("prepare", "benchmark")}
 
 # The documented flags with their documented defaults, written down here a second time on purpose.
 DOCUMENTED = {

@@ -14,12 +14,13 @@ import scanned
 from scanned import K, simulate, write_scan
 
 from plumbline.cli import VERBS, main
-from plumbline.commands.predict import list_scans, parse_sensor
+from plumbline.commands.predict import _doubt, _draw, list_scans, parse_sensor
 from plumbline.config import PredictConfig
+from plumbline.data.form import GraphForm
 from plumbline.data.packed import PackedStore, write_store
 from plumbline.errors import InputError
 from plumbline.evaluation.baselines import BASELINES
-from plumbline.evaluation.estimators import UNTRAINED
+from plumbline.evaluation.estimators import UNTRAINED, Estimator
 from plumbline.geometry.carving import convex_hull
 from plumbline.geometry.graphs import LEADERS, build_sample
 from plumbline.geometry.rotations import random_rotation
@@ -112,10 +113,32 @@ def test_the_answer_moves_with_the_file(trained, ask, tmp_path, model):
     if model == "ept":
         assert there["error_scale"] == pytest.approx(factor * here["error_scale"], rel=1e-4)
         assert 0 < here["error_scale"] < 2 * scan.bounding_radius
-        from plumbline.training.checkpoint import load_checkpoint
 
-        factor = load_checkpoint(trained[model]).error_factors["0.9"]
-        assert here["radius_90"] == pytest.approx(factor * here["error_scale"])
+
+def test_the_radius_is_the_expected_error_stretched():
+    estimator = Estimator("ept", GraphForm(), None, {"0.5": 0.7, "0.9": 2.0})
+    assert _doubt(1.5, estimator) == {"error_scale": 1.5, "radius_90": 3.0}
+    assert _doubt(1.5, estimator._replace(error_factors={})) == {"error_scale": 1.5}
+
+
+def test_several_draws_are_averaged(trained, ask, tmp_path):
+    scans = [simulate(1, points=500), simulate(2, points=60), simulate(3, points=300)]
+    files = [write_scan(tmp_path / f"{i}.npz", scan) for i, scan in enumerate(scans)]
+    from plumbline.evaluation import estimators
+    from plumbline.training.checkpoint import load_checkpoint
+
+    loaded = load_checkpoint(trained["ept"])
+    estimator = estimators.trained(loaded.model, "ept", loaded.data, path=loaded.path)
+    _, lines, _ = ask(*files, "--checkpoint", trained["ept"], "--points", 120, "--draws", 3)
+    for line, scan in zip(lines, scans, strict=True):
+        thin = [_draw(scan, 120, draw) for draw in range(3 if len(scan.points) > 120 else 1)]
+        found = estimator.locate([estimator.form.sample(some, "a") for some in thin])
+        np.testing.assert_allclose(line["com"], found.com.mean(axis=0), atol=1e-6 * np.ptp(scan.points))
+        assert line["error_scale"] == pytest.approx(found.error_scale.mean(), rel=1e-5)
+    single = ask(*files, "--checkpoint", trained["ept"], "--points", 120)[1]
+    apart = [np.abs(np.subtract(a["com"], b["com"])).max() for a, b in zip(lines, single, strict=True)]
+    assert apart[0] > 1e-9 < apart[2]
+    assert apart[1] < 1e-9, "a scan with fewer points has one choice"
 
 
 def test_a_hundred_files_alone_and_together(trained, ask, tmp_path):

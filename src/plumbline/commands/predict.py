@@ -24,7 +24,7 @@ from plumbline.evaluation.estimators import Estimator, trained, untrained
 from plumbline.files import visible_files
 from plumbline.geometry.clouds import CLOUD_SUFFIXES, load_cloud, scan_of
 from plumbline.geometry.sampling import thin_scan
-from plumbline.records import Float, Sample
+from plumbline.records import Float, Int, Sample, Scan
 from plumbline.training.rundir import find_best
 
 FOLDER = Path("checkpoints")
@@ -37,11 +37,11 @@ _WIDEST = 10_000
 
 
 class Read(NamedTuple):
-    """A file as its graph, with the largest side of its box, and what is said about it; or an error."""
+    """A file as its graphs, with the largest side of its box, and what is said about it; or an error."""
 
     file: Path
     facts: dict[str, Any]
-    sample: Sample | None = None
+    samples: tuple[Sample, ...] = ()
     extent: float = 1.0
 
 
@@ -159,7 +159,10 @@ def _read_ahead(
 
     def read(start: int) -> list[Read]:
         some = files[start : start + config.batch_size]
-        return [read_file(file, sensor=sensor, points=config.points, form=form) for file in some]
+        return [
+            read_file(file, sensor=sensor, points=config.points, draws=config.draws, form=form)
+            for file in some
+        ]
 
     starts = range(0, len(files), config.batch_size)
     with ThreadPoolExecutor(1) as pool:
@@ -170,8 +173,8 @@ def _read_ahead(
         yield ahead.result()
 
 
-def read_file(file: Path, *, sensor: Float | None, points: int, form: GraphForm) -> Read:
-    """A scan as a graph: at most ``points`` of its points, always the same ones."""
+def read_file(file: Path, *, sensor: Float | None, points: int, form: GraphForm, draws: int = 1) -> Read:
+    """A scan as graphs of at most ``points`` of its points, drawn anew each time, always the same ones."""
     try:
         if file.is_dir():
             endings = ", ".join(sorted(_SEARCHED))
@@ -182,31 +185,43 @@ def read_file(file: Path, *, sensor: Float | None, points: int, form: GraphForm)
                 f"{file}: no array 'sensor' beside points: add it, [3] or [N, 3], or give --sensor x,y,z"
             )
         scan = scan_of(cloud, sensor, file)
-        thin = thin_scan(scan, points, sampling="farthest", rng=np.random.default_rng(0))
-        sample = form.sample(thin, str(file))
+        draws = draws if len(scan.points) > points else 1
+        thin = [_draw(scan, points, draw) for draw in range(draws)]
+        samples = tuple(form.sample(some, str(file)) for some in thin)
     except InputError as error:
         return Read(file, {"error": str(error)})
     facts = {
         "points": len(scan.points),
-        "points_used": len(thin.points),
+        "points_used": len(thin[0].points),
         "views": len(np.unique(scan.view)),
         "sensor": "given" if sensor is not None else _ASSUMED if cloud.sensor is None else "from the file",
         "unit": "as in the file",
     }
-    return Read(file, facts, sample, float(np.ptp(scan.points, axis=0).max()))
+    return Read(file, facts, samples, float(np.ptp(scan.points, axis=0).max()))
+
+
+def _draw(scan: Scan, points: int, draw: int) -> Scan:
+    """A choice of points; from the second on of a random half: the farthest of all are always the same."""
+    rng = np.random.default_rng(draw)
+    if draw:
+        scan = thin_scan(scan, max(points, len(scan.points) // 2), sampling="random", rng=rng)
+    return thin_scan(scan, points, sampling="farthest", rng=rng)
 
 
 def _answer(estimator: Estimator, batch: Sequence[Read]) -> list[dict[str, Any]]:
     """What is said about each file: its centre of mass and its facts, or an error."""
-    samples = [read.sample for read in batch if read.sample is not None]
+    samples = [sample for read in batch for sample in read.samples]
     answers: Iterator[dict[str, Any]] = iter(())
     if samples:
-        com, scale = estimator.locate(samples)
+        first = np.cumsum([0, *(len(read.samples) for read in batch if read.samples)])[:-1]
+        found = estimator.locate(samples)
+        com = _means(found.com, first)
+        scale = None if found.error_scale is None else _means(found.error_scale, first)
         doubts = [{}] * len(com) if scale is None else [_doubt(value, estimator) for value in scale.tolist()]
         answers = iter({"com": row, **doubt} for row, doubt in zip(com.tolist(), doubts, strict=True))
     said = []
     for read in batch:
-        answer = {} if read.sample is None else next(answers)
+        answer = next(answers) if read.samples else {}
         if not all(
             math.isfinite(value) for value in (*answer.get("com", ()), answer.get("error_scale", 0.0))
         ):
@@ -214,6 +229,12 @@ def _answer(estimator: Estimator, batch: Sequence[Read]) -> list[dict[str, Any]]
         else:
             said.append({**answer, **read.facts})
     return said
+
+
+def _means(values: Float, first: Int) -> Float:
+    """Means over the draws of each file; a file's first draw stands at ``first [files]``."""
+    counts = np.diff([*first, len(values)])
+    return np.add.reduceat(values, first, axis=0) / counts.reshape(-1, *[1] * (values.ndim - 1))
 
 
 def _doubt(error_scale: float, estimator: Estimator) -> dict[str, float]:

@@ -41,6 +41,13 @@ class PredictConfig:
         group="scans",
     )
     points: int = option(512, "points of a scan that are used, at most", at_least=2, group="scans")
+    draws: int = option(
+        1,
+        "choose the points of a larger scan so many times, and answer with the mean",
+        at_least=1,
+        at_most=1000,
+        group="scans",
+    )
     out: Path | None = option(
         None, "also write the answers to a file, as with --json", metavar="FILE", group="output"
     )
