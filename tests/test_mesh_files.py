@@ -31,7 +31,7 @@ def test_names_are_relative_unique_and_sorted(tmp_path):
     assert [m.name for m in find_meshes([tmp_path / "a"])] == ["deep/er/cup", "mug.obj", "mug.ply"]
     assert [m.name for m in find_meshes([tmp_path / "a/mug.ply"])] == ["mug"]
     two = [m.name for m in find_meshes([tmp_path / "b", str(tmp_path / "a"), tmp_path / "a"])]
-    assert two == ["a/deep/er/cup.stl", "b/deep/er/cup.stl", "jar.v2", "mug.obj", "mug.ply"]
+    assert two == ["a/deep/er/cup", "a/mug.obj", "a/mug.ply", "b/deep/er/cup", "b/jar.v2"]
     same_folder_name = find_meshes([tmp_path / "b", tmp_path / "c" / "b"])
     names = [m.name for m in same_folder_name]
     assert len(set(names)) == len(names) == 3

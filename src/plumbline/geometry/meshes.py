@@ -57,7 +57,8 @@ def find_meshes(paths: Sequence[Path | str]) -> list[MeshFile]:
 
     Returns:
         One entry per file, sorted by name. A name is the POSIX path relative to the given folder,
-        without its suffix (a file's stem if the file itself was given). Where two files would share a
+        without its suffix (a file's stem if the file itself was given); of several folders it begins with
+        the folder's own name, so that what lies together stays one group. Where two files would share a
         name it keeps its suffix, then gains the folder's name, then the whole path.
 
     Raises:
@@ -74,9 +75,15 @@ def find_meshes(paths: Sequence[Path | str]) -> list[MeshFile]:
             f"{_suffix_list()} are read, and real scans are given with --labels"
         )
     files = sorted(found.values())
+    folders = {path.resolve() for path in map(Path, paths) if path.is_dir()}
+
+    def shown(file: Path, root: Path) -> Path:
+        inside = file.relative_to(root)
+        return Path(root.resolve().name, inside) if len(folders) > 1 and root.resolve() in folders else inside
+
     levels: list[Callable[[Path, Path], Path]] = [
-        lambda file, root: file.relative_to(root).with_suffix(""),
-        lambda file, root: file.relative_to(root),
+        lambda file, root: shown(file, root).with_suffix(""),
+        shown,
         lambda file, root: Path(root.resolve().name, file.relative_to(root)),
         lambda file, root: file.resolve().relative_to(file.resolve().anchor),
     ]
