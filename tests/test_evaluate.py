@@ -64,6 +64,7 @@ def make_checkpoint(path, store: PackedStore, **changes) -> torch.nn.Module:
         "config": {"lr": 1e-3, "wandb_tags": [], "resume": None},
         "data": {**data, **changes},
         "metrics": {"val_loss": 0.5},
+        "error_factors": {},
         "epochs_done": 1,
     }
     state = {f"model.{name}": value for name, value in model.state_dict().items()}
