@@ -87,9 +87,9 @@ def test_memory_may_be_short_in_every_phase(
     def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    for name in ("make_loaders", "build_model", "predict"):
+    for name in ("commands.train.make_loaders", "commands.train.build_model", "training.conclusion.predict"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"plumbline.commands.train.{name}", full)
+            patch.setattr(f"plumbline.{name}", full)
             outcome = train(tiny, tmp_path, max_epochs=1)
         assert outcome.code == 2
         assert "memory does not hold --batch_size 8" in outcome.text

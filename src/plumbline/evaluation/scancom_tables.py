@@ -10,13 +10,13 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from plumbline.evaluation.scancom import CONDITIONS, MAIN
+from plumbline.evaluation.scancom import CONDITIONS, MAIN, Condition
 from plumbline.evaluation.table import percent
 
 Result = Mapping[str, Any]
 """The content of ``scancom.json``."""
 
-_COLUMNS = {"mean": "mean", "median": "median", "p90": "90 % below"}
+_COLUMNS = {"mean": "mean", "median": "median", "p90": "90 %\nbelow"}
 
 
 class Grid(NamedTuple):
@@ -24,7 +24,7 @@ class Grid(NamedTuple):
 
     Attributes:
         title: what it shows.
-        heads: one per column; the first column names the rows.
+        heads: one per column, in lines where that makes it narrower; the first column names the rows.
         rows: of as many cells.
         best: (row, column) of the cells that stand out.
     """
@@ -45,7 +45,7 @@ def _ranking(result: Result) -> Grid:
     """One row per method, the figures of the main conditions; the least of every column is best."""
     conditions = [result["conditions"][condition.name]["methods"] for condition in MAIN]
     heads = [
-        f"{condition.views} view{'s' * (condition.views > 1)}: {_COLUMNS['mean']}" if not i else text
+        f"{_views(condition)}\n{text}" if not i else text
         for condition in MAIN
         for i, text in enumerate(_COLUMNS.values())
     ]
@@ -76,11 +76,7 @@ def _sources(result: Result, compared: Sequence[str]) -> Grid:
     """One row per source, the means of some methods under the main conditions; the least of each is best."""
     conditions = [result["conditions"][condition.name]["methods"] for condition in MAIN]
     sources = conditions[0][compared[0]]["sources"]
-    heads = [
-        f"{name}, {condition.views} view{'s' * (condition.views > 1)}"
-        for condition in MAIN
-        for name in compared
-    ]
+    heads = [f"{name},\n{_views(condition)}" for condition in MAIN for name in compared]
     rows, best = [], set()
     for number, source in enumerate(sources):
         cells = [source or "(none)", f"{sources[source]['objects']:,}"]
@@ -93,6 +89,10 @@ def _sources(result: Result, compared: Sequence[str]) -> Grid:
     return Grid(
         "Mean miss / radius by source, 256 points, 1 % noise", ["source", "objects", *heads], rows, best
     )
+
+
+def _views(condition: Condition) -> str:
+    return f"{condition.views} view{'s' * (condition.views > 1)}"
 
 
 def notes(result: Result) -> list[str]:
@@ -131,7 +131,12 @@ def markdown(result: Result) -> str:
     """The tables and notes as Markdown."""
     lines = [f"# {result['benchmark']}", ""]
     for grid in grids(result):
-        lines += [f"**{grid.title}**", "", _row(grid.heads), "|" + "---|" * len(grid.heads)]
+        lines += [
+            f"**{grid.title}**",
+            "",
+            _row([head.replace("\n", " ") for head in grid.heads]),
+            "|" + "---|" * len(grid.heads),
+        ]
         for i, row in enumerate(grid.rows):
             lines.append(_row([f"**{text}**" if (i, j) in grid.best else text for j, text in enumerate(row)]))
         lines.append("")
