@@ -20,9 +20,9 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: setup  ## a data set of built-in solids, a trained model, a report: runs/demo/report.html
-	$(BIN)/plumbline prepare --solids 600 --samples 4 --views 1-3 --out data/demo
+	$(BIN)/plumbline prepare --solids 2000 --samples 4 --views 1-3 --out data/demo
 	$(BIN)/plumbline prepare --solids 120 --samples 4 --views 1-3 --seed 1 --out data/demo-unseen
-	$(BIN)/python train_gnn_optimized.py --recipe best --data_dir data/demo --checkpoint_dir $(DEMO) --max_epochs 30
+	$(BIN)/python train_gnn_optimized.py --recipe best --data_dir data/demo --checkpoint_dir $(DEMO)
 	$(BIN)/plumbline evaluate $(DEMO) --data_dir data/demo-unseen --out $(DEMO)
 
 test: setup  ## all tests

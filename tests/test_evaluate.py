@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import scanned
 import torch
 
 from plumbline.cli import main
@@ -11,10 +12,10 @@ from plumbline.commands.evaluate import choose_graphs
 from plumbline.data.packed import PackedStore, write_store
 from plumbline.data.split import group_of, split_by_object
 from plumbline.errors import InputError
-from plumbline.evaluation.inference import predict
+from plumbline.evaluation.inference import predict, predict_with_error
 from plumbline.models import build_model
 from plumbline.records import FEATURE_NAMES, Sample
-from plumbline.training.checkpoint import FORMAT
+from plumbline.training.checkpoint import FORMAT, load_checkpoint
 from plumbline.training.rundir import find_best
 
 OBJECTS, SCANS = 20, 3
@@ -152,6 +153,20 @@ class TestWhole:
         assert "Training</h2>" not in (tmp_path / "lone" / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_model_that_knows_its_errors_is_held_to_it(tmp_path, capsys):
+    best = scanned.make_checkpoint(tmp_path, "ept")
+    capsys.readouterr()
+    assert main(["evaluate", str(best), "--split", "all", "--json"]) == 0
+    held = json.loads(capsys.readouterr().out)["held_by_expected_error"]
+    trained, store = load_checkpoint(best), PackedStore.open(tmp_path / "data")
+    com, expected = predict_with_error(trained.model, store, np.arange(len(store)))
+    error = np.linalg.norm(com - store.target, axis=1)
+    assert set(held) == {"0.5", "0.9"}
+    for share, factor in trained.error_factors.items():
+        assert held[share] == np.mean(error <= factor * expected)
+    assert "of the true centres of mass" in (best.parent / "report.html").read_text()
+
+
 class TestRefusals:
     def refused(self, capsys, *arguments) -> str:
         assert main(["evaluate", *map(str, arguments)]) == 2
@@ -202,7 +217,7 @@ class TestRefusals:
         def full(*_, **__):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-        monkeypatch.setattr("plumbline.commands.evaluate.predict", full)
+        monkeypatch.setattr("plumbline.commands.evaluate.predict_with_error", full)
         assert "the GPU's memory does not hold --batch_size 64: give a smaller one" in self.refused(
             capsys, run_folder
         )

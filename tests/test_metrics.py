@@ -14,6 +14,7 @@ from plumbline.errors import InputError
 from plumbline.evaluation.metrics import (
     Errors,
     bootstrap_mean,
+    coverage,
     displacement_errors,
     group_of,
     summarise_errors,
@@ -284,3 +285,9 @@ class TestPrinting:
     )
     def test_per_cent_with_three_digits(self, value, text):
         assert percent(value) == text
+
+
+def test_coverage_counts_errors_within_the_stretched_expectation():
+    errors, expected = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 1.0, 2.0, 1.0])
+    assert coverage(errors, expected, {"0.5": 1.0, "0.9": 2.0}) == {"0.5": 0.25, "0.9": 0.75}
+    assert coverage(errors, expected, {}) == {}

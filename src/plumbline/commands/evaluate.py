@@ -20,10 +20,11 @@ from plumbline.data.packing import MANIFEST
 from plumbline.data.split import split_samples
 from plumbline.data.tensors import atomic_file
 from plumbline.errors import InputError
-from plumbline.evaluation.inference import predict
+from plumbline.evaluation.inference import predict_with_error
+from plumbline.evaluation.metrics import coverage
 from plumbline.evaluation.plots import read_history
 from plumbline.evaluation.report import examples_of, write_report
-from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, print_table, summarise
+from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, percent, print_table, summarise
 from plumbline.models import SYMMETRIES
 from plumbline.records import Int
 from plumbline.training.checkpoint import Trained, load_checkpoint
@@ -59,14 +60,21 @@ def run(config: EvaluateConfig, console: Console) -> int:
     choice = choose_graphs(store, loaded.data, config.split, data_dir)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        answers = predict(loaded.model, store, choice.indices, batch_size=config.batch_size, device=device)
+        answers, expected = predict_with_error(
+            loaded.model, store, choice.indices, batch_size=config.batch_size, device=device
+        )
     except torch.OutOfMemoryError as error:
         raise InputError(
             f"the GPU's memory does not hold --batch_size {config.batch_size}: give a smaller one"
         ) from error
     table = summarise(store, choice.indices, answers, model=loaded.model_name, relation=choice.relation)
+    held = {}
+    if expected is not None:
+        errors = np.linalg.norm(answers - store.target[choice.indices], axis=1)
+        held = coverage(errors, expected, loaded.error_factors)
     numbers = {
         **table.to_dict(),
+        "held_by_expected_error": held,
         "checkpoint": str(path),
         "data_dir": str(data_dir),
         "fingerprint": store.fingerprint,
@@ -83,7 +91,7 @@ def run(config: EvaluateConfig, console: Console) -> int:
         table=table,
         examples=examples_of(store, table),
         history=read_history(path.parent / METRICS),
-        facts=_facts(loaded, path, store, data_dir, choice, table),
+        facts=_facts(loaded, path, store, data_dir, choice, table, held),
         command=_command(config, path, data_dir, choice.split),
         kicker=f"plumbline {plumbline.__version__} · evaluation · {date.today().isoformat()}",
     )
@@ -93,6 +101,8 @@ def run(config: EvaluateConfig, console: Console) -> int:
     console.print(f"{path} on {data_dir} ({_SPLITS[choice.split]})", highlight=False, markup=False)
     console.print()
     print_table(console, table)
+    if held:
+        console.print(f"Its own 90 % radius {_held(held)}.", style="dim")
     console.print()
     console.print(f"report   {out / REPORT}", markup=False)
     console.print(f"numbers  {out / NUMBERS}", markup=False)
@@ -170,7 +180,13 @@ def _write(out: Path, text: str) -> None:
 
 
 def _facts(
-    loaded: Trained, path: Path, store: PackedStore, data_dir: Path, choice: Choice, table: Table
+    loaded: Trained,
+    path: Path,
+    store: PackedStore,
+    data_dir: Path,
+    choice: Choice,
+    table: Table,
+    held: dict[str, float],
 ) -> dict[str, dict[str, str]]:
     """What the report says about the data, the model, the settings and the versions."""
     sizes = np.diff(store.node_ptr)[choice.indices]
@@ -191,6 +207,7 @@ def _facts(
         "arguments": ", ".join(f"{name} {value}" for name, value in loaded.model_args.items()),
         "symmetry": f"{model.symmetry}: {SYMMETRIES[model.symmetry]}",
         "trained for": f"{loaded.epochs_done:,} epoch{'s' * (loaded.epochs_done != 1)}",
+        **({"its own 90 % radius": _held(held)} if held else {}),
         "checkpoint": str(path),
     }
     versions = {
@@ -201,6 +218,10 @@ def _facts(
     }
     settings = {name: _plain(value) for name, value in loaded.config.items()}
     return {"Data set": data, "Model": facts, "Training flags": settings, "Versions": versions}
+
+
+def _held(held: dict[str, float]) -> str:
+    return f"holds {percent(held['0.9'])} of the true centres of mass"
 
 
 def _plain(value: Any) -> str:

@@ -40,7 +40,12 @@ def predict(
 
 
 def predict_with_error(
-    model: Any, store: Store, indices: Int, *, batch_size: int = 64
+    model: Any,
+    store: Store,
+    indices: Int,
+    *,
+    batch_size: int = 64,
+    device: torch.device | str | None = None,
 ) -> tuple[Float, Float | None]:
     """As :func:`predict`; and how far off the model expects to be ``[G]``, stored units, if it says so."""
 
@@ -50,7 +55,7 @@ def predict_with_error(
         error = None if log_scale is None else log_scale.double().exp().cpu().numpy()
         return com.cpu().double().numpy(), error
 
-    parts = _in_batches(answer, model, store, indices, batch_size, None)
+    parts = _in_batches(answer, model, store, indices, batch_size, device)
     errors = [error for _, error in parts if error is not None]
     com = np.concatenate([np.empty((0, 3)), *(com for com, _ in parts)])
     return com, np.concatenate(errors) if errors else None

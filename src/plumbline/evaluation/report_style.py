@@ -41,7 +41,7 @@ p { margin: .6rem 0; }
 table { border-collapse: collapse; width: 100%; margin: .8rem 0; font-size: .92rem; }
 th, td { padding: .38rem 0 .38rem 1.1rem; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { padding-left: 0; text-align: left; }
-td.name { white-space: normal; overflow-wrap: anywhere; min-width: 7.5rem; }
+td.name { white-space: normal; overflow-wrap: anywhere; min-width: 9.5rem; }
 thead th { border-bottom: 1.5px solid var(--ink); font-weight: 500; color: var(--muted); }
 tbody tr { border-bottom: 1px solid var(--line); }
 tbody tr:last-child { border-bottom: 1.5px solid var(--ink); }
