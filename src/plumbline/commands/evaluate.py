@@ -101,7 +101,7 @@ def run(config: EvaluateConfig, console: Console) -> int:
     console.print(f"{path} on {data_dir} ({_SPLITS[choice.split]})", highlight=False, markup=False)
     console.print()
     print_table(console, table)
-    if held:
+    if "0.9" in held:
         console.print(f"Its own 90 % radius {_held(held)}.", style="dim")
     console.print()
     console.print(f"report   {out / REPORT}", markup=False)
@@ -207,7 +207,7 @@ def _facts(
         "arguments": ", ".join(f"{name} {value}" for name, value in loaded.model_args.items()),
         "symmetry": f"{model.symmetry}: {SYMMETRIES[model.symmetry]}",
         "trained for": f"{loaded.epochs_done:,} epoch{'s' * (loaded.epochs_done != 1)}",
-        **({"its own 90 % radius": _held(held)} if held else {}),
+        **({"its own 90 % radius": _held(held)} if "0.9" in held else {}),
         "checkpoint": str(path),
     }
     versions = {
