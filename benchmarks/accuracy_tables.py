@@ -73,10 +73,10 @@ def draw_learning(out: Path, path: Path) -> None:
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(7, 4))
         for name, colour in colours.items():
-            file = out / "runs" / f"{name.replace(' ', '-')}-0" / "metrics.csv"
-            if not file.exists():
+            run = out / "runs" / f"{name.replace(' ', '-')}-0"
+            if not (run / "unseen.json").exists():
                 continue
-            with file.open(newline="", encoding="utf-8") as text:
+            with (run / "metrics.csv").open(newline="", encoding="utf-8") as text:
                 lines = [line for line in csv.DictReader(text) if line["val_error_rel"]]
             steps = [int(line["step"]) for line in lines]
             misses = [100 * float(line["val_error_rel"]) for line in lines]
@@ -103,6 +103,8 @@ def draw_amounts(rows: list[dict[str, Any]], baseline: dict[int, float], path: P
     amounts = [name for name in AMOUNTS if name in done]
     lengths = [name for name in LENGTHS if name in done]
     steps = [next(row["steps"] for row in rows if row["row"] == name) for name in lengths]
+    if not amounts or not lengths:
+        return
     with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
         for views, colour in zip(VIEWS, (MODEL, METHOD_COLOURS["convex hull"]), strict=True):
