@@ -1,6 +1,9 @@
 """Recipes, losses, optimizers, schedules and ensembles."""
 
 import math
+import re
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +14,12 @@ from training_fixtures import differences, metric_rows, saved, train
 
 from plumbline.cli import parse
 from plumbline.config.recipes import RECIPES
-from plumbline.config.train import NETWORKS
+from plumbline.config.train import NETWORKS, TrainConfig
 from plumbline.data.assembly import make_batch
 from plumbline.data.packed import PackedStore
 from plumbline.data.split import split_by_object
 from plumbline.errors import InputError
-from plumbline.models import MODELS, arguments_for, build_model
+from plumbline.models import MODELS, arguments_for, build_model, load_model_class
 from plumbline.models.ensemble import Ensemble
 from plumbline.records import FEATURE_NAMES
 from plumbline.training.checkpoint import load_checkpoint
@@ -73,6 +76,23 @@ class TestModelArguments:
         known = {"feature_names": ["x"], "vector_names": [], "features": None, "hidden_dim": 8}
         with pytest.raises(InputError, match=said):
             arguments_for("ept", known, [text])
+
+    def test_the_help_lists_them_all(self) -> None:
+        """What a constructor takes beyond the flags, of every network; only ept has any."""
+        (flag,) = [item for item in fields(TrainConfig) if item.name == "model_args"]
+        flags = {item.name for item in fields(TrainConfig)}
+        given = flags | {"feature_names", "vector_names", "columns", "input_dim"}
+        own = {
+            name: {
+                parameter.name: parameter.default
+                for parameter in signature(load_model_class(name)).parameters.values()
+                if parameter.name not in given
+            }
+            for name in MODELS
+        }
+        listed = re.findall(r"(\w+)=(\d+)", flag.metadata["help"])
+        assert own.pop("ept") == {name: int(value) for name, value in listed}
+        assert not any(own.values())
 
 
 class TestLosses:

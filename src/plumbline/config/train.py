@@ -54,7 +54,12 @@ class TrainConfig:
         group="model",
     )
     model_args: list[str] = option(
-        [], "arguments of the network that have no flag of their own", metavar="NAME=VALUE", group="model"
+        [],
+        "arguments of the network that have no flag of their own; ept has num_tokens=32 (patches), "
+        "num_neighbours=16 (points of a patch), num_heads=4 (of attention) and patch_dim=64 (width of the "
+        "network on a patch), the others have none",
+        metavar="NAME=VALUE",
+        group="model",
     )
     loss: str = option(
         "l1",
