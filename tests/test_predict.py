@@ -137,8 +137,8 @@ def test_several_draws_are_averaged(trained, ask, tmp_path):
         assert line["error_scale"] == pytest.approx(found.error_scale.mean(), rel=1e-5)
     single = ask(*files, "--checkpoint", trained["ept"], "--points", 120)[1]
     apart = [np.abs(np.subtract(a["com"], b["com"])).max() for a, b in zip(lines, single, strict=True)]
-    assert apart[0] > 1e-9 < apart[2]
-    assert apart[1] < 1e-9, "a scan with fewer points has one choice"
+    assert apart[0] > 1e-6 < apart[2]
+    assert apart[1] < 1e-7, "a scan with fewer points has one choice"
 
 
 def test_a_hundred_files_alone_and_together(trained, ask, tmp_path):

@@ -354,6 +354,7 @@ merge_parts(folder / "out", sorted(folder.glob("*.part")), manifest_fields={"fea
 def _write_or_die(chunk: Chunk, settings, dead=()) -> int:
     for position, source in enumerate(chunk.sources):
         if source.index == 5 and position not in dead:
+            chunk.path.with_name(f".{chunk.path.name}.{os.getpid()}.tmp").touch()
             os.kill(os.getpid(), signal.SIGKILL)
     return write_chunk(chunk, settings, dead)
 

@@ -16,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
+from glob import escape
 from typing import Any
 
 from plumbline.data.preparation import Chunk, write_chunk
@@ -53,6 +54,7 @@ def write_chunks(
         while waiting:
             suspects = yield from _until_broken(waiting, settings, workers, work)
             for chunk in suspects:
+                _remove_halves(chunk)
                 yield chunk, _find_culprit(chunk, settings, work)
 
 
@@ -102,7 +104,14 @@ def _alone(chunk: Chunk, settings: Mapping[str, Any], dead: Sequence[int], work:
         try:
             return pool.submit(work, chunk, settings, dead).result()
         except BrokenProcessPool:
+            _remove_halves(chunk)
             return None
+
+
+def _remove_halves(chunk: Chunk) -> None:
+    """Removes what processes that were stopped while they wrote the chunk's file have left of it."""
+    for half in chunk.path.parent.glob(f".{escape(chunk.path.name)}.*.tmp"):
+        half.unlink(missing_ok=True)
 
 
 # ------------------------------------------------------------------------------------------- processes
