@@ -119,6 +119,9 @@ def draw_amounts(rows: list[dict[str, Any]], baseline: dict[int, float], path: P
         left.set(xscale="log", yscale="log", xlabel="built-in solids trained on", ylabel="miss / radius, %")
         right.set(xscale="log", xlabel="training steps of 64 scans")
         _plain_ticks(left, (3, 4, 6, 8, 10, 15))
+        left.set_xticks([100, 300, 1000, 3000], ["100", "300", "1,000", "3,000"])
+        right.set_xticks([500, 1000, 2000, 5000, 10_000], ["500", "1,000", "2,000", "5,000", "10,000"])
+        right.minorticks_off()
         figure.savefig(path, dpi=144, bbox_inches="tight")
         plt.close(figure)
 
