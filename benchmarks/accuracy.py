@@ -26,7 +26,6 @@ from plumbline.evaluation.scancom import Asked, figures, measure
 from plumbline.training.checkpoint import load_checkpoint
 from plumbline.training.rundir import find_best
 
-ROOT = Path(__file__).resolve().parent.parent
 UNSEEN = ("bullet_misc", "drake_models", "furniture_bench", "metaworld", "object_sim", "robogym")
 VARIED = "--views 1-3 --points 128-512 --noise 0-0.03 --sampling mixed --distance 1.5-4"
 
@@ -63,9 +62,8 @@ class Row(NamedTuple):
     recipe: str = "best"
 
 
-_POINTS = "--features none"
 ROWS = {
-    # The three trainings that are promised.
+    # Of several minutes.
     "5 epochs": Row("mix", 5),
     "10 epochs": Row("mix", 10),
     "long": Row("big", 8, "--hidden_dim 96 --num_layers 4 --model_args num_tokens=48 --lr 4e-3 --ema 0.999"),
@@ -78,7 +76,7 @@ ROWS = {
     "no scalars": Row("short", 1, "--features sensor normal hull carve view"),
     "no hull, no carve": Row("short", 1, "--features sensor normal curvature spacing depth view"),
     "no carve": Row("short", 1, "--features sensor normal curvature spacing depth hull view"),
-    "positions alone": Row("short", 1, _POINTS),
+    "positions alone": Row("short", 1, "--features none"),
     "loss l1": Row("short", 1, "--loss l1"),
     "adamw, 3e-3": Row("short", 1, "--optimizer adamw --lr 3e-3"),
     "lr 3e-3": Row("short", 1, "--lr 3e-3"),
@@ -115,6 +113,11 @@ def prepare(out: Path, sources: list[str], solids: int, flags: str) -> PackedSto
     if not (out / "manifest.json").exists():
         _plumbline("prepare", *sources, "--solids", str(solids), *flags.split(), "--out", str(out))
     return PackedStore.open(out)
+
+
+def run_folder(out: Path, name: str, seed: int) -> Path:
+    """Where one training of a row is kept."""
+    return out / "runs" / f"{name.replace(',', '').replace(' ', '-')}-{seed}"
 
 
 def train(row: Row, seed: int, data: Path, out: Path) -> float:
@@ -159,7 +162,7 @@ def main() -> None:
         flags = f"{about.scans} --samples {about.samples} --seed {about.seed}"
         prepare(data, seen if about.meshes else [], about.solids, flags)
         for seed in args.seeds:
-            run = args.out / "runs" / f"{name.replace(',', '').replace(' ', '-')}-{seed}"
+            run = run_folder(args.out, name, seed)
             if (run / "unseen.json").exists():
                 continue
             seconds = train(row, seed, data, run)

@@ -13,7 +13,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy import ROWS
+from benchmarks.accuracy import ROWS, run_folder
 from plumbline.data.packed import PackedStore
 from plumbline.evaluation.baselines import BASELINES
 from plumbline.evaluation.plots import METHOD_COLOURS, MODEL, STYLE
@@ -73,7 +73,7 @@ def draw_learning(out: Path, path: Path) -> None:
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(7, 4))
         for name, colour in colours.items():
-            run = out / "runs" / f"{name.replace(' ', '-')}-0"
+            run = run_folder(out, name, 0)
             if not (run / "unseen.json").exists():
                 continue
             with (run / "metrics.csv").open(newline="", encoding="utf-8") as text:

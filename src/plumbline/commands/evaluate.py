@@ -68,10 +68,8 @@ def run(config: EvaluateConfig, console: Console) -> int:
             f"the GPU's memory does not hold --batch_size {config.batch_size}: give a smaller one"
         ) from error
     table = summarise(store, choice.indices, answers, model=loaded.model_name, relation=choice.relation)
-    held = {}
-    if expected is not None:
-        errors = np.linalg.norm(answers - store.target[choice.indices], axis=1)
-        held = coverage(errors, expected, loaded.error_factors)
+    errors = table.errors[table.model].error
+    held = {} if expected is None else coverage(errors, expected, loaded.error_factors)
     numbers = {
         **table.to_dict(),
         "held_by_expected_error": held,

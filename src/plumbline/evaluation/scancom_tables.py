@@ -131,12 +131,7 @@ def markdown(result: Result) -> str:
     """The tables and notes as Markdown."""
     lines = [f"# {result['benchmark']}", ""]
     for grid in grids(result):
-        lines += [
-            f"**{grid.title}**",
-            "",
-            _row([head.replace("\n", " ") for head in grid.heads]),
-            "|" + "---|" * len(grid.heads),
-        ]
+        lines += [f"**{grid.title}**", "", _row(grid.heads), "|" + "---|" * len(grid.heads)]
         for i, row in enumerate(grid.rows):
             lines.append(_row([f"**{text}**" if (i, j) in grid.best else text for j, text in enumerate(row)]))
         lines.append("")
@@ -146,7 +141,7 @@ def markdown(result: Result) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cell.replace("\n", " ").replace("|", "\\|") for cell in cells) + " |"
 
 
 def print_result(console: Console, result: Result) -> None:
