@@ -28,6 +28,7 @@ from plumbline.geometry.raycast import Caster
 from plumbline.geometry.sampling import Sampling, thin_scan
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
+from plumbline.geometry.stretching import stretch_solid
 from plumbline.records import FEATURE_NAMES, Rejected, Sample, Scan
 
 OBJECTS_PER_CHUNK = 8
@@ -221,6 +222,7 @@ def make_samples(
     points: tuple[int, int],
     noise: tuple[float, float],
     sampling: Choice,
+    stretch: float,
     k: int,
     normalise: Normalise,
     seed: int,
@@ -240,6 +242,8 @@ def make_samples(
             most, or all that it has.
         noise: least and most range noise, drawn uniformly per scan; of a real scan it is its own.
         sampling: which points to keep; ``"mixed"`` draws one of the two ways for each scan.
+        stretch: how much an object is stretched before each scan, see
+            :func:`plumbline.geometry.stretching.stretch_solid`; 0 leaves it as it is and draws nothing.
         k, normalise: see :func:`plumbline.geometry.graphs.build_sample`.
         seed: of everything.
         optics: the other keywords of :func:`plumbline.geometry.scans.scan_solid`.
@@ -256,10 +260,14 @@ def make_samples(
         solid = make_solid(seed, source.index)
     else:
         solid = load_mesh(source.path, name=source.name, target=target, scale=scale)
+    original = solid
     caster = Caster(solid.vertices, solid.faces)
     result = []
     for i in range(samples):
         rng = _rng(seed, solid.name, i)
+        if stretch > 0:
+            solid = stretch_solid(original, stretch=stretch, rng=rng)
+            caster = Caster(solid.vertices, solid.faces)
         drawn = _draw(rng, views, points, noise, sampling)
         scan = scan_solid(solid, caster, rng=rng, **drawn, **optics)
         result.append(build_sample(scan, object_name=solid.name, **graph))

@@ -1,0 +1,66 @@
+"""Stretched solids: the truth goes along exactly, and the factors are as spread as they should be."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from plumbline.data.preparation import Source, make_samples
+from plumbline.geometry.meshes import solid_properties
+from plumbline.geometry.solids import make_solid
+from plumbline.geometry.spheres import bounding_sphere
+from plumbline.geometry.stretching import stretch_solid
+
+SETTINGS = {
+    "target": "solid", "scale": 1.0, "views": (1, 1), "points": (48, 48), "noise": (0.01, 0.01),
+    "sampling": "farthest", "k": 6, "normalise": "none", "seed": 0, "pattern": "grid", "num_rays": 400,
+}  # fmt: skip
+
+
+def stretched(seed, stretch=0.4, solid=None):
+    solid = solid or make_solid(0, seed)
+    return solid, stretch_solid(solid, stretch=stretch, rng=np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_truth_is_that_of_the_stretched_mesh(seed):
+    solid, longer = stretched(seed)
+    volume, com = solid_properties(longer.vertices, longer.faces)
+    radius = longer.bounding_radius
+    assert np.linalg.norm(longer.com - com) <= 1e-12 * radius
+    assert longer.volume == pytest.approx(volume, rel=1e-12)
+    centre, expected = bounding_sphere(longer.vertices)
+    assert radius == expected
+    assert np.array_equal(longer.bounding_centre, centre)
+    # It is another shape, not the old one turned or scaled.
+    ratio = radius / solid.bounding_radius
+    assert abs(longer.volume / (solid.volume * ratio**3) - 1) > 0.01
+    assert (longer.name, longer.faces is solid.faces) == (solid.name, True)
+
+
+def test_factors_are_log_normal_along_axes_that_point_anywhere():
+    box = make_solid(0, 0)
+    frame = dataclasses.replace(box, vertices=np.eye(3), com=np.zeros(3), volume=1.0)
+    logs, longest = [], []
+    for seed in range(2000):
+        linear = stretched(seed, 0.25, frame)[1].vertices.T
+        assert np.allclose(linear, linear.T, rtol=0, atol=1e-12)
+        factors, axes = np.linalg.eigh(linear)
+        logs.append(np.log(factors))
+        longest.append(axes[:, -1])
+    assert np.mean(logs) == pytest.approx(0, abs=0.01)
+    assert np.std(logs) == pytest.approx(0.25, abs=0.01)
+    # Axes without a favourite: the mean of their dyads is a third of the identity.
+    assert np.allclose(np.einsum("ni,nj->ij", longest, longest) / 2000, np.eye(3) / 3, rtol=0, atol=0.03)
+
+
+def test_each_scan_has_a_shape_of_its_own_and_no_stretch_changes_nothing():
+    source = Source("solid", "a solid", "a solid", index=3)
+    plain = make_samples(source, samples=3, stretch=0.0, **SETTINGS)
+    wide = make_samples(source, samples=3, stretch=0.3, **SETTINGS)
+    assert len({sample.bounding_radius for sample in plain}) == 1
+    assert len({sample.bounding_radius for sample in wide}) == 3
+    assert {sample.object_name for sample in wide} == {plain[0].object_name}
+    again = make_samples(source, samples=2, stretch=0.3, **SETTINGS)
+    for one, other in zip(wide, again, strict=False):
+        assert np.array_equal(one.node_features, other.node_features)
