@@ -28,7 +28,7 @@ from plumbline.geometry.raycast import Caster
 from plumbline.geometry.sampling import Sampling, thin_scan
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
-from plumbline.geometry.stretching import stretch_solid
+from plumbline.geometry.stretching import StretchedCaster, draw_stretch, stretch_solid
 from plumbline.records import FEATURE_NAMES, Rejected, Sample, Scan
 
 OBJECTS_PER_CHUNK = 8
@@ -243,7 +243,7 @@ def make_samples(
         noise: least and most range noise, drawn uniformly per scan; of a real scan it is its own.
         sampling: which points to keep; ``"mixed"`` draws one of the two ways for each scan.
         stretch: how much an object is stretched before each scan, see
-            :func:`plumbline.geometry.stretching.stretch_solid`; 0 leaves it as it is and draws nothing.
+            :func:`plumbline.geometry.stretching.draw_stretch`; 0 leaves it as it is and draws nothing.
         k, normalise: see :func:`plumbline.geometry.graphs.build_sample`.
         seed: of everything.
         optics: the other keywords of :func:`plumbline.geometry.scans.scan_solid`.
@@ -260,14 +260,14 @@ def make_samples(
         solid = make_solid(seed, source.index)
     else:
         solid = load_mesh(source.path, name=source.name, target=target, scale=scale)
-    original = solid
-    caster = Caster(solid.vertices, solid.faces)
+    original, rigid = solid, Caster(solid.vertices, solid.faces)
+    caster: Caster | StretchedCaster = rigid
     result = []
     for i in range(samples):
         rng = _rng(seed, solid.name, i)
         if stretch > 0:
-            solid = stretch_solid(original, stretch=stretch, rng=rng)
-            caster = Caster(solid.vertices, solid.faces)
+            linear = draw_stretch(stretch, rng)
+            solid, caster = stretch_solid(original, linear), StretchedCaster(rigid, linear)
         drawn = _draw(rng, views, points, noise, sampling)
         scan = scan_solid(solid, caster, rng=rng, **drawn, **optics)
         result.append(build_sample(scan, object_name=solid.name, **graph))

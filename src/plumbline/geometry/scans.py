@@ -12,6 +12,7 @@ from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_directions, random_rotation
 from plumbline.geometry.sampling import Sampling, choose_points
 from plumbline.geometry.sensors import Pattern, ray_directions
+from plumbline.geometry.stretching import StretchedCaster
 from plumbline.records import Float, Int, Scan, Solid
 
 _AIM_JITTER = 0.05
@@ -49,7 +50,7 @@ class _Hits:
 
 def scan_solid(
     solid: Solid,
-    caster: Caster,
+    caster: Caster | StretchedCaster,
     *,
     rng: np.random.Generator,
     views: int,
@@ -157,7 +158,7 @@ def _rotation_about(vector: Float) -> Float:
 
 def _measure(
     solid: Solid,
-    caster: Caster,
+    caster: Caster | StretchedCaster,
     poses: list[_View],
     rng: np.random.Generator,
     pattern: Pattern,
