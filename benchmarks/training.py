@@ -1,10 +1,11 @@
-"""Training throughput: ``train_gnn_optimized.py`` beside the plain program, in one interleaved run.
+"""Training throughput: ``train_gnn_optimized.py`` beside the plain program and the floor, interleaved.
 
 Every run is a process of its own on a pseudo-terminal (so that progress bars are drawn as for a user),
 with documented defaults: GCN, batch 16, hidden 128, 4 layers, dropout 0.1, Adam, metrics and checkpoint
-every epoch. The order of the programs turns round every round. First epochs are left out of the
-throughput; an epoch is everything from its start to the next one's. On a machine that others use too,
-``--threads 1`` keeps two threads of one program from waiting for each other's turn.
+every epoch. The floor is the network's dense products alone (``benchmarks/floor.py``). The order of the
+programs turns round every round. First epochs are left out of the throughput; an epoch is everything from
+its start to the next one's. On a machine that others use too, ``--threads 1`` keeps two threads of one
+program from waiting for each other's turn.
 
     python -m benchmarks.training [--sizes small medium large] [--epochs 5] [--rounds 3] [--json FILE]
 """
@@ -26,7 +27,7 @@ from plumbline.data.packed import PackedStore
 from plumbline.data.split import split_by_object
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAMS = ("plain, 0 workers", "plain, 4 workers", "plumbline")
+PROGRAMS = ("plain, 0 workers", "plain, 4 workers", "plumbline", "floor")
 
 
 def prepare(folder: Path, size: str, num_graphs: int, k: int) -> None:
@@ -49,6 +50,11 @@ def command(program: str, folder: Path, out: Path, checkpoint_dir: Path, epochs:
             *python, "benchmarks.stopwatch", str(out), str(ROOT / "train_gnn_optimized.py"),
             "--data_dir", str(folder / "packed"), "--checkpoint_dir", str(checkpoint_dir),
             "--max_epochs", str(epochs),
+        ]  # fmt: skip
+    if program == "floor":
+        return [
+            *python, "benchmarks.floor", str(folder / "packed"), "--split", str(folder / "split.json"),
+            "--out", str(out), "--epochs", str(epochs),
         ]  # fmt: skip
     return [
         *python, "benchmarks.plain", str(folder / "pt"), "--split", str(folder / "split.json"),
@@ -109,7 +115,7 @@ def _drain(controller: int, printed: list[bytes]) -> None:
 
 
 def summarise(size: str, records: dict[str, list[dict[str, Any]]], num_train: int) -> dict[str, Any]:
-    """Medians over the epochs of all rounds but the first of each, and ratios to the faster plain program."""
+    """Medians over the epochs of all rounds but the first of each, and ratios to plain program and floor."""
     batches = {tuple(record["batches"]) for runs in records.values() for record in runs}
     if len(batches) > 1:
         raise SystemExit(f"{size}: the programs trained on different numbers of batches: {sorted(batches)}")
@@ -130,6 +136,8 @@ def summarise(size: str, records: dict[str, list[dict[str, Any]]], num_train: in
     plain = [row["seconds_per_epoch"] for program, row in rows.items() if program.startswith("plain")]
     for row in rows.values():
         row["ratio"] = min(plain) / row["seconds_per_epoch"] if plain else float("nan")
+        if "floor" in rows:
+            row["times_floor"] = row["seconds_per_epoch"] / rows["floor"]["seconds_per_epoch"]
     return {"size": size, "num_train": num_train, "programs": rows, "runs": records}
 
 
@@ -139,13 +147,14 @@ def show(result: dict[str, Any]) -> None:
     print(f"\n{result['size']}: {result['num_train']} training graphs of {least}-{most} points")
     print(
         f"{'':18}{'s/epoch':>9}{'fastest':>9}{'CPU s':>8}{'epochs/s':>10}{'graphs/s':>10}{'first step s':>14}"
-        f"{'ratio':>8}"
+        f"{'ratio':>8}{'x floor':>9}"
     )
     for program, row in result["programs"].items():
         print(
             f"{program:18}{row['seconds_per_epoch']:9.3f}{row['fastest_epoch']:9.3f}"
             f"{row['cpu_seconds_per_epoch']:8.3f}{row['epochs_per_second']:10.3f}{row['graphs_per_second']:10.0f}"
             f"{row['seconds_to_first_step']:14.2f}{row['ratio']:8.2f}"
+            f"{row.get('times_floor', float('nan')):9.2f}"
         )
     sys.stdout.flush()
 
