@@ -54,7 +54,7 @@ class PlainGCN(nn.Module):
 class PlainTask(lightning.LightningModule):
     """MAE loss, the documented metrics, Adam and the plateau schedule."""
 
-    def __init__(self, model: PlainGCN, *, lr: float = 1e-3, weight_decay: float = 1e-5) -> None:
+    def __init__(self, model: nn.Module, *, lr: float = 1e-3, weight_decay: float = 1e-5) -> None:
         super().__init__()
         self.model = model
         self.lr = lr
@@ -116,6 +116,7 @@ def make_loader(data: list[Data], *, batch_size: int, num_workers: int, train: b
 
 
 def run_plain(
+    task: PlainTask,
     train: list[Data],
     val: list[Data],
     *,
@@ -123,11 +124,8 @@ def run_plain(
     num_workers: int,
     checkpoint_dir: Path,
     batch_size: int = 16,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """Train with the documented defaults; returns what the :class:`Stopwatch` recorded."""
-    lightning.seed_everything(seed)
-    task = PlainTask(PlainGCN(train[0].num_node_features))
     stopwatch = Stopwatch()
     checkpoint = ModelCheckpoint(
         dirpath=checkpoint_dir,
@@ -166,7 +164,9 @@ def main() -> None:
     arguments = parser.parse_args()
     data = load_folder(arguments.folder)
     parts = json.loads(arguments.split.read_text(encoding="utf-8"))
+    lightning.seed_everything(0)
     record = run_plain(
+        PlainTask(PlainGCN(data[0].num_node_features)),
         [data[i] for i in parts["train"]],
         [data[i] for i in parts["val"]],
         epochs=arguments.epochs,

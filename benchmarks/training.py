@@ -7,6 +7,10 @@ programs turns round every round. First epochs are left out of the throughput; a
 its start to the next one's. On a machine that others use too, ``--threads 1`` keeps two threads of one
 program from waiting for each other's turn.
 
+``--model ept`` measures the equivariant patch transformer instead (recipe ``best`` but for AdamW, no weight
+averaging and batches of 16) on scans of 256 points of built-in solids, beside the same network written with
+PyG's messages (``benchmarks/plain_ept.py``) and, for context, our other networks on the same scans.
+
     python -m benchmarks.training [--sizes small medium large] [--epochs 5] [--rounds 3] [--json FILE]
 """
 
@@ -15,6 +19,7 @@ import json
 import os
 import pty
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -27,49 +32,62 @@ from plumbline.data.packed import PackedStore
 from plumbline.data.split import split_by_object
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAMS = ("plain, 0 workers", "plain, 4 workers", "plumbline", "floor")
+PROGRAMS = {
+    "gcn": ("plain, 0 workers", "plain, 4 workers", "plumbline", "floor"),
+    "ept": ("plain, 0 workers", "plain, 4 workers", "plumbline", "gcn", "egnn", "painn", "steerable"),
+}
+"""What is compared, by the network that the comparison is about."""
+EPT_FLAGS = ("--recipe", "best", "--optimizer", "adamw", "--lr", "3e-3", "--ema", "0", "--batch_size", "16")
 
 
 def prepare(folder: Path, size: str, num_graphs: int, k: int) -> None:
-    """Write one data set both ways, and the split that both programs use, unless they are there."""
+    """Write one data set, and the split that all programs use, unless they are there."""
     if (folder / "split.json").exists():
         return
-    write_packed(folder / "packed", make_samples(size, num_graphs=num_graphs, k=k))
-    write_pt(folder / "pt", make_samples(size, num_graphs=num_graphs, k=k))
+    if size == "solids":
+        flags = f"--solids {num_graphs // 4} --samples 4 --k {k} --out {folder / 'packed'}"
+        subprocess.run([sys.executable, "-m", "plumbline", "prepare", *flags.split()], check=True)
+    else:
+        write_packed(folder / "packed", make_samples(size, num_graphs=num_graphs, k=k))
+        write_pt(folder / "pt", make_samples(size, num_graphs=num_graphs, k=k))
     store = PackedStore.open(folder / "packed")
     train, val = split_by_object(store.object_idx, store.object_names, 0.1, 0)
     parts = {"train": train.tolist(), "val": val.tolist()}
     (folder / "split.json").write_text(json.dumps(parts), encoding="utf-8")
 
 
-def command(program: str, folder: Path, out: Path, checkpoint_dir: Path, epochs: int) -> list[str]:
+def command(
+    program: str, folder: Path, out: Path, checkpoint_dir: Path, epochs: int, model: str
+) -> list[str]:
     """The command line of one run."""
-    python = [sys.executable, "-m"]
-    if program == "plumbline":
-        return [
-            *python, "benchmarks.stopwatch", str(out), str(ROOT / "train_gnn_optimized.py"),
-            "--data_dir", str(folder / "packed"), "--checkpoint_dir", str(checkpoint_dir),
-            "--max_epochs", str(epochs),
-        ]  # fmt: skip
+    python, split = [sys.executable, "-m"], str(folder / "split.json")
+    common = ["--out", str(out), "--epochs", str(epochs)]
     if program == "floor":
-        return [
-            *python, "benchmarks.floor", str(folder / "packed"), "--split", str(folder / "split.json"),
-            "--out", str(out), "--epochs", str(epochs),
-        ]  # fmt: skip
+        return [*python, "benchmarks.floor", str(folder / "packed"), "--split", split, *common]
+    if program.startswith("plain"):
+        source = ["benchmarks.plain", str(folder / "pt")]
+        if model == "ept":
+            source = ["benchmarks.plain_ept", str(folder / "packed")]
+        workers = "4" if program == "plain, 4 workers" else "0"
+        kept = ["--checkpoint_dir", str(checkpoint_dir), "--num_workers", workers]
+        return [*python, *source, "--split", split, *common, *kept]
+    flags: tuple[str, ...] = ()
+    if model == "ept" and program != "gcn":
+        flags = EPT_FLAGS if program == "plumbline" else (*EPT_FLAGS, "--model", program)
     return [
-        *python, "benchmarks.plain", str(folder / "pt"), "--split", str(folder / "split.json"),
-        "--out", str(out), "--checkpoint_dir", str(checkpoint_dir), "--epochs", str(epochs),
-        "--num_workers", "4" if program == "plain, 4 workers" else "0",
+        *python, "benchmarks.stopwatch", str(out), str(ROOT / "train_gnn_optimized.py"),
+        "--data_dir", str(folder / "packed"), "--checkpoint_dir", str(checkpoint_dir),
+        "--max_epochs", str(epochs), *flags,
     ]  # fmt: skip
 
 
-def run(program: str, folder: Path, epochs: int, threads: int | None) -> dict[str, Any]:
+def run(program: str, folder: Path, epochs: int, threads: int | None, model: str) -> dict[str, Any]:
     """One training in a process of its own; adds the time to the first step and the CPU time of all."""
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         out = scratch / "times.json"
         start = time.monotonic()
-        arguments = command(program, folder, out, scratch / "checkpoints", epochs)
+        arguments = command(program, folder, out, scratch / "checkpoints", epochs, model)
         status, cpu, text = on_terminal(arguments, scratch, threads)
         if status != 0:
             raise SystemExit(f"{program} failed with exit code {status}:\n{text}")
@@ -143,7 +161,7 @@ def summarise(size: str, records: dict[str, list[dict[str, Any]]], num_train: in
 
 def show(result: dict[str, Any]) -> None:
     """Print one size as a table."""
-    least, most = SIZES[result["size"]]
+    least, most = SIZES.get(result["size"], (256, 256))
     print(f"\n{result['size']}: {result['num_train']} training graphs of {least}-{most} points")
     print(
         f"{'':18}{'s/epoch':>9}{'fastest':>9}{'CPU s':>8}{'epochs/s':>10}{'graphs/s':>10}{'first step s':>14}"
@@ -169,6 +187,7 @@ def measure(
     num_graphs: int,
     k: int,
     threads: int | None = None,
+    model: str = "gcn",
 ) -> dict[str, Any]:
     """All rounds of one size."""
     prepare(folder, size, num_graphs, k)
@@ -176,14 +195,19 @@ def measure(
     records: dict[str, list[dict[str, Any]]] = {program: [] for program in programs}
     for turn in range(rounds):
         for program in programs if turn % 2 == 0 else programs[::-1]:
-            records[program].append(run(program, folder, epochs, threads))
+            records[program].append(run(program, folder, epochs, threads, model))
     return summarise(size, records, len(parts["train"]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Training throughput beside a plain program.")
+    parser.add_argument("--model", choices=list(PROGRAMS), default="gcn", help="what is compared")
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
-    parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
+    parser.add_argument(
+        "--programs",
+        nargs="+",
+        choices=sorted({name for names in PROGRAMS.values() for name in names}),
+    )
     parser.add_argument("--epochs", type=int, default=5, help="per run; the first is not counted")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--graphs", type=int, default=1000)
@@ -197,17 +221,18 @@ def main() -> None:
     results = []
     with tempfile.TemporaryDirectory() as scratch:
         base = arguments.folder or Path(scratch)
-        for size in arguments.sizes:
+        for size in arguments.sizes if arguments.model == "gcn" else ["solids"]:
             results.append(
                 measure(
                     size,
                     base / f"{size}-{arguments.graphs}-k{arguments.k}",
-                    programs=arguments.programs,
+                    programs=arguments.programs or list(PROGRAMS[arguments.model]),
                     epochs=arguments.epochs,
                     rounds=arguments.rounds,
                     num_graphs=arguments.graphs,
                     k=arguments.k,
                     threads=arguments.threads,
+                    model=arguments.model,
                 )
             )
             show(results[-1])
