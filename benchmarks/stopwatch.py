@@ -1,19 +1,8 @@
-"""The clock that is held to both programs: one Lightning callback, added from outside.
+"""The clock that is held to both programs: one Lightning callback."""
 
-``python -m benchmarks.stopwatch OUT.json SCRIPT [ARGUMENT ...]`` runs a training script as it is, adds
-the callback to the ``Trainer`` it makes, and writes what the callback saw.
-"""
-
-import functools
-import json
-import runpy
-import sys
 import time
-from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
-import lightning
 from lightning.pytorch.callbacks import Callback
 
 
@@ -62,28 +51,3 @@ class Stopwatch(Callback):
             "val_losses": self.losses,
             "batches": self.batches,
         }
-
-
-def watch(script: str, arguments: list[str]) -> Stopwatch:
-    """Run a script as ``__main__`` with a stopwatch in every ``lightning.Trainer`` it makes."""
-    stopwatch = Stopwatch()
-    original = lightning.Trainer.__init__
-
-    @functools.wraps(original)
-    def with_stopwatch(self: Any, *positional: Any, **keywords: Any) -> None:
-        given = keywords.get("callbacks") or []
-        keywords["callbacks"] = [*(given if isinstance(given, list) else [given]), stopwatch]
-        original(self, *positional, **keywords)
-
-    sys.argv = [script, *arguments]
-    with patch.object(lightning.Trainer, "__init__", with_stopwatch):
-        try:
-            runpy.run_path(script, run_name="__main__")
-        except SystemExit as stop:
-            if stop.code:
-                raise
-    return stopwatch
-
-
-if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(json.dumps(watch(sys.argv[2], sys.argv[3:]).record()), encoding="utf-8")

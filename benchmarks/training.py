@@ -75,7 +75,7 @@ def command(
     if model == "ept" and program != "gcn":
         flags = EPT_FLAGS if program == "plumbline" else (*EPT_FLAGS, "--model", program)
     return [
-        *python, "benchmarks.stopwatch", str(out), str(ROOT / "train_gnn_optimized.py"),
+        *python, "benchmarks.watched", str(out), str(ROOT / "train_gnn_optimized.py"),
         "--data_dir", str(folder / "packed"), "--checkpoint_dir", str(checkpoint_dir),
         "--max_epochs", str(epochs), *flags,
     ]  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from plumbline.console import percent
 from plumbline.data.packed import PackedStore, write_store
 from plumbline.errors import InputError
 from plumbline.evaluation.metrics import (
@@ -19,7 +20,7 @@ from plumbline.evaluation.metrics import (
     group_of,
     summarise_errors,
 )
-from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, percent, print_table, sentence, summarise
+from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, print_table, sentence, summarise
 from plumbline.records import FEATURE_NAMES, Sample
 
 

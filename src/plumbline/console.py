@@ -1,5 +1,6 @@
 """The terminal: calm, aligned, and plain when it is not one."""
 
+import math
 import os
 import sys
 import time
@@ -56,3 +57,18 @@ def seconds(value: float) -> str:
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def percent(value: float) -> str:
+    """A fraction as per cent with three significant digits, e.g. ``18.2 %``."""
+    return "–" if value != value else f"{length(100 * value)} %"
+
+
+def length(value: float) -> str:
+    """A length with three significant digits and no exponent within reason."""
+    if value != value:
+        return "–"
+    if value and not 1e-4 <= abs(value) < 1e5:
+        return f"{value:.2e}"
+    digits = 2 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{min(digits, 6)}f}"

@@ -13,7 +13,7 @@ from rich.console import Console
 
 import plumbline
 from plumbline.config import EvaluateConfig
-from plumbline.console import file_bar
+from plumbline.console import file_bar, percent
 from plumbline.data.cache import open_data
 from plumbline.data.packed import PackedStore
 from plumbline.data.packing import MANIFEST
@@ -24,7 +24,7 @@ from plumbline.evaluation.inference import predict_with_error
 from plumbline.evaluation.metrics import coverage
 from plumbline.evaluation.plots import read_history
 from plumbline.evaluation.report import examples_of, write_report
-from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, percent, print_table, summarise
+from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, print_table, summarise
 from plumbline.models import SYMMETRIES
 from plumbline.records import Int
 from plumbline.training.checkpoint import Trained, load_checkpoint

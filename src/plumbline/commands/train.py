@@ -4,11 +4,10 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback
 from rich.console import Console
 
 from plumbline.config import TrainConfig
@@ -32,7 +31,6 @@ from plumbline.training.callbacks import (
     stop_early,
 )
 from plumbline.training.compiling import CompiledForward, try_out
-from plumbline.training.conclusion import conclude
 from plumbline.training.ensembles import write_ensemble
 from plumbline.training.failures import plain_words
 from plumbline.training.precision import Precision, choose_precision, forbid_tf32
@@ -46,6 +44,9 @@ from plumbline.training.task import CentreOfMassTask
 from plumbline.training.tracking import Trackers, open_trackers
 from plumbline.training.trainer import Fit, choose_device, make_trainer, run_fit
 from plumbline.training.warmup import warm_up
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback
 
 
 @dataclass(frozen=True)
@@ -338,7 +339,7 @@ class _Training:
             )
         return Fit(trainer, task, loaders, checkpoints, stop)
 
-    def progress(self, loaders: Loaders) -> Callback:
+    def progress(self, loaders: Loaders) -> "Callback":
         """The progress display."""
         steps = min(len(loaders.train), self.config.fast_dev_run or len(loaders.train))
         graphs = min(steps * self.config.batch_size, loaders.train.num_graphs)
@@ -371,6 +372,9 @@ class _Training:
 
     def conclude(self, fit: Fit, data: Data) -> None:
         """Says how good the best model is."""
+        # Not before: the untrained guesses bring scipy's geometry, and the first step need not wait for it.
+        from plumbline.training.conclusion import conclude
+
         assert fit.checkpoints is not None
         best = Path(fit.checkpoints.best_model_path)
         best = self.folder / best.name if best.parent.resolve() == self.folder.resolve() else best

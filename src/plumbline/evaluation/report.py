@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from plumbline.console import length, percent
 from plumbline.data.tensors import atomic_file
 from plumbline.evaluation import gallery, plots
 from plumbline.evaluation.gallery import Example
 from plumbline.evaluation.report_style import CSS
-from plumbline.evaluation.table import Table, interval, length, notes, percent, sentence
+from plumbline.evaluation.table import Table, interval, notes, sentence
 
 Facts = Mapping[str, Mapping[str, str]]
 """Heading to (name to value), as shown at the end of a report."""

@@ -10,8 +10,8 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from plumbline.console import percent
 from plumbline.evaluation.scancom import CONDITIONS, MAIN, Condition
-from plumbline.evaluation.table import percent
 
 Result = Mapping[str, Any]
 """The content of ``scancom.json``."""

@@ -10,6 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from plumbline.console import length, percent
 from plumbline.errors import InputError
 from plumbline.evaluation.baselines import baseline_predictions
 from plumbline.evaluation.metrics import Errors, Summary, bootstrap_mean, displacement_errors
@@ -208,28 +209,9 @@ def sentence(table: Table) -> str:
     return f"{start}; {rival} is better, with {percent(best)}."
 
 
-def percent(value: float) -> str:
-    """A fraction as per cent with three significant digits, e.g. ``18.2 %``."""
-    return "–" if value != value else f"{_three(100 * value)} %"
-
-
 def interval(summary: Summary) -> str:
     """The 95 % interval of a mean fraction, e.g. ``17.1 – 19.4 %``."""
-    return "–" if summary.low != summary.low else f"{_three(100 * summary.low)} – {percent(summary.high)}"
-
-
-def length(value: float) -> str:
-    """A length with three significant digits and no exponent within reason."""
-    return _three(value)
-
-
-def _three(value: float) -> str:
-    if value != value:
-        return "–"
-    if value and not 1e-4 <= abs(value) < 1e5:
-        return f"{value:.2e}"
-    digits = 2 if value == 0 else max(0, 2 - int(np.floor(np.log10(abs(value)))))
-    return f"{value:.{min(digits, 6)}f}"
+    return "–" if summary.low != summary.low else f"{length(100 * summary.low)} – {percent(summary.high)}"
 
 
 def print_table(console: Console, table: Table) -> None:

@@ -7,8 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from plumbline.console import seconds
-from plumbline.evaluation.table import percent
+from plumbline.console import percent, seconds
 from plumbline.training.callbacks import wait_for_device
 from plumbline.training.task import CentreOfMassTask
 

@@ -1,0 +1,41 @@
+"""Imports Lightning without what it never uses here.
+
+Lightning imports torchmetrics, which imports plotting and signal processing for metrics that nothing here
+computes: matplotlib, scipy.signal and some thousand modules more, a quarter of the time from the command to
+the first step. torchmetrics leaves both out where they are not installed, so it is imported as if they were
+not. The libraries themselves stay as usable as ever.
+"""
+
+import sys
+from importlib.machinery import ModuleSpec
+from importlib.metadata import PackageNotFoundError
+
+_HIDDEN = frozenset({"matplotlib", "scipy"})
+
+
+def import_lightning() -> None:
+    """Imports ``lightning.pytorch``; does nothing if torchmetrics is there already."""
+    if "torchmetrics" in sys.modules:
+        return
+    from lightning_utilities.core import imports as probe
+
+    find_spec, version = probe.find_spec, probe._version
+
+    def find_some(name: str, package: str | None = None) -> ModuleSpec | None:
+        return None if name.partition(".")[0] in _HIDDEN else find_spec(name, package)
+
+    def version_of_some(distribution_name: str) -> str:
+        if distribution_name in _HIDDEN:
+            raise PackageNotFoundError(distribution_name)
+        return version(distribution_name)
+
+    caches = (probe.package_available, probe.module_available)
+    probe.find_spec, probe._version = find_some, version_of_some
+    try:
+        for cache in caches:
+            cache.cache_clear()
+        import lightning.pytorch  # noqa: F401
+    finally:
+        probe.find_spec, probe._version = find_spec, version
+        for cache in caches:
+            cache.cache_clear()
