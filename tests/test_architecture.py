@@ -38,7 +38,7 @@ OWNERS = {
     "torch": {"data/assembly.py", "data/batch.py", "data/loader.py", "data/samples.py", "models/",
               "training/", "evaluation/inference.py", "commands/train.py", "commands/evaluate.py",
               "commands/benchmark.py"},
-    "lightning": {"training/", "commands/train.py"},
+    "lightning": {"training/lean.py"},
     "wandb": {"training/tracking.py", "training/wandb_run.py"},
     "matplotlib": {"evaluation/plots.py"},
     "jsonargparse": {"cli.py"},

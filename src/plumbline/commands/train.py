@@ -46,7 +46,7 @@ from plumbline.training.trainer import Fit, choose_device, make_trainer, run_fit
 from plumbline.training.warmup import warm_up
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Callback
+    from plumbline.training.lean import Callback
 
 
 @dataclass(frozen=True)

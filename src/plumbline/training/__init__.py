@@ -1,5 +1,1 @@
 """The training program: task, start-up, checkpoints, tracking, progress."""
-
-from plumbline.training.lean import import_lightning
-
-import_lightning()

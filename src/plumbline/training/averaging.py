@@ -3,8 +3,9 @@
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+
+from plumbline.training.lean import Callback, LightningModule, Trainer
 
 _CURRENT = "training_weights"
 

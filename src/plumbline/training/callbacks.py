@@ -9,9 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
 
+from plumbline.training.lean import Callback, EarlyStopping, LightningModule, Trainer
 from plumbline.training.saving import BestAndLast
 from plumbline.training.task import CentreOfMassTask
 from plumbline.training.tracking import Trackers

@@ -3,9 +3,9 @@
 import os
 import platform
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from torch import nn
@@ -25,7 +25,7 @@ def versions() -> dict[str, str]:
         "plumbline": plumbline.__version__,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
-        "lightning": str(lightning.__version__),
+        "lightning": version("lightning"),
         "numpy": np.__version__,
     }
 

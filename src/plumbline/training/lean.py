@@ -1,4 +1,4 @@
-"""Imports Lightning without what it never uses here.
+"""The names of Lightning that training uses, imported without what Lightning never uses here.
 
 Lightning imports torchmetrics, which imports plotting and signal processing for metrics that nothing here
 computes: matplotlib, scipy.signal and some thousand modules more, a quarter of the time from the command to
@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError
 _HIDDEN = frozenset({"matplotlib", "scipy"})
 
 
-def import_lightning() -> None:
-    """Imports ``lightning.pytorch``; does nothing if torchmetrics is there already."""
+def _import_lightning() -> None:
+    """Does nothing if torchmetrics is there already."""
     if "torchmetrics" in sys.modules:
         return
     from lightning_utilities.core import imports as probe
@@ -39,3 +39,21 @@ def import_lightning() -> None:
         probe.find_spec, probe._version = find_spec, version
         for cache in caches:
             cache.cache_clear()
+
+
+_import_lightning()
+
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO  # noqa: E402
+from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint  # noqa: E402
+from lightning.pytorch.utilities.types import OptimizerLRScheduler  # noqa: E402
+
+__all__ = [
+    "Callback",
+    "CheckpointIO",
+    "EarlyStopping",
+    "LightningModule",
+    "ModelCheckpoint",
+    "OptimizerLRScheduler",
+    "Trainer",
+]

@@ -3,12 +3,12 @@
 import time
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from plumbline.console import percent, seconds
 from plumbline.training.callbacks import wait_for_device
+from plumbline.training.lean import Callback, LightningModule, Trainer
 from plumbline.training.task import CentreOfMassTask
 
 _REFRESH_SECONDS = 0.2

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from plumbline.errors import InputError
 from plumbline.training.checkpoint import read_checkpoint, seal
+from plumbline.training.lean import CheckpointIO, LightningModule, ModelCheckpoint, Trainer
 
 BEST_NAME = "best-model-{epoch:02d}-{val_loss:.3f}"
 

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from plumbline.data.batch import Batch
 from plumbline.errors import InputError
 from plumbline.models import entry_point
 from plumbline.training.checkpoint import FORMAT
+from plumbline.training.lean import LightningModule, OptimizerLRScheduler
 from plumbline.training.meters import RunningSums, axis_means, axis_sums, displacement_sums
 from plumbline.training.optimisation import (
     PLATEAU,

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Callback, Trainer
 
 from plumbline.data.loader import Loaders
 from plumbline.errors import InputError
 from plumbline.training.callbacks import LOG_EVERY, GracefulStop, TrainingInterrupted
+from plumbline.training.lean import Callback, Trainer
 from plumbline.training.precision import Precision
 from plumbline.training.saving import BestAndLast, DurableCheckpoints
 from plumbline.training.task import CentreOfMassTask
