@@ -42,7 +42,6 @@ class Data(NamedTuple):
 
 DATA = {
     "mix": Data(True, 4000, 12, 1),
-    "stretched": Data(True, 4000, 12, 1, VARIED + " --stretch 0.25"),
     "big": Data(True, 4000, 32, 2),
     "solids": Data(False, 10_000, 6, 3),
     "short": Data(True, 1500, 12, 4),
@@ -67,8 +66,6 @@ ROWS = {
     # Of several minutes.
     "5 epochs": Row("mix", 5),
     "10 epochs": Row("mix", 10),
-    "5 epochs, stretched": Row("stretched", 5),
-    "10 epochs, stretched": Row("stretched", 10),
     "long": Row("big", 8, "--hidden_dim 96 --num_layers 4 --model_args num_tokens=48 --lr 4e-3 --ema 0.999"),
     "solids alone": Row("solids", 10),
     "documented GCN": Row("mix", 10, "--batch_size 64", "documented"),

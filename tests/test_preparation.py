@@ -11,7 +11,7 @@ from plumbline.geometry.clouds import Label
 
 SETTINGS = {
     "target": "solid", "scale": 1.0, "samples": 1, "views": (1, 1), "points": (48, 48), "noise": (0.01, 0.01),
-    "sampling": "farthest", "stretch": 0.0, "k": 6, "normalise": "unit", "seed": 0,
+    "sampling": "farthest", "k": 6, "normalise": "unit", "seed": 0,
 }  # fmt: skip
 
 

@@ -94,13 +94,13 @@ def test_every_flag_reaches_the_scan_in_its_unit():
     config = PrepareConfig(
         target="shell", scale=0.5, samples=3, views="2-4", points="99-120", sampling="mixed",
         pattern="lidar", rays=777, distance="1.5", noise="0-0.2", grazing=60.0, pose_error=3.0,
-        stretch=0.1, rotate=False, k=5, normalise="none", seed=8,
+        rotate=False, k=5, normalise="none", seed=8,
     )  # fmt: skip
     given = keywords(config)
     assert given == {
         "target": "shell", "scale": 0.5, "samples": 3, "views": (2, 4), "points": (99, 120),
         "sampling": "mixed", "pattern": "lidar", "num_rays": 777, "distance": (1.5, 1.5), "noise": (0, 0.2),
-        "stretch": 0.1, "rotate": False,
+        "rotate": False,
         "dropout_grazing": pytest.approx(np.pi / 3), "pose_error": (pytest.approx(np.pi / 60), 0.03),
         "k": 5, "normalise": "none", "seed": 8,
     }  # fmt: skip
@@ -252,7 +252,6 @@ def test_real_sensors(shared_meshes, tmp_path):
         (["--solids", "3", "--k", "300"], "--k 300"),
         (["--solids", "3", "--points", "3"], "--points 3: must be at least 16"),
         (["--solids", "3", "--target", "shel"], "did you mean shell?"),
-        (["--solids", "3", "--target", "shell", "--stretch", "0.2"], "leave it out with --target shell"),
         (["--solids", "3", "--vews", "2"], "did you mean --views?"),
         (["--labels", "nowhere.csv"], "nowhere.csv does not exist"),
         (["--labels", "."], "is a folder"),

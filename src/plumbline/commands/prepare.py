@@ -37,7 +37,7 @@ _SHOWN = 10
 """Rejected inputs that are listed at the end; the rest are counted."""
 _FLAGS = (
     "target", "scale", "samples", "views", "points", "sampling", "pattern", "rays", "distance", "noise",
-    "grazing", "pose_error", "stretch", "rotate", "k", "edge_attr", "sh_degree", "normalise", "seed",
+    "grazing", "pose_error", "rotate", "k", "edge_attr", "sh_degree", "normalise", "seed",
 )  # fmt: skip
 """What determines the data, beside the inputs."""
 
@@ -134,7 +134,6 @@ def keywords(config: PrepareConfig) -> dict[str, Any]:
         "noise": parse_range(config.noise, "noise", whole=False, zero=True),
         "dropout_grazing": math.radians(config.grazing),
         "pose_error": (math.radians(config.pose_error), config.pose_error / 100),
-        "stretch": config.stretch,
         "rotate": config.rotate,
         "k": config.k,
         "normalise": config.normalise,

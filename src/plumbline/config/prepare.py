@@ -91,13 +91,6 @@ class PrepareConfig:
         at_most=45,
         group="scan",
     )
-    stretch: float = option(
-        0.0,
-        "stretch every object before each scan along three random axes: 1 sigma of the logarithm of a factor",
-        at_least=0,
-        at_most=1,
-        group="scan",
-    )
     rotate: bool = option(True, "turn every object at random before each scan", group="scan")
     k: int = option(16, "neighbours per point", at_least=1, at_most=1024, group="graph")
     edge_attr: str = option(

@@ -90,10 +90,6 @@ def _validate_together(config: Any) -> None:
             )
         if parse_range(config.noise, "noise", whole=False, zero=True)[1] > 1:
             raise InputError(f"--noise {config.noise}: must be at least 0 and at most 1")
-        if config.stretch and config.target == "shell":
-            raise InputError(
-                "--stretch keeps the centre of mass of solids only: leave it out with --target shell"
-            )
         if config.out is None:
             raise InputError("--out is missing: name the folder that the data set goes to")
         if not config.paths and not config.solids and config.labels is None:

@@ -28,7 +28,6 @@ from plumbline.geometry.raycast import Caster
 from plumbline.geometry.sampling import Sampling, thin_scan
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
-from plumbline.geometry.stretching import StretchedCaster, draw_stretch, stretch_solid
 from plumbline.records import FEATURE_NAMES, Rejected, Sample, Scan
 
 OBJECTS_PER_CHUNK = 8
@@ -222,7 +221,6 @@ def make_samples(
     points: tuple[int, int],
     noise: tuple[float, float],
     sampling: Choice,
-    stretch: float,
     k: int,
     normalise: Normalise,
     seed: int,
@@ -242,8 +240,6 @@ def make_samples(
             most, or all that it has.
         noise: least and most range noise, drawn uniformly per scan; of a real scan it is its own.
         sampling: which points to keep; ``"mixed"`` draws one of the two ways for each scan.
-        stretch: how much an object is stretched before each scan, see
-            :func:`plumbline.geometry.stretching.draw_stretch`; 0 leaves it as it is and draws nothing.
         k, normalise: see :func:`plumbline.geometry.graphs.build_sample`.
         seed: of everything.
         optics: the other keywords of :func:`plumbline.geometry.scans.scan_solid`.
@@ -260,14 +256,10 @@ def make_samples(
         solid = make_solid(seed, source.index)
     else:
         solid = load_mesh(source.path, name=source.name, target=target, scale=scale)
-    original, rigid = solid, Caster(solid.vertices, solid.faces)
-    caster: Caster | StretchedCaster = rigid
+    caster = Caster(solid.vertices, solid.faces)
     result = []
     for i in range(samples):
         rng = _rng(seed, solid.name, i)
-        if stretch > 0:
-            linear = draw_stretch(stretch, rng)
-            solid, caster = stretch_solid(original, linear), StretchedCaster(rigid, linear)
         drawn = _draw(rng, views, points, noise, sampling)
         scan = scan_solid(solid, caster, rng=rng, **drawn, **optics)
         result.append(build_sample(scan, object_name=solid.name, **graph))

@@ -12,7 +12,6 @@ from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_directions, random_rotation
 from plumbline.geometry.sampling import Sampling, choose_points
 from plumbline.geometry.sensors import Pattern, ray_directions
-from plumbline.geometry.stretching import StretchedCaster
 from plumbline.records import Float, Int, Scan, Solid
 
 _AIM_JITTER = 0.05
@@ -50,7 +49,7 @@ class _Hits:
 
 def scan_solid(
     solid: Solid,
-    caster: Caster | StretchedCaster,
+    caster: Caster,
     *,
     rng: np.random.Generator,
     views: int,
@@ -158,7 +157,7 @@ def _rotation_about(vector: Float) -> Float:
 
 def _measure(
     solid: Solid,
-    caster: Caster | StretchedCaster,
+    caster: Caster,
     poses: list[_View],
     rng: np.random.Generator,
     pattern: Pattern,
