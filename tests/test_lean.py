@@ -24,7 +24,7 @@ def test_plain_lightning_would_load_it():
 
 def test_what_was_hidden_is_there_afterwards():
     code = """
-import plumbline.training
+import plumbline.training.lean
 from lightning_utilities.core.imports import RequirementCache, module_available, package_available
 import matplotlib, scipy.signal, torch, torchmetrics
 metric = torchmetrics.MeanMetric()
@@ -36,5 +36,16 @@ print(found, float(metric.compute()))
 
 
 def test_lightning_that_is_there_already_is_left_alone():
-    code = "import lightning.pytorch as a, plumbline.training, lightning.pytorch as b; print(a is b)"
+    code = "import lightning.pytorch as a, plumbline.training.lean, lightning.pytorch as b; print(a is b)"
     assert printed(code) == "True"
+
+
+def test_another_version_of_what_is_relied_on_costs_time_and_nothing_else():
+    code = """
+from lightning_utilities.core import imports
+cached = imports.package_available
+imports.package_available = lambda name: cached(name)
+import sys, plumbline.training.lean as lean
+print(lean.Trainer.__name__, "matplotlib" in sys.modules)
+"""
+    assert printed(code) == "Trainer True"

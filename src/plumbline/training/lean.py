@@ -9,16 +9,19 @@ not. The libraries themselves stay as usable as ever.
 import sys
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError
+from typing import Any
 
 _HIDDEN = frozenset({"matplotlib", "scipy"})
 
 
 def _import_lightning() -> None:
-    """Does nothing if torchmetrics is there already."""
-    if "torchmetrics" in sys.modules:
-        return
+    """Does nothing if torchmetrics is there already, or if what it relies on is not there any more."""
     from lightning_utilities.core import imports as probe
 
+    caches: list[Any] = [getattr(probe, name, None) for name in ("package_available", "module_available")]
+    known = hasattr(probe, "find_spec") and hasattr(probe, "_version")
+    if "torchmetrics" in sys.modules or not known or not all(hasattr(c, "cache_clear") for c in caches):
+        return
     find_spec, version = probe.find_spec, probe._version
 
     def find_some(name: str, package: str | None = None) -> ModuleSpec | None:
@@ -29,7 +32,6 @@ def _import_lightning() -> None:
             raise PackageNotFoundError(distribution_name)
         return version(distribution_name)
 
-    caches = (probe.package_available, probe.module_available)
     probe.find_spec, probe._version = find_some, version_of_some
     try:
         for cache in caches:
