@@ -1,12 +1,15 @@
 """Fixtures that many test files share."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 # Tests run side by side, one process per core; threads of their own would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
