@@ -1,6 +1,7 @@
 """Checkpoints: durable, self-describing, and safe to read from strangers."""
 
 import errno
+import itertools
 import os
 import pickle
 from pathlib import Path
@@ -151,26 +152,45 @@ def test_the_bytes_are_on_the_disk_before_the_name_is(
     assert (tmp_path / "last.ckpt").read_bytes() == b"content"
 
 
-def test_a_full_disk_ends_the_training_with_a_sentence_and_the_last_good_file(
-    tiny: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    replace = os.replace
-    written: list[str] = []
+def full_when(condition: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the disk be full for the writes, by number from 1, of which the condition says so."""
+    replace, count = os.replace, itertools.count(1)
 
-    def full_later(source: Any, target: Any) -> None:
-        written.append(str(target))
-        if sum(name.endswith("last.ckpt") for name in written) == 2:
+    def full(source: Any, target: Any) -> None:
+        if str(target).endswith(".ckpt") and condition(next(count)):
             raise OSError(errno.ENOSPC, "No space left on device")
         replace(source, target)
 
-    monkeypatch.setattr(os, "replace", full_later)
-    outcome = train(tiny, tmp_path, max_epochs=5)
-    assert outcome.code == 2
-    assert "No space left on device" in outcome.text
+    monkeypatch.setattr(os, "replace", full)
+
+
+def test_a_disk_that_is_full_for_a_while_costs_nothing(
+    tiny: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_when(lambda number: number in (3, 4), monkeypatch)
+    outcome = train(tiny, tmp_path, max_epochs=3)
+    assert outcome.code == 0, outcome.text
+    assert outcome.text.count("No space left on device") == 2
+    assert outcome.text.count("the one before it is untouched; training goes on") == 2
+    names = [sorted(path.name for path in folder.glob("*.ckpt")) for folder in (run, tmp_path)]
+    assert names[0] == names[1]
+    one, other = saved(run / "last.ckpt"), saved(tmp_path / "last.ckpt")
+    assert differences(one["state_dict"], other["state_dict"]) == []
+
+
+def test_a_disk_that_stays_full_is_told_at_the_end_and_the_last_good_state_stays(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_when(lambda number: number > 2, monkeypatch)
+    outcome = train(tiny, tmp_path, max_epochs=3)
+    assert outcome.code == 1
+    assert "the last state is not saved: cannot write the checkpoint" in outcome.text
     assert saved(tmp_path / "last.ckpt")["plumbline"]["epochs_done"] == 1
+    assert len(list(tmp_path.glob("best-model-00-*.ckpt"))) == 1
     assert not list(tmp_path.glob(".*"))
+    monkeypatch.undo()
+    assert train(tiny, tmp_path, max_epochs=3, resume="").code == 0
+    assert saved(tmp_path / "last.ckpt")["plumbline"]["epochs_done"] == 3
 
 
 def test_the_new_best_is_there_before_the_old_one_goes(

@@ -27,17 +27,19 @@ from plumbline.training.callbacks import (
     DebugTimings,
     GracefulStop,
     Recorder,
+    StallWatch,
     parse_max_time,
     stop_early,
 )
 from plumbline.training.compiling import CompiledForward, try_out
 from plumbline.training.ensembles import write_ensemble
 from plumbline.training.failures import plain_words
+from plumbline.training.finite import NonFinite
 from plumbline.training.precision import Precision, choose_precision, forbid_tf32
 from plumbline.training.progress import make_progress
 from plumbline.training.quiet import quiet
 from plumbline.training.randomness import seed_everything, seed_of
-from plumbline.training.resume import check_same_data, read_resumable
+from plumbline.training.resume import Resumed, check_same_data, find_resumable
 from plumbline.training.saving import BestAndLast
 from plumbline.training.startup import Startup, seconds_since_start
 from plumbline.training.task import CentreOfMassTask
@@ -47,19 +49,6 @@ from plumbline.training.warmup import warm_up
 
 if TYPE_CHECKING:
     from plumbline.training.lean import Callback
-
-
-@dataclass(frozen=True)
-class Resumed:
-    """The checkpoint that training goes on from, and what it says about itself."""
-
-    path: Path
-    content: dict[str, Any]
-
-    @property
-    def step(self) -> int:
-        """Optimizer steps behind it."""
-        return self.content["global_step"]
 
 
 @dataclass(frozen=True)
@@ -128,7 +117,7 @@ class _Training:
         trackers = self.set_up_logging(data, resumed)
         code = 1
         try:
-            fit = self.configure_training(task, loaders, trackers, device)
+            fit = self.configure_training(task, loaders, trackers, device, resumed)
             self.startup.finish()
             warmed = self.warm_up(task, data)
             if not self.trial:
@@ -138,10 +127,16 @@ class _Training:
             code = run_fit(fit, start=start, config_file=self.folder / rundir.CONFIG, say=self.say)
         finally:
             trackers.finish(code)
+        if task.guard is not None and task.guard.skipped:
+            self.say(f"{task.guard.skipped:,} steps were left out: their loss was not finite")
         if fit.checkpoints is None:
             self.say("trial run finished: every loop works; nothing of it was saved")
         elif code == 0:
-            self.conclude(fit, data)
+            if fit.checkpoints.best_model_path:
+                self.conclude(fit, data)
+            if fit.checkpoints.trouble:
+                self.say(f"the last state is not saved: {fit.checkpoints.trouble}")
+                code = 1
         return code
 
     def say(self, text: str) -> None:
@@ -168,11 +163,14 @@ class _Training:
             self.held.enter_context(rundir.sole_use(self.folder))
             resumed = None
             if config.resume is not None:
-                path = rundir.find_checkpoint(config.resume, self.folder)
-                resumed = Resumed(path, read_resumable(path, self.flags))
+                resumed = find_resumable(
+                    config.resume, self.folder, self.flags, allow_mismatch=config.allow_mismatch
+                )
+                for note in resumed.notes:
+                    self.startup.remark(note)
                 within = resumed.content["batches_done"]
                 self.startup.remark(
-                    f"resuming {path} after {resumed.content['epochs_done']} epochs"
+                    f"resuming {resumed.path} after {resumed.content['epochs_done']} epochs"
                     + (f" and {within} batches" if within else "")
                 )
         return resumed
@@ -201,7 +199,11 @@ class _Training:
             train_idx, val_idx = split_samples(store.object_idx, store.object_names, *how)
             identity = details.data_identity(store, self.flags, train_idx, val_idx)
             if resumed is not None:
-                check_same_data(resumed.path, resumed.content["data"], identity)
+                allowed = check_same_data(
+                    resumed.path, resumed.content["data"], identity, allow_mismatch=self.config.allow_mismatch
+                )
+                if allowed:
+                    self.startup.remark(allowed)
             objects = [len(np.unique(store.object_idx[side])) for side in (train_idx, val_idx)]
             self.startup.remark(
                 f"{len(train_idx):,} graphs of {objects[0]:,} objects to train, "
@@ -223,6 +225,7 @@ class _Training:
                 seed=seed_of(config.seed, config.member),
                 needs=load_model_class(config.model).needs,
                 device=device,
+                patience=config.stall_timeout,
             )
             self.startup.remark(
                 f"{loaders.settings['loader']}, {len(loaders.train):,} batches of {config.batch_size}"
@@ -252,7 +255,8 @@ class _Training:
             }
             recipe = ("lr", "weight_decay", "loss", "optimizer", "schedule", "warmup")
             chosen = {name: self.flags[name] for name in recipe}
-            task = CentreOfMassTask(model, precision=precision, identity=identity, **chosen)
+            guard = NonFinite(data.store, skip=config.skip_nonfinite, say=self.say)
+            task = CentreOfMassTask(model, precision=precision, identity=identity, guard=guard, **chosen)
             task.to(device)
             total = sum(weight.numel() for weight in model.parameters())
             self.startup.remark(
@@ -305,15 +309,30 @@ class _Training:
         return trackers
 
     def configure_training(
-        self, task: CentreOfMassTask, loaders: Loaders, trackers: Trackers, device: torch.device
+        self,
+        task: CentreOfMassTask,
+        loaders: Loaders,
+        trackers: Trackers,
+        device: torch.device,
+        resumed: Resumed | None,
     ) -> Fit:
         """Puts trainer and callbacks together."""
         config = self.config
         with self.startup.phase("Training Configuration"):
-            checkpoints = None if self.trial else BestAndLast(self.folder)
-            stop = GracefulStop(checkpoints, self.say, max_time=parse_max_time(config.max_time))
+            checkpoints = None
+            if not self.trial:
+                source = None if resumed is None else resumed.path
+                checkpoints = BestAndLast(self.folder, self.say, keep=source)
+            stop = GracefulStop(
+                checkpoints,
+                self.say,
+                max_time=parse_max_time(config.max_time),
+                save_every=config.checkpoint_every_n_steps,
+            )
             callbacks: list[Callback] = [AveragedWeights(config.ema)] if config.ema else []
             callbacks += [Recorder(trackers), self.progress(loaders)]
+            if config.stall_timeout:
+                callbacks.append(StallWatch(config.stall_timeout))
             if config.early_stopping:
                 callbacks.append(stop_early(config.early_stopping))
             if config.debug:

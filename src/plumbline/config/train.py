@@ -100,6 +100,11 @@ class TrainConfig:
         below=1,
         group="training",
     )
+    skip_nonfinite: bool = option(
+        False,
+        "leave out and count steps whose loss is not finite, instead of stopping at the first",
+        group="training",
+    )
     max_time: str | None = option(
         None,
         "stop after DD:HH:MM:SS, with the last checkpoint written",
@@ -135,6 +140,13 @@ class TrainConfig:
     devices: int = option(1, "devices per node", at_least=1, group="machine")
     num_nodes: int = option(1, "nodes", at_least=1, group="machine")
     strategy: str = option("auto", "how devices share the work", choices=("auto", "ddp"), group="machine")
+    stall_timeout: float = option(
+        300.0,
+        "seconds without a step after which every thread's place in the program is shown, and reader "
+        "processes are given up; 0 never",
+        at_least=0,
+        group="machine",
+    )
     deterministic: bool = option(False, "only deterministic kernels, also on CUDA", group="machine")
     use_compile: bool = option(False, "compile the network with torch.compile", group="machine")
     checkpoint_dir: Path = option(
@@ -145,6 +157,17 @@ class TrainConfig:
         "go on from this checkpoint; without a path, from the last one in --checkpoint_dir",
         bare="last",
         metavar="PATH",
+        group="output",
+    )
+    allow_mismatch: bool = option(
+        False,
+        "resume although data or flags differ from those that the checkpoint was written with",
+        group="output",
+    )
+    checkpoint_every_n_steps: int = option(
+        0,
+        "also write last.ckpt after so many steps; 0 only at the end of an epoch",
+        at_least=0,
         group="output",
     )
     use_wandb: bool = option(False, "log to Weights & Biases", group="output")

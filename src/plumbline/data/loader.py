@@ -22,9 +22,6 @@ from plumbline.data.patches import NEIGHBOURS, TOKENS
 from plumbline.records import Int
 
 PREFETCH_FACTOR = 4
-_PATIENCE = 300.0
-"""Seconds after which a batch that does not come means that the reader processes hang."""
-
 RESIDENT_SHARE = 0.4
 """Share of the free memory that ``--loader auto`` is willing to fill."""
 
@@ -143,6 +140,7 @@ class WorkerLoader(Loader):
         indices: Int,
         needs: frozenset[str],
         settings: dict[str, Any],
+        patience: float,
     ) -> None:
         super().__init__(order)
         names = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor")
@@ -152,7 +150,7 @@ class WorkerLoader(Loader):
             batch_size=None,
             # Its own generator: a DataLoader otherwise draws from the one that dropout uses.
             generator=torch.Generator(),
-            timeout=_PATIENCE if settings["num_workers"] else 0,
+            timeout=patience if settings["num_workers"] else 0,
             **{name: settings[name] for name in names},
         )
 
@@ -191,6 +189,7 @@ def make_loaders(
     seed: int = 0,
     needs: frozenset[str] = frozenset({"gcn"}),
     device: torch.device | str = "cpu",
+    patience: float = 300.0,
 ) -> Loaders:
     """Loaders for training (shuffled, last short batch dropped) and validation (in order, complete).
 
@@ -205,6 +204,8 @@ def make_loaders(
         seed: of the training order.
         needs: what the model reads, see :class:`~plumbline.data.batch.Batch`.
         device: where training runs.
+        patience: seconds after which a batch that does not come means that the reader processes hang; 0 for
+            no end of it.
     """
     device = torch.device(device)
     notes: list[str] = []
@@ -235,7 +236,7 @@ def make_loaders(
             notes.append("batches are read in this process: worker processes start too slowly on this system")
         settings |= worker_settings(num_workers, device)
         for order, indices in ((train, train_idx), (val, val_idx)):
-            sides.append(WorkerLoader(order, store, indices, needs, settings))
+            sides.append(WorkerLoader(order, store, indices, needs, settings, patience))
     return Loaders(sides[0], sides[1], settings, notes)
 
 

@@ -1,10 +1,13 @@
 """What happens beside the training steps: records, a clean stop, timings for ``--debug``."""
 
+import faulthandler
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -39,33 +42,97 @@ class Recorder(Callback):
         self.trackers.log(pl_module.epoch_row, trainer.global_step)
 
 
+STOPPING = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])
+"""Signals that end a training."""
+
+
 class TrainingInterrupted(Exception):
     """A signal ended the training after a step; the last checkpoint is written.
 
     Attributes:
-        exit_code: what the program should return: 130 for Ctrl-C, 143 for SIGTERM.
+        exit_code: what the program should return: 130 for Ctrl-C, 143 for SIGTERM and SIGUSR1.
     """
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
-        self.exit_code = 128 + signum
+        self.exit_code = 130 if signum == signal.SIGINT else 143
+
+
+class StoppedAtOnce(KeyboardInterrupt):
+    """A second signal ended the training in the midst of a step.
+
+    Attributes:
+        exit_code: as of :class:`TrainingInterrupted`.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__()
+        self.exit_code = TrainingInterrupted(signum).exit_code
+
+
+class StallWatch(Callback):
+    """Shows where every thread is, on the error stream, when no batch has ended for a while.
+
+    Args:
+        seconds: how long that is.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._armed = 0.0
+
+    def _arm(self) -> None:
+        now = time.monotonic()
+        if now - self._armed < min(1.0, self._seconds / 4):  # arming costs more than a small step
+            return
+        self._armed = now
+        with suppress(AttributeError, OSError, ValueError):  # there may be no error stream
+            faulthandler.dump_traceback_later(self._seconds, file=sys.__stderr__)  # type: ignore[arg-type]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._arm()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Starts it anew."""
+        self._arm()
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Starts it anew."""
+        self._arm()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Lightning does not tear callbacks down after an error."""
+        faulthandler.cancel_dump_traceback_later()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Stops the clock."""
+        faulthandler.cancel_dump_traceback_later()
 
 
 class GracefulStop(Callback):
-    """Ends a training between two steps, with ``last.ckpt`` written: on Ctrl-C, SIGTERM, or a deadline.
+    """Ends a training between two steps, with ``last.ckpt`` written: on a signal or at a deadline.
 
-    A second Ctrl-C ends it at once. A deadline (``--max_time``) still validates what was learned.
+    The signals are Ctrl-C, SIGTERM, and SIGUSR1, which batch systems send ahead of the end of a job; a second
+    one ends the training at once. A deadline (``--max_time``) still validates what was learned.
 
     Args:
         checkpoints: who writes the last checkpoint; None for a trial run that saves nothing.
         say: told what is going on.
         max_time: seconds from the start of training, or None.
+        save_every: steps after which ``last.ckpt`` is written also within an epoch; 0 for never.
     """
 
     def __init__(
-        self, checkpoints: BestAndLast | None, say: Callable[[str], None], *, max_time: float | None = None
+        self,
+        checkpoints: BestAndLast | None,
+        say: Callable[[str], None],
+        *,
+        max_time: float | None = None,
+        save_every: int = 0,
     ) -> None:
         self._checkpoints, self._say = checkpoints, say
+        self._save_every = save_every
         self._max_time = max_time
         self._deadline = float("inf")
         self._signum: int | None = None
@@ -78,17 +145,15 @@ class GracefulStop(Callback):
         if self._max_time is not None:
             self._deadline = time.monotonic() + self._max_time
         if threading.current_thread() is threading.main_thread():
-            self._previous = {
-                signum: signal.signal(signum, self._receive) for signum in (signal.SIGINT, signal.SIGTERM)
-            }
+            self._previous = {signum: signal.signal(signum, self._receive) for signum in STOPPING}
 
     def _receive(self, signum: int, frame: Any) -> None:
         if os.getpid() != self._process:  # a reader process; a terminal sends Ctrl-C to all of them
             return
         if self._signum is not None:
-            raise KeyboardInterrupt
+            raise StoppedAtOnce(self._signum)
         self._signum = signum
-        self._say("stopping after this step (Ctrl-C again stops at once)")
+        self._say("stopping after this step (once more stops at once)")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Looks at the flag and the clock."""
@@ -96,9 +161,12 @@ class GracefulStop(Callback):
             self.out_of_time = True
             trainer.should_stop = True
         # After its last batch an epoch is validated and saved as a whole first.
-        if self._signum is not None and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            if self._checkpoints is not None:
-                self._checkpoints.save_last_now(trainer)
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return
+        due = self._save_every and trainer.global_step % self._save_every == 0
+        if self._checkpoints is not None and (due or self._signum is not None):
+            self._checkpoints.save_last_now(trainer)
+        if self._signum is not None:
             raise TrainingInterrupted(self._signum)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -3,9 +3,10 @@
 import os
 import re
 import shutil
+import socket
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
@@ -29,6 +30,9 @@ CONFIG, STARTUP, METRICS = "config.yaml", "startup.json", "metrics.csv"
 CURVES, RESULT, REJECTED, TENSORBOARD = "curves.png", "result.json", "rejected.txt", "tensorboard"
 
 ENSEMBLE_FILE = "ensemble.ckpt"
+
+_RUNNING = ".running"
+"""Says who trains in the folder while it is locked; left behind by a killed process, and harmless then."""
 
 _BEST = re.compile(r"best-model-\d+-(-?\d+(?:\.\d+)?)")
 
@@ -74,32 +78,37 @@ def refuse_early(*, data_dir: Path, checkpoint_dir: Path, resume: str | None, tr
     if standing == checkpoint_dir or not standing.is_dir() or not os.access(standing, os.W_OK):
         make_run_folder(checkpoint_dir)
     if resume is not None:
-        find_checkpoint(resume, checkpoint_dir)
+        find_checkpoints(resume, checkpoint_dir)
 
 
-def find_checkpoint(resume: str, folder: Path) -> Path:
-    """The checkpoint that ``--resume`` means.
+def find_checkpoints(resume: str, folder: Path) -> list[Path]:
+    """The checkpoints that ``--resume`` may mean, the one that is wanted first.
 
     Args:
-        resume: a path, or ``"last"`` for the newest ``last*.ckpt`` in the folder.
+        resume: a path, or ``"last"`` for the newest ``last*.ckpt`` in the folder. Behind it come the states
+            before it, which are the best models: in case it is damaged.
         folder: ``--checkpoint_dir``.
 
     Raises:
-        InputError: it is not there.
+        InputError: there is none.
     """
     if resume != "last":
         path = Path(resume)
         if path.is_dir():
-            return find_checkpoint("last", path)
+            return find_checkpoints("last", path)
         if not path.is_file():
             raise InputError(f"--resume {resume}: there is no such checkpoint")
-        return path
-    found = sorted(folder.glob("last*.ckpt"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-    if not found:
+        return [path]
+    last, best = (_newest_first(folder.glob(pattern)) for pattern in ("last*.ckpt", "best-model-*.ckpt"))
+    if not last:
         raise InputError(
             f"--resume: there is no last.ckpt in {folder}; name a checkpoint, or start anew without --resume"
         )
-    return found[-1]
+    return [*last, *best]
+
+
+def _newest_first(paths: Iterable[Path]) -> list[Path]:
+    return sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
 
 
 def find_best(given: Path) -> Path:
@@ -141,8 +150,8 @@ def no_empty_folder_left(folder: Path) -> Iterator[None]:
 def sole_use(folder: Path) -> Iterator[None]:
     """Keeps other trainings out of the folder while the block runs; they would overwrite each other's files.
 
-    The lock is the system's, on the folder itself: it leaves no file and ends with the process. Where the
-    system or the file system has no locks, nothing is kept out.
+    The lock is the system's, on the folder itself: it ends with the process, however that ends. A hidden file
+    says whose it is. Where the system or the file system has no locks, nothing is kept out.
 
     Raises:
         InputError: another training is at work there.
@@ -153,9 +162,13 @@ def sole_use(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
         _lock(handle, folder)
+        with suppress(OSError):
+            (folder / _RUNNING).write_text(f"process {os.getpid()} on {socket.gethostname()}", "utf-8")
         try:
             yield
         finally:
+            with suppress(OSError):
+                (folder / _RUNNING).unlink()
             fcntl.flock(handle, fcntl.LOCK_UN)  # closing is not enough while reader processes hold it too
     finally:
         os.close(handle)
@@ -170,11 +183,19 @@ def _lock(handle: int, folder: Path) -> None:
         except BlockingIOError as error:
             if time.monotonic() > deadline:
                 raise InputError(
-                    f"--checkpoint_dir {folder}: another training is writing there; choose another folder"
+                    f"--checkpoint_dir {folder}: another training is writing there{_whose(folder)}; "
+                    "choose another folder"
                 ) from error
         except OSError:  # a file system without locks
             return
         time.sleep(0.1)
+
+
+def _whose(folder: Path) -> str:
+    try:
+        return f" ({(folder / _RUNNING).read_text('utf-8')[:200]})"
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def set_aside(folder: Path) -> Path | None:

@@ -1,6 +1,8 @@
 """Writing checkpoints, so that a crash at any moment loses nothing; which ones are kept."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,6 @@ def write_durably(path: Path, content: bytes | memoryview) -> None:
         InputError: the system refused (no space, no permission, a failing disk); the old file is untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    mend = "make room or mend the permissions, then"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -57,11 +58,12 @@ def write_durably(path: Path, content: bytes | memoryview) -> None:
         os.replace(temporary, path)
         _flush_folder(path.parent)
     except OSError as error:
-        if any(path.parent.glob("last*.ckpt")):
-            hint = f"the one before it is untouched: {mend} go on with --resume"
-        else:
-            hint = f"there is none before it to go on from: {mend} start anew"
-        raise InputError(f"cannot write the checkpoint {path} ({error.strerror or error}); {hint}") from error
+        there = any(path.parent.glob("last*.ckpt"))
+        before = "the one before it is untouched" if there else "there is none before it to go on from"
+        raise InputError(
+            f"cannot write the checkpoint {path} ({error.strerror or error}): make room or mend the "
+            f"permissions; {before}"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -79,13 +81,26 @@ def _flush_folder(folder: Path) -> None:
 class BestAndLast(ModelCheckpoint):
     """The documented policy: after each validation the best model so far and the last state.
 
-    The new best is written, and safe, before the old one is deleted.
+    The new best is written, and safe, before the old one is deleted. What cannot be written (a full disk) is
+    told at every attempt, and training goes on: all that it needs is in memory.
+
+    Args:
+        folder: of the run.
+        say: told what cannot be written.
+        keep: the checkpoint that training went on from, which is never deleted.
+
+    Attributes:
+        trouble: why the newest state is not saved; empty if it is.
     """
 
     # Lightning asks for the key at every hook of every step; its own spells out all settings each time.
     state_key = "BestAndLast"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, say: Callable[[str], None] = lambda _: None, *, keep: Path | None = None
+    ) -> None:
+        self._say, self._keep = say, keep
+        self.trouble = ""
         super().__init__(
             dirpath=folder,
             filename=BEST_NAME,
@@ -95,19 +110,43 @@ class BestAndLast(ModelCheckpoint):
             save_last=True,
             save_on_train_epoch_end=False,
             auto_insert_metric_name=False,
+            enable_version_counter=False,  # what a killed training left behind is written once more
             save_weights_only=False,
         )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Also writes the last state when it is not the best; Lightning then leaves an old one there."""
-        super().on_validation_end(trainer, pl_module)
-        if not self._should_skip_saving_checkpoint(trainer):
+        before = {name: value for name, value in vars(self).items() if name in self.state_dict()}
+        before["best_k_models"] = dict(self.best_k_models)
+        with self._told() as written:
+            super().on_validation_end(trainer, pl_module)
+        if not written:
+            vars(self).update(before)  # the best file is still the old one
+        elif self._should_skip_saving_checkpoint(trainer):
+            return
+        self.save_last_now(trainer)
+
+    def save_last_now(self, trainer: Trainer) -> None:
+        """Writes ``last.ckpt`` between two steps."""
+        with self._told():
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
-    def save_last_now(self, trainer: Trainer) -> Path:
-        """Writes ``last.ckpt`` between two steps."""
-        self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
-        return Path(self.last_model_path)
+    @contextmanager
+    def _told(self) -> Iterator[list[bool]]:
+        """Says what cannot be written in the block; what it yields is empty then."""
+        written = [True]
+        try:
+            yield written
+            self.trouble = ""
+        except InputError as error:
+            written.clear()
+            self.trouble = str(error)
+            self._say(f"{error}; training goes on")
+
+    def _remove_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        """Leaves alone what training went on from."""
+        if self._keep is None or Path(filepath).resolve() != self._keep.resolve():
+            super()._remove_checkpoint(trainer, filepath)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Finds the best and the last file again where the folder was moved or is resumed by another path."""

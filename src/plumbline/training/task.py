@@ -14,6 +14,7 @@ from plumbline.data.batch import Batch
 from plumbline.errors import InputError
 from plumbline.models import entry_point
 from plumbline.training.checkpoint import FORMAT
+from plumbline.training.finite import NonFinite
 from plumbline.training.lean import LightningModule, OptimizerLRScheduler
 from plumbline.training.meters import RunningSums, axis_means, axis_sums, displacement_sums
 from plumbline.training.optimisation import (
@@ -42,6 +43,7 @@ class CentreOfMassTask(LightningModule):
         precision: of the weights and of the arithmetic in the model; loss and metrics are float32 always
             (float64 for ``64``).
         identity: plain values that make a checkpoint self-describing (model, arguments, config, data).
+        guard: looks whether the loss is a number; None for nobody.
 
     Attributes:
         forward_model: what is called for the model's answers: its entry point, or the compiled form of it.
@@ -62,13 +64,14 @@ class CentreOfMassTask(LightningModule):
         warmup: float = 0.0,
         precision: Precision = Precision("32"),  # noqa: B008 - immutable
         identity: dict[str, Any] | None = None,
+        guard: NonFinite | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.forward_model: Callable[[Batch], Any] = entry_point(model)
         self.loss, self.optimizer, self.schedule, self.warmup = loss, optimizer, schedule, warmup
         self.lr, self.weight_decay, self.precision = lr, weight_decay, precision
-        self.identity = identity or {}
+        self.identity, self.guard = identity or {}, guard
         self.train_sums, self.val_sums = RunningSums(6 if loss == "l1" else 8), RunningSums(8)
         self.epoch_row: dict[str, float] = {}
         self._step_sums: tuple[Tensor, int] | None = None
@@ -96,15 +99,21 @@ class CentreOfMassTask(LightningModule):
 
     # -- steps ---------------------------------------------------------------------------------------------
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of one batch. Nothing here waits for the device."""
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """The loss of one batch, or None if the step is to be left out. Nothing here waits for a GPU."""
         com, log_scale = self._answer(batch)
         error = com - batch.target
+        loss = loss_of(self.loss, error, batch.bounding_radius)
+        if log_scale is not None:
+            loss = loss + scale_loss(error, log_scale)
+        if self.guard is not None and self.guard.leaves_out(
+            loss, batch, self.model, step=self.global_step, lr=self.learning_rate
+        ):
+            return None
         sums = self._sums_of(error.detach(), batch)
         self._step_sums = sums, batch.num_graphs
         self.train_sums.add(sums, batch.num_graphs)
-        loss = loss_of(self.loss, error, batch.bounding_radius)
-        return loss if log_scale is None else loss + scale_loss(error, log_scale)
+        return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds one batch to the sums; a short last batch counts by its graphs."""
@@ -146,7 +155,16 @@ class CentreOfMassTask(LightningModule):
         if self._restored is not None:
             restore_random_states(self._restored["rng"])
             self.train_sums.restore(self._restored["train_sums"], self.device)
+            if self.guard is not None:
+                self.guard.restore(self._restored["nonfinite"])
+            self._take_up_rate(self._restored["config"]["lr"])
             self._restored = None
+
+    def _take_up_rate(self, before: float) -> None:
+        """Where another learning rate is allowed (``--allow_mismatch``), the optimizer still has the old."""
+        if self.lr != before:
+            for group in self.trainer.optimizers[0].param_groups:
+                group["lr"] *= self.lr / before
 
     def on_train_epoch_start(self) -> None:
         """A new epoch starts at its first batch. Lightning does not call this when it goes on within one."""
@@ -236,6 +254,7 @@ class CentreOfMassTask(LightningModule):
             "error_factors": dict(self.error_factors),
             "rng": random_states(),
             "train_sums": self.train_sums.state(),
+            "nonfinite": {"skipped": 0} if self.guard is None else self.guard.state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

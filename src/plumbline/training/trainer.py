@@ -9,7 +9,7 @@ import torch
 
 from plumbline.data.loader import Loaders
 from plumbline.errors import InputError
-from plumbline.training.callbacks import LOG_EVERY, GracefulStop, TrainingInterrupted
+from plumbline.training.callbacks import LOG_EVERY, GracefulStop, StoppedAtOnce, TrainingInterrupted
 from plumbline.training.lean import Callback, Trainer
 from plumbline.training.precision import Precision
 from plumbline.training.saving import BestAndLast, DurableCheckpoints
@@ -97,6 +97,10 @@ def run_fit(fit: Fit, *, start: Path | None, config_file: Path, say: Callable[[s
 
     def stopped(how: str) -> None:
         last = Path(fit.checkpoints.last_model_path) if fit.checkpoints is not None else Path()
+        if fit.checkpoints is not None and fit.checkpoints.trouble:
+            say(f"{how} after {fit.trainer.global_step:,} steps, and this state is lost;")
+            say("--resume goes on from the checkpoint before it, if there is one")
+            return
         if not last.is_file():
             say(f"{how}; nothing was saved")
             return
@@ -111,9 +115,9 @@ def run_fit(fit: Fit, *, start: Path | None, config_file: Path, say: Callable[[s
     except TrainingInterrupted as interruption:
         stopped("interrupted")
         return interruption.exit_code
-    except SystemExit:  # Lightning's answer to a second Ctrl-C
+    except SystemExit as end:  # Lightning's answer to what a second signal raises
         stopped("stopped at once")
-        return 130
+        return end.__context__.exit_code if isinstance(end.__context__, StoppedAtOnce) else 130
     if fit.stop.out_of_time:
         stopped("--max_time is over")
     return 0
