@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEMO := runs/demo
 JOBS ?= 2
 
-.PHONY: setup demo test check bench docs clean
+.PHONY: setup demo test test-long check bench docs clean
 
 setup: $(READY)  ## create .venv with the tested versions of everything
 
@@ -26,7 +26,10 @@ demo: setup  ## a data set of built-in solids, a trained model, a report: runs/d
 	$(BIN)/plumbline evaluate $(DEMO) --data_dir data/demo-unseen --out $(DEMO)
 
 test: setup  ## all tests
-	$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal
+	$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal -m 'not long'
+
+test-long: setup  ## the tests that take minutes each: a training killed thirty times, and the like
+	$(BIN)/pytest -m long -s
 
 check: setup  ## style, types, architecture
 	$(BIN)/ruff check .

@@ -163,6 +163,8 @@ def sole_use(folder: Path) -> Iterator[None]:
     try:
         _lock(handle, folder)
         with suppress(OSError):
+            for half_written in folder.glob(".*.ckpt.*.tmp"):  # by a training that was killed
+                half_written.unlink()
             (folder / _RUNNING).write_text(f"process {os.getpid()} on {socket.gethostname()}", "utf-8")
         try:
             yield

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from plumbline.errors import InputError
 from plumbline.training.checkpoint import read_checkpoint, seal
@@ -116,20 +117,25 @@ class BestAndLast(ModelCheckpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Also writes the last state when it is not the best; Lightning then leaves an old one there."""
-        before = {name: value for name, value in vars(self).items() if name in self.state_dict()}
-        before["best_k_models"] = dict(self.best_k_models)
-        with self._told() as written:
-            super().on_validation_end(trainer, pl_module)
-        if not written:
-            vars(self).update(before)  # the best file is still the old one
-        elif self._should_skip_saving_checkpoint(trainer):
-            return
-        self.save_last_now(trainer)
+        super().on_validation_end(trainer, pl_module)
+        if not self._should_skip_saving_checkpoint(trainer):
+            self.save_last_now(trainer)
 
     def save_last_now(self, trainer: Trainer) -> None:
         """Writes ``last.ckpt`` between two steps."""
+        self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
+        before = {name: value for name, value in vars(self).items() if name in self.state_dict()}
+        before["best_k_models"] = dict(self.best_k_models)
+        with self._told() as written:
+            super()._save_topk_checkpoint(trainer, monitor_candidates)
+        if not written:
+            vars(self).update(before)  # the best file is still the old one
+
+    def _save_last_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
         with self._told():
-            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+            super()._save_last_checkpoint(trainer, monitor_candidates)
 
     @contextmanager
     def _told(self) -> Iterator[list[bool]]:

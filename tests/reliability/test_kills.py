@@ -1,0 +1,71 @@
+"""A training that is killed again and again, and gone on with each time, ends as one that never was."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training_fixtures import ROOT, differences, flags, fresh_environment, in_fresh_process, saved
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills processes")
+
+SETTINGS = {"max_epochs": 40, "checkpoint_every_n_steps": 2, "ema": 0.9, "loader": "resident"}
+
+
+def killed_after(arguments: list[str], seconds: float) -> None:
+    """Starts the training and kills it so long after its first checkpoint or, resumed, its first epoch."""
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "plumbline", "train", *arguments],
+        cwd=ROOT, env=fresh_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            break
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def kill_and_resume(tiny: Path, tmp_path: Path, times: int, seed: int) -> list[int]:
+    """Kills one training at random moments. Returns the steps behind it after each kill."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert in_fresh_process(flags(tiny, whole, **SETTINGS)).returncode == 0
+    rng = np.random.default_rng(seed)
+    steps = []
+    for number in range(times):
+        again = {"resume": ""} if number else {}
+        killed_after(flags(tiny, broken, **SETTINGS, **again), rng.uniform(0, 0.08))
+        steps.append(saved(broken / "last.ckpt")["global_step"])
+    done = in_fresh_process(flags(tiny, broken, **SETTINGS, resume=""))
+    assert done.returncode == 0, done.stderr
+    one, other = saved(whole / "last.ckpt"), saved(broken / "last.ckpt")
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
+        assert differences(one[part], other[part]) == [], part
+    for part in ("rng", "metrics", "epochs_done", "train_sums"):
+        assert differences(one["plumbline"][part], other["plumbline"][part]) == [], part
+    assert (whole / "metrics.csv").read_bytes() == (broken / "metrics.csv").read_bytes()
+    best = [sorted(path.name for path in folder.glob("*.ckpt")) for folder in (whole, broken)]
+    assert best[0] == best[1]
+    assert (
+        differences(saved(whole / best[0][0])["state_dict"], saved(broken / best[0][0])["state_dict"]) == []
+    )
+    assert not [path for path in broken.glob(".*.tmp")]
+    return steps
+
+
+def test_killed_three_times(tiny: Path, tmp_path: Path) -> None:
+    steps = kill_and_resume(tiny, tmp_path, times=3, seed=0)
+    assert steps == sorted(steps)
+    assert steps[-1] < 200, "the training was over before the last kill"
+
+
+@pytest.mark.long
+def test_killed_thirty_times(tiny: Path, tmp_path: Path) -> None:
+    steps = kill_and_resume(tiny, tmp_path, times=30, seed=1)
+    assert len(set(steps)) > 10
+    print(f"steps behind it after each kill: {steps}")

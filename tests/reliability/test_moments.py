@@ -1,0 +1,158 @@
+"""A training that is killed at the worst moments, or stopped by a signal, goes on to the same bits."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from training_fixtures import (
+    ROOT,
+    differences,
+    flags,
+    fresh_environment,
+    in_fresh_process,
+    metric_rows,
+    saved,
+    train,
+)
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals")
+
+MOMENTS = {
+    "in validation": """
+        from plumbline.training.task import CentreOfMassTask as owner
+        name, when = "validation_step", lambda self, *_: self.current_epoch == 2
+    """,
+    "while a checkpoint is written": """
+        import os as owner
+        name, when = "fsync", lambda *_: calls == 9
+    """,
+    "before it has its name": """
+        import os as owner
+        name, when = "replace", lambda source, target: str(target).endswith("last.ckpt") and calls > 4
+    """,
+    "when the best is new and the last is old": """
+        from plumbline.training.saving import DurableCheckpoints as owner
+        name, when = "remove_checkpoint", lambda *_: True
+    """,
+    "when the old best is gone": """
+        from plumbline.training.saving import BestAndLast as owner
+        name, when = "_save_last_checkpoint", lambda self, trainer, _: trainer.current_epoch == 2
+    """,
+}
+"""Where a function is replaced by one that kills its own process when the condition holds."""
+
+KILLING = """
+import os, signal
+from plumbline.cli import main
+calls = 0
+{moment}
+original = getattr(owner, name)
+def deadly(*args, **kwargs):
+    global calls
+    calls += 1
+    if when(*args):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*args, **kwargs)
+setattr(owner, name, deadly)
+main(["train", *{arguments!r}])
+"""
+
+
+@pytest.fixture(scope="module")
+def straight(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("straight")
+    assert train(tiny, folder, max_epochs=5, lr=1e-2).code == 0
+    return folder
+
+
+def assert_same_end(one: Path, other: Path) -> None:
+    """Weights, optimizer, schedule, random states, metrics, best model: all bits."""
+    names = [sorted(path.name for path in folder.glob("*.ckpt")) for folder in (one, other)]
+    assert names[0] == names[1]
+    for name in names[0]:
+        here, there = saved(one / name), saved(other / name)
+        for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
+            assert differences(here[part], there[part]) == [], (name, part)
+        for part in ("rng", "metrics", "epochs_done", "batches_done", "train_sums"):
+            assert differences(here["plumbline"][part], there["plumbline"][part]) == [], (name, part)
+        kept = [content["callbacks"]["BestAndLast"]["best_model_score"] for content in (here, there)]
+        assert kept[0] == kept[1], name
+    assert (one / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed(tiny: Path, straight: Path, tmp_path: Path, moment: str) -> None:
+    lines = [line.strip() for line in MOMENTS[moment].strip().splitlines()]
+    arguments = flags(tiny, tmp_path, max_epochs=5, lr=1e-2)
+    code = KILLING.format(moment="\n".join(lines), arguments=arguments)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=fresh_environment(), timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert saved(tmp_path / "last.ckpt")["global_step"] < 25
+    resumed = train(tiny, tmp_path, max_epochs=5, lr=1e-2, resume="")
+    assert resumed.code == 0, resumed.text
+    assert_same_end(straight, tmp_path)
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)]
+)
+def test_a_signal_ends_it_after_the_step(tiny: Path, tmp_path: Path, signum: int, code: int) -> None:
+    settings = {"max_epochs": 100_000}
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "plumbline", "train", *flags(tiny, tmp_path, **settings)],
+        cwd=ROOT, env=fresh_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if re.match("epoch +2/", line):
+            process.send_signal(signum)
+            break
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == code, rest
+    assert f"the state is in {tmp_path / 'last.ckpt'}" in rest
+    steps = saved(tmp_path / "last.ckpt")["global_step"]
+    assert f"interrupted after {steps:,} steps" in rest
+    assert len(metric_rows(tmp_path)) >= steps // 5
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_it_at_once(tiny: Path, tmp_path: Path, signum: int) -> None:
+    code = f"""
+import os, signal, time
+from plumbline.cli import main
+from plumbline.training.task import CentreOfMassTask
+original = CentreOfMassTask.training_step
+def hanging(self, batch, batch_idx):
+    if self.global_step == 7:
+        os.kill(os.getpid(), {int(signum)})
+        os.kill(os.getpid(), {int(signum)})
+        time.sleep(60)
+    return original(self, batch, batch_idx)
+CentreOfMassTask.training_step = hanging
+raise SystemExit(main(["train", *{flags(tiny, tmp_path, max_epochs=3)!r}]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=fresh_environment(), capture_output=True, text=True,
+        timeout=50,
+    )  # fmt: skip
+    assert done.returncode == 128 + signum, done.stdout + done.stderr
+    assert saved(tmp_path / "last.ckpt")["global_step"] == 5
+    assert "Traceback" not in done.stderr
+
+
+def test_checkpoints_within_an_epoch(tiny: Path, straight: Path, tmp_path: Path) -> None:
+    code = KILLING.format(
+        moment="from plumbline.training.task import CentreOfMassTask as owner\n"
+        "name, when = 'training_step', lambda self, *_: self.global_step == 9",
+        arguments=flags(tiny, tmp_path, max_epochs=5, lr=1e-2, checkpoint_every_n_steps=2),
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=fresh_environment(), timeout=120)
+    assert saved(tmp_path / "last.ckpt")["global_step"] == 8
+    again = in_fresh_process(flags(tiny, tmp_path, max_epochs=5, lr=1e-2, resume=""))
+    assert "after 1 epochs and 3 batches" in again.stdout
+    assert_same_end(straight, tmp_path)
