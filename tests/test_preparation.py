@@ -1,6 +1,7 @@
 """What is drawn for each scan, and what each draw takes from the scan's own chance."""
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,3 +110,12 @@ def test_real_scans_are_thinned_to_the_upper_end_by_either_way(tmp_path):
     (farthest,) = set(found["farthest"])
     assert farthest not in found["random"]
     assert 0 < found["mixed"].count(farthest) < 12
+
+
+def test_solids_may_have_a_number_of_scans_of_their_own(drawn, monkeypatch):
+    make(samples=2, solid_samples=5)
+    assert len(drawn) == 5
+    drawn.clear()
+    monkeypatch.setattr(preparation, "load_mesh", lambda path, **_: preparation.make_solid(0, 3))
+    make_samples(Source("mesh", "m", "m", Path("m.ply")), **SETTINGS | {"samples": 2, "solid_samples": 5})
+    assert len(drawn) == 2

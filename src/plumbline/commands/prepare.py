@@ -36,8 +36,8 @@ _PLAIN_EVERY = 10.0
 _SHOWN = 10
 """Rejected inputs that are listed at the end; the rest are counted."""
 _FLAGS = (
-    "target", "scale", "samples", "views", "points", "sampling", "pattern", "rays", "distance", "noise",
-    "grazing", "pose_error", "rotate", "k", "edge_attr", "sh_degree", "normalise", "seed",
+    "target", "scale", "samples", "solid_samples", "views", "points", "sampling", "pattern", "rays",
+    "distance", "noise", "grazing", "pose_error", "rotate", "k", "edge_attr", "sh_degree", "normalise", "seed",
 )  # fmt: skip
 """What determines the data, beside the inputs."""
 
@@ -114,6 +114,8 @@ def _plan(config: PrepareConfig, sources: Sequence[Source]) -> Plan:
 def _recorded(config: PrepareConfig) -> dict[str, Any]:
     """The flags as the data set records them: what may be a range is a number where it is just one."""
     settings = {flag: getattr(config, flag) for flag in _FLAGS}
+    if config.solid_samples is None:
+        del settings["solid_samples"]
     drawn = keywords(config)
     return settings | {flag: drawn[flag][0] for flag in ("points", "noise") if len(set(drawn[flag])) == 1}
 
@@ -125,6 +127,7 @@ def keywords(config: PrepareConfig) -> dict[str, Any]:
         "target": config.target,
         "scale": config.scale,
         "samples": config.samples,
+        **({} if config.solid_samples is None else {"solid_samples": config.solid_samples}),
         "views": (int(views[0]), int(views[1])),
         "points": (int(points[0]), int(points[1])),
         "sampling": config.sampling,

@@ -43,6 +43,12 @@ class PrepareConfig:
     )
     scale: float = option(1.0, "metres per unit of the mesh files", above=0, group="truth")
     samples: int = option(10, "scans per object", at_least=1, group="scan")
+    solid_samples: int | None = option(
+        None,
+        "scans per built-in solid, where real meshes deserve another number than these; --samples if not given",
+        at_least=1,
+        group="scan",
+    )
     views: str = option(
         "1", "views merged in a scan: a number or a range such as 1-3", metavar="V", group="scan"
     )

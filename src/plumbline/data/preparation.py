@@ -163,7 +163,8 @@ def cut(sources: Sequence[Source], settings: Mapping[str, Any], folder: Path) ->
     """
     chunks, libraries = [], library_versions()
     bytes_per_node = 4 * (len(FEATURE_NAMES) + 1 + settings["k"])
-    bytes_per_object = bytes_per_node * settings["samples"] * settings["points"][1]
+    most_samples = max(settings["samples"], settings.get("solid_samples", 0))
+    bytes_per_object = bytes_per_node * most_samples * settings["points"][1]
     size = max(1, min(OBJECTS_PER_CHUNK, len(sources) // _FEWEST_CHUNKS, _CHUNK_BYTES // bytes_per_object))
     for begin in range(0, len(sources), size):
         some = tuple(sources[begin : begin + size])
@@ -224,6 +225,7 @@ def make_samples(
     k: int,
     normalise: Normalise,
     seed: int,
+    solid_samples: int | None = None,
     **optics: Any,
 ) -> list[Sample]:
     """All samples of one object: a pure function of its arguments.
@@ -234,7 +236,7 @@ def make_samples(
     Args:
         source: the object.
         target, scale: of meshes, see :func:`plumbline.geometry.meshes.load_mesh`.
-        samples: scans per object; a real scan gives one sample.
+        samples: scans per mesh; a real scan gives one sample.
         views: fewest and most views per scan, drawn uniformly.
         points: fewest and most points per scan, drawn uniformly on a logarithmic scale; a real scan keeps the
             most, or all that it has.
@@ -242,6 +244,7 @@ def make_samples(
         sampling: which points to keep; ``"mixed"`` draws one of the two ways for each scan.
         k, normalise: see :func:`plumbline.geometry.graphs.build_sample`.
         seed: of everything.
+        solid_samples: scans per built-in solid; ``samples`` if None.
         optics: the other keywords of :func:`plumbline.geometry.scans.scan_solid`.
 
     Raises:
@@ -258,6 +261,8 @@ def make_samples(
         solid = load_mesh(source.path, name=source.name, target=target, scale=scale)
     caster = Caster(solid.vertices, solid.faces)
     result = []
+    if source.path is None and solid_samples is not None:
+        samples = solid_samples
     for i in range(samples):
         rng = _rng(seed, solid.name, i)
         drawn = _draw(rng, views, points, noise, sampling)
