@@ -31,18 +31,23 @@ VARIED = "--views 1-3 --points 128-512 --noise 0-0.03 --sampling mixed --distanc
 
 
 class Data(NamedTuple):
-    """A training set: whether the meshes are in it, how many solids, scans per object, and how they vary."""
+    """A training set: whether the meshes are in it, how many solids, scans per object, and how they vary.
+
+    ``solid_samples`` are the scans of each solid, as many as of a mesh if None.
+    """
 
     meshes: bool
     solids: int
     samples: int
     seed: int
     scans: str = VARIED
+    solid_samples: int | None = None
 
 
 DATA = {
     "mix": Data(True, 4000, 12, 1),
     "big": Data(True, 4000, 32, 2),
+    "more": Data(True, 12_000, 48, 5, solid_samples=6),
     "solids": Data(False, 10_000, 6, 3),
     "short": Data(True, 1500, 12, 4),
     "short-solids": Data(False, 2483, 12, 4),
@@ -67,6 +72,7 @@ ROWS = {
     "5 epochs": Row("mix", 5),
     "10 epochs": Row("mix", 10),
     "long": Row("big", 8, "--hidden_dim 96 --num_layers 4 --model_args num_tokens=48 --lr 4e-3 --ema 0.999"),
+    "more objects": Row("more", 15, "--model_args num_tokens=48 --lr 5e-3 --ema 0.999"),
     "solids alone": Row("solids", 10),
     "documented GCN": Row("mix", 10, "--batch_size 64", "documented"),
     # Short ones, one thing changed.
@@ -160,6 +166,8 @@ def main() -> None:
         about = DATA[row.data]
         data = args.out / "data" / row.data
         flags = f"{about.scans} --samples {about.samples} --seed {about.seed}"
+        if about.solid_samples is not None:
+            flags += f" --solid_samples {about.solid_samples}"
         prepare(data, seen if about.meshes else [], about.solids, flags)
         for seed in args.seeds:
             run = run_folder(args.out, name, seed)
