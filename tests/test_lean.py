@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+from pathlib import Path
+
+from training_fixtures import differences, flags, saved
 
 HEAVY = {"matplotlib", "scipy.signal", "scipy.stats", "scipy.spatial", "trimesh", "torch_geometric", "wandb"}
 
@@ -47,5 +50,56 @@ cached = imports.package_available
 imports.package_available = lambda name: cached(name)
 import sys, plumbline.training.lean as lean
 print(lean.Trainer.__name__, "matplotlib" in sys.modules)
+"""
+    assert printed(code) == "Trainer True"
+
+
+COMPILER = "torch._dynamo.eval_frame"
+
+
+def test_a_training_does_not_load_the_compiler(tiny: Path, tmp_path: Path) -> None:
+    arguments = ["train", *flags(tiny, tmp_path / "without", max_epochs=2)]
+    code = (
+        f"import sys; from plumbline.cli import main; main({arguments!r}); print({COMPILER!r} in sys.modules)"
+    )
+    assert printed(code) == "False"
+    other = ["train", *flags(tiny, tmp_path / "with", max_epochs=2)]
+    code = f"import torch._dynamo; {code.replace(repr(arguments), repr(other))}"
+    assert printed(code) == "True"
+    one, two = (saved(tmp_path / name / "last.ckpt") for name in ("without", "with"))
+    for part in ("state_dict", "optimizer_states", "lr_schedulers"):
+        assert differences(one[part], two[part]) == [], part
+
+
+def test_plain_lightning_would_load_the_compiler() -> None:
+    assert printed(f"import sys, lightning.pytorch; print({COMPILER!r} in sys.modules)") == "True"
+
+
+def test_the_compiler_is_there_for_whoever_wants_it() -> None:
+    code = """
+import inspect, sys
+import plumbline.training.lean
+import torch
+from lightning.pytorch.utilities.compile import OptimizedModule
+inspect.getmodule(torch.ones)  # looks at every module there is
+print(COMPILER in sys.modules, isinstance(torch.nn.Linear(2, 2), OptimizedModule))
+compiled = torch.compile(torch.nn.Linear(2, 2), backend="eager")
+compiled(torch.ones(1, 2)).sum().backward()
+torch.optim.Adam(compiled.parameters()).step()
+from torch._dynamo.utils import counters
+print(COMPILER in sys.modules, isinstance(compiled, OptimizedModule), counters["stats"]["unique_graphs"] > 0)
+"""
+    lines = subprocess.run(
+        [sys.executable, "-c", f"COMPILER = {COMPILER!r}\n{code}"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert lines == ["False False", "True True True"]
+
+
+def test_lightning_that_wants_more_of_the_compiler_gets_it() -> None:
+    code = f"""
+import sys, torch, torch.compiler
+torch.compiler.disable = lambda fn, **_: torch._dynamo.optimize and fn
+from plumbline.training.lean import Trainer
+print(Trainer.__name__, {COMPILER!r} in sys.modules)
 """
     assert printed(code) == "Trainer True"

@@ -98,9 +98,9 @@ def test_every_flag_reaches_the_scan_in_its_unit():
     )  # fmt: skip
     given = keywords(config)
     assert given == {
-        "target": "shell", "scale": 0.5, "samples": 3, "solid_samples": 4, "views": (2, 4), "points": (99, 120),
-        "sampling": "mixed", "pattern": "lidar", "num_rays": 777, "distance": (1.5, 1.5), "noise": (0, 0.2),
-        "rotate": False,
+        "target": "shell", "scale": 0.5, "samples": 3, "solid_samples": 4, "views": (2, 4),
+        "points": (99, 120), "sampling": "mixed", "pattern": "lidar", "num_rays": 777,
+        "distance": (1.5, 1.5), "noise": (0, 0.2), "rotate": False,
         "dropout_grazing": pytest.approx(np.pi / 3), "pose_error": (pytest.approx(np.pi / 60), 0.03),
         "k": 5, "normalise": "none", "seed": 8,
     }  # fmt: skip

@@ -37,7 +37,8 @@ _SHOWN = 10
 """Rejected inputs that are listed at the end; the rest are counted."""
 _FLAGS = (
     "target", "scale", "samples", "solid_samples", "views", "points", "sampling", "pattern", "rays",
-    "distance", "noise", "grazing", "pose_error", "rotate", "k", "edge_attr", "sh_degree", "normalise", "seed",
+    "distance", "noise", "grazing", "pose_error", "rotate", "k", "edge_attr", "sh_degree", "normalise",
+    "seed",
 )  # fmt: skip
 """What determines the data, beside the inputs."""
 

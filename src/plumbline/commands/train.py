@@ -3,7 +3,6 @@
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -394,17 +393,5 @@ class _Training:
         # Not before: the untrained guesses bring scipy's geometry, and the first step need not wait for it.
         from plumbline.training.conclusion import conclude
 
-        assert fit.checkpoints is not None
-        best = Path(fit.checkpoints.best_model_path)
-        best = self.folder / best.name if best.parent.resolve() == self.folder.resolve() else best
-        conclude(
-            self.console,
-            self.folder,
-            best,
-            data.store,
-            data.val_idx,
-            epochs=fit.trainer.current_epoch,
-            max_epochs=self.config.max_epochs,
-            batch_size=self.config.batch_size,
-            device=fit.task.device,
-        )
+        batch_size = self.config.batch_size
+        conclude(self.console, self.folder, fit, data.store, data.val_idx, batch_size=batch_size)

@@ -45,7 +45,7 @@ class PrepareConfig:
     samples: int = option(10, "scans per object", at_least=1, group="scan")
     solid_samples: int | None = option(
         None,
-        "scans per built-in solid, where real meshes deserve another number than these; --samples if not given",
+        "scans per built-in solid, where real meshes deserve another number; --samples if not given",
         at_least=1,
         group="scan",
     )

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from plumbline.data.packed import PackedStore
@@ -13,38 +12,36 @@ from plumbline.evaluation.table import UNSEEN, print_table, summarise
 from plumbline.records import Int
 from plumbline.training import rundir
 from plumbline.training.checkpoint import load_checkpoint
+from plumbline.training.trainer import Fit
 
 
 def conclude(
     console: Console,
     folder: Path,
-    best: Path,
+    fit: Fit,
     store: PackedStore,
     val_idx: Int,
     *,
-    epochs: int,
-    max_epochs: int,
     batch_size: int,
-    device: torch.device,
 ) -> None:
     """Writes ``result.json`` and ``curves.png``, and says how good the best model is.
 
     Args:
         console: where to say it.
         folder: of the run.
-        best: its best checkpoint.
+        fit: the training, ended, with a best checkpoint.
         store, val_idx: the graphs it was validated on.
-        epochs: trained so far.
-        max_epochs: as the flag.
         batch_size: graphs at once.
-        device: where to compute.
     """
+    assert fit.checkpoints is not None
+    best = Path(fit.checkpoints.best_model_path)
+    best = folder / best.name if best.parent.resolve() == folder.resolve() else best
     trained = load_checkpoint(best)
-    answers = predict(trained.model, store, val_idx, batch_size=batch_size, device=device)
+    answers = predict(trained.model, store, val_idx, batch_size=batch_size, device=fit.task.device)
     table = summarise(store, val_idx, answers, model=trained.model_name, relation=UNSEEN)
     result = {
         "best_checkpoint": str(best),
-        "epochs": epochs,
+        "epochs": fit.trainer.current_epoch,
         "metrics": trained.metrics,
         "table": table.to_dict(),
     }
@@ -62,6 +59,6 @@ def conclude(
         f"last state    {folder / 'last.ckpt'}",
         f"records       {folder}/ ({records})",
         f"report        plumbline evaluate {best}",
-        f"train on      {again} --max_epochs {2 * max_epochs}",
+        f"train on      {again} --max_epochs {2 * (fit.trainer.max_epochs or 1)}",
     ):
         console.print(line, markup=False)

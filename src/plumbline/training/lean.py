@@ -4,14 +4,63 @@ Lightning imports torchmetrics, which imports plotting and signal processing for
 computes: matplotlib, scipy.signal and some thousand modules more, a quarter of the time from the command to
 the first step. torchmetrics leaves both out where they are not installed, so it is imported as if they were
 not. The libraries themselves stay as usable as ever.
+
+Lightning and torch's optimizers also import ``torch._dynamo``, the front end of the compiler and as large as
+all the rest of torch, to learn that nothing is compiled. They are told so without it. Whoever compiles
+something, before or after, imports it as ever.
 """
 
+import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError
+from types import ModuleType
 from typing import Any
 
+import torch
+
 _HIDDEN = frozenset({"matplotlib", "scipy"})
+_DYNAMO = "torch._dynamo"
+
+
+class Uncompiled:
+    """Before an optimizer of torch among the bases: the methods without what keeps the compiler out of them,
+    which imports it to do so."""
+
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
+
+
+class _IsCompiled(type):
+    def __instancecheck__(cls, instance: Any) -> bool:
+        real = sys.modules.get(_DYNAMO)
+        return real is not None and isinstance(instance, real.OptimizedModule)
+
+
+class _OptimizedModule(metaclass=_IsCompiled):
+    """What Lightning asks of every model whether it is one; none is before the compiler is imported."""
+
+
+@contextmanager
+def _without_compiler() -> Iterator[None]:
+    """Lightning imports ``torch._dynamo`` to recognise compiled modules and to keep a logging function of its
+    own from being compiled; in this block it gets stand-ins for both."""
+    if _DYNAMO in sys.modules:
+        yield
+        return
+    stand_in: Any = ModuleType(_DYNAMO)
+    stand_in.OptimizedModule = _OptimizedModule
+    stand_in.disable = lambda fn, recursive=True, **_: fn
+    sys.modules[_DYNAMO] = stand_in
+    try:
+        yield
+    finally:
+        del sys.modules[_DYNAMO]
+        vars(torch).pop("_dynamo", None)
 
 
 def _import_lightning() -> None:
@@ -22,10 +71,10 @@ def _import_lightning() -> None:
     known = hasattr(probe, "find_spec") and hasattr(probe, "_version")
     if "torchmetrics" in sys.modules or not known or not all(hasattr(c, "cache_clear") for c in caches):
         return
-    find_spec, version = probe.find_spec, probe._version
+    find, version = probe.find_spec, probe._version
 
     def find_some(name: str, package: str | None = None) -> ModuleSpec | None:
-        return None if name.partition(".")[0] in _HIDDEN else find_spec(name, package)
+        return None if name.partition(".")[0] in _HIDDEN else find(name, package)
 
     def version_of_some(distribution_name: str) -> str:
         if distribution_name in _HIDDEN:
@@ -36,9 +85,14 @@ def _import_lightning() -> None:
     try:
         for cache in caches:
             cache.cache_clear()
-        import lightning.pytorch  # noqa: F401
+        with suppress(AttributeError, ImportError), _without_compiler():  # of names that the stand-in lacks
+            import lightning.pytorch  # noqa: F401
+
+            return
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("lightning", "torchmetrics")]:
+            del sys.modules[name]
     finally:
-        probe.find_spec, probe._version = find_spec, version
+        probe.find_spec, probe._version = find, version
         for cache in caches:
             cache.cache_clear()
 

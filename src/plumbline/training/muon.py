@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plumbline.training.lean import Uncompiled
+
 _SMALLEST = 16
 """Matrices with fewer rows or columns are left to AdamW: there is little to turn orthogonal."""
 _MOMENTUM = 0.95
@@ -21,7 +23,7 @@ _RMS = 0.2
 """Root mean square of AdamW's usual steps: with it, one learning rate serves both kinds of weights."""
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(Uncompiled, torch.optim.Optimizer):
     """Muon for matrices, AdamW for the rest, both with decoupled weight decay on matrices only.
 
     Args:

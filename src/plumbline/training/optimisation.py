@@ -3,6 +3,7 @@
 Letters: G graphs.
 """
 
+import inspect
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plumbline.training.lean import Uncompiled
 from plumbline.training.muon import Muon
 
 PLATEAU: dict[str, Any] = {"factor": 0.5, "patience": 10, "min_lr": 1e-6}
@@ -20,6 +22,18 @@ _FLOOR = 0.01
 """Share of the learning rate at which warm-up begins and the cosine ends."""
 _SCALE_WEIGHT = 0.1
 """Weight of the loss that teaches a model its expected error. It reaches no other weights, see the models."""
+
+
+class Adam(Uncompiled, torch.optim.Adam):
+    """torch's own, without its compiler."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+
+
+class AdamW(Uncompiled, torch.optim.AdamW):
+    """torch's own, without its compiler."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 
 
 def loss_of(kind: str, error: Tensor, bounding_radius: Tensor) -> Tensor:
@@ -76,14 +90,14 @@ def make_optimizer(
     """``adam`` with an L2 penalty; ``adamw``, whose weight decay acts on matrices only; or ``muon``."""
     weights = list(model_weights)
     if kind == "adam":
-        return torch.optim.Adam(weights, lr=lr, weight_decay=weight_decay, eps=eps, fused=fused)
+        return Adam(weights, lr=lr, weight_decay=weight_decay, eps=eps, fused=fused)
     if kind == "muon":
         return Muon(weights, lr=lr, weight_decay=weight_decay, eps=eps)
     groups = [
         {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": weight_decay},
         {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99), eps=eps, fused=fused)
+    return AdamW(groups, lr=lr, betas=(0.9, 0.99), eps=eps, fused=fused)
 
 
 def cosine(step: int, total: int, warmup: float) -> float:

@@ -42,6 +42,8 @@ def make_trainer(
         fast_dev_run: batches of each loop of a trial run, 0 for a training.
         deterministic: only deterministic kernels.
     """
+    # None changes nothing; torch imports its compiler even to be told False.
+    determined = deterministic if deterministic or torch.are_deterministic_algorithms_enabled() else None
     return Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=devices,
@@ -52,7 +54,7 @@ def make_trainer(
         fast_dev_run=fast_dev_run or False,
         gradient_clip_val=gradient_clip or None,
         gradient_clip_algorithm="norm",
-        deterministic=deterministic,
+        deterministic=determined,
         log_every_n_steps=LOG_EVERY,
         callbacks=callbacks,
         plugins=[DurableCheckpoints()],
