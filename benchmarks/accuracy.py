@@ -72,7 +72,7 @@ ROWS = {
     "5 epochs": Row("mix", 5),
     "10 epochs": Row("mix", 10),
     "long": Row("big", 8, "--hidden_dim 96 --num_layers 4 --model_args num_tokens=48 --lr 4e-3 --ema 0.999"),
-    "more objects": Row("more", 15, "--model_args num_tokens=48 --lr 5e-3 --ema 0.999"),
+    "more objects": Row("more", 11, "--model_args num_tokens=48 --lr 5e-3 --ema 0.999"),
     "solids alone": Row("solids", 10),
     "documented GCN": Row("mix", 10, "--batch_size 64", "documented"),
     # Short ones, one thing changed.
