@@ -24,6 +24,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import numpy as np  # noqa: E402
 import trimesh  # noqa: E402
 
+from benchmarks import naive  # noqa: E402
 from plumbline.commands.prepare import keywords  # noqa: E402
 from plumbline.config import PrepareConfig  # noqa: E402
 from plumbline.data import packing, preparation  # noqa: E402
@@ -31,7 +32,7 @@ from plumbline.geometry import graphs, raycast, scans  # noqa: E402
 from plumbline.geometry.meshes import find_meshes, load_mesh  # noqa: E402
 from plumbline.geometry.sensors import ray_directions  # noqa: E402
 from plumbline.geometry.solids import make_solid  # noqa: E402
-from plumbline.records import FEATURE_NAMES  # noqa: E402
+from plumbline.records import FEATURE_NAMES, VECTOR_NAMES  # noqa: E402
 
 STAGES: list[tuple[str, Any, str]] = [
     ("load the mesh", preparation, "load_mesh"),
@@ -95,7 +96,7 @@ def break_down(folder: list[str], args: argparse.Namespace) -> None:
     watch = Stopwatch()
     for name, owner, attribute in STAGES:
         setattr(owner, attribute, watch.around(name, getattr(owner, attribute)))
-    settings = keywords(PrepareConfig(samples=args.samples, points=args.points, views=args.views))
+    settings = keywords(PrepareConfig(samples=args.samples, points=str(args.points), views=args.views))
     with tempfile.TemporaryDirectory() as temporary:
         started = time.process_time()
         sources = preparation.list_sources([Path(path) for path in folder], 0, None)
@@ -105,7 +106,8 @@ def break_down(folder: list[str], args: argparse.Namespace) -> None:
             write(chunk, settings)
         started = time.process_time()
         paths = sorted(Path(temporary).glob("*.part"))
-        fields = {"feature_names": FEATURE_NAMES, "edge_attr": "sh", "sh_degree": 2}
+        fields = {"edge_attr": "sh", "sh_degree": 2}
+        fields |= {"feature_names": FEATURE_NAMES, "vector_names": VECTOR_NAMES}
         packing.merge_parts(Path(temporary) / "store", paths, manifest_fields=fields)
         merged = time.process_time() - started
     rows = [("find and hash files", found), *watch.spent.items(), ("merge the parts", merged)]
@@ -115,6 +117,19 @@ def break_down(folder: list[str], args: argparse.Namespace) -> None:
     for name, spent in sorted(rows, key=lambda row: -row[1]):
         calls = f"{watch.calls[name]} calls" if watch.calls[name] else ""
         print(f"  {name:<20} {spent:7.2f} s {100 * spent / total:5.1f} %  {calls}")
+
+
+def time_naive(folder: list[str], args: argparse.Namespace) -> None:
+    """The same scans as one would write them first, in CPU seconds; beside :func:`break_down`."""
+    rng = np.random.default_rng(0)
+    chosen = folder[:: max(1, len(folder) // args.naive)][: args.naive]
+    with tempfile.TemporaryDirectory() as temporary:
+        started = time.process_time()
+        for number, path in enumerate(chosen):
+            naive.prepare(Path(path), Path(temporary), number, args.samples, args.points, rng)
+        spent = time.process_time() - started
+    made = len(chosen) * args.samples
+    print(f"\nwritten naively: {made / spent:.1f} scans per CPU second ({made} scans)")
 
 
 def time_embree(folder: list[str], args: argparse.Namespace) -> None:
@@ -155,6 +170,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=10)
     parser.add_argument("--points", type=int, default=256)
     parser.add_argument("--views", default="1")
+    parser.add_argument("--naive", type=int, default=10, help="objects for the naive program")
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 1])
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -178,6 +194,7 @@ def measure(meshes_folder: Path, args: argparse.Namespace) -> None:
     for workers in args.workers:
         time_command(folder, args, workers)
     time_embree(folder, args)
+    time_naive(folder, args)
     break_down(folder, args)
 
 
