@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,27 +75,48 @@ def command(
     flags: tuple[str, ...] = ()
     if model == "ept" and program != "gcn":
         flags = EPT_FLAGS if program == "plumbline" else (*EPT_FLAGS, "--model", program)
-    return [
-        *python, "benchmarks.watched", str(out), str(ROOT / "train_gnn_optimized.py"),
-        "--data_dir", str(folder / "packed"), "--checkpoint_dir", str(checkpoint_dir),
-        "--max_epochs", str(epochs), *flags,
-    ]  # fmt: skip
+    return watched(folder / "packed", out, checkpoint_dir, epochs, flags)
 
 
 def run(program: str, folder: Path, epochs: int, threads: int | None, model: str) -> dict[str, Any]:
-    """One training in a process of its own; adds the time to the first step and the CPU time of all."""
+    """One training of one of the programs."""
+
+    def arguments(out: Path, checkpoints: Path) -> list[str]:
+        return command(program, folder, out, checkpoints, epochs, model)
+
+    return timed(arguments, threads)
+
+
+def measure_plumbline(data: Path, epochs: int, flags: list[str], *, threads: int | None) -> dict[str, Any]:
+    """One training of ours with any flags."""
+    return timed(lambda out, checkpoints: watched(data, out, checkpoints, epochs, flags), threads)
+
+
+def timed(arguments: Callable[[Path, Path], list[str]], threads: int | None) -> dict[str, Any]:
+    """A training in a process of its own; adds the time to the first step and the CPU time of all.
+
+    ``arguments`` makes the command line from where the times and the checkpoints go.
+    """
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         out = scratch / "times.json"
         start = time.monotonic()
-        arguments = command(program, folder, out, scratch / "checkpoints", epochs, model)
-        status, cpu, text = on_terminal(arguments, scratch, threads)
+        given = arguments(out, scratch / "checkpoints")
+        status, cpu, text = on_terminal(given, scratch, threads)
         if status != 0:
-            raise SystemExit(f"{program} failed with exit code {status}:\n{text}")
+            raise SystemExit(f"{' '.join(given)} failed with exit code {status}:\n{text}")
         record = json.loads(out.read_text(encoding="utf-8"))
     record["seconds_to_first_step"] = record.pop("first_step") - start
     record["process_cpu_seconds"] = cpu
     return record
+
+
+def watched(data: Path, out: Path, checkpoint_dir: Path, epochs: int, flags: Sequence[str]) -> list[str]:
+    """The command line of our program under the stopwatch."""
+    return [
+        sys.executable, "-m", "benchmarks.watched", str(out), str(ROOT / "train_gnn_optimized.py"),
+        "--data_dir", str(data), "--checkpoint_dir", str(checkpoint_dir), "--max_epochs", str(epochs), *flags,
+    ]  # fmt: skip
 
 
 def on_terminal(arguments: list[str], folder: Path, threads: int | None) -> tuple[int, float, str]:
