@@ -54,7 +54,7 @@ def kill_and_resume(tiny: Path, tmp_path: Path, times: int, seed: int) -> list[i
     assert (
         differences(saved(whole / best[0][0])["state_dict"], saved(broken / best[0][0])["state_dict"]) == []
     )
-    assert not [path for path in broken.glob(".*.tmp")]
+    assert not list(broken.glob(".*.tmp"))
     return steps
 
 
