@@ -78,7 +78,7 @@ def _train_members(config: TrainConfig, console: Console) -> int:
     """Trains the members one after the other, each in a folder of its own, and joins them."""
     folders = [config.checkpoint_dir / f"member-{member}" for member in range(config.ensemble)]
     for member, folder in enumerate(folders):
-        resume = "last" if config.resume and (folder / "last.ckpt").is_file() else None
+        resume = "last" if config.resume and any(folder.glob("*.ckpt")) else None
         console.print(f"member {member + 1} of {config.ensemble}", markup=False)
         own = replace(config, ensemble=1, member=member, checkpoint_dir=folder, resume=resume)
         code = run(own, console)
@@ -132,11 +132,11 @@ class _Training:
         if fit.checkpoints is None:
             self.say("trial run finished: every loop works; nothing of it was saved")
         elif code == 0:
-            if fit.checkpoints.best_model_path:
-                self.conclude(fit, data)
             if fit.checkpoints.trouble:
                 self.say(f"the last state is not saved: {fit.checkpoints.trouble}")
                 code = 1
+            if fit.checkpoints.best_model_path:
+                self.conclude(fit, data)
         return code
 
     def say(self, text: str) -> None:
