@@ -2,7 +2,7 @@
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,6 @@ from plumbline.data.split import split_samples
 from plumbline.errors import InputError
 from plumbline.models import SYMMETRIES, arguments_for, build_model, load_model_class
 from plumbline.models.inputs import known_features
-from plumbline.records import Int
 from plumbline.training import details, rundir
 from plumbline.training.averaging import AveragedWeights
 from plumbline.training.callbacks import (
@@ -32,6 +31,7 @@ from plumbline.training.callbacks import (
     stop_early,
 )
 from plumbline.training.compiling import CompiledForward, try_out
+from plumbline.training.details import Data
 from plumbline.training.ensembles import write_ensemble
 from plumbline.training.failures import plain_words
 from plumbline.training.finite import NonFinite
@@ -49,16 +49,6 @@ from plumbline.training.warmup import warm_up
 
 if TYPE_CHECKING:
     from plumbline.training.lean import Callback
-
-
-@dataclass(frozen=True)
-class Data:
-    """The data set and its split."""
-
-    store: PackedStore
-    train_idx: Int
-    val_idx: Int
-    identity: dict[str, Any]
 
 
 def run(config: TrainConfig, console: Console) -> int:
