@@ -11,6 +11,7 @@ from training_fixtures import (
     differences,
     flags,
     in_fresh_process,
+    interrupt_at,
     metric_rows,
     random_samples,
     saved,
@@ -106,18 +107,6 @@ def test_a_plateau_ends_in_the_same_epoch(tiny: Path, tmp_path: Path) -> None:
     train(tiny, tmp_path / "parts", max_epochs=13, resume="", **rigid)
     assert metric_rows(tmp_path / "whole")[-1]["learning_rate"] == "1e-06"
     assert_same_training(tmp_path / "whole", tmp_path / "parts")
-
-
-def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sends Ctrl-C to this process during one training step."""
-    original = CentreOfMassTask.training_step
-
-    def interrupted(task: CentreOfMassTask, batch, batch_idx: int) -> torch.Tensor:
-        if task.global_step == step:
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(task, batch, batch_idx)
-
-    monkeypatch.setattr(CentreOfMassTask, "training_step", interrupted)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
 from plumbline.data.packed import write_store
 from plumbline.records import FEATURE_NAMES, Rejected, Sample
@@ -129,3 +131,32 @@ def metric_rows(folder: Path) -> list[dict[str, str]]:
     """``metrics.csv`` as it stands."""
     with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sends Ctrl-C to this process during one training step."""
+    from plumbline.training.task import CentreOfMassTask
+
+    original = CentreOfMassTask.training_step
+
+    def interrupted(task: CentreOfMassTask, batch: Any, batch_idx: int) -> Any:
+        if task.global_step == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(task, batch, batch_idx)
+
+    monkeypatch.setattr(CentreOfMassTask, "training_step", interrupted)
+
+
+def assert_same_end(one: Path, other: Path) -> None:
+    """Weights, optimizer, schedule, random states, metrics, best model: all bits."""
+    names = [sorted(path.name for path in folder.glob("*.ckpt")) for folder in (one, other)]
+    assert names[0] == names[1]
+    for name in names[0]:
+        here, there = saved(one / name), saved(other / name)
+        for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
+            assert differences(here[part], there[part]) == [], (name, part)
+        for part in ("rng", "metrics", "epochs_done", "batches_done", "train_sums"):
+            assert differences(here["plumbline"][part], there["plumbline"][part]) == [], (name, part)
+        kept = [content["callbacks"]["BestAndLast"]["best_model_score"] for content in (here, there)]
+        assert kept[0] == kept[1], name
+    assert (one / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from training_fixtures import (
     ROOT,
-    differences,
+    assert_same_end,
     flags,
     fresh_environment,
     in_fresh_process,
@@ -67,21 +67,6 @@ def straight(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("straight")
     assert train(tiny, folder, max_epochs=5, lr=1e-2).code == 0
     return folder
-
-
-def assert_same_end(one: Path, other: Path) -> None:
-    """Weights, optimizer, schedule, random states, metrics, best model: all bits."""
-    names = [sorted(path.name for path in folder.glob("*.ckpt")) for folder in (one, other)]
-    assert names[0] == names[1]
-    for name in names[0]:
-        here, there = saved(one / name), saved(other / name)
-        for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
-            assert differences(here[part], there[part]) == [], (name, part)
-        for part in ("rng", "metrics", "epochs_done", "batches_done", "train_sums"):
-            assert differences(here["plumbline"][part], there["plumbline"][part]) == [], (name, part)
-        kept = [content["callbacks"]["BestAndLast"]["best_model_score"] for content in (here, there)]
-        assert kept[0] == kept[1], name
-    assert (one / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

@@ -2,7 +2,7 @@
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,6 @@ from plumbline.data.split import split_samples
 from plumbline.errors import InputError
 from plumbline.models import SYMMETRIES, arguments_for, build_model, load_model_class
 from plumbline.models.inputs import known_features
-from plumbline.records import Int
 from plumbline.training import details, rundir
 from plumbline.training.averaging import AveragedWeights
 from plumbline.training.callbacks import (
@@ -31,6 +30,7 @@ from plumbline.training.callbacks import (
     stop_early,
 )
 from plumbline.training.compiling import CompiledForward, try_out
+from plumbline.training.details import Data
 from plumbline.training.ensembles import write_ensemble
 from plumbline.training.failures import plain_words
 from plumbline.training.finite import NonFinite
@@ -50,16 +50,6 @@ if TYPE_CHECKING:
     from plumbline.training.lean import Callback
 
 
-@dataclass(frozen=True)
-class Data:
-    """The data set and its split."""
-
-    store: PackedStore
-    train_idx: Int
-    val_idx: Int
-    identity: dict[str, Any]
-
-
 def run(config: TrainConfig, console: Console) -> int:
     """Train as the flags say. Returns the exit code: 0 done, 130 or 143 interrupted with the state saved.
 
@@ -77,7 +67,7 @@ def _train_members(config: TrainConfig, console: Console) -> int:
     """Trains the members one after the other, each in a folder of its own, and joins them."""
     folders = [config.checkpoint_dir / f"member-{member}" for member in range(config.ensemble)]
     for member, folder in enumerate(folders):
-        resume = "last" if config.resume and (folder / "last.ckpt").is_file() else None
+        resume = "last" if config.resume and any(folder.glob("*.ckpt")) else None
         console.print(f"member {member + 1} of {config.ensemble}", markup=False)
         own = replace(config, ensemble=1, member=member, checkpoint_dir=folder, resume=resume)
         code = run(own, console)
@@ -131,11 +121,11 @@ class _Training:
         if fit.checkpoints is None:
             self.say("trial run finished: every loop works; nothing of it was saved")
         elif code == 0:
-            if fit.checkpoints.best_model_path:
-                self.conclude(fit, data)
             if fit.checkpoints.trouble:
                 self.say(f"the last state is not saved: {fit.checkpoints.trouble}")
                 code = 1
+            if fit.checkpoints.best_model_path:
+                self.conclude(fit, data)
         return code
 
     def say(self, text: str) -> None:

@@ -77,8 +77,9 @@ class AveragedWeights(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Training goes on with the weights in training."""
-        pl_module.load_state_dict(checkpoint[_CURRENT])
+        """Training goes on with the weights in training; if it had no average, one begins here."""
+        if _CURRENT in checkpoint:
+            pl_module.load_state_dict(checkpoint[_CURRENT])
 
     def _pairs(self, pl_module: LightningModule) -> list[tuple[Tensor, Tensor]]:
         return list(zip(pl_module.parameters(), self._average, strict=True))

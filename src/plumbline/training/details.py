@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -17,6 +18,16 @@ from plumbline.records import Int
 
 _CROWDED = 0.75  # load per core from which threads get into each other's way
 _MOST_REJECTED = 100  # files that are listed one by one in W&B
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data set and its split."""
+
+    store: PackedStore
+    train_idx: Int
+    val_idx: Int
+    identity: dict[str, Any]
 
 
 def versions() -> dict[str, str]:

@@ -49,6 +49,11 @@ def plain_words(*, batch_size: int, num_workers: int) -> Iterator[None]:
             raise
         raise InputError(f"{how}; {_WORKERS}") from error
     except OSError as error:
+        if error.errno == errno.EROFS:
+            raise InputError(
+                f"{error.filename or 'a file of the run'} lies on a disk that is read-only now: "
+                "make it writable, then go on with --resume if the training had begun"
+            ) from error
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise InputError(

@@ -86,7 +86,7 @@ def find_checkpoints(resume: str, folder: Path) -> list[Path]:
 
     Args:
         resume: a path, or ``"last"`` for the newest ``last*.ckpt`` in the folder. Behind it come the states
-            before it, which are the best models: in case it is damaged.
+            before it, which are the best models: in case it is damaged or missing.
         folder: ``--checkpoint_dir``.
 
     Raises:
@@ -100,7 +100,7 @@ def find_checkpoints(resume: str, folder: Path) -> list[Path]:
             raise InputError(f"--resume {resume}: there is no such checkpoint")
         return [path]
     last, best = (_newest_first(folder.glob(pattern)) for pattern in ("last*.ckpt", "best-model-*.ckpt"))
-    if not last:
+    if not last and not best:
         raise InputError(
             f"--resume: there is no last.ckpt in {folder}; name a checkpoint, or start anew without --resume"
         )

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,8 @@ def write_durably(path: Path, content: bytes | memoryview) -> None:
             f"permissions; {before}"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses this too, and must not hide the sentence
+            temporary.unlink(missing_ok=True)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -10,9 +10,10 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.error import HTTPError, URLError
@@ -54,7 +55,7 @@ class Tracker(Protocol):
 
 
 class Trackers:
-    """All trackers of a run. One that fails is dropped with a sentence; the CSV file must not fail.
+    """All trackers of a run. One that fails is dropped with a sentence; the CSV file's rows wait for room.
 
     Args:
         csv_file: the local record.
@@ -68,13 +69,19 @@ class Trackers:
     def log(self, row: Row, step: int) -> None:
         """Hands one row to everybody."""
         if self._csv is not None:
-            self._csv.log(row, step)
+            try:
+                self._csv.log(row, step)
+            except OSError as error:
+                self.say(f"cannot write metrics.csv ({error.strerror}); its rows wait, and training goes on")
         self._each(lambda tracker: tracker.log(row, step))
 
     def finish(self, exit_code: int) -> None:
         """Closes everything, within a bounded time."""
         if self._csv is not None:
-            self._csv.finish(exit_code)
+            try:
+                self._csv.finish(exit_code)
+            except OSError as error:
+                self.say(f"cannot write metrics.csv ({error.strerror}): its last rows are lost")
         self._each(lambda tracker: tracker.finish(exit_code))
 
     def _each(self, act: Callable[[Tracker], None]) -> None:
@@ -97,23 +104,41 @@ class CsvFile:
 
     def __init__(self, path: Path, *, keep_until: int | None = None) -> None:
         kept = _rows_until(path, keep_until) if keep_until is not None and path.is_file() else []
+        self._waiting = _lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *kept])
+        begun = path.with_name(f".{path.name}.tmp")
         try:
-            self._file = open(path, "w", newline="", encoding="utf-8")  # noqa: SIM115 - open as long as we train
+            # Under another name first: a kill at this moment must not take the rows of the run along.
+            self._file = open(begun, "wb", buffering=0)  # noqa: SIM115 - open as long as we train
+            self._write()
+            os.replace(begun, path)
         except OSError as error:
             raise InputError(f"cannot write {path} ({error.strerror})") from error
-        self._writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
-        self._writer.writeheader()
-        self._writer.writerows(kept)
-        self._file.flush()
 
     def log(self, row: Row, step: int) -> None:
-        """Appends one row; floats are written so that they read back equal."""
-        self._writer.writerow({**row, "step": step})
-        self._file.flush()
+        """Appends one row; floats are written so that they read back equal.
+
+        Raises:
+            OSError: the system refused; the row is kept, and written when the next one can be.
+        """
+        self._waiting += _lines([{**row, "step": step}])
+        self._write()
+
+    def _write(self) -> None:
+        while self._waiting:
+            self._waiting = self._waiting[self._file.write(self._waiting) :]
 
     def finish(self, exit_code: int) -> None:
-        """Closes the file."""
-        self._file.close()
+        """Closes the file. Raises OSError if rows are left that cannot be written."""
+        try:
+            self._write()
+        finally:
+            self._file.close()
+
+
+def _lines(rows: Sequence[Mapping[str, object]]) -> bytes:
+    text = StringIO()
+    csv.DictWriter(text, COLUMNS, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
 
 
 def _rows_until(path: Path, step: int) -> list[dict[str, str]]:
