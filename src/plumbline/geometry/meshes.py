@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from plumbline.errors import InputError, MeshError
-from plumbline.files import visible_files
+from plumbline.files import refuse_bomb, visible_files
 from plumbline.geometry.clouds import CLOUD_SUFFIXES
 from plumbline.geometry.spheres import bounding_sphere
 from plumbline.records import Float, Int, Solid
@@ -120,14 +120,15 @@ def _suffix_list() -> str:
 
 
 def companion_files(path: Path) -> list[Path]:
-    """The other files that hold a part of a mesh: the buffers that a ``.gltf`` names and that are there."""
+    """The other files that hold a part of a mesh: the buffers that a ``.gltf`` names below its own folder."""
     if path.suffix.lower() != ".gltf":
         return []
     try:
         uris = [buffer["uri"] for buffer in json.loads(path.read_bytes())["buffers"] if "uri" in buffer]
-        names = [unquote(uri) for uri in uris if not uri.startswith("data:")]
-        return [file for file in (path.parent / name for name in names) if file.is_file()]
-    except (AttributeError, KeyError, TypeError, ValueError):
+        files = [path.parent / unquote(uri) for uri in uris if not uri.startswith("data:")]
+        root = path.parent.resolve()  # what leads out of it is not read, here or by load_mesh
+        return [file for file in files if file.resolve().is_relative_to(root) and file.is_file()]
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return []  # not a gltf: load_mesh says so
 
 
@@ -171,6 +172,7 @@ def _read(path: Path) -> tuple[Float, Int]:
     import trimesh
 
     try:
+        refuse_bomb(path)
         scene = trimesh.load_scene(
             path, file_type=path.suffix[1:].lower(), process=False, skip_materials=True
         )
