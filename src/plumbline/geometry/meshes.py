@@ -149,7 +149,7 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
 
     Raises:
         MeshError: the file is missing or unreadable, or its mesh has no trustworthy centre of mass.
-        InputError: ``scale`` or ``target`` makes no sense.
+        InputError: ``scale`` or ``target`` makes no sense, or the file unpacks to fill the memory.
     """
     if not (np.isfinite(scale) and scale > 0):
         raise InputError(f"scale must be a positive number of metres per unit, not {scale}")
@@ -158,6 +158,7 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
     path = Path(path)
     if not path.is_file():
         raise MeshError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; give a mesh file")
+    refuse_bomb(path)
     try:
         vertices, faces = _read(path)
         if target == "shell":
@@ -172,7 +173,6 @@ def _read(path: Path) -> tuple[Float, Int]:
     import trimesh
 
     try:
-        refuse_bomb(path)
         scene = trimesh.load_scene(
             path, file_type=path.suffix[1:].lower(), process=False, skip_materials=True
         )
