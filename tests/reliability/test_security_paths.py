@@ -215,6 +215,21 @@ def test_an_ensemble_holds_its_members_and_names_none(tiny: Path, tmp_path: Path
             load_checkpoint(tmp_path / "evil.ckpt")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="makes links")
+@pytest.mark.parametrize("name", ["metrics.csv", "config.yaml", "startup.json", "result.json", ".running"])
+def test_a_run_folder_writes_through_no_link(tiny: Path, tmp_path: Path, name: str) -> None:
+    run, precious = tmp_path / "run", tmp_path / "precious"
+    assert train(tiny, run, max_epochs=1).code == 0
+    precious.write_text("precious")
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to("../precious")
+    for resume in ("", None):
+        outcome = train(tiny, run, max_epochs=2, resume=resume)
+        assert precious.read_text() == "precious"
+        assert outcome.code == 2
+        assert f"{name} is a link there" in outcome.text
+
+
 # -- meshes ------------------------------------------------------------------------------------------------
 
 
