@@ -3,7 +3,6 @@
 import errno
 import itertools
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -217,27 +216,6 @@ def test_the_new_best_is_there_before_the_old_one_goes(
 
 
 # -- reading -----------------------------------------------------------------------------------------------
-
-
-class Payload:
-    """A pickle that would create a file when it is loaded."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple:
-        return (os.system, (f"touch {self.target}",))
-
-
-def test_pickled_code_is_refused_and_not_run(run: Path, tmp_path: Path) -> None:
-    content = saved(run / "last.ckpt")
-    content["plumbline"]["config"] = Payload(tmp_path / "ran")
-    torch.save(content, tmp_path / "evil.ckpt")
-    (tmp_path / "evil.pkl").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
-    for name in ("evil.ckpt", "evil.pkl"):
-        with pytest.raises(InputError, match="no readable checkpoint"):
-            load_checkpoint(tmp_path / name)
-    assert not (tmp_path / "ran").exists()
 
 
 def test_a_damaged_file_is_refused(run: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from plumbline.data.packed import write_store
-from plumbline.records import FEATURE_NAMES, Rejected, Sample
+from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Rejected, Sample
 
 ROOT = Path(__file__).resolve().parents[1]
 REJECTED = Rejected("meshes/open_cup.off", "the mesh is open: 12 boundary edges")
@@ -45,6 +46,18 @@ def random_samples(num_objects: int = 12, per_object: int = 4, seed: int = 7) ->
 def write_tiny(folder: Path) -> Path:
     """A packed data set of 48 graphs of 12 objects, with one rejected input."""
     write_store(folder, random_samples(), rejected=[REJECTED], feature_names=list(FEATURE_NAMES))
+    return folder
+
+
+def write_seeded(folder: Path) -> Path:
+    """The same with all that any network reads: vectors of the scan and points in farthest-point order."""
+    rng = np.random.default_rng(11)
+    shape = (len(VECTOR_NAMES), 3)
+    samples = [
+        replace(sample, vectors=rng.normal(size=shape).astype(np.float32)) for sample in random_samples()
+    ]
+    fields = {"feature_names": list(FEATURE_NAMES), "vector_names": list(VECTOR_NAMES), "leaders": 12, "k": 4}
+    write_store(folder, samples, edge_attr="sh", sh_degree=2, **fields)
     return folder
 
 

@@ -30,7 +30,7 @@ from plumbline.config import (
     validate_each,
 )
 from plumbline.config.recipes import RECIPES
-from plumbline.console import make_console
+from plumbline.console import make_console, visible
 from plumbline.errors import InputError
 
 
@@ -99,8 +99,8 @@ def _answer(arguments: list[str], prog: str) -> int:
         return import_module(VERBS[verb].module).run(config, make_console())
     except InputError as error:
         if debug:
-            traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+            print(visible(traceback.format_exc()), end="", file=sys.stderr)
+        print(visible(f"error: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -173,10 +173,12 @@ def _recipe(arguments: list[str], files: list[Path]) -> str:
     name = "documented"
     for file in files:
         try:
-            content = yaml.safe_load(file.read_bytes())
-        except (OSError, yaml.YAMLError):
+            node = yaml.compose(file.read_bytes(), yaml.SafeLoader)
+        except (OSError, yaml.YAMLError, RecursionError):
             continue  # refused with a reason when the file is read for good
-        name = str(content.get("recipe", name)) if isinstance(content, dict) else name
+        for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
+            if key.value == "recipe" and isinstance(value, yaml.ScalarNode):
+                name = value.value
     for position, token in enumerate(arguments):
         flag, equals, value = token.partition("=")
         if flag == "--recipe":
@@ -296,7 +298,7 @@ def _read_config(path: Path, known: dict[str, Any]) -> str:
         raise InputError(f"--config {path}: there is no such file") from error
     except OSError as error:
         raise InputError(f"--config {path}: cannot read it ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())})") from error
     if node is None or node.tag.endswith(":null"):
         return ""
@@ -305,6 +307,11 @@ def _read_config(path: Path, known: dict[str, Any]) -> str:
     seen: set[str] = set()
     spans = []
     for key, value in node.value:
+        # What is nested means nothing here, and a few lines of aliases make it fill any memory when shown.
+        items = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        if not all(isinstance(item, yaml.ScalarNode) for item in (key, *items)):
+            where = f", line {key.start_mark.line + 1}"
+            raise InputError(f"--config {path}{where}: write 'flag: value', or 'flag: [value, value]'")
         name = str(key.value).replace("-", "_")
         if name not in known:
             raise InputError(f"--config {path}: there is no flag {name}{nearest(name, known)}")

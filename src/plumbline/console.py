@@ -2,24 +2,67 @@
 
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
+from rich.measure import Measurement
+from rich.segment import Segment
 
 STARTED = time.perf_counter()
 """The first moment the program knows of; this file is imported before anything large."""
 
 
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal obeys instead of showing it, all but tab and line feed; and what no stream can encode."""
+
+
+def visible(text: str) -> str:
+    r"""The text with control characters and bytes that are no UTF-8 spelt out, such as ``\x1b``.
+
+    Names of files and objects may hold anything, also what moves the cursor or retitles a window.
+    """
+    return _COMMANDS.sub(lambda match: _spelt(ord(match[0])), text)
+
+
+def _spelt(code: int) -> str:
+    if 0xDC80 <= code <= 0xDCFF:  # how Python stands in for a byte of a file name
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+class _Visible:
+    """Something to print, with its text made visible and its own control codes left as they are."""
+
+    def __init__(self, content: ConsoleRenderable) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for text, style, control in console.render(self._content, options):
+            yield Segment(text if control else visible(text), style, control)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._content)
+
+
+class _ShowCommands(RenderHook):
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Visible(content) for content in renderables]
+
+
 def make_console(*, stderr: bool = False) -> Console:
-    """A console that never wraps or colours what is piped into a file."""
+    """A console that never wraps or colours what is piped into a file, and shows text as :func:`visible`."""
     stream = sys.stderr if stderr else sys.stdout
     if stream.isatty():
-        return Console(stderr=stderr, highlight=False)
-    width = int(os.environ.get("COLUMNS", "120"))
-    return Console(stderr=stderr, highlight=False, width=width, soft_wrap=True, color_system=None)
+        console = Console(stderr=stderr, highlight=False)
+    else:
+        width = int(os.environ.get("COLUMNS", "120"))
+        console = Console(stderr=stderr, highlight=False, width=width, soft_wrap=True, color_system=None)
+    console.push_render_hook(_ShowCommands())
+    return console
 
 
 @contextmanager

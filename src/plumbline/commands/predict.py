@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from plumbline.config import PredictConfig
-from plumbline.console import file_bar
+from plumbline.console import file_bar, visible
 from plumbline.data.form import GraphForm
 from plumbline.data.tensors import atomic_file
 from plumbline.errors import InputError
@@ -259,7 +259,7 @@ def _row(read: Read, answer: dict[str, Any]) -> list[str]:
     digits = int(np.clip(3 - math.floor(math.log10(read.extent)), 0, 12))
     used, points = answer["points_used"], answer["points"]
     return [
-        str(read.file).encode("utf-8", "replace").decode(),
+        str(read.file),
         *(f"{value:.{digits}f}" for value in answer["com"]),
         *(f"{answer[key]:.{digits}f}" if key in answer else "" for key in ("error_scale", "radius_90")),
         f"{points:,}" if used == points else f"{used:,} of {points:,}",
@@ -272,7 +272,7 @@ def _show(
 ) -> None:
     for answer in said:
         if "error" in answer:
-            print(f"error: {answer['error']}", file=sys.stderr)
+            print(visible(f"error: {answer['error']}"), file=sys.stderr)
     if not rows:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)

@@ -256,8 +256,7 @@ def _say_next(console: Console, out: Path) -> None:
 
 def _say(console: Console, text: str) -> None:
     """Prints a line as it is; a file name may hold anything, also what looks like markup."""
-    safe = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    console.print(safe, markup=False, emoji=False, soft_wrap=True)
+    console.print(text, markup=False, emoji=False, soft_wrap=True)
 
 
 def _count(number: int, noun: str) -> str:

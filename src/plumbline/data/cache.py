@@ -12,6 +12,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import tempfile
@@ -42,6 +43,8 @@ _CHUNK = 256
 _CHUNK_BYTES = 256 << 20
 """A part is written when this many samples, or bytes of samples, are in memory."""
 _BUILDING = ".building-"
+_MADE_HERE = re.compile(rf"[0-9a-f]{{24}}|{re.escape(_BUILDING)}.*")
+"""Names of the folders in a cache; what else lies there, perhaps behind a link, is somebody's own."""
 
 Progress = Callable[[int, int], None]
 Widths = tuple[int, int | None, int]
@@ -345,7 +348,7 @@ def _remove_stale(root: Path, key: str, *, alone: bool) -> None:
     if not alone:
         return
     for path in root.iterdir():
-        if path.is_dir() and path.name != key:
+        if path.is_dir() and path.name != key and _MADE_HERE.fullmatch(path.name):
             if path.name.startswith(_BUILDING):
                 shutil.rmtree(path, ignore_errors=True)
             else:

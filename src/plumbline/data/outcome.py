@@ -89,7 +89,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         with reading(file):
             content = json.loads(file.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise InputError(f"{file} is damaged: {_MEND}")
@@ -132,7 +132,7 @@ def _check_whole(out: Path, layout: str) -> None:
         names = [str(item["filename"]) for item in _read(out / PT_METADATA)["files"]]
     except (KeyError, TypeError) as error:
         raise InputError(f"{out / PT_METADATA} is damaged: {_MEND}") from error
-    missing = [name for name in names if not (out / name).exists()]
+    missing = [name for name in names if Path(name).name != name or not (out / name).is_file()]
     if missing:
         raise InputError(f"{out} is damaged, it lacks {len(missing)} of its files ({missing[0]}): {_MEND}")
 

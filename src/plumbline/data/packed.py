@@ -9,6 +9,7 @@ them costs more than computing them.
 
 import hashlib
 import json
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +44,9 @@ _INDEX_SHAPES: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "object_name_ptr": ("<i8", "objects+1", ()),
 }
 """Arrays of the index beside ``vectors`` and the names: type, rows, rest of the shape."""
+
+_FILE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
+"""What a manifest may call a file: no path, so that it cannot lead out of the folder."""
 
 
 class Gathered(NamedTuple):
@@ -133,7 +137,7 @@ class PackedStore:
         path = Path(path)
         manifest = _read_manifest(path)
         for item in [*manifest["shards"], manifest["index"]]:
-            _check_size(path / item["file"], item["bytes"])
+            _check_file(path / item["file"], item["bytes"])
         file = path / manifest["index"]["file"]
         index = map_tensors(file)
         _check_index(file, index, manifest)
@@ -306,7 +310,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} holds no packed data set: there is no {MANIFEST}") from error
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedStoreError(f"{file} is damaged: it is not JSON") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(f"{file} does not describe a packed data set (its format is not {FORMAT!r})")
@@ -325,7 +329,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 def _check_manifest(manifest: dict[str, Any]) -> None:
     for item in [*manifest["shards"], manifest["index"]]:
-        if Path(item["file"]).name != item["file"]:
+        if not _FILE_NAME.fullmatch(item["file"]):
             raise ValueError(f"{item['file']!r} is not the name of a file beside it")
         if not isinstance(item["bytes"], int) or not isinstance(item["sha256"], str):
             raise TypeError(f"{item['file']!r} lacks its size or its hash")
@@ -347,9 +351,13 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
         raise TypeError("rejected inputs without a source or a reason")
 
 
-def _check_size(file: Path, expected: int) -> None:
+def _check_file(file: Path, expected: int) -> None:
     try:
         size = file.stat().st_size
+        if file.is_symlink() and file.resolve().parent != file.parent.resolve():
+            raise DamagedStoreError(
+                f"{file} is a link that leads out of its folder: put the file itself there"
+            )
     except FileNotFoundError as error:
         raise DamagedStoreError(f"{file} is missing from the packed data set") from error
     except OSError as error:

@@ -45,7 +45,7 @@ def read_dataset_metadata(folder: Path) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise SampleError(f"{file} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SampleError(f"{file} is not JSON ({error}): mend or remove it") from error
     if not isinstance(metadata, dict) or not isinstance(metadata.get("files", []), list):
         raise SampleError(f"{file} should be a JSON object with a list of `files`: mend or remove it")

@@ -102,7 +102,7 @@ def map_tensors(path: Path) -> dict[str, np.ndarray]:
         raise DamagedStoreError(f"{path} is missing from the packed data set") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise DamagedStoreError(f"{path} is damaged: its header is not JSON") from error
     try:
         entries = {name: _entry(value) for name, value in header.items() if name != "__metadata__"}

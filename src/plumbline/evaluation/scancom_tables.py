@@ -1,6 +1,8 @@
 """The result of the benchmark as tables: in the terminal, and in Markdown to be pasted elsewhere."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,12 +12,13 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from plumbline.console import percent
+from plumbline.console import percent, visible
 from plumbline.evaluation.scancom import CONDITIONS, MAIN, Condition
 
 Result = Mapping[str, Any]
 """The content of ``scancom.json``."""
 
+_MARKUP = re.compile(r"[\\`*_\[\]|~]")
 _COLUMNS = {"mean": "mean", "median": "median", "p90": "90 %\nbelow"}
 
 
@@ -128,20 +131,26 @@ def warnings(result: Result) -> list[str]:
 
 
 def markdown(result: Result) -> str:
-    """The tables and notes as Markdown."""
-    lines = [f"# {result['benchmark']}", ""]
+    """The tables and notes as Markdown, in which names are nothing but text."""
+    lines = [f"# {_plain(result['benchmark'])}", ""]
     for grid in grids(result):
-        lines += [f"**{grid.title}**", "", _row(grid.heads), "|" + "---|" * len(grid.heads)]
+        lines += [f"**{grid.title}**", "", _row(map(_plain, grid.heads)), "|" + "---|" * len(grid.heads)]
         for i, row in enumerate(grid.rows):
-            lines.append(_row([f"**{text}**" if (i, j) in grid.best else text for j, text in enumerate(row)]))
+            cells = [_plain(text) for text in row]
+            lines.append(_row(f"**{text}**" if (i, j) in grid.best else text for j, text in enumerate(cells)))
         lines.append("")
     for warning in warnings(result):
-        lines += [f"**Warning:** {warning}.", ""]
-    return "\n".join([*lines, " ".join(notes(result)), ""])
+        lines += [f"**Warning:** {_plain(warning)}.", ""]
+    return "\n".join([*lines, _plain(" ".join(notes(result))), ""])
 
 
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("\n", " ").replace("|", "\\|") for cell in cells) + " |"
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _plain(text: str) -> str:
+    """The text on one line, with every character that Markdown or HTML would read as markup escaped."""
+    return _MARKUP.sub(r"\\\g<0>", escape(" ".join(visible(text).split()), quote=False))
 
 
 def print_result(console: Console, result: Result) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from plumbline.errors import InputError
-from plumbline.files import reading
+from plumbline.files import reading, refuse_bomb
 from plumbline.records import Float, Scan
 
 _EXTRA = "pip install plumbline[clouds]"
@@ -287,6 +287,7 @@ def _read_npy(path: Path) -> Cloud:
 
 def _read_npz(path: Path) -> Cloud:
     _check_start(path, b"PK")
+    refuse_bomb(path)
     with np.load(path, allow_pickle=False) as arrays:
         if "points" not in arrays:
             raise InputError(f"{path}: no array 'points' among {', '.join(arrays.files) or 'nothing'}")

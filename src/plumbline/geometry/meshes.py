@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from plumbline.errors import InputError, MeshError
-from plumbline.files import visible_files
+from plumbline.files import refuse_bomb, visible_files
 from plumbline.geometry.clouds import CLOUD_SUFFIXES
 from plumbline.geometry.spheres import bounding_sphere
 from plumbline.records import Float, Int, Solid
@@ -120,14 +120,15 @@ def _suffix_list() -> str:
 
 
 def companion_files(path: Path) -> list[Path]:
-    """The other files that hold a part of a mesh: the buffers that a ``.gltf`` names and that are there."""
+    """The other files that hold a part of a mesh: the buffers that a ``.gltf`` names below its own folder."""
     if path.suffix.lower() != ".gltf":
         return []
     try:
         uris = [buffer["uri"] for buffer in json.loads(path.read_bytes())["buffers"] if "uri" in buffer]
-        names = [unquote(uri) for uri in uris if not uri.startswith("data:")]
-        return [file for file in (path.parent / name for name in names) if file.is_file()]
-    except (AttributeError, KeyError, TypeError, ValueError):
+        files = [path.parent / unquote(uri) for uri in uris if not uri.startswith("data:")]
+        root = path.parent.resolve()  # what leads out of it is not read, here or by load_mesh
+        return [file for file in files if file.resolve().is_relative_to(root) and file.is_file()]
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return []  # not a gltf: load_mesh says so
 
 
@@ -148,7 +149,7 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
 
     Raises:
         MeshError: the file is missing or unreadable, or its mesh has no trustworthy centre of mass.
-        InputError: ``scale`` or ``target`` makes no sense.
+        InputError: ``scale`` or ``target`` makes no sense, or the file unpacks to fill the memory.
     """
     if not (np.isfinite(scale) and scale > 0):
         raise InputError(f"scale must be a positive number of metres per unit, not {scale}")
@@ -157,6 +158,7 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
     path = Path(path)
     if not path.is_file():
         raise MeshError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; give a mesh file")
+    refuse_bomb(path)
     try:
         vertices, faces = _read(path)
         if target == "shell":

@@ -127,7 +127,7 @@ def load_checkpoint(path: Path | str) -> Trained:
         if any(value.dtype == torch.float64 for value in weights.values()):
             model = model.double()
         model.load_state_dict(weights)
-    except (TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError) as error:
         raise InputError(
             f"{path} does not fit the model {ours['model']!r} of this version: {' '.join(str(error).split())}"
         ) from error

@@ -45,8 +45,12 @@ _RECORDS = (
 )  # fmt: skip
 
 
+_WRITTEN = (CONFIG, STARTUP, METRICS, CURVES, RESULT, REJECTED, _RUNNING)
+"""Files that are written where they stand, also through a link; checkpoints are put in its place."""
+
+
 def make_run_folder(folder: Path) -> None:
-    """Creates the folder and proves that files can be written there. Raises InputError."""
+    """Creates the folder and proves that files can be written there, and nowhere else. Raises InputError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -56,6 +60,12 @@ def make_run_folder(folder: Path) -> None:
             f"--checkpoint_dir {folder}: cannot write there ({error.strerror}); "
             "check its permissions or choose another folder"
         ) from error
+    for name in _WRITTEN:
+        if (folder / name).is_symlink():
+            raise InputError(
+                f"--checkpoint_dir {folder}: {name} is a link there, and where it leads to would be written: "
+                "remove it"
+            )
 
 
 def refuse_early(*, data_dir: Path, checkpoint_dir: Path, resume: str | None, trial: bool) -> None:
