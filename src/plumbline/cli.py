@@ -174,7 +174,7 @@ def _recipe(arguments: list[str], files: list[Path]) -> str:
     for file in files:
         try:
             content = yaml.safe_load(file.read_bytes())
-        except (OSError, yaml.YAMLError):
+        except (OSError, RecursionError, ValueError, yaml.YAMLError):
             continue  # refused with a reason when the file is read for good
         name = str(content.get("recipe", name)) if isinstance(content, dict) else name
     for position, token in enumerate(arguments):
@@ -296,6 +296,8 @@ def _read_config(path: Path, known: dict[str, Any]) -> str:
         raise InputError(f"--config {path}: there is no such file") from error
     except OSError as error:
         raise InputError(f"--config {path}: cannot read it ({error.strerror})") from error
+    except RecursionError as error:
+        raise InputError(f"--config {path}: lists within lists too deep to be read") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())})") from error
     if node is None or node.tag.endswith(":null"):

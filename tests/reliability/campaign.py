@@ -1,8 +1,8 @@
 """Damaged files for every reader, in a child process that has little memory and little time.
 
 ``python -m tests.reliability.campaign --count 4000 [READER ...]`` tries so many for each. A finding is
-anything but a sound value or an InputError: another exception, a value that breaks its promises, more than a gibibyte
-of memory, more than five seconds, the end of the process.
+anything but a sound value or an InputError: another exception, a value that breaks its promises, more than
+a gibibyte of memory, more than five seconds, the end of the process.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def judge(reader, folder: Path, data: bytes, sound: set[str] | None = None) -> t
     except InputError as error:
         cause: BaseException | None = error
         while cause is not None:
-            if isinstance(cause, MemoryError | RecursionError) or "allocate memory" in str(cause):
+            if isinstance(cause, MemoryError) or "allocate memory" in str(cause):
                 return "finding", f"refused after {type(cause).__name__}: {str(cause)[:200]}"
             cause = cause.__cause__ or cause.__context__
         text = str(error)
@@ -111,8 +111,8 @@ def campaign(names: list[str], count: int, work: Path) -> tuple[list[dict], list
             "tests.reliability.campaign",
             "--child",
             str(first),
-            "--count",
-            str(count),
+            "--work",
+            str(work),
         ]
         done = subprocess.run(
             [*command, "--count", str(count), *names], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},

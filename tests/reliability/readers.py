@@ -2,8 +2,8 @@
 
 A reader's ``read`` gets a folder and the bytes of a file, reads them as a command would, and returns a digest
 of all that it got. It raises InputError for what is refused and Unsound for a value that no command may see.
-Where a format carries checksums (``sealed``), damage must be refused or change nothing. The others promise what
-can be seen in a value: finite numbers, matching shapes, indices in range.
+Where a format carries checksums (``sealed``), damage must be refused or change nothing. The others promise
+what can be seen in a value: finite numbers, matching shapes, indices in range.
 """
 
 import base64

@@ -22,6 +22,7 @@ import numpy as np
 from plumbline.errors import InputError, MeshError
 from plumbline.files import visible_files
 from plumbline.geometry.clouds import CLOUD_SUFFIXES
+from plumbline.geometry.headers import check_glb
 from plumbline.geometry.spheres import bounding_sphere
 from plumbline.records import Float, Int, Solid
 
@@ -127,7 +128,7 @@ def companion_files(path: Path) -> list[Path]:
         uris = [buffer["uri"] for buffer in json.loads(path.read_bytes())["buffers"] if "uri" in buffer]
         names = [unquote(uri) for uri in uris if not uri.startswith("data:")]
         return [file for file in (path.parent / name for name in names) if file.is_file()]
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return []  # not a gltf: load_mesh says so
 
 
@@ -158,11 +159,13 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
     if not path.is_file():
         raise MeshError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; give a mesh file")
     try:
+        if path.suffix.lower() == ".glb":
+            check_glb(path)
         vertices, faces = _read(path)
         if target == "shell":
             return _make_shell_record(name, vertices * scale, faces)
         return make_solid_record(name, vertices * scale, faces)
-    except MeshError as error:
+    except InputError as error:
         raise MeshError(f"{path}: {error}") from error
 
 
