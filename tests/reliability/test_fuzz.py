@@ -85,6 +85,22 @@ def test_a_laz_file_with_pieces_without_number_does_not_end_the_process(tmp_path
             read_cloud(path)
 
 
+def test_a_laz_file_that_makes_its_reader_panic(tmp_path, las):
+    (header,) = struct.unpack_from("<H", las["laz"], 94)
+    path = tmp_path / "a.laz"
+    path.write_bytes(patch(las["laz"], header + 54 + 32, bytes(2)))  # parts of a point
+    with pytest.raises(InputError, match="cannot be read as laz"):
+        read_cloud(path)
+
+
+def test_a_pcd_header_without_a_line_that_says_how_its_numbers_are_written(tmp_path):
+    """It would be taken for compressed numbers, of which the next bytes say how many gigabytes."""
+    path = tmp_path / "a.pcd"
+    path.write_bytes(b"VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nPOINTS 12\n" + b"1 2 3\n" * 12)
+    with pytest.raises(InputError, match="no line DATA"):
+        read_cloud(path)
+
+
 def test_a_truncated_las_file_is_not_read_as_what_is_left(tmp_path, las):
     path = tmp_path / "a.las"
     path.write_bytes(las["las"][:-200])

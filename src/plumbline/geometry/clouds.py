@@ -279,11 +279,16 @@ def _read_las(path: Path) -> Cloud:
     check_las(path)
     # The parallel reader ends the whole process where a damaged file promises more than there is room for.
     readers = [item for item in laspy.LazBackend.detect_available() if item.name != "LazrsParallel"]
-    with laspy.open(path, read_evlrs=False, laz_backend=readers) as file:
-        # Piece by piece: a compressed file shows only in the end whether it holds what its header promises.
-        pieces = file.chunk_iterator(max(_PIECE // file.header.point_format.size, 1))
-        points = [np.stack([piece.x, piece.y, piece.z], axis=1).astype(np.float64) for piece in pieces]
-        promised = file.header.point_count
+    try:
+        with laspy.open(path, read_evlrs=False, laz_backend=readers) as file:
+            # Piece by piece: a compressed file shows only in the end whether it holds all that is promised.
+            pieces = file.chunk_iterator(max(_PIECE // file.header.point_format.size, 1))
+            points = [np.stack([piece.x, piece.y, piece.z], axis=1).astype(np.float64) for piece in pieces]
+            promised = file.header.point_count
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of the reader's own language, which is no Exception
+            raise
+        raise ValueError(str(error)) from error
     _check_whole(path, sum(map(len, points)), promised)
     return Cloud(np.concatenate([np.zeros((0, 3)), *points]))
 

@@ -20,6 +20,8 @@ _LAS_14 = struct.Struct("<235xQIQ")
 """As of version 1.4: where the records behind the points begin, how many they are, number of points."""
 _RECORD, _COMPRESSED = 54, 0x80
 _GLB_HEADER = 12
+_PCD_LINES = 10
+"""So many lines a pcd header has, comments aside; what has more would be read as compressed numbers."""
 _LZF = 100
 """More bytes than one byte can stand for in a compressed pcd file."""
 
@@ -96,15 +98,17 @@ def check_pcd(path: Path) -> None:
     """
     size = path.stat().st_size
     header: dict[str, list[str]] = {}
-    packed = (0, 0)
+    packed, lines = (0, 0), 0
     with path.open("rb") as file:
-        for line in file:
-            key, *values = line.decode().split() or [""]
-            header[key.upper()] = values
-            if key.upper() == "DATA":
-                if values == ["binary_compressed"]:
-                    packed = struct.unpack("<II", file.read(8))
-                break
+        while "DATA" not in header and lines < _PCD_LINES and (line := file.readline()):
+            key, *values = line.decode().split() or ["#"]
+            if not key.startswith("#"):
+                header[key.upper()] = values
+                lines += 1
+        if header.get("DATA") == ["binary_compressed"]:
+            packed = struct.unpack("<II", file.read(8))
+    if "DATA" not in header:
+        raise InputError(f"{path} is cut off or damaged: its header has no line DATA")
     widths = zip(header.get("SIZE", []), header.get("COUNT", header.get("SIZE", [])), strict=False)
     width = sum(int(count) * int(bytes_each) for bytes_each, count in widths)
     points = int(header.get("POINTS", ["0"])[0])
