@@ -138,6 +138,13 @@ def test_an_array_of_more_numbers_than_its_file(tmp_path, suffix):
     assert not isinstance(caught.value.__cause__, MemoryError)
 
 
+def test_names_of_arrays_stay_on_one_line(tmp_path):
+    np.savez(tmp_path / "a.npz", **{"a\nb": POINTS})
+    with pytest.raises(InputError) as caught:
+        read_cloud(tmp_path / "a.npz")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("header", "rest"),
     [
@@ -161,6 +168,17 @@ def test_a_glb_part_that_is_longer_than_the_file(tmp_path):
     path.write_bytes(b"glTF" + struct.pack("<II", 2, 100) + HUGE + b"JSON" + b"{}")
     with pytest.raises(InputError, match="a part of 4294967295 bytes is promised"):
         load_mesh(path, name="a")
+
+
+@pytest.mark.parametrize("suffix", ["3mf", "zae", "npz"])
+def test_an_archive_that_is_said_to_hold_more_than_it_can(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("points", bytes(99))
+    data = path.read_bytes()
+    path.write_bytes(patch(data, data.rindex(b"PK\x01\x02") + 20, struct.pack("<I", 2**31)))
+    with pytest.raises(InputError, match="larger than the file can hold"):
+        read_cloud(path) if suffix == "npz" else load_mesh(path, name="a")
 
 
 def test_a_flipped_bit_of_a_sample_is_not_read_as_another_number(tmp_path):

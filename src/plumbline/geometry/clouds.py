@@ -309,7 +309,9 @@ def _read_npz(path: Path) -> Cloud:
     check_npz(path, {"points", "sensor", "sensor_positions", "view"})
     with np.load(path, allow_pickle=False) as arrays:
         if "points" not in arrays:
-            raise InputError(f"{path}: no array 'points' among {', '.join(arrays.files) or 'nothing'}")
+            raise InputError(
+                f"{path}: no array 'points' among {', '.join(map(repr, arrays.files)) or 'nothing'}"
+            )
         points = _numbers(path, "points", arrays["points"])
         if "sensor" in arrays:
             return Cloud(points, _numbers(path, "sensor", arrays["sensor"]))

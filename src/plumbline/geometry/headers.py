@@ -26,20 +26,34 @@ _LZF = 100
 """More bytes than one byte can stand for in a compressed pcd file."""
 
 
+def check_archive(path: Path) -> None:
+    """Refuses a zip archive of which a member is said to be larger than the file can hold.
+
+    Raises:
+        InputError: one is.
+        BadZipFile: it is no zip archive.
+    """
+    size = path.stat().st_size
+    with ZipFile(path) as archive:
+        for info in archive.infolist():
+            if info.compress_size > size or info.file_size > _DEFLATE * size:
+                raise InputError(
+                    f"{path} is damaged: {info.filename!r} is said to be larger than the file can hold"
+                )
+
+
 def check_npz(path: Path, names: Collection[str]) -> None:
     """Refuses an npz file in which one of the named arrays promises more numbers than its bytes hold.
 
     Raises:
         InputError: it does (names the file and the array).
     """
-    size = path.stat().st_size
+    check_archive(path)
     with ZipFile(path) as archive:
         for info in archive.infolist():
             name = info.filename.removesuffix(".npy")
             if name not in names:
                 continue
-            if info.compress_size > size or info.file_size > _DEFLATE * size:
-                raise InputError(f"{path} is damaged: {name} is said to be larger than the file can hold")
             with archive.open(info) as file:
                 old = np.lib.format.read_magic(file) == (1, 0)
                 header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
@@ -108,7 +122,7 @@ def check_pcd(path: Path) -> None:
         if header.get("DATA") == ["binary_compressed"]:
             packed = struct.unpack("<II", file.read(8))
     if "DATA" not in header:
-        raise InputError(f"{path} is cut off or damaged: its header has no line DATA")
+        raise InputError(f"{path} cannot be read as pcd: its header has no line DATA")
     widths = zip(header.get("SIZE", []), header.get("COUNT", header.get("SIZE", [])), strict=False)
     width = sum(int(count) * int(bytes_each) for bytes_each, count in widths)
     points = int(header.get("POINTS", ["0"])[0])
@@ -134,3 +148,7 @@ def check_glb(path: Path) -> None:
                 raise InputError(
                     f"is cut off or damaged: a part of {length} bytes is promised, of {size} in all"
                 )
+
+
+MESH_HEADERS = {".3dxml": check_archive, ".3mf": check_archive, ".glb": check_glb, ".zae": check_archive}
+"""By suffix, what is looked at before a mesh is read."""

@@ -22,7 +22,7 @@ import numpy as np
 from plumbline.errors import InputError, MeshError
 from plumbline.files import visible_files
 from plumbline.geometry.clouds import CLOUD_SUFFIXES
-from plumbline.geometry.headers import check_glb
+from plumbline.geometry.headers import MESH_HEADERS
 from plumbline.geometry.spheres import bounding_sphere
 from plumbline.records import Float, Int, Solid
 
@@ -159,13 +159,11 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
     if not path.is_file():
         raise MeshError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; give a mesh file")
     try:
-        if path.suffix.lower() == ".glb":
-            check_glb(path)
         vertices, faces = _read(path)
         if target == "shell":
             return _make_shell_record(name, vertices * scale, faces)
         return make_solid_record(name, vertices * scale, faces)
-    except InputError as error:
+    except MeshError as error:
         raise MeshError(f"{path}: {error}") from error
 
 
@@ -174,6 +172,8 @@ def _read(path: Path) -> tuple[Float, Int]:
     import trimesh
 
     try:
+        if (check := MESH_HEADERS.get(path.suffix.lower())) is not None:
+            check(path)
         scene = trimesh.load_scene(
             path, file_type=path.suffix[1:].lower(), process=False, skip_materials=True
         )
