@@ -93,10 +93,12 @@ def test_a_laz_file_that_makes_its_reader_panic(tmp_path, las):
         read_cloud(path)
 
 
-def test_a_pcd_header_without_a_line_that_says_how_its_numbers_are_written(tmp_path):
+@pytest.mark.parametrize("data", [b"", b"DATA !scii\n"])
+def test_a_pcd_header_without_a_line_that_says_how_its_numbers_are_written(tmp_path, data):
     """It would be taken for compressed numbers, of which the next bytes say how many gigabytes."""
     path = tmp_path / "a.pcd"
-    path.write_bytes(b"VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nPOINTS 12\n" + b"1 2 3\n" * 12)
+    start = b"VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nWIDTH 12\nHEIGHT 1\nPOINTS 12\n"
+    path.write_bytes(start + data + b"1.25 2.25 3.25\n" * 12)
     with pytest.raises(InputError, match="no line DATA"):
         read_cloud(path)
 

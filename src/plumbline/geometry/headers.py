@@ -121,8 +121,10 @@ def check_pcd(path: Path) -> None:
                 lines += 1
         if header.get("DATA") == ["binary_compressed"]:
             packed = struct.unpack("<II", file.read(8))
-    if "DATA" not in header:
-        raise InputError(f"{path} cannot be read as pcd: its header has no line DATA")
+    if header.get("DATA") not in (["ascii"], ["binary"], ["binary_compressed"]):
+        raise InputError(
+            f"{path} cannot be read as pcd: no line DATA that says ascii, binary or binary_compressed"
+        )
     widths = zip(header.get("SIZE", []), header.get("COUNT", header.get("SIZE", [])), strict=False)
     width = sum(int(count) * int(bytes_each) for bytes_each, count in widths)
     points = int(header.get("POINTS", ["0"])[0])
