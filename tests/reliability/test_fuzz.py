@@ -10,7 +10,7 @@ import pytest
 import torch
 from random_samples import random_sample
 
-from plumbline.cli import main
+from plumbline.cli import main, parse
 from plumbline.data.packed import PackedStore
 from plumbline.data.samples import list_pt, read_pt, write_pt
 from plumbline.data.tensors import map_tensors
@@ -196,6 +196,13 @@ def test_a_flipped_bit_of_a_sample_is_not_read_as_another_number(tmp_path):
 
 
 DEEP = "[" * 100_000
+
+
+def test_a_number_that_is_larger_than_any_float(tmp_path):
+    """It is a whole number like any other; to ask whether it is finite must not convert it."""
+    (tmp_path / "config.yaml").write_text("batch_size: " + "1" * 2000)
+    config = parse("train", ["--config", str(tmp_path / "config.yaml")], prog="train")
+    assert config.batch_size == int("1" * 2000)
 
 
 def test_json_nested_too_deep(tmp_path):
