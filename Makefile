@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := runs/demo
 JOBS ?= 2
+SECONDS ?= 600
 
-.PHONY: setup demo test test-long check bench docs clean
+.PHONY: setup demo test test-long fuzz check bench docs clean
 
 setup: $(READY)  ## create .venv with the tested versions of everything
 
@@ -30,6 +31,10 @@ test: setup  ## all tests
 
 test-long: setup  ## the tests that take minutes each: a training killed thirty times, and the like
 	$(BIN)/pytest -m long -s
+
+fuzz: setup  ## damaged files for every reader, guided by coverage; SECONDS=600 and READER=mesh-ply may be set
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(BIN)/python -m tests.reliability.fuzz --seconds $(SECONDS) $(READER)
 
 check: setup  ## style, types, architecture
 	$(BIN)/ruff check .

@@ -170,7 +170,8 @@ def test_broken_arrays_are_refused(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
     np.savez(tmp_path / "other.npz", pts=POINTS)
     for name, message in {
-        "flat.npy": "shape", "none.npy": "shape", "objects.npy": "pickle", "other.npz": "no array 'points'",
+        "flat.npy": "shape", "none.npy": "shape", "objects.npy": "Python objects",
+        "other.npz": "no array 'points'",
     }.items():  # fmt: skip
         with pytest.raises(InputError, match=message):
             read_cloud(tmp_path / name)

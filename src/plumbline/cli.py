@@ -174,7 +174,7 @@ def _recipe(arguments: list[str], files: list[Path]) -> str:
     for file in files:
         try:
             node = yaml.compose(file.read_bytes(), yaml.SafeLoader)
-        except (OSError, yaml.YAMLError, RecursionError):
+        except (OSError, RecursionError, ValueError, yaml.YAMLError):
             continue  # refused with a reason when the file is read for good
         for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
             if key.value == "recipe" and isinstance(value, yaml.ScalarNode):
@@ -298,7 +298,9 @@ def _read_config(path: Path, known: dict[str, Any]) -> str:
         raise InputError(f"--config {path}: there is no such file") from error
     except OSError as error:
         raise InputError(f"--config {path}: cannot read it ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError as error:
+        raise InputError(f"--config {path}: lists within lists too deep to be read") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())})") from error
     if node is None or node.tag.endswith(":null"):
         return ""

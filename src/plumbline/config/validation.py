@@ -70,7 +70,7 @@ def validate_each(config: Any) -> None:
             f"{word} {_number(meta[key])}" for key, word, _ in bounds if meta[key] is not None
         )
         inside = all(holds(value, meta[key]) for key, _, holds in bounds if meta[key] is not None)
-        if not inside or not math.isfinite(value):
+        if not inside or not abs(value) < math.inf:
             raise InputError(f"{label} {value}: must be {wanted or 'a finite number'}")
 
 

@@ -310,7 +310,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} holds no packed data set: there is no {MANIFEST}") from error
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except (RecursionError, ValueError) as error:
         raise DamagedStoreError(f"{file} is damaged: it is not JSON") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(f"{file} does not describe a packed data set (its format is not {FORMAT!r})")

@@ -96,13 +96,15 @@ def map_tensors(path: Path) -> dict[str, np.ndarray]:
             start = 8 + int.from_bytes(file.read(8), "little")
             if size < 8 or start > size:
                 raise DamagedStoreError(f"{path} is damaged: it is cut short within its header")
-            header = json.loads(file.read(start - 8))
+            text = file.read(start - 8)
             memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError as error:
         raise DamagedStoreError(f"{path} is missing from the packed data set") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    try:
+        header = json.loads(text)
+    except (RecursionError, ValueError) as error:
         raise DamagedStoreError(f"{path} is damaged: its header is not JSON") from error
     try:
         entries = {name: _entry(value) for name, value in header.items() if name != "__metadata__"}

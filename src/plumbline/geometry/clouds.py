@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 
 from plumbline.errors import InputError
-from plumbline.files import reading, refuse_bomb
+from plumbline.files import reading
+from plumbline.geometry.headers import check_las, check_npz, check_pcd
 from plumbline.records import Float, Scan
 
 _EXTRA = "pip install plumbline[clouds]"
 _LARGEST = 1e15
 """No unit makes coordinates larger than this; damaged bytes do."""
+_PIECE = 1 << 26
+"""Bytes of points of a las file that are read at once."""
 _SMALLEST = 1e-9
 """Extent of a scan, in distances to its sensor, that is none."""
 
@@ -251,6 +254,7 @@ def _read_ply(path: Path) -> Cloud:
 def _read_pcd(path: Path) -> Cloud:
     from pypcd4 import PointCloud
 
+    check_pcd(path)
     cloud = PointCloud.from_path(path)
     absent = {"x", "y", "z"} - set(cloud.fields)
     if absent:
@@ -272,12 +276,27 @@ def _read_las(path: Path) -> Cloud:
 
     if path.suffix.lower() == ".laz" and not laspy.LazBackend.detect_available():
         raise ImportError("lazrs")
-    return Cloud(np.asarray(laspy.read(path).xyz, dtype=np.float64))
+    check_las(path)
+    # The parallel reader ends the whole process where a damaged file promises more than there is room for.
+    readers = [item for item in laspy.LazBackend.detect_available() if item.name != "LazrsParallel"]
+    try:
+        with laspy.open(path, read_evlrs=False, laz_backend=readers) as file:
+            # Piece by piece: a compressed file shows only in the end whether it holds all that is promised.
+            pieces = file.chunk_iterator(max(_PIECE // file.header.point_format.size, 1))
+            points = [np.stack([piece.x, piece.y, piece.z], axis=1).astype(np.float64) for piece in pieces]
+            promised = file.header.point_count
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of the reader's own language, which is no Exception
+            raise
+        raise ValueError(str(error)) from error
+    _check_whole(path, sum(map(len, points)), promised)
+    return Cloud(np.concatenate([np.zeros((0, 3)), *points]))
 
 
 def _read_npy(path: Path) -> Cloud:
     _check_start(path, b"\x93NUMPY")
-    array = np.load(path, allow_pickle=False)
+    # Mapped: an array that its header makes larger than the file is refused before it is given room.
+    array = np.load(path, allow_pickle=False, mmap_mode="r")
     if array.ndim != 2 or array.shape[1] < 3:
         raise InputError(
             f"{path}: an array of shape {list(array.shape)}; rows of at least x, y, z are needed"
@@ -287,10 +306,12 @@ def _read_npy(path: Path) -> Cloud:
 
 def _read_npz(path: Path) -> Cloud:
     _check_start(path, b"PK")
-    refuse_bomb(path)
+    check_npz(path, {"points", "sensor", "sensor_positions", "view"})
     with np.load(path, allow_pickle=False) as arrays:
         if "points" not in arrays:
-            raise InputError(f"{path}: no array 'points' among {', '.join(arrays.files) or 'nothing'}")
+            raise InputError(
+                f"{path}: no array 'points' among {', '.join(map(repr, arrays.files)) or 'nothing'}"
+            )
         points = _numbers(path, "points", arrays["points"])
         if "sensor" in arrays:
             return Cloud(points, _numbers(path, "sensor", arrays["sensor"]))

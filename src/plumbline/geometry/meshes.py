@@ -20,8 +20,9 @@ from urllib.parse import unquote
 import numpy as np
 
 from plumbline.errors import InputError, MeshError
-from plumbline.files import refuse_bomb, visible_files
+from plumbline.files import visible_files
 from plumbline.geometry.clouds import CLOUD_SUFFIXES
+from plumbline.geometry.headers import MESH_HEADERS
 from plumbline.geometry.spheres import bounding_sphere
 from plumbline.records import Float, Int, Solid
 
@@ -158,7 +159,6 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
     path = Path(path)
     if not path.is_file():
         raise MeshError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; give a mesh file")
-    refuse_bomb(path)
     try:
         vertices, faces = _read(path)
         if target == "shell":
@@ -173,6 +173,8 @@ def _read(path: Path) -> tuple[Float, Int]:
     import trimesh
 
     try:
+        if (check := MESH_HEADERS.get(path.suffix.lower())) is not None:
+            check(path)
         scene = trimesh.load_scene(
             path, file_type=path.suffix[1:].lower(), process=False, skip_materials=True
         )

@@ -1,0 +1,158 @@
+"""What headers of binary files promise, held against the files' size before anything gets room in memory."""
+
+import math
+import struct
+from collections.abc import Collection
+from pathlib import Path
+from typing import BinaryIO
+from zipfile import ZipFile
+
+import numpy as np
+
+from plumbline.errors import InputError
+from plumbline.files import refuse_bomb
+
+_DEFLATE = 1032
+"""Bytes that one byte can stand for in a zip archive, at most."""
+_LAS = struct.Struct("<4s20xBB68xHIIBHI")
+"""Signature, version, size of the header, where the points begin, records before them, format and size of a
+point, number of points."""
+_LAS_14 = struct.Struct("<235xQIQ")
+"""As of version 1.4: where the records behind the points begin, how many they are, number of points."""
+_RECORD, _COMPRESSED = 54, 0x80
+_GLB_HEADER = 12
+_PCD_LINES = 10
+"""So many lines a pcd header has, comments aside; what has more would be read as compressed numbers."""
+_LZF = 100
+"""More bytes than one byte can stand for in a compressed pcd file."""
+
+
+def check_archive(path: Path) -> None:
+    """Refuses a zip archive that would fill the memory, or of which a member claims more than it can hold.
+
+    Raises:
+        InputError: it would, or one does.
+        BadZipFile: it is no zip archive.
+    """
+    refuse_bomb(path)
+    size = path.stat().st_size
+    with ZipFile(path) as archive:
+        for info in archive.infolist():
+            if info.compress_size > size or info.file_size > _DEFLATE * size:
+                raise InputError(
+                    f"{path} is damaged: {info.filename!r} is said to be larger than the file can hold"
+                )
+
+
+def check_npz(path: Path, names: Collection[str]) -> None:
+    """Refuses an npz file in which one of the named arrays promises more numbers than its bytes hold.
+
+    Raises:
+        InputError: it does (names the file and the array).
+    """
+    check_archive(path)
+    with ZipFile(path) as archive:
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
+            if name not in names:
+                continue
+            with archive.open(info) as file:
+                old = np.lib.format.read_magic(file) == (1, 0)
+                header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+                shape, _, dtype = header(file)
+            if math.prod(shape) * dtype.itemsize > info.file_size:
+                raise InputError(f"{path} is damaged: {name} has not the numbers of its shape {list(shape)}")
+
+
+def check_las(path: Path) -> None:
+    """Refuses a las or laz file whose header points outside of it or promises more than there is.
+
+    Raises:
+        InputError: it does, or the file is shorter than a header.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(_LAS_14.size)
+        if len(head) < _LAS.size or not head.startswith(b"LASF"):
+            raise InputError(
+                f"{path} cannot be read as {path.suffix[1:]}: it does not begin like a {path.suffix[1:]} file"
+            )
+        _, _, minor, header, begin, records, form, width, points = _LAS.unpack_from(head)
+        if minor >= 4 and len(head) == _LAS_14.size:
+            _, _, points = _LAS_14.unpack_from(head)
+        sound = header + records * _RECORD <= begin <= size
+        if sound and form & _COMPRESSED:
+            sound = _chunks(file, begin, size) <= size
+        elif sound:
+            sound = points * width <= size - begin
+    if not sound:
+        raise InputError(
+            f"{path} is cut off or damaged: its header promises {points} points of {width} bytes from byte "
+            f"{begin} on, and the file has {size} bytes"
+        )
+
+
+def _chunks(file: BinaryIO, begin: int, size: int) -> float:
+    """How many pieces a compressed las file is said to have; infinity if it does not hold their table."""
+    file.seek(begin)
+    table = int.from_bytes(file.read(8), "little", signed=True)
+    if table == -1:  # written to a pipe: the place of the table is behind all else
+        file.seek(max(size - 8, 0))
+        table = int.from_bytes(file.read(8), "little", signed=True)
+    if not begin < table <= size - 8:
+        return math.inf
+    file.seek(table + 4)
+    return int.from_bytes(file.read(4), "little")
+
+
+def check_pcd(path: Path) -> None:
+    """Refuses a pcd file whose header promises more than there is.
+
+    Raises:
+        InputError: it does.
+        ValueError: a count in it is no whole number.
+    """
+    size = path.stat().st_size
+    header: dict[str, list[str]] = {}
+    packed, lines = (0, 0), 0
+    with path.open("rb") as file:
+        while "DATA" not in header and lines < _PCD_LINES and (line := file.readline()):
+            key, *values = line.decode().split() or ["#"]
+            if not key.startswith("#"):
+                header[key.upper()] = values
+                lines += 1
+        if header.get("DATA") == ["binary_compressed"]:
+            packed = struct.unpack("<II", file.read(8))
+    if header.get("DATA") not in (["ascii"], ["binary"], ["binary_compressed"]):
+        raise InputError(
+            f"{path} cannot be read as pcd: no line DATA that says ascii, binary or binary_compressed"
+        )
+    widths = zip(header.get("SIZE", []), header.get("COUNT", header.get("SIZE", [])), strict=False)
+    width = sum(int(count) * int(bytes_each) for bytes_each, count in widths)
+    points = int(header.get("POINTS", ["0"])[0])
+    if max(width, packed[0]) > size or max(points * width, packed[1]) > _LZF * size:
+        raise InputError(
+            f"{path} is cut off or damaged: its header promises {points} points of {width} bytes, and the "
+            f"file has {size} bytes"
+        )
+
+
+def check_glb(path: Path) -> None:
+    """Refuses a glb file of which a part is said to be longer than the file.
+
+    Raises:
+        InputError: it is.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(_GLB_HEADER)
+        while head := file.read(8):
+            length = int.from_bytes(head[:4], "little")
+            if file.seek(length, 1) > size:
+                raise InputError(
+                    f"is cut off or damaged: a part of {length} bytes is promised, of {size} in all"
+                )
+
+
+MESH_HEADERS = {".3dxml": check_archive, ".3mf": check_archive, ".glb": check_glb, ".zae": check_archive}
+"""By suffix, what is looked at before a mesh is read."""
