@@ -125,7 +125,7 @@ def companion_files(path: Path) -> list[Path]:
     if path.suffix.lower() != ".gltf":
         return []
     try:
-        uris = [buffer["uri"] for buffer in json.loads(path.read_bytes())["buffers"] if "uri" in buffer]
+        uris = [buffer.get("uri", "data:") for buffer in json.loads(path.read_bytes())["buffers"]]
         files = [path.parent / unquote(uri) for uri in uris if not uri.startswith("data:")]
         root = path.parent.resolve()  # what leads out of it is not read, here or by load_mesh
         return [file for file in files if file.resolve().is_relative_to(root) and file.is_file()]
@@ -156,8 +156,7 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
         raise InputError(f"scale must be a positive number of metres per unit, not {scale}")
     if target not in ("solid", "shell"):
         raise InputError(f'target must be "solid" or "shell", not "{target}"')
-    path = Path(path)
-    if not path.is_file():
+    if not (path := Path(path)).is_file():
         raise MeshError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; give a mesh file")
     try:
         vertices, faces = _read(path)
