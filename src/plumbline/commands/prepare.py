@@ -115,7 +115,7 @@ def _plan(config: PrepareConfig, sources: Sequence[Source]) -> Plan:
 def _recorded(config: PrepareConfig) -> dict[str, Any]:
     """The flags as the data set records them: what may be a range is a number where it is just one."""
     settings = {flag: getattr(config, flag) for flag in _FLAGS}
-    if config.solid_samples is None:
+    if not config.solid_samples:
         del settings["solid_samples"]
     drawn = keywords(config)
     return settings | {flag: drawn[flag][0] for flag in ("points", "noise") if len(set(drawn[flag])) == 1}
@@ -128,7 +128,7 @@ def keywords(config: PrepareConfig) -> dict[str, Any]:
         "target": config.target,
         "scale": config.scale,
         "samples": config.samples,
-        **({} if config.solid_samples is None else {"solid_samples": config.solid_samples}),
+        **({"solid_samples": config.solid_samples} if config.solid_samples else {}),
         "views": (int(views[0]), int(views[1])),
         "points": (int(points[0]), int(points[1])),
         "sampling": config.sampling,

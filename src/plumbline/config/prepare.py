@@ -43,10 +43,10 @@ class PrepareConfig:
     )
     scale: float = option(1.0, "metres per unit of the mesh files", above=0, group="truth")
     samples: int = option(10, "scans per object", at_least=1, group="scan")
-    solid_samples: int | None = option(
-        None,
-        "scans per built-in solid, where real meshes deserve another number; --samples if not given",
-        at_least=1,
+    solid_samples: int = option(
+        0,
+        "scans per built-in solid, where real meshes deserve another number; 0: as many as --samples",
+        at_least=0,
         group="scan",
     )
     views: str = option(
