@@ -18,7 +18,6 @@ _HARMLESS = (
     r"Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`",
     # On a CPU, autocast to bfloat16 is what was asked for.
     r"User provided device_type of 'cuda', but CUDA is not available",
-    # The documented network multiplies CSR matrices; PyTorch calls their support beta once per process.
     # Lightning 2.6 still imports these.
     r"pkg_resources is deprecated",
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
