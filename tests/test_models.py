@@ -100,7 +100,7 @@ def test_dropout_has_its_rate_and_keeps_the_mean(probability):
     assert abs(factor - 1 / (1 - probability)) < 1e-3
     assert (factor * y).mean().item() == pytest.approx(x.mean().item(), rel=0.02)
     assert torch.equal(y[y != 0], x[y != 0])
-    # Units are dropped independently of their neighbours in the same 64-bit draw.
+    # Units are dropped independently of their neighbours.
     kept = (y != 0).double() - (1 - probability)
     for step in (1, 2, 3, 4):
         together = (kept[:, :-step] * kept[:, step:]).mean().item()

@@ -1,5 +1,6 @@
 """Building blocks that models share: sparse products, dropout, the highest of some rows."""
 
+import math
 from typing import Any
 
 import torch
@@ -53,8 +54,7 @@ def relu_dropout(x: Tensor, probability: float, training: bool) -> tuple[Tensor,
     """ReLU, then dropout whose rescaling is left to the caller.
 
     On a CPU the usual mask costs more than the layer's matrix product, because it draws one number per
-    unit. Here four units share one 64-bit draw: a unit is dropped with probability
-    ``round(65536 p) / 65536``, and the factor undoes exactly that rate.
+    unit. Here one number is drawn per dropped unit: how many units are kept before it.
 
     Args:
         x: ``[N, C]``.
@@ -67,21 +67,36 @@ def relu_dropout(x: Tensor, probability: float, training: bool) -> tuple[Tensor,
     """
     if not training or probability == 0:
         return torch.relu(x), 1.0
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or torch.compiler.is_compiling():  # which fuse the usual mask
         return torch.nn.functional.dropout(torch.relu(x), probability), 1.0
-    level = round(probability * 65536)
-    draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    # Compared in place and then converted, both vectorised: PyTorch's comparisons that make booleans are not.
-    keep = draws.view(torch.int16)[: x.numel()].view(x.shape).ge_(level - 32768).to(x.dtype)
-    return _KeepPositive.apply(x, keep), 65536 / (65536 - level)
+    return _ReluDropout.apply(x, _dropped(x.numel(), probability)), 1 / (1 - probability)
 
 
-class _KeepPositive(torch.autograd.Function):
-    """``relu(x) * keep``; the result's sign pattern is all that the backward pass needs."""
+def _dropped(num_units: int, probability: float) -> Tensor:
+    """Positions of the units to drop, sorted: each unit independently of the others.
+
+    The number of units between two dropped ones has a geometric distribution, and is the whole part of an
+    exponential variable, here of 31 random bits. Its logarithm is taken in float64, so that processors which
+    round it in another way drop the same units.
+    """
+    # Nine standard deviations more than are needed on average.
+    spread = 9 * math.sqrt(num_units * probability * (1 - probability))
+    half = math.ceil((num_units * probability + spread) / 2) + 8
+    bits = torch.empty(half, dtype=torch.int64).random_(-(2**63), None).view(torch.int32)
+    logarithms = bits.bitwise_and_(2**31 - 1).to(torch.float64).add_(1).log_()
+    rate = -math.log1p(-probability)
+    gaps = logarithms.mul_(-1 / rate).add_(31 * math.log(2) / rate + 1).to(torch.int64)
+    positions = gaps.cumsum(0).sub_(1)
+    return positions[: int(torch.searchsorted(positions, num_units))]
+
+
+class _ReluDropout(torch.autograd.Function):
+    """``relu(x)`` without some units; the result's sign pattern is all that the backward pass needs."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, keep: Tensor) -> Tensor:
-        y = x.clamp_min(0).mul_(keep)
+    def forward(ctx: FunctionCtx, x: Tensor, dropped: Tensor) -> Tensor:
+        y = x.contiguous().clamp_min(0)
+        y.view(-1).index_fill_(0, dropped, 0)
         ctx.save_for_backward(y)
         return y
 

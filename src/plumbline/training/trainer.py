@@ -11,6 +11,7 @@ from plumbline.data.loader import Loaders
 from plumbline.errors import InputError
 from plumbline.training.callbacks import LOG_EVERY, GracefulStop, StoppedAtOnce, TrainingInterrupted
 from plumbline.training.lean import Callback, Trainer
+from plumbline.training.memory import keep_freed_memory
 from plumbline.training.precision import Precision
 from plumbline.training.saving import BestAndLast, DurableCheckpoints
 from plumbline.training.task import CentreOfMassTask
@@ -110,6 +111,7 @@ def run_fit(fit: Fit, *, start: Path | None, config_file: Path, say: Callable[[s
         say(f"{how} after {fit.trainer.global_step:,} steps; the state is in {state}")
         say(f"go on with: plumbline train --config {config_file} --resume")
 
+    keep_freed_memory()
     try:
         fit.trainer.fit(
             fit.task, fit.loaders.train, fit.loaders.val, ckpt_path=None if start is None else str(start)
