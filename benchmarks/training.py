@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import pty
+import resource
 import statistics
 import subprocess
 import sys
@@ -93,7 +94,8 @@ def measure_plumbline(data: Path, epochs: int, flags: list[str], *, threads: int
 
 
 def timed(arguments: Callable[[Path, Path], list[str]], threads: int | None) -> dict[str, Any]:
-    """A training in a process of its own; adds the time to the first step and the CPU time of all.
+    """A training in a process of its own; adds the time to the first step, the CPU time of all, and the peak
+    memory of the process (of its largest, if it starts others).
 
     ``arguments`` makes the command line from where the times and the checkpoints go.
     """
@@ -102,12 +104,13 @@ def timed(arguments: Callable[[Path, Path], list[str]], threads: int | None) -> 
         out = scratch / "times.json"
         start = time.monotonic()
         given = arguments(out, scratch / "checkpoints")
-        status, cpu, text = on_terminal(given, scratch, threads)
+        status, usage, text = on_terminal(given, scratch, threads)
         if status != 0:
             raise SystemExit(f"{' '.join(given)} failed with exit code {status}:\n{text}")
         record = json.loads(out.read_text(encoding="utf-8"))
     record["seconds_to_first_step"] = record.pop("first_step") - start
-    record["process_cpu_seconds"] = cpu
+    record["process_cpu_seconds"] = usage.ru_utime + usage.ru_stime
+    record["peak_mib"] = usage.ru_maxrss / 1024
     return record
 
 
@@ -119,8 +122,10 @@ def watched(data: Path, out: Path, checkpoint_dir: Path, epochs: int, flags: Seq
     ]  # fmt: skip
 
 
-def on_terminal(arguments: list[str], folder: Path, threads: int | None) -> tuple[int, float, str]:
-    """Run a command on a pseudo-terminal; its exit code, CPU seconds with children, and what it printed."""
+def on_terminal(
+    arguments: list[str], folder: Path, threads: int | None
+) -> tuple[int, resource.struct_rusage, str]:
+    """Run a command on a pseudo-terminal; its exit code, what it used with children, and what it printed."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
     if threads:
         environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(threads)
@@ -140,7 +145,7 @@ def on_terminal(arguments: list[str], folder: Path, threads: int | None) -> tupl
     reader.join()
     os.close(controller)
     text = b"".join(printed).decode(errors="replace")
-    return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, text[-4000:]
+    return os.waitstatus_to_exitcode(status), usage, text[-4000:]
 
 
 def _drain(controller: int, printed: list[bytes]) -> None:
@@ -171,6 +176,7 @@ def summarise(size: str, records: dict[str, list[dict[str, Any]]], num_train: in
             "epochs_per_second": 1 / epoch,
             "graphs_per_second": num_train / epoch,
             "seconds_to_first_step": statistics.median(record["seconds_to_first_step"] for record in runs),
+            "peak_mib": statistics.median(record["peak_mib"] for record in runs),
             "first_epoch_seconds": statistics.median(record["epoch_seconds"][0] for record in runs),
         }
     plain = [row["seconds_per_epoch"] for program, row in rows.items() if program.startswith("plain")]
@@ -187,13 +193,13 @@ def show(result: dict[str, Any]) -> None:
     print(f"\n{result['size']}: {result['num_train']} training graphs of {least}-{most} points")
     print(
         f"{'':18}{'s/epoch':>9}{'fastest':>9}{'CPU s':>8}{'epochs/s':>10}{'graphs/s':>10}{'first step s':>14}"
-        f"{'ratio':>8}{'x floor':>9}"
+        f"{'peak MiB':>10}{'ratio':>8}{'x floor':>9}"
     )
     for program, row in result["programs"].items():
         print(
             f"{program:18}{row['seconds_per_epoch']:9.3f}{row['fastest_epoch']:9.3f}"
             f"{row['cpu_seconds_per_epoch']:8.3f}{row['epochs_per_second']:10.3f}{row['graphs_per_second']:10.0f}"
-            f"{row['seconds_to_first_step']:14.2f}{row['ratio']:8.2f}"
+            f"{row['seconds_to_first_step']:14.2f}{row['peak_mib']:10.0f}{row['ratio']:8.2f}"
             f"{row.get('times_floor', float('nan')):9.2f}"
         )
     sys.stdout.flush()

@@ -114,6 +114,44 @@ def test_compilation_that_fails_falls_back_and_changes_nothing(
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_a_compiled_network_that_answers_or_learns_otherwise_is_not_used(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = train(tiny, tmp_path / "plain", dropout=0)
+
+    def wrong_answer(forward, **_: object):
+        return lambda batch: 1.1 * forward(batch)
+
+    def wrong_gradient(forward, **_: object):
+        def changed(batch):
+            answer = forward(batch)
+            return answer.detach() + 2 * (answer - answer.detach())
+
+        return changed
+
+    def right(forward, **_: object):
+        return lambda batch: 1.0 * forward(batch)
+
+    for name, compile_, reason in (
+        ("answer", wrong_answer, "what it learns in a step differs"),
+        ("gradient", wrong_gradient, "what it learns in a step differs"),
+        ("right", right, None),
+    ):
+        monkeypatch.setattr(torch, "compile", compile_)
+        outcome = train(tiny, tmp_path / name, use_compile=True, dropout=0)
+        assert outcome.code == plain.code == 0
+        assert outcome.text.count("the network cannot be compiled and runs uncompiled") == (
+            reason is not None
+        )
+        assert reason is None or reason in " ".join(outcome.text.split())
+        files = [folder / "metrics.csv" for folder in (tmp_path / "plain", tmp_path / name)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+    # With dropout only the answers in validation can be compared.
+    monkeypatch.setattr(torch, "compile", wrong_answer)
+    outcome = train(tiny, tmp_path / "dropout", use_compile=True, dropout=0.5, hidden_dim=64)
+    assert "its answers differ" in " ".join(outcome.text.split())
+
+
 def test_an_error_of_the_network_is_not_taken_for_the_compilers(monkeypatch: pytest.MonkeyPatch) -> None:
     from plumbline.training.compiling import CompiledForward
 

@@ -163,7 +163,7 @@ def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def assert_same_end(one: Path, other: Path) -> None:
     """Weights, optimizer, schedule, random states, metrics, best model: all bits."""
     names = [sorted(path.name for path in folder.glob("*.ckpt")) for folder in (one, other)]
-    assert names[0] == names[1]
+    assert names[0] == names[1], "the losses in the names"
     for name in names[0]:
         here, there = saved(one / name), saved(other / name)
         for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):

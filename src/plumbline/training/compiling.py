@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plumbline.data.batch import Batch
 from plumbline.models import entry_point
@@ -21,28 +21,32 @@ class CompiledForward:
     Args:
         model: the network.
         say: told one sentence if compilation fails.
+
+    Attributes:
+        eager: the network's forward pass as it is written.
+        failed: whether it runs instead of the compiled one.
     """
 
     def __init__(self, model: nn.Module, say: Callable[[str], None]) -> None:
-        self._eager = entry_point(model)
+        self.eager = entry_point(model)
         self.say = say
         self.failed = False
         try:
-            self._compiled: Any = torch.compile(self._eager, dynamic=True)
+            self._compiled: Any = torch.compile(self.eager, dynamic=True)
         except Exception as error:  # noqa: BLE001 - a missing compiler shows in many kinds of error
             self.give_up(error)
 
     def __call__(self, batch: Any) -> Any:
         """The model's answers."""
         if self.failed:
-            return self._eager(batch)
+            return self.eager(batch)
         try:
             return self._compiled(batch)
         except Exception as error:
             if not _is_compilers(error):
                 raise
             self.give_up(error)
-            return self._eager(batch)
+            return self.eager(batch)
 
     def give_up(self, error: Exception) -> None:
         """From now on the network runs uncompiled, because of this error."""
@@ -57,8 +61,9 @@ def try_out(
 ) -> None:
     """Compiles now what the first epoch would compile: forward and backward of training, and validation.
 
-    No gradient or random number is left. The backward pass is compiled when it is first run, so its
-    failures show here and not in the forward pass.
+    What the compiled network answers, and its gradients where dropout does not make them random, must be what
+    the uncompiled one gives. No gradient or random number is left. The backward pass is compiled when it is
+    first run, so its failures show here and not in the forward pass.
 
     Args:
         forward: the compiled network.
@@ -68,14 +73,27 @@ def try_out(
     """
     device = next(model.parameters()).device
     states = random_states()
-    try:
+
+    def run(function: Callable[[Batch], Any]) -> list[Tensor]:
         with precision.autocast(device):
-            answer = forward(example().to(device))
-        parts = answer if isinstance(answer, tuple) else (answer,)
-        torch.stack([part.float().sum() for part in parts]).sum().backward()
+            answer = function(example().to(device))
+        return [part.float() for part in (answer if isinstance(answer, tuple) else (answer,))]
+
+    def step(function: Callable[[Batch], Any]) -> list[Tensor]:
+        answer = run(function)
+        model.zero_grad(set_to_none=True)
+        torch.stack([part.sum() for part in answer]).sum().backward()
+        return answer + [weight.grad.float() for weight in model.parameters() if weight.grad is not None]
+
+    try:
+        found, expected, again = step(forward), step(forward.eager), step(forward.eager)
+        # With dropout no two steps are alike, and there is nothing to compare with.
+        if all(map(torch.equal, expected, again)) and not _agree(found, expected, precision):
+            forward.give_up(RuntimeError("what it learns in a step differs"))
         model.eval()
-        with torch.inference_mode(), precision.autocast(device):
-            forward(example().to(device))
+        with torch.inference_mode():
+            if not _agree(run(forward), run(forward.eager), precision):
+                forward.give_up(RuntimeError("its answers differ"))
     except Exception as error:
         if not _is_compilers(error):
             raise
@@ -84,6 +102,15 @@ def try_out(
         model.train()
         model.zero_grad(set_to_none=True)
         restore_random_states(states)
+
+
+def _agree(found: list[Tensor], expected: list[Tensor], precision: Precision) -> bool:
+    """Whether tensors are equal but for another order of sums."""
+    rounding = 0.01 if precision.name in ("32", "64") else 0.1
+    return len(found) == len(expected) and all(
+        bool((a - b).abs().max() <= rounding * b.abs().max() + 1e-7)
+        for a, b in zip(found, expected, strict=True)
+    )
 
 
 def _is_compilers(error: BaseException) -> bool:
