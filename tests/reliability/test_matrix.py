@@ -1,5 +1,6 @@
 """Stopped and gone on with is the same training: every network, recipe, precision and loader, dropout on."""
 
+import multiprocessing
 import os
 from itertools import product
 from pathlib import Path
@@ -58,11 +59,13 @@ def stop_and_go_on(
     with pytest.MonkeyPatch.context() as patch:
         interrupt_at(STOPS[stop], patch)
         assert train(tiny, broken, **chosen).code == 130
+    assert multiprocessing.active_children() == [], "reader processes outlive the training"
     assert saved(broken / "last.ckpt")["global_step"] == STOPS[stop] + 1
     torch.rand(7)  # whatever happens in between must not matter
     resumed = train(tiny, broken, **chosen, resume="")
     assert resumed.code == 0, resumed.text
     assert_same_end(whole, broken)
+    assert multiprocessing.active_children() == [], "reader processes outlive the training"
 
 
 @pytest.mark.parametrize(("model", "recipe", "precision", "loader", "stop"), SOME)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from plumbline.data.assembly import GraphTables, make_batch
 from plumbline.data.batch import Batch
@@ -98,6 +99,9 @@ class Loader:
         """Goes on where :meth:`state_dict` was taken."""
         self.order.epoch, self.order.position = state["epoch"], state["position"]
 
+    def close(self) -> None:
+        """Ends the reader processes, if there are any; the next iteration would start new ones."""
+
 
 class ResidentLoader(Loader):
     """Gathers every batch from tensors in memory, in this process."""
@@ -160,6 +164,12 @@ class WorkerLoader(Loader):
             self.order.position = number
             yield batch
         self.order.position = 0
+
+    def close(self) -> None:
+        # PyTorch ends them when its iterator is collected, which the trainer's references to it put off for ever.
+        readers, self._loader._iterator = self._loader._iterator, None
+        if isinstance(readers, _MultiProcessingDataLoaderIter):
+            readers._shutdown_workers()
 
 
 class Loaders(NamedTuple):

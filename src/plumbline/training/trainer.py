@@ -122,6 +122,9 @@ def run_fit(fit: Fit, *, start: Path | None, config_file: Path, say: Callable[[s
     except SystemExit as end:  # Lightning's answer to what a second signal raises
         stopped("stopped at once")
         return end.__context__.exit_code if isinstance(end.__context__, StoppedAtOnce) else 130
+    finally:
+        fit.loaders.train.close()
+        fit.loaders.val.close()
     if fit.stop.out_of_time:
         stopped("--max_time is over")
     return 0
