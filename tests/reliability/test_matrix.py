@@ -92,7 +92,7 @@ def test_without_the_random_states_it_would_be_another_training(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner, "restore_random_states", lambda _: None)
-    with pytest.raises(AssertionError, match="state_dict|the losses in the names"):
+    with pytest.raises(AssertionError, match=r"state_dict|the losses in the names"):
         stop_and_go_on(tiny, tmp_path, "gcn", "documented", "32", "resident", "mid-epoch")
 
 
