@@ -166,7 +166,7 @@ class WorkerLoader(Loader):
         self.order.position = 0
 
     def close(self) -> None:
-        """PyTorch ends them when its iterator is collected, which the trainer's references put off for ever."""
+        """PyTorch ends them when its iterator is collected, which references to it put off for ever."""
         readers, self._loader._iterator = self._loader._iterator, None
         if isinstance(readers, _MultiProcessingDataLoaderIter):
             readers._shutdown_workers()
