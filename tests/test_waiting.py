@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from training_fixtures import train
 
 from plumbline.models import MODELS
+from plumbline.training.finite import NonFinite
 from plumbline.training.task import CentreOfMassTask
 
 READING = {"_local_scalar_dense", "nonzero", "equal", "masked_select", "unique_dim", "_unique2", "bincount"}
@@ -19,11 +20,17 @@ METHODS = ("tolist", "numpy", "cpu", "__array__")
 
 
 class Reads(TorchDispatchMode):
-    """Counts what is read on the host while it is entered."""
+    """Notes what is read on the host from one batch of an epoch to the next, the loop around the steps included."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.steps = 0
+        self.between = False
+
+    def note(self, name: str) -> None:
+        if self.between:
+            self.found.append(name)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         name = func.overloadpacket.__name__
@@ -31,38 +38,46 @@ class Reads(TorchDispatchMode):
             part is not None and part.dtype == torch.bool for part in args[1]
         )
         if name in READING or mask:
-            self.found.append(name)
+            self.note(name)
         return func(*args, **(kwargs or {}))
 
     def noting(self, name: str, method: Callable) -> Callable:
         def noted(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-            self.found.append(name)
+            self.note(name)
             return method(tensor, *args, **kwargs)
 
         return noted
 
+    def bounding(self, step: Callable) -> Callable:
+        def bounded(task: CentreOfMassTask, batch: Any, number: int) -> Any:
+            self.steps += 1
+            self.between = number < task.trainer.num_training_batches - 1
+            return step(task, batch, number)
 
-def reads(tiny: Path, folder: Path, **changed: Any) -> list[str]:
-    """What a whole training of two epochs reads on the host, in order."""
+        return bounded
+
+
+def reads(tiny: Path, folder: Path, **changed: Any) -> Reads:
     mode = Reads()
     with pytest.MonkeyPatch.context() as patch:
         for name in METHODS:
             patch.setattr(Tensor, name, mode.noting(name, getattr(Tensor, name)))
+        # The one look that a step takes on a CPU only.
+        patch.setattr(NonFinite, "leaves_out", lambda *args, **named: False)
+        patch.setattr(CentreOfMassTask, "training_step", mode.bounding(CentreOfMassTask.training_step))
         with mode:
-            outcome = train(tiny, folder, dropout=0, loader="resident", **changed)
+            outcome = train(tiny, folder, batch_size=5, dropout=0, loader="resident", **changed)
     assert outcome.code == 0, outcome.text
-    return mode.found
+    return mode
 
 
 @pytest.mark.parametrize("recipe", ["documented", "best"])
 @pytest.mark.parametrize("model", MODELS)
-def test_more_steps_read_nothing_more(tiny: Path, tmp_path: Path, model: str, recipe: str) -> None:
-    """Twice the steps an epoch (but the same batches in validation, which is one graph short of a batch)."""
+def test_no_step_reads_a_tensor_on_the_host(tiny: Path, tmp_path: Path, model: str, recipe: str) -> None:
     chosen: dict[str, Any] = {"model": model} | ({"recipe": "best", "ema": 0.9} if recipe == "best" else {})
-    few, many = (
-        reads(tiny, tmp_path / str(batch_size), batch_size=batch_size, **chosen) for batch_size in (22, 5)
-    )
-    assert few == many
+    found = reads(tiny, tmp_path, **chosen)
+    assert found.steps >= 4
+    assert found.found == []
 
 
 def test_a_step_that_reads_is_found(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,10 +88,8 @@ def test_a_step_that_reads_is_found(tiny: Path, tmp_path: Path, monkeypatch: pyt
         assert loss.item() >= 0
         return loss
 
-    few = reads(tiny, tmp_path / "few", batch_size=22)
     monkeypatch.setattr(CentreOfMassTask, "training_step", reading)
-    many = reads(tiny, tmp_path / "many", batch_size=22)
-    assert len(many) == len(few) + 2 * 2
+    assert "_local_scalar_dense" in reads(tiny, tmp_path).found
 
 
 @pytest.mark.gpu

@@ -63,6 +63,9 @@ class GraphTables:
             for level in ("node", "edge", "entry", "graph")
         )
         self._graph["index"] = _tensor(indices, device)
+        if "in_degree" in self._node:
+            first = _cumulative(self._sizes["node"])[:-1]
+            self._max_in_degree = np.maximum.reduceat(columns["node"][1]["in_degree"], first)
 
     def __len__(self) -> int:
         return len(self._sizes["node"])
@@ -73,6 +76,7 @@ class GraphTables:
         nodes = self._ranges("node", rows, wanted)
         node = {name: column.index_select(0, nodes.rows) for name, column in self._node.items()}
         edge_index = edge_attr = gcn = None
+        max_in_degree = 0
         if self._edge:
             edges = self._ranges("edge", rows, wanted)
             edge = {name: column.index_select(0, edges.rows) for name, column in self._edge.items()}
@@ -81,6 +85,7 @@ class GraphTables:
                 source = edge["source"] + nodes.ptr.index_select(0, edges.owner)
                 target = torch.repeat_interleave(node["in_degree"], output_size=len(source))
                 edge_index = torch.stack([source, target])
+                max_in_degree = int(self._max_in_degree[rows].max())
         if self._entry:
             gcn = self._gcn_tables(rows, wanted, nodes, node)
         graph = {name: column.index_select(0, wanted) for name, column in self._graph.items()}
@@ -92,6 +97,7 @@ class GraphTables:
             pos=node.get("pos", features[:, :3]),
             node_ptr=nodes.ptr,
             edge_index=edge_index,
+            max_in_degree=max_in_degree,
             edge_attr=edge_attr,
             gcn=gcn,
             **graph,

@@ -73,6 +73,7 @@ class Batch:
         vectors: ``[G, W, 3]`` float32 vectors of the whole scan, stored units.
         index: ``[G]`` int64 position of each graph in its data set.
         edge_index: ``[2, E]`` int64, or None unless the model needs it.
+        max_in_degree: most edges that end at one node, known on the host; 0 unless the model needs edges.
         edge_attr: ``[E, D]`` float32, or None unless the model needs it.
         gcn: the constants of a graph convolutional network, or None unless the model needs them.
         patches: ``[G, T, 1 + K]`` int64, or None unless the model needs it: T nodes of each graph in
@@ -87,6 +88,7 @@ class Batch:
         "edge_index",
         "gcn",
         "index",
+        "max_in_degree",
         "node_features",
         "node_ptr",
         "patches",
@@ -109,6 +111,7 @@ class Batch:
         vectors: Tensor,
         index: Tensor,
         edge_index: Tensor | None = None,
+        max_in_degree: int = 0,
         edge_attr: Tensor | None = None,
         gcn: GCNTables | None = None,
         patches: Tensor | None = None,
@@ -123,6 +126,7 @@ class Batch:
         self.vectors = vectors
         self.index = index
         self.edge_index = edge_index
+        self.max_in_degree = max_in_degree
         self.edge_attr = edge_attr
         self.gcn = gcn
         self.patches = patches
@@ -163,7 +167,7 @@ class Batch:
             if isinstance(value, GCNTables):
                 values[name] = GCNTables(pair(value.propagate), pair(value.pool), change(value.aggregated))
             else:
-                values[name] = None if value is None else change(value)
+                values[name] = change(value) if isinstance(value, Tensor) else value
         return Batch(**values)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":

@@ -40,7 +40,8 @@ def mean_by(x: Tensor, group: Tensor, num: int) -> Tensor:
         ``[num, ...]`` in the type of ``x``.
     """
     total = x.new_zeros(num, *x.shape[1:]).index_add(0, group, x)
-    count = torch.bincount(group, minlength=num).clamp_min(1)
+    # Not bincount: it makes the host wait for a GPU, to see how many there are.
+    count = group.new_zeros(num).index_add(0, group, torch.ones_like(group)).clamp_min(1)
     return total / count.view(-1, *[1] * (x.dim() - 1)).to(x.dtype)
 
 

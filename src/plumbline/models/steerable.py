@@ -115,11 +115,10 @@ def harmonics(vectors: Tensor) -> Tensor:
 def padded_neighbours(batch: Batch) -> tuple[Tensor, Tensor]:
     """Sources of the in-edges of every node ``[N, K]``, padded with zeros, and which of them are there."""
     source, target = edges_of(batch)
-    degree = torch.bincount(target, minlength=batch.num_nodes)
-    most = int(degree.max()) if len(target) else 0
+    degree = target.new_zeros(batch.num_nodes).index_add(0, target, torch.ones_like(target))
     place = torch.arange(len(target), device=target.device) - (degree.cumsum(0) - degree)[target]
-    neighbours = source.new_zeros(batch.num_nodes, most).index_put((target, place), source)
-    return neighbours, torch.arange(most, device=target.device) < degree[:, None]
+    neighbours = source.new_zeros(batch.num_nodes, batch.max_in_degree).index_put((target, place), source)
+    return neighbours, torch.arange(batch.max_in_degree, device=target.device) < degree[:, None]
 
 
 class Edges:
