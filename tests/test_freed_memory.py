@@ -39,7 +39,8 @@ def test_memory_is_taken_from_the_heap_and_stays_there() -> None:
         for mode in ("keep", "as ever")
     )
     size = 5 * 16_000_000  # the last one may lie in what was free
-    assert mapped == 0
+    little = 1_000_000  # the rest of the program allocates too
+    assert mapped < little
     assert kept >= size
     assert mapped_before >= size, "glibc has changed: the test shows nothing"
-    assert kept_before == 0, "glibc has changed: the test shows nothing"
+    assert kept_before < little, "glibc has changed: the test shows nothing"

@@ -48,6 +48,7 @@ def test_a_batch_holds_the_graphs_asked_for(store):
         mine = batch.graph_idx[batch.edge_index[1]] == place
         assert np.array_equal(batch.edge_index[:, mine] - batch.node_ptr[place], sample.edge_index)
         assert np.array_equal(batch.edge_attr[mine], sample.edge_attr)
+    assert batch.max_in_degree == torch.bincount(batch.edge_index[1]).max()
     assert torch.equal(batch.graph_idx, torch.repeat_interleave(torch.arange(5), torch.diff(batch.node_ptr)))
 
 

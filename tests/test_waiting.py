@@ -20,7 +20,7 @@ METHODS = ("tolist", "numpy", "cpu", "__array__")
 
 
 class Reads(TorchDispatchMode):
-    """Notes what is read on the host from one batch of an epoch to the next, the loop around the steps included."""
+    """Notes what is read on the host from one batch of an epoch to the next, the loop around them too."""
 
     def __init__(self) -> None:
         super().__init__()
