@@ -105,11 +105,47 @@ def test_a_folder_that_is_deleted_is_made_again(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    after_epoch(1, monkeypatch, lambda: shutil.rmtree(run))
-    outcome = train(tiny, run, max_epochs=3, lr=1e-2)
+    with monkeypatch.context() as patch:
+        after_epoch(1, patch, lambda: shutil.rmtree(run))
+        outcome = train(tiny, run, max_epochs=3, lr=1e-2)
     assert "Traceback" not in outcome.text
     assert outcome.code == 0, outcome.text
     assert saved(run / "last.ckpt")["plumbline"]["epochs_done"] == 3
+    assert (run / "config.yaml").is_file()
+    rewritten = f"{run / 'metrics.csv'} was removed or replaced: it is written again, with all its rows"
+    assert outcome.text.count(rewritten) == 1
+    assert train(tiny, tmp_path / "straight", max_epochs=3, lr=1e-2).code == 0
+    assert metric_rows(run) == metric_rows(tmp_path / "straight")
+
+
+def test_a_best_model_that_is_deleted_is_replaced_by_the_next(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the next is worse: the learning rate drives every later epoch away."""
+    run = tmp_path / "run"
+
+    def spoil(trainer: Any) -> None:
+        (first,) = run.glob("best-model-00-*.ckpt")
+        first.unlink()
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = 1e3
+
+    original = Recorder.on_train_epoch_start
+
+    def acting(self: Recorder, trainer: Any, task: Any) -> None:
+        original(self, trainer, task)
+        if trainer.current_epoch == 1:
+            spoil(trainer)
+
+    monkeypatch.setattr(Recorder, "on_train_epoch_start", acting)
+    outcome = train(tiny, run, max_epochs=3, lr=1e-2)
+    assert outcome.code == 0, outcome.text
+    (best,) = run.glob("best-model-*.ckpt")
+    assert not best.name.startswith("best-model-00"), "the later epochs were not worse: the test says nothing"
+    scores = [float(row["val_loss"]) for row in metric_rows(run) if row["val_loss"]]
+    assert scores[0] < min(scores[1:])
+    assert float(best.stem.rsplit("-", 1)[1]) == pytest.approx(min(scores[1:]), abs=1e-3)
+    assert "was removed: the best model from here on is kept" in outcome.text
 
 
 @pytest.mark.parametrize("fault", ["short write", "EIO", "read-only", "folder is a file"])
@@ -173,6 +209,30 @@ def test_rows_wait_for_room(small_disk: Path) -> None:
     trackers.finish(0)
     assert [int(line["step"]) for line in metric_rows(small_disk)] == list(range(100))
     assert not any("lost" in line for line in said)
+
+
+def test_a_file_that_is_removed_is_written_again_as_soon_as_it_can_be(small_disk: Path) -> None:
+    said: list[str] = []
+    run = small_disk / "run"
+    run.mkdir()
+    trackers = Trackers(CsvFile(run / "metrics.csv"), [], said.append)
+    for step in range(30):
+        trackers.log(row(step), step)
+    shutil.rmtree(run)
+    fill(small_disk)
+    for step in range(30, 60):
+        trackers.log(row(step), step)
+    assert len(said) == 30
+    assert set(said) == {
+        "cannot write metrics.csv (No space left on device); its rows wait, and training goes on"
+    }
+    (small_disk / "ballast").unlink()
+    trackers.log(row(60), 60)
+    (run / "metrics.csv").unlink()
+    trackers.finish(0)
+    again = f"{run / 'metrics.csv'} was removed or replaced: it is written again, with all its rows"
+    assert said[30:] == [again, again]
+    assert [int(line["step"]) for line in metric_rows(run)] == list(range(61))
 
 
 def test_rows_that_never_find_room_are_told(small_disk: Path) -> None:

@@ -91,11 +91,15 @@ def test_another_training_is_refused_unless_it_is_allowed(tiny: Path, run: Path,
     assert f"--allow_mismatch: --{name} {TRAINING[name]} here and " in allowed.text
 
 
-def test_what_it_went_on_from_is_never_deleted(tiny: Path, run: Path) -> None:
+@pytest.mark.parametrize("spelling", ["plain", "roundabout", "through a link"])
+def test_what_it_went_on_from_is_never_deleted(tiny: Path, run: Path, spelling: str) -> None:
     """The best model of before is replaced by a better one, and stays because training went on from it."""
+    link = run.with_name("link")
+    link.symlink_to(run)
+    way = {"plain": run, "roundabout": run / ".." / run.name, "through a link": link}[spelling]
     (start,) = run.glob("best-model-*.ckpt")
     content = start.read_bytes()
-    outcome = train(tiny, run, lr=1e-2, max_epochs=8, resume=str(start))
+    outcome = train(tiny, run, lr=1e-2, max_epochs=8, resume=str(way / start.name))
     assert outcome.code == 0, outcome.text
     others = [path for path in run.glob("best-model-*.ckpt") if path != start]
     assert others, "no better model was found: the test says nothing"

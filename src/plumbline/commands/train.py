@@ -383,5 +383,7 @@ class _Training:
         # Not before: the untrained guesses bring scipy's geometry, and the first step need not wait for it.
         from plumbline.training.conclusion import conclude
 
+        if not (self.folder / rundir.CONFIG).is_file():  # the folder was removed in the meantime
+            rundir.write_config(self.folder, self.flags)
         batch_size = self.config.batch_size
         conclude(self.console, self.folder, fit, data.store, data.val_idx, batch_size=batch_size)

@@ -127,6 +127,10 @@ class BestAndLast(ModelCheckpoint):
         self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
+        if not all(Path(path).is_file() for path in self.best_k_models):
+            self._say(f"{self.best_model_path} was removed: the best model from here on is kept")
+            self.best_k_models, self.best_model_path, self.kth_best_model_path = {}, "", ""
+            self.best_model_score = None
         before = {name: value for name, value in vars(self).items() if name in self.state_dict()}
         before["best_k_models"] = dict(self.best_k_models)
         with self._told() as written:

@@ -70,7 +70,7 @@ class Trackers:
         """Hands one row to everybody."""
         if self._csv is not None:
             try:
-                self._csv.log(row, step)
+                self._told(self._csv.log(row, step))
             except OSError as error:
                 self.say(f"cannot write metrics.csv ({error.strerror}); its rows wait, and training goes on")
         self._each(lambda tracker: tracker.log(row, step))
@@ -79,10 +79,14 @@ class Trackers:
         """Closes everything, within a bounded time."""
         if self._csv is not None:
             try:
-                self._csv.finish(exit_code)
+                self._told(self._csv.finish(exit_code))
             except OSError as error:
                 self.say(f"cannot write metrics.csv ({error.strerror}): its last rows are lost")
         self._each(lambda tracker: tracker.finish(exit_code))
+
+    def _told(self, again: bool) -> None:
+        if again and self._csv is not None:
+            self.say(f"{self._csv.path} was removed or replaced: it is written again, with all its rows")
 
     def _each(self, act: Callable[[Tracker], None]) -> None:
         for tracker in list(self._others):
@@ -96,6 +100,8 @@ class Trackers:
 class CsvFile:
     """``metrics.csv``: one row per epoch and one per fifty steps, flushed to the file row by row.
 
+    A file that is removed, alone or with its folder, is written again: what is open can still be read.
+
     Args:
         path: of the file.
         keep_until: when a training is resumed, the step it goes on from: rows up to it stay, later ones,
@@ -104,33 +110,58 @@ class CsvFile:
 
     def __init__(self, path: Path, *, keep_until: int | None = None) -> None:
         kept = _rows_until(path, keep_until) if keep_until is not None and path.is_file() else []
-        self._waiting = _lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *kept])
-        begun = path.with_name(f".{path.name}.tmp")
+        self.path, self._waiting = path, b""
         try:
-            # Under another name first: a kill at this moment must not take the rows of the run along.
-            self._file = open(begun, "wb", buffering=0)  # noqa: SIM115 - open as long as we train
-            self._write()
-            os.replace(begun, path)
+            self._begin(_lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *kept]))
         except OSError as error:
             raise InputError(f"cannot write {path} ({error.strerror})") from error
 
-    def log(self, row: Row, step: int) -> None:
+    def _begin(self, rows: bytes) -> None:
+        """Begins a new file with these rows and those that wait."""
+        begun = self.path.with_name(f".{self.path.name}.tmp")
+        # Under another name first: a kill at this moment must not take the rows of the run along.
+        self._file = open(begun, "w+b", buffering=0)  # noqa: SIM115 - open as long as we train
+        self._waiting = rows + self._waiting
+        self._drain()
+        os.replace(begun, self.path)
+
+    def log(self, row: Row, step: int) -> bool:
         """Appends one row; floats are written so that they read back equal.
+
+        Returns:
+            Whether the file was gone, and was written again.
 
         Raises:
             OSError: the system refused; the row is kept, and written when the next one can be.
         """
         self._waiting += _lines([{**row, "step": step}])
-        self._write()
+        return self._write()
 
-    def _write(self) -> None:
+    def _write(self) -> bool:
+        if self._in_place():
+            self._drain()
+            return False
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        before = self._file
+        before.seek(0)
+        self._begin(before.read())
+        before.close()
+        return True
+
+    def _in_place(self) -> bool:
+        try:
+            return os.path.samestat(self.path.stat(), os.fstat(self._file.fileno()))
+        except FileNotFoundError:
+            return False
+
+    def _drain(self) -> None:
         while self._waiting:
             self._waiting = self._waiting[self._file.write(self._waiting) :]
 
-    def finish(self, exit_code: int) -> None:
-        """Closes the file. Raises OSError if rows are left that cannot be written."""
+    def finish(self, exit_code: int) -> bool:
+        """Closes the file; returns and raises as :meth:`log` does."""
         try:
-            self._write()
+            return self._write()
         finally:
             self._file.close()
 
