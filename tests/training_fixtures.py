@@ -128,8 +128,13 @@ def differences(one: Any, other: Any, where: str = "") -> list[str]:
 
 def in_fresh_process(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     """``plumbline train`` in a process of its own."""
+    return run_python("-m", "plumbline", "train", *arguments, **environment)
+
+
+def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Python in a process of its own, with the tests' environment."""
     return subprocess.run(
-        [sys.executable, "-m", "plumbline", "train", *arguments],
+        [sys.executable, *arguments],
         cwd=ROOT, env=fresh_environment(**environment), capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 

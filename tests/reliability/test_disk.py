@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from training_fixtures import ROOT, differences, flags, fresh_environment, metric_rows, saved, train
+from training_fixtures import differences, flags, in_fresh_process, metric_rows, saved, train
 
 from plumbline.errors import InputError
 from plumbline.training.callbacks import Recorder
@@ -179,11 +179,8 @@ def test_whatever_the_system_answers_is_one_sentence(
 
 
 def test_the_temporary_folder_is_not_needed(tiny: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "plumbline", "train", *flags(tiny, tmp_path / "run", loader="resident")],
-        cwd=ROOT, env=fresh_environment(TMPDIR=str(tmp_path / "missing")), capture_output=True, text=True,
-        timeout=120,
-    )  # fmt: skip
+    arguments = flags(tiny, tmp_path / "run", loader="resident")
+    done = in_fresh_process(arguments, TMPDIR=str(tmp_path / "missing"))
     assert done.returncode == 0, done.stderr
     assert saved(tmp_path / "run" / "last.ckpt")["plumbline"]["epochs_done"] == 2
 

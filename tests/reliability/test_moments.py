@@ -15,6 +15,7 @@ from training_fixtures import (
     fresh_environment,
     in_fresh_process,
     metric_rows,
+    run_python,
     saved,
     train,
 )
@@ -74,7 +75,7 @@ def test_killed(tiny: Path, straight: Path, tmp_path: Path, moment: str) -> None
     lines = [line.strip() for line in MOMENTS[moment].strip().splitlines()]
     arguments = flags(tiny, tmp_path, max_epochs=5, lr=1e-2)
     code = KILLING.format(moment="\n".join(lines), arguments=arguments)
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=fresh_environment(), timeout=120)
+    done = run_python("-c", code)
     assert done.returncode == -signal.SIGKILL
     assert saved(tmp_path / "last.ckpt")["global_step"] < 25
     resumed = train(tiny, tmp_path, max_epochs=5, lr=1e-2, resume="")
@@ -116,15 +117,12 @@ def hanging(self, batch, batch_idx):
     if self.global_step == 7:
         os.kill(os.getpid(), {int(signum)})
         os.kill(os.getpid(), {int(signum)})
-        time.sleep(60)
+        time.sleep(600)
     return original(self, batch, batch_idx)
 CentreOfMassTask.training_step = hanging
 raise SystemExit(main(["train", *{flags(tiny, tmp_path, max_epochs=3)!r}]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=fresh_environment(), capture_output=True, text=True,
-        timeout=50,
-    )  # fmt: skip
+    done = run_python("-c", code)
     assert done.returncode == 128 + signum, done.stdout + done.stderr
     assert saved(tmp_path / "last.ckpt")["global_step"] == 5
     assert "Traceback" not in done.stderr
@@ -136,7 +134,7 @@ def test_checkpoints_within_an_epoch(tiny: Path, straight: Path, tmp_path: Path)
         "name, when = 'training_step', lambda self, *_: self.global_step == 9",
         arguments=flags(tiny, tmp_path, max_epochs=5, lr=1e-2, checkpoint_every_n_steps=2),
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=fresh_environment(), timeout=120)
+    run_python("-c", code)
     assert saved(tmp_path / "last.ckpt")["global_step"] == 8
     again = in_fresh_process(flags(tiny, tmp_path, max_epochs=5, lr=1e-2, resume=""))
     assert "after 1 epochs and 3 batches" in again.stdout

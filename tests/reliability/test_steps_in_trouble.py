@@ -1,13 +1,11 @@
 """A step that fails or hangs in the middle of a training: nothing that is saved is lost, and it is said."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from training_fixtures import ROOT, flags, fresh_environment, saved, train
+from training_fixtures import flags, run_python, saved, train
 
 from plumbline.training.task import CentreOfMassTask
 
@@ -63,10 +61,7 @@ def hanging_step(self, batch, number):
 CentreOfMassTask.training_step = hanging_step
 raise SystemExit(main(["train", *{flags(tiny, tmp_path, stall_timeout=2)!r}]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=fresh_environment(), capture_output=True, text=True,
-        timeout=100,
-    )  # fmt: skip
+    done = run_python("-c", code)
     assert done.returncode == 0, done.stderr
     assert "Timeout (0:00:02)!" in done.stderr
     assert "in hanging_step" in done.stderr
