@@ -242,8 +242,9 @@ def test_rows_that_never_find_room_are_told(small_disk: Path) -> None:
     assert said[-1] == "cannot write metrics.csv (No space left on device): its last rows are lost"
 
 
+@pytest.mark.parametrize("moment", ["before the rows are written", "before the file has its name"])
 def test_a_kill_at_the_start_of_a_resumed_run_leaves_the_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     path = tmp_path / "metrics.csv"
     file = CsvFile(path)
@@ -254,7 +255,8 @@ def test_a_kill_at_the_start_of_a_resumed_run_leaves_the_rows(
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "replace", killed)
+    owner, name = (os, "replace") if moment == "before the file has its name" else (CsvFile, "_drain")
+    monkeypatch.setattr(owner, name, killed)
     with pytest.raises(KeyboardInterrupt):
         CsvFile(path, keep_until=5)
     monkeypatch.undo()
