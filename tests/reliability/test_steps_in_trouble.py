@@ -1,12 +1,18 @@
 """A step that fails or hangs in the middle of a training: nothing that is saved is lost, and it is said."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from training_fixtures import flags, run_python, saved, train
+from training_fixtures import flags, random_samples, run_python, saved, train
 
+from plumbline.data.packed import write_store
+from plumbline.data.split import split_by_object
+from plumbline.records import FEATURE_NAMES
 from plumbline.training.task import CentreOfMassTask
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -46,6 +52,41 @@ def test_steps_left_out_are_counted_on_after_resuming(
     outcome = train(tiny, tmp_path, max_epochs=3, skip_nonfinite=True, resume="")
     assert outcome.code == 0, outcome.text
     assert "3 steps were left out: their loss was not finite" in outcome.text
+
+
+def test_a_learning_rate_out_of_all_bounds_leaves_the_checkpoints_as_they_were(
+    tiny: Path, tmp_path: Path
+) -> None:
+    assert train(tiny, tmp_path, max_epochs=1).code == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.ckpt")}
+    outcome = train(tiny, tmp_path, max_epochs=3, lr=1e38, resume="", allow_mismatch=True)
+    assert outcome.code == 2
+    assert re.search(
+        r"the loss is not finite at step 7: objects random/.* learning rate 1e\+38", outcome.text
+    )
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.ckpt")} == before
+    assert train(tiny, tmp_path, max_epochs=3, resume="").code == 0
+
+
+def test_one_absurd_object_is_named_or_left_out_every_time(tmp_path: Path) -> None:
+    """Its numbers are finite, and their squares are not."""
+    samples = random_samples()
+    names = sorted({sample.object_name for sample in samples})
+    owner = np.array([names.index(sample.object_name) for sample in samples], np.int32)
+    train_idx, _ = split_by_object(owner, names, 0.1, 0)
+    wrong = samples[train_idx[9]]
+    samples[train_idx[9]] = replace(wrong, node_features=wrong.node_features * np.float32(1e30))
+    data = tmp_path / "data"
+    write_store(data, samples, feature_names=list(FEATURE_NAMES))
+    stopped = train(data, tmp_path / "stopped", loss="displacement", batch_size=1)
+    assert stopped.code == 2
+    assert re.search(rf"not finite at step \d+: objects {wrong.object_name}, learning rate", stopped.text)
+    outcome = train(data, tmp_path / "run", loss="displacement", batch_size=1, skip_nonfinite=True)
+    assert outcome.code == 0, outcome.text
+    assert "2 steps were left out: their loss was not finite" in outcome.text
+    assert outcome.text.count(f"its loss is not finite; objects {wrong.object_name}, learning rate") == 2
+    weights = saved(tmp_path / "run" / "last.ckpt")["state_dict"].values()
+    assert all(bool(torch.isfinite(weight).all()) for weight in weights)
 
 
 def test_a_step_that_hangs_shows_every_thread_and_goes_on(tiny: Path, tmp_path: Path) -> None:

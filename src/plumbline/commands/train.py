@@ -3,6 +3,7 @@
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,22 +59,30 @@ def run(config: TrainConfig, console: Console) -> int:
     """
     if config.ensemble > 1 and not config.fast_dev_run:
         return _train_members(config, console)
+    return _train(config, console, config.checkpoint_dir / rundir.CONFIG)
+
+
+def _train(config: TrainConfig, console: Console, config_file: Path) -> int:
+    """One training; ``config_file`` has the flags of the command that goes on with it."""
     words = plain_words(batch_size=config.batch_size, num_workers=config.num_workers)
     with quiet(), words, rundir.no_empty_folder_left(config.checkpoint_dir), ExitStack() as held:
-        return _Training(config, console, held).run()
+        return _Training(config, console, held, config_file).run()
 
 
 def _train_members(config: TrainConfig, console: Console) -> int:
     """Trains the members one after the other, each in a folder of its own, and joins them."""
-    folders = [config.checkpoint_dir / f"member-{member}" for member in range(config.ensemble)]
+    whole = config.checkpoint_dir
+    folders = [whole / f"member-{member}" for member in range(config.ensemble)]
+    rundir.make_run_folder(whole)
+    rundir.write_config(whole, rundir.plain_config(config))
     for member, folder in enumerate(folders):
         resume = "last" if config.resume and any(folder.glob("*.ckpt")) else None
         console.print(f"member {member + 1} of {config.ensemble}", markup=False)
         own = replace(config, ensemble=1, member=member, checkpoint_dir=folder, resume=resume)
-        code = run(own, console)
+        code = _train(own, console, whole / rundir.CONFIG)
         if code:
             return code
-    joined = write_ensemble(config.checkpoint_dir, [rundir.find_best(folder) for folder in folders])
+    joined = write_ensemble(whole, [rundir.find_best(folder) for folder in folders])
     console.print(f"\nensemble      {joined}\nreport        plumbline evaluate {joined}", markup=False)
     return 0
 
@@ -81,8 +90,8 @@ def _train_members(config: TrainConfig, console: Console) -> int:
 class _Training:
     """One run of the command: the phases in order, then fit, then the end. What is held is let go after."""
 
-    def __init__(self, config: TrainConfig, console: Console, held: ExitStack) -> None:
-        self.config, self.console, self.held = config, console, held
+    def __init__(self, config: TrainConfig, console: Console, held: ExitStack, config_file: Path) -> None:
+        self.config, self.console, self.held, self.config_file = config, console, held, config_file
         self.flags = rundir.plain_config(config)
         self.folder = config.checkpoint_dir
         self.trial = config.fast_dev_run > 0
@@ -113,7 +122,7 @@ class _Training:
                 self.startup.write(self.folder / rundir.STARTUP, warm_up=warmed)
             self.console.print()
             start = None if resumed is None else resumed.path
-            code = run_fit(fit, start=start, config_file=self.folder / rundir.CONFIG, say=self.say)
+            code = run_fit(fit, start=start, folder=self.folder, config_file=self.config_file, say=self.say)
         finally:
             trackers.finish(code)
         if task.guard is not None and task.guard.skipped:
@@ -385,5 +394,7 @@ class _Training:
 
         if not (self.folder / rundir.CONFIG).is_file():  # the folder was removed in the meantime
             rundir.write_config(self.folder, self.flags)
-        batch_size = self.config.batch_size
-        conclude(self.console, self.folder, fit, data.store, data.val_idx, batch_size=batch_size)
+        conclude(
+            self.console, self.folder, fit, data.store, data.val_idx,
+            batch_size=self.config.batch_size, config_file=self.config_file,
+        )  # fmt: skip

@@ -47,15 +47,15 @@ STOPPING = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGUSR1] if hasattr(signal
 
 
 class TrainingInterrupted(Exception):
-    """A signal ended the training after a step; the last checkpoint is written.
+    """A signal, or the deadline, ended the training after a step; the last checkpoint is written.
 
     Attributes:
-        exit_code: what the program should return: 130 for Ctrl-C, 143 for SIGTERM and SIGUSR1.
+        exit_code: what the program should return: 130 for Ctrl-C, 143 for SIGTERM and SIGUSR1, else 0.
     """
 
-    def __init__(self, signum: int) -> None:
-        super().__init__(signal.Signals(signum).name)
-        self.exit_code = 130 if signum == signal.SIGINT else 143
+    def __init__(self, signum: int | None) -> None:
+        super().__init__("--max_time is over" if signum is None else "interrupted")
+        self.exit_code = 0 if signum is None else 130 if signum == signal.SIGINT else 143
 
 
 class StoppedAtOnce(KeyboardInterrupt):
@@ -114,7 +114,8 @@ class GracefulStop(Callback):
     """Ends a training between two steps, with ``last.ckpt`` written: on a signal or at a deadline.
 
     The signals are Ctrl-C, SIGTERM, and SIGUSR1, which batch systems send ahead of the end of a job; a second
-    one ends the training at once. A deadline (``--max_time``) still validates what was learned.
+    one ends the training at once. A deadline (``--max_time``) does as they do: to validate a part of an epoch
+    would make it another training, whose schedule and best model a resumed one could not take back.
 
     Args:
         checkpoints: who writes the last checkpoint; None for a trial run that saves nothing.
@@ -157,16 +158,16 @@ class GracefulStop(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Looks at the flag and the clock."""
-        if time.monotonic() > self._deadline:
-            self.out_of_time = True
-            trainer.should_stop = True
+        self.out_of_time = time.monotonic() > self._deadline
         # After its last batch an epoch is validated and saved as a whole first.
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            trainer.should_stop = trainer.should_stop or self.out_of_time
             return
+        ends = self._signum is not None or self.out_of_time
         due = self._save_every and trainer.global_step % self._save_every == 0
-        if self._checkpoints is not None and (due or self._signum is not None):
+        if self._checkpoints is not None and (due or ends):
             self._checkpoints.save_last_now(trainer)
-        if self._signum is not None:
+        if ends:
             raise TrainingInterrupted(self._signum)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -82,17 +82,20 @@ class Fit:
     stop: GracefulStop
 
 
-def run_fit(fit: Fit, *, start: Path | None, config_file: Path, say: Callable[[str], None]) -> int:
+def run_fit(
+    fit: Fit, *, start: Path | None, folder: Path, config_file: Path, say: Callable[[str], None]
+) -> int:
     """Trains, and tells in plain words how it ended.
 
     Args:
         fit: what to train.
         start: checkpoint to go on from.
-        config_file: the run's flags, for the command that resumes it.
+        folder: of the run.
+        config_file: the flags, for the command that resumes it.
         say: told how it ended if it did not come to its end.
 
     Returns:
-        Exit code: 0 finished, 130 Ctrl-C, 143 SIGTERM.
+        Exit code: 0 finished or out of time, 130 Ctrl-C, 143 SIGTERM.
 
     Raises:
         InputError: the loss is not finite, or a checkpoint cannot be written.
@@ -107,7 +110,7 @@ def run_fit(fit: Fit, *, start: Path | None, config_file: Path, say: Callable[[s
         if not last.is_file():
             say(f"{how}; nothing was saved")
             return
-        state = config_file.parent / last.name
+        state = folder / last.name
         say(f"{how} after {fit.trainer.global_step:,} steps; the state is in {state}")
         say(f"go on with: plumbline train --config {config_file} --resume")
 
@@ -117,7 +120,7 @@ def run_fit(fit: Fit, *, start: Path | None, config_file: Path, say: Callable[[s
             fit.task, fit.loaders.train, fit.loaders.val, ckpt_path=None if start is None else str(start)
         )
     except TrainingInterrupted as interruption:
-        stopped("interrupted")
+        stopped(str(interruption))
         return interruption.exit_code
     except SystemExit as end:  # Lightning's answer to what a second signal raises
         stopped("stopped at once")
