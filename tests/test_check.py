@@ -11,6 +11,7 @@ from random_samples import FEATURES, random_sample, random_samples
 from rich.console import Console
 
 from plumbline.commands import check
+from plumbline.data.cache import open_data
 from plumbline.data.packed import PackedStore, write_store
 from plumbline.data.samples import write_pt
 from plumbline.errors import InputError
@@ -111,6 +112,30 @@ def test_folder_of_sample_files_shows_its_rejects(tmp_path, samples):
     assert "folder of .pt files" in text
     assert "8.pt   is not a readable .pt file" in text
     assert run(tmp_path, as_json=True, force_terminal=True)[0] == 0
+
+
+def test_a_damaged_packed_copy_is_named_and_made_again_unless_it_is_in_use(tmp_path, samples):
+    for i, sample in enumerate(samples[:8]):
+        write_pt(tmp_path / f"{i}.pt", sample)
+    sound = [store.target.tobytes() for store in [open_data(tmp_path)]]
+    (shard,) = tmp_path.glob(".plumbline-cache/*/shard-00000.safetensors")
+    data = bytearray(shard.read_bytes())
+    data[-3] ^= 1
+    shard.write_bytes(data)
+    assert run(tmp_path)[0] == 0
+    user = open_data(tmp_path)
+    code, text = run(tmp_path, deep=True)
+    assert code == 1
+    assert f"{shard} is damaged" in text
+    assert f"another program has it open: end that program and check again, or delete {shard.parent}." in text
+    assert bytes(data) == shard.read_bytes()
+    del user
+    code, text = run(tmp_path, deep=True)
+    assert code == 0, text
+    assert f"made again: {shard} is damaged" in text
+    assert bytes(data) != shard.read_bytes()
+    assert [store.target.tobytes() for store in [open_data(tmp_path)]] == sound
+    assert "made again" not in run(tmp_path, deep=True)[1]
 
 
 def test_a_bar_is_shown_only_on_a_terminal(tmp_path, samples):

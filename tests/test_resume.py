@@ -20,8 +20,8 @@ from training_fixtures import (
 
 from plumbline.data.packed import write_store
 from plumbline.records import FEATURE_NAMES
+from plumbline.training.metrics_file import COLUMNS
 from plumbline.training.task import CentreOfMassTask
-from plumbline.training.tracking import COLUMNS
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 

@@ -27,7 +27,8 @@ from training_fixtures import (
 
 from plumbline.data.packed import PackedStore
 from plumbline.training import tracking
-from plumbline.training.tracking import COLUMNS, CsvFile, Trackers, open_trackers, plan_wandb
+from plumbline.training.metrics_file import COLUMNS, CsvFile
+from plumbline.training.tracking import Trackers, open_trackers, plan_wandb
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 

@@ -14,8 +14,9 @@ from training_fixtures import differences, flags, in_fresh_process, metric_rows,
 
 from plumbline.errors import InputError
 from plumbline.training.callbacks import Recorder
+from plumbline.training.metrics_file import COLUMNS, CsvFile
 from plumbline.training.saving import write_durably
-from plumbline.training.tracking import COLUMNS, CsvFile, Trackers
+from plumbline.training.tracking import Trackers
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="mounts file systems as Linux does"),

@@ -1,12 +1,14 @@
 """Which flags a resumed training may change, and which it may not; what it never deletes; damaged files."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
-from training_fixtures import saved, train
+import torch
+from training_fixtures import assert_same_end, saved, train
 
 from plumbline.config import TrainConfig
 from plumbline.training.checkpoint import read_checkpoint
@@ -59,13 +61,41 @@ def test_every_flag_is_in_one_class() -> None:
     assert (set(NETWORK), set(TRAINING)) == (set(_SAME_NETWORK), set(_SAME_TRAINING))
 
 
-def test_what_says_nothing_about_the_training_may_change(tiny: Path, run: Path) -> None:
+@pytest.fixture(scope="module")
+def straight(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four epochs at once."""
+    folder = tmp_path_factory.mktemp("straight")
+    assert train(tiny, folder, lr=1e-2, max_epochs=4).code == 0
+    return folder
+
+
+@pytest.fixture
+def kernels_as_before() -> Iterator[None]:
+    """``--deterministic`` is for the whole process."""
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("kernels_as_before")
+def test_what_says_nothing_about_the_training_may_change(tiny: Path, run: Path, straight: Path) -> None:
+    """All of them at once; and nothing about the training does change."""
     fixed = dict(saved(run / "last.ckpt")["plumbline"]["config"].items())
     kept = {name: fixed[name] for name in (*_SAME_NETWORK, *_SAME_TRAINING) if name not in ("model_args",)}
     outcome = train(tiny, run, **{**kept, **MAY_CHANGE, "resume": ""})
     assert outcome.code == 0, outcome.text
     assert "--allow_mismatch:" not in outcome.text
     assert saved(run / "last.ckpt")["plumbline"]["epochs_done"] == 4
+    assert_same_end(straight, run)
+
+
+def test_another_folder_may_go_on(tiny: Path, run: Path, straight: Path, tmp_path: Path) -> None:
+    """Its end is the same, and what it went on from stays as it was."""
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    other = tmp_path / "other"
+    outcome = train(tiny, other, lr=1e-2, max_epochs=4, resume=str(run / "last.ckpt"))
+    assert outcome.code == 0, outcome.text
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    assert_same_end(straight, other)
 
 
 @pytest.mark.parametrize("name", NETWORK)

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from plumbline.config import CheckConfig
 from plumbline.console import file_bar
-from plumbline.data.cache import open_data
+from plumbline.data.cache import open_data, remove_unused
 from plumbline.data.packed import PackedStore
 from plumbline.data.packing import MANIFEST
 from plumbline.data.split import split_by_object
@@ -47,10 +47,22 @@ def run(config: CheckConfig, console: Console) -> int:
     if config.equivariance is not None:
         return check_equivariance(config, config.equivariance, console)
     report: dict[str, Any] = {"path": str(config.path), "ok": False, "deep": config.deep, "problems": []}
-    try:
+
+    def open_it() -> PackedStore:
         with file_bar(console) as bar:
-            store = open_data(config.path, progress=None if config.json else bar)
+            return open_data(config.path, progress=None if config.json else bar)
+
+    try:
+        store = open_it()
         report["problems"] = verify(store, deep=config.deep)
+        cache = None if store.path == config.path else store.path
+        if report["problems"] and cache is not None:
+            del store  # it keeps the cache in use
+            report["cache"] = str(cache)
+            if remove_unused(cache):
+                report["made_again"] = report["problems"]
+                store = open_it()
+                report["problems"] = verify(store, deep=config.deep)
     except DamagedStoreError as error:
         report["problems"] = [str(error)]
     report["ok"] = not report["problems"]
@@ -200,10 +212,16 @@ def _show(report: dict[str, Any], console: Console) -> None:
         console.print(f"{escape(report['path'])} is damaged:")
         for text in report["problems"]:
             console.print(f"  {escape(text)}")
-        console.print(
-            "Restore the files from a copy, or delete the folder and run `plumbline prepare` again."
-        )
+        advice = "Restore the files from a copy, or delete the folder and run `plumbline prepare` again."
+        if "cache" in report:
+            advice = (
+                "The .pt files are not damaged, only their packed copy, and another program has it open: "
+                f"end that program and check again, or delete {escape(report['cache'])}."
+            )
+        console.print(advice)
         return
+    for text in report.get("made_again", []):
+        console.print(f"made again: {escape(text)}")
     _show_facts(report, console)
     _show_groups(report["groups"], console)
     _show_rejected(report["rejected"], console)

@@ -352,22 +352,27 @@ def _remove_stale(root: Path, key: str, *, alone: bool) -> None:
             if path.name.startswith(_BUILDING):
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                _remove_unused(path)
+                remove_unused(path)
 
 
-def _remove_unused(path: Path) -> None:
-    """Removes a cache unless a process, this one included, has it open."""
+def remove_unused(path: Path) -> bool:
+    """Removes a cache unless a process, this one included, has it open; or there are no locks to show it.
+
+    Returns:
+        Whether it is gone.
+    """
     try:
         manifest = os.open(path / MANIFEST, os.O_RDWR)
     except FileNotFoundError:
         shutil.rmtree(path, ignore_errors=True)
-        return
+        return not path.exists()
     except OSError:
-        return
+        return False
     try:
-        if _try_lock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        if fcntl is not None and _try_lock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB):
             shutil.rmtree(path, ignore_errors=True)
     except BlockingIOError:
         pass
     finally:
         os.close(manifest)
+    return not path.exists()

@@ -4,38 +4,21 @@ Tracking never delays or ends a training: what W&B can do is found out once, wit
 started, and a tracker that fails later is dropped with one sentence.
 """
 
-import csv
 import netrc
 import os
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from importlib.util import find_spec
-from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from plumbline.errors import InputError
-from plumbline.training.meters import AXES
-
-Row = Mapping[str, float]
-
-_PER_AXIS = [f"{kind}_{axis}" for kind in ("mae", "mse") for axis in AXES]
-COLUMNS = (
-    "epoch",
-    "step",
-    *(f"train_{name}_step" for name in ("loss", "mae", "mse")),
-    *(f"train_{name}_epoch" for name in ("loss", "mae", "mse")),
-    *(f"train_{name}" for name in _PER_AXIS),
-    *(f"val_{name}" for name in ("loss", "mae", "mse", *_PER_AXIS, "error", "error_rel")),
-    "learning_rate",
-)
-"""Columns of ``metrics.csv``. Errors in data units; ``val_error_rel`` in radii of the objects."""
+from plumbline.training.metrics_file import CsvFile, Row
 
 _PROBE_SECONDS = 2.0
 _START_SECONDS = 4.5  # for everything W&B does before training
@@ -63,7 +46,7 @@ class Trackers:
         say: told what went wrong.
     """
 
-    def __init__(self, csv_file: "CsvFile | None", others: list[Tracker], say: Callable[[str], None]) -> None:
+    def __init__(self, csv_file: CsvFile | None, others: list[Tracker], say: Callable[[str], None]) -> None:
         self._csv, self._others, self.say = csv_file, others, say
 
     def log(self, row: Row, step: int) -> None:
@@ -95,89 +78,6 @@ class Trackers:
             except Exception as error:  # noqa: BLE001 - a tracker's trouble is never the training's
                 self._others.remove(tracker)
                 self.say(f"{type(tracker).__name__} failed and is left out now ({_first_line(error)})")
-
-
-class CsvFile:
-    """``metrics.csv``: one row per epoch and one per fifty steps, flushed to the file row by row.
-
-    A file that is removed, alone or with its folder, is written again: what is open can still be read.
-
-    Args:
-        path: of the file.
-        keep_until: when a training is resumed, the step it goes on from: rows up to it stay, later ones,
-            which the checkpoint does not know of, go. None starts a new file.
-    """
-
-    def __init__(self, path: Path, *, keep_until: int | None = None) -> None:
-        kept = _rows_until(path, keep_until) if keep_until is not None and path.is_file() else []
-        self.path, self._waiting = path, b""
-        try:
-            self._begin(_lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *kept]))
-        except OSError as error:
-            raise InputError(f"cannot write {path} ({error.strerror})") from error
-
-    def _begin(self, rows: bytes) -> None:
-        """Begins a new file with these rows and those that wait."""
-        begun = self.path.with_name(f".{self.path.name}.tmp")
-        # Under another name first: a kill at this moment must not take the rows of the run along.
-        self._file = open(begun, "w+b", buffering=0)  # noqa: SIM115 - open as long as we train
-        self._waiting = rows + self._waiting
-        self._drain()
-        os.replace(begun, self.path)
-
-    def log(self, row: Row, step: int) -> bool:
-        """Appends one row; floats are written so that they read back equal.
-
-        Returns:
-            Whether the file was gone, and was written again.
-
-        Raises:
-            OSError: the system refused; the row is kept, and written when the next one can be.
-        """
-        self._waiting += _lines([{**row, "step": step}])
-        return self._write()
-
-    def _write(self) -> bool:
-        if self._in_place():
-            self._drain()
-            return False
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        before = self._file
-        before.seek(0)
-        self._begin(before.read())
-        before.close()
-        return True
-
-    def _in_place(self) -> bool:
-        try:
-            return os.path.samestat(self.path.stat(), os.fstat(self._file.fileno()))
-        except FileNotFoundError:
-            return False
-
-    def _drain(self) -> None:
-        while self._waiting:
-            self._waiting = self._waiting[self._file.write(self._waiting) :]
-
-    def finish(self, exit_code: int) -> bool:
-        """Closes the file; returns and raises as :meth:`log` does."""
-        try:
-            return self._write()
-        finally:
-            self._file.close()
-
-
-def _lines(rows: Sequence[Mapping[str, object]]) -> bytes:
-    text = StringIO()
-    csv.DictWriter(text, COLUMNS, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
-
-
-def _rows_until(path: Path, step: int) -> list[dict[str, str]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    # A row that a crash cut short lacks columns.
-    whole = [row for row in rows if set(row) == set(COLUMNS) and None not in row.values()]
-    return [row for row in whole if int(row["step"]) <= step]
 
 
 class TensorBoardFolder:
