@@ -173,8 +173,8 @@ def _recipe(arguments: list[str], files: list[Path]) -> str:
     name = "documented"
     for file in files:
         try:
-            node = yaml.compose(file.read_bytes(), yaml.SafeLoader)
-        except (OSError, RecursionError, ValueError, yaml.YAMLError):
+            node = _compose(file.read_bytes())
+        except (OSError, ValueError, yaml.YAMLError):
             continue  # refused with a reason when the file is read for good
         for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
             if key.value == "recipe" and isinstance(value, yaml.ScalarNode):
@@ -283,6 +283,29 @@ def _normalise(kind: type, argv: Sequence[str]) -> tuple[list[str], list[Path]]:
     return result, files
 
 
+_FLAT = "write 'flag: value', or 'flag: [value, value]'"
+_DEEPEST = 3
+"""The whole, a list in it, an item of that: nothing that is nested deeper means anything."""
+
+
+def _compose(text: str | bytes) -> Any:
+    """The tree of a YAML text, given up where it gets too deep: reading takes time with every level."""
+    import yaml
+
+    class Shallow(yaml.SafeLoader):
+        depth = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            self.depth += 1
+            if self.depth > _DEEPEST:
+                raise InputError(f"line {self.peek_event().start_mark.line + 1}: {_FLAT}")
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+    return yaml.compose(text, Shallow)
+
+
 def _read_config(path: Path, known: dict[str, Any]) -> str:
     """The text of a YAML file with its keys spelt as the flags are, or nothing if it sets nothing.
 
@@ -293,13 +316,13 @@ def _read_config(path: Path, known: dict[str, Any]) -> str:
 
     try:
         text = path.read_text(encoding="utf-8-sig")
-        node = yaml.compose(text, yaml.SafeLoader)
+        node = _compose(text)
     except FileNotFoundError as error:
         raise InputError(f"--config {path}: there is no such file") from error
     except OSError as error:
         raise InputError(f"--config {path}: cannot read it ({error.strerror})") from error
-    except RecursionError as error:
-        raise InputError(f"--config {path}: lists within lists too deep to be read") from error
+    except InputError as error:
+        raise InputError(f"--config {path}, {error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())})") from error
     if node is None or node.tag.endswith(":null"):
@@ -312,8 +335,7 @@ def _read_config(path: Path, known: dict[str, Any]) -> str:
         # What is nested means nothing here, and a few lines of aliases make it fill any memory when shown.
         items = value.value if isinstance(value, yaml.SequenceNode) else [value]
         if not all(isinstance(item, yaml.ScalarNode) for item in (key, *items)):
-            where = f", line {key.start_mark.line + 1}"
-            raise InputError(f"--config {path}{where}: write 'flag: value', or 'flag: [value, value]'")
+            raise InputError(f"--config {path}, line {key.start_mark.line + 1}: {_FLAT}")
         name = str(key.value).replace("-", "_")
         if name not in known:
             raise InputError(f"--config {path}: there is no flag {name}{nearest(name, known)}")
