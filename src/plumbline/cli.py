@@ -4,7 +4,6 @@
 refused flag cost no torch. Precedence: defaults < ``--config FILE`` < flags.
 """
 
-import json
 import os
 import re
 import sys
@@ -284,6 +283,10 @@ def _normalise(kind: type, argv: Sequence[str]) -> tuple[list[str], list[Path]]:
 
 
 _FLAT = "write 'flag: value', or 'flag: [value, value]'"
+_TEXT, _BOOL = "tag:yaml.org,2002:str", "tag:yaml.org,2002:bool"
+_INTEGER, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+_SWITCHES = ("true", "false", "yes", "no")
+"""Beside YAML's own words for it, and in quotes too."""
 _DEEPEST = 3
 """The whole, a list in it, an item of that: nothing that is nested deeper means anything."""
 
@@ -330,7 +333,7 @@ def _read_config(path: Path, known: dict[str, Any]) -> str:
     if not isinstance(node, yaml.MappingNode):
         raise InputError(f"--config {path}: must be lines 'flag: value'")
     seen: set[str] = set()
-    spans = []
+    pairs = []
     for key, value in node.value:
         # What is nested means nothing here, and a few lines of aliases make it fill any memory when shown.
         items = value.value if isinstance(value, yaml.SequenceNode) else [value]
@@ -347,12 +350,21 @@ def _read_config(path: Path, known: dict[str, Any]) -> str:
             raise InputError(f"--config {path}: {name} has no value; leave the line out for the default")
         if "list" in kind and not isinstance(value, yaml.SequenceNode):
             raise InputError(f"--config {path}: {name} must be a list, such as [{value.value}]")
-        spans.append((key, name))
-        if "str" in kind and value.tag.endswith((":int", ":float")):  # precision: 16
-            spans.append((value, json.dumps(value.value)))
-    for item, new in reversed(spans):
-        text = text[: item.start_mark.index] + new + text[item.end_mark.index :]
-    return text if seen else ""
+        if known[name].type is bool and str(value.value).lower() not in _SWITCHES and value.tag != _BOOL:
+            shown = " ".join(text[value.start_mark.index : value.end_mark.index].split())[:60]
+            raise InputError(f"--config {path}: {name}: {shown} is neither true nor false")
+        written = [
+            # A number may be meant as text: precision: 16.
+            yaml.ScalarNode(_TEXT, item.value, style='"')
+            if "str" in kind and item.tag in (_TEXT, _INTEGER, _FLOAT)
+            else yaml.ScalarNode(item.tag, item.value, style=item.style)
+            for item in items
+        ]
+        many = isinstance(value, yaml.SequenceNode)
+        pairs.append(
+            (yaml.ScalarNode(_TEXT, name), yaml.SequenceNode(value.tag, written) if many else written[0])
+        )
+    return yaml.serialize(yaml.MappingNode(node.tag, pairs), Dumper=yaml.SafeDumper) if pairs else ""
 
 
 def _one_sentence(kind: type, message: str) -> str:

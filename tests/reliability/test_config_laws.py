@@ -44,9 +44,11 @@ def entries(draw: st.DrawFn) -> tuple[str, Any]:
 def same(found: Any, said: Any) -> bool:
     """Whether a setting is what the file says; a number may be meant as text, and text as a path."""
     if isinstance(found, list):
-        return isinstance(said, list) and [str(item) for item in found] == [str(item) for item in said]
+        return isinstance(said, list) and len(found) == len(said) and all(map(same, found, said))
     if isinstance(said, list) or isinstance(found, bool) != isinstance(said, bool):
         return False
+    if isinstance(found, str) and isinstance(said, int | float):
+        return repr(yaml.safe_load(found)) == repr(said)
     return found == said or str(found) == str(said)
 
 

@@ -1,4 +1,4 @@
-"""Meshes of any shape: the label moves with the body, survives every format, and is never wrong in silence."""
+"""Meshes of any shape: the label moves with the body, survives every format, and is not wrong in silence."""
 
 from pathlib import Path
 
