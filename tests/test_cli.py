@@ -209,7 +209,7 @@ def test_files_that_set_nothing_spell_with_dashes_or_leave_quotes_out(tmp_path):
 
 def test_tags_may_be_numbers_and_aliases(tmp_path):
     file = tmp_path / "config.yaml"
-    file.write_text("wandb_project: &a 2.50\nwandb_name: *a\nwandb_tags: [&b 1, *b, "1e-3", 1e-3, *a]\n")
+    file.write_text("wandb_project: &a 2.50\nwandb_name: *a\nwandb_tags: [&b 1, *b, '1e-3', 1e-3, *a]\n")
     config = parse("train", "--config", str(file))
     assert (config.wandb_project, config.wandb_name) == ("2.50", "2.50")
     assert config.wandb_tags == ["1", "1", "1e-3", "1e-3", "2.50"]
