@@ -167,17 +167,8 @@ def test_names_of_objects_do_not_place_files(tmp_path: Path, name: str) -> None:
     (tmp_path / "labels.csv").write_text(f"file,com_x,com_y,com_z,object_name\nscan.npy,5,5,5,{name}\n")
     before = set(tmp_path.iterdir())
     out = tmp_path / "deep" / "out"
-    arguments = [
-        "prepare",
-        "--labels",
-        str(tmp_path / "labels.csv"),
-        "--out",
-        str(out),
-        "--format",
-        "pt",
-        *SMALL,
-    ]
-    assert main(arguments) == 0
+    labels = str(tmp_path / "labels.csv")
+    assert main(["prepare", "--labels", labels, "--out", str(out), "--format", "pt", *SMALL]) == 0
     assert set(tmp_path.iterdir()) - before == {tmp_path / "deep"}
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
     assert len(list(out.glob("*.pt"))) == 1
