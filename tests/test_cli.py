@@ -186,7 +186,9 @@ def test_bad_training_flags_are_refused_in_a_sentence(argv, said):
         ("batch_size: 3\nlr: 0.1\nbatch-size: 4", "batch_size is there twice"),
         ("max_epochs: null", "max_epochs has no value; leave the line out for the default"),
         ("wandb_tags: one", "wandb_tags must be a list, such as [one]"),
-        ("debug: 3", "3 is neither true nor false"),
+        ("debug: 3", "debug: 3 is neither true nor false"),
+        ('debug: "on"', 'debug: "on" is neither true nor false'),
+        ("debug: [true]", "debug: [true] is neither true nor false"),
     ],
 )
 def test_bad_files_are_refused(tmp_path, content, said):
@@ -203,6 +205,14 @@ def test_files_that_set_nothing_spell_with_dashes_or_leave_quotes_out(tmp_path):
     file.write_text("batch-size: 3\nmax_time: null\nprecision: 16\n")
     config = parse("train", "--config", str(file))
     assert (config.batch_size, config.max_time, config.precision) == (3, None, "16")
+
+
+def test_tags_may_be_numbers_and_aliases(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("wandb_project: &a 2.50\nwandb_name: *a\nwandb_tags: [&b 1, *b, '1e-3', 1e-3, *a]\n")
+    config = parse("train", "--config", str(file))
+    assert (config.wandb_project, config.wandb_name) == ("2.50", "2.50")
+    assert config.wandb_tags == ["1", "1", "1e-3", "1e-3", "2.50"]
 
 
 def test_a_config_that_cannot_be_read_is_refused(tmp_path, monkeypatch):

@@ -93,6 +93,8 @@ def page(history) -> str:
     rng = np.random.default_rng(0)
     names = [f"{EVIL}/{i % 5}" for i in range(20)] + [f"solids/mug/{i % 4}" for i in range(12)]
     table = make_table(rng, names=names, flat=2)
+    errors = {EVIL if name == table.model else name: found for name, found in table.errors.items()}
+    table = replace(table, model=EVIL, errors=errors)
     return render(
         table=table,
         examples=[make_example(rng, EVIL)],

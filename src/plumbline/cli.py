@@ -4,7 +4,6 @@
 refused flag cost no torch. Precedence: defaults < ``--config FILE`` < flags.
 """
 
-import json
 import os
 import re
 import sys
@@ -173,8 +172,8 @@ def _recipe(arguments: list[str], files: list[Path]) -> str:
     name = "documented"
     for file in files:
         try:
-            node = yaml.compose(file.read_bytes(), yaml.SafeLoader)
-        except (OSError, RecursionError, ValueError, yaml.YAMLError):
+            node = _compose(file.read_bytes())
+        except (OSError, ValueError, yaml.YAMLError):
             continue  # refused with a reason when the file is read for good
         for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
             if key.value == "recipe" and isinstance(value, yaml.ScalarNode):
@@ -283,6 +282,33 @@ def _normalise(kind: type, argv: Sequence[str]) -> tuple[list[str], list[Path]]:
     return result, files
 
 
+_FLAT = "write 'flag: value', or 'flag: [value, value]'"
+_TEXT, _BOOL = "tag:yaml.org,2002:str", "tag:yaml.org,2002:bool"
+_INTEGER, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+_SWITCHES = ("true", "false", "yes", "no")
+"""Beside YAML's own words for it, and in quotes too."""
+_DEEPEST = 3
+"""The whole, a list in it, an item of that: nothing that is nested deeper means anything."""
+
+
+def _compose(text: str | bytes) -> Any:
+    """The tree of a YAML text, given up where it gets too deep: reading takes time with every level."""
+    import yaml
+
+    class Shallow(yaml.SafeLoader):
+        depth = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            self.depth += 1
+            if self.depth > _DEEPEST:
+                raise InputError(f"line {self.peek_event().start_mark.line + 1}: {_FLAT}")
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+    return yaml.compose(text, Shallow)
+
+
 def _read_config(path: Path, known: dict[str, Any]) -> str:
     """The text of a YAML file with its keys spelt as the flags are, or nothing if it sets nothing.
 
@@ -293,13 +319,13 @@ def _read_config(path: Path, known: dict[str, Any]) -> str:
 
     try:
         text = path.read_text(encoding="utf-8-sig")
-        node = yaml.compose(text, yaml.SafeLoader)
+        node = _compose(text)
     except FileNotFoundError as error:
         raise InputError(f"--config {path}: there is no such file") from error
     except OSError as error:
         raise InputError(f"--config {path}: cannot read it ({error.strerror})") from error
-    except RecursionError as error:
-        raise InputError(f"--config {path}: lists within lists too deep to be read") from error
+    except InputError as error:
+        raise InputError(f"--config {path}, {error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())})") from error
     if node is None or node.tag.endswith(":null"):
@@ -307,13 +333,12 @@ def _read_config(path: Path, known: dict[str, Any]) -> str:
     if not isinstance(node, yaml.MappingNode):
         raise InputError(f"--config {path}: must be lines 'flag: value'")
     seen: set[str] = set()
-    spans = []
+    pairs = []
     for key, value in node.value:
         # What is nested means nothing here, and a few lines of aliases make it fill any memory when shown.
         items = value.value if isinstance(value, yaml.SequenceNode) else [value]
         if not all(isinstance(item, yaml.ScalarNode) for item in (key, *items)):
-            where = f", line {key.start_mark.line + 1}"
-            raise InputError(f"--config {path}{where}: write 'flag: value', or 'flag: [value, value]'")
+            raise InputError(f"--config {path}, line {key.start_mark.line + 1}: {_FLAT}")
         name = str(key.value).replace("-", "_")
         if name not in known:
             raise InputError(f"--config {path}: there is no flag {name}{nearest(name, known)}")
@@ -325,12 +350,21 @@ def _read_config(path: Path, known: dict[str, Any]) -> str:
             raise InputError(f"--config {path}: {name} has no value; leave the line out for the default")
         if "list" in kind and not isinstance(value, yaml.SequenceNode):
             raise InputError(f"--config {path}: {name} must be a list, such as [{value.value}]")
-        spans.append((key, name))
-        if "str" in kind and value.tag.endswith((":int", ":float")):  # precision: 16
-            spans.append((value, json.dumps(value.value)))
-    for item, new in reversed(spans):
-        text = text[: item.start_mark.index] + new + text[item.end_mark.index :]
-    return text if seen else ""
+        if known[name].type is bool and str(value.value).lower() not in _SWITCHES and value.tag != _BOOL:
+            shown = " ".join(text[value.start_mark.index : value.end_mark.index].split())[:60]
+            raise InputError(f"--config {path}: {name}: {shown} is neither true nor false")
+        written = [
+            # A number may be meant as text: precision: 16.
+            yaml.ScalarNode(_TEXT, item.value, style='"')
+            if "str" in kind and item.tag in (_TEXT, _INTEGER, _FLOAT)
+            else yaml.ScalarNode(item.tag, item.value, style=item.style)
+            for item in items
+        ]
+        many = isinstance(value, yaml.SequenceNode)
+        pairs.append(
+            (yaml.ScalarNode(_TEXT, name), yaml.SequenceNode(value.tag, written) if many else written[0])
+        )
+    return yaml.serialize(yaml.MappingNode(node.tag, pairs), Dumper=yaml.SafeDumper) if pairs else ""
 
 
 def _one_sentence(kind: type, message: str) -> str:

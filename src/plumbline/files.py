@@ -1,10 +1,10 @@
 """Looking for files in a folder, the same everywhere: sorted, and never past what cannot be read."""
 
 import os
-import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import ZipFile
 
 from plumbline.errors import InputError
 
@@ -35,18 +35,15 @@ def visible_files(folder: Path, suffixes: Collection[str]) -> list[str]:
     return sorted(files)
 
 
-def refuse_bomb(path: Path) -> None:
-    """Refuses an archive that would fill the memory: one of more than 256 MB, over 100 times its own size.
+def bomb_reason(archive: ZipFile, size: int) -> str | None:
+    """Why an archive would fill the memory, if it would: more than 256 MB, over 100 times its own size.
 
-    Numbers and the XML around them shrink to a tenth, seldom to a twentieth. Any other file passes.
+    Numbers and the XML around them shrink to a tenth, seldom to a twentieth.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, ValueError):
-        return  # no archive, or a broken one, of which its reader says so
-    if size > max(_SMALL, _PACKED_TIGHTEST * path.stat().st_size):
-        raise InputError(f"{path} unpacks to {size / 1e9:,.1f} GB, which no mesh or scan does: make it anew")
+    unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked <= max(_SMALL, _PACKED_TIGHTEST * size):
+        return None
+    return f"unpacks to {unpacked / 1e9:,.1f} GB, which no such file does: make it anew"
 
 
 @contextmanager

@@ -81,7 +81,17 @@ def test_any_scan_becomes_a_sound_graph_or_is_refused(points, size, far, k, norm
         assert len(points) < 2 or spread == 0 or spread < 1e-3 * np.abs(points).max()
         return
     check_sample(sample)
+    assert normalise != "unit" or np.ptp(points, axis=0).any()
     assert (sample.in_degree == min(k, len(points) - 1)).all()
+
+
+@pytest.mark.parametrize("place", [0.0, 1.0, 0.1, 1e6 / 3])
+def test_points_at_one_place_have_no_unit(place):
+    """The mean of twenty times 0.1 is not 0.1: what is left would be scaled up to a scan."""
+    points = np.full((20, 3), place)
+    scan = Scan(points, points + [5.0, 4.0, 3.0], np.zeros(20, np.int64), points[0], 1.0)
+    with pytest.raises(InputError, match="all points of the scan coincide"):
+        build_sample(scan, k=4, edge_attr="none", sh_degree=2, normalise="unit", object_name="scan")
 
 
 @settings(max_examples=100, deadline=None)

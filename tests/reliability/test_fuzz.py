@@ -225,7 +225,7 @@ def test_json_nested_too_deep(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("lr: " + DEEP[:3000], "too deep"),
+        ("lr: " + DEEP[:3000], "line 1: write 'flag: value'"),
         ("max_epochs: " + "1" * 5000, "max_epochs|Exceeds the limit"),
         ("max_epochs: 2024-99-99", "must be a whole number"),
     ],

@@ -109,6 +109,7 @@ def test_markdown_has_no_markup_but_its_own() -> None:
     assert not set("<>") & set(text)
     assert OBEYED.search(text.replace("\n", "")) is None
     assert _marks(text) == _marks(plain)
+    assert not [line for line in text.splitlines() if line.startswith("# heading")]
     assert text.count("alert(1)") >= 4
 
 

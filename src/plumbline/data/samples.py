@@ -3,17 +3,16 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 import torch
 
 from plumbline.data.tensors import atomic_file
-from plumbline.errors import SampleError
+from plumbline.data.unpickling import load_plain
+from plumbline.errors import InputError, SampleError
 from plumbline.files import visible_files
 from plumbline.records import Float, Int, Sample
 
@@ -188,15 +187,12 @@ def write_dataset_metadata(folder: Path, files: Iterable[Mapping[str, Any]], **f
 
 
 def _load(path: Path) -> Any:
-    """Loads tensors and plain containers, nothing else; there is no second, trusting attempt."""
     try:
-        whole = BytesIO(path.read_bytes())
-        # torch does not look at the checksums of the archive that it writes.
-        broken = ZipFile(whole).testzip() if is_zipfile(whole) else None
-        whole.seek(0)
-        content = torch.load(whole, map_location="cpu", weights_only=True)
+        content, broken = load_plain(path.read_bytes())
     except FileNotFoundError as error:
         raise SampleError("is not there") from error
+    except InputError as error:
+        raise SampleError(str(error)) from error
     except UnpicklingError as error:
         if "Unsupported" in str(error) or "GLOBAL" in str(error):
             raise SampleError(
@@ -276,7 +272,9 @@ def _check_counts(content: Mapping[str, Any], num_nodes: int, num_edges: int) ->
         stated = content.get(key)
         if isinstance(stated, torch.Tensor) and stated.numel() == 1:
             stated = stated.item()
-        if stated is not None and (not isinstance(stated, int | float) or stated != found):
+        if stated is not None and not isinstance(stated, int | float):
+            raise SampleError(f"{key} says no number but a {type(stated).__name__}")
+        if stated is not None and stated != found:
             raise SampleError(f"{key} says {stated!r}, and there are {found}")
 
 

@@ -144,6 +144,6 @@ def _stored_frame(points: Float, normalise: Normalise, object_name: str) -> tupl
     if normalise == "centre":
         return origin, 1.0
     scale = float(np.sqrt(((points - origin) ** 2).sum(axis=1).mean()))
-    if scale == 0:
+    if scale == 0 or not np.ptp(points, axis=0).any():  # rounded, their mean may lie beside them
         raise InputError(f"{object_name}: all points of the scan coincide; there is nothing to see")
     return origin, scale

@@ -10,7 +10,7 @@ from zipfile import ZipFile
 import numpy as np
 
 from plumbline.errors import InputError
-from plumbline.files import refuse_bomb
+from plumbline.files import bomb_reason
 
 _DEFLATE = 1032
 """Bytes that one byte can stand for in a zip archive, at most."""
@@ -34,24 +34,30 @@ def check_archive(path: Path) -> None:
         InputError: it would, or one does.
         BadZipFile: it is no zip archive.
     """
-    refuse_bomb(path)
-    size = path.stat().st_size
     with ZipFile(path) as archive:
-        for info in archive.infolist():
-            if info.compress_size > size or info.file_size > _DEFLATE * size:
-                raise InputError(
-                    f"{path} is damaged: {info.filename!r} is said to be larger than the file can hold"
-                )
+        _check_members(archive, path)
+
+
+def _check_members(archive: ZipFile, path: Path) -> None:
+    size = path.stat().st_size
+    if (reason := bomb_reason(archive, size)) is not None:
+        raise InputError(f"{path} {reason}")
+    for info in archive.infolist():
+        if info.compress_size > size or info.file_size > _DEFLATE * size:
+            raise InputError(
+                f"{path} is damaged: {info.filename!r} is said to be larger than the file can hold"
+            )
 
 
 def check_npz(path: Path, names: Collection[str]) -> None:
-    """Refuses an npz file in which one of the named arrays promises more numbers than its bytes hold.
+    """Refuses an npz file as :func:`check_archive` does, or where a named array lacks promised numbers.
 
     Raises:
         InputError: it does (names the file and the array).
+        BadZipFile: it is no zip archive.
     """
-    check_archive(path)
     with ZipFile(path) as archive:
+        _check_members(archive, path)
         for info in archive.infolist():
             name = info.filename.removesuffix(".npy")
             if name not in names:

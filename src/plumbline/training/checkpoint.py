@@ -5,16 +5,17 @@ arguments, config, data set, versions, random states. It loads with ``weights_on
 """
 
 import hashlib
+import reprlib
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile
 
 import torch
 from torch import nn
 
+from plumbline.data.unpickling import ZIP, load_plain
 from plumbline.errors import InputError
 from plumbline.models import ENSEMBLE, MODELS, build_model
 
@@ -32,10 +33,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         whole = path.read_bytes()
-        stored = BytesIO(whole)
-        broken = "the file" if is_broken(whole) else ZipFile(stored).testzip()
-        stored.seek(0)
-        content = torch.load(stored, map_location="cpu", weights_only=True)
+        if not whole.startswith(ZIP):
+            raise BadZipFile
+        content, broken = load_plain(whole)
+        if is_broken(whole):
+            broken = "the file"
     except (FileNotFoundError, IsADirectoryError) as error:
         raise InputError(f"there is no checkpoint {path}") from error
     except OSError as error:
@@ -48,8 +50,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(ours, dict) or "state_dict" not in content:
         raise InputError(f"{path} is not a checkpoint of this program: it does not say which model it holds")
     found = ours.get("format")
-    if found != FORMAT:
-        raise InputError(f"{path} has checkpoint format {found}, and this program reads {FORMAT}")
+    if type(found) is not int or found != FORMAT:
+        raise InputError(
+            f"{path} has checkpoint format {reprlib.repr(found)}, and this program reads {FORMAT}"
+        )
     return content
 
 
@@ -115,7 +119,9 @@ def load_checkpoint(path: Path | str) -> Trained:
     content = read_checkpoint(path)
     ours = content["plumbline"]
     if ours["model"] not in (*MODELS, ENSEMBLE):
-        raise InputError(f"{path} holds the model {ours['model']!r}, which this version does not know")
+        raise InputError(
+            f"{path} holds the model {reprlib.repr(ours['model'])}, which this version does not know"
+        )
     prefix = "model."
     weights = {
         name.removeprefix(prefix): value

@@ -1,0 +1,74 @@
+"""Settings of any kind: a file is refused in one sentence that names a flag in it, or means what it says."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plumbline import cli
+from plumbline.config import TrainConfig
+from plumbline.errors import InputError
+from plumbline.training.rundir import plain_config, write_config
+
+ITEMS = {item.name: item for item in dataclasses.fields(TrainConfig)}
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 300)
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(
+        [0.0, 0.25, 0.5, 1.0, 1e-3, "16", "1e-3", "yes", "null", "~", "00:00:10:00", "last", "=", "-1"]
+    )
+    | TEXT
+)
+VALUES = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(TEXT, SCALARS, max_size=1)
+
+
+@st.composite
+def entries(draw: st.DrawFn) -> tuple[str, Any]:
+    """A flag and something that it might mean, or something that it cannot."""
+    name = draw(st.sampled_from(sorted(ITEMS)))
+    default, choices = getattr(TrainConfig(), name), ITEMS[name].metadata["choices"]
+    fitting: list[Any] = [str(default) if isinstance(default, Path) else default, *(choices or ())]
+    if isinstance(default, list):
+        fitting.append(["a", "b"])
+    return name, draw(st.sampled_from(fitting) | VALUES)
+
+
+def same(found: Any, said: Any) -> bool:
+    """Whether a setting is what the file says; a number may be meant as text, and text as a path."""
+    if isinstance(found, list):
+        return isinstance(said, list) and len(found) == len(said) and all(map(same, found, said))
+    if isinstance(said, list) or isinstance(found, bool) != isinstance(said, bool):
+        return False
+    if isinstance(found, str) and isinstance(said, int | float):
+        return repr(yaml.safe_load(found)) == repr(said)
+    return found == said or str(found) == str(said)
+
+
+@settings(derandomize=True, deadline=None, max_examples=250)
+@given(given_flags=st.lists(entries(), min_size=1, max_size=4).map(dict))
+def test_a_file_of_flags_is_refused_or_means_what_it_says(
+    tmp_path_factory: pytest.TempPathFactory, given_flags: dict[str, Any]
+) -> None:
+    folder = tmp_path_factory.mktemp("config")
+    path = folder / "flags.yaml"
+    path.write_text(yaml.safe_dump(given_flags, sort_keys=False), encoding="utf-8")
+    try:
+        config = cli.parse("train", ["--config", str(path)], prog="plumbline train")
+    except InputError as error:
+        said = str(error)
+        assert "\n" not in said
+        assert any(name in said for name in given_flags) or ", line " in said, said
+        return
+    for name, value in given_flags.items():
+        assert same(getattr(config, name), value), (name, value, getattr(config, name))
+    write_config(folder, plain_config(config))
+    again = cli.parse("train", ["--config", str(folder / "config.yaml")], prog="plumbline train")
+    assert again == dataclasses.replace(config, resume=None)
