@@ -1,72 +1,60 @@
-"""Trainings as users have them: side by side, out of time, gone on with by the command that they name."""
+"""Trainings in processes of their own that get in each other's way, run out of time, or lose a reader."""
 
 import os
 import re
-import shlex
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from training_fixtures import ROOT, assert_same_end, flags, fresh_environment, in_fresh_process, saved, train
 
-from plumbline.training.callbacks import GracefulStop
-
-pytestmark = [
-    pytest.mark.skipif(os.name != "posix", reason="sends signals"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and locks of POSIX")
 
 
-@contextmanager
-def running(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """A training that has its first epoch behind it."""
+def started(arguments: list[str]) -> subprocess.Popen[str]:
+    """``plumbline train`` in a process of its own, its second epoch behind it."""
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "plumbline", "train", *arguments],
         cwd=ROOT, env=fresh_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
+    assert process.stdout is not None
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if re.match(r"epoch +2/", line):
+            return process
+    raise AssertionError("".join(seen))
+
+
+# -- two trainings in one folder ---------------------------------------------------------------------------
+
+
+def test_the_second_training_in_a_folder_is_told_whose_it_is(tiny: Path, tmp_path: Path) -> None:
+    first = started(flags(tiny, tmp_path, max_epochs=100_000))
     try:
-        assert process.stdout is not None
-        seen = []
-        for line in process.stdout:
-            seen.append(line)
-            if line.startswith("epoch") and "/" in line:
-                break
-        else:
-            pytest.fail("".join(seen))
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def test_two_in_one_folder(tiny: Path, tmp_path: Path) -> None:
-    """The second is refused with process and host of the first, which goes on; then the folder is free."""
-    with running(flags(tiny, tmp_path, max_epochs=100_000)) as first:
-        second = in_fresh_process(flags(tiny, tmp_path, max_epochs=1))
-        whose = f"(process {first.pid} on {socket.gethostname()})"
-        assert second.returncode == 2
-        assert (
-            f"{tmp_path}: another training is writing there {whose}; choose another folder" in second.stderr
+        second = in_fresh_process(flags(tiny, tmp_path, max_epochs=3))
+        assert second.returncode == 2, second.stdout
+        assert second.stderr == (
+            f"error: --checkpoint_dir {tmp_path}: another training is writing there "
+            f"(process {first.pid} on {socket.gethostname()}); choose another folder\n"
         )
         assert first.poll() is None
-        first.send_signal(signal.SIGTERM)
+        assert not (tmp_path / "run-001").exists(), "the second one moved the files of the first"
+    finally:
+        first.send_signal(signal.SIGINT)
         rest, _ = first.communicate(timeout=60)
-        assert first.returncode == 143, rest
-    assert not list(tmp_path.glob("run-*")), "the second one put the files of the first aside"
-    steps = saved(tmp_path / "last.ckpt")["global_step"]
-    assert f"interrupted after {steps:,} steps" in rest
-    assert in_fresh_process(flags(tiny, tmp_path, max_epochs=1)).returncode == 0
-    assert list(tmp_path.glob("run-*"))
+    assert first.returncode == 130, rest
+    assert f"interrupted after {saved(tmp_path / 'last.ckpt')['global_step']:,} steps" in rest
 
 
-def test_a_killed_one_keeps_nobody_out(tiny: Path, tmp_path: Path) -> None:
-    with running(flags(tiny, tmp_path, max_epochs=100_000)) as first:
-        first.kill()
+def test_one_that_was_killed_keeps_nobody_out(tiny: Path, tmp_path: Path) -> None:
+    first = started(flags(tiny, tmp_path, max_epochs=100_000))
+    first.kill()
+    first.communicate()
     assert (tmp_path / ".running").is_file()
     assert in_fresh_process(flags(tiny, tmp_path, max_epochs=1)).returncode == 0
     assert not (tmp_path / ".running").exists()
@@ -74,58 +62,83 @@ def test_a_killed_one_keeps_nobody_out(tiny: Path, tmp_path: Path) -> None:
 
 # -- out of time -------------------------------------------------------------------------------------------
 
-
-def at_step(step: int) -> Callable[..., None]:
-    """The clock of ``--max_time`` made to run out after a step."""
-    original = GracefulStop.on_train_batch_end
-
-    def ending(self: GracefulStop, trainer: object, *rest: object) -> None:
-        if trainer.global_step == step:  # type: ignore[attr-defined]
-            self._deadline = 0.0
-        original(self, trainer, *rest)  # type: ignore[arg-type]
-
-    return ending
+SLOW = """
+import time
+from plumbline.cli import main
+from plumbline.training.task import CentreOfMassTask
+original = CentreOfMassTask.training_step
+def slow(self, batch, number):
+    if self.global_step == {step}:
+        time.sleep(2.2)
+    return original(self, batch, number)
+CentreOfMassTask.training_step = slow
+raise SystemExit(main(["train", *{arguments!r}]))
+"""
+"""A training in one step of which two seconds pass; without it, all epochs take a fifth of one."""
 
 
 @pytest.mark.parametrize(
-    "step", [3, 7, 10, 11], ids=["first-epoch", "mid-epoch", "epoch-end", "first-of-an-epoch"]
+    ("step", "stood"), [(1, (0, 2)), (7, (1, 3)), (9, (2, 0))], ids=["first-epoch", "mid-epoch", "epoch-end"]
 )
-@pytest.mark.parametrize("model", ["gcn", "ept"])
-def test_out_of_time_and_resumed_is_the_same_training(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, step: int
+def test_out_of_time_and_gone_on_with_is_the_same_training(
+    tiny: Path, tmp_path: Path, step: int, stood: tuple[int, int]
 ) -> None:
-    chosen = {"max_epochs": 4, "lr": 1e-2, "model": model, "ema": 0.9, "max_time": "01:00:00:00"}
-    assert train(tiny, tmp_path / "straight", **chosen).code == 0
+    settings = {"max_epochs": 4, "lr": 1e-2, "early_stopping": 9, "ema": 0.9}
+    assert train(tiny, tmp_path / "whole", **settings).code == 0
     run = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        patch.setattr(GracefulStop, "on_train_batch_end", at_step(step))
-        outcome = train(tiny, run, **chosen)
-    assert outcome.code == 0, outcome.text
-    assert f"--max_time is over after {step} steps; the state is in {run / 'last.ckpt'}" in outcome.text
-    assert saved(run / "last.ckpt")["global_step"] == step
-    outcome = train(tiny, run, **chosen, resume="")
-    assert outcome.code == 0, outcome.text
-    assert_same_end(tmp_path / "straight", run)
-
-
-# -- the command that it names -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("ensemble", [1, 2])
-def test_the_line_it_ends_with_goes_on(tiny: Path, tmp_path: Path, ensemble: int) -> None:
-    """The command goes on with the training; of an ensemble, with all of it."""
-    settings = {"max_epochs": 30, "ensemble": ensemble, "lr": 1e-2}
-    with running(flags(tiny, tmp_path / "run", **settings)) as process:
-        process.send_signal(signal.SIGINT)
-        text, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, text
-    (said,) = re.findall(r"go on with: plumbline (train .*)", text)
+    code = SLOW.format(step=step, arguments=flags(tiny, run, max_time="00:00:00:02", **settings))
     done = subprocess.run(
-        [sys.executable, "-m", "plumbline", *shlex.split(said)],
-        cwd=ROOT, env=fresh_environment(), capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", code], cwd=ROOT, env=fresh_environment(), capture_output=True, text=True,
+        timeout=60,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert train(tiny, tmp_path / "straight", **settings).code == 0
-    for folder in ("",) if ensemble == 1 else ("member-0", "member-1"):
-        assert_same_end(tmp_path / "straight" / folder, tmp_path / "run" / folder)
-    assert (tmp_path / "run" / "ensemble.ckpt").is_file() == (ensemble > 1)
+    assert done.returncode == 0, done.stderr
+    told = f"--max_time is over after {step + 1} steps; the state is in {run / 'last.ckpt'}"
+    assert told in done.stdout
+    content = saved(run / "last.ckpt")
+    assert content["global_step"] == step + 1
+    assert (content["plumbline"]["epochs_done"], content["plumbline"]["batches_done"]) == stood
+    resumed = in_fresh_process(flags(tiny, run, max_time="00:00:05:00", resume="", **settings))
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"resuming {run / 'last.ckpt'} after {stood[0]} epochs" in resumed.stdout
+    assert "--max_time is over" not in resumed.stdout
+    assert_same_end(tmp_path / "whole", run)
+
+
+# -- readers that hang -------------------------------------------------------------------------------------
+
+
+def children(process: int) -> list[int]:
+    """The processes that a process started."""
+    lists = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(word) for path in lists for word in path.read_text().split()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds reader processes in /proc")
+def test_a_reader_that_hangs_is_given_up_and_the_training_can_go_on(tiny: Path, tmp_path: Path) -> None:
+    settings = {"loader": "workers", "num_workers": 1, "stall_timeout": 2}
+    run = tmp_path / "run"
+    process = started(flags(tiny, run, max_epochs=100_000, **settings))
+    readers = children(process.pid)
+    try:
+        assert len(readers) == 2, "one to train, one to validate"
+        for reader in readers:
+            os.kill(reader, signal.SIGSTOP)
+        text, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        for reader in readers:
+            with suppress(ProcessLookupError):
+                os.kill(reader, signal.SIGKILL)
+    assert process.returncode == 2, text
+    assert not [reader for reader in readers if Path(f"/proc/{reader}").exists()]
+    (line,) = [line for line in text.splitlines() if line.startswith("error:")]
+    assert line.startswith(
+        "error: the reader processes (--num_workers 1) hang: DataLoader timed out after 2.0 seconds"
+    )
+    assert "--num_workers 0, or --loader resident" in line
+    assert "Traceback" not in text
+    epochs = saved(run / "last.ckpt")["plumbline"]["epochs_done"] + 2
+    resumed = train(tiny, run, max_epochs=epochs, **settings, resume="")
+    assert resumed.code == 0, resumed.text
+    assert train(tiny, tmp_path / "whole", max_epochs=epochs).code == 0
+    assert_same_end(tmp_path / "whole", run)

@@ -3,7 +3,6 @@
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,30 +58,28 @@ def run(config: TrainConfig, console: Console) -> int:
     """
     if config.ensemble > 1 and not config.fast_dev_run:
         return _train_members(config, console)
-    return _train(config, console, config.checkpoint_dir / rundir.CONFIG)
+    return _train_one(config, console, whole=config)[0]
 
 
-def _train(config: TrainConfig, console: Console, config_file: Path) -> int:
-    """One training; ``config_file`` has the flags of the command that goes on with it."""
+def _train_one(config: TrainConfig, console: Console, *, whole: TrainConfig) -> tuple[int, bool]:
+    """Trains one model, perhaps one of several. Returns the exit code, and whether time ran out."""
     words = plain_words(batch_size=config.batch_size, num_workers=config.num_workers)
     with quiet(), words, rundir.no_empty_folder_left(config.checkpoint_dir), ExitStack() as held:
-        return _Training(config, console, held, config_file).run()
+        training = _Training(config, console, held, whole)
+        return training.run(), training.out_of_time
 
 
 def _train_members(config: TrainConfig, console: Console) -> int:
     """Trains the members one after the other, each in a folder of its own, and joins them."""
-    whole = config.checkpoint_dir
-    folders = [whole / f"member-{member}" for member in range(config.ensemble)]
-    rundir.make_run_folder(whole)
-    rundir.write_config(whole, rundir.plain_config(config))
+    folders = [config.checkpoint_dir / f"member-{member}" for member in range(config.ensemble)]
     for member, folder in enumerate(folders):
         resume = "last" if config.resume and any(folder.glob("*.ckpt")) else None
         console.print(f"member {member + 1} of {config.ensemble}", markup=False)
         own = replace(config, ensemble=1, member=member, checkpoint_dir=folder, resume=resume)
-        code = _train(own, console, whole / rundir.CONFIG)
-        if code:
+        code, out_of_time = _train_one(own, console, whole=config)
+        if code or out_of_time:
             return code
-    joined = write_ensemble(whole, [rundir.find_best(folder) for folder in folders])
+    joined = write_ensemble(config.checkpoint_dir, [rundir.find_best(folder) for folder in folders])
     console.print(f"\nensemble      {joined}\nreport        plumbline evaluate {joined}", markup=False)
     return 0
 
@@ -90,8 +87,10 @@ def _train_members(config: TrainConfig, console: Console) -> int:
 class _Training:
     """One run of the command: the phases in order, then fit, then the end. What is held is let go after."""
 
-    def __init__(self, config: TrainConfig, console: Console, held: ExitStack, config_file: Path) -> None:
-        self.config, self.console, self.held, self.config_file = config, console, held, config_file
+    def __init__(self, config: TrainConfig, console: Console, held: ExitStack, whole: TrainConfig) -> None:
+        self.config, self.console, self.held, self.whole = config, console, held, whole
+        self.settings = whole.checkpoint_dir / rundir.CONFIG
+        self.out_of_time = False
         self.flags = rundir.plain_config(config)
         self.folder = config.checkpoint_dir
         self.trial = config.fast_dev_run > 0
@@ -122,7 +121,8 @@ class _Training:
                 self.startup.write(self.folder / rundir.STARTUP, warm_up=warmed)
             self.console.print()
             start = None if resumed is None else resumed.path
-            code = run_fit(fit, start=start, folder=self.folder, config_file=self.config_file, say=self.say)
+            code = run_fit(fit, start=start, folder=self.folder, settings=self.settings, say=self.say)
+            self.out_of_time = fit.stop.out_of_time
         finally:
             trackers.finish(code)
         if task.guard is not None and task.guard.skipped:
@@ -292,6 +292,7 @@ class _Training:
             if aside is not None:
                 self.startup.remark(f"the earlier run in {self.folder} was moved to {aside}")
             rundir.write_config(self.folder, self.flags)
+            rundir.write_config(self.whole.checkpoint_dir, rundir.plain_config(self.whole))
             rundir.write_rejected(self.folder, data.store.rejected)
             trackers = open_trackers(
                 self.folder,
@@ -392,9 +393,7 @@ class _Training:
         # Not before: the untrained guesses bring scipy's geometry, and the first step need not wait for it.
         from plumbline.training.conclusion import conclude
 
-        if not (self.folder / rundir.CONFIG).is_file():  # the folder was removed in the meantime
-            rundir.write_config(self.folder, self.flags)
-        conclude(
-            self.console, self.folder, fit, data.store, data.val_idx,
-            batch_size=self.config.batch_size, config_file=self.config_file,
-        )  # fmt: skip
+        for config in (self.config, self.whole):  # the folder may have been removed in the meantime
+            rundir.write_config(config.checkpoint_dir, rundir.plain_config(config))
+        where = self.console, self.folder, self.settings
+        conclude(*where, fit, data.store, data.val_idx, batch_size=self.config.batch_size)

@@ -6,7 +6,10 @@ in memory (or on the GPU), ``workers`` has reader processes build them from the 
 """
 
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +29,9 @@ PREFETCH_FACTOR = 4
 RESIDENT_SHARE = 0.4
 """Share of the free memory that ``--loader auto`` is willing to fill."""
 
+
+_GRACE = 1.0
+"""Seconds in which a reader process may end by itself before it is killed."""
 
 _UNKNOWN_MEMORY = 4 << 30  # where the system does not say: what the smallest usable machine has free
 
@@ -166,10 +172,22 @@ class WorkerLoader(Loader):
         self.order.position = 0
 
     def close(self) -> None:
-        """PyTorch ends them when its iterator is collected, which references to it put off for ever."""
+        """PyTorch ends them when its iterator is collected, which references to it put off for ever.
+
+        It only asks them to. One that is stopped does not hear that, and Python would wait for it at exit.
+        """
         readers, self._loader._iterator = self._loader._iterator, None
         if isinstance(readers, _MultiProcessingDataLoaderIter):
-            readers._shutdown_workers()
+            late = threading.Timer(_GRACE, _kill, args=[readers._workers])
+            late.start()
+            with suppress(RuntimeError):  # PyTorch says that one was killed
+                readers._shutdown_workers()
+            late.cancel()
+
+
+def _kill(processes: Iterable[BaseProcess]) -> None:
+    for process in processes:
+        process.kill()
 
 
 class Loaders(NamedTuple):

@@ -47,14 +47,14 @@ STOPPING = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGUSR1] if hasattr(signal
 
 
 class TrainingInterrupted(Exception):
-    """A signal, or the deadline, ended the training after a step; the last checkpoint is written.
+    """A signal, or a deadline (None), ended the training after a step; the last checkpoint is written.
 
     Attributes:
-        exit_code: what the program should return: 130 for Ctrl-C, 143 for SIGTERM and SIGUSR1, else 0.
+        exit_code: for the program: 130 for Ctrl-C, 143 for SIGTERM and SIGUSR1, 0 for the deadline.
     """
 
     def __init__(self, signum: int | None) -> None:
-        super().__init__("--max_time is over" if signum is None else "interrupted")
+        super().__init__("deadline" if signum is None else signal.Signals(signum).name)
         self.exit_code = 0 if signum is None else 130 if signum == signal.SIGINT else 143
 
 
@@ -114,8 +114,7 @@ class GracefulStop(Callback):
     """Ends a training between two steps, with ``last.ckpt`` written: on a signal or at a deadline.
 
     The signals are Ctrl-C, SIGTERM, and SIGUSR1, which batch systems send ahead of the end of a job; a second
-    one ends the training at once. A deadline (``--max_time``) does as they do: to validate a part of an epoch
-    would make it another training, whose schedule and best model a resumed one could not take back.
+    one ends the training at once. What ends within an epoch is not validated: it would be another training.
 
     Args:
         checkpoints: who writes the last checkpoint; None for a trial run that saves nothing.
@@ -161,11 +160,13 @@ class GracefulStop(Callback):
         self.out_of_time = time.monotonic() > self._deadline
         # After its last batch an epoch is validated and saved as a whole first.
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            trainer.should_stop = trainer.should_stop or self.out_of_time
+            trainer.should_stop |= self.out_of_time
             return
-        ends = self._signum is not None or self.out_of_time
         due = self._save_every and trainer.global_step % self._save_every == 0
+        ends = self.out_of_time or self._signum is not None
         if self._checkpoints is not None and (due or ends):
+            assert isinstance(pl_module, CentreOfMassTask)
+            pl_module.check_weights()
             self._checkpoints.save_last_now(trainer)
         if ends:
             raise TrainingInterrupted(self._signum)

@@ -18,22 +18,22 @@ from plumbline.training.trainer import Fit
 def conclude(
     console: Console,
     folder: Path,
+    settings: Path,
     fit: Fit,
     store: PackedStore,
     val_idx: Int,
     *,
     batch_size: int,
-    config_file: Path,
 ) -> None:
     """Writes ``result.json`` and ``curves.png``, and says how good the best model is.
 
     Args:
         console: where to say it.
         folder: of the run.
+        settings: flags of the command that goes on.
         fit: the training, ended, with a best checkpoint.
         store, val_idx: the graphs it was validated on.
         batch_size: graphs at once.
-        config_file: the flags, for the command that trains on.
     """
     assert fit.checkpoints is not None
     best = Path(fit.checkpoints.best_model_path)
@@ -54,7 +54,7 @@ def conclude(
     print_table(console, table)
     names = (rundir.METRICS, rundir.CURVES, rundir.RESULT, rundir.CONFIG, rundir.STARTUP, rundir.REJECTED)
     records = ", ".join(name for name in names if (folder / name).is_file())
-    again = f"plumbline train --config {config_file} --resume"
+    again = f"plumbline train --config {settings} --resume"
     for line in (
         "",
         f"best model    {best} (val_loss {trained.metrics['val_loss']:.4g})",

@@ -56,7 +56,8 @@ class NonFinite:
         )
 
     def _describe(self, batch: Batch, model: nn.Module, lr: float) -> str:
-        rows = batch.index.tolist()
+        largest_first = batch.target.abs().amax(dim=1).argsort(descending=True)
+        rows = batch.index[largest_first].tolist()
         names = list(dict.fromkeys(self._store.object_names[self._store.object_idx[row]] for row in rows))
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         with torch.no_grad():

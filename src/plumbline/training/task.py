@@ -198,10 +198,17 @@ class CentreOfMassTask(LightningModule):
 
     def check_finite(self, means: dict[str, float]) -> None:
         """Stops a training whose loss is no number any more. Raises InputError."""
-        if all(math.isfinite(value) for value in means.values()):
-            return
-        raise InputError(
-            f"the loss is not finite in epoch {self.current_epoch}, by step {self.global_step}: the training "
+        if not all(math.isfinite(value) for value in means.values()):
+            raise self._diverged("the loss")
+
+    def check_weights(self) -> None:
+        """Stops one whose weights are none before they are saved within an epoch. Raises InputError."""
+        if not all(bool(weight.isfinite().all()) for weight in self.model.parameters()):
+            raise self._diverged("a weight")
+
+    def _diverged(self, what: str) -> InputError:
+        return InputError(
+            f"{what} is not finite in epoch {self.current_epoch}, by step {self.global_step}: the training "
             "diverged; lower --lr, keep --gradient_clip on, or take --precision 32 "
             "(the last good checkpoint is untouched)"
         )

@@ -82,16 +82,14 @@ class Fit:
     stop: GracefulStop
 
 
-def run_fit(
-    fit: Fit, *, start: Path | None, folder: Path, config_file: Path, say: Callable[[str], None]
-) -> int:
+def run_fit(fit: Fit, *, start: Path | None, folder: Path, settings: Path, say: Callable[[str], None]) -> int:
     """Trains, and tells in plain words how it ended.
 
     Args:
         fit: what to train.
         start: checkpoint to go on from.
         folder: of the run.
-        config_file: the flags, for the command that resumes it.
+        settings: flags of the command that goes on.
         say: told how it ended if it did not come to its end.
 
     Returns:
@@ -110,9 +108,8 @@ def run_fit(
         if not last.is_file():
             say(f"{how}; nothing was saved")
             return
-        state = folder / last.name
-        say(f"{how} after {fit.trainer.global_step:,} steps; the state is in {state}")
-        say(f"go on with: plumbline train --config {config_file} --resume")
+        say(f"{how} after {fit.trainer.global_step:,} steps; the state is in {folder / last.name}")
+        say(f"go on with: plumbline train --config {settings} --resume")
 
     keep_freed_memory()
     try:
@@ -120,8 +117,9 @@ def run_fit(
             fit.task, fit.loaders.train, fit.loaders.val, ckpt_path=None if start is None else str(start)
         )
     except TrainingInterrupted as interruption:
-        stopped(str(interruption))
-        return interruption.exit_code
+        if interruption.exit_code:
+            stopped("interrupted")
+            return interruption.exit_code
     except SystemExit as end:  # Lightning's answer to what a second signal raises
         stopped("stopped at once")
         return end.__context__.exit_code if isinstance(end.__context__, StoppedAtOnce) else 130
