@@ -1,5 +1,6 @@
 """The packed store returns what was put in, in any order, and notices every damage."""
 
+import mmap
 import multiprocessing
 import pickle
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from random_samples import FEATURES, assert_same, random_sample, random_samples
 from safetensors.numpy import load_file
 
-from plumbline.data import tensors
+from plumbline.data import packed, tensors
 from plumbline.data.packed import PackedStore, merge_parts, write_part, write_store
 from plumbline.data.packing import read_part
 from plumbline.errors import InputError
@@ -293,3 +294,62 @@ def test_opening_maps_no_shard_and_decodes_no_name(store):
     fresh = PackedStore.open(store.path)
     assert not fresh._shards
     assert "object_names" not in vars(fresh)
+
+
+# -- fetching ahead ----------------------------------------------------------------------------------------
+
+
+class Noted(mmap.mmap):
+    """A mapping that keeps what it is advised."""
+
+    def madvise(self, option: int, start: int, length: int) -> None:
+        self.__dict__.setdefault("advice", []).append((option, start, length))
+        super().madvise(option, start, length)
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_WILLNEED"), reason="this system takes no advice")
+def test_exactly_the_pages_of_the_rows_are_asked_for(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "file"
+    path.write_bytes(bytes(64 + 12 * 40_000))
+    with open(path, "rb") as file:
+        memory = Noted(file.fileno(), 0, access=mmap.ACCESS_READ)
+    array = np.frombuffer(memory, np.float32, 3 * 40_000, 64).reshape(-1, 3)
+    ptr = np.concatenate([[0], np.cumsum(rng.integers(0, 900, 60))])
+    graphs = np.array([7, 8, 9, 30, 2, 55, 30])
+    tensors.will_need(array, ptr[graphs], ptr[graphs + 1])
+    page = mmap.PAGESIZE
+    touched = {(64 + 12 * row) // page for graph in graphs for row in range(ptr[graph], ptr[graph + 1])} | {
+        (64 + 12 * (row + 1) - 1) // page for graph in graphs for row in range(ptr[graph], ptr[graph + 1])
+    }
+    asked = {
+        number
+        for option, start, length in memory.advice
+        for number in range(start // page, -(-(start + length) // page))
+        if option == mmap.MADV_WILLNEED
+    }
+    assert asked == touched
+    assert len(memory.advice) <= 5, "7, 8 and 9 lie end to end"
+
+
+def test_all_that_a_batch_reads_is_asked_for_first(store, monkeypatch):
+    asked = set()
+
+    def note(array, begin, end):
+        rows = [row for pair in zip(begin, end, strict=True) for row in range(*pair)]
+        asked.update((array.ctypes.data, int(row)) for row in rows)
+
+    read = set()
+    take = packed._take
+
+    def taking(out, arrays, rows, ptr, mine):
+        where = slice(None) if mine is None else np.repeat(mine, np.diff(ptr))
+        read.update((arrays[name].ctypes.data, int(row)) for name in out for row in rows[where])
+        take(out, arrays, rows, ptr, mine)
+
+    monkeypatch.setattr(packed, "will_need", note)
+    monkeypatch.setattr(packed, "_take", taking)
+    store.gather(np.array([5, 0, 110, 5, 1, 60]), edge_attr=True)
+    assert len(store.manifest["shards"]) > 1
+    assert read
+    assert read <= asked

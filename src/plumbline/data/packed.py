@@ -25,7 +25,7 @@ from plumbline.data.packing import (
     write_part,
     write_store,
 )
-from plumbline.data.tensors import DamagedStoreError, map_tensors
+from plumbline.data.tensors import DamagedStoreError, map_tensors, will_need
 from plumbline.errors import InputError
 from plumbline.records import Float, Int, Rejected, Sample
 
@@ -233,6 +233,8 @@ class PackedStore:
             edges["edge_attr"] = np.empty((len(edge_row), self.edge_attr_dim), np.float32)
         touched = np.unique(shards)
         for number in touched.tolist():
+            self._fetch(number, indices[shards == number], [*nodes, "point_cloud"], list(edges))
+        for number in touched.tolist():
             arrays = self.shard(number)
             mine = None if len(touched) == 1 else shards == number
             _take(nodes, arrays, node_row, node_ptr, mine)
@@ -256,6 +258,15 @@ class PackedStore:
             vectors=self.vectors[indices],
             edge_attr=self._edge_attr(edges, pos, source, nodes["in_degree"]) if edge_attr else None,
         )
+
+    def _fetch(self, number: int, indices: Int, nodes: list[str], edges: list[str]) -> None:
+        """Has the system fetch all that some graphs of one shard have, before any of it is waited for."""
+        arrays, first = self.shard(number), self._shard_ptr[number]
+        for ptr, names in ((self.node_ptr, nodes), (self.edge_ptr, edges)):
+            begin, end = ptr[indices] - ptr[first], ptr[indices + 1] - ptr[first]
+            for name in names:
+                if name in arrays:
+                    will_need(arrays[name], begin, end)
 
     def _edge_attr(
         self, edges: dict[str, np.ndarray], pos: Float, source: Int, in_degree: Int

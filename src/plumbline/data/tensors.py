@@ -125,6 +125,31 @@ def map_tensors(path: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
+def will_need(array: np.ndarray, begin: np.ndarray, end: np.ndarray) -> None:
+    """Has the system fetch rows ``begin[i]:end[i]`` of a mapped array together, before they are touched.
+
+    Touched one by one, pages that are not in memory are each waited for, with their neighbours that nobody
+    wants: from a disk of a shared machine 1 MB/s, and 250 MB/s when asked for together. Pages that are in
+    memory cost a microsecond a range. Does nothing where there is no ``madvise``.
+    """
+    memory: Any = array
+    while isinstance(memory, np.ndarray | memoryview):
+        memory = memory.base if isinstance(memory, np.ndarray) else memory.obj
+    if not isinstance(memory, mmap.mmap) or not hasattr(mmap, "MADV_WILLNEED") or not len(begin):
+        return
+    order = np.argsort(begin)
+    begin, end = begin[order], end[order]
+    apart = np.flatnonzero(begin[1:] != end[:-1])  # what lies end to end is one range
+    row = array.nbytes // max(len(array), 1)
+    origin = np.frombuffer(memory, np.uint8, 1).ctypes.data
+    first = array.ctypes.data - origin + begin[np.append(0, apart + 1)] * row
+    last = array.ctypes.data - origin + end[np.append(apart, len(end) - 1)] * row
+    first -= first % mmap.PAGESIZE
+    for start, length in zip(first.tolist(), (last - first).tolist(), strict=True):
+        if length:
+            memory.madvise(mmap.MADV_WILLNEED, start, length)
+
+
 def _entry(value: Any) -> tuple[np.dtype, tuple[int, ...], int, int]:
     shape = tuple(value["shape"])
     begin, end = value["data_offsets"]
