@@ -66,7 +66,8 @@ def project() -> dict[str, Any]:
 
 def test_the_list_is_well_formed() -> None:
     for item in ADVISORIES:
-        assert set(item) == {"id", "packages", "affected", "fixed", "recorded", "what"}
+        assert set(item) - {"source"} == {"id", "packages", "affected", "fixed", "recorded", "what"}
+        assert item.get("source", "https://").startswith("https://")
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", item["recorded"])
         assert item["packages"] == [canonicalize_name(package) for package in item["packages"]]
         for affected in item["affected"]:
@@ -106,6 +107,7 @@ def test_no_installed_version_is_affected(project: dict[str, Any]) -> None:
         ("lightning==2.6.5", "CVE-2026-58659"),
         ("torch==2.9.1+cpu", "CVE-2026-24747"),
         ("lxml==6.0.4", "CVE-2026-41066"),
+        ("urllib3==2.6.2", "CVE-2026-21441"),
     ],
 )
 def test_an_affected_pin_is_noticed(pin: str, identifier: str) -> None:
