@@ -75,6 +75,14 @@ def test_the_command_that_is_printed_goes_on_with_all_of_it(
     assert differences(joined[0]["state_dict"], joined[1]["state_dict"]) == []
 
 
+def test_an_ensemble_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    outcome = train(tmp_path / "data", tmp_path / "run", ensemble=2)
+    assert outcome.code == 2
+    assert "no data set in" in outcome.text
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_command_that_trains_on_is_that_of_all_of_it(tiny: Path, tmp_path: Path) -> None:
     outcome = train(tiny, tmp_path, **SETTINGS | {"max_epochs": 1})
     commands = re.findall("^train on +plumbline (.*)$", outcome.text, re.MULTILINE)

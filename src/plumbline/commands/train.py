@@ -57,7 +57,8 @@ def run(config: TrainConfig, console: Console) -> int:
         InputError: the flags, the data or the machine do not allow it; the message says what to change.
     """
     if config.ensemble > 1 and not config.fast_dev_run:
-        return _train_members(config, console)
+        with rundir.no_empty_folder_left(config.checkpoint_dir):
+            return _train_members(config, console)
     return _train_one(config, console, whole=config)[0]
 
 
