@@ -11,7 +11,7 @@ from random_samples import FEATURES, random_sample, random_store
 from torch.nn import functional
 
 from plumbline.data.assembly import make_batch
-from plumbline.data.batch import SparsePair
+from plumbline.data.batch import Batch, SparsePair, _mapped
 from plumbline.data.memory import MemoryStore
 from plumbline.errors import InputError
 from plumbline.models import MODELS, build_model, load_model_class
@@ -41,7 +41,10 @@ def answer_and_gradients(model, batch):
 
 def batch_of(store, rows, name="gcn"):
     batch = make_batch(store, np.asarray(rows), load_model_class(name).needs)
-    return batch._map(lambda tensor: tensor.double() if tensor.dtype == torch.float32 else tensor)
+    parts = {name: getattr(batch, name) for name in Batch.__slots__}
+    return Batch(
+        **_mapped(parts, torch.Tensor, lambda part: part.double() if part.dtype == torch.float32 else part)
+    )
 
 
 def degenerate_store():

@@ -22,18 +22,18 @@ _CHUNK = 64
 opening a large data set several times faster."""
 
 
-class _Ranges(NamedTuple):
-    """Contiguous ranges of a flat array, laid end to end.
+class _Rows(NamedTuple):
+    """The nodes, edges or entries of a batch's graphs, one graph after the other.
 
     Attributes:
-        rows: ``[total]`` where the wanted rows lie in the flat array.
-        ptr: ``[B + 1]`` where each range begins in the result.
-        owner: ``[total]`` which range a row of the result belongs to.
+        ptr: ``[B + 1]`` int64 where each graph's rows begin.
+        owner: ``[rows]`` int64 which graph a row belongs to.
+        columns: by name, ``[rows, ...]``, with indices local to each graph.
     """
 
-    rows: Tensor
     ptr: Tensor
     owner: Tensor
+    columns: dict[str, Tensor]
 
 
 class GraphTables:
@@ -50,20 +50,15 @@ class GraphTables:
     def __init__(
         self, store: Store, indices: Int, needs: frozenset[str], device: torch.device | str = "cpu"
     ) -> None:
-        unknown = needs - {"gcn", "edge_index", "edge_attr", "patches"}
-        if unknown:
-            raise ValueError(f"a batch has no {', '.join(sorted(unknown))}")
-        indices = np.ascontiguousarray(indices, np.int64)
         columns = _all_columns(store, indices, needs)
         self._device = torch.device(device)
         self._sizes = {level: sizes for level, (sizes, _) in columns.items()}
         self._ptr = {level: _tensor(_cumulative(sizes), device) for level, (sizes, _) in columns.items()}
-        self._node, self._edge, self._entry, self._graph = (
-            {name: _tensor(array, device) for name, array in columns[level][1].items()}
-            for level in ("node", "edge", "entry", "graph")
-        )
-        self._graph["index"] = _tensor(indices, device)
-        if "in_degree" in self._node:
+        self._columns = {
+            level: {name: _tensor(array, device) for name, array in arrays.items()}
+            for level, (_, arrays) in columns.items()
+        }
+        if "in_degree" in self._columns["node"]:
             first = _cumulative(self._sizes["node"])[:-1]
             self._max_in_degree = np.maximum.reduceat(columns["node"][1]["in_degree"], first)
 
@@ -73,66 +68,20 @@ class GraphTables:
     def batch(self, rows: Int) -> Batch:
         """The graphs at ``rows [B]`` (positions among this table's graphs), in that order."""
         wanted = torch.from_numpy(rows).to(self._device, non_blocking=True)
-        nodes = self._ranges("node", rows, wanted)
-        node = {name: column.index_select(0, nodes.rows) for name, column in self._node.items()}
-        edge_index = edge_attr = gcn = None
-        max_in_degree = 0
-        if self._edge:
-            edges = self._ranges("edge", rows, wanted)
-            edge = {name: column.index_select(0, edges.rows) for name, column in self._edge.items()}
-            edge_attr = edge.get("attr")
-            if "source" in edge:
-                source = edge["source"] + nodes.ptr.index_select(0, edges.owner)
-                target = torch.repeat_interleave(node["in_degree"], output_size=len(source))
-                edge_index = torch.stack([source, target])
-                max_in_degree = int(self._max_in_degree[rows].max())
-        if self._entry:
-            gcn = self._gcn_tables(rows, wanted, nodes, node)
-        graph = {name: column.index_select(0, wanted) for name, column in self._graph.items()}
-        if "patches" in graph:
-            graph["patches"] = graph["patches"] + nodes.ptr[:-1, None, None]
-        features = node["node_features"]
-        return Batch(
-            node_features=features,
-            pos=node.get("pos", features[:, :3]),
-            node_ptr=nodes.ptr,
-            edge_index=edge_index,
-            max_in_degree=max_in_degree,
-            edge_attr=edge_attr,
-            gcn=gcn,
-            **graph,
-        )
+        levels = {
+            level: self._rows(level, rows, wanted)
+            for level in ("node", "edge", "entry")
+            if self._columns[level]
+        }
+        graph = {name: column.index_select(0, wanted) for name, column in self._columns["graph"].items()}
+        largest = int(self._max_in_degree[rows].max()) if "in_degree" in self._columns["node"] else 0
+        return _assembled(levels, graph, largest)
 
-    def _gcn_tables(self, rows: Int, wanted: Tensor, nodes: _Ranges, node: dict[str, Tensor]) -> GCNTables:
-        check_entries(int(self._sizes["entry"][rows].sum()))
-        entries = self._ranges("entry", rows, wanted)
-        entry = {name: column.index_select(0, entries.rows) for name, column in self._entry.items()}
-        shift = nodes.ptr.to(torch.int32).index_select(0, entries.owner)
-        num_nodes = len(nodes.rows)
-        each = torch.arange(num_nodes + 1, dtype=torch.int32, device=self._device)
-        return GCNTables(
-            propagate=SparsePair(
-                ptr=_pointers(node["degree"]),
-                col=entry["col"].add_(shift),
-                value=entry["value"],
-                ptr_t=_pointers(node["degree_t"]),
-                col_t=entry["col_t"].add_(shift),
-                value_t=entry["value_t"],
-            ),
-            pool=SparsePair(
-                ptr=nodes.ptr.to(torch.int32),
-                col=each[:-1],
-                value=node["pool"],
-                ptr_t=each,
-                col_t=nodes.owner.to(torch.int32),
-                value_t=node["pool"],
-            ),
-            aggregated=node["aggregated"],
-        )
-
-    def _ranges(self, level: str, rows: Int, wanted: Tensor) -> _Ranges:
-        """Where the nodes, edges or entries of some graphs lie. Their number is known on the host."""
+    def _rows(self, level: str, rows: Int, wanted: Tensor) -> _Rows:
+        """The nodes, edges or entries of some graphs. Their number is known on the host."""
         total = int(self._sizes[level][rows].sum())
+        if level == "entry":
+            check_entries(total)
         ptr = self._ptr[level]
         begin = ptr.index_select(0, wanted)
         sizes = ptr.index_select(0, wanted + 1) - begin
@@ -140,7 +89,62 @@ class GraphTables:
         torch.cumsum(sizes, 0, out=result_ptr[1:])
         owner = torch.repeat_interleave(sizes, output_size=total)
         found = torch.arange(total, device=self._device) + (begin - result_ptr[:-1]).index_select(0, owner)
-        return _Ranges(found, result_ptr, owner)
+        columns = {name: column.index_select(0, found) for name, column in self._columns[level].items()}
+        return _Rows(result_ptr, owner, columns)
+
+
+def _assembled(levels: dict[str, _Rows], graph: dict[str, Tensor], max_in_degree: int) -> Batch:
+    """A batch out of its rows, which are changed: their indices become those of the whole batch."""
+    nodes = levels["node"]
+    node = nodes.columns
+    edge_index = edge_attr = gcn = None
+    if "edge" in levels:
+        edges = levels["edge"]
+        edge_attr = edges.columns.get("attr")
+        if "source" in edges.columns:
+            source = edges.columns["source"].add_(nodes.ptr.index_select(0, edges.owner))
+            target = torch.repeat_interleave(node["in_degree"], output_size=len(source))
+            edge_index = torch.stack([source, target])
+    if "entry" in levels:
+        gcn = _gcn_tables(nodes, levels["entry"])
+    if "patches" in graph:
+        graph["patches"] = graph["patches"] + nodes.ptr[:-1, None, None]
+    features = node["node_features"]
+    return Batch(
+        node_features=features,
+        pos=node.get("pos", features[:, :3]),
+        node_ptr=nodes.ptr,
+        edge_index=edge_index,
+        max_in_degree=max_in_degree,
+        edge_attr=edge_attr,
+        gcn=gcn,
+        **graph,
+    )
+
+
+def _gcn_tables(nodes: _Rows, entries: _Rows) -> GCNTables:
+    node, entry = nodes.columns, entries.columns
+    shift = nodes.ptr.to(torch.int32).index_select(0, entries.owner)
+    each = torch.arange(len(nodes.owner) + 1, dtype=torch.int32, device=shift.device)
+    return GCNTables(
+        propagate=SparsePair(
+            ptr=_pointers(node["degree"]),
+            col=entry["col"].add_(shift),
+            value=entry["value"],
+            ptr_t=_pointers(node["degree_t"]),
+            col_t=entry["col_t"].add_(shift),
+            value_t=entry["value_t"],
+        ),
+        pool=SparsePair(
+            ptr=nodes.ptr.to(torch.int32),
+            col=each[:-1],
+            value=node["pool"],
+            ptr_t=each,
+            col_t=nodes.owner.to(torch.int32),
+            value_t=node["pool"],
+        ),
+        aggregated=node["aggregated"],
+    )
 
 
 _Columns = dict[str, tuple[Int, dict[str, np.ndarray]]]
@@ -169,6 +173,7 @@ def _columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
     graph: dict[str, np.ndarray] = {
         name: getattr(flat, name) for name in ("target", "bounding_radius", "vectors")
     }
+    graph["index"] = indices
     graph["centre"], graph["size"] = centre_and_size(flat.pos, flat.node_ptr)
     if "patches" in needs:
         graph["patches"] = patches(flat, leaders=store.leaders, k=store.k)
@@ -182,6 +187,10 @@ def _columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
 
 def _all_columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
     """:func:`_columns` of many graphs, computed piece by piece into arrays that are allocated once."""
+    unknown = needs - {"gcn", "edge_index", "edge_attr", "patches"}
+    if unknown:
+        raise ValueError(f"a batch has no {', '.join(sorted(unknown))}")
+    indices = np.ascontiguousarray(indices, np.int64)
     columns = _columns(store, indices[:_CHUNK], needs)
     if len(indices) <= _CHUNK:
         return columns
@@ -231,7 +240,16 @@ def _pointers(sizes: Tensor) -> Tensor:
 
 def make_batch(store: Store, indices: Int, needs: frozenset[str]) -> Batch:
     """One batch straight from the store, equal to what :class:`GraphTables` of all graphs gathers."""
-    return GraphTables(store, indices, needs).batch(np.arange(len(indices)))
+    levels = {}
+    columns = _all_columns(store, indices, needs)
+    for level, (sizes, arrays) in columns.items():
+        owner = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes))
+        rows = {name: _tensor(array, "cpu") for name, array in arrays.items()}
+        levels[level] = _Rows(torch.from_numpy(_cumulative(sizes)), owner, rows)
+    graph = levels.pop("graph").columns
+    largest = int(columns["node"][1]["in_degree"].max()) if "in_degree" in columns["node"][1] else 0
+    levels = {level: rows for level, rows in levels.items() if rows.columns}
+    return _assembled(levels, graph, largest).packed()  # numpy aligns less than the products may ask for
 
 
 def largest_batch(store: Store, indices: Int, batch_size: int, needs: frozenset[str]) -> Batch:

@@ -12,6 +12,8 @@ from plumbline.errors import InputError
 from plumbline.records import Float, Int
 
 _MOST_ENTRIES = 2**31 - 1
+_ALIGNMENT = 64
+"""Bytes: a row of the processor's cache, as PyTorch aligns its own tensors."""
 
 
 def check_entries(num: int) -> None:
@@ -155,30 +157,90 @@ class Batch:
             elif isinstance(value, GCNTables):
                 yield from (*value.propagate, *value.pool, value.aggregated)
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        """The same batch with ``change`` applied to every tensor."""
-
-        def pair(tensors: SparsePair) -> SparsePair:
-            return SparsePair(*(change(tensor) for tensor in tensors))
-
-        values: dict[str, Any] = {}
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if isinstance(value, GCNTables):
-                values[name] = GCNTables(pair(value.propagate), pair(value.pool), change(value.aggregated))
-            else:
-                values[name] = change(value) if isinstance(value, Tensor) else value
-        return Batch(**values)
-
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """The batch on a device; itself if it is there already."""
+        """The batch on a device, sent as one block of memory; itself if it is there already."""
         if self.node_features.device == torch.device(device):
             return self
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        block, values = self._block()
+        return _unpacked(block.to(device, non_blocking=non_blocking), values)
 
     def pin_memory(self) -> "Batch":
-        """The batch in page-locked memory."""
-        return self._map(lambda tensor: tensor.pin_memory())
+        """The batch in one block of page-locked memory."""
+        block, values = self._block()
+        return _unpacked(block.pin_memory(), values)
+
+    def packed(self) -> "Batch":
+        """The same batch in one block of memory, in which tensors keep their strides and what they share."""
+        return _unpacked(*self._block())
+
+    def __reduce__(self) -> tuple[Callable[..., "Batch"], tuple[Any, ...]]:
+        """Pickled :meth:`packed`: reader processes send a tensor as an open file, and a batch has twenty."""
+        return _unpacked, self._block()
+
+    def _block(self) -> tuple[Tensor, dict[str, Any]]:
+        """``[bytes]`` uint8 with all tensors in it, and the attributes with places instead of tensors."""
+        storages = _Storages()
+        values = _mapped({name: getattr(self, name) for name in self.__slots__}, Tensor, storages.place)
+        return storages.joined(), values
+
+
+def _mapped(values: dict[str, Any], kind: type, change: Callable[[Any], Any]) -> dict[str, Any]:
+    """A batch's attributes with ``change`` applied to everything of one kind, in the same order each time."""
+
+    def pair(tensors: SparsePair) -> SparsePair:
+        return SparsePair(*(change(tensor) for tensor in tensors))
+
+    changed: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, GCNTables):
+            changed[name] = GCNTables(pair(value.propagate), pair(value.pool), change(value.aggregated))
+        else:
+            changed[name] = change(value) if isinstance(value, kind) else value
+    return changed
+
+
+class _Place(NamedTuple):
+    """Where a tensor lies in a block of memory, in elements of its own type."""
+
+    dtype: torch.dtype
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    first: int
+
+
+class _Storages:
+    """The storages behind several tensors, to be laid end to end."""
+
+    def __init__(self) -> None:
+        self._storages: dict[tuple[int, int], tuple[int, torch.UntypedStorage]] = {}
+        self._bytes = 0
+
+    def place(self, tensor: Tensor) -> _Place:
+        """Keeps a place for the tensor's storage, unless another tensor has brought it."""
+        storage = tensor.untyped_storage()
+        key = storage.data_ptr(), storage.nbytes()
+        begin, _ = self._storages.setdefault(key, (self._bytes, storage))
+        if begin == self._bytes:
+            self._bytes += -(-storage.nbytes() // _ALIGNMENT) * _ALIGNMENT
+        first = begin // tensor.element_size() + int(tensor.storage_offset())
+        return _Place(tensor.dtype, tuple(tensor.shape), tensor.stride(), first)
+
+    def joined(self) -> Tensor:
+        """``[bytes]`` uint8, all storages; without a copy if there is one, as of a packed batch."""
+        if len(self._storages) == 1:
+            return torch.empty(0, dtype=torch.uint8).set_(next(iter(self._storages.values()))[1])
+        block = torch.empty(self._bytes, dtype=torch.uint8)
+        for begin, storage in self._storages.values():
+            whole = torch.empty(0, dtype=torch.uint8).set_(storage)
+            block[begin : begin + len(whole)] = whole
+        return block
+
+
+def _unpacked(block: Tensor, values: dict[str, Any]) -> Batch:
+    def tensor(place: _Place) -> Tensor:
+        return block.view(place.dtype).as_strided(place.size, place.stride, place.first)
+
+    return Batch(**_mapped(values, _Place, tensor))
 
 
 class GCNArrays(NamedTuple):
@@ -219,9 +281,10 @@ def gcn_arrays(node_features: Float, in_degree: Int, edge_source: Int, node_ptr:
     target = np.repeat(nodes, in_degree)
     source = edge_source.astype(np.int32, copy=False)
     proper = source != target
+    degree = in_degree.astype(np.int32) + 1
     if not proper.all():
         source, target = source[proper], target[proper]
-    degree = np.bincount(target, minlength=num_nodes).astype(np.int32) + 1
+        degree = np.bincount(target, minlength=num_nodes).astype(np.int32) + 1
     ptr = np.concatenate([[0], np.cumsum(degree)]).astype(np.int32)
     # Self loops go last in each row; the edges keep their order before them.
     col = np.empty(ptr[-1], np.int32)
