@@ -85,11 +85,27 @@ def test_a_laz_file_with_pieces_without_number_does_not_end_the_process(tmp_path
             read_cloud(path)
 
 
-def test_a_laz_file_that_makes_its_reader_panic(tmp_path, las):
+def test_a_laz_file_that_makes_its_reader_panic(tmp_path, las, monkeypatch):
+    """What a reader written in Rust raises is no Exception. No file is known any more that does it."""
+    path = tmp_path / "a.laz"
+    path.write_bytes(las["laz"])
+    assert len(read_cloud(path)) == len(POINTS)
+
+    def panic(*_, **__):
+        raise type("PanicException", (BaseException,), {})("index out of range")
+
+    monkeypatch.setattr("laspy.open", panic)
+    with pytest.raises(InputError, match=r"cannot be read as laz: .*index out of range"):
+        read_cloud(path)
+
+
+@pytest.mark.parametrize(("place", "value", "parts"), [(32, 0, 0), (36, 65535, 65535)])
+def test_a_laz_file_whose_points_are_not_the_sum_of_their_parts(tmp_path, las, place, value, parts):
+    """Its reader would make room for the parts: gigabytes for a file of 423 bytes, found by fuzzing."""
     (header,) = struct.unpack_from("<H", las["laz"], 94)
     path = tmp_path / "a.laz"
-    path.write_bytes(patch(las["laz"], header + 54 + 32, bytes(2)))  # parts of a point
-    with pytest.raises(InputError, match="cannot be read as laz"):
+    path.write_bytes(patch(las["laz"], header + 54 + place, struct.pack("<H", value)))
+    with pytest.raises(InputError, match=f"points have 20 bytes, and their compressed parts {parts}$"):
         read_cloud(path)
 
 

@@ -20,6 +20,11 @@ point, number of points."""
 _LAS_14 = struct.Struct("<235xQIQ")
 """As of version 1.4: where the records behind the points begin, how many they are, number of points."""
 _RECORD, _COMPRESSED = 54, 0x80
+_LASZIP = b"laszip encoded\0\0", 22204
+"""Who wrote the record that says how points are compressed, and its number."""
+_PARTS = struct.Struct("<32xH")
+_PART = struct.Struct("<xxHxx")
+"""In that record: how many parts a point is compressed as, and the bytes of each."""
 _GLB_HEADER = 12
 _PCD_LINES = 10
 """So many lines a pcd header has, comments aside; what has more would be read as compressed numbers."""
@@ -89,6 +94,7 @@ def check_las(path: Path) -> None:
         sound = header + records * _RECORD <= begin <= size
         if sound and form & _COMPRESSED:
             sound = _chunks(file, begin, size) <= size
+            parts = _parts(file, header, records)
         elif sound:
             sound = points * width <= size - begin
     if not sound:
@@ -96,6 +102,23 @@ def check_las(path: Path) -> None:
             f"{path} is cut off or damaged: its header promises {points} points of {width} bytes from byte "
             f"{begin} on, and the file has {size} bytes"
         )
+    if form & _COMPRESSED and parts != width:
+        raise InputError(
+            f"{path} is damaged: its points have {width} bytes, and their compressed parts {parts}"
+        )
+
+
+def _parts(file: BinaryIO, header: int, records: int) -> int:
+    """Bytes of a point's compressed parts together: the room that its reader makes for each point."""
+    file.seek(header)
+    for _ in range(records):
+        head = file.read(_RECORD)
+        data = file.read(int.from_bytes(head[20:22], "little"))
+        if (head[2:18], int.from_bytes(head[18:20], "little")) == _LASZIP and len(data) >= _PARTS.size:
+            count = _PARTS.unpack_from(data)[0]
+            parts = data[_PARTS.size :][: count * _PART.size]
+            return sum(size for (size,) in _PART.iter_unpack(parts[: len(parts) // _PART.size * _PART.size]))
+    return 0
 
 
 def _chunks(file: BinaryIO, begin: int, size: int) -> float:
