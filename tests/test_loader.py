@@ -10,8 +10,16 @@ from random_samples import random_store
 
 from plumbline.data import batch
 from plumbline.data.assembly import GraphTables, make_batch
-from plumbline.data.loader import BatchOrder, ResidentLoader, _StoreDataset, make_loaders
+from plumbline.data.loader import (
+    _HELD,
+    PREFETCH_FACTOR,
+    BatchOrder,
+    ResidentLoader,
+    _StoreDataset,
+    make_loaders,
+)
 from plumbline.data.order import epoch_order
+from plumbline.data.slots import Slots
 from plumbline.errors import InputError
 
 EVERYTHING = frozenset({"gcn", "edge_index", "edge_attr"})
@@ -83,8 +91,8 @@ def test_workers_that_start_by_spawn(store):
     workers = loaders(store, loader="workers", num_workers=1).train
     workers._loader.multiprocessing_context = multiprocessing.get_context("spawn")
     assert all(same(a, b) for a, b in zip(workers, loaders(store, loader="resident").train, strict=True))
-    dataset = _StoreDataset(store.path, np.arange(30), EVERYTHING)
-    dataset[np.arange(3)]
+    dataset = _StoreDataset(store.path, np.arange(30), EVERYTHING, Slots(2, 1000))
+    dataset[np.arange(3), None]
     assert len(pickle.dumps(dataset)) < 10_000
 
 
@@ -109,6 +117,57 @@ def test_a_batch_travels_as_one_block_of_memory(store, needs):
         begins = {tensor.data_ptr() for tensor in (received.node_features, received.target, received.index)}
         assert not any(begin % 64 for begin in begins)
     assert len(storages(sent)) == 1
+
+
+def in_slot(loader, batch) -> bool:
+    memory = loader._slots._memory
+    return 0 <= batch.index.data_ptr() - memory.ctypes.data < memory.nbytes
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_every_batch_comes_in_a_slot_epoch_after_epoch(store, num_workers):
+    """Also after epochs that were left before their end, of which the readers had begun more."""
+    loader = loaders(store, loader="workers", num_workers=num_workers).train
+    expected = loaders(store, loader="resident").train
+    for epoch in range(12):
+        for side in (loader, expected):
+            side.set_epoch(epoch)
+            side.load_state_dict({"epoch": epoch, "position": 0})
+        for number, (mine, other) in enumerate(zip(loader, expected, strict=True)):
+            assert in_slot(loader, mine)
+            assert same(mine, other)
+            if epoch % 2 and number == 1:
+                break
+    loader.close()
+
+
+def test_a_slot_is_not_filled_again_while_anything_of_its_batch_is_in_use(store):
+    """Batches that are kept use up the slots; those that come after them are sent as they are."""
+    loader = loaders(store, loader="workers", num_workers=1, batch_size=1).train
+    expected = [
+        batch.node_features.clone() for batch in loaders(store, loader="resident", batch_size=1).train
+    ]
+    kept = [batch.node_features[1:] for batch in loader]
+    slots = len(loader._slots._free)
+    assert slots == 0
+    assert all(torch.equal(a, b[1:]) for a, b in zip(kept, expected, strict=True))
+    first = next(iter(loader))
+    assert not in_slot(loader, first)
+    del kept, first
+    assert len(loader._slots._free) > slots
+    loader.set_epoch(1)
+    assert all(in_slot(loader, batch) for batch in loader)
+    loader.close()
+
+
+def test_a_batch_that_is_larger_than_its_slot_is_sent_as_it_is(store):
+    loader = loaders(store, loader="workers", num_workers=1).train
+    loader._slots._size = 64
+    for mine, other in zip(loader, loaders(store, loader="resident").train, strict=True):
+        assert not in_slot(loader, mine)
+        assert same(mine, other)
+    assert len(loader._slots._free) == PREFETCH_FACTOR + _HELD
+    loader.close()
 
 
 def test_reading_leaves_the_global_generator_alone(store):

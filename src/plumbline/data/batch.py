@@ -161,27 +161,44 @@ class Batch:
         """The batch on a device, sent as one block of memory; itself if it is there already."""
         if self.node_features.device == torch.device(device):
             return self
-        block, values = self._block()
-        return _unpacked(block.to(device, non_blocking=non_blocking), values)
+        block, places = self.as_block()
+        return Batch.of_block(block.to(device, non_blocking=non_blocking), places)
 
     def pin_memory(self) -> "Batch":
         """The batch in one block of page-locked memory."""
-        block, values = self._block()
-        return _unpacked(block.pin_memory(), values)
+        block, places = self.as_block()
+        return Batch.of_block(block.pin_memory(), places)
 
-    def packed(self) -> "Batch":
-        """The same batch in one block of memory, in which tensors keep their strides and what they share."""
-        return _unpacked(*self._block())
+    def packed(self, room: Tensor | None = None) -> "Batch":
+        """The same batch in one block of memory: in ``room [bytes]`` uint8 if that suffices."""
+        return Batch.of_block(*self.as_block(room))
 
     def __reduce__(self) -> tuple[Callable[..., "Batch"], tuple[Any, ...]]:
-        """Pickled :meth:`packed`: reader processes send a tensor as an open file, and a batch has twenty."""
-        return _unpacked, self._block()
+        """Pickled as a block: reader processes send each tensor as an open file, and a batch has twenty."""
+        return Batch.of_block, self.as_block()
 
-    def _block(self) -> tuple[Tensor, dict[str, Any]]:
-        """``[bytes]`` uint8 with all tensors in it, and the attributes with places instead of tensors."""
+    def as_block(self, room: Tensor | None = None) -> tuple[Tensor, dict[str, Any]]:
+        """All tensors in one, aligned as PyTorch aligns its own, and where each is.
+
+        Args:
+            room: ``[bytes]`` uint8 that is filled if it is large enough.
+
+        Returns:
+            ``[bytes]`` uint8 (no copy if it is one block already), and the attributes with places instead
+            of tensors, for :meth:`of_block`. Strides and shared storages stay what they are.
+        """
         storages = _Storages()
-        values = _mapped({name: getattr(self, name) for name in self.__slots__}, Tensor, storages.place)
-        return storages.joined(), values
+        places = _mapped({name: getattr(self, name) for name in self.__slots__}, Tensor, storages.place)
+        return storages.joined(room), places
+
+    @staticmethod
+    def of_block(block: Tensor, places: dict[str, Any]) -> "Batch":
+        """The batch that :meth:`as_block` was asked of."""
+
+        def tensor(place: _Place) -> Tensor:
+            return block.view(place.dtype).as_strided(place.size, place.stride, place.first)
+
+        return Batch(**_mapped(places, _Place, tensor))
 
 
 def _mapped(values: dict[str, Any], kind: type, change: Callable[[Any], Any]) -> dict[str, Any]:
@@ -225,22 +242,16 @@ class _Storages:
         first = begin // tensor.element_size() + int(tensor.storage_offset())
         return _Place(tensor.dtype, tuple(tensor.shape), tensor.stride(), first)
 
-    def joined(self) -> Tensor:
-        """``[bytes]`` uint8, all storages; without a copy if there is one, as of a packed batch."""
+    def joined(self, room: Tensor | None) -> Tensor:
+        """``[bytes]`` uint8, all storages."""
         if len(self._storages) == 1:
             return torch.empty(0, dtype=torch.uint8).set_(next(iter(self._storages.values()))[1])
-        block = torch.empty(self._bytes, dtype=torch.uint8)
+        if room is None or len(room) < self._bytes:
+            room = torch.empty(self._bytes, dtype=torch.uint8)
         for begin, storage in self._storages.values():
             whole = torch.empty(0, dtype=torch.uint8).set_(storage)
-            block[begin : begin + len(whole)] = whole
-        return block
-
-
-def _unpacked(block: Tensor, values: dict[str, Any]) -> Batch:
-    def tensor(place: _Place) -> Tensor:
-        return block.view(place.dtype).as_strided(place.size, place.stride, place.first)
-
-    return Batch(**_mapped(values, _Place, tensor))
+            room[begin : begin + len(whole)] = whole
+        return room
 
 
 class GCNArrays(NamedTuple):

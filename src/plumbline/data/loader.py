@@ -15,17 +15,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from plumbline.data.assembly import GraphTables, make_batch
+from plumbline.data.assembly import GraphTables, largest_batch, make_batch
 from plumbline.data.batch import Batch
 from plumbline.data.order import epoch_order
 from plumbline.data.packed import PackedStore
 from plumbline.data.patches import NEIGHBOURS, TOKENS
+from plumbline.data.slots import Slots
 from plumbline.records import Int
 
 PREFETCH_FACTOR = 4
+_HELD = 3
+"""Batches that the training has at once: the one it computes, the next, and one that is just let go."""
 RESIDENT_SHARE = 0.4
 """Share of the free memory that ``--loader auto`` is willing to fill."""
 
@@ -124,20 +127,48 @@ class ResidentLoader(Loader):
             yield batch
 
 
+class _InSlot(NamedTuple):
+    """A batch that a reader has left in its slot; ``places`` as of :meth:`Batch.as_block`."""
+
+    places: dict[str, Any]
+
+
 class _StoreDataset(Dataset):
     """Builds whole batches in a worker process. Pickles as a path and indices; the store is re-opened."""
 
-    def __init__(self, folder: Path, indices: Int, needs: frozenset[str]) -> None:
+    def __init__(self, folder: Path, indices: Int, needs: frozenset[str], slots: Slots) -> None:
         self._folder, self._indices, self._needs = folder, indices, needs
         self._store: PackedStore | None = None
+        self._slots: Slots | None = slots
 
-    def __getitem__(self, rows: Int) -> Batch:
+    def __getitem__(self, work: tuple[Int, int | None]) -> Batch | _InSlot:
         if self._store is None:
             self._store = PackedStore.open(self._folder)
-        return make_batch(self._store, self._indices[rows], self._needs)
+        rows, number = work
+        room = None
+        if number is not None and self._slots is not None:
+            room = torch.from_numpy(self._slots.room(number))
+        batch = make_batch(self._store, self._indices[rows], self._needs, room)
+        block, places = batch.as_block()
+        return batch if room is None or block.data_ptr() != room.data_ptr() else _InSlot(places)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_store": None}
+        return {**self.__dict__, "_store": None, "_slots": None}
+
+
+class _Work(Sampler):
+    """What the readers are sent: the graphs of each batch, and the slot in which to leave it."""
+
+    def __init__(self, order: BatchOrder, slots: Slots) -> None:
+        self._order, self._slots = order, slots
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[tuple[Int, int | None]]:
+        self._slots.recover()  # the readers have ended with an epoch that was left before its end
+        for rows in self._order:
+            yield rows, self._slots.take()
 
 
 class WorkerLoader(Loader):
@@ -153,11 +184,13 @@ class WorkerLoader(Loader):
         patience: float,
     ) -> None:
         super().__init__(order)
+        self._slots = _slots(store, indices, order.batch_size, needs, settings)
         names = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor")
         self._loader: DataLoader = DataLoader(
-            _StoreDataset(store.path, indices, needs),
-            sampler=order,
+            _StoreDataset(store.path, indices, needs, self._slots),
+            sampler=_Work(order, self._slots),
             batch_size=None,
+            collate_fn=_unchanged,
             # Its own generator: a DataLoader otherwise draws from the one that dropout uses.
             generator=torch.Generator(),
             timeout=patience if settings["num_workers"] else 0,
@@ -168,7 +201,11 @@ class WorkerLoader(Loader):
         first = self.order.position
         for number, batch in enumerate(self._loader, start=first + 1):
             self.order.position = number
-            yield batch
+            if isinstance(batch, _InSlot):
+                yield Batch.of_block(torch.from_numpy(self._slots.receive()), batch.places)
+            else:
+                self._slots.skip()
+                yield batch
         self.order.position = 0
 
     def close(self) -> None:
@@ -183,6 +220,20 @@ class WorkerLoader(Loader):
             with suppress(RuntimeError):  # PyTorch says that one was killed
                 readers._shutdown_workers()
             late.cancel()
+
+
+def _slots(
+    store: PackedStore, indices: Int, batch_size: int, needs: frozenset[str], settings: dict[str, Any]
+) -> Slots:
+    """Room for all batches on their way; none where they are read in this process or go on to a GPU."""
+    if not settings["num_workers"] or settings["pin_memory"]:
+        return Slots(0, 0)
+    block, _ = largest_batch(store, indices, batch_size, needs).as_block()
+    return Slots(settings["num_workers"] * settings["prefetch_factor"] + _HELD, len(block))
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
 
 
 def _kill(processes: Iterable[BaseProcess]) -> None:
