@@ -317,6 +317,6 @@ def gcn_arrays(node_features: Float, in_degree: Int, edge_source: Int, node_ptr:
         degree_t=np.diff(transpose.indptr).astype(np.int32),
         col_t=transpose.indices.astype(np.int32) - np.repeat(first, np.diff(transpose.indptr)),
         value_t=transpose.data,
-        pool=(transpose.T.sum(axis=1) * mean).astype(np.float32),
+        pool=(np.add.reduceat(transpose.data, transpose.indptr[:-1]) * mean).astype(np.float32),
         aggregated=(matrix @ node_features.astype(np.float64)).astype(np.float32),
     )
