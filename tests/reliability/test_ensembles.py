@@ -83,6 +83,17 @@ def test_an_ensemble_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("resume", "refusal"),
+    [("last", "no member in .* has a checkpoint"), ("a.ckpt", "--resume a.ckpt is one model")],
+)
+def test_going_on_from_what_is_no_ensemble_is_refused(tiny: Path, tmp_path: Path, resume, refusal) -> None:
+    outcome = train(tiny, tmp_path / "run", ensemble=2, resume=resume)
+    assert outcome.code == 2
+    assert re.search(refusal, outcome.text)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_command_that_trains_on_is_that_of_all_of_it(tiny: Path, tmp_path: Path) -> None:
     outcome = train(tiny, tmp_path, **SETTINGS | {"max_epochs": 1})
     commands = re.findall("^train on +plumbline (.*)$", outcome.text, re.MULTILINE)

@@ -72,15 +72,14 @@ def _train_one(config: TrainConfig, console: Console, *, whole: TrainConfig) -> 
 
 def _train_members(config: TrainConfig, console: Console) -> int:
     """Trains the members one after the other, each in a folder of its own, and joins them."""
-    folders = [config.checkpoint_dir / f"member-{member}" for member in range(config.ensemble)]
-    for member, folder in enumerate(folders):
-        resume = "last" if config.resume and any(folder.glob("*.ckpt")) else None
+    members = rundir.members(config.checkpoint_dir, config.ensemble, config.resume)
+    for member, (folder, resume) in enumerate(members.items()):
         console.print(f"member {member + 1} of {config.ensemble}", markup=False)
         own = replace(config, ensemble=1, member=member, checkpoint_dir=folder, resume=resume)
         code, out_of_time = _train_one(own, console, whole=config)
         if code or out_of_time:
             return code
-    joined = write_ensemble(config.checkpoint_dir, [rundir.find_best(folder) for folder in folders])
+    joined = write_ensemble(config.checkpoint_dir, [rundir.find_best(folder) for folder in members])
     console.print(f"\nensemble      {joined}\nreport        plumbline evaluate {joined}", markup=False)
     return 0
 

@@ -103,6 +103,11 @@ def _validate_together(config: Any) -> None:
         raise InputError(f"--num_layers {config.num_layers}: must be at least 2 for the gcn")
     if isinstance(config, TrainConfig) and config.ensemble > 1 and config.member > 0:
         raise InputError(f"--member {config.member} is one model: leave --ensemble out")
+    if isinstance(config, TrainConfig) and config.ensemble > 1 and config.resume not in (None, "last"):
+        raise InputError(
+            f"--resume {config.resume} is one model: give --resume alone, which goes on with every member, "
+            "or leave --ensemble out"
+        )
     if isinstance(config, TrainConfig) and config.devices * config.num_nodes > 1:
         flag = "devices" if config.devices > 1 else "num_nodes"
         raise InputError(

@@ -91,6 +91,19 @@ def refuse_early(*, data_dir: Path, checkpoint_dir: Path, resume: str | None, tr
         find_checkpoints(resume, checkpoint_dir)
 
 
+def members(folder: Path, count: int, resume: str | None) -> dict[Path, str | None]:
+    """The folders of an ensemble's members, and what ``--resume`` means for each: those not begun start anew.
+
+    Raises:
+        InputError: none has a checkpoint to go on from.
+    """
+    folders = [folder / f"member-{member}" for member in range(count)]
+    begun = [any(path.glob("*.ckpt")) for path in folders]
+    if resume is not None and not any(begun):
+        raise InputError(f"--resume: no member in {folder} has a checkpoint; start anew without --resume")
+    return {path: resume if has else None for path, has in zip(folders, begun, strict=True)}
+
+
 def find_checkpoints(resume: str, folder: Path) -> list[Path]:
     """The checkpoints that ``--resume`` may mean, the one that is wanted first.
 
