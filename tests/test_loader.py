@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,6 +120,17 @@ def test_a_batch_travels_as_one_block_of_memory(store, needs):
     assert len(storages(sent)) == 1
 
 
+def test_a_batch_goes_to_another_device_as_one_block(store):
+    """Shown on torch's device without memory: shapes, types and strides, in one storage."""
+    here = make_batch(store, np.array([5, 0, 40]), EVERYTHING)
+    there = here.to("meta")
+    assert here.to("cpu") is here
+    for left, right in zip(here.tensors(), there.tensors(), strict=True):
+        assert right.device.type == "meta"
+        assert (left.shape, left.dtype, left.stride()) == (right.shape, right.dtype, right.stride())
+    assert len({tensor.untyped_storage()._cdata for tensor in there.tensors()}) == 1
+
+
 def in_slot(loader, batch) -> bool:
     memory = loader._slots._memory
     return 0 <= batch.index.data_ptr() - memory.ctypes.data < memory.nbytes
@@ -158,6 +170,69 @@ def test_a_slot_is_not_filled_again_while_anything_of_its_batch_is_in_use(store)
     loader.set_epoch(1)
     assert all(in_slot(loader, batch) for batch in loader)
     loader.close()
+
+
+def test_short_epochs_fill_the_same_slots_again(store):
+    """Slots that were never used cost no memory; each one that is filled for the first time does."""
+    loader = make_loaders(
+        store, train_idx=np.arange(30), val_idx=np.arange(8), batch_size=8, loader="workers", num_workers=2
+    ).val
+    used = set()
+    for epoch in range(6):
+        loader.set_epoch(epoch)
+        for batch_ in loader:
+            used.add(batch_.index.untyped_storage().data_ptr())
+    assert len(used) <= 2
+    loader.close()
+
+
+def test_without_shared_memory_batches_are_sent_as_they_are(store, monkeypatch):
+    def little(_, size):
+        if size > 1:
+            raise OSError(12, "Cannot allocate memory")
+        return bytearray(size)
+
+    monkeypatch.setattr("plumbline.data.slots.mmap", SimpleNamespace(mmap=little, PAGESIZE=4096))
+    loader = loaders(store, loader="workers", num_workers=1).train
+    assert all(same(a, b) for a, b in zip(loader, loaders(store, loader="resident").train, strict=True))
+    loader.close()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_iteration_does_not_outlive_its_readers(store, again):
+    loader = loaders(store, loader="workers", num_workers=2).train
+    old = iter(loader)
+    next(old)
+    loader.close()
+    if again:
+        new = iter(loader)
+        next(new)
+    with pytest.raises(RuntimeError, match="closed while"):
+        next(old)
+    loader.close()
+
+
+def test_a_side_without_graphs_has_no_batches(store):
+    sides = make_loaders(
+        store,
+        train_idx=np.arange(30),
+        val_idx=np.arange(0),
+        batch_size=4,
+        loader="workers",
+        num_workers=1,
+        needs=EVERYTHING,
+    )
+    assert list(sides.val) == []
+
+
+def test_changing_one_tensor_of_a_batch_is_no_change_of_the_others(store):
+    """For autograd, which refuses to go back through what was changed since."""
+    both = make_batch(store, np.array([5, 0, 40]), EVERYTHING)
+    weight = torch.ones(both.node_features.shape[1], requires_grad=True)
+    answer = (both.node_features * weight).sum()
+    both.target.sub_(1)
+    answer.backward()
+    torch.testing.assert_close(weight.grad, both.node_features.sum(0))
 
 
 def test_a_batch_that_is_larger_than_its_slot_is_sent_as_it_is(store):

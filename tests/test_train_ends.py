@@ -1,5 +1,6 @@
 """Every way a training can end, compilation that fails, and the examples of the document."""
 
+import gc
 import os
 import re
 import shlex
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,8 @@ from training_fixtures import (
 )
 
 from plumbline.cli import main
+from plumbline.data.loader import Loader
+from plumbline.training.callbacks import STOPPING
 from plumbline.training.task import CentreOfMassTask
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -58,6 +62,34 @@ def test_a_full_gpu_is_one_sentence(tiny: Path, tmp_path: Path, monkeypatch: pyt
     outcome = train(tiny, tmp_path)
     assert outcome.code == 2
     assert "memory does not hold --batch_size 8" in outcome.text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_training_leaves_nothing_of_itself(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    """Neither its handlers of signals, which would make the program deaf to them, nor data in memory."""
+    alive = weakref.WeakSet()
+    original = Loader.__init__
+
+    def remembered(self, *arguments):
+        alive.add(self)
+        original(self, *arguments)
+
+    def stop(self, batch, number):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch, number)
+
+    step = CentreOfMassTask.training_step
+    monkeypatch.setattr(Loader, "__init__", remembered)
+    if stopped:
+        monkeypatch.setattr(CentreOfMassTask, "training_step", stop)
+    before = {signum: signal.getsignal(signum) for signum in STOPPING}
+    assert train(tiny, tmp_path, max_epochs=1).code == (143 if stopped else 0)
+    assert {signum: signal.getsignal(signum) for signum in STOPPING} == before
+    gc.collect()
+    assert len(alive) == 0
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")

@@ -109,6 +109,22 @@ def test_a_laz_file_whose_points_are_not_the_sum_of_their_parts(tmp_path, las, p
         read_cloud(path)
 
 
+def test_which_record_of_a_laz_file_counts_is_what_its_reader_thinks(tmp_path, las):
+    """The first whose author is the name up to the first zero byte, whatever follows."""
+    data = las["laz"]
+    (header,) = struct.unpack_from("<H", data, 94)
+    name = header + 2
+    path = tmp_path / "a.laz"
+    path.write_bytes(patch(data, name + 15, b"x"))
+    assert len(read_cloud(path)) == len(POINTS)
+    path.write_bytes(patch(patch(data, name + 15, b"x"), header + 54 + 36, b"\xff\xff"))
+    with pytest.raises(InputError, match=r"compressed parts 65535$"):
+        read_cloud(path)
+    path.write_bytes(patch(data, name, b"L"))
+    with pytest.raises(InputError, match="does not say how its points are compressed"):
+        read_cloud(path)
+
+
 @pytest.mark.parametrize("data", [b"", b"DATA !scii\n"])
 def test_a_pcd_header_without_a_line_that_says_how_its_numbers_are_written(tmp_path, data):
     """It would be taken for compressed numbers, of which the next bytes say how many gigabytes."""

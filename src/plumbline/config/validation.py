@@ -105,8 +105,8 @@ def _validate_together(config: Any) -> None:
         raise InputError(f"--member {config.member} is one model: leave --ensemble out")
     if isinstance(config, TrainConfig) and config.ensemble > 1 and config.resume not in (None, "last"):
         raise InputError(
-            f"--resume {config.resume} is one model: give --resume alone, which goes on with every member, "
-            "or leave --ensemble out"
+            f"--resume {config.resume} goes on with one model: give --resume alone, which goes on with every "
+            "member, or --ensemble 1"
         )
     if isinstance(config, TrainConfig) and config.devices * config.num_nodes > 1:
         flag = "devices" if config.devices > 1 else "num_nodes"

@@ -238,11 +238,13 @@ def _pointers(sizes: Tensor) -> Tensor:
     return ptr
 
 
-def make_batch(store: Store, indices: Int, needs: frozenset[str], room: Tensor | None = None) -> Batch:
-    """One batch straight from the store, equal to what :class:`GraphTables` of all graphs gathers.
+def make_batch(store: Store, indices: Int, needs: frozenset[str]) -> Batch:
+    """One batch straight from the store, equal to what :class:`GraphTables` of all graphs gathers."""
+    return loose_batch(store, indices, needs).packed()
 
-    In one block, as numpy aligns less than products ask for: in ``room [bytes]`` uint8 if that suffices.
-    """
+
+def loose_batch(store: Store, indices: Int, needs: frozenset[str]) -> Batch:
+    """:func:`make_batch` as numpy allocates it: with less alignment than products ask for."""
     levels = {}
     columns = _all_columns(store, indices, needs)
     for level, (sizes, arrays) in columns.items():
@@ -252,7 +254,7 @@ def make_batch(store: Store, indices: Int, needs: frozenset[str], room: Tensor |
     graph = levels.pop("graph").columns
     largest = int(columns["node"][1]["in_degree"].max()) if "in_degree" in columns["node"][1] else 0
     levels = {level: rows for level, rows in levels.items() if rows.columns}
-    return _assembled(levels, graph, largest).packed(room)
+    return _assembled(levels, graph, largest)
 
 
 def largest_batch(store: Store, indices: Int, batch_size: int, needs: frozenset[str]) -> Batch:

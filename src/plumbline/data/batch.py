@@ -169,9 +169,9 @@ class Batch:
         block, places = self.as_block()
         return Batch.of_block(block.pin_memory(), places)
 
-    def packed(self, room: Tensor | None = None) -> "Batch":
-        """The same batch in one block of memory: in ``room [bytes]`` uint8 if that suffices."""
-        return Batch.of_block(*self.as_block(room))
+    def packed(self) -> "Batch":
+        """The same batch in one block of memory."""
+        return Batch.of_block(*self.as_block())
 
     def __reduce__(self) -> tuple[Callable[..., "Batch"], tuple[Any, ...]]:
         """Pickled as a block: reader processes send each tensor as an open file, and a batch has twenty."""
@@ -181,11 +181,11 @@ class Batch:
         """All tensors in one, aligned as PyTorch aligns its own, and where each is.
 
         Args:
-            room: ``[bytes]`` uint8 that is filled if it is large enough.
+            room: ``[bytes]`` uint8 that is filled if it is large enough and they are not in one already.
 
         Returns:
-            ``[bytes]`` uint8 (no copy if it is one block already), and the attributes with places instead
-            of tensors, for :meth:`of_block`. Strides and shared storages stay what they are.
+            ``[bytes]`` uint8, and the attributes with places instead of tensors, for :meth:`of_block`.
+            Strides and shared storages stay what they are.
         """
         storages = _Storages()
         places = _mapped({name: getattr(self, name) for name in self.__slots__}, Tensor, storages.place)
@@ -195,8 +195,12 @@ class Batch:
     def of_block(block: Tensor, places: dict[str, Any]) -> "Batch":
         """The batch that :meth:`as_block` was asked of."""
 
+        storage = block.untyped_storage()
+
         def tensor(place: _Place) -> Tensor:
-            return block.view(place.dtype).as_strided(place.size, place.stride, place.first)
+            # No view of the block: of views autograd would take a change of one for a change of all.
+            whole = torch.empty(0, dtype=place.dtype, device=block.device)
+            return whole.set_(storage, place.first, place.size, place.stride)
 
         return Batch(**_mapped(places, _Place, tensor))
 
@@ -251,7 +255,7 @@ class _Storages:
         for begin, storage in self._storages.values():
             whole = torch.empty(0, dtype=torch.uint8).set_(storage)
             room[begin : begin + len(whole)] = whole
-        return room
+        return room[: self._bytes]
 
 
 class GCNArrays(NamedTuple):

@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from plumbline.data.assembly import GraphTables, largest_batch, make_batch
+from plumbline.data.assembly import GraphTables, largest_batch, loose_batch
 from plumbline.data.batch import Batch
 from plumbline.data.order import epoch_order
 from plumbline.data.packed import PackedStore
@@ -130,6 +130,8 @@ class ResidentLoader(Loader):
 class _InSlot(NamedTuple):
     """A batch that a reader has left in its slot; ``places`` as of :meth:`Batch.as_block`."""
 
+    number: int
+    size: int
     places: dict[str, Any]
 
 
@@ -148,9 +150,10 @@ class _StoreDataset(Dataset):
         room = None
         if number is not None and self._slots is not None:
             room = torch.from_numpy(self._slots.room(number))
-        batch = make_batch(self._store, self._indices[rows], self._needs, room)
-        block, places = batch.as_block()
-        return batch if room is None or block.data_ptr() != room.data_ptr() else _InSlot(places)
+        block, places = loose_batch(self._store, self._indices[rows], self._needs).as_block(room)
+        if number is not None and room is not None and block.data_ptr() == room.data_ptr():
+            return _InSlot(number, len(block), places)
+        return Batch.of_block(block, places)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_store": None, "_slots": None}
@@ -166,7 +169,8 @@ class _Work(Sampler):
         return len(self._order)
 
     def __iter__(self) -> Iterator[tuple[Int, int | None]]:
-        self._slots.recover()  # the readers have ended with an epoch that was left before its end
+        # DataLoader asks for the first work when every reader is new or has said that the last epoch is over.
+        self._slots.recover()
         for rows in self._order:
             yield rows, self._slots.take()
 
@@ -184,13 +188,14 @@ class WorkerLoader(Loader):
         patience: float,
     ) -> None:
         super().__init__(order)
-        self._slots = _slots(store, indices, order.batch_size, needs, settings)
+        self._slots = _slots(store, indices, order, needs, settings)
         names = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor")
         self._loader: DataLoader = DataLoader(
             _StoreDataset(store.path, indices, needs, self._slots),
             sampler=_Work(order, self._slots),
             batch_size=None,
             collate_fn=_unchanged,
+            multiprocessing_context="fork" if settings["num_workers"] else None,  # which shares the slots
             # Its own generator: a DataLoader otherwise draws from the one that dropout uses.
             generator=torch.Generator(),
             timeout=patience if settings["num_workers"] else 0,
@@ -199,14 +204,27 @@ class WorkerLoader(Loader):
 
     def __iter__(self) -> Iterator[Batch]:
         first = self.order.position
-        for number, batch in enumerate(self._loader, start=first + 1):
+        for number, sent in enumerate(self._sent(), start=first + 1):
             self.order.position = number
-            if isinstance(batch, _InSlot):
-                yield Batch.of_block(torch.from_numpy(self._slots.receive()), batch.places)
+            if isinstance(sent, _InSlot):
+                block = self._slots.receive(sent.number, sent.size)
+                yield Batch.of_block(torch.from_numpy(block), sent.places)
             else:
                 self._slots.skip()
-                yield batch
+                yield sent
         self.order.position = 0
+
+    def _sent(self) -> Iterator[Batch | _InSlot]:
+        """What the readers send, in order. Raises RuntimeError if they were ended meanwhile."""
+        readers = iter(self._loader)
+        while True:
+            if self._loader.num_workers and self._loader._iterator is not readers:
+                raise RuntimeError("the loader was closed while its batches were read")
+            try:
+                sent = next(readers)
+            except StopIteration:
+                return
+            yield sent
 
     def close(self) -> None:
         """PyTorch ends them when its iterator is collected, which references to it put off for ever.
@@ -223,13 +241,17 @@ class WorkerLoader(Loader):
 
 
 def _slots(
-    store: PackedStore, indices: Int, batch_size: int, needs: frozenset[str], settings: dict[str, Any]
+    store: PackedStore, indices: Int, order: BatchOrder, needs: frozenset[str], settings: dict[str, Any]
 ) -> Slots:
     """Room for all batches on their way; none where they are read in this process or go on to a GPU."""
-    if not settings["num_workers"] or settings["pin_memory"]:
+    if not settings["num_workers"] or settings["pin_memory"] or not len(order):
         return Slots(0, 0)
-    block, _ = largest_batch(store, indices, batch_size, needs).as_block()
-    return Slots(settings["num_workers"] * settings["prefetch_factor"] + _HELD, len(block))
+    count = min(settings["num_workers"] * settings["prefetch_factor"], len(order)) + _HELD
+    block, _ = largest_batch(store, indices, order.batch_size, needs).as_block()
+    try:
+        return Slots(count, len(block))
+    except OSError:  # more than the system promises at once; batches are sent in files of their own
+        return Slots(0, 0)
 
 
 def _unchanged(batch: Any) -> Any:

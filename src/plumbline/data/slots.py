@@ -14,7 +14,7 @@ import numpy as np
 class Slots:
     """Blocks of memory shared with the processes that are forked after they were made.
 
-    Numbers are taken as work is sent to the readers, and work comes back in the order in which it was sent.
+    A number is taken for each piece of work that is sent to the readers, which comes back in the same order.
 
     Args:
         count: how many.
@@ -25,24 +25,27 @@ class Slots:
         self._size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         memory = mmap.mmap(-1, max(count * self._size, 1))  # without a name: gone with the last process
         self._memory = np.frombuffer(memory, np.uint8)
-        self._free = deque(range(count))
+        self._free = list(range(count))
         self._taken: deque[int | None] = deque()
 
     def take(self) -> int | None:
         """The number of a free slot for the work that is sent next; None if there is none."""
-        self._taken.append(self._free.popleft() if self._free else None)
+        self._taken.append(self._free.pop() if self._free else None)  # the last one, which has its pages
         return self._taken[-1]
 
     def room(self, number: int) -> np.ndarray:
         """``[size]`` uint8, one slot."""
         return self._memory[number * self._size : (number + 1) * self._size]
 
-    def receive(self) -> np.ndarray:
-        """:meth:`room` of the work that was sent first; free again when nothing refers to it."""
-        number = self._taken.popleft()
-        if number is None:
-            raise RuntimeError("work came back in a slot that was not given to it")
-        room = self.room(number)
+    def receive(self, number: int, size: int) -> np.ndarray:
+        """``[size]`` uint8, what was left in the slot of the work sent first; free when nothing refers to it.
+
+        Raises:
+            RuntimeError: another slot was taken for that work.
+        """
+        if (taken := self._taken.popleft()) != number:
+            raise RuntimeError(f"a reader process filled slot {number}, and {taken} was taken for its work")
+        room = self.room(number)[:size]
         weakref.finalize(room, self._free.append, number).atexit = False
         return room
 

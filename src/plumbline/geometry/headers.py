@@ -20,7 +20,7 @@ point, number of points."""
 _LAS_14 = struct.Struct("<235xQIQ")
 """As of version 1.4: where the records behind the points begin, how many they are, number of points."""
 _RECORD, _COMPRESSED = 54, 0x80
-_LASZIP = b"laszip encoded\0\0", 22204
+_LASZIP = b"laszip encoded", 22204
 """Who wrote the record that says how points are compressed, and its number."""
 _PARTS = struct.Struct("<32xH")
 _PART = struct.Struct("<xxHxx")
@@ -102,23 +102,27 @@ def check_las(path: Path) -> None:
             f"{path} is cut off or damaged: its header promises {points} points of {width} bytes from byte "
             f"{begin} on, and the file has {size} bytes"
         )
+    if form & _COMPRESSED and parts is None:
+        raise InputError(f"{path} is damaged: it does not say how its points are compressed")
     if form & _COMPRESSED and parts != width:
         raise InputError(
             f"{path} is damaged: its points have {width} bytes, and their compressed parts {parts}"
         )
 
 
-def _parts(file: BinaryIO, header: int, records: int) -> int:
-    """Bytes of a point's compressed parts together: the room that its reader makes for each point."""
+def _parts(file: BinaryIO, header: int, records: int) -> int | None:
+    """Bytes of a point's compressed parts, for which its reader makes room; None if the file does not say."""
     file.seek(header)
     for _ in range(records):
         head = file.read(_RECORD)
         data = file.read(int.from_bytes(head[20:22], "little"))
-        if (head[2:18], int.from_bytes(head[18:20], "little")) == _LASZIP and len(data) >= _PARTS.size:
+        if (head[2:18].split(b"\0")[0], int.from_bytes(head[18:20], "little")) == _LASZIP:
+            if len(data) < _PARTS.size:
+                return None
             count = _PARTS.unpack_from(data)[0]
             parts = data[_PARTS.size :][: count * _PART.size]
             return sum(size for (size,) in _PART.iter_unpack(parts[: len(parts) // _PART.size * _PART.size]))
-    return 0
+    return None
 
 
 def _chunks(file: BinaryIO, begin: int, size: int) -> float:

@@ -181,9 +181,10 @@ class GracefulStop(Callback):
         self.teardown(trainer, pl_module, "fit")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Gives the signals back."""
+        """Gives the signals back, unless Lightning did so before: these are its own, which keep all alive."""
         for signum, handler in self._previous.items():
-            signal.signal(signum, handler)
+            if signal.getsignal(signum) == self._receive:
+                signal.signal(signum, handler)
         self._previous = {}
 
 
