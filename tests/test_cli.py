@@ -1,6 +1,7 @@
 """The command line: every flag and its default, precedence, spellings, and what is refused how."""
 
 import dataclasses
+import os
 import re
 import subprocess
 import sys
@@ -235,6 +236,32 @@ def test_a_reader_that_leaves_is_no_error(words):
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait() == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+@pytest.mark.parametrize("words", [["--help"], ["--version"]], ids=" ".join)
+def test_output_that_finds_no_room_is_an_error_in_a_sentence(words):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "plumbline", *words], stdout=full, stderr=subprocess.PIPE
+        )
+    assert done.stderr == b"error: the output cannot be written: No space left on device\n"
+    assert done.returncode == 2
+
+
+def test_a_closed_output_is_none():
+    code = "import sys; sys.stdout = sys.stderr = None; from plumbline.cli import main; sys.exit(main({}))"
+    for arguments, status in ((["--help"], 0), (["train", "--data_dir", "nowhere"], 2)):
+        assert subprocess.run([sys.executable, "-c", code.format(arguments)]).returncode == status
+
+
+def test_an_output_without_dashes_and_letters_shows_the_nearest():
+    code = "from plumbline.console import make_console, make_writable, print_line; make_writable(); "
+    code += "print_line(make_console(), '6.1 \u2013 7.2 %, M\u00f6bel \u6728')"
+    for encoding, shown in (("latin-1", "6.1 - 7.2 %, M\u00f6bel ?"), ("ascii", "6.1 - 7.2 %, M?bel ?")):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+        assert done.stdout.decode(encoding) == shown + "\n", done.stderr
 
 
 def test_help_speaks_of_flags_not_of_types(capsys):

@@ -7,6 +7,7 @@ import pytest
 from random_samples import FEATURES, random_samples
 
 from plumbline.data import tensors
+from plumbline.data.assembly import GraphTables, make_batch
 from plumbline.data.packed import DamagedStoreError, PackedStore, write_store
 from plumbline.data.packing import SCHEMA
 from plumbline.data.verify import verify
@@ -119,6 +120,51 @@ def test_wrong_numbers_are_found_with_their_graph(copy, name, value, text):
     assert len(problems) == 1
     assert text in problems[0]
     assert f"graph {graph}" in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("edge_source", 10**6),
+        ("edge_source", -1),
+        ("in_degree", 77),
+        ("in_degree", -1),
+        ("in_degree", 2**31 - 1),
+    ],
+)
+@pytest.mark.parametrize("build", ["batch", "tables"])
+def test_indices_that_lead_out_of_the_data_are_refused_before_they_are_followed(copy, name, value, build):
+    """Also without ``check --deep``: followed, they would read whatever lies in memory there."""
+    arrays = {key: array.copy() for key, array in PackedStore.open(copy).shard(1).items()}
+    if (name, value) == ("in_degree", -1):  # made up for by its neighbour, so that the sum is right
+        arrays[name][3] += arrays[name][2] + 1
+    arrays[name][2] = value
+    tensors.write_tensors(copy / "shard-00001.safetensors", {key: [array] for key, array in arrays.items()})
+    store = PackedStore.open(copy)
+    graphs, needs = np.array(store.shard_graphs(1)), frozenset({"gcn", "edge_attr"})
+    with pytest.raises(DamagedStoreError, match=r"edges lead out of their graphs; plumbline check --deep"):
+        make_batch(store, graphs, needs) if build == "batch" else GraphTables(store, graphs, needs)
+
+
+@pytest.mark.parametrize("value", [-1, 10**6])
+def test_a_graph_of_no_object_is_refused(copy, value):
+    arrays = {key: array.copy() for key, array in tensors.map_tensors(copy / "index.safetensors").items()}
+    arrays["object_idx"][3] = value
+    tensors.write_tensors(copy / "index.safetensors", {key: [array] for key, array in arrays.items()})
+    with pytest.raises(DamagedStoreError, match="names objects that are not there; plumbline check --deep"):
+        _ = PackedStore.open(copy).object_names
+
+
+@pytest.mark.parametrize("name", ["node_ptr", "edge_ptr"])
+@pytest.mark.parametrize("value", [-1, 10**12])
+def test_an_index_that_leads_out_of_the_data_is_refused_before_it_is_followed(copy, name, value):
+    arrays = {key: array.copy() for key, array in tensors.map_tensors(copy / "index.safetensors").items()}
+    arrays[name][3] = value
+    tensors.write_tensors(copy / "index.safetensors", {key: [array] for key, array in arrays.items()})
+    store = PackedStore.open(copy)
+    for graphs in ([2], [3], range(len(store))):
+        with pytest.raises(DamagedStoreError, match="its index leads out of it; plumbline check --deep"):
+            store.gather(np.array(graphs))
 
 
 @pytest.mark.parametrize(

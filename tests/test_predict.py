@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from functools import partial
@@ -11,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scanned
+from rich.console import Console
 from scanned import K, simulate, write_scan
 
 from plumbline.cli import VERBS, main
-from plumbline.commands.predict import _doubt, _draw, list_scans, parse_sensor
+from plumbline.commands.predict import _doubt, _draw, _show, list_scans, parse_sensor
 from plumbline.config import PredictConfig
 from plumbline.data.form import GraphForm
 from plumbline.data.packed import PackedStore, write_store
@@ -229,6 +231,21 @@ def test_the_table_is_calm_and_names_its_columns(trained, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "expected error" not in out
     assert "carve, untrained" in out
+
+
+@pytest.mark.parametrize(("width", "columns"), [(120, 8), (100, 7), (90, 6), (70, 5)])
+def test_a_narrow_terminal_leaves_columns_out_but_no_name(width, columns):
+    rows = [[f"scans/of a room/{name}.npz", *"xyz", "0.0174", "0.0301", "512 of 3,000", "3"] for name in "ab"]
+    for row in rows:
+        row[1:4] = ["-0.2154", "-0.1057", "-0.0318"]
+    console = Console(width=width, force_terminal=True, color_system=None, file=io.StringIO())
+    _show(rows, [], {"model": "ept"}, console)
+    shown = console.file.getvalue()
+    head = shown.splitlines()[0]
+    assert len(re.split(" {2,}", head.strip())) == columns
+    assert "file" in head
+    for name in "ab":
+        assert f"{name}.npz" in shown
 
 
 def test_out_holds_the_lines_of_json(ask, tmp_path, capsys):

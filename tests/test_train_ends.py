@@ -118,6 +118,31 @@ def test_ctrl_c_in_a_real_process_saves_and_says_how_to_go_on(tiny: Path, tmp_pa
     assert content["global_step"] == stopped >= 15
 
 
+def test_what_is_printed_at_the_end_is_a_command_that_works(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder with a space in its name; a cosine schedule cannot be made longer, so it begins anew."""
+    monkeypatch.setenv("COLUMNS", "40")
+    folder = tmp_path / "a run"
+    outcome = train(tiny, folder, max_epochs=1, recipe="best", model_args="num_tokens=4")
+    (longer,) = re.findall("^train longer +(.*)$", outcome.text, re.MULTILINE)
+    (report,) = re.findall("^report +(.*)$", outcome.text, re.MULTILINE)
+    assert shlex.split(longer) == [
+        "plumbline",
+        "train",
+        "--config",
+        str(folder / "config.yaml"),
+        "--max_epochs",
+        "2",
+    ]
+    assert main(shlex.split(report)[1:]) == 0
+    refused = train(tiny, folder, max_epochs=1, recipe="best", model_args="num_tokens=4", resume="last")
+    assert refused.code == 0
+    assert "its schedule ends there; train anew" in refused.text
+    assert main(shlex.split(longer)[1:]) == 0
+    assert saved(folder / "last.ckpt")["plumbline"]["epochs_done"] == 2
+
+
 # -- compilation -------------------------------------------------------------------------------------------
 
 

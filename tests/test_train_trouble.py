@@ -118,7 +118,7 @@ def refuses(*_: object) -> None:
 def test_trouble_of_a_reader_process_is_one_sentence(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: Any, sentence: str
 ) -> None:
-    monkeypatch.setattr(loader_module, "make_batch", worker)
+    monkeypatch.setattr(loader_module, "loose_batch", worker)
     outcome = train(tiny, tmp_path, stall_timeout=1.0, **WORKERS)
     assert outcome.code == 2
     assert re.search(sentence, outcome.text, re.MULTILINE), outcome.text
@@ -155,8 +155,10 @@ def test_a_folder_of_pt_files_is_trained_on_without_its_broken_files(tiny: Path,
 # -- Ctrl-C ------------------------------------------------------------------------------------------------
 
 
-def in_terminal(arguments: list[str], *, stop_at: bytes, columns: int = 100) -> tuple[int, str]:
-    """``plumbline train`` on a terminal of its own, stopped by the terminal's Ctrl-C."""
+def in_terminal(
+    arguments: list[str], *, stop_at: bytes, columns: int = 100, hang_up: bool = False
+) -> tuple[int, str]:
+    """``plumbline train`` on a terminal of its own, stopped by the terminal's Ctrl-C, or by its end."""
     main, side = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "plumbline", "train", *arguments],
@@ -173,6 +175,8 @@ def in_terminal(arguments: list[str], *, stop_at: bytes, columns: int = 100) -> 
             except OSError:  # the other end is closed
                 break
         if not sent and re.search(stop_at, seen):
+            if hang_up:
+                break
             os.write(main, b"\x03")
             sent = True
     os.close(main)
@@ -193,6 +197,33 @@ def test_ctrl_c_on_a_terminal_stops_all_reader_processes_and_gives_the_cursor_ba
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor is still hidden"
     assert not re.search(r"graphs/s", text[text.rindex("interrupted after") :])
     assert saved(tmp_path / "last.ckpt")["global_step"] > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the number of TIOCSCTTY")
+def test_a_training_whose_terminal_ends_saves_its_state(tiny: Path, tmp_path: Path) -> None:
+    """As where a connection breaks: nothing can be said any more, and nothing is lost."""
+    changed = {"max_epochs": 100_000, "loader": "workers", "num_workers": 2}
+    code, _ = in_terminal(flags(tiny, tmp_path, **changed), stop_at=rb"epoch (\d\d+)/100000", hang_up=True)
+    assert code == 129
+    ended = saved(tmp_path / "last.ckpt")["plumbline"]
+    assert ended["global_step"] == 5 * ended["epochs_done"] + ended["batches_done"] >= 50
+    assert train(tiny, tmp_path, max_epochs=ended["epochs_done"] + 1, resume="last").code == 0
+
+
+def test_nohup_keeps_the_end_of_a_terminal_away(tiny: Path, tmp_path: Path, monkeypatch) -> None:
+    step = CentreOfMassTask.training_step
+
+    def hung_up(self, batch, number):
+        os.kill(os.getpid(), signal.SIGHUP)
+        return step(self, batch, number)
+
+    monkeypatch.setattr(CentreOfMassTask, "training_step", hung_up)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert train(tiny, tmp_path / "ignored", max_epochs=1).code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert train(tiny, tmp_path / "heard", max_epochs=1).code == 129
 
 
 def test_ctrl_c_before_training_tells_the_trackers(

@@ -4,7 +4,7 @@
 refused flag cost no torch. Precedence: defaults < ``--config FILE`` < flags.
 """
 
-import os
+import errno
 import re
 import sys
 import traceback
@@ -29,7 +29,7 @@ from plumbline.config import (
     validate_each,
 )
 from plumbline.config.recipes import RECIPES
-from plumbline.console import make_console, visible
+from plumbline.console import discard_output, make_console, make_writable, visible
 from plumbline.errors import InputError
 
 
@@ -58,6 +58,7 @@ VERBS = {
 def main(argv: Sequence[str] | None = None, *, prog: str = "plumbline") -> int:
     """Run one command line and return its exit code: 0 done, 2 refused input, 130 interrupted."""
     code = 0
+    make_writable()
     try:
         try:
             code = _answer(list(sys.argv[1:] if argv is None else argv), prog)
@@ -65,8 +66,13 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "plumbline") -> int:
             code = end.code if isinstance(end.code, int) else 0
         sys.stdout.flush()
     except BrokenPipeError:
-        # Nobody reads on, as in `plumbline --help | head -3`; Python flushes once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()  # nobody reads on, as in `plumbline --help | head -3`
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        discard_output()
+        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        code = 2
     return code
 
 

@@ -1,12 +1,15 @@
 """The terminal: calm, aligned, and plain when it is not one."""
 
+import codecs
 import math
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
 from rich.measure import Measurement
@@ -63,6 +66,37 @@ def make_console(*, stderr: bool = False) -> Console:
         console = Console(stderr=stderr, highlight=False, width=width, soft_wrap=True, color_system=None)
     console.push_render_hook(_ShowCommands())
     return console
+
+
+def make_writable() -> None:
+    """A closed stream leads nowhere; one that cannot show a character shows the nearest that it can."""
+    codecs.register_error("nearest", _nearest)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (as long as the program)
+        elif isinstance(stream, TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
+            stream.reconfigure(errors="nearest")
+
+
+def _nearest(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return {"–": "-"}.get(error.object[error.start], "?"), error.start + 1
+
+
+def discard_output() -> None:
+    """What is still to be written leads nowhere: Python flushes once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def command(*words: object) -> str:
+    """A command as a shell takes it."""
+    return shlex.join(str(word) for word in words)
+
+
+def print_line(console: Console, text: str) -> None:
+    """One line as it is: a terminal may fold it, but who copies a command gets it whole."""
+    console.print(text, markup=False, emoji=False, soft_wrap=True)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 import plumbline
 from plumbline.config import BenchmarkConfig
-from plumbline.console import make_console, seconds
+from plumbline.console import make_console, print_line, seconds
 from plumbline.data.form import GraphForm
 from plumbline.data.outcome import Plan, discard, finish, look, workplace
 from plumbline.data.packed import PackedStore
@@ -123,7 +123,7 @@ def run(config: BenchmarkConfig, console: Console) -> int:
     print_result(console, result)
     console.print()
     for label, name in (("numbers", NUMBERS), ("tables", TABLES)):
-        console.print(f"{label:<9}{config.out / name}", markup=False, soft_wrap=True)
+        print_line(console, f"{label:<9}{config.out / name}")
     console.print(f"time     {seconds(time.perf_counter() - started)}")
     return 0
 

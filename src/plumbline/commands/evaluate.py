@@ -13,7 +13,7 @@ from rich.console import Console
 
 import plumbline
 from plumbline.config import EvaluateConfig
-from plumbline.console import file_bar, percent
+from plumbline.console import file_bar, percent, print_line
 from plumbline.data.cache import open_data
 from plumbline.data.packed import PackedStore
 from plumbline.data.packing import MANIFEST
@@ -102,8 +102,8 @@ def run(config: EvaluateConfig, console: Console) -> int:
     if "0.9" in held:
         console.print(f"Its own 90 % radius {_held(held)}.", style="dim")
     console.print()
-    console.print(f"report   {out / REPORT}", markup=False)
-    console.print(f"numbers  {out / NUMBERS}", markup=False)
+    print_line(console, f"report   {out / REPORT}")
+    print_line(console, f"numbers  {out / NUMBERS}")
     return 0
 
 

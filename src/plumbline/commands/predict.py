@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -32,6 +33,9 @@ FOLDER = Path("checkpoints")
 _SEARCHED = CLOUD_SUFFIXES - {".txt", ".csv"}
 """In a folder, text may be anything; it has to be named."""
 _ASSUMED = "assumed at the origin"
+_HEADS = ("file", "x", "y", "z", "expected error", "90 % within", "points", "views")
+_SHORTEST = 20
+"""Letters of a file's name that stay in one line on a terminal; columns give way to them."""
 _WIDEST = 10_000
 """Columns of a table that goes into a pipe, at most."""
 
@@ -267,6 +271,16 @@ def _row(read: Read, answer: dict[str, Any]) -> list[str]:
     ]
 
 
+def _layout(rows: list[list[str]], shown: list[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    columns = [_HEADS.index(head) for head in shown]
+    for column in columns:
+        table.add_column(_HEADS[column], justify="right" if column else "left", no_wrap=column > 0)
+    for row in rows:
+        table.add_row(*(Text(row[column]) for column in columns))
+    return table
+
+
 def _show(
     rows: list[list[str]], said: Sequence[dict[str, Any]], model: dict[str, str], console: Console
 ) -> None:
@@ -275,16 +289,16 @@ def _show(
             print(visible(f"error: {answer['error']}"), file=sys.stderr)
     if not rows:
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    headers = ("file", "x", "y", "z", "expected error", "90 % within", "points", "views")
-    shown = [column for column in range(len(headers)) if any(row[column] for row in rows)]
-    for column in shown:
-        table.add_column(headers[column], justify="right" if column else "left", no_wrap=column > 0)
-    for row in rows:
-        table.add_row(*(Text(row[column]) for column in shown))
     if not console.is_terminal:  # a terminal folds long names; who reads a pipe wants one line per file
         console.width = _WIDEST
-    console.print(table)
+    shown = [head for column, head in enumerate(_HEADS) if any(row[column] for row in rows)]
+    short = [[row[0][:_SHORTEST], *row[1:]] for row in rows]
+    wide = console.options.update(max_width=_WIDEST)
+    for head in ("views", "points", "90 % within"):
+        if Measurement.get(console, wide, _layout(short, shown)).maximum <= console.width:
+            break
+        shown = [other for other in shown if other != head]
+    console.print(_layout(rows, shown))
     where = f" ({model['checkpoint']})" if "checkpoint" in model else ", untrained"
     text = f"centres of mass by {model['model']}{where}, in the frame and unit of each file"
     console.print(f"\n{text}", markup=False)

@@ -2,7 +2,6 @@
 
 import math
 import os
-import shlex
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 import plumbline
 from plumbline.config import PrepareConfig, parse_range
-from plumbline.console import seconds
+from plumbline.console import command, print_line, seconds
 from plumbline.data.outcome import PT_METADATA, Plan, clean, discard, finish, look, workplace
 from plumbline.data.packing import MANIFEST, read_part
 from plumbline.data.pool import write_chunks
@@ -68,7 +67,7 @@ def run(config: PrepareConfig, console: Console) -> int:
                 finish(config.out, chunks, plan, tick=lambda done, total: bar.show(done, total, done))
         except KeyboardInterrupt:
             finished = sum(len(chunk.sources) for chunk in chunks if chunk.path.exists())
-            _say(
+            print_line(
                 console,
                 f"stopped; {finished} of {_count(len(sources), 'object')} done and kept in {parts}: "
                 "the same command goes on from there",
@@ -81,7 +80,7 @@ def run(config: PrepareConfig, console: Console) -> int:
             ) from error
     outcome.say(console, config, sources)
     rate = f", {num_new / scanning:.0f} scans/s" if num_new else ""
-    _say(console, f"  time      {seconds(time.perf_counter() - started)}{rate}")
+    print_line(console, f"  time      {seconds(time.perf_counter() - started)}{rate}")
     _say_next(console, config.out)
     return 0
 
@@ -89,7 +88,7 @@ def run(config: PrepareConfig, console: Console) -> int:
 def _leave(out: Path, console: Console) -> int:
     """Leaves a finished data set as it is."""
     clean(out)
-    _say(console, f"{out} is finished already, made from the same input with the same settings")
+    print_line(console, f"{out} is finished already, made from the same input with the same settings")
     _say_next(console, out)
     return 0
 
@@ -157,14 +156,16 @@ def _scan(
     num_missing = sum(len(chunk.sources) for chunk in missing)
     workers = min(config.workers or _num_cores(), len(missing) or 1)
     processes = "1 process" if workers == 1 else f"{workers} processes"
-    _say(console, f"preparing {_kinds(sources)} in {config.out} with {processes}")
+    print_line(console, f"preparing {_kinds(sources)} in {config.out} with {processes}")
     objects = [source.name for source in sources if source.kind == "scan"]
     if len(objects) > 1 and len(set(objects)) == len(objects):
-        _say(console, "  every real scan counts as an object of its own; where several show one object,")
-        _say(console, "  give them the same object_name, or training and validation share it")
+        print_line(
+            console, "  every real scan counts as an object of its own; where several show one object,"
+        )
+        print_line(console, "  give them the same object_name, or training and validation share it")
     if num_missing < len(sources):
         done = len(sources) - num_missing
-        _say(console, f"  {done:,} {'is' if done == 1 else 'are'} done already")
+        print_line(console, f"  {done:,} {'is' if done == 1 else 'are'} done already")
     started, num_new, done = time.perf_counter(), 0, len(sources) - num_missing
     with (
         _progress(console, "object", "scans/s") as bar,
@@ -225,38 +226,33 @@ class _Outcome:
 
     def say(self, console: Console, config: PrepareConfig, sources: Sequence[Source]) -> None:
         assert config.out is not None
-        _say(console, f"{config.out} is ready")
+        print_line(console, f"{config.out} is ready")
         real = all(source.kind == "scan" for source in sources)  # many may show one object: that is no loss
         share = f" from {_count(len(sources), 'input')}" if self.objects != len(sources) and not real else ""
-        _say(console, f"  objects   {self.objects:,}{share}")
+        print_line(console, f"  objects   {self.objects:,}{share}")
         if self.rejected:
             _say_rejected(console, self.rejected, config.out, config.format, listed=True)
         views = self.views / self.scans
         shown = f"{self.scans:,} of {_count(self.objects, 'object')}" if real else f"{self.scans:,}"
-        _say(console, f"  scans     {shown} ({views:.3g} view{'' if views == 1 else 's'} each)")
-        _say(console, f"  points    {self.points:,} ({self.points / self.scans:.4g} per scan)")
+        print_line(console, f"  scans     {shown} ({views:.3g} view{'' if views == 1 else 's'} each)")
+        print_line(console, f"  points    {self.points:,} ({self.points / self.scans:.4g} per scan)")
         size = sum(file.stat().st_size for file in config.out.iterdir() if file.is_file())
-        _say(console, f"  size      {_bytes(size)}")
+        print_line(console, f"  size      {_bytes(size)}")
 
 
 def _say_rejected(
     console: Console, rejected: Sequence[Rejected], out: Path, layout: str, *, listed: bool
 ) -> None:
-    _say(console, f"  rejected  {len(rejected):,}")
+    print_line(console, f"  rejected  {len(rejected):,}")
     for item in rejected[:_SHOWN]:
-        _say(console, f"            {item.source}: {item.reason}")
+        print_line(console, f"            {item.source}: {item.reason}")
     if len(rejected) > _SHOWN:
         where = f", all listed in {out / (MANIFEST if layout == 'packed' else PT_METADATA)}" if listed else ""
-        _say(console, f"            and {len(rejected) - _SHOWN:,} more{where}")
+        print_line(console, f"            and {len(rejected) - _SHOWN:,} more{where}")
 
 
 def _say_next(console: Console, out: Path) -> None:
-    _say(console, f"next: python train_gnn_optimized.py --data_dir {shlex.quote(str(out))}")
-
-
-def _say(console: Console, text: str) -> None:
-    """Prints a line as it is; a file name may hold anything, also what looks like markup."""
-    console.print(text, markup=False, emoji=False, soft_wrap=True)
+    print_line(console, "next: " + command("plumbline", "train", "--data_dir", out))
 
 
 def _count(number: int, noun: str) -> str:
@@ -318,7 +314,7 @@ class _Lines(_Pace):
         text = self.text(done, total, worked)
         if time.perf_counter() - self.last >= _PLAIN_EVERY:
             self.last = time.perf_counter()
-            _say(self.console, f"  {text}")
+            print_line(self.console, f"  {text}")
 
 
 class _RichBar(_Pace):

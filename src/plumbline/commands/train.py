@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from plumbline.config import TrainConfig
-from plumbline.console import file_bar, seconds
+from plumbline.console import command, file_bar, print_line, seconds
 from plumbline.data.assembly import largest_batch
 from plumbline.data.cache import open_data
 from plumbline.data.loader import Loaders, make_loaders
@@ -80,7 +80,8 @@ def _train_members(config: TrainConfig, console: Console) -> int:
         if code or out_of_time:
             return code
     joined = write_ensemble(config.checkpoint_dir, [rundir.find_best(folder) for folder in members])
-    console.print(f"\nensemble      {joined}\nreport        plumbline evaluate {joined}", markup=False)
+    print_line(console, f"\nensemble      {joined}")
+    print_line(console, "report        " + command("plumbline", "evaluate", joined))
     return 0
 
 
@@ -94,15 +95,15 @@ class _Training:
         self.flags = rundir.plain_config(config)
         self.folder = config.checkpoint_dir
         self.trial = config.fast_dev_run > 0
-        self.startup = Startup(console, before=seconds_since_start())
+        first = whole is config or config.member == 0
+        self.startup = Startup(console, before=seconds_since_start() if first else 0.0)
 
     def run(self) -> int:
         """Everything."""
         config = self.config
         resumed = self.set_up_directory()
-        if resumed is not None and resumed.content["epochs_done"] >= config.max_epochs:
-            done = resumed.content["epochs_done"]
-            self.say(f"{resumed.path} has its {done} epochs behind it: raise --max_epochs to go on")
+        if resumed is not None and (ended := resumed.ended(config.max_epochs, config.schedule)):
+            self.say(ended)
             return 0
         store = self.load_dataset()
         data = self.split_dataset(store, resumed)
@@ -139,7 +140,7 @@ class _Training:
 
     def say(self, text: str) -> None:
         """One plain line."""
-        self.console.print(text, markup=False)
+        print_line(self.console, text)
 
     def debug(self, text: str) -> None:
         """One line that only ``--debug`` shows."""

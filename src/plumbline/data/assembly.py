@@ -191,6 +191,8 @@ def _all_columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
     if unknown:
         raise ValueError(f"a batch has no {', '.join(sorted(unknown))}")
     indices = np.ascontiguousarray(indices, np.int64)
+    if isinstance(store, PackedStore):
+        store.check_graphs(indices)
     columns = _columns(store, indices[:_CHUNK], needs)
     if len(indices) <= _CHUNK:
         return columns

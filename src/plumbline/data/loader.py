@@ -5,6 +5,7 @@ kinds of loader give the same batches in the same order: ``resident`` gathers th
 in memory (or on the GPU), ``workers`` has reader processes build them from the memory-mapped store.
 """
 
+import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -31,11 +32,8 @@ _HELD = 3
 """Batches that the training has at once: the one it computes, the next, and one that is just let go."""
 RESIDENT_SHARE = 0.4
 """Share of the free memory that ``--loader auto`` is willing to fill."""
-
-
 _GRACE = 1.0
 """Seconds in which a reader process may end by itself before it is killed."""
-
 _UNKNOWN_MEMORY = 4 << 30  # where the system does not say: what the smallest usable machine has free
 
 
@@ -332,13 +330,25 @@ def make_loaders(
         for order, indices in ((train, train_idx), (val, val_idx)):
             sides.append(ResidentLoader(order, GraphTables(store, indices, needs, device)))
     else:
-        if num_workers > 0 and sys.platform in ("win32", "darwin"):
-            num_workers = 0
-            notes.append("batches are read in this process: worker processes start too slowly on this system")
+        num_workers = _readers(num_workers, notes)
         settings |= worker_settings(num_workers, device)
         for order, indices in ((train, train_idx), (val, val_idx)):
             sides.append(WorkerLoader(order, store, indices, needs, settings, patience))
     return Loaders(sides[0], sides[1], settings, notes)
+
+
+def _readers(num_workers: int, notes: list[str]) -> int:
+    """How many reader processes there will be; a note where that is not what is best or was asked for."""
+    if num_workers > 0 and sys.platform in ("win32", "darwin"):
+        notes.append("batches are read in this process: worker processes start too slowly on this system")
+        return 0
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if num_workers > here:
+        notes.append(
+            f"{num_workers} reader processes share {here} processors with the training: "
+            f"--num_workers {max(here - 1, 1)} may be faster"
+        )
+    return num_workers
 
 
 def worker_settings(num_workers: int, device: torch.device) -> dict[str, Any]:

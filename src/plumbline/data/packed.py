@@ -8,45 +8,26 @@ them costs more than computing them.
 """
 
 import hashlib
-import json
-import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from plumbline.data.packing import (
-    FORMAT,
-    MANIFEST,
-    SCHEMA,
-    merge_parts,
-    unpack_names,
-    write_part,
-    write_store,
+from plumbline.data.distrust import (
+    check_array,
+    check_edges,
+    check_file,
+    check_index,
+    check_objects,
+    check_range,
+    read_manifest,
 )
+from plumbline.data.packing import merge_parts, unpack_names, write_part, write_store
 from plumbline.data.tensors import DamagedStoreError, map_tensors, will_need
-from plumbline.errors import InputError
 from plumbline.records import Float, Int, Rejected, Sample
 
 __all__ = ["DamagedStoreError", "Gathered", "PackedStore", "merge_parts", "write_part", "write_store"]
-
-_INDEX_SHAPES: dict[str, tuple[str, str, tuple[int, ...]]] = {
-    "node_ptr": ("<i8", "graphs+1", ()),
-    "edge_ptr": ("<i8", "graphs+1", ()),
-    "target": ("<f8", "graphs", (3,)),
-    "origin": ("<f8", "graphs", (3,)),
-    "scale": ("<f8", "graphs", ()),
-    "bounding_radius": ("<f8", "graphs", ()),
-    "radius_known": ("|u1", "graphs", ()),
-    "num_views": ("<i4", "graphs", ()),
-    "object_idx": ("<i4", "graphs", ()),
-    "object_name_ptr": ("<i8", "objects+1", ()),
-}
-"""Arrays of the index beside ``vectors`` and the names: type, rows, rest of the shape."""
-
-_FILE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
-"""What a manifest may call a file: no path, so that it cannot lead out of the folder."""
 
 
 class Gathered(NamedTuple):
@@ -135,12 +116,12 @@ class PackedStore:
             DamagedStoreError: a file is missing, cut short, or contradicts the manifest.
         """
         path = Path(path)
-        manifest = _read_manifest(path)
+        manifest = read_manifest(path)
         for item in [*manifest["shards"], manifest["index"]]:
-            _check_file(path / item["file"], item["bytes"])
+            check_file(path / item["file"], item["bytes"])
         file = path / manifest["index"]["file"]
         index = map_tensors(file)
-        _check_index(file, index, manifest)
+        check_index(file, index, manifest)
         return cls(path, manifest, index)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -151,7 +132,12 @@ class PackedStore:
 
     @cached_property
     def object_names(self) -> list[str]:
-        """The distinct object names, in order of first appearance; decoded at first use."""
+        """The distinct object names, in order of first appearance; decoded at first use.
+
+        Raises:
+            DamagedStoreError: a graph is of none of them.
+        """
+        check_objects(self.path, self.object_idx, self.num_objects)
         return unpack_names(self.object_name_ptr, self._name_bytes)
 
     @cached_property
@@ -168,13 +154,13 @@ class PackedStore:
             first, last = self._shard_ptr[number], self._shard_ptr[number + 1]
             nodes = int(self.node_ptr[last] - self.node_ptr[first])
             edges = int(self.edge_ptr[last] - self.edge_ptr[first])
-            _check(file, tensors, "node_features", "<f4", (nodes, len(self.feature_names)))
-            _check(file, tensors, "in_degree", "<i4", (nodes,))
-            _check(file, tensors, "edge_source", "<i4", (edges,))
+            check_array(file, tensors, "node_features", "<f4", (nodes, len(self.feature_names)))
+            check_array(file, tensors, "in_degree", "<i4", (nodes,))
+            check_array(file, tensors, "edge_source", "<i4", (edges,))
             if "point_cloud" in tensors:
-                _check(file, tensors, "point_cloud", "<f4", (nodes, 3))
+                check_array(file, tensors, "point_cloud", "<f4", (nodes, 3))
             if self.edge_attr_kind == "stored":
-                _check(file, tensors, "edge_attr", "<f4", (edges, self.edge_attr_dim))
+                check_array(file, tensors, "edge_attr", "<f4", (edges, self.edge_attr_dim))
             self._shards[number] = tensors
         return self._shards[number]
 
@@ -207,6 +193,11 @@ class PackedStore:
             vectors=np.array(self.vectors[i]) if self.vector_names else None,
         )
 
+    def check_graphs(self, indices: Int) -> None:
+        """Whether graphs lie within the data. Raises DamagedStoreError."""
+        for ptr in (self.node_ptr, self.edge_ptr):
+            check_range(self.path, ptr, indices)
+
     def gather(self, indices: Int, *, edge_attr: bool = False) -> Gathered:
         """Joins graphs into one batch with a fixed number of vectorised steps, however many there are.
 
@@ -222,6 +213,7 @@ class PackedStore:
             raise IndexError(f"graph indices must lie in 0 .. {len(self) - 1}")
         shards = np.searchsorted(self._shard_ptr, indices, side="right") - 1
         first = self._shard_ptr[shards]
+        self.check_graphs(indices)
         node_row, node_ptr = _ranges(self.node_ptr, indices, first)
         edge_row, edge_ptr = _ranges(self.edge_ptr, indices, first)
         nodes: dict[str, Any] = {
@@ -245,6 +237,7 @@ class PackedStore:
                 _take({"point_cloud": pos}, self.shard(number), node_row, node_ptr, shards == number)
         source = np.repeat(node_ptr[:-1], np.diff(edge_ptr))
         source += edges["edge_source"]
+        check_edges(self.path, source, nodes["in_degree"], node_ptr, edge_ptr)
         return Gathered(
             node_features=nodes["node_features"],
             pos=pos,
@@ -307,93 +300,3 @@ def _take(
     where = np.flatnonzero(np.repeat(mine, np.diff(ptr)))
     for name, array in out.items():
         array[where] = np.take(arrays[name], rows[where], axis=0)
-
-
-# ----------------------------------------------------------------------------------------------------------
-# Distrust
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    file = path / MANIFEST
-    try:
-        manifest = json.loads(file.read_bytes())
-    except FileNotFoundError as error:
-        raise InputError(f"{path} holds no packed data set: there is no {MANIFEST}") from error
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}") from error
-    except (RecursionError, ValueError) as error:
-        raise DamagedStoreError(f"{file} is damaged: it is not JSON") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise InputError(f"{file} does not describe a packed data set (its format is not {FORMAT!r})")
-    schema = manifest.get("schema")
-    if schema != SCHEMA:
-        raise InputError(
-            f"{file} has schema version {schema!r}, and this program reads version {SCHEMA}: "
-            "update the program, or make the data set again with `plumbline prepare`"
-        )
-    try:
-        _check_manifest(manifest)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DamagedStoreError(f"{file} is damaged: {type(error).__name__}: {error}") from error
-    return manifest
-
-
-def _check_manifest(manifest: dict[str, Any]) -> None:
-    for item in [*manifest["shards"], manifest["index"]]:
-        if not _FILE_NAME.fullmatch(item["file"]):
-            raise ValueError(f"{item['file']!r} is not the name of a file beside it")
-        if not isinstance(item["bytes"], int) or not isinstance(item["sha256"], str):
-            raise TypeError(f"{item['file']!r} lacks its size or its hash")
-    for name in ("num_graphs", "num_objects", "num_nodes", "num_edges"):
-        if not isinstance(manifest[name], int) or manifest[name] < (name != "num_edges"):
-            raise ValueError(f"{name} is {manifest[name]!r}")
-    if sum(shard["num_graphs"] for shard in manifest["shards"]) != manifest["num_graphs"]:
-        raise ValueError("the shards do not add up to num_graphs")
-    kind, degree = manifest["edge_attr"]["kind"], manifest["edge_attr"]["sh_degree"]
-    if kind not in ("none", "sh", "displacement", "stored") or (kind == "sh") != isinstance(degree, int):
-        raise ValueError(f"edge attributes of kind {kind!r} and degree {degree!r}")
-    if not isinstance(manifest["edge_attr"]["dim"], int):
-        raise TypeError("edge attributes without a width")
-    if not isinstance(manifest["leaders"], int):
-        raise TypeError("leaders is no number")
-    for name in ("feature_names", "vector_names", "normalise", "k", "bounding_radius", "rejected"):
-        manifest[name]
-    if not all(isinstance(item["source"] + item["reason"], str) for item in manifest["rejected"]):
-        raise TypeError("rejected inputs without a source or a reason")
-
-
-def _check_file(file: Path, expected: int) -> None:
-    try:
-        size = file.stat().st_size
-        if file.is_symlink() and file.resolve().parent != file.parent.resolve():
-            raise DamagedStoreError(
-                f"{file} is a link that leads out of its folder: put the file itself there"
-            )
-    except FileNotFoundError as error:
-        raise DamagedStoreError(f"{file} is missing from the packed data set") from error
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}") from error
-    if size != expected:
-        raise DamagedStoreError(f"{file} is damaged: it has {size} bytes where the manifest says {expected}")
-
-
-def _check_index(file: Path, index: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
-    for name, (dtype, count, rest) in _INDEX_SHAPES.items():
-        rows = manifest["num_" + count.removesuffix("+1")] + count.endswith("+1")
-        _check(file, index, name, dtype, (rows, *rest))
-    _check(file, index, "vectors", "<f4", (manifest["num_graphs"], len(manifest["vector_names"]), 3))
-    names = index["object_name_ptr"][-1]
-    _check(file, index, "object_name_bytes", "|u1", (int(names),))
-    for name in ("node", "edge"):
-        ptr, total = index[f"{name}_ptr"], manifest[f"num_{name}s"]
-        if ptr[0] != 0 or ptr[-1] != total:
-            raise DamagedStoreError(f"{file} is damaged: {name}_ptr does not run from 0 to {total}")
-
-
-def _check(file: Path, tensors: dict[str, np.ndarray], name: str, dtype: str, shape: tuple[int, ...]) -> None:
-    if name not in tensors:
-        raise DamagedStoreError(f"{file} is damaged: it has no {name}")
-    array = tensors[name]
-    if array.dtype != np.dtype(dtype) or array.shape != shape:
-        found, expected = f"{array.dtype} {array.shape}", f"{np.dtype(dtype)} {shape}"
-        raise DamagedStoreError(f"{file} is damaged: {name} is {found} and should be {expected}")

@@ -42,7 +42,12 @@ class Recorder(Callback):
         self.trackers.log(pl_module.epoch_row, trainer.global_step)
 
 
-STOPPING = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])
+HANGUP = getattr(signal, "SIGHUP", None)
+STOPPING = [
+    signal.SIGINT,
+    signal.SIGTERM,
+    *(getattr(signal, name) for name in ("SIGUSR1", "SIGHUP") if hasattr(signal, name)),
+]
 """Signals that end a training."""
 
 
@@ -50,12 +55,14 @@ class TrainingInterrupted(Exception):
     """A signal, or a deadline (None), ended the training after a step; the last checkpoint is written.
 
     Attributes:
-        exit_code: for the program: 130 for Ctrl-C, 143 for SIGTERM and SIGUSR1, 0 for the deadline.
+        exit_code: for the program: 130 for Ctrl-C, 129 for the end of the terminal, 143 for SIGTERM and
+            SIGUSR1, 0 for the deadline.
     """
 
     def __init__(self, signum: int | None) -> None:
         super().__init__("deadline" if signum is None else signal.Signals(signum).name)
-        self.exit_code = 0 if signum is None else 130 if signum == signal.SIGINT else 143
+        codes = {None: 0, signal.SIGINT: 130, HANGUP: 129}
+        self.exit_code = codes.get(signum, 143)
 
 
 class StoppedAtOnce(KeyboardInterrupt):
@@ -113,8 +120,9 @@ class StallWatch(Callback):
 class GracefulStop(Callback):
     """Ends a training between two steps, with ``last.ckpt`` written: on a signal or at a deadline.
 
-    The signals are Ctrl-C, SIGTERM, and SIGUSR1, which batch systems send ahead of the end of a job; a second
-    one ends the training at once. What ends within an epoch is not validated: it would be another training.
+    The signals are Ctrl-C, SIGTERM, SIGUSR1, which batch systems send ahead of a job's end, and SIGHUP, by
+    which a terminal ends, unless ``nohup`` keeps it away; a second one ends the training at once. What ends
+    within an epoch is not validated: it would be another training.
 
     Args:
         checkpoints: who writes the last checkpoint; None for a trial run that saves nothing.
@@ -138,6 +146,7 @@ class GracefulStop(Callback):
         self._signum: int | None = None
         self._previous: dict[int, Any] = {}
         self._process = os.getpid()
+        self._terminal: list[int] = []
         self.out_of_time = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -145,7 +154,9 @@ class GracefulStop(Callback):
         if self._max_time is not None:
             self._deadline = time.monotonic() + self._max_time
         if threading.current_thread() is threading.main_thread():
-            self._previous = {signum: signal.signal(signum, self._receive) for signum in STOPPING}
+            self._terminal = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
+            wanted = [signum for signum in STOPPING if signal.getsignal(signum) != signal.SIG_IGN]
+            self._previous = {signum: signal.signal(signum, self._receive) for signum in wanted}
 
     def _receive(self, signum: int, frame: Any) -> None:
         if os.getpid() != self._process:  # a reader process; a terminal sends Ctrl-C to all of them
@@ -153,6 +164,9 @@ class GracefulStop(Callback):
         if self._signum is not None:
             raise StoppedAtOnce(self._signum)
         self._signum = signum
+        if signum == HANGUP:
+            for descriptor in self._terminal:  # gone: what is written to it would be an error
+                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
         self._say("stopping after this step (once more stops at once)")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:

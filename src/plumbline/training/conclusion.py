@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from plumbline.console import command, print_line
 from plumbline.data.packed import PackedStore
 from plumbline.evaluation.inference import predict
 from plumbline.evaluation.plots import curves
@@ -54,13 +55,17 @@ def conclude(
     print_table(console, table)
     names = (rundir.METRICS, rundir.CURVES, rundir.RESULT, rundir.CONFIG, rundir.STARTUP, rundir.REJECTED)
     records = ", ".join(name for name in names if (folder / name).is_file())
-    again = f"plumbline train --config {settings} --resume"
+    longer = ("--max_epochs", 2 * (fit.trainer.max_epochs or 1))
+    if fit.task.schedule == "cosine":  # which is another one from its first step on
+        more = "train longer  " + command("plumbline", "train", "--config", settings, *longer)
+    else:
+        more = "train on      " + command("plumbline", "train", "--config", settings, "--resume", *longer)
     for line in (
         "",
         f"best model    {best} (val_loss {trained.metrics['val_loss']:.4g})",
         f"last state    {folder / 'last.ckpt'}",
         f"records       {folder}/ ({records})",
-        f"report        plumbline evaluate {best}",
-        f"train on      {again} --max_epochs {2 * (fit.trainer.max_epochs or 1)}",
+        "report        " + command("plumbline", "evaluate", best),
+        more,
     ):
-        console.print(line, markup=False)
+        print_line(console, line)

@@ -14,6 +14,8 @@ _HARMLESS = (
     r"The dirpath has changed from",
     # The number of workers is the user's, and resident loaders have none.
     r"The '.*_dataloader' does not have many workers",
+    # The program says it in its own words (data/loader.py).
+    r"This DataLoader will create",
     # Lightning steps the schedule itself; ours is stepped by the task (task.py).
     r"Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`",
     # On a CPU, autocast to bfloat16 is what was asked for.

@@ -36,6 +36,16 @@ class Resumed:
         """Optimizer steps behind it."""
         return self.content["global_step"]
 
+    def ended(self, max_epochs: int, schedule: str) -> str | None:
+        """What to say instead of training, if every epoch is behind it."""
+        done = self.content["epochs_done"]
+        if done < max_epochs:
+            return None
+        way = "raise --max_epochs to go on"
+        if schedule == "cosine":
+            way = "its schedule ends there; train anew, without --resume, for more --max_epochs"
+        return f"{self.path} has its {done} epochs behind it: {way}"
+
 
 def find_resumable(resume: str, folder: Path, config: dict[str, Any], *, allow_mismatch: bool) -> Resumed:
     """The newest checkpoint that ``--resume`` can mean and that is whole.

@@ -82,6 +82,8 @@ def refuse_early(*, data_dir: Path, checkpoint_dir: Path, resume: str | None, tr
     """
     if not data_dir.is_dir():
         open_data(data_dir)
+    if checkpoint_dir.resolve() == data_dir.resolve() and not trial:
+        raise InputError(f"--checkpoint_dir {checkpoint_dir} is the data set: name another folder")
     if trial:
         return
     standing = next(path for path in (checkpoint_dir, *checkpoint_dir.absolute().parents) if path.exists())

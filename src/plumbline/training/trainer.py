@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from plumbline.console import command
 from plumbline.data.loader import Loaders
 from plumbline.errors import InputError
 from plumbline.training.callbacks import LOG_EVERY, GracefulStop, StoppedAtOnce, TrainingInterrupted
@@ -109,7 +110,7 @@ def run_fit(fit: Fit, *, start: Path | None, folder: Path, settings: Path, say: 
             say(f"{how}; nothing was saved")
             return
         say(f"{how} after {fit.trainer.global_step:,} steps; the state is in {folder / last.name}")
-        say(f"go on with: plumbline train --config {settings} --resume")
+        say("go on with: " + command("plumbline", "train", "--config", settings, "--resume"))
 
     keep_freed_memory()
     try:
