@@ -37,8 +37,8 @@ RESULT = made_up({"ept": (0.1, 0.3), "point mean": (0.4, 0.4), "carve": (0.2, 0.
 
 def test_the_least_of_every_comparison_stands_out():
     ranking, robustness, sources = grids(RESULT)
-    assert [row[0] for row in ranking.rows] == ["ept", "point mean", "carve"]
-    assert ranking.best == {(0, 1), (0, 2), (1, 3), (2, 4), (2, 5), (1, 6)}
+    assert [row[0] for row in ranking.rows] == ["ept", "carve", "point mean"]
+    assert ranking.best == {(0, 1), (0, 2), (2, 3), (1, 4), (1, 5), (2, 6)}
     assert ranking.rows[0] == ["ept", "10.0 %", "5.00 %", "90.0 %", "30.0 %", "15.0 %", "70.0 %"]
     assert robustness.heads == ["condition", "ept", "carve"]
     assert [row[0] for row in robustness.rows] == [condition.title for condition in CONDITIONS]

@@ -45,14 +45,14 @@ def grids(result: Result) -> list[Grid]:
 
 
 def _ranking(result: Result) -> Grid:
-    """One row per method, the figures of the main conditions; the least of every column is best."""
+    """One row per method, the least mean miss first; the least of every column is best."""
     conditions = [result["conditions"][condition.name]["methods"] for condition in MAIN]
     heads = [
         f"{_views(condition)}\n{text}" if not i else text
         for condition in MAIN
         for i, text in enumerate(_COLUMNS.values())
     ]
-    names = list(conditions[0])
+    names = sorted(conditions[0], key=lambda name: conditions[0][name]["mean"])
     values = np.array([[row[name][key] for row in conditions for key in _COLUMNS] for name in names])
     best = {(int(row), column + 1) for column, row in enumerate(values.argmin(axis=0))}
     rows = [[name, *map(percent, row)] for name, row in zip(names, values.tolist(), strict=True)]
