@@ -1,0 +1,104 @@
+"""Files that the system does not give are rejected by name, the others used, and they are asked for again."""
+
+import errno
+from pathlib import Path
+
+import pytest
+from random_samples import random_samples
+
+from plumbline.data import samples
+from plumbline.data.cache import CACHE_FOLDER, open_data
+from plumbline.data.samples import write_pt
+
+DENIED = (errno.EACCES, "Permission denied")
+BROKEN_DISK = (errno.EIO, "Input/output error")
+
+
+class Trouble:
+    """Files that the system refuses to open or read, whoever asks: the tests may run as root."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.files: dict[str, tuple[int, str]] = {}
+        original = Path.read_bytes
+
+        def read_bytes(path: Path) -> bytes:
+            if path.name in self.files:
+                raise OSError(*self.files[path.name])
+            return original(path)
+
+        patch.setattr(Path, "read_bytes", read_bytes)
+
+
+@pytest.fixture
+def trouble(monkeypatch: pytest.MonkeyPatch) -> Trouble:
+    return Trouble(monkeypatch)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four sound sample files."""
+    (tmp_path / "data").mkdir()
+    for name, sample in zip("abcd", random_samples(0, 4), strict=True):
+        write_pt(tmp_path / "data" / f"{name}.pt", sample)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the sample files that were packed."""
+    names = []
+    original = samples.read_pt_metadata
+
+    def read(path: Path, **kwargs):
+        names.append(path.name)
+        return original(path, **kwargs)
+
+    monkeypatch.setattr(samples, "read_pt_metadata", read)
+    return names
+
+
+def rejected(folder: Path) -> list[tuple[str, str]]:
+    return [(item.source, item.reason) for item in open_data(folder).rejected]
+
+
+# -- sample files ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (DENIED, "cannot be read: Permission denied; check its permissions"),
+        (BROKEN_DISK, "cannot be read: Input/output error; put a sound copy in its place"),
+    ],
+)
+def test_a_sample_is_used_as_soon_as_it_can_be_read(
+    folder: Path, trouble: Trouble, reads: list[str], error: tuple[int, str], reason: str
+) -> None:
+    """Neither its size nor its time says that it can; a store that is in use stays where it is."""
+    trouble.files["b.pt"] = error
+    assert rejected(folder) == [("b.pt", reason)]
+    in_use = open_data(folder)
+    assert len(in_use) == 3
+    assert len(reads) == 4, "as long as nothing changes the files are read once"
+    trouble.files["c.pt"] = error
+    assert rejected(folder) == [("b.pt", reason)], "what is packed is packed"
+    del trouble.files["b.pt"]
+    assert rejected(folder) == [("c.pt", reason)]
+    trouble.files.clear()
+    assert rejected(folder) == []
+    assert len(open_data(folder)) == 4
+    assert len(in_use.sample(2).in_degree)
+    assert in_use.path.is_dir()
+    del in_use
+    (folder / "a.pt").write_bytes(b"junk")
+    assert [name for name, _ in rejected(folder)] == ["a.pt"]
+    assert sum(path.is_dir() for path in (folder / CACHE_FOLDER).iterdir()) == 1, "none is left behind"
+
+
+def test_what_the_maker_of_a_folder_wrote_down_is_not_read(folder: Path, reads: list[str]) -> None:
+    """Its words may be those of a file that cannot be read, and name any file of the system."""
+    (folder / "notes.txt").touch()
+    reason = "cannot be read: Permission denied; check its permissions"
+    samples.write_dataset_metadata(folder, [], rejected=[{"source": "notes.txt", "reason": reason}])
+    assert rejected(folder) == rejected(folder) == [("notes.txt", reason)]
+    assert len(reads) == 4
