@@ -102,3 +102,16 @@ def test_what_the_maker_of_a_folder_wrote_down_is_not_read(folder: Path, reads: 
     samples.write_dataset_metadata(folder, [], rejected=[{"source": "notes.txt", "reason": reason}])
     assert rejected(folder) == rejected(folder) == [("notes.txt", reason)]
     assert len(reads) == 4
+
+
+def test_a_link_to_a_sample_that_is_not_there_blocks_no_folder(folder: Path, tmp_path: Path) -> None:
+    (folder / "link.pt").symlink_to(tmp_path / "away.pt")
+    (folder / "ring.pt").symlink_to(folder / "ring.pt")
+    gone = ("link.pt", "is a link to a file that is not there")
+    ring = "cannot be read: Too many levels of symbolic links; put a sound copy in its place"
+    assert rejected(folder) == rejected(folder) == [gone, ("ring.pt", ring)]
+    (folder / "ring.pt").unlink()
+    assert rejected(folder) == [gone]
+    (folder / "a.pt").rename(tmp_path / "away.pt")
+    assert rejected(folder) == []
+    assert len(open_data(folder)) == 4

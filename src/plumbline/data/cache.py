@@ -98,8 +98,12 @@ def _key(folder: Path, files: list[Path]) -> str:
     skip = len(str(folder / "x")) - 1
     entries: list[Any] = [[_VERSION, SCHEMA], (folder / METADATA_FILE).exists()]
     for path in [*map(str, files), *([str(folder / METADATA_FILE)] if entries[1] else [])]:
-        stat = os.stat(path)
-        entries.append([path[skip:], stat.st_size, stat.st_mtime_ns])
+        try:
+            stat = os.stat(path)
+        except OSError:  # such as of a link to a file that is not there: it is rejected when it is read
+            entries.append([path[skip:]])
+        else:
+            entries.append([path[skip:], stat.st_size, stat.st_mtime_ns])
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()[:24]
 
 
