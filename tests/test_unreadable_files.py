@@ -1,13 +1,18 @@
 """Files that the system does not give are rejected by name, the others used, and they are asked for again."""
 
+import builtins
 import errno
+import os
 from pathlib import Path
 
 import pytest
+import trimesh
+from preparing import BOX, SMALL, prepare, write_meshes, write_off
 from random_samples import random_samples
 
 from plumbline.data import samples
 from plumbline.data.cache import CACHE_FOLDER, open_data
+from plumbline.data.packed import PackedStore
 from plumbline.data.samples import write_pt
 
 DENIED = (errno.EACCES, "Permission denied")
@@ -115,3 +120,43 @@ def test_a_link_to_a_sample_that_is_not_there_blocks_no_folder(folder: Path, tmp
     (folder / "a.pt").rename(tmp_path / "away.pt")
     assert rejected(folder) == []
     assert len(open_data(folder)) == 4
+
+
+# -- meshes ------------------------------------------------------------------------------------------------
+
+
+def test_meshes_that_cannot_be_read_are_rejected_by_name_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meshes = write_meshes(tmp_path / "m")
+    write_off(meshes / "locked.off", BOX)
+    (meshes / "dang.stl").symlink_to(tmp_path / "away.stl")
+    (meshes / "ring.stl").symlink_to(meshes / "ring.stl")
+    os.mkfifo(meshes / "pipe.stl")
+    for name, data in trimesh.creation.box([1, 1, 1]).export(file_type="gltf").items():
+        (meshes / name).write_bytes(data)
+    buffer = min(meshes.glob("*.bin"))
+    original = builtins.open
+
+    def no_entry(file, *args, **kwargs):
+        if file in (meshes / "locked.off", buffer):
+            raise OSError(*DENIED, str(file))
+        return original(file, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(builtins, "open", no_entry)
+        prepare(meshes, "--out", tmp_path / "out", *SMALL)
+    denied = "cannot be read: Permission denied; check its permissions"
+    reasons = {
+        "dang.stl": "is a link to a file that is not there",
+        "locked.off": denied,
+        "model.gltf": f"refers to {buffer.name}, which {denied}",
+        "ring.stl": "cannot be read: Too many levels of symbolic links; put a sound copy in its place",
+    }
+    store = PackedStore.open(tmp_path / "out")
+    assert {item.source: item.reason for item in store.rejected} == reasons
+    assert store.num_objects == 3
+    said = capsys.readouterr().out
+    assert all(f"{name}: {reason}" in said for name, reason in reasons.items())
+    assert prepare(meshes, "--out", tmp_path / "out", *SMALL, ok=False) == 2
+    assert "contents of the input files have changed" in capsys.readouterr().err, "now they can be read"

@@ -37,6 +37,11 @@ def visible_files(folder: Path, suffixes: Collection[str]) -> list[str]:
     return sorted(files)
 
 
+def can_be_asked(path: Path) -> bool:
+    """Whether reading it gives a file or a refusal: a pipe or a device may keep its reader waiting."""
+    return os.path.isfile(path) or not os.path.exists(path)
+
+
 def bomb_reason(archive: ZipFile, size: int) -> str | None:
     """Why an archive would fill the memory, if it would: more than 256 MB, over 100 times its own size.
 
