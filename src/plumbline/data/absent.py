@@ -21,19 +21,38 @@ def no_data(folder: Path) -> str:
             f"{folder} is not a data set yet, its preparation was not finished: "
             "run the same `plumbline prepare` command again"
         )
-    from plumbline.geometry.meshes import MESH_SUFFIXES
-
-    if num := len(visible_files(folder, MESH_SUFFIXES)):
-        meshes = "1 mesh" if num == 1 else f"{num:,} meshes"
-        command = _command(shlex.quote(str(folder)), "data/NAME")
+    meshes, scans = _count(folder)
+    them, name = "it" if (meshes or scans) == 1 else "them", shlex.quote(str(folder))
+    if meshes:
+        what = "1 mesh" if meshes == 1 else f"{meshes:,} meshes"
+        return f"{folder} holds {what}, not a data set: prepare {them} with {_command(name, 'data/NAME')}"
+    if scans:
+        what = "1 scan" if scans == 1 else f"{scans:,} scans"
         return (
-            f"{folder} holds {meshes}, not a data set: prepare {'it' if num == 1 else 'them'} with {command}"
+            f"{folder} holds {what}, not a data set: `plumbline predict {name}` answers for {them}, and "
+            f"{_command('--labels CSV', 'data/NAME')} makes a data set of {them} and a table of centres "
+            "of mass"
         )
     out = "data/NAME" if any(folder.iterdir()) else folder  # prepare leaves a folder with other files alone
     return (
         f"no data set in {folder}: looked for {MANIFEST} (packed) and for *.pt files; "
         f"make one with {_command('--solids 200', out)}"
     )
+
+
+def _count(folder: Path) -> tuple[int, int]:
+    """How many meshes and how many scans there are; a ply file may be either."""
+    from plumbline.geometry.clouds import SEARCHED_SUFFIXES
+    from plumbline.geometry.headers import is_ply_of_points
+    from plumbline.geometry.meshes import MESH_SUFFIXES
+
+    files = visible_files(folder, SEARCHED_SUFFIXES | MESH_SUFFIXES)
+    meshes = sum(
+        file.lower().endswith(tuple(MESH_SUFFIXES))
+        and not (file.lower().endswith(".ply") and is_ply_of_points(folder / file))
+        for file in files
+    )
+    return meshes, len(files) - meshes
 
 
 def _command(what: str, out: Path | str) -> str:
