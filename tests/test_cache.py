@@ -275,11 +275,12 @@ def test_loser_of_the_race_uses_the_winners_cache(folder, monkeypatch):
     original = cache._pack
 
     def pack(*args):
-        original(*args)
+        rejected = original(*args)
         with monkeypatch.context() as patch:
             patch.setattr(cache, "_pack", original)
             patch.setattr(cache, "fcntl", None)
             winner.append(open_data(folder))
+        return rejected
 
     winner: list[PackedStore] = []
     monkeypatch.setattr(cache, "_pack", pack)

@@ -77,6 +77,19 @@ class TestModelArguments:
         with pytest.raises(InputError, match=said):
             arguments_for("ept", known, [text])
 
+    @pytest.mark.parametrize("name", ["num_tokens", "num_neighbours", "num_heads", "patch_dim"])
+    @pytest.mark.parametrize("value", [0, -4])
+    def test_no_whole_number_is_below_one(self, name: str, value: int) -> None:
+        with pytest.raises(InputError, match=rf"^--model_args {name}={value}: must be at least 1$"):
+            arguments_for("ept", {"feature_names": ["x"]}, [f"{name}={value}"])
+        assert arguments_for("ept", {"feature_names": ["x"]}, [f"{name}=1"])[name] == 1
+
+    def test_refusals_name_the_flag_that_there_is(self, tiny: Path, tmp_path: Path) -> None:
+        for given, said in (("0", "must be at least 1"), ("100000", "the data set joins each point to ")):
+            outcome = train(tiny, tmp_path, model="ept", model_args=[f"num_neighbours={given}"])
+            assert outcome.code == 2
+            assert f"error: --model_args num_neighbours={given}: {said}" in outcome.text
+
     def test_the_help_lists_them_all(self) -> None:
         """What a constructor takes beyond the flags, of every network; only ept has any."""
         (flag,) = [item for item in fields(TrainConfig) if item.name == "model_args"]

@@ -5,7 +5,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from preparing import BOX, SMALL, prepare, write_meshes, write_off
+import trimesh
+from preparing import BOX, BOX_FACES, SMALL, prepare, write_meshes, write_off
 from random_samples import FEATURES, random_samples
 
 from plumbline.cli import main
@@ -164,6 +165,24 @@ def test_a_folder_of_meshes_gets_the_command_that_prepares_them(tmp_path):
     write_off(tmp_path / "m" / "crate.off", BOX)
     with pytest.raises(InputError, match=r"holds 2 meshes, not a data set: prepare them with"):
         open_data(path)
+
+
+def test_a_folder_of_scans_gets_the_commands_that_take_scans(tmp_path, capsys):
+    folder = tmp_path / "my scans"
+    folder.mkdir()
+    trimesh.PointCloud(BOX).export(folder / "cloud.ply")
+    predict = f"`plumbline predict '{folder}'` answers for"
+    prepare = "`plumbline prepare --labels CSV --out data/NAME` makes a data set of"
+    table = " and a table of centres of mass\n"
+    one = f"{folder} holds 1 scan, not a data set: {predict} it, and {prepare} it{table}"
+    assert one in refused(capsys, "check", folder)
+    for name in ("a.npz", "b.pcd", "deep/c.NPY", "d.xyz", "e.las", "f.laz", "notes.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    many = f"{folder} holds 7 scans, not a data set: {predict} them, and {prepare} them{table}"
+    assert many in refused(capsys, "check", folder)
+    trimesh.Trimesh(BOX, BOX_FACES).export(folder / "mesh.ply")
+    assert "my scans holds 1 mesh, not a data set" in refused(capsys, "check", folder)
 
 
 @pytest.mark.parametrize("moved", [False, True])

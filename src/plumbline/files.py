@@ -8,6 +8,8 @@ from zipfile import ZipFile
 
 from plumbline.errors import InputError
 
+UNREADABLE = "cannot be read: "
+"""How the reason begins where the system refused a file: it may give it next time."""
 _PACKED_TIGHTEST = 100
 _SMALL = 1 << 28
 """Bytes that any machine has."""
@@ -35,6 +37,11 @@ def visible_files(folder: Path, suffixes: Collection[str]) -> list[str]:
     return sorted(files)
 
 
+def can_be_asked(path: Path) -> bool:
+    """Whether reading it gives a file or a refusal: a pipe or a device may keep its reader waiting."""
+    return os.path.isfile(path) or not os.path.exists(path)
+
+
 def bomb_reason(archive: ZipFile, size: int) -> str | None:
     """Why an archive would fill the memory, if it would: more than 256 MB, over 100 times its own size.
 
@@ -44,6 +51,14 @@ def bomb_reason(archive: ZipFile, size: int) -> str | None:
     if unpacked <= max(_SMALL, _PACKED_TIGHTEST * size):
         return None
     return f"unpacks to {unpacked / 1e9:,.1f} GB, which no such file does: make it anew"
+
+
+def refusal(path: Path, error: OSError) -> str:
+    """Why a file among others is rejected that the system refused to give; the reason alone, without path."""
+    if isinstance(error, FileNotFoundError):
+        return "is a link to a file that is not there" if path.is_symlink() else "is not there"
+    mend = "check its permissions" if isinstance(error, PermissionError) else "put a sound copy in its place"
+    return f"{UNREADABLE}{error.strerror or error}; {mend}"
 
 
 @contextmanager

@@ -23,15 +23,13 @@ from plumbline.data.tensors import atomic_file
 from plumbline.errors import InputError
 from plumbline.evaluation.estimators import Estimator, trained, untrained
 from plumbline.files import visible_files
-from plumbline.geometry.clouds import CLOUD_SUFFIXES, load_cloud, scan_of
+from plumbline.geometry.clouds import SEARCHED_SUFFIXES, load_cloud, scan_of
 from plumbline.geometry.sampling import thin_scan
 from plumbline.records import Float, Int, Sample, Scan
 from plumbline.training.rundir import find_best
 
 FOLDER = Path("checkpoints")
 """Where a checkpoint is looked for when none is named."""
-_SEARCHED = CLOUD_SUFFIXES - {".txt", ".csv"}
-"""In a folder, text may be anything; it has to be named."""
 _ASSUMED = "assumed at the origin"
 _HEADS = ("file", "x", "y", "z", "expected error", "90 % within", "points", "views")
 _SHORTEST = 20
@@ -93,7 +91,7 @@ def list_scans(paths: Sequence[Path]) -> list[Path]:
         raise InputError("no scan to look at: name files, or folders of them")
     files: list[Path] = []
     for path in paths:
-        found = [path / name for name in visible_files(path, _SEARCHED)] if path.is_dir() else []
+        found = [path / name for name in visible_files(path, SEARCHED_SUFFIXES)] if path.is_dir() else []
         files += found or [path]
     return files
 
@@ -181,7 +179,7 @@ def read_file(file: Path, *, sensor: Float | None, points: int, form: GraphForm,
     """A scan as graphs of at most ``points`` of its points, drawn anew each time, always the same ones."""
     try:
         if file.is_dir():
-            endings = ", ".join(sorted(_SEARCHED))
+            endings = ", ".join(sorted(SEARCHED_SUFFIXES))
             raise InputError(f"{file}: no scans in this folder ({endings}; text files have to be named)")
         cloud = load_cloud(file)
         if sensor is None and cloud.sensor is None and file.suffix.lower() == ".npz":

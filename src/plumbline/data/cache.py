@@ -5,7 +5,8 @@ cannot be written; KEY is a hash of every file's name, size and time of change. 
 name and renamed when complete, so a cache that can be seen is whole. A lock keeps processes that start
 together from doing the work twice; that nothing breaks without it rests on the rename alone. Caches of
 earlier states of the files are removed unless a program still has them open, which a shared lock on their
-manifest shows; where there are no locks they stay.
+manifest shows; where there are no locks they stay. A cache that lacks files which the system refused has a
+name of its own, and is used as long as the system refuses them.
 """
 
 import errno
@@ -13,7 +14,6 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import shutil
 import tempfile
 import weakref
@@ -24,10 +24,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from plumbline.data.absent import PARTS, no_data
 from plumbline.data.packed import PackedStore
 from plumbline.data.packing import MANIFEST, SCHEMA, merge_parts, write_part
 from plumbline.errors import InputError, SampleError
-from plumbline.files import reading, visible_files
+from plumbline.files import UNREADABLE, reading
 from plumbline.records import Rejected, Sample
 
 try:
@@ -36,14 +37,12 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 CACHE_FOLDER = ".plumbline-cache"
-PARTS = ".parts"
-"""What `plumbline prepare` keeps in a folder that is not finished."""
-_VERSION = 1
+_VERSION = 2
 _CHUNK = 256
 _CHUNK_BYTES = 256 << 20
 """A part is written when this many samples, or bytes of samples, are in memory."""
 _BUILDING = ".building-"
-_MADE_HERE = re.compile(rf"[0-9a-f]{{24}}|{re.escape(_BUILDING)}.*")
+_MADE_HERE = re.compile(rf"[0-9a-f]{{24}}(-[0-9a-f]{{8}})?|{re.escape(_BUILDING)}.*")
 """Names of the folders in a cache; what else lies there, perhaps behind a link, is somebody's own."""
 
 Progress = Callable[[int, int], None]
@@ -67,7 +66,7 @@ def open_data(data_dir: Path | str, *, progress: Progress | None = None) -> Pack
     folder = Path(data_dir)
     with reading(folder):
         if not folder.is_dir() or not any(folder.iterdir()):
-            raise InputError(_no_data(folder))
+            raise InputError(no_data(folder))
         if (folder / MANIFEST).exists():
             return PackedStore.open(folder)
         from plumbline.data.samples import METADATA_FILE, list_pt  # loads torch; a packed store needs none
@@ -75,51 +74,21 @@ def open_data(data_dir: Path | str, *, progress: Progress | None = None) -> Pack
         files = list_pt(folder)
         unfinished = (folder / PARTS).is_dir() and not (folder / METADATA_FILE).exists()
         if not files or unfinished:
-            raise InputError(_no_data(folder))
+            raise InputError(no_data(folder))
         key = _key(folder, [path for path, _ in files])
     roots = [folder / CACHE_FOLDER, _user_cache(folder)]
     for root in roots:
-        store = _open_cache(root / key)
+        store = _find(root, key, folder, files)
         if store is not None:
             return store
     root = _first_writable(roots)
     with _lock(root) as alone:
-        store = _open_cache(root / key)
+        store = _find(root, key, folder, files)
         if store is None:
-            _build(folder, files, root, key, progress)
-            store = _open_in_use(root / key)
-            _remove_stale(root, key, alone=alone)
+            name = _build(folder, files, root, key, progress)
+            store = _open_in_use(root / name)
+            _remove_stale(root, name, alone=alone)
     return store
-
-
-def _no_data(folder: Path) -> str:
-    """Why there is no data set, and the command that makes one there, or elsewhere if it cannot be there."""
-    if not folder.exists():
-        return f"the data folder {folder} does not exist: make one with {_command('--solids 200', folder)}"
-    if not folder.is_dir():
-        return f"{folder} is a file, not a data set: name the folder that `plumbline prepare` made"
-    if (folder / PARTS).is_dir():
-        return (
-            f"{folder} is not a data set yet, its preparation was not finished: "
-            "run the same `plumbline prepare` command again"
-        )
-    from plumbline.geometry.meshes import MESH_SUFFIXES
-
-    if num := len(visible_files(folder, MESH_SUFFIXES)):
-        meshes = "1 mesh" if num == 1 else f"{num:,} meshes"
-        command = _command(shlex.quote(str(folder)), "data/NAME")
-        return (
-            f"{folder} holds {meshes}, not a data set: prepare {'it' if num == 1 else 'them'} with {command}"
-        )
-    out = "data/NAME" if any(folder.iterdir()) else folder  # prepare leaves a folder with other files alone
-    return (
-        f"no data set in {folder}: looked for {MANIFEST} (packed) and for *.pt files; "
-        f"make one with {_command('--solids 200', out)}"
-    )
-
-
-def _command(what: str, out: Path | str) -> str:
-    return f"`plumbline prepare {what} --out {shlex.quote(str(out))}`"
 
 
 def _key(folder: Path, files: list[Path]) -> str:
@@ -129,8 +98,12 @@ def _key(folder: Path, files: list[Path]) -> str:
     skip = len(str(folder / "x")) - 1
     entries: list[Any] = [[_VERSION, SCHEMA], (folder / METADATA_FILE).exists()]
     for path in [*map(str, files), *([str(folder / METADATA_FILE)] if entries[1] else [])]:
-        stat = os.stat(path)
-        entries.append([path[skip:], stat.st_size, stat.st_mtime_ns])
+        try:
+            stat = os.stat(path)
+        except OSError:  # such as of a link to a file that is not there: it is rejected when it is read
+            entries.append([path[skip:]])
+        else:
+            entries.append([path[skip:], stat.st_size, stat.st_mtime_ns])
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()[:24]
 
 
@@ -138,6 +111,26 @@ def _user_cache(folder: Path) -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     name = hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:24]
     return Path(base) / "plumbline" / name
+
+
+def _find(root: Path, key: str, folder: Path, files: list[tuple[Path, str | None]]) -> PackedStore | None:
+    """The cache of all files, or one that lacks some which still cannot be read."""
+    for path in (root / key, *sorted(root.glob(f"{key}-*"))):
+        store = _open_cache(path)
+        if store is None:
+            continue
+        lacks = {folder / item.source for item in store.rejected if item.reason.startswith(UNREADABLE)}
+        if not lacks or not any(file in lacks and _is_readable(file) for file, _ in files):
+            return store
+    return None
+
+
+def _is_readable(file: Path) -> bool:
+    try:
+        file.read_bytes()
+    except OSError:
+        return False
+    return True
 
 
 def _open_cache(path: Path) -> PackedStore | None:
@@ -199,16 +192,19 @@ def _lock(root: Path) -> Iterator[bool]:
 
 def _build(
     folder: Path, files: list[tuple[Path, str | None]], root: Path, key: str, progress: Progress | None
-) -> None:
+) -> str:
+    """Makes a cache; returns its name."""
     temporary = Path(tempfile.mkdtemp(prefix=f"{_BUILDING}{key}-", dir=root))
     try:
-        _pack(folder, files, temporary, progress)
-        if (root / key).exists() and _open_cache(root / key) is None:
-            shutil.rmtree(root / key)
+        rejected = _pack(folder, files, temporary, progress)
+        lacks = [item.source for item in rejected if item.reason.startswith(UNREADABLE)]
+        name = f"{key}-{hashlib.sha256(json.dumps(lacks).encode()).hexdigest()[:8]}" if lacks else key
+        if (root / name).exists() and _open_cache(root / name) is None:
+            shutil.rmtree(root / name)
         try:
-            os.rename(temporary / "store", root / key)
+            os.rename(temporary / "store", root / name)
         except OSError:
-            if _open_cache(root / key) is None:  # otherwise another process was first, with the same bytes
+            if _open_cache(root / name) is None:  # otherwise another process was first, with the same bytes
                 raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -219,12 +215,15 @@ def _build(
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    return name
 
 
 def _pack(
     folder: Path, files: list[tuple[Path, str | None]], temporary: Path, progress: Progress | None
-) -> None:
+) -> list[Rejected]:
     """Reads every file once into parts of equal widths, then merges the parts of the most common widths.
+
+    Returns the rejected files.
 
     Reading is sequential: loading a small `.pt` file is Python work, and threads only get in each other's
     way (measured: 1,260 files/s alone, 1,290 with two threads, 740 with four).
@@ -276,6 +275,7 @@ def _pack(
     write_part(last, [], [*sorted(rejected, key=lambda item: item.source), *_refused_before(metadata)])
     fields = _manifest_fields(metadata, chosen, facts[chosen])
     merge_parts(temporary / "store", [*parts[chosen], last], manifest_fields=fields)
+    return rejected
 
 
 def _num_bytes(sample: Sample) -> int:
@@ -343,12 +343,12 @@ def _nothing_left(folder: Path, rejected: list[Rejected]) -> str:
     return f"{which} in {folder} {can} be used: {reasons}{more}"
 
 
-def _remove_stale(root: Path, key: str, *, alone: bool) -> None:
+def _remove_stale(root: Path, name: str, *, alone: bool) -> None:
     """If locks work: removes unfinished caches, and those of earlier states of the files that none uses."""
     if not alone:
         return
     for path in root.iterdir():
-        if path.is_dir() and path.name != key and _MADE_HERE.fullmatch(path.name):
+        if path.is_dir() and path.name != name and _MADE_HERE.fullmatch(path.name):
             if path.name.startswith(_BUILDING):
                 shutil.rmtree(path, ignore_errors=True)
             else:

@@ -15,7 +15,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
-from plumbline.data.cache import CACHE_FOLDER, PARTS
+from plumbline.data.absent import PARTS
+from plumbline.data.cache import CACHE_FOLDER
 from plumbline.data.packed import PackedStore
 from plumbline.data.packing import MANIFEST, merge_parts
 from plumbline.data.preparation import Chunk

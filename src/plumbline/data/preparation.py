@@ -21,6 +21,7 @@ import numpy as np
 import plumbline
 from plumbline.data.packing import SCHEMA, write_part
 from plumbline.errors import InputError
+from plumbline.files import refusal
 from plumbline.geometry.clouds import Label, load_scan, read_labels
 from plumbline.geometry.graphs import Normalise, build_sample
 from plumbline.geometry.meshes import Target, companion_files, find_meshes, load_mesh
@@ -57,6 +58,7 @@ class Source:
         index: of the built-in solid.
         label: of the real scan.
         digest: of the content of the file, and of the files it refers to.
+        refused: why there is no digest, if the system does not give the file.
     """
 
     kind: Literal["mesh", "solid", "scan"]
@@ -66,6 +68,7 @@ class Source:
     index: int = 0
     label: Label | None = None
     digest: str = ""
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,9 @@ def _with_digest(source: Source) -> Source:
             with open(path, "rb") as file:
                 hashlib.file_digest(file, lambda: digest)
     except OSError as error:
-        raise InputError(f"{source.path} cannot be read: {error.strerror}") from error
+        whose = Path(error.filename or source.path)
+        part = "" if whose == source.path else f"refers to {whose.name}, which "
+        return replace(source, refused=part + refusal(whose, error))
     return replace(source, digest=digest.hexdigest())
 
 
@@ -142,7 +147,7 @@ def _identity(source: Source) -> list[Any]:
     label = None
     if source.label is not None:
         label = {key: value for key, value in asdict(source.label).items() if key != "path"}
-    return [source.kind, source.title, source.name, source.index, label, source.digest]
+    return [source.kind, source.title, source.name, source.index, label, source.refused or source.digest]
 
 
 def _digest(value: Any) -> str:
@@ -193,6 +198,9 @@ def write_chunk(chunk: Chunk, settings: Mapping[str, Any], dead: Sequence[int] =
         if position in dead:
             reason = "the process that prepared it died (a crash while reading it, or too little memory)"
             rejected.append(Rejected(source.title, reason))
+            continue
+        if source.refused:
+            rejected.append(Rejected(source.title, source.refused))
             continue
         try:
             samples += make_samples(source, **settings)

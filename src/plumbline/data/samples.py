@@ -13,7 +13,7 @@ import torch
 from plumbline.data.tensors import atomic_file
 from plumbline.data.unpickling import load_plain
 from plumbline.errors import InputError, SampleError
-from plumbline.files import visible_files
+from plumbline.files import refusal, visible_files
 from plumbline.records import Float, Int, Sample
 
 METADATA_FILE = "dataset_metadata.json"
@@ -188,9 +188,7 @@ def write_dataset_metadata(folder: Path, files: Iterable[Mapping[str, Any]], **f
 
 def _load(path: Path) -> Any:
     try:
-        content, broken = load_plain(path.read_bytes())
-    except FileNotFoundError as error:
-        raise SampleError("is not there") from error
+        content, broken = load_plain(_bytes(path))
     except InputError as error:
         raise SampleError(str(error)) from error
     except UnpicklingError as error:
@@ -204,6 +202,13 @@ def _load(path: Path) -> Any:
     if broken is not None:
         raise SampleError(f"is damaged: the checksum of {broken} in it is wrong")
     return content
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SampleError(refusal(path, error)) from error
 
 
 def _array(values: Any, dtype: type) -> np.ndarray:

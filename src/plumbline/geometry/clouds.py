@@ -380,3 +380,5 @@ _READERS = {
 }
 CLOUD_SUFFIXES = frozenset(_READERS)
 """File suffixes that are read as scans."""
+SEARCHED_SUFFIXES = CLOUD_SUFFIXES - {".txt", ".csv"}
+"""Those that are looked for in a folder: text may be anything, it has to be named."""

@@ -1,6 +1,8 @@
 """What headers of binary files promise, held against the files' size before anything gets room in memory."""
 
 import math
+import os
+import re
 import struct
 from collections.abc import Collection
 from pathlib import Path
@@ -26,6 +28,7 @@ _PARTS = struct.Struct("<32xH")
 _PART = struct.Struct("<xxHxx")
 """In that record: how many parts a point is compressed as, and the bytes of each."""
 _GLB_HEADER = 12
+_PLY_HEADER = 1 << 16
 _PCD_LINES = 10
 """So many lines a pcd header has, comments aside; what has more would be read as compressed numbers."""
 _LZF = 100
@@ -168,6 +171,18 @@ def check_pcd(path: Path) -> None:
             f"{path} is cut off or damaged: its header promises {points} points of {width} bytes, and the "
             f"file has {size} bytes"
         )
+
+
+def is_ply_of_points(path: Path) -> bool:
+    """Whether a ply file has no faces; what it is if it cannot be read shows when somebody uses it."""
+    if not os.path.isfile(path):
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(_PLY_HEADER).partition(b"end_header")[0]
+    except OSError:
+        return False
+    return head.startswith(b"ply") and not re.search(rb"[\r\n]element\s+face\s+0*[1-9]", head)
 
 
 def check_glb(path: Path) -> None:

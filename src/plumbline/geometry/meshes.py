@@ -10,6 +10,7 @@ Bodies that overlap count twice where they do; finding that out would take a boo
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from plumbline.errors import InputError, MeshError
-from plumbline.files import visible_files
+from plumbline.files import can_be_asked, visible_files
 from plumbline.geometry.clouds import CLOUD_SUFFIXES
 from plumbline.geometry.headers import MESH_HEADERS
 from plumbline.geometry.spheres import bounding_sphere
@@ -57,19 +58,19 @@ def find_meshes(paths: Sequence[Path | str]) -> list[MeshFile]:
         paths: mesh files, or folders of them.
 
     Returns:
-        One entry per file, sorted by name. A name is the POSIX path relative to the given folder,
-        without its suffix (a file's stem if the file itself was given); of several folders it begins with
-        the folder's own name, so that what lies together stays one group. Where two files would share a
+        One entry per file, or link to no file, sorted by name. A name is the POSIX path relative to the given
+        folder, without its suffix (a file's stem if the file itself was given); of several folders it begins
+        with the folder's own name, so that what lies together stays one group. Where two files would share a
         name it keeps its suffix, then gains the folder's name, then the whole path.
 
     Raises:
         InputError: a path does not exist or cannot be read, a given file is not a mesh, or nothing was found.
     """
-    found: dict[Path, tuple[Path, Path]] = {}
+    found: dict[str, tuple[Path, Path]] = {}
     for path in map(Path, paths):
         for file, root in _walk(path):
             # Of several links to one file the first by name is kept.
-            found.setdefault(file.resolve(), (file, root))
+            found.setdefault(os.path.realpath(file), (file, root))
     if not found:
         raise InputError(
             f"no mesh found in {', '.join(map(str, paths)) or 'an empty list of paths'}; files that end in "
@@ -86,7 +87,7 @@ def find_meshes(paths: Sequence[Path | str]) -> list[MeshFile]:
         lambda file, root: shown(file, root).with_suffix(""),
         shown,
         lambda file, root: Path(root.resolve().name, file.relative_to(root)),
-        lambda file, root: file.resolve().relative_to(file.resolve().anchor),
+        lambda file, root: Path(*Path(os.path.realpath(file)).parts[1:]),
     ]
     names = [levels[0](*file).as_posix() for file in files]
     for level in levels[1:]:
@@ -112,8 +113,7 @@ def _walk(path: Path) -> list[tuple[Path, Path]]:
         return [(path, path.parent)]
     if not path.is_dir():
         raise InputError(f"{path} does not exist; give a mesh file or a folder of them")
-    files = (path / name for name in visible_files(path, MESH_SUFFIXES))
-    return [(file, path) for file in files if file.is_file()]
+    return [(path / name, path) for name in visible_files(path, MESH_SUFFIXES) if can_be_asked(path / name)]
 
 
 def _suffix_list() -> str:

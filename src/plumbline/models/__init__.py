@@ -55,7 +55,7 @@ def arguments_for(name: str, known: dict[str, Any], texts: Sequence[str]) -> dic
         texts: ``NAME=VALUE`` for arguments of its own.
 
     Raises:
-        InputError: the model has no such argument, or its value is no number of the kind it needs.
+        InputError: the model has no such argument, or its value is no number of the kind it needs or below 1.
     """
     parameters = signature(load_model_class(name)).parameters
     given = {key: value for key, value in known.items() if key in parameters and value is not None}
@@ -70,6 +70,8 @@ def arguments_for(name: str, known: dict[str, Any], texts: Sequence[str]) -> dic
         except ValueError as error:
             kind = {int: "a whole number", float: "a number"}.get(type(own[key]), "text")
             raise InputError(f"--model_args {text}: {key} must be {kind}") from error
+        if isinstance(own[key], int) and given[key] < 1:  # every whole number counts parts of a network
+            raise InputError(f"--model_args {text}: must be at least 1")
     return given
 
 

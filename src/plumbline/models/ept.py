@@ -99,8 +99,8 @@ class EPT(nn.Module):
         found = batch.patches.shape[2] - 1
         if self.num_neighbours > found:
             raise InputError(
-                f"--num_neighbours {self.num_neighbours}: the data set joins each point to {found} others; "
-                "lower the flag, or prepare the data set with a larger --k"
+                f"--model_args num_neighbours={self.num_neighbours}: the data set joins each point to "
+                f"{found} others; lower it, or prepare the data set with a larger --k"
             )
         dtype = self.head.vote.weight.dtype
         inputs = self.inputs(batch)

@@ -1,0 +1,59 @@
+"""What is said of a folder that is no data set, and the command that makes one of what is in it."""
+
+import shlex
+from pathlib import Path
+
+from plumbline.data.packing import MANIFEST
+from plumbline.files import visible_files
+
+PARTS = ".parts"
+"""What `plumbline prepare` keeps in a folder that is not finished."""
+
+
+def no_data(folder: Path) -> str:
+    """Why there is no data set, and the command that makes one there, or elsewhere if it cannot be there."""
+    if not folder.exists():
+        return f"the data folder {folder} does not exist: make one with {_command('--solids 200', folder)}"
+    if not folder.is_dir():
+        return f"{folder} is a file, not a data set: name the folder that `plumbline prepare` made"
+    if (folder / PARTS).is_dir():
+        return (
+            f"{folder} is not a data set yet, its preparation was not finished: "
+            "run the same `plumbline prepare` command again"
+        )
+    meshes, scans = _count(folder)
+    them, name = "it" if (meshes or scans) == 1 else "them", shlex.quote(str(folder))
+    if meshes:
+        what = "1 mesh" if meshes == 1 else f"{meshes:,} meshes"
+        return f"{folder} holds {what}, not a data set: prepare {them} with {_command(name, 'data/NAME')}"
+    if scans:
+        what = "1 scan" if scans == 1 else f"{scans:,} scans"
+        return (
+            f"{folder} holds {what}, not a data set: `plumbline predict {name}` answers for {them}, and "
+            f"{_command('--labels CSV', 'data/NAME')} makes a data set of {them} and a table of centres "
+            "of mass"
+        )
+    out = "data/NAME" if any(folder.iterdir()) else folder  # prepare leaves a folder with other files alone
+    return (
+        f"no data set in {folder}: looked for {MANIFEST} (packed) and for *.pt files; "
+        f"make one with {_command('--solids 200', out)}"
+    )
+
+
+def _count(folder: Path) -> tuple[int, int]:
+    """How many meshes and how many scans there are; a ply file may be either."""
+    from plumbline.geometry.clouds import SEARCHED_SUFFIXES
+    from plumbline.geometry.headers import is_ply_of_points
+    from plumbline.geometry.meshes import MESH_SUFFIXES
+
+    files = visible_files(folder, SEARCHED_SUFFIXES | MESH_SUFFIXES)
+    meshes = sum(
+        file.lower().endswith(tuple(MESH_SUFFIXES))
+        and not (file.lower().endswith(".ply") and is_ply_of_points(folder / file))
+        for file in files
+    )
+    return meshes, len(files) - meshes
+
+
+def _command(what: str, out: Path | str) -> str:
+    return f"`plumbline prepare {what} --out {shlex.quote(str(out))}`"
