@@ -335,6 +335,11 @@ class TestModels:
         assert num_marked(marks, {"a/mug": 0.5}) == num_marked(marks, {"mug": 0.5}) == 1
         assert num_marked(marks, {"mug": 0.6, "a/jug": 0.5}) == 0
 
+    def test_built_in_solids_of_another_seed_have_the_same_names_and_are_others(self):
+        marks = mark_objects({"solids/bolt/000001": 0.069})
+        assert num_marked(marks, {"solids/bolt/000001": 0.058}) == 0
+        assert num_marked(marks, {"solids/bolt/000001": 0.069}) == 1
+
 
 class TestRefusals:
     def refused(self, capsys, *arguments) -> str:

@@ -11,7 +11,7 @@ import torch
 from plumbline.cli import main
 from plumbline.commands.evaluate import choose_graphs
 from plumbline.data.packed import PackedStore, write_store
-from plumbline.data.split import group_of, split_by_object
+from plumbline.data.split import group_of, mark_objects, object_sizes, split_by_object
 from plumbline.errors import InputError
 from plumbline.evaluation.inference import predict, predict_with_error
 from plumbline.models import build_model
@@ -138,6 +138,23 @@ class TestWhole:
         assert json.loads((run_folder / "other" / "evaluation.json").read_text()) == numbers
         assert (run_folder / "other" / "report.html").is_file()
         assert not (run_folder / "report.html").exists(), "an evaluation on other data stands by itself"
+
+    @pytest.mark.parametrize("known", [0, 7])
+    def test_objects_of_another_data_set_that_were_trained_on_are_counted(
+        self, tmp_path, store, capsys, known
+    ):
+        other = make_store(tmp_path / "other", seed=1)
+        sizes = object_sizes(other, np.arange(len(other)))
+        some = dict(list(sizes.items())[:known])
+        make_checkpoint(tmp_path / "run" / "last.ckpt", store, objects=mark_objects(some))
+        assert main(["evaluate", str(tmp_path / "run"), "--data_dir", str(other.path)]) == 0
+        told = "was trained on 7 of these objects: how it does on others, this does not say."
+        shown = " ".join(capsys.readouterr().out.split())
+        report = (tmp_path / "run" / "other" / "report.html").read_text(encoding="utf-8")
+        assert (told in shown, told in report) == (known > 0, known > 0)
+        assert ("on objects that include those it was trained on" in shown) == (known > 0)
+        numbers = json.loads((tmp_path / "run" / "other" / "evaluation.json").read_text())
+        assert numbers["objects_trained_on"] == known
 
     def test_the_command_in_the_report_names_the_folder(self, run_folder, tmp_path):
         assert main(["evaluate", str(run_folder), "--out", str(tmp_path / "mine")]) == 0

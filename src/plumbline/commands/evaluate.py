@@ -17,7 +17,7 @@ from plumbline.console import file_bar, percent, print_line
 from plumbline.data.cache import open_data
 from plumbline.data.packed import PackedStore
 from plumbline.data.packing import MANIFEST
-from plumbline.data.split import split_samples
+from plumbline.data.split import num_marked, object_sizes, split_samples
 from plumbline.data.tensors import atomic_file
 from plumbline.errors import InputError
 from plumbline.evaluation.inference import predict_with_error
@@ -67,7 +67,11 @@ def run(config: EvaluateConfig, console: Console) -> int:
         raise InputError(
             f"the GPU's memory does not hold --batch_size {config.batch_size}: give a smaller one"
         ) from error
-    table = summarise(store, choice.indices, answers, model=loaded.model_name, relation=choice.relation)
+    known = 0
+    if choice.relation == OTHER:
+        known = num_marked(loaded.data.get("objects", ""), object_sizes(store, choice.indices))
+    about: Any = {"model": loaded.model_name, "relation": choice.relation, "trained_on": known}
+    table = summarise(store, choice.indices, answers, **about)
     errors = table.errors[table.model].error
     held = {} if expected is None else coverage(errors, expected, loaded.error_factors)
     numbers = {

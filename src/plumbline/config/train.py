@@ -137,8 +137,8 @@ class TrainConfig:
     accelerator: str = option(
         "auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"), group="machine"
     )
-    devices: int = option(1, "devices per node", at_least=1, group="machine")
-    num_nodes: int = option(1, "nodes", at_least=1, group="machine")
+    devices: int = option(1, "devices per node; more than one is not there yet", at_least=1, group="machine")
+    num_nodes: int = option(1, "nodes; more than one is not there yet", at_least=1, group="machine")
     strategy: str = option("auto", "how devices share the work", choices=("auto", "ddp"), group="machine")
     stall_timeout: float = option(
         300.0,

@@ -89,6 +89,8 @@ def _position(name: str, seed: int) -> float:
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
 
 
+_SOLIDS = "solids/"
+"""How names of built-in solids begin."""
 _MARK = 16
 """Hex digits that stand for an object: 64 bits, so that no two of a million are ever the same."""
 
@@ -113,8 +115,13 @@ def num_marked(marks: str, sizes: Mapping[str, float]) -> int:
 
 
 def _marks(name: str, size: float) -> list[str]:
-    """An object is known by its name in the folder of all, or, from another folder, by file name and size."""
-    texts = (name, f"{name.rpartition('/')[2]} {size:.6g}")
+    """An object is known by its name in the folder of all, or, from another folder, by file name and size.
+
+    Built-in solids of another seed have the same names and are others.
+    """
+    texts = [f"{name.rpartition('/')[2]} {size:.6g}"]
+    if not name.startswith(_SOLIDS):
+        texts.append(name)
     return [hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_MARK] for text in texts]
 
 

@@ -46,6 +46,7 @@ class Table:
         flat: graphs without volume, for which hull and carve answered with the point mean.
         left_out: baselines that need vectors which the store lacks.
         relation: one of UNSEEN, SEEN, OTHER.
+        trained_on: objects of another data set that the model was trained on.
         seed: of the bootstrap.
     """
 
@@ -58,6 +59,7 @@ class Table:
     flat: int
     relation: str
     left_out: tuple[str, ...] = ()
+    trained_on: int = 0
     seed: int = 0
 
     @property
@@ -112,6 +114,7 @@ class Table:
             "sentence": sentence(self),
             "model": self.model,
             "objects_are": self.relation,
+            "objects_trained_on": self.trained_on,
             "num_graphs": self.num_graphs,
             "num_objects": self.num_objects,
             "radius_source": self.radius_source,
@@ -140,6 +143,7 @@ def summarise(
     *,
     model: str = "model",
     relation: str = UNSEEN,
+    trained_on: int = 0,
     seed: int = 0,
 ) -> Table:
     """Measures a model's answers beside every baseline's.
@@ -150,6 +154,7 @@ def summarise(
         predictions: ``[G, 3]`` in the same order, stored frame.
         model: what to call it.
         relation: UNSEEN, SEEN or OTHER; decides what the sentence claims.
+        trained_on: objects of another data set that the model was trained on.
         seed: of the bootstrap.
 
     Raises:
@@ -189,6 +194,7 @@ def summarise(
         flat=baselines.flat,
         relation=relation,
         left_out=baselines.left_out,
+        trained_on=trained_on,
         seed=seed,
     )
 
@@ -197,7 +203,8 @@ def sentence(table: Table) -> str:
     """The result in one sentence, honest whoever wins."""
     model, best = table.summary(table.model).mean, table.summary(table.best_baseline).mean
     whose = {"object": "object's", "scan": "scan's"}.get(table.radius_source, "object's or scan's")
-    start = f"The model misses by {percent(model)} of the {whose} radius {_WHERE[table.relation]}"
+    where = _WHERE[SEEN if table.trained_on else table.relation]
+    start = f"The model misses by {percent(model)} of the {whose} radius {where}"
     gain, low, high = table.advantage()
     rival = f"the baseline {table.best_baseline}, which needs no training,"
     if table.num_objects < FEWEST:
@@ -273,6 +280,11 @@ def notes(table: Table) -> list[str]:
         f"{table.num_graphs:,} scans of {table.num_objects:,} objects; "
         "the interval of the mean comes from drawing the objects again."
     ]
+    if table.trained_on:
+        lines.append(
+            f"The model was trained on {table.trained_on:,} of these objects: how it does on others, this "
+            "does not say."
+        )
     if table.radius_source != "object":
         part = "some objects" if table.radius_source == "mixed" else "the objects"
         lines.append(f"The size of {part} is not recorded; the radius of the scan stands in for it.")
