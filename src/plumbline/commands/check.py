@@ -1,6 +1,7 @@
 """``plumbline check``: is a data set whole, and what is in it? Does a model keep its symmetry?"""
 
 import json
+import textwrap
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
@@ -260,7 +261,11 @@ def _show_facts(report: dict[str, Any], console: Console) -> None:
     facts = _facts(report)
     width = max(len(name) for name, _ in facts) + 3
     for name, value in facts:
-        console.print(f"[dim]{name:<{width}}[/dim]{escape(value)}")
+        room = max(console.width - width, 20) if console.is_terminal else len(value) + 1
+        first, *more = textwrap.wrap(value, room, break_long_words=False) or [""]
+        console.print(f"[dim]{name:<{width}}[/dim]{escape(first)}", soft_wrap=True)
+        for line in more:
+            console.print(" " * width + escape(line), soft_wrap=True)
     for text in report["warnings"]:
         console.print(f"warning: {escape(text)}")
 
