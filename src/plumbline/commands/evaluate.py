@@ -40,11 +40,13 @@ _SPLITS = {
 
 
 class Choice(NamedTuple):
-    """Which graphs are measured: their split's name, their indices, and how they relate to training."""
+    """Which graphs are measured: their split's name, their indices, how they relate to training, and how many
+    objects of another data set were trained on."""
 
     split: str
     indices: Int
     relation: str
+    trained_on: int = 0
 
 
 def run(config: EvaluateConfig, console: Console) -> int:
@@ -67,10 +69,7 @@ def run(config: EvaluateConfig, console: Console) -> int:
         raise InputError(
             f"the GPU's memory does not hold --batch_size {config.batch_size}: give a smaller one"
         ) from error
-    known = 0
-    if choice.relation == OTHER:
-        known = num_marked(loaded.data.get("objects", ""), object_sizes(store, choice.indices))
-    about: Any = {"model": loaded.model_name, "relation": choice.relation, "trained_on": known}
+    about: Any = {"model": loaded.model_name, "relation": choice.relation, "trained_on": choice.trained_on}
     table = summarise(store, choice.indices, answers, **about)
     errors = table.errors[table.model].error
     held = {} if expected is None else coverage(errors, expected, loaded.error_factors)
@@ -150,7 +149,10 @@ def choose_graphs(store: PackedStore, trained: dict[str, Any], split: str, data_
     if split == "auto":
         split = "val" if same else "all"
     if split == "all":
-        return Choice(split, everything, SEEN if same else OTHER)
+        if same:
+            return Choice(split, everything, SEEN)
+        known = num_marked(trained.get("objects", ""), object_sizes(store, everything))
+        return Choice(split, everything, OTHER, known)
     if not same:
         raise InputError(
             f"--split {split}: {data_dir} is not the data set that the model was trained on "

@@ -47,7 +47,6 @@ class Table:
         left_out: baselines that need vectors which the store lacks.
         relation: one of UNSEEN, SEEN, OTHER.
         trained_on: objects of another data set that the model was trained on.
-        seed: of the bootstrap.
     """
 
     model: str
@@ -60,7 +59,6 @@ class Table:
     relation: str
     left_out: tuple[str, ...] = ()
     trained_on: int = 0
-    seed: int = 0
 
     @property
     def num_graphs(self) -> int:
@@ -84,7 +82,7 @@ class Table:
 
     def summary(self, method: str, kind: str = "error_rel") -> Summary:
         """Over all graphs."""
-        return self.errors[method].summary(kind, seed=self.seed)
+        return self.errors[method].summary(kind)
 
     def group_summaries(self) -> dict[str, dict[str, Summary]]:
         """Group to method to summary of the relative error (no intervals), groups by name."""
@@ -104,7 +102,7 @@ class Table:
         """
         model = self.errors[self.model]
         gain = self.errors[self.best_baseline].error_rel - model.error_rel
-        return (float(gain.mean()), *bootstrap_mean(gain, model.objects, seed=self.seed))
+        return (float(gain.mean()), *bootstrap_mean(gain, model.objects))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; the same numbers as printed, unrounded."""
@@ -144,7 +142,6 @@ def summarise(
     model: str = "model",
     relation: str = UNSEEN,
     trained_on: int = 0,
-    seed: int = 0,
 ) -> Table:
     """Measures a model's answers beside every baseline's.
 
@@ -155,7 +152,6 @@ def summarise(
         model: what to call it.
         relation: UNSEEN, SEEN or OTHER; decides what the sentence claims.
         trained_on: objects of another data set that the model was trained on.
-        seed: of the bootstrap.
 
     Raises:
         InputError: no graphs, or an answer that is not a finite number.
@@ -195,7 +191,6 @@ def summarise(
         relation=relation,
         left_out=baselines.left_out,
         trained_on=trained_on,
-        seed=seed,
     )
 
 
