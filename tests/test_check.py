@@ -145,6 +145,13 @@ def test_a_bar_is_shown_only_on_a_terminal(tmp_path, samples):
     assert "reading files" in run(tmp_path, force_terminal=True)[1]
 
 
+def test_a_folded_path_is_not_changed():
+    """It breaks between words only, and a tab within a line stays one."""
+    value = "/data/objects-scanned-in-the-laboratory-2025 holds\ta b (packed)"
+    lines = check._folded(value, 24)
+    assert lines == ["/data/objects-scanned-in-the-laboratory-2025", "holds\ta b (packed)"]
+
+
 def test_single_object_says_why_it_cannot_be_split(tmp_path):
     write_store(tmp_path / "a", random_samples(0, 3, object_name="mug"), feature_names=FEATURES)
     code, text = run(tmp_path / "a")

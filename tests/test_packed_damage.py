@@ -146,6 +146,21 @@ def test_indices_that_lead_out_of_the_data_are_refused_before_they_are_followed(
         make_batch(store, graphs, needs) if build == "batch" else GraphTables(store, graphs, needs)
 
 
+@pytest.mark.parametrize("name", ["node_ptr", "edge_ptr"])
+@pytest.mark.parametrize("value", ["first", "last"])
+def test_a_graph_outside_its_shard_is_refused(copy, name, value):
+    """Within the data as a whole, where its own shard has no such rows."""
+    store = PackedStore.open(copy)
+    graph = store.shard_graphs(1).start + 1
+    arrays = {key: array.copy() for key, array in tensors.map_tensors(copy / "index.safetensors").items()}
+    arrays[name][graph] = 0 if value == "first" else arrays[name][-1]
+    tensors.write_tensors(copy / "index.safetensors", {key: [array] for key, array in arrays.items()})
+    for graphs in ([graph], [graph, 0], [0, graph - 1]):
+        if value == "last" or graphs[-1] != graph - 1:
+            with pytest.raises(DamagedStoreError, match="its index leads out of it"):
+                PackedStore.open(copy).gather(np.array(graphs))
+
+
 @pytest.mark.parametrize("value", [-1, 10**6])
 def test_a_graph_of_no_object_is_refused(copy, value):
     arrays = {key: array.copy() for key, array in tensors.map_tensors(copy / "index.safetensors").items()}

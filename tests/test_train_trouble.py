@@ -1,14 +1,8 @@
 """What the document's troubleshooting names, and other trouble: one sentence each, and nothing lost."""
 
-import fcntl
 import multiprocessing
 import os
-import pty
 import re
-import select
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,10 +11,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from training_fixtures import (
-    ROOT,
     differences,
-    flags,
-    fresh_environment,
     metric_rows,
     saved,
     train,
@@ -150,125 +141,6 @@ def test_a_folder_of_pt_files_is_trained_on_without_its_broken_files(tiny: Path,
     before = (cache / "manifest.json").stat()
     assert train(folder, tmp_path / "run", max_epochs=2, resume="").code == 0
     assert (cache / "manifest.json").stat().st_ino == before.st_ino, "the files are read once"
-
-
-# -- Ctrl-C ------------------------------------------------------------------------------------------------
-
-
-def in_terminal(
-    arguments: list[str], *, stop_at: bytes, columns: int = 100, hang_up: bool = False
-) -> tuple[int, str]:
-    """``plumbline train`` on a terminal of its own, stopped by the terminal's Ctrl-C, or by its end."""
-    main, side = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "plumbline", "train", *arguments],
-        cwd=ROOT, stdin=side, stdout=side, stderr=side, start_new_session=True,
-        env=fresh_environment(TERM="xterm", COLUMNS=str(columns)),
-        preexec_fn=lambda: fcntl.ioctl(0, 0x540E, 0),  # TIOCSCTTY: Ctrl-C reaches the whole group
-    )  # fmt: skip
-    os.close(side)
-    seen, sent, deadline = b"", False, time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if select.select([main], [], [], 0.2)[0]:
-            try:
-                seen += os.read(main, 65536)
-            except OSError:  # the other end is closed
-                break
-        if not sent and re.search(stop_at, seen):
-            if hang_up:
-                break
-            os.write(main, b"\x03")
-            sent = True
-    os.close(main)
-    return process.wait(10), seen.decode()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the number of TIOCSCTTY")
-def test_ctrl_c_on_a_terminal_stops_all_reader_processes_and_gives_the_cursor_back(
-    tiny: Path,
-    tmp_path: Path,
-) -> None:
-    changed = {"max_epochs": 100_000, "loader": "workers", "num_workers": 2}
-    code, text = in_terminal(flags(tiny, tmp_path, **changed), stop_at=rb"epoch (\d\d+)/100000")
-    assert code == 130
-    assert text.count("stopping after this step") == 1, "reader processes must not answer Ctrl-C"
-    assert re.search(r"loss \d\S+  val_loss \d\S+  [\d,]+ graphs/s  \S+( s)? left", text)
-    assert "interrupted after" in text
-    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor is still hidden"
-    assert not re.search(r"graphs/s", text[text.rindex("interrupted after") :])
-    assert saved(tmp_path / "last.ckpt")["global_step"] > 0
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the number of TIOCSCTTY")
-def test_a_training_whose_terminal_ends_saves_its_state(tiny: Path, tmp_path: Path) -> None:
-    """As where a connection breaks: nothing can be said any more, and nothing is lost."""
-    changed = {"max_epochs": 100_000, "loader": "workers", "num_workers": 2}
-    code, _ = in_terminal(flags(tiny, tmp_path, **changed), stop_at=rb"epoch (\d\d+)/100000", hang_up=True)
-    assert code == 129
-    ended = saved(tmp_path / "last.ckpt")["plumbline"]
-    assert ended["global_step"] == 5 * ended["epochs_done"] + ended["batches_done"] >= 50
-    assert train(tiny, tmp_path, max_epochs=ended["epochs_done"] + 1, resume="last").code == 0
-
-
-def test_nohup_keeps_the_end_of_a_terminal_away(tiny: Path, tmp_path: Path, monkeypatch) -> None:
-    step = CentreOfMassTask.training_step
-
-    def hung_up(self, batch, number):
-        os.kill(os.getpid(), signal.SIGHUP)
-        return step(self, batch, number)
-
-    monkeypatch.setattr(CentreOfMassTask, "training_step", hung_up)
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        assert train(tiny, tmp_path / "ignored", max_epochs=1).code == 0
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    assert train(tiny, tmp_path / "heard", max_epochs=1).code == 129
-
-
-def test_ctrl_c_before_training_tells_the_trackers(
-    tiny: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def interrupted(*_: object) -> float:
-        raise KeyboardInterrupt
-
-    codes: list[int] = []
-    monkeypatch.setattr("plumbline.commands.train._Training.warm_up", interrupted)
-    monkeypatch.setattr("plumbline.training.tracking.Trackers.finish", lambda self, code: codes.append(code))
-    outcome = train(tiny, tmp_path)
-    assert outcome.code == 130
-    assert outcome.text.endswith("interrupted\n")
-    assert codes == [1]
-
-
-def test_times_after_going_on_within_an_epoch_are_of_what_was_trained(
-    tiny: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    step = CentreOfMassTask.training_step
-
-    def interrupted(task: CentreOfMassTask, batch, batch_idx: int) -> torch.Tensor:
-        if task.global_step == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-        return step(task, batch, batch_idx)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(CentreOfMassTask, "training_step", interrupted)
-        assert train(tiny, tmp_path, max_epochs=1).code == 130
-
-    def slow(task: CentreOfMassTask, batch, batch_idx: int) -> torch.Tensor:
-        time.sleep(0.5)
-        return step(task, batch, batch_idx)
-
-    monkeypatch.setattr(CentreOfMassTask, "training_step", slow)
-    outcome = train(tiny, tmp_path, max_epochs=1, resume="", debug=True)
-    (rate,) = re.findall(r"^epoch 1/1 .* (\d+) graphs/s", outcome.text, re.MULTILINE)
-    assert 8 <= int(rate) <= 16, "one batch of 8 in half a second was left of five"
-    (elapsed,) = re.findall(r"first epoch: ([\d.]+) s", outcome.text)
-    assert 0.5 < float(elapsed) < 5
 
 
 # -- run folders -------------------------------------------------------------------------------------------

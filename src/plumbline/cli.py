@@ -4,7 +4,6 @@
 refused flag cost no torch. Precedence: defaults < ``--config FILE`` < flags.
 """
 
-import errno
 import re
 import sys
 import traceback
@@ -29,7 +28,7 @@ from plumbline.config import (
     validate_each,
 )
 from plumbline.config.recipes import RECIPES
-from plumbline.console import discard_output, make_console, make_writable, visible
+from plumbline.console import can_write, discard_output, make_console, make_writable, visible
 from plumbline.errors import InputError
 
 
@@ -68,7 +67,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "plumbline") -> int:
     except BrokenPipeError:
         discard_output()  # nobody reads on, as in `plumbline --help | head -3`
     except OSError as error:
-        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
+        if can_write():
             raise
         discard_output()
         print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)

@@ -72,16 +72,28 @@ def make_writable() -> None:
     """A closed stream leads nowhere; one that cannot show a character shows the nearest that it can."""
     codecs.register_error("nearest", _nearest)
     for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
+        if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (as long as the program)
-        elif isinstance(stream, TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
-            stream.reconfigure(errors="nearest")
+    # Python itself spells out on the error stream what it cannot show.
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.encoding.lower().replace("-", "") != "utf8":
+        sys.stdout.reconfigure(errors="nearest")
 
 
 def _nearest(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
-    return {"–": "-"}.get(error.object[error.start], "?"), error.start + 1
+    if error.object[error.start] == "–":
+        return "-", error.start + 1
+    spelt, end = codecs.backslashreplace_errors(error)
+    return str(spelt), end
+
+
+def can_write() -> bool:
+    """Whether a line break still reaches whoever reads the output."""
+    try:
+        print(flush=True)
+    except OSError:
+        return False
+    return True
 
 
 def discard_output() -> None:

@@ -261,13 +261,24 @@ def _show_facts(report: dict[str, Any], console: Console) -> None:
     facts = _facts(report)
     width = max(len(name) for name, _ in facts) + 3
     for name, value in facts:
-        room = max(console.width - width, 20) if console.is_terminal else len(value) + 1
-        first, *more = textwrap.wrap(value, room, break_long_words=False) or [""]
-        console.print(f"[dim]{name:<{width}}[/dim]{escape(first)}", soft_wrap=True)
+        first, *more = _folded(value, console.width - width) if console.is_terminal else [value]
+        console.print(f"[dim]{name:<{width}}[/dim]{escape(first)}", soft_wrap=True, emoji=False)
         for line in more:
-            console.print(" " * width + escape(line), soft_wrap=True)
+            console.print(" " * width + escape(line), soft_wrap=True, emoji=False)
     for text in report["warnings"]:
         console.print(f"warning: {escape(text)}")
+
+
+def _folded(value: str, room: int) -> list[str]:
+    """Lines between words, none of which is changed: a path can be copied."""
+    folder = textwrap.TextWrapper(
+        max(room, 20),
+        break_long_words=False,
+        break_on_hyphens=False,
+        expand_tabs=False,
+        replace_whitespace=False,
+    )
+    return folder.wrap(value) or [""]
 
 
 def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from plumbline.console import file_bar, percent, print_line
 from plumbline.data.cache import open_data
 from plumbline.data.packed import PackedStore
 from plumbline.data.packing import MANIFEST
-from plumbline.data.split import num_marked, object_sizes, split_samples
+from plumbline.data.split import num_same, object_sizes, split_samples
 from plumbline.data.tensors import atomic_file
 from plumbline.errors import InputError
 from plumbline.evaluation.inference import predict_with_error
@@ -151,7 +151,7 @@ def choose_graphs(store: PackedStore, trained: dict[str, Any], split: str, data_
     if split == "all":
         if same:
             return Choice(split, everything, SEEN)
-        known = num_marked(trained.get("objects", ""), object_sizes(store, everything))
+        known = num_same(trained.get("objects", ""), object_sizes(store, everything))
         return Choice(split, everything, OTHER, known)
     if not same:
         raise InputError(

@@ -273,7 +273,8 @@ def _layout(rows: list[list[str]], shown: list[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     columns = [_HEADS.index(head) for head in shown]
     for column in columns:
-        table.add_column(_HEADS[column], justify="right" if column else "left", no_wrap=column > 0)
+        justify: Any = "right" if column else "left"
+        table.add_column(_HEADS[column], justify=justify, no_wrap=column > 0, overflow="fold")
     for row in rows:
         table.add_row(*(Text(row[column]) for column in columns))
     return table

@@ -130,10 +130,10 @@ def check_objects(path: Path, object_idx: Int, num_objects: int) -> None:
         )
 
 
-def check_range(path: Path, ptr: Int, graphs: Int) -> None:
-    """Refuses graphs of which the index does not say where they lie: a byte of it was changed."""
+def check_range(path: Path, ptr: Int, graphs: Int, first: Int, last: Int) -> None:
+    """Refuses graphs that lie outside their shards, which hold ``first ... last - 1``: a byte was changed."""
     begin, end = ptr[graphs], ptr[graphs + 1]
-    if len(graphs) and not (begin.min() >= 0 and (begin <= end).all() and end.max() <= ptr[-1]):
+    if not ((ptr[first] <= begin) & (begin <= end) & (end <= ptr[last])).all():
         raise DamagedStoreError(
             f"{path} is damaged: its index leads out of it; plumbline check --deep says more"
         )

@@ -6,6 +6,7 @@ in memory (or on the GPU), ``workers`` has reader processes build them from the 
 """
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -14,14 +15,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from plumbline.data.assembly import GraphTables, largest_batch, loose_batch
 from plumbline.data.batch import Batch
-from plumbline.data.order import epoch_order
+from plumbline.data.order import BatchOrder
 from plumbline.data.packed import PackedStore
 from plumbline.data.patches import NEIGHBOURS, TOKENS
 from plumbline.data.slots import Slots
@@ -34,46 +34,9 @@ RESIDENT_SHARE = 0.4
 """Share of the free memory that ``--loader auto`` is willing to fill."""
 _GRACE = 1.0
 """Seconds in which a reader process may end by itself before it is killed."""
+_OUTLIVE = 60
+"""Seconds in which a reader process that is told to end still serves a training."""
 _UNKNOWN_MEMORY = 4 << 30  # where the system does not say: what the smallest usable machine has free
-
-
-class BatchOrder:
-    """Positions of each batch's graphs, epoch by epoch, with the place where iteration stands.
-
-    Args:
-        num_graphs: G.
-        batch_size: graphs per batch.
-        shuffle: visit them in :func:`epoch_order` instead of as they come.
-        drop_last: leave out the last batch of an epoch if it is not full.
-        seed: of the order.
-    """
-
-    def __init__(
-        self, num_graphs: int, *, batch_size: int, shuffle: bool, drop_last: bool, seed: int
-    ) -> None:
-        self.num_graphs = num_graphs
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.drop_last = drop_last
-        self.seed = seed
-        self.epoch = 0
-        self.position = 0
-
-    def __len__(self) -> int:
-        whole, rest = divmod(self.num_graphs, self.batch_size)
-        return whole + (rest > 0 and not self.drop_last)
-
-    def __iter__(self) -> Iterator[Int]:
-        """The batches of the current epoch from ``position`` on; afterwards ``position`` is 0 again."""
-        if self.shuffle:
-            order = epoch_order(self.seed, self.epoch, self.num_graphs)
-        else:
-            order = np.arange(self.num_graphs)
-        if self.position >= len(self):  # an epoch that was read to its last batch but not past it
-            self.position = 0
-        for number in range(self.position, len(self)):
-            yield order[number * self.batch_size : (number + 1) * self.batch_size]
-        self.position = 0
 
 
 class Loader:
@@ -193,6 +156,7 @@ class WorkerLoader(Loader):
             sampler=_Work(order, self._slots),
             batch_size=None,
             collate_fn=_unchanged,
+            worker_init_fn=_outlive_the_last_step,
             multiprocessing_context="fork" if settings["num_workers"] else None,  # which shares the slots
             # Its own generator: a DataLoader otherwise draws from the one that dropout uses.
             generator=torch.Generator(),
@@ -250,6 +214,14 @@ def _slots(
         return Slots(count, len(block))
     except OSError:  # more than the system promises at once; batches are sent in files of their own
         return Slots(0, 0)
+
+
+def _outlive_the_last_step(_: int) -> None:
+    """In a reader: SIGTERM to all processes of a job must not take it from a training that saves its state.
+
+    The training ends its readers itself; should it not, they end by themselves after a while.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_OUTLIVE))
 
 
 def _unchanged(batch: Any) -> Any:

@@ -195,8 +195,9 @@ class PackedStore:
 
     def check_graphs(self, indices: Int) -> None:
         """Whether graphs lie within the data. Raises DamagedStoreError."""
+        shards = np.searchsorted(self._shard_ptr, indices, side="right") - 1
         for ptr in (self.node_ptr, self.edge_ptr):
-            check_range(self.path, ptr, indices)
+            check_range(self.path, ptr, indices, self._shard_ptr[shards], self._shard_ptr[shards + 1])
 
     def gather(self, indices: Int, *, edge_attr: bool = False) -> Gathered:
         """Joins graphs into one batch with a fixed number of vectorised steps, however many there are.

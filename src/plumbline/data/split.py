@@ -114,6 +114,12 @@ def num_marked(marks: str, sizes: Mapping[str, float]) -> int:
     return sum(not known.isdisjoint(_marks(name, size)) for name, size in sizes.items())
 
 
+def num_same(marks: str, sizes: Mapping[str, float]) -> int:
+    """:func:`num_marked` of those that have the same size too: many are called ``object_1``."""
+    known = {marks[i : i + _MARK] for i in range(0, len(marks), _MARK)}
+    return sum(_marks(name, size)[0] in known for name, size in sizes.items())
+
+
 def _marks(name: str, size: float) -> list[str]:
     """An object is known by its name in the folder of all, or, from another folder, by file name and size.
 

@@ -198,7 +198,7 @@ def sentence(table: Table) -> str:
     """The result in one sentence, honest whoever wins."""
     model, best = table.summary(table.model).mean, table.summary(table.best_baseline).mean
     whose = {"object": "object's", "scan": "scan's"}.get(table.radius_source, "object's or scan's")
-    where = _WHERE[SEEN if table.trained_on else table.relation]
+    where = _WHERE[table.relation] + (", parts of which it was trained on" if table.trained_on else "")
     start = f"The model misses by {percent(model)} of the {whose} radius {where}"
     gain, low, high = table.advantage()
     rival = f"the baseline {table.best_baseline}, which needs no training,"
@@ -277,8 +277,8 @@ def notes(table: Table) -> list[str]:
     ]
     if table.trained_on:
         lines.append(
-            f"The model was trained on {table.trained_on:,} of these objects: how it does on others, this "
-            "does not say."
+            f"The model was trained on {table.trained_on:,} of these {table.num_objects:,} objects; on "
+            "others it may do worse."
         )
     if table.radius_source != "object":
         part = "some objects" if table.radius_source == "mixed" else "the objects"

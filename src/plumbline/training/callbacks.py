@@ -161,6 +161,8 @@ class GracefulStop(Callback):
     def _receive(self, signum: int, frame: Any) -> None:
         if os.getpid() != self._process:  # a reader process; a terminal sends Ctrl-C to all of them
             return
+        if signum == HANGUP == self._signum:  # a terminal that ends may say so twice
+            return
         if self._signum is not None:
             raise StoppedAtOnce(self._signum)
         self._signum = signum
