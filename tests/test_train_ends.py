@@ -118,6 +118,15 @@ def test_ctrl_c_in_a_real_process_saves_and_says_how_to_go_on(tiny: Path, tmp_pa
     assert content["global_step"] == stopped >= 15
 
 
+def test_the_data_set_is_no_folder_for_a_run(tiny: Path) -> None:
+    """`plumbline prepare` would no longer know its own folder."""
+    before = sorted(tiny.iterdir())
+    outcome = train(tiny, tiny / ".." / tiny.name)
+    assert outcome.code == 2
+    assert "is the data set: name another folder" in outcome.text
+    assert sorted(tiny.iterdir()) == before
+
+
 def test_what_is_printed_at_the_end_is_a_command_that_works(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
