@@ -24,9 +24,8 @@ from training_fixtures import (
 from plumbline.training.task import CentreOfMassTask
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.skipif(os.name != "posix", reason="signals, locks and terminals of POSIX"),
+    pytest.mark.skipif(os.name != "posix", reason="signals and terminals of POSIX"),
 ]
 
 
@@ -85,31 +84,30 @@ def test_a_training_whose_terminal_ends_saves_its_state(tiny: Path, tmp_path: Pa
     assert train(tiny, tmp_path, max_epochs=ended["epochs_done"] + 1, resume="last").code == 0
 
 
-def test_nohup_keeps_the_end_of_a_terminal_away(tiny: Path, tmp_path: Path, monkeypatch) -> None:
+@pytest.fixture
+def hung_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before every step the terminal says twice that it ends."""
     step = CentreOfMassTask.training_step
 
-    def hung_up(self, batch, number):
-        os.kill(os.getpid(), signal.SIGHUP)
-        return step(self, batch, number)
-
-    monkeypatch.setattr(CentreOfMassTask, "training_step", hung_up)
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        assert train(tiny, tmp_path / "ignored", max_epochs=1).code == 0
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    assert train(tiny, tmp_path / "heard", max_epochs=1).code == 129
-
-
-def test_a_terminal_that_ends_may_say_so_twice(tiny: Path, tmp_path: Path, monkeypatch) -> None:
-    step = CentreOfMassTask.training_step
-
-    def hung_up(self, batch, number):
+    def stopped(self, batch, number):
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGHUP)
         return step(self, batch, number)
 
-    monkeypatch.setattr(CentreOfMassTask, "training_step", hung_up)
+    monkeypatch.setattr(CentreOfMassTask, "training_step", stopped)
+
+
+@pytest.mark.usefixtures("hung_up")
+def test_nohup_keeps_the_end_of_a_terminal_away(tiny: Path, tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert train(tiny, tmp_path, max_epochs=1).code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hung_up")
+def test_a_terminal_that_ends_may_say_so_twice(tiny: Path, tmp_path: Path) -> None:
     assert train(tiny, tmp_path, max_epochs=1).code == 129
     assert saved(tmp_path / "last.ckpt")["global_step"] == 1
 

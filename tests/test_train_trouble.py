@@ -33,7 +33,7 @@ from plumbline.training.task import CentreOfMassTask
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.skipif(os.name != "posix", reason="signals, locks and terminals of POSIX"),
+    pytest.mark.skipif(os.name != "posix", reason="signals and locks of POSIX"),
 ]
 
 WORKERS: dict[str, Any] = {"loader": "workers", "num_workers": 1}

@@ -14,6 +14,7 @@ from plumbline.data import samples
 from plumbline.data.cache import CACHE_FOLDER, open_data
 from plumbline.data.packed import PackedStore
 from plumbline.data.samples import write_pt
+from plumbline.files import visible_files
 
 DENIED = (errno.EACCES, "Permission denied")
 BROKEN_DISK = (errno.EIO, "Input/output error")
@@ -160,3 +161,12 @@ def test_meshes_that_cannot_be_read_are_rejected_by_name_and_the_rest_goes_on(
     assert all(f"{name}: {reason}" in said for name, reason in reasons.items())
     assert prepare(meshes, "--out", tmp_path / "out", *SMALL, ok=False) == 2
     assert "contents of the input files have changed" in capsys.readouterr().err, "now they can be read"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+@pytest.mark.parametrize("suffix", [".pt", ".stl", ".npz"])
+def test_a_pipe_among_files_keeps_nobody_waiting(tmp_path, suffix):
+    (tmp_path / f"file{suffix}").write_bytes(b"")
+    (tmp_path / f"link{suffix}").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    assert visible_files(tmp_path, {suffix}) == [f"file{suffix}", f"link{suffix}"]

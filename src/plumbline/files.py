@@ -18,6 +18,8 @@ _SMALL = 1 << 28
 def visible_files(folder: Path, suffixes: Collection[str]) -> list[str]:
     """The files with certain suffixes in a folder and the folders in it, hidden ones skipped.
 
+    Links to nothing are among them, to be named; pipes and devices, which may keep a reader waiting, are not.
+
     Args:
         folder: where to look; links to folders are not followed.
         suffixes: in lower case, such as ``.ply``; the files' may be in any case.
@@ -34,11 +36,10 @@ def visible_files(folder: Path, suffixes: Collection[str]) -> list[str]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         prefix = "" if Path(parent) == folder else Path(parent).relative_to(folder).as_posix() + "/"
         files += [prefix + name for name in members if name.lower().endswith(endings) and name[0] != "."]
-    return sorted(files)
+    return sorted(name for name in files if _gives_an_answer(os.path.join(folder, name)))
 
 
-def can_be_asked(path: Path) -> bool:
-    """Whether reading it gives a file or a refusal: a pipe or a device may keep its reader waiting."""
+def _gives_an_answer(path: str) -> bool:
     return os.path.isfile(path) or not os.path.exists(path)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import platform
-import shlex
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from rich.console import Console
 
 import plumbline
 from plumbline.config import EvaluateConfig
-from plumbline.console import file_bar, percent, print_line
+from plumbline.console import command, file_bar, percent, print_line
 from plumbline.data.cache import open_data
 from plumbline.data.packed import PackedStore
 from plumbline.data.packing import MANIFEST
@@ -26,7 +25,7 @@ from plumbline.evaluation.plots import read_history
 from plumbline.evaluation.report import examples_of, write_report
 from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, print_table, summarise
 from plumbline.models import SYMMETRIES
-from plumbline.records import Int
+from plumbline.records import Float, Int
 from plumbline.training.checkpoint import Trained, load_checkpoint
 from plumbline.training.rundir import find_best
 
@@ -60,17 +59,15 @@ def run(config: EvaluateConfig, console: Console) -> int:
         store = open_data(data_dir, progress=progress)
     check_features(loaded.data, store, data_dir)
     choice = choose_graphs(store, loaded.data, config.split, data_dir)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        answers, expected = predict_with_error(
-            loaded.model, store, choice.indices, batch_size=config.batch_size, device=device
-        )
-    except torch.OutOfMemoryError as error:
-        raise InputError(
-            f"the GPU's memory does not hold --batch_size {config.batch_size}: give a smaller one"
-        ) from error
-    about: Any = {"model": loaded.model_name, "relation": choice.relation, "trained_on": choice.trained_on}
-    table = summarise(store, choice.indices, answers, **about)
+    answers, expected = _answers(loaded, store, choice.indices, config.batch_size)
+    table = summarise(
+        store,
+        choice.indices,
+        answers,
+        model=loaded.model_name,
+        relation=choice.relation,
+        trained_on=choice.trained_on,
+    )
     errors = table.errors[table.model].error
     held = {} if expected is None else coverage(errors, expected, loaded.error_factors)
     numbers = {
@@ -110,11 +107,22 @@ def run(config: EvaluateConfig, console: Console) -> int:
     return 0
 
 
+def _answers(
+    loaded: Trained, store: PackedStore, indices: Int, batch_size: int
+) -> tuple[Float, Float | None]:
+    """Of the model, and the errors that it expects if it says so. Raises InputError: a GPU is too small."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return predict_with_error(loaded.model, store, indices, batch_size=batch_size, device=device)
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"the GPU's memory does not hold --batch_size {batch_size}: give a smaller one"
+        ) from error
+
+
 def _command(config: EvaluateConfig, path: Path, data_dir: Path, split: str) -> str:
     out = [] if config.out is None else ["--out", str(config.out)]
-    return shlex.join(
-        ["plumbline", "evaluate", str(path), "--data_dir", str(data_dir), "--split", split, *out]
-    )
+    return command("plumbline", "evaluate", path, "--data_dir", data_dir, "--split", split, *out)
 
 
 def check_features(trained: dict[str, Any], store: PackedStore, data_dir: Path) -> None:

@@ -273,8 +273,9 @@ def _layout(rows: list[list[str]], shown: list[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     columns = [_HEADS.index(head) for head in shown]
     for column in columns:
-        justify: Any = "right" if column else "left"
-        table.add_column(_HEADS[column], justify=justify, no_wrap=column > 0, overflow="fold")
+        table.add_column(
+            _HEADS[column], justify="right" if column else "left", no_wrap=column > 0, overflow="fold"
+        )
     for row in rows:
         table.add_row(*(Text(row[column]) for column in columns))
     return table

@@ -1,8 +1,8 @@
 """What is said of a folder that is no data set, and the command that makes one of what is in it."""
 
-import shlex
 from pathlib import Path
 
+from plumbline.console import command
 from plumbline.data.packing import MANIFEST
 from plumbline.files import visible_files
 
@@ -13,7 +13,8 @@ PARTS = ".parts"
 def no_data(folder: Path) -> str:
     """Why there is no data set, and the command that makes one there, or elsewhere if it cannot be there."""
     if not folder.exists():
-        return f"the data folder {folder} does not exist: make one with {_command('--solids 200', folder)}"
+        made = _prepare("--solids", 200, out=folder)
+        return f"the data folder {folder} does not exist: make one with {made}"
     if not folder.is_dir():
         return f"{folder} is a file, not a data set: name the folder that `plumbline prepare` made"
     if (folder / PARTS).is_dir():
@@ -22,21 +23,22 @@ def no_data(folder: Path) -> str:
             "run the same `plumbline prepare` command again"
         )
     meshes, scans = _count(folder)
-    them, name = "it" if (meshes or scans) == 1 else "them", shlex.quote(str(folder))
+    them = "it" if (meshes or scans) == 1 else "them"
     if meshes:
         what = "1 mesh" if meshes == 1 else f"{meshes:,} meshes"
-        return f"{folder} holds {what}, not a data set: prepare {them} with {_command(name, 'data/NAME')}"
+        made = _prepare(folder, out="data/NAME")
+        return f"{folder} holds {what}, not a data set: prepare {them} with {made}"
     if scans:
         what = "1 scan" if scans == 1 else f"{scans:,} scans"
+        asked, made = command("plumbline", "predict", folder), _prepare("--labels", "CSV", out="data/NAME")
         return (
-            f"{folder} holds {what}, not a data set: `plumbline predict {name}` answers for {them}, and "
-            f"{_command('--labels CSV', 'data/NAME')} makes a data set of {them} and a table of centres "
-            "of mass"
+            f"{folder} holds {what}, not a data set: `{asked}` answers for {them}, and {made} makes a data "
+            f"set of {them} and a table of centres of mass"
         )
     out = "data/NAME" if any(folder.iterdir()) else folder  # prepare leaves a folder with other files alone
     return (
         f"no data set in {folder}: looked for {MANIFEST} (packed) and for *.pt files; "
-        f"make one with {_command('--solids 200', out)}"
+        f"make one with {_prepare('--solids', 200, out=out)}"
     )
 
 
@@ -55,5 +57,5 @@ def _count(folder: Path) -> tuple[int, int]:
     return meshes, len(files) - meshes
 
 
-def _command(what: str, out: Path | str) -> str:
-    return f"`plumbline prepare {what} --out {shlex.quote(str(out))}`"
+def _prepare(*what: object, out: Path | str) -> str:
+    return f"`{command('plumbline', 'prepare', *what, '--out', out)}`"

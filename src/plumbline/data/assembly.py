@@ -191,11 +191,11 @@ def _all_columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
     if unknown:
         raise ValueError(f"a batch has no {', '.join(sorted(unknown))}")
     indices = np.ascontiguousarray(indices, np.int64)
-    if isinstance(store, PackedStore):
-        store.check_graphs(indices)
     columns = _columns(store, indices[:_CHUNK], needs)
     if len(indices) <= _CHUNK:
         return columns
+    if isinstance(store, PackedStore):
+        store.shards_of(indices)  # what follows makes room for all of them
     num_nodes = int((store.node_ptr[indices + 1] - store.node_ptr[indices]).sum())
     num_edges = int((store.edge_ptr[indices + 1] - store.edge_ptr[indices]).sum())
     # Self loops that the edges hold already make fewer entries than this.

@@ -193,11 +193,12 @@ class PackedStore:
             vectors=np.array(self.vectors[i]) if self.vector_names else None,
         )
 
-    def check_graphs(self, indices: Int) -> None:
-        """Whether graphs lie within the data. Raises DamagedStoreError."""
+    def shards_of(self, indices: Int) -> Int:
+        """The shard of each graph. Raises DamagedStoreError: one does not lie within its shard."""
         shards = np.searchsorted(self._shard_ptr, indices, side="right") - 1
         for ptr in (self.node_ptr, self.edge_ptr):
             check_range(self.path, ptr, indices, self._shard_ptr[shards], self._shard_ptr[shards + 1])
+        return shards
 
     def gather(self, indices: Int, *, edge_attr: bool = False) -> Gathered:
         """Joins graphs into one batch with a fixed number of vectorised steps, however many there are.
@@ -212,9 +213,8 @@ class PackedStore:
         indices = np.asarray(indices, dtype=np.int64)
         if indices.size and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"graph indices must lie in 0 .. {len(self) - 1}")
-        shards = np.searchsorted(self._shard_ptr, indices, side="right") - 1
+        shards = self.shards_of(indices)
         first = self._shard_ptr[shards]
-        self.check_graphs(indices)
         node_row, node_ptr = _ranges(self.node_ptr, indices, first)
         edge_row, edge_ptr = _ranges(self.edge_ptr, indices, first)
         nodes: dict[str, Any] = {

@@ -13,7 +13,7 @@ import torch
 from plumbline.data.tensors import atomic_file
 from plumbline.data.unpickling import load_plain
 from plumbline.errors import InputError, SampleError
-from plumbline.files import can_be_asked, refusal, visible_files
+from plumbline.files import refusal, visible_files
 from plumbline.records import Float, Int, Sample
 
 METADATA_FILE = "dataset_metadata.json"
@@ -34,8 +34,7 @@ def list_pt(folder: Path) -> list[tuple[Path, str | None]]:
     for entry in read_dataset_metadata(folder).get("files", []):
         if isinstance(entry, dict) and isinstance(entry.get("object_name"), str):
             names[str(entry.get("filename"))] = entry["object_name"]
-    files = [file for file in visible_files(folder, {".pt"}) if can_be_asked(folder / file)]
-    return [(folder / file, names.get(file)) for file in files]
+    return [(folder / file, names.get(file)) for file in visible_files(folder, {".pt"})]
 
 
 def read_dataset_metadata(folder: Path) -> dict[str, Any]:

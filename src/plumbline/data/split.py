@@ -110,14 +110,18 @@ def mark_objects(sizes: Mapping[str, float]) -> str:
 
 def num_marked(marks: str, sizes: Mapping[str, float]) -> int:
     """How many objects (name to radius) are among those that :func:`mark_objects` was given."""
-    known = {marks[i : i + _MARK] for i in range(0, len(marks), _MARK)}
+    known = _split(marks)
     return sum(not known.isdisjoint(_marks(name, size)) for name, size in sizes.items())
 
 
 def num_same(marks: str, sizes: Mapping[str, float]) -> int:
     """:func:`num_marked` of those that have the same size too: many are called ``object_1``."""
-    known = {marks[i : i + _MARK] for i in range(0, len(marks), _MARK)}
+    known = _split(marks)
     return sum(_marks(name, size)[0] in known for name, size in sizes.items())
+
+
+def _split(marks: str) -> set[str]:
+    return {marks[i : i + _MARK] for i in range(0, len(marks), _MARK)}
 
 
 def _marks(name: str, size: float) -> list[str]:

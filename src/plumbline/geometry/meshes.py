@@ -21,7 +21,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from plumbline.errors import InputError, MeshError
-from plumbline.files import can_be_asked, visible_files
+from plumbline.files import visible_files
 from plumbline.geometry.clouds import CLOUD_SUFFIXES
 from plumbline.geometry.headers import MESH_HEADERS
 from plumbline.geometry.spheres import bounding_sphere
@@ -113,7 +113,7 @@ def _walk(path: Path) -> list[tuple[Path, Path]]:
         return [(path, path.parent)]
     if not path.is_dir():
         raise InputError(f"{path} does not exist; give a mesh file or a folder of them")
-    return [(path / name, path) for name in visible_files(path, MESH_SUFFIXES) if can_be_asked(path / name)]
+    return [(path / name, path) for name in visible_files(path, MESH_SUFFIXES)]
 
 
 def _suffix_list() -> str:
