@@ -47,7 +47,7 @@ def measure(store: PackedStore, rounds: int) -> dict[tuple[str, int], list[float
     """Seconds of every round, by model and batch size."""
     known = {"hidden_dim": 64, "num_layers": 3, "dropout": 0.0}
     known |= known_features(store.feature_names, store.vector_names, ["all"])
-    nets = {name: build_model(name, **arguments_for(name, known, [])).eval() for name in MODELS}
+    nets = {name: build_model(name, **arguments_for(name, known, {})).eval() for name in MODELS}
     times: dict[tuple[str, int], list[float]] = {(name, size): [] for name in nets for size in BATCHES}
     with torch.inference_mode():
         for turn in range(rounds + 1):

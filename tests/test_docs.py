@@ -37,7 +37,7 @@ def test_the_readme_shows_every_verb():
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_commands_of_the_readme_are_understood(words):
     verb, *flags = words[1:] if words[0] == "plumbline" else ["train", *words[1:]]
-    cli.parse(verb, flags, prog="test")
+    cli.parse(verb, flags)
 
 
 def test_defaults_in_the_readme_are_the_defaults():

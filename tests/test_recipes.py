@@ -33,25 +33,25 @@ SMALL_BEST = {"recipe": "best", "hidden_dim": 8, "num_layers": 1, "batch_size": 
 
 class TestPrecedence:
     def test_a_recipe_changes_defaults_and_flags_win(self) -> None:
-        config = parse("train", ["--lr", "0.5", "--recipe", "best"], prog="plumbline train")
+        config = parse("train", ["--lr", "0.5", "--recipe", "best"])
         best = RECIPES["best"]
         assert config.lr == 0.5
         assert {name: getattr(config, name) for name in best if name != "lr"} == {
             name: value for name, value in best.items() if name != "lr"
         }
-        assert parse("train", [], prog="plumbline train").model == "gcn"
+        assert parse("train", []).model == "gcn"
 
     def test_a_file_may_name_the_recipe_and_a_flag_another(self, tmp_path: Path) -> None:
         file = tmp_path / "run.yaml"
         file.write_text("recipe: best\nlr: 0.25\n")
-        config = parse("train", ["--config", str(file)], prog="plumbline train")
+        config = parse("train", ["--config", str(file)])
         assert (config.model, config.lr) == (RECIPES["best"]["model"], 0.25)
-        config = parse("train", ["--config", str(file), "--recipe=documented"], prog="plumbline train")
+        config = parse("train", ["--config", str(file), "--recipe=documented"])
         assert (config.model, config.lr) == ("gcn", 0.25)
 
     def test_an_unknown_recipe_is_refused(self) -> None:
         with pytest.raises(InputError, match="--recipe bset: choose one of documented, best; did you mean"):
-            parse("train", ["--recipe", "bset"], prog="plumbline train")
+            parse("train", ["--recipe", "bset"])
 
     def test_the_flag_knows_every_network(self) -> None:
         assert tuple(MODELS) == NETWORKS

@@ -61,7 +61,7 @@ def test_a_file_of_flags_is_refused_or_means_what_it_says(
     path = folder / "flags.yaml"
     path.write_text(yaml.safe_dump(given_flags, sort_keys=False), encoding="utf-8")
     try:
-        config = cli.parse("train", ["--config", str(path)], prog="plumbline train")
+        config = cli.parse("train", ["--config", str(path)])
     except InputError as error:
         said = str(error)
         assert "\n" not in said
@@ -70,5 +70,5 @@ def test_a_file_of_flags_is_refused_or_means_what_it_says(
     for name, value in given_flags.items():
         assert same(getattr(config, name), value), (name, value, getattr(config, name))
     write_config(folder, plain_config(config))
-    again = cli.parse("train", ["--config", str(folder / "config.yaml")], prog="plumbline train")
+    again = cli.parse("train", ["--config", str(folder / "config.yaml")])
     assert again == dataclasses.replace(config, resume=None)

@@ -50,7 +50,7 @@ class Read(NamedTuple):
 def run(config: PredictConfig, console: Console) -> int:
     """Reads, answers and prints. Returns 0; 1 if some files were refused, 2 if all were."""
     files = list_scans(config.paths)
-    sensor = parse_sensor(config.sensor)
+    sensor = None if config.sensor is None else np.array(config.sensor)
     _check_out(config.out, files)
     estimator, model = choose_estimator(config)
     said: list[dict[str, Any]] = []
@@ -94,19 +94,6 @@ def list_scans(paths: Sequence[Path]) -> list[Path]:
         found = [path / name for name in visible_files(path, SEARCHED_SUFFIXES)] if path.is_dir() else []
         files += found or [path]
     return files
-
-
-def parse_sensor(text: str | None) -> Float | None:
-    """``"x,y,z"`` as ``[3]``. Raises InputError."""
-    if text is None:
-        return None
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 3 or not np.isfinite(numbers).all():
-        raise InputError(f"--sensor {text}: write three numbers with commas between them, such as 0,0,1.5")
-    return np.array(numbers)
 
 
 def choose_estimator(config: PredictConfig) -> tuple[Estimator, dict[str, str]]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 import plumbline
-from plumbline.config import PrepareConfig, parse_range
+from plumbline.config import PrepareConfig
 from plumbline.console import command, print_line, seconds
 from plumbline.data.outcome import PT_METADATA, Plan, clean, discard, finish, look, workplace
 from plumbline.data.packing import MANIFEST, read_part
@@ -113,28 +113,27 @@ def _plan(config: PrepareConfig, sources: Sequence[Source]) -> Plan:
 
 def _recorded(config: PrepareConfig) -> dict[str, Any]:
     """The flags as the data set records them: what may be a range is a number where it is just one."""
-    settings = {flag: getattr(config, flag) for flag in _FLAGS}
+    settings = {flag: value for flag, value in config.plain().items() if flag in _FLAGS}
     if not config.solid_samples:
         del settings["solid_samples"]
-    drawn = keywords(config)
-    return settings | {flag: drawn[flag][0] for flag in ("points", "noise") if len(set(drawn[flag])) == 1}
+    single = {"points": config.points, "noise": config.noise}
+    return settings | {flag: span.low for flag, span in single.items() if span.low == span.high}
 
 
 def keywords(config: PrepareConfig) -> dict[str, Any]:
     """The flags that decide what a part holds, as keywords of ``make_samples``."""
-    views, points = (parse_range(getattr(config, flag), flag, whole=True) for flag in ("views", "points"))
     return {
         "target": config.target,
         "scale": config.scale,
         "samples": config.samples,
         **({"solid_samples": config.solid_samples} if config.solid_samples else {}),
-        "views": (int(views[0]), int(views[1])),
-        "points": (int(points[0]), int(points[1])),
+        "views": config.views.ends,
+        "points": config.points.ends,
         "sampling": config.sampling,
         "pattern": config.pattern,
         "num_rays": config.rays,
-        "distance": parse_range(config.distance, "distance", whole=False),
-        "noise": parse_range(config.noise, "noise", whole=False, zero=True),
+        "distance": config.distance.ends,
+        "noise": config.noise.ends,
         "dropout_grazing": math.radians(config.grazing),
         "pose_error": (math.radians(config.pose_error), config.pose_error / 100),
         "rotate": config.rotate,

@@ -26,7 +26,6 @@ from plumbline.training.callbacks import (
     GracefulStop,
     Recorder,
     StallWatch,
-    parse_max_time,
     stop_early,
 )
 from plumbline.training.compiling import CompiledForward, try_out
@@ -92,7 +91,7 @@ class _Training:
         self.config, self.console, self.held, self.whole = config, console, held, whole
         self.settings = whole.checkpoint_dir / rundir.CONFIG
         self.out_of_time = False
-        self.flags = rundir.plain_config(config)
+        self.flags = config.record()
         self.folder = config.checkpoint_dir
         self.trial = config.fast_dev_run > 0
         first = whole is config or config.member == 0
@@ -242,7 +241,7 @@ class _Training:
             seed_everything(seed_of(config.seed, config.member))
             known = {name: self.flags[name] for name in ("hidden_dim", "num_layers", "dropout")}
             known |= known_features(data.store.feature_names, data.store.vector_names, config.features)
-            arguments = arguments_for(config.model, known, config.model_args)
+            arguments = arguments_for(config.model, known, config.own_arguments())
             model = build_model(config.model, **arguments).to(device, precision.weights)
             identity = {
                 "model": config.model,
@@ -293,7 +292,7 @@ class _Training:
             if aside is not None:
                 self.startup.remark(f"the earlier run in {self.folder} was moved to {aside}")
             rundir.write_config(self.folder, self.flags)
-            rundir.write_config(self.whole.checkpoint_dir, rundir.plain_config(self.whole))
+            rundir.write_config(self.whole.checkpoint_dir, self.whole.record())
             rundir.write_rejected(self.folder, data.store.rejected)
             trackers = open_trackers(
                 self.folder,
@@ -326,7 +325,7 @@ class _Training:
             stop = GracefulStop(
                 checkpoints,
                 self.say,
-                max_time=parse_max_time(config.max_time),
+                max_time=None if config.max_time is None else config.max_time.seconds,
                 save_every=config.checkpoint_every_n_steps,
             )
             callbacks: list[Callback] = [AveragedWeights(config.ema)] if config.ema else []
@@ -395,6 +394,6 @@ class _Training:
         from plumbline.training.conclusion import conclude
 
         for config in (self.config, self.whole):  # the folder may have been removed in the meantime
-            rundir.write_config(config.checkpoint_dir, rundir.plain_config(config))
+            rundir.write_config(config.checkpoint_dir, config.record())
         where = self.console, self.folder, self.settings
         conclude(*where, fit, data.store, data.val_idx, batch_size=self.config.batch_size)

@@ -48,10 +48,10 @@ class EPT(nn.Module):
         hidden_dim: C; D is a quarter of it.
         num_layers: attention layers.
         dropout: share of hidden scalars dropped in training.
-        num_tokens: T, at most 64.
-        num_neighbours: K.
-        num_heads: H.
-        patch_dim: width of the network on pairs.
+        num_tokens: patches per graph (T), at most 64.
+        num_neighbours: points of a patch in addition to its centre (K).
+        num_heads: heads of the attention, a divisor of hidden_dim.
+        patch_dim: width of the network on the pairs of a patch.
     """
 
     symmetry = "E(3)"
@@ -99,7 +99,7 @@ class EPT(nn.Module):
         found = batch.patches.shape[2] - 1
         if self.num_neighbours > found:
             raise InputError(
-                f"--model_args num_neighbours={self.num_neighbours}: the data set joins each point to "
+                f"--num_neighbours {self.num_neighbours}: the data set joins each point to "
                 f"{found} others; lower it, or prepare the data set with a larger --k"
             )
         dtype = self.head.vote.weight.dtype

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any
 
 import torch
@@ -213,14 +212,6 @@ def stop_early(patience: int) -> EarlyStopping:
         # Not at the end of the epoch: a resumed one ends without having been validated again.
         check_on_train_epoch_end=False,
     )
-
-
-def parse_max_time(text: str | None) -> float | None:
-    """``DD:HH:MM:SS`` in seconds."""
-    if text is None:
-        return None
-    days, hours, minutes, seconds = (int(part) for part in text.split(":"))
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
 
 
 class DebugTimings(Callback):

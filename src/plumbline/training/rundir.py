@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -68,28 +67,31 @@ def make_run_folder(folder: Path) -> None:
             )
 
 
-def refuse_early(*, data_dir: Path, checkpoint_dir: Path, resume: str | None, trial: bool) -> None:
+def refuse_early(
+    *, data_dir: Path, checkpoint_dir: Path, resume: str | None, ensemble: int, fast_dev_run: int
+) -> None:
     """Looks whether the folders and the checkpoint are there, for which nothing large is imported.
 
     Args:
         data_dir: the data set.
         checkpoint_dir: run folder, which may still have to be made.
-        resume: what ``--resume`` says.
-        trial: nothing will be saved (``--fast_dev_run``).
+        resume: what ``--resume`` says; each member of an ensemble will look in its own folder.
+        ensemble: number of members.
+        fast_dev_run: nothing will be saved if it is above 0.
 
     Raises:
         InputError: the sentence that the training itself would say later.
     """
     if not data_dir.is_dir():
         open_data(data_dir)
-    if checkpoint_dir.resolve() == data_dir.resolve() and not trial:
+    if checkpoint_dir.resolve() == data_dir.resolve() and not fast_dev_run:
         raise InputError(f"--checkpoint_dir {checkpoint_dir} is the data set: name another folder")
-    if trial:
+    if fast_dev_run:
         return
     standing = next(path for path in (checkpoint_dir, *checkpoint_dir.absolute().parents) if path.exists())
     if standing == checkpoint_dir or not standing.is_dir() or not os.access(standing, os.W_OK):
         make_run_folder(checkpoint_dir)
-    if resume is not None:
+    if resume is not None and ensemble == 1:
         find_checkpoints(resume, checkpoint_dir)
 
 
@@ -263,13 +265,6 @@ def make_way(folder: Path, start: Path | None) -> Path | None:
     if start is not None and (start.parent / METRICS).is_file():
         shutil.copy(start.parent / METRICS, folder / METRICS)
     return aside
-
-
-def plain_config(config: Any) -> dict[str, Any]:
-    """A config dataclass as plain values for YAML and checkpoints, without ``resume``: how a training was
-    begun or continued is no part of what it is."""
-    values = {item.name: getattr(config, item.name) for item in fields(config) if item.name != "resume"}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 
 def write_rejected(folder: Path, rejected: Sequence[Rejected]) -> None:
