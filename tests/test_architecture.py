@@ -15,12 +15,12 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = {
     "errors": -1,
     "records": 0,
-    "config": 0,
     "console": 0,
     "files": 0,
     "geometry": 1,
     "data": 2,
     "models": 2,
+    "config": 3,
     "training": 3,
     "evaluation": 3,
     "commands": 4,
@@ -41,7 +41,8 @@ OWNERS = {
     "lightning": {"training/lean.py"},
     "wandb": {"training/tracking.py", "training/wandb_run.py"},
     "matplotlib": {"evaluation/plots.py"},
-    "jsonargparse": {"cli.py"},
+    "argparse": {"cli.py"},
+    "yaml": {"cli.py", "config/yaml_files.py", "training/rundir.py"},
     "torch_geometric": set(),
     "e3nn": {"models/steerable.py"},
 }  # fmt: skip

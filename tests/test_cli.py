@@ -78,7 +78,8 @@ def other_value(item):
     if item.kind.choices:
         return item.kind.choices[-1]
     special = {
-        "views": "3-4", "distance": "3-4", "noise": "0-0.5", "points": "3" if item.default == 512 else "30-40",
+        "views": "3-4",
+        "distance": "3-4", "noise": "0-0.5", "points": "3" if item.default == 512 else "30-40",
         "max_time": "00:00:01:00", "sensor": "-1,0,2.5", "devices": "1", "num_nodes": "1",  # more are refused
     }  # fmt: skip
     if item.name in special:

@@ -15,8 +15,8 @@ import scanned
 from rich.console import Console
 from scanned import K, simulate, write_scan
 
-from plumbline.cli import VERBS, main
-from plumbline.commands.predict import _doubt, _draw, _show, list_scans, parse_sensor
+from plumbline.cli import VERBS, main, parse
+from plumbline.commands.predict import _doubt, _draw, _show, list_scans
 from plumbline.config import PredictConfig
 from plumbline.data.form import GraphForm
 from plumbline.data.packed import PackedStore, write_store
@@ -271,15 +271,15 @@ def test_negative_positions_may_follow_a_blank(ask, tmp_path):
     for words in (["--sensor", "-9,0,0"], ["--sensor=-9,0,0"]):
         code, (line,), _ = ask(tmp_path / "a.npy", *CARVE, *words)
         assert (code, line["sensor"]) == (0, "given")
-    np.testing.assert_array_equal(parse_sensor(" -9, 0,1e-3"), [-9, 0, 1e-3])
-    with pytest.raises(InputError, match="write three numbers"):
-        parse_sensor("9")
+    assert parse("predict", ["--sensor", " -9, 0,1e-3"]).sensor == (-9, 0, 1e-3)
+    for words in ("9", "1,2,3,4", "1,2,inf", "1,2,x"):
+        with pytest.raises(InputError, match="write three numbers"):
+            parse("predict", ["--sensor", words])
 
 
 def test_every_untrained_guess_can_be_named():
     assert set(UNTRAINED) == {name.replace(" ", "_") for name in BASELINES}
-    (field,) = (f for f in PredictConfig.__dataclass_fields__.values() if f.name == "model")
-    assert set(field.metadata["choices"]) == set(UNTRAINED)
+    assert set(PredictConfig.options()["model"].kind.choices) == set(UNTRAINED)
     assert VERBS["predict"].summary == "Find the centre of mass of scans."
 
 

@@ -1,9 +1,6 @@
 """Recipes, losses, optimizers, schedules and ensembles."""
 
 import math
-import re
-from dataclasses import fields
-from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +11,12 @@ from training_fixtures import differences, metric_rows, saved, train
 
 from plumbline.cli import parse
 from plumbline.config.recipes import RECIPES
-from plumbline.config.train import NETWORKS, TrainConfig
+from plumbline.config.train import TrainConfig
 from plumbline.data.assembly import make_batch
 from plumbline.data.packed import PackedStore
 from plumbline.data.split import split_by_object
 from plumbline.errors import InputError
-from plumbline.models import MODELS, arguments_for, build_model, load_model_class
+from plumbline.models import MODELS, build_model
 from plumbline.models.ensemble import Ensemble
 from plumbline.records import FEATURE_NAMES
 from plumbline.training.checkpoint import load_checkpoint
@@ -54,58 +51,7 @@ class TestPrecedence:
             parse("train", ["--recipe", "bset"])
 
     def test_the_flag_knows_every_network(self) -> None:
-        assert tuple(MODELS) == NETWORKS
-
-
-class TestModelArguments:
-    def test_values_take_the_type_of_the_default(self) -> None:
-        assert arguments_for("ept", {"feature_names": ["x"]}, ["num_tokens=8"]) == {
-            "feature_names": ["x"],
-            "num_tokens": 8,
-        }
-
-    @pytest.mark.parametrize(
-        ("text", "said"),
-        [
-            ("num_tokens=many", "num_tokens must be a whole number"),
-            ("colour=red", r"ept has no such argument of its own \(it has .*num_tokens=32"),
-            ("hidden_dim=3", "ept has no such argument"),
-        ],
-    )
-    def test_others_are_refused(self, text: str, said: str) -> None:
-        known = {"feature_names": ["x"], "vector_names": [], "features": None, "hidden_dim": 8}
-        with pytest.raises(InputError, match=said):
-            arguments_for("ept", known, [text])
-
-    @pytest.mark.parametrize("name", ["num_tokens", "num_neighbours", "num_heads", "patch_dim"])
-    @pytest.mark.parametrize("value", [0, -4])
-    def test_no_whole_number_is_below_one(self, name: str, value: int) -> None:
-        with pytest.raises(InputError, match=rf"^--model_args {name}={value}: must be at least 1$"):
-            arguments_for("ept", {"feature_names": ["x"]}, [f"{name}={value}"])
-        assert arguments_for("ept", {"feature_names": ["x"]}, [f"{name}=1"])[name] == 1
-
-    def test_refusals_name_the_flag_that_there_is(self, tiny: Path, tmp_path: Path) -> None:
-        for given, said in (("0", "must be at least 1"), ("100000", "the data set joins each point to ")):
-            outcome = train(tiny, tmp_path, model="ept", model_args=[f"num_neighbours={given}"])
-            assert outcome.code == 2
-            assert f"error: --model_args num_neighbours={given}: {said}" in outcome.text
-
-    def test_the_help_lists_them_all(self) -> None:
-        """What a constructor takes beyond the flags, of every network; only ept has any."""
-        (flag,) = [item for item in fields(TrainConfig) if item.name == "model_args"]
-        flags = {item.name for item in fields(TrainConfig)}
-        given = flags | {"feature_names", "vector_names", "columns", "input_dim"}
-        own = {
-            name: {
-                parameter.name: parameter.default
-                for parameter in signature(load_model_class(name)).parameters.values()
-                if parameter.name not in given
-            }
-            for name in MODELS
-        }
-        listed = re.findall(r"(\w+)=(\d+)", flag.metadata["help"])
-        assert own.pop("ept") == {name: int(value) for name, value in listed}
-        assert not any(own.values())
+        assert TrainConfig.options()["model"].kind.choices == tuple(MODELS)
 
 
 class TestLosses:

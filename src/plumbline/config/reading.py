@@ -113,9 +113,10 @@ class CommandLine:
         loose += self._after
         given.pop(CONFIG.name, None)
         place = next((item for item in options.values() if item.positional), None)
-        if place is not None and loose and (place.many or len(loose) == 1):
+        if place is not None and loose:
             given[place.name] = loose if place.many else loose[0]
-        elif loose:
+            loose = [] if place.many else loose[1:]
+        if loose:
             raise InputError(
                 f"no flag takes {' '.join(loose)}: a value follows its flag, and a switch such as --debug "
                 "has none"

@@ -10,6 +10,7 @@ from plumbline.config.networks import network, own_options, owners
 from plumbline.config.options import NOTHING, Flags, Option, option
 from plumbline.config.recipes import RECIPES
 from plumbline.errors import InputError
+from plumbline.models.arguments import own_arguments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +196,10 @@ class TrainConfig(Flags):
         """Refuse flags that contradict each other, and what is not there yet."""
         if self.model == "gcn" and self.num_layers < 2:
             raise InputError(f"--num_layers {self.num_layers}: must be at least 2 for the gcn")
+        given = {argument.partition("=")[0] for argument in self.model_args}
+        for name, item in own_arguments(self.model).items():
+            if item.required and name not in given:
+                raise InputError(f"--{name} is missing: {self.model} has no default for it")
         if self.ensemble > 1 and self.member > 0:
             raise InputError(f"--member {self.member} is one model: leave --ensemble out")
         if self.ensemble > 1 and self.resume not in (None, "last"):
