@@ -92,7 +92,7 @@ def _answer(arguments: list[str], prog: str) -> int:
         label = f"plumbline {verb}" if prog == "plumbline" else prog
         config = parse(verb, rest, prog=label)
         if isinstance(config, TrainConfig):
-            from plumbline.training.rundir import refuse_early
+            from plumbline.training.persistence.run_folder import refuse_early
 
             refuse_early(
                 data_dir=config.data_dir,

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from training_fixtures import ROOT, fresh_environment
+
+from tests.helpers.training_fixtures import ROOT, fresh_environment
 
 HOW = ("system", "eval", "nested")
 

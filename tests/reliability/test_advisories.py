@@ -12,7 +12,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
-from training_fixtures import ROOT
+
+from tests.helpers.training_fixtures import ROOT
 
 ADVISORIES = json.loads((Path(__file__).parent / "advisories.json").read_text(encoding="utf-8"))
 PAIRS = [

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from random_samples import random_sample
 
 from plumbline import files
 from plumbline.cli import main
-from plumbline.data.samples import read_pt
+from plumbline.data.pt.samples import read_pt
 from plumbline.errors import InputError
-from plumbline.training.checkpoint import FORMAT, load_checkpoint, read_checkpoint
+from plumbline.predictors.checkpoint import FORMAT, load_checkpoint, read_checkpoint
+from tests.helpers.random_samples import random_sample
 
 LONG = 8000
 """Letters of a name; at this length torch takes half a second, at eight times the length a minute."""

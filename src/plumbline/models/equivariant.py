@@ -7,7 +7,7 @@ Vectors are laid out ``[N, 3, D]``, so that a linear map of channels is one matr
 import torch
 from torch import Tensor, nn
 
-from plumbline.data.batch import Batch
+from plumbline.data.batches.batch import Batch
 from plumbline.models.inputs import Inputs
 
 _TINY = 1e-6

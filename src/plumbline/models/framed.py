@@ -9,7 +9,7 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from plumbline.data.batch import Batch
+from plumbline.data.batches.batch import Batch
 from plumbline.models.equivariant import mean_by
 from plumbline.models.inputs import Inputs, NodeInputs
 from plumbline.models.pointnet import PointNetwork

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plumbline.data.batch import Batch
+from plumbline.data.batches.batch import Batch
 from plumbline.errors import InputError
 from plumbline.models.equivariant import EquivariantNorm, Geometry, Readout, edges_of, length, mlp
 from plumbline.models.inputs import Inputs
