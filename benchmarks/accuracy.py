@@ -22,9 +22,9 @@ from typing import NamedTuple
 from plumbline.data.store.reader import PackedStore
 from plumbline.evaluation.benchmark import Asked, figures, measure
 from plumbline.predictors.checkpoint import load_checkpoint
+from plumbline.predictors.find_checkpoint import find_best
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.inference import predict
-from plumbline.training.persistence.run_folder import find_best
 
 UNSEEN = ("bullet_misc", "drake_models", "furniture_bench", "metaworld", "object_sim", "robogym")
 VARIED = "--views 1-3 --points 128-512 --noise 0-0.03 --sampling mixed --distance 1.5-4"

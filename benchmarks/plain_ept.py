@@ -26,7 +26,8 @@ from benchmarks.plain import PlainTask, run_plain
 from plumbline.data.batches.patches import patches
 from plumbline.data.store.reader import PackedStore
 from plumbline.models.ept import _PATCH_SCALE, _TYPICAL, EPT, AttentionLayer, Head, PatchEncoder
-from plumbline.training.optim.optimisation import loss_of, make_optimizer, scale_loss
+from plumbline.training.optim.losses import loss_of, scale_loss
+from plumbline.training.optim.optimizers import make_optimizer
 
 RECIPE = {"hidden_dim": 64, "num_layers": 3}
 NUM_TOKENS, NUM_NEIGHBOURS = 32, 16

@@ -10,7 +10,8 @@ import torch
 
 from plumbline.cli import main
 from plumbline.data.split import mark_objects, num_marked
-from plumbline.data.store.reader import PackedStore, write_store
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.writer import write_store
 from plumbline.evaluation.benchmark import CONDITIONS, MAIN, Asked, AsTrained, Condition, figures, measure
 from plumbline.evaluation.benchmark_tables import warnings
 from plumbline.geometry.graphs import LEADERS, build_sample

@@ -12,7 +12,8 @@ from rich.console import Console
 from plumbline.commands import check
 from plumbline.data.pt.cache import open_data
 from plumbline.data.pt.samples import write_pt
-from plumbline.data.store.reader import PackedStore, write_store
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError
 from plumbline.records import Rejected
 from tests.helpers.random_samples import FEATURES, random_sample, random_samples

@@ -10,13 +10,14 @@ import torch
 from plumbline.cli import main
 from plumbline.commands.evaluate import choose_graphs
 from plumbline.data.split import group_of, mark_objects, object_sizes, split_by_object
-from plumbline.data.store.reader import PackedStore, write_store
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError
 from plumbline.models import build_model
 from plumbline.predictors.checkpoint import FORMAT, load_checkpoint
+from plumbline.predictors.find_checkpoint import find_best
 from plumbline.predictors.inference import predict, predict_with_error
 from plumbline.records import FEATURE_NAMES, Sample
-from plumbline.training.persistence.run_folder import find_best
 from tests.helpers import scanned
 
 OBJECTS, SCANS = 20, 3

@@ -16,7 +16,8 @@ from rich.console import Console
 from plumbline.cli import VERBS, main
 from plumbline.commands.predict import _doubt, _draw, _show, list_scans, parse_sensor
 from plumbline.config import PredictConfig
-from plumbline.data.store.reader import PackedStore, write_store
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError
 from plumbline.geometry.carving import convex_hull
 from plumbline.geometry.graphs import LEADERS, build_sample

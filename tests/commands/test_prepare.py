@@ -11,7 +11,7 @@ import pytest
 
 from plumbline.commands.prepare import _FLAGS, _Pace, keywords
 from plumbline.config import PrepareConfig
-from plumbline.data.prepare.sources import make_samples
+from plumbline.data.prepare.samples import make_samples
 from plumbline.data.store.reader import PackedStore
 from plumbline.geometry.meshes import load_mesh, open_reason
 from plumbline.geometry.scans import scan_solid

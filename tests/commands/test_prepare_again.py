@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import trimesh
 
-from plumbline.data.prepare import output_folder as outcome
-from plumbline.data.prepare import sources as preparation
+from plumbline.data.prepare import output_folder, samples, sources
 from plumbline.data.prepare.output_folder import workplace
 from plumbline.data.prepare.pool import write_chunks
-from plumbline.data.prepare.sources import Chunk, Source, cut, write_chunk
+from plumbline.data.prepare.samples import write_chunk
+from plumbline.data.prepare.sources import Chunk, Source, cut
 from plumbline.data.pt.cache import open_data
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import read_part
@@ -247,7 +247,7 @@ def test_parts_of_other_libraries_are_not_used(tmp_path, monkeypatch):
     settings = {"samples": 1, "points": (48, 48), "k": 6}
     [before] = cut(sources, settings, tmp_path)
     assert cut(sources, settings, tmp_path) == [before]
-    monkeypatch.setattr(preparation, "version", lambda name: "99" if name == "manifold3d" else version(name))
+    monkeypatch.setattr(sources, "version", lambda name: "99" if name == "manifold3d" else version(name))
     assert cut(sources, settings, tmp_path)[0].path != before.path
 
 
@@ -273,7 +273,7 @@ def test_bytes_do_not_depend_on_where_chunks_are_cut(meshes, tmp_path, monkeypat
     write_off(meshes / "open.off", BOX, BOX_FACES[:-1])
     flags = [meshes, "--solids", 5, "--format", layout, *SMALL]
     prepare(*flags, "--out", tmp_path / "single")
-    monkeypatch.setattr(preparation, "_FEWEST_CHUNKS", 1)
+    monkeypatch.setattr(sources, "_FEWEST_CHUNKS", 1)
     assert len(cut([Source("solid", "", "")] * 9, {"samples": 1, "points": (48, 48), "k": 6}, tmp_path)) == 2
     prepare(*flags, "--out", tmp_path / "eights")
     assert digest(tmp_path / "single") == digest(tmp_path / "eights")
@@ -283,14 +283,14 @@ def test_what_another_process_finished_meanwhile_is_left_alone(meshes, tmp_path,
     """It ends between our look and our lock."""
     flags = [meshes, *SMALL]
     prepare(*flags, "--out", tmp_path / "theirs")
-    original = outcome._lock
+    original = output_folder._lock
 
     def lock(descriptor, file, out):
         for path in (tmp_path / "theirs").iterdir():
             shutil.copy2(path, out / path.name)
         original(descriptor, file, out)
 
-    monkeypatch.setattr(outcome, "_lock", lock)
+    monkeypatch.setattr(output_folder, "_lock", lock)
     prepare(*flags, "--out", tmp_path / "ours")
     assert "finished already" in capsys.readouterr().out
     assert digest(tmp_path / "ours") == digest(tmp_path / "theirs")
@@ -380,7 +380,7 @@ def test_a_defect_says_which_object_it_met(tmp_path, monkeypatch):
     def fail(source, **settings):
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(preparation, "make_samples", fail)
+    monkeypatch.setattr(samples, "make_samples", fail)
     with pytest.raises(RuntimeError, match="boom") as caught:
         write_chunk(Chunk(tmp_path / "0.part", (Source("mesh", "mug.ply", "mug", Path("a/mug.ply")),)), {})
     assert caught.value.__notes__ == ["while preparing a/mug.ply"]

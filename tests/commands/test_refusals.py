@@ -10,8 +10,9 @@ import trimesh
 from plumbline.cli import main
 from plumbline.data.pt.cache import open_data
 from plumbline.data.pt.samples import write_pt
-from plumbline.data.store.reader import PackedStore, write_store
+from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.verify import verify
+from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError, MeshError
 from plumbline.geometry.clouds import read_cloud
 from plumbline.geometry.meshes import load_mesh

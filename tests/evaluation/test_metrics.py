@@ -10,17 +10,18 @@ import pytest
 from rich.console import Console
 
 from plumbline.console import percent
-from plumbline.data.store.reader import PackedStore, write_store
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError
 from plumbline.evaluation.metrics import (
     Errors,
     bootstrap_mean,
-    coverage,
     displacement_errors,
     group_of,
     summarise_errors,
 )
 from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, print_table, sentence, summarise
+from plumbline.predictors.calibration import coverage
 from plumbline.records import FEATURE_NAMES, Sample
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from plumbline.data.store.reader import PackedStore, write_store
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.writer import write_store
 from plumbline.records import Sample
 
 FEATURES = tuple("abcdefghi")

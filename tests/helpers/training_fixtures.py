@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from plumbline.data.store.reader import write_store
+from plumbline.data.store.writer import write_store
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Rejected, Sample
 from tests.helpers import ROOT
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from plumbline.data.batches.batch import Batch, SparsePair, _mapped
+from plumbline.data.batches.batch import Batch, _mapped
 from plumbline.data.batches.collate import make_batch
+from plumbline.data.batches.gcn_constants import SparsePair
 from plumbline.data.store.in_memory import MemoryStore
 from plumbline.errors import InputError
 from plumbline.models import MODELS, build_model, load_model_class

@@ -8,7 +8,7 @@ from benchmarks.plain_ept import PlainEPT, load_scans, make_ept
 from plumbline.cli import main
 from plumbline.data.batches.loader import make_loaders
 from plumbline.data.store.reader import PackedStore
-from plumbline.training.optim.optimisation import loss_of, scale_loss
+from plumbline.training.optim.losses import loss_of, scale_loss
 
 
 @pytest.fixture(scope="module")

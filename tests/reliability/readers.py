@@ -22,8 +22,9 @@ import torch
 from plumbline import cli
 from plumbline.data.pt.cache import open_data
 from plumbline.data.pt.samples import METADATA_FILE, list_pt, read_pt, write_dataset_metadata, write_pt
-from plumbline.data.store.reader import PackedStore, write_store
+from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.verify import verify
+from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import load_scan, read_labels, read_scan
 from plumbline.geometry.meshes import load_mesh

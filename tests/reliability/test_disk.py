@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from plumbline.errors import InputError
-from plumbline.training.loop.callbacks import Recorder
 from plumbline.training.persistence.saving import write_durably
 from plumbline.training.show.metrics_file import COLUMNS, CsvFile
+from plumbline.training.show.recorder import Recorder
 from plumbline.training.show.tracking import Trackers
 from tests.helpers.training_fixtures import differences, flags, in_fresh_process, metric_rows, saved, train
 

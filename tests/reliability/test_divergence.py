@@ -9,7 +9,8 @@ import pytest
 
 from plumbline.data.batches.order import epoch_order
 from plumbline.data.split import split_by_object
-from plumbline.data.store.reader import PackedStore, write_store
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.writer import write_store
 from plumbline.records import FEATURE_NAMES
 from tests.helpers.training_fixtures import (
     assert_same_end,

@@ -16,7 +16,8 @@ import yaml
 from plumbline.cli import main
 from plumbline.data.pt.cache import open_data
 from plumbline.data.pt.samples import read_pt, write_pt
-from plumbline.data.store.reader import PackedStore, write_store
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError, SampleError
 from plumbline.geometry.clouds import read_cloud
 from plumbline.geometry.meshes import companion_files

@@ -17,7 +17,8 @@ from plumbline import files
 from plumbline.cli import main
 from plumbline.data.pt.cache import open_data
 from plumbline.data.pt.samples import write_pt
-from plumbline.data.store.reader import DamagedStoreError, PackedStore, write_store
+from plumbline.data.store.reader import DamagedStoreError, PackedStore
+from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError, MeshError
 from plumbline.geometry.clouds import read_cloud
 from plumbline.geometry.meshes import companion_files, load_mesh

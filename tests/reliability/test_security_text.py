@@ -18,7 +18,7 @@ from test_benchmark_tables import made_up
 
 from plumbline.cli import main
 from plumbline.console import make_console, visible
-from plumbline.data.store.reader import write_store
+from plumbline.data.store.writer import write_store
 from plumbline.evaluation.benchmark_tables import markdown
 from plumbline.records import FEATURE_NAMES, Rejected
 from tests.helpers.preparing import BOX, SMALL, write_off

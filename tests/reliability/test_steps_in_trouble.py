@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from plumbline.data.split import split_by_object
-from plumbline.data.store.reader import write_store
+from plumbline.data.store.writer import write_store
 from plumbline.records import FEATURE_NAMES
 from plumbline.training.loop.task import CentreOfMassTask
 from tests.helpers.training_fixtures import flags, random_samples, run_python, saved, train

@@ -20,16 +20,13 @@ from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
 from plumbline.models import MODELS, arguments_for, build_model, load_model_class
 from plumbline.models.ensemble import Ensemble
+from plumbline.predictors.calibration import conformal_factors
 from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.records import FEATURE_NAMES
+from plumbline.training.optim.losses import loss_of, scale_loss
 from plumbline.training.optim.muon import Muon, orthogonal
-from plumbline.training.optim.optimisation import (
-    conformal_factors,
-    cosine,
-    loss_of,
-    make_optimizer,
-    scale_loss,
-)
+from plumbline.training.optim.optimizers import make_optimizer
+from plumbline.training.optim.schedules import cosine
 from tests.helpers.training_fixtures import differences, metric_rows, saved, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")

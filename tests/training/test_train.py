@@ -14,13 +14,14 @@ from plumbline.cli import main
 from plumbline.commands.evaluate import choose_graphs
 from plumbline.data.batches.collate import make_batch
 from plumbline.data.split import group_of, split_by_object
-from plumbline.data.store.reader import PackedStore, write_store
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.writer import write_store
 from plumbline.models import build_model
 from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.predictors.inference import predict
 from plumbline.records import FEATURE_NAMES
 from plumbline.training.loop.task import CentreOfMassTask
-from plumbline.training.optim.optimisation import PLATEAU
+from plumbline.training.optim.schedules import PLATEAU
 from plumbline.training.show.startup import PHASES
 from tests.helpers.training_fixtures import (
     REJECTED,

@@ -16,7 +16,7 @@ import torch
 
 from plumbline.cli import main
 from plumbline.data.batches.loader import Loader
-from plumbline.training.loop.callbacks import STOPPING
+from plumbline.training.loop.graceful_stop import STOPPING
 from plumbline.training.loop.task import CentreOfMassTask
 from tests.helpers.training_fixtures import (
     ROOT,
@@ -250,7 +250,7 @@ EXAMPLES = (
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A folder with the documented program and very small data sets where the examples look for them."""
-    from plumbline.data.store.reader import write_store
+    from plumbline.data.store.writer import write_store
     from plumbline.records import FEATURE_NAMES
     from tests.helpers.training_fixtures import random_samples
 

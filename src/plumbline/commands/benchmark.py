@@ -30,9 +30,9 @@ from plumbline.data.prepare.sources import (
 )
 from plumbline.data.split import num_marked, object_sizes
 from plumbline.data.store.reader import PackedStore
-from plumbline.data.store.tensors import DamagedStoreError, atomic_file
+from plumbline.data.store.tensors import atomic_file
 from plumbline.data.store.writer import MANIFEST, read_part
-from plumbline.errors import InputError
+from plumbline.errors import DamagedStoreError, InputError
 from plumbline.evaluation.benchmark import (
     CONDITIONS,
     EDITION,
@@ -140,7 +140,7 @@ def _load(given: Sequence[str]) -> list[_Model]:
     if not given:
         return []
     from plumbline.predictors.checkpoint import load_checkpoint
-    from plumbline.training.persistence.run_folder import find_best
+    from plumbline.predictors.find_checkpoint import find_best
 
     models = [_Model(load_checkpoint(find_best(Path(path)))) for path in given]
     count = Counter(model.name for model in models)

@@ -18,13 +18,12 @@ from plumbline.console import file_bar
 from plumbline.data.pt.cache import open_data, remove_unused
 from plumbline.data.split import split_by_object
 from plumbline.data.store.reader import PackedStore
-from plumbline.data.store.tensors import DamagedStoreError
 from plumbline.data.store.verify import verify
 from plumbline.data.store.writer import MANIFEST
-from plumbline.errors import InputError
+from plumbline.errors import DamagedStoreError, InputError
 from plumbline.evaluation.metrics import group_of
+from plumbline.predictors.find_checkpoint import find_best
 from plumbline.records import Float, Int
-from plumbline.training.persistence.run_folder import find_best
 
 SHOWN_GROUPS = 30
 SHOWN_REJECTS = 20

@@ -19,15 +19,15 @@ from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.tensors import atomic_file
 from plumbline.data.store.writer import MANIFEST
 from plumbline.errors import InputError
-from plumbline.evaluation.metrics import coverage
 from plumbline.evaluation.plots import read_history
 from plumbline.evaluation.report import examples_of, write_report
 from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, print_table, summarise
 from plumbline.models import SYMMETRIES
+from plumbline.predictors.calibration import coverage
 from plumbline.predictors.checkpoint import Trained, load_checkpoint
+from plumbline.predictors.find_checkpoint import find_best
 from plumbline.predictors.inference import predict_with_error
 from plumbline.records import Float, Int
-from plumbline.training.persistence.run_folder import find_best
 
 REPORT, NUMBERS, METRICS = "report.html", "evaluation.json", "metrics.csv"
 

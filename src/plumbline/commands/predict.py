@@ -24,9 +24,9 @@ from plumbline.files import visible_files
 from plumbline.geometry.clouds import SEARCHED_SUFFIXES, load_cloud, scan_of
 from plumbline.geometry.sampling import thin_scan
 from plumbline.predictors.estimators import Estimator, trained, untrained
+from plumbline.predictors.find_checkpoint import find_best
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.records import Float, Int, Sample, Scan
-from plumbline.training.persistence.run_folder import find_best
 
 FOLDER = Path("checkpoints")
 """Where a checkpoint is looked for when none is named."""

@@ -19,20 +19,17 @@ from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
 from plumbline.models import SYMMETRIES, arguments_for, build_model, load_model_class
 from plumbline.models.inputs import known_features
-from plumbline.training.loop.callbacks import (
-    DebugTimings,
-    GracefulStop,
-    Recorder,
-    StallWatch,
-    parse_max_time,
-    stop_early,
-)
+from plumbline.predictors.device import choose_device
+from plumbline.predictors.find_checkpoint import find_best
 from plumbline.training.loop.compiling import CompiledForward, try_out
+from plumbline.training.loop.early_stopping import stop_early
 from plumbline.training.loop.error_messages import plain_words
+from plumbline.training.loop.graceful_stop import GracefulStop, parse_max_time
 from plumbline.training.loop.nonfinite import NonFinite
 from plumbline.training.loop.precision import Precision, choose_precision, forbid_tf32
+from plumbline.training.loop.stall_watch import StallWatch
 from plumbline.training.loop.task import CentreOfMassTask
-from plumbline.training.loop.trainer import Fit, choose_device, make_trainer, run_fit
+from plumbline.training.loop.trainer import Fit, make_trainer, run_fit
 from plumbline.training.loop.warmup import warm_up
 from plumbline.training.optim.ema import AveragedWeights
 from plumbline.training.persistence import run_folder as rundir
@@ -41,8 +38,10 @@ from plumbline.training.persistence.resume import Resumed, check_same_data, find
 from plumbline.training.persistence.saving import BestAndLast
 from plumbline.training.randomness import seed_everything, seed_of
 from plumbline.training.show import facts as details
+from plumbline.training.show.debug_timings import DebugTimings
 from plumbline.training.show.facts import Data
 from plumbline.training.show.progress import make_progress
+from plumbline.training.show.recorder import Recorder
 from plumbline.training.show.startup import Startup, seconds_since_start
 from plumbline.training.show.tracking import Trackers, open_trackers
 from plumbline.training.warning_filters import quiet
@@ -80,7 +79,7 @@ def _train_members(config: TrainConfig, console: Console) -> int:
         code, out_of_time = _train_one(own, console, whole=config)
         if code or out_of_time:
             return code
-    joined = write_ensemble(config.checkpoint_dir, [rundir.find_best(folder) for folder in members])
+    joined = write_ensemble(config.checkpoint_dir, [find_best(folder) for folder in members])
     print_line(console, f"\nensemble      {joined}")
     print_line(console, "report        " + command("plumbline", "evaluate", joined))
     return 0

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from plumbline.data.batches.batch import SparsePair
+from plumbline.data.batches.gcn_constants import SparsePair
 
 
 def sparse_product(matrix: SparsePair, x: Tensor) -> Tensor:

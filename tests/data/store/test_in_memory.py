@@ -6,7 +6,8 @@ import torch
 
 from plumbline.data.batches.collate import make_batch
 from plumbline.data.store.in_memory import MemoryStore
-from plumbline.data.store.reader import PackedStore, write_store
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.writer import write_store
 from plumbline.geometry.graphs import LEADERS, build_sample
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.scans import scan_solid

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 
 from plumbline.data.store import reader as packed
 from plumbline.data.store import tensors
-from plumbline.data.store.reader import PackedStore, merge_parts, write_part, write_store
-from plumbline.data.store.writer import read_part
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.writer import merge_parts, read_part, write_part, write_store
 from plumbline.errors import InputError
 from plumbline.geometry.harmonics import spherical_harmonics
 from plumbline.records import Rejected

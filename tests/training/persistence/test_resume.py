@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from plumbline.data.store.reader import write_store
+from plumbline.data.store.writer import write_store
 from plumbline.records import FEATURE_NAMES
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.show.metrics_file import COLUMNS

@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 
 from plumbline.data.store.reader import PackedStore
-from plumbline.training.show import tracking
+from plumbline.training.show import tracking, wandb_run
 from plumbline.training.show.metrics_file import COLUMNS, CsvFile
-from plumbline.training.show.tracking import Trackers, open_trackers, plan_wandb
+from plumbline.training.show.tracking import Trackers, open_trackers
+from plumbline.training.show.wandb_run import plan_wandb
 from tests.helpers.training_fixtures import (
     ROOT,
     flags,
@@ -47,7 +48,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "find_spec", lambda name: None)
+    monkeypatch.setattr(wandb_run, "find_spec", lambda name: None)
     assert plan_wandb({"WANDB_API_KEY": KEY}).mode == "off"
 
 
@@ -110,7 +111,7 @@ def test_logged_in_and_reachable_is_online(talking: str, silent: str, tmp_path: 
 
 def test_looking_up_a_name_that_hangs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     released = threading.Event()
-    monkeypatch.setattr(tracking, "urlopen", lambda *_, **__: released.wait(30) and socket.socket())
+    monkeypatch.setattr(wandb_run, "urlopen", lambda *_, **__: released.wait(30) and socket.socket())
     began = time.monotonic()
     assert plan_wandb({"WANDB_API_KEY": KEY, "WANDB_BASE_URL": "https://far.away"}).mode == "offline"
     assert time.monotonic() - began < 3
@@ -216,8 +217,8 @@ def test_without_wandb_tensorboard_stands_in(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("tensorboard")
-    find = tracking.find_spec
-    monkeypatch.setattr(tracking, "find_spec", lambda name: None if name == "wandb" else find(name))
+    find = wandb_run.find_spec
+    monkeypatch.setattr(wandb_run, "find_spec", lambda name: None if name == "wandb" else find(name))
     outcome = train(tiny, tmp_path, use_wandb=True)
     assert outcome.code == 0
     assert "W&B is not installed (pip install wandb); logging locally: metrics.csv and " in outcome.text
@@ -231,7 +232,8 @@ def test_without_either_the_csv_is_enough(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tracking, "find_spec", lambda name: None)
+    for module in (tracking, wandb_run):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
     outcome = train(tiny, tmp_path, use_wandb=True)
     assert "logging locally: metrics.csv\n" in outcome.text
     assert len(metric_rows(tmp_path)) == 2
@@ -266,8 +268,8 @@ def test_a_tracker_that_fails_is_dropped_once_and_the_rest_goes_on(tmp_path: Pat
 
 def test_a_finish_that_hangs_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     released = threading.Event()
-    monkeypatch.setattr(tracking, "_FINISH_SECONDS", -4.8)
-    run = object.__new__(tracking.WandbRun)
+    monkeypatch.setattr(wandb_run, "_FINISH_SECONDS", -4.8)
+    run = object.__new__(wandb_run.WandbRun)
 
     class Hanging:
         dir = str(tmp_path / "run" / "files")

@@ -1,61 +1,13 @@
-"""A batch of graphs as a handful of flat tensors, and the graph constants that models ask for."""
+"""A batch of graphs as a handful of flat tensors."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
-from plumbline.errors import InputError
-from plumbline.records import Float, Int
-
-_MOST_ENTRIES = 2**31 - 1
-_ALIGNMENT = 64
-"""Bytes: a row of the processor's cache, as PyTorch aligns its own tensors."""
-
-
-def check_entries(num: int) -> None:
-    """Refuses more entries of one sparse matrix than its int32 indices can count."""
-    if num > _MOST_ENTRIES:
-        raise InputError(
-            f"{num:,} edges at once, and a sparse matrix holds {_MOST_ENTRIES:,}: lower --batch_size, or "
-            "prepare smaller graphs"
-        )
-
-
-class SparsePair(NamedTuple):
-    """A sparse matrix ``[rows, cols]`` in CSR form beside its transpose, which the backward pass needs.
-
-    Row pointers and column indices are int32 (what MKL and cuSPARSE take without a copy), values float32.
-    """
-
-    ptr: Tensor
-    col: Tensor
-    value: Tensor
-    ptr_t: Tensor
-    col_t: Tensor
-    value_t: Tensor
-
-
-class GCNTables(NamedTuple):
-    """What a graph convolutional network needs of its graphs, none of which depends on the weights.
-
-    With the symmetrically normalised adjacency ``A = D^-1/2 (adjacency + 1) D^-1/2`` (Kipf & Welling,
-    "Semi-Supervised Classification with Graph Convolutional Networks", eq. 2; in-degrees, as in PyTorch
-    Geometric):
-
-    Attributes:
-        propagate: ``A`` of the whole batch, block-diagonal, ``[N, N]``.
-        pool: ``P A`` with ``P`` the mean over each graph's nodes, ``[G, N]``: propagation followed by
-            global mean pooling is this one product.
-        aggregated: ``A X`` of the node features ``X``, ``[N, F]`` float32.
-    """
-
-    propagate: SparsePair
-    pool: SparsePair
-    aggregated: Tensor
+from plumbline.data.batches.block import Place, Storages
+from plumbline.data.batches.gcn_constants import GCNTables, SparsePair
 
 
 class Batch:
@@ -187,7 +139,7 @@ class Batch:
             ``[bytes]`` uint8, and the attributes with places instead of tensors, for :meth:`of_block`.
             Strides and shared storages stay what they are.
         """
-        storages = _Storages()
+        storages = Storages()
         places = _mapped({name: getattr(self, name) for name in self.__slots__}, Tensor, storages.place)
         return storages.joined(room), places
 
@@ -197,12 +149,12 @@ class Batch:
 
         storage = block.untyped_storage()
 
-        def tensor(place: _Place) -> Tensor:
+        def tensor(place: Place) -> Tensor:
             # No view of the block: of views autograd would take a change of one for a change of all.
             whole = torch.empty(0, dtype=place.dtype, device=block.device)
             return whole.set_(storage, place.first, place.size, place.stride)
 
-        return Batch(**_mapped(places, _Place, tensor))
+        return Batch(**_mapped(places, Place, tensor))
 
 
 def _mapped(values: dict[str, Any], kind: type, change: Callable[[Any], Any]) -> dict[str, Any]:
@@ -218,109 +170,3 @@ def _mapped(values: dict[str, Any], kind: type, change: Callable[[Any], Any]) ->
         else:
             changed[name] = change(value) if isinstance(value, kind) else value
     return changed
-
-
-class _Place(NamedTuple):
-    """Where a tensor lies in a block of memory, in elements of its own type."""
-
-    dtype: torch.dtype
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-    first: int
-
-
-class _Storages:
-    """The storages behind several tensors, to be laid end to end."""
-
-    def __init__(self) -> None:
-        self._storages: dict[tuple[int, int], tuple[int, torch.UntypedStorage]] = {}
-        self._bytes = 0
-
-    def place(self, tensor: Tensor) -> _Place:
-        """Keeps a place for the tensor's storage, unless another tensor has brought it."""
-        storage = tensor.untyped_storage()
-        key = storage.data_ptr(), storage.nbytes()
-        begin, _ = self._storages.setdefault(key, (self._bytes, storage))
-        if begin == self._bytes:
-            self._bytes += -(-storage.nbytes() // _ALIGNMENT) * _ALIGNMENT
-        first = begin // tensor.element_size() + int(tensor.storage_offset())
-        return _Place(tensor.dtype, tuple(tensor.shape), tensor.stride(), first)
-
-    def joined(self, room: Tensor | None) -> Tensor:
-        """``[bytes]`` uint8, all storages."""
-        if len(self._storages) == 1:
-            return torch.empty(0, dtype=torch.uint8).set_(next(iter(self._storages.values()))[1])
-        if room is None or len(room) < self._bytes:
-            room = torch.empty(self._bytes, dtype=torch.uint8)
-        for begin, storage in self._storages.values():
-            whole = torch.empty(0, dtype=torch.uint8).set_(storage)
-            room[begin : begin + len(whole)] = whole
-        return room[: self._bytes]
-
-
-class GCNArrays(NamedTuple):
-    """:class:`GCNTables` of many graphs as numpy arrays with indices local to each graph.
-
-    ``degree`` counts a node's entries in its row of ``A`` (in-edges and itself), ``degree_t`` those in its
-    column; ``pool`` is the node's weight in ``P A``.
-    """
-
-    degree: Int
-    col: Int
-    value: Float
-    degree_t: Int
-    col_t: Int
-    value_t: Float
-    pool: Float
-    aggregated: Float
-
-
-def gcn_arrays(node_features: Float, in_degree: Int, edge_source: Int, node_ptr: Int) -> GCNArrays:
-    """The constants of a graph convolution for G graphs.
-
-    Self loops are treated as PyTorch Geometric's ``gcn_norm`` does: one per node, whether the edges held
-    it already or not. Parallel edges count as often as they occur.
-
-    Args:
-        node_features: ``[N, F]``.
-        in_degree: ``[N]`` edges that end at each node.
-        edge_source: ``[E]`` source of each edge, counted over all N nodes, sorted by target.
-        node_ptr: ``[G + 1]`` first node of each graph.
-
-    Returns:
-        Arrays with local indices: ``col - first node of the graph``.
-    """
-    num_nodes = len(node_features)
-    check_entries(num_nodes + len(edge_source))
-    nodes = np.arange(num_nodes, dtype=np.int32)
-    target = np.repeat(nodes, in_degree)
-    source = edge_source.astype(np.int32, copy=False)
-    proper = source != target
-    degree = in_degree.astype(np.int32) + 1
-    if not proper.all():
-        source, target = source[proper], target[proper]
-        degree = np.bincount(target, minlength=num_nodes).astype(np.int32) + 1
-    ptr = np.concatenate([[0], np.cumsum(degree)]).astype(np.int32)
-    # Self loops go last in each row; the edges keep their order before them.
-    col = np.empty(ptr[-1], np.int32)
-    loop_at = ptr[1:] - 1
-    is_edge = np.ones(len(col), bool)
-    is_edge[loop_at] = False
-    col[loop_at], col[is_edge] = nodes, source
-    scale = 1.0 / np.sqrt(degree)
-    value = (np.repeat(scale, degree) * scale[col]).astype(np.float32)
-    matrix = sparse.csr_array((value, col, ptr), shape=(num_nodes, num_nodes))
-    transpose = matrix.tocsc()
-    sizes = np.diff(node_ptr)
-    first = np.repeat(node_ptr[:-1].astype(np.int32), sizes)
-    mean = np.repeat(1.0 / np.maximum(sizes, 1), sizes)
-    return GCNArrays(
-        degree=degree,
-        col=col - np.repeat(first, degree),
-        value=value,
-        degree_t=np.diff(transpose.indptr).astype(np.int32),
-        col_t=transpose.indices.astype(np.int32) - np.repeat(first, np.diff(transpose.indptr)),
-        value_t=transpose.data,
-        pool=(np.add.reduceat(transpose.data, transpose.indptr[:-1]) * mean).astype(np.float32),
-        aggregated=(matrix @ node_features.astype(np.float64)).astype(np.float32),
-    )

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plumbline.data.batches.batch import Batch, GCNTables, SparsePair, check_entries, gcn_arrays
+from plumbline.data.batches.batch import Batch
+from plumbline.data.batches.gcn_constants import GCNTables, SparsePair, check_entries, gcn_arrays
 from plumbline.data.batches.patches import centre_and_size, patches
 from plumbline.data.store.in_memory import MemoryStore
 from plumbline.data.store.reader import PackedStore

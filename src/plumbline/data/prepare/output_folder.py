@@ -19,9 +19,9 @@ from plumbline.data.missing import PARTS
 from plumbline.data.prepare.sources import Chunk
 from plumbline.data.pt.cache import CACHE_FOLDER
 from plumbline.data.store.reader import PackedStore
-from plumbline.data.store.tensors import DamagedStoreError, atomic_file
+from plumbline.data.store.tensors import atomic_file
 from plumbline.data.store.writer import MANIFEST, merge_parts
-from plumbline.errors import InputError
+from plumbline.errors import DamagedStoreError, InputError
 from plumbline.files import reading
 from plumbline.geometry.graphs import LEADERS
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES

@@ -19,7 +19,8 @@ from dataclasses import replace
 from glob import escape
 from typing import Any
 
-from plumbline.data.prepare.sources import Chunk, write_chunk
+from plumbline.data.prepare.samples import write_chunk
+from plumbline.data.prepare.sources import Chunk
 from plumbline.errors import InputError
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")

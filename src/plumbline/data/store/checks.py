@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from plumbline.data.store.tensors import DamagedStoreError
 from plumbline.data.store.writer import FORMAT, MANIFEST, SCHEMA
-from plumbline.errors import InputError
+from plumbline.errors import DamagedStoreError, InputError
 from plumbline.records import Int
 
 _INDEX_SHAPES: dict[str, tuple[str, str, tuple[int, ...]]] = {

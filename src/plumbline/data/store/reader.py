@@ -23,8 +23,9 @@ from plumbline.data.store.checks import (
     check_range,
     read_manifest,
 )
-from plumbline.data.store.tensors import DamagedStoreError, map_tensors, will_need
+from plumbline.data.store.tensors import map_tensors, will_need
 from plumbline.data.store.writer import merge_parts, unpack_names, write_part, write_store
+from plumbline.errors import DamagedStoreError
 from plumbline.records import Float, Int, Rejected, Sample
 
 __all__ = ["DamagedStoreError", "Gathered", "PackedStore", "merge_parts", "write_part", "write_store"]

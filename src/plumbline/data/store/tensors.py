@@ -12,14 +12,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from plumbline.errors import InputError
+from plumbline.errors import DamagedStoreError, InputError
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
 _CODES = {np.dtype(name): code for code, name in _DTYPES.items()}
-
-
-class DamagedStoreError(InputError):
-    """A file of a packed store is missing, cut short, or does not hold what it should."""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from plumbline.data.store.reader import PackedStore
-from plumbline.data.store.tensors import DamagedStoreError
+from plumbline.errors import DamagedStoreError
 from plumbline.files import reading
 from plumbline.records import Int
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 import plumbline
-from plumbline.data.store.tensors import DamagedStoreError, atomic_file, map_tensors, write_tensors
-from plumbline.errors import InputError
+from plumbline.data.store.tensors import atomic_file, map_tensors, write_tensors
+from plumbline.errors import DamagedStoreError, InputError
 from plumbline.records import Rejected, Sample, scan_radius
 
 FORMAT = "plumbline-packed"

@@ -13,19 +13,15 @@ from torch import Tensor, nn
 from plumbline.data.batches.batch import Batch
 from plumbline.errors import InputError
 from plumbline.models import entry_point
+from plumbline.predictors.calibration import conformal_factors
 from plumbline.predictors.checkpoint import FORMAT
 from plumbline.training.lightning_import import LightningModule, OptimizerLRScheduler
 from plumbline.training.loop.nonfinite import NonFinite
 from plumbline.training.loop.precision import Precision
 from plumbline.training.metric_sums import RunningSums, axis_means, axis_sums, displacement_sums
-from plumbline.training.optim.optimisation import (
-    PLATEAU,
-    conformal_factors,
-    cosine,
-    loss_of,
-    make_optimizer,
-    scale_loss,
-)
+from plumbline.training.optim.losses import loss_of, scale_loss
+from plumbline.training.optim.optimizers import make_optimizer
+from plumbline.training.optim.schedules import PLATEAU, cosine
 from plumbline.training.randomness import random_states, restore_random_states
 
 

@@ -1,6 +1,5 @@
 """Lightning's trainer as this program uses it, the device it runs on, and the ways a training can end."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +8,15 @@ import torch
 
 from plumbline.console import command
 from plumbline.data.batches.loader import Loaders
-from plumbline.errors import InputError
 from plumbline.training.allocator import keep_freed_memory
 from plumbline.training.lightning_import import Callback, Trainer
-from plumbline.training.loop.callbacks import LOG_EVERY, GracefulStop, StoppedAtOnce, TrainingInterrupted
+from plumbline.training.loop.graceful_stop import GracefulStop, StoppedAtOnce, TrainingInterrupted
 from plumbline.training.loop.precision import Precision
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.persistence.saving import BestAndLast, DurableCheckpoints
+
+LOG_EVERY = 50
+"""Steps between two rows of step metrics; only these, and the ends of epochs, wait for the device."""
 
 
 def make_trainer(
@@ -130,16 +131,3 @@ def run_fit(fit: Fit, *, start: Path | None, folder: Path, settings: Path, say: 
     if fit.stop.out_of_time:
         stopped("--max_time is over")
     return 0
-
-
-def choose_device(accelerator: str) -> torch.device:
-    """The device that ``--accelerator`` means on this machine. Raises InputError if it is not there."""
-    if accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available()):
-        if not torch.cuda.is_available():
-            raise InputError("--accelerator cuda: PyTorch finds no NVIDIA GPU here; leave it out")
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    if accelerator == "mps":
-        if not torch.backends.mps.is_available():
-            raise InputError("--accelerator mps: PyTorch finds no Apple GPU here; leave it out")
-        return torch.device("mps")
-    return torch.device("cpu")

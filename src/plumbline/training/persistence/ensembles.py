@@ -9,7 +9,7 @@ import torch
 
 from plumbline.models import ENSEMBLE
 from plumbline.predictors.checkpoint import FORMAT, read_checkpoint, seal
-from plumbline.training.persistence.run_folder import ENSEMBLE_FILE
+from plumbline.predictors.find_checkpoint import ENSEMBLE_FILE
 from plumbline.training.persistence.saving import write_durably
 
 

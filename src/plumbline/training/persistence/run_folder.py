@@ -1,7 +1,6 @@
 """The run folder: checkpoints and records of one training, and what happens to those of an earlier one."""
 
 import os
-import re
 import shutil
 import socket
 import tempfile
@@ -29,12 +28,9 @@ _PATIENCE = 6.0
 CONFIG, STARTUP, METRICS = "config.yaml", "startup.json", "metrics.csv"
 CURVES, RESULT, REJECTED, TENSORBOARD = "curves.png", "result.json", "rejected.txt", "tensorboard"
 
-ENSEMBLE_FILE = "ensemble.ckpt"
-
 _RUNNING = ".running"
 """Says who trains in the folder while it is locked; left behind by a killed process, and harmless then."""
 
-_BEST = re.compile(r"best-model-\d+-(-?\d+(?:\.\d+)?)")
 
 _MARKS = ("last*.ckpt", "best-model-*.ckpt", METRICS)
 """What shows that a training ran here."""
@@ -134,29 +130,6 @@ def find_checkpoints(resume: str, folder: Path) -> list[Path]:
 
 def _newest_first(paths: Iterable[Path]) -> list[Path]:
     return sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
-
-
-def find_best(given: Path) -> Path:
-    """The checkpoint that is meant: the file itself, or a folder's ensemble, its best one, or its last one.
-
-    Raises:
-        InputError: there is none.
-    """
-    if given.is_file():
-        return given
-    if (given / ENSEMBLE_FILE).is_file():
-        return given / ENSEMBLE_FILE
-    if not given.is_dir():
-        raise InputError(f"checkpoint {given}: there is no such file or folder; `plumbline train` makes one")
-    named = [(_BEST.match(path.name), path) for path in sorted(given.glob("best-model-*.ckpt"))]
-    best = [(float(match[1]), path) for match, path in named if match]
-    if best:
-        return min(best)[1]
-    if (given / "last.ckpt").is_file():
-        return given / "last.ckpt"
-    raise InputError(
-        f"checkpoint {given}: the folder holds neither best-model-*.ckpt nor last.ckpt; name the file itself"
-    )
 
 
 @contextmanager

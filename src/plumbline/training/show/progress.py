@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from plumbline.console import percent, seconds
+from plumbline.predictors.device import wait_for_device
 from plumbline.training.lightning_import import Callback, LightningModule, Trainer
-from plumbline.training.loop.callbacks import wait_for_device
 from plumbline.training.loop.task import CentreOfMassTask
 
 _REFRESH_SECONDS = 0.2

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plumbline.data.prepare import sources as preparation
-from plumbline.data.prepare.sources import Source, make_samples
+from plumbline.data.prepare import samples
+from plumbline.data.prepare.samples import make_samples
+from plumbline.data.prepare.sources import Source
 from plumbline.geometry.clouds import Label
 
 SETTINGS = {
@@ -24,8 +25,8 @@ def drawn(monkeypatch):
     def scan_solid(solid, caster, *, rng, **given):
         asked.append(given | {"name": solid.name, "state": copy.deepcopy(rng.bit_generator.state)})
 
-    monkeypatch.setattr(preparation, "scan_solid", scan_solid)
-    monkeypatch.setattr(preparation, "build_sample", lambda scan, **_: scan)
+    monkeypatch.setattr(samples, "scan_solid", scan_solid)
+    monkeypatch.setattr(samples, "build_sample", lambda scan, **_: scan)
     return asked
 
 
@@ -79,7 +80,7 @@ def test_what_is_one_value_takes_nothing_from_the_generator(drawn):
         drawn.clear()
         make(samples=3, views=views, sampling="random")
         for i, asked in enumerate(drawn):
-            rng = preparation._rng(0, asked["name"], i)
+            rng = samples._rng(0, asked["name"], i)
             assert asked["views"] == rng.integers(*views, endpoint=True)
             assert asked["state"] == rng.bit_generator.state
             assert (asked["points"], asked["noise"], asked["sampling"]) == (48, 0.01, "random")
@@ -116,6 +117,6 @@ def test_solids_may_have_a_number_of_scans_of_their_own(drawn, monkeypatch):
     make(samples=2, solid_samples=5)
     assert len(drawn) == 5
     drawn.clear()
-    monkeypatch.setattr(preparation, "load_mesh", lambda path, **_: preparation.make_solid(0, 3))
+    monkeypatch.setattr(samples, "load_mesh", lambda path, **_: samples.make_solid(0, 3))
     make_samples(Source("mesh", "m", "m", Path("m.ply")), **SETTINGS | {"samples": 2, "solid_samples": 5})
     assert len(drawn) == 2
