@@ -18,6 +18,7 @@ LAYERS = {
     "config": 0,
     "console": 0,
     "files": 0,
+    "reporting": 0,
     "geometry": 1,
     "data": 2,
     "models": 3,

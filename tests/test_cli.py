@@ -256,7 +256,7 @@ def test_a_closed_output_is_none():
 
 
 def test_an_output_without_dashes_and_letters_shows_the_nearest():
-    code = "from plumbline.console import make_console, make_writable, print_line; make_writable(); "
+    code = "from plumbline.console.terminal import make_console, make_writable, print_line; make_writable(); "
     code += "print_line(make_console(), '6.1 \u2013 7.2 %, M\u00f6bel \u6728')"
     for encoding, shown in (
         ("latin-1", "6.1 - 7.2 %, M\u00f6bel \\u6728"),

@@ -28,7 +28,8 @@ from plumbline.config import (
     validate_each,
 )
 from plumbline.config.recipes import RECIPES
-from plumbline.console import can_write, discard_output, make_console, make_writable, visible
+from plumbline.console.terminal import can_write, discard_output, make_console, make_writable
+from plumbline.console.text import visible
 from plumbline.errors import InputError
 
 

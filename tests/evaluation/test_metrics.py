@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from plumbline.console import percent
+from plumbline.console.text import percent
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError

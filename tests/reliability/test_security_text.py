@@ -17,7 +17,8 @@ import pytest
 from test_benchmark_tables import made_up
 
 from plumbline.cli import main
-from plumbline.console import make_console, visible
+from plumbline.console.terminal import make_console
+from plumbline.console.text import visible
 from plumbline.data.store.writer import write_store
 from plumbline.evaluation.benchmark_tables import markdown
 from plumbline.records import FEATURE_NAMES, Rejected

@@ -17,7 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 import plumbline
 from plumbline.config import BenchmarkConfig
-from plumbline.console import make_console, print_line, seconds
+from plumbline.console.terminal import make_console, print_line
+from plumbline.console.text import seconds
 from plumbline.data.prepare.output_folder import Plan, discard, finish, look, workplace
 from plumbline.data.prepare.pool import write_chunks
 from plumbline.data.prepare.sources import (

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from plumbline.config import CheckConfig
-from plumbline.console import file_bar
+from plumbline.console.progress import file_bar
 from plumbline.data.pt.cache import open_data, remove_unused
 from plumbline.data.split import split_by_object
 from plumbline.data.store.reader import PackedStore

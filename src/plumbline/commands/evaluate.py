@@ -12,7 +12,9 @@ from rich.console import Console
 
 import plumbline
 from plumbline.config import EvaluateConfig
-from plumbline.console import command, file_bar, percent, print_line
+from plumbline.console.progress import file_bar
+from plumbline.console.terminal import print_line
+from plumbline.console.text import command, percent
 from plumbline.data.pt.cache import open_data
 from plumbline.data.split import num_same, object_sizes, split_samples
 from plumbline.data.store.reader import PackedStore

@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from plumbline.config import PredictConfig
-from plumbline.console import file_bar, visible
+from plumbline.console.progress import file_bar
+from plumbline.console.text import visible
 from plumbline.data.store.tensors import atomic_file
 from plumbline.errors import InputError
 from plumbline.files import visible_files

@@ -14,7 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 import plumbline
 from plumbline.config import PrepareConfig, parse_range
-from plumbline.console import command, print_line, seconds
+from plumbline.console.terminal import print_line
+from plumbline.console.text import command, seconds
 from plumbline.data.prepare.output_folder import PT_METADATA, Plan, clean, discard, finish, look, workplace
 from plumbline.data.prepare.pool import write_chunks
 from plumbline.data.prepare.sources import (

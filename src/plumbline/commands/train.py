@@ -10,7 +10,9 @@ import torch
 from rich.console import Console
 
 from plumbline.config import TrainConfig
-from plumbline.console import command, file_bar, print_line, seconds
+from plumbline.console.progress import file_bar
+from plumbline.console.terminal import print_line
+from plumbline.console.text import command, seconds
 from plumbline.data.batches.collate import largest_batch
 from plumbline.data.batches.loader import Loaders, make_loaders
 from plumbline.data.pt.cache import open_data

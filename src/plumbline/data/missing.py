@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from plumbline.console import command
+from plumbline.console.text import command
 from plumbline.data.store.writer import MANIFEST
 from plumbline.files import visible_files
 

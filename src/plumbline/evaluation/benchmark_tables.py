@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from plumbline.console import percent, visible
+from plumbline.console.text import percent, visible
 from plumbline.evaluation.benchmark import CONDITIONS, MAIN, Condition
 
 Result = Mapping[str, Any]

@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from plumbline.console import length, percent
+from plumbline.console.text import length, percent
 from plumbline.errors import InputError
 from plumbline.evaluation.metrics import Errors, Summary, bootstrap_mean, displacement_errors
 from plumbline.predictors.untrained import baseline_predictions

@@ -1,7 +1,8 @@
 """From one object to its samples, and from a chunk of objects to a part file.
 
-An object's samples are a pure function of the object, the settings and the seed. Each object has its own random
-generator, seeded with its name, so neither other objects nor the number of workers can change its samples.
+An object's samples are a pure function of the object, the settings and the seed. Each object has its own
+random generator, seeded with its name, so neither other objects nor the number of workers can change its
+samples.
 """
 
 import hashlib

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from plumbline.console import command
+from plumbline.console.text import command
 from plumbline.data.batches.loader import Loaders
 from plumbline.training.allocator import keep_freed_memory
 from plumbline.training.lightning_import import Callback, Trainer

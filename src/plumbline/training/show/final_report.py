@@ -5,7 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from plumbline.console import command, print_line
+from plumbline.console.terminal import print_line
+from plumbline.console.text import command
 from plumbline.data.store.reader import PackedStore
 from plumbline.evaluation.plots import curves
 from plumbline.evaluation.table import UNSEEN, print_table, summarise

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from plumbline.console import percent, seconds
+from plumbline.console.text import percent, seconds
 from plumbline.predictors.device import wait_for_device
 from plumbline.training.lightning_import import Callback, LightningModule, Trainer
 from plumbline.training.loop.task import CentreOfMassTask

@@ -11,7 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from plumbline.console import STARTED, seconds
+from plumbline.console import STARTED
+from plumbline.console.text import seconds
 
 PHASES = (
     "Directory Setup",

@@ -1,40 +1,16 @@
-"""The terminal: calm, aligned, and plain when it is not one."""
+"""The output streams: calm and plain when they are no terminal, and never commanded by what is printed."""
 
 import codecs
-import math
 import os
-import re
-import shlex
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from io import TextIOWrapper
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
 from rich.measure import Measurement
 from rich.segment import Segment
 
-STARTED = time.perf_counter()
-"""The first moment the program knows of; this file is imported before anything large."""
-
-
-_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What a terminal obeys instead of showing it, all but tab and line feed; and what no stream can encode."""
-
-
-def visible(text: str) -> str:
-    r"""The text with control characters and bytes that are no UTF-8 spelt out, such as ``\x1b``.
-
-    Names of files and objects may hold anything, also what moves the cursor or retitles a window.
-    """
-    return _COMMANDS.sub(lambda match: _spelt(ord(match[0])), text)
-
-
-def _spelt(code: int) -> str:
-    if 0xDC80 <= code <= 0xDCFF:  # how Python stands in for a byte of a file name
-        code -= 0xDC00
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+from plumbline.console.text import visible
 
 
 class _Visible:
@@ -101,63 +77,6 @@ def discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def command(*words: object) -> str:
-    """A command as a shell takes it."""
-    return shlex.join(str(word) for word in words)
-
-
 def print_line(console: Console, text: str) -> None:
     """One line as it is: a terminal may fold it, but who copies a command gets it whole."""
     console.print(text, markup=False, emoji=False, soft_wrap=True)
-
-
-@contextmanager
-def file_bar(console: Console) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar for files being read, on a terminal: call it with (files read, files in all); else None.
-
-    It appears with the first call: a data set that is ready shows none.
-    """
-    if not console.is_terminal:
-        yield None
-        return
-    from rich.progress import Progress
-
-    bar = Progress(console=console, transient=True)
-
-    def advance(done: int, total: int) -> None:
-        if not bar.tasks:
-            bar.start()
-            bar.add_task("reading files")
-        bar.update(bar.task_ids[0], completed=done, total=total)
-
-    try:
-        yield advance
-    finally:
-        if bar.tasks:
-            bar.stop()
-
-
-def seconds(value: float) -> str:
-    """A duration as people read it: ``0.03 s``, ``12.4 s``, ``3:07``, ``1:02:03``."""
-    if value < 10:
-        return f"{value:.2f} s"
-    if value < 60:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def percent(value: float) -> str:
-    """A fraction as per cent with three significant digits, e.g. ``18.2 %``."""
-    return "–" if value != value else f"{length(100 * value)} %"
-
-
-def length(value: float) -> str:
-    """A length with three significant digits and no exponent within reason."""
-    if value != value:
-        return "–"
-    if value and not 1e-4 <= abs(value) < 1e5:
-        return f"{value:.2e}"
-    digits = 2 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:.{min(digits, 6)}f}"
