@@ -26,6 +26,7 @@ LAYERS = {
     "evaluation": 5,
     "training": 6,
     "commands": 7,
+    "testing": 7,
     "cli": 8,
 }
 ROOMS = {
@@ -45,7 +46,8 @@ OWNERS = {
     "manifold3d": {"geometry/solids/"},
     "laspy": {"geometry/clouds.py"},
     "pypcd4": {"geometry/clouds.py"},
-    "torch": {"data/batches/", "data/pt/samples.py", "data/pt/unpickling.py", "models/", "training/",
+    "torch": {"data/batches/", "data/pt/samples.py", "data/pt/unpickling.py", "models/", "testing.py",
+              "training/",
               "predictors/checkpoint.py", "predictors/device.py", "predictors/inference.py",
               "commands/train.py", "commands/evaluate.py", "commands/benchmark.py"},
     "lightning": {"training/lightning_import.py"},
