@@ -19,6 +19,10 @@ STARTED = time.perf_counter()
 """The first moment the program knows of; this file is imported before anything large."""
 
 
+_FILE_COLUMNS = 120
+"""At least, where there is no terminal: ``COLUMNS`` is the width of one, not of a file."""
+_UNBOUNDED = 10_000
+"""Columns: more than any table needs."""
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """What a terminal obeys instead of showing it, all but tab and line feed; and what no stream can encode."""
 
@@ -57,13 +61,23 @@ class _ShowCommands(RenderHook):
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """A console that never wraps or colours what is piped into a file, and shows text as :func:`visible`."""
+    """A console that shows text as :func:`visible`, and never wraps or redraws what goes into a file.
+
+    ``FORCE_COLOR`` means colours there, not a terminal: no bar moves in a log.
+    """
     stream = sys.stderr if stderr else sys.stdout
     if stream.isatty():
         console = Console(stderr=stderr, highlight=False)
     else:
-        width = int(os.environ.get("COLUMNS", "120"))
-        console = Console(stderr=stderr, highlight=False, width=width, soft_wrap=True, color_system=None)
+        columns = os.environ.get("COLUMNS", "")
+        console = Console(
+            stderr=stderr,
+            highlight=False,
+            force_terminal=False,
+            width=max(int(columns) if columns.isdecimal() else 0, _FILE_COLUMNS),
+            soft_wrap=True,
+            color_system="standard" if os.environ.get("FORCE_COLOR", "0") not in ("", "0") else None,
+        )
     console.push_render_hook(_ShowCommands())
     return console
 
@@ -104,6 +118,24 @@ def discard_output() -> None:
 def command(*words: object) -> str:
     """A command as a shell takes it."""
     return shlex.join(str(word) for word in words)
+
+
+def print_whole(console: Console, table: ConsoleRenderable) -> None:
+    """A table with all that is in it. Where a terminal is too narrow, it folds the lines; no cell is cut."""
+    if fits(console, table):
+        console.print(table)
+        return
+    width, console.width = console.width, _UNBOUNDED
+    try:
+        console.print(table)
+    finally:
+        console.width = width
+
+
+def fits(console: Console, table: ConsoleRenderable) -> bool:
+    """Whether a table is shown on as many lines as it has rows."""
+    unbounded = console.options.update(max_width=_UNBOUNDED)
+    return Measurement.get(console, unbounded, table).maximum <= console.width
 
 
 def print_line(console: Console, text: str) -> None:
