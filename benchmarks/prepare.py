@@ -26,7 +26,7 @@ import trimesh  # noqa: E402
 
 from benchmarks import naive  # noqa: E402
 from plumbline.commands.prepare import keywords  # noqa: E402
-from plumbline.config import PrepareConfig  # noqa: E402
+from plumbline.config.prepare import PrepareConfig  # noqa: E402
 from plumbline.data import packing, preparation  # noqa: E402
 from plumbline.geometry import graphs, raycast, scans  # noqa: E402
 from plumbline.geometry.meshes import find_meshes, load_mesh  # noqa: E402

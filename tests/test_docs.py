@@ -8,7 +8,7 @@ import pytest
 
 from docs.build import flags_page
 from plumbline import cli
-from plumbline.config import TrainConfig
+from plumbline.config.train import TrainConfig
 from plumbline.geometry.solids import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]

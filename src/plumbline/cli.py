@@ -6,41 +6,37 @@ refused flag cost no torch. Precedence: defaults < recipe < ``--config FILE`` < 
 
 import sys
 import traceback
-from argparse import ArgumentParser
 from collections.abc import Sequence
 from importlib import import_module
 from inspect import signature
 from typing import Any, NamedTuple
 
 from plumbline import __version__
-from plumbline.config import (
-    BenchmarkConfig,
-    CheckConfig,
-    EvaluateConfig,
-    PredictConfig,
-    PrepareConfig,
-    TrainConfig,
-)
 from plumbline.config.kinds import nearest, switch
 from plumbline.config.options import Flags, Option
 from plumbline.config.reading import CONFIG, CommandLine
-from plumbline.console import can_write, discard_output, make_console, make_writable, visible
+from plumbline.console.terminal import can_write, discard_output, make_console, make_writable
+from plumbline.console.text import visible
 from plumbline.errors import InputError
 
 
 class Verb(NamedTuple):
-    """One sub-command.
+    """One sub-command, by the places of its parts, which are imported when it is chosen.
 
     Attributes:
-        config: its flags.
-        module: with ``run(config, console) -> exit code``.
-        early: a function, as ``module:name``, that refuses what it can before ``module`` is imported; it is
-            called with the flags that it has as keywords.
+        flags: its config, a :class:`~plumbline.config.options.Flags`.
+        run: ``(config, console) -> exit code``.
+        early: refuses what it can before ``run`` is imported; it gets the flags that it has as keywords.
     """
 
-    config: type[Flags]
-    module: str
+    flags: str
+    run: str
     early: str = ""
+
+    @property
+    def config(self) -> type[Flags]:
+        """The class of its flags."""
+        return _import(self.flags)
 
     @property
     def summary(self) -> str:
@@ -49,13 +45,20 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "prepare": Verb(PrepareConfig, "plumbline.commands.prepare"),
-    "check": Verb(CheckConfig, "plumbline.commands.check"),
-    "train": Verb(TrainConfig, "plumbline.commands.train", "plumbline.training.rundir:refuse_early"),
-    "evaluate": Verb(EvaluateConfig, "plumbline.commands.evaluate"),
-    "predict": Verb(PredictConfig, "plumbline.commands.predict"),
-    "benchmark": Verb(BenchmarkConfig, "plumbline.commands.benchmark"),
+    "prepare": Verb("config.prepare:PrepareConfig", "commands.prepare:run"),
+    "check": Verb("config.check:CheckConfig", "commands.check:run"),
+    "train": Verb(
+        "config.train:TrainConfig", "commands.train:run", "training.persistence.run_folder:refuse_early"
+    ),
+    "evaluate": Verb("config.evaluate:EvaluateConfig", "commands.evaluate:run"),
+    "predict": Verb("config.predict:PredictConfig", "commands.predict:run"),
+    "benchmark": Verb("config.benchmark:BenchmarkConfig", "commands.benchmark:run"),
 }
+
+
+def _import(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"plumbline.{module}"), name)
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "plumbline") -> int:
@@ -109,10 +112,9 @@ def _answer(arguments: list[str], prog: str) -> int:
 
 def _run(verb: Verb, config: Flags) -> int:
     if verb.early:
-        module, _, name = verb.early.partition(":")
-        refuse = getattr(import_module(module), name)
+        refuse = _import(verb.early)
         refuse(**{flag: getattr(config, flag) for flag in signature(refuse).parameters})
-    return import_module(verb.module).run(config, make_console())
+    return _import(verb.run)(config, make_console())
 
 
 def overview() -> str:
@@ -127,6 +129,8 @@ def overview() -> str:
 
 def explain(verb: str, argv: Sequence[str], *, prog: str) -> str:
     """What ``plumbline VERB --help`` prints, for the recipe and the network that ``argv`` names."""
+    from argparse import ArgumentParser
+
     options = [CONFIG, *CommandLine(argv).options(VERBS[verb].config).values()]
     places = "".join(f" [{_called(item)}{' ...' * item.many}]" for item in options if item.positional)
     page = ArgumentParser(usage=f"{prog}{places} [flags]", description=VERBS[verb].summary, add_help=False)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plumbline import cli
-from plumbline.config import TrainConfig
+from plumbline.config.train import TrainConfig
 from plumbline.errors import InputError
-from plumbline.training.rundir import write_config
+from plumbline.training.persistence.run_folder import write_config
 
 ITEMS = TrainConfig.options()
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

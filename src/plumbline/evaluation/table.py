@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich import box
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from plumbline.console import length, percent
+from plumbline.console.tables import fits, print_whole
+from plumbline.console.text import length, percent
 from plumbline.errors import InputError
-from plumbline.evaluation.baselines import baseline_predictions
 from plumbline.evaluation.metrics import Errors, Summary, bootstrap_mean, displacement_errors
+from plumbline.predictors.untrained import baseline_predictions
 from plumbline.records import Float, Int
 
 if TYPE_CHECKING:
-    from plumbline.data.packed import PackedStore
+    from plumbline.data.store.reader import PackedStore
 
 UNSEEN, SEEN, OTHER = "unseen", "seen", "other"
 """Whether the objects were kept back in training, were trained on, or come from another data set."""
@@ -224,12 +224,11 @@ def print_table(console: Console, table: Table) -> None:
     columns = _columns(table)
     shown = _layout(table, columns)
     for head in ("90 % below", "median", "95 % interval", "metres", "data units"):
-        wide = console.options.update(max_width=10_000)
-        if Measurement.get(console, wide, shown).maximum <= console.width:
+        if fits(console, shown):
             break
         columns.pop(head, None)
         shown = _layout(table, columns)
-    console.print(shown)
+    print_whole(console, shown)
     console.print()
     console.print(Text(sentence(table)))
     for note in notes(table):

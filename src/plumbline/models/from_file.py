@@ -3,7 +3,6 @@
 import importlib.util
 import sys
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,8 @@ def names_a_file(name: str) -> bool:
 
 def find(name: str) -> ModelSource:
     """The file as it is now. Raises InputError if it cannot be read."""
+    from hashlib import sha256  # every start would pay for it
+
     file, _, class_name = name.rpartition(":")
     try:
         content = Path(file).read_bytes()
@@ -55,7 +56,7 @@ def load(name: str) -> Any:
     known = _LOADED.get(name)
     if known is not None and known[0] == source:
         return known[1]
-    module_name = f"plumbline_model_{sha256(str(source).encode()).hexdigest()[:16]}"
+    module_name = f"plumbline_model_{source.path.stem}_{source.sha256[:16]}"
     spec = importlib.util.spec_from_file_location(module_name, source.path)
     assert spec is not None
     assert spec.loader is not None
