@@ -19,7 +19,6 @@ from plumbline.files import reading
 from plumbline.geometry.headers import check_las, check_npz, check_pcd
 from plumbline.records import Float, Scan
 
-_EXTRA = "pip install plumbline[clouds]"
 _LARGEST = 1e15
 """No unit makes coordinates larger than this; damaged bytes do."""
 _PIECE = 1 << 26
@@ -218,7 +217,10 @@ def load_cloud(path: Path | str) -> Cloud:
     except InputError:
         raise
     except ImportError as error:
-        raise InputError(f"{path}: reading {path.suffix} files needs another package: {_EXTRA}") from error
+        package = (error.name or str(error)).split(".")[0]
+        raise InputError(
+            f"{path}: reading {path.suffix} files needs {package}: pip install {package}"
+        ) from error
     except Exception as error:  # parsers raise whatever a broken file makes them stumble over
         detail = " ".join(str(error).split())[:200]
         raise InputError(
@@ -275,7 +277,7 @@ def _read_las(path: Path) -> Cloud:
     import laspy
 
     if path.suffix.lower() == ".laz" and not laspy.LazBackend.detect_available():
-        raise ImportError("lazrs")
+        raise ImportError("no reader of compressed las files", name="lazrs")
     check_las(path)
     # The parallel reader ends the whole process where a damaged file promises more than there is room for.
     readers = [item for item in laspy.LazBackend.detect_available() if item.name != "LazrsParallel"]

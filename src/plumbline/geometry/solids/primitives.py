@@ -4,13 +4,15 @@ Metres, z up. Unless said otherwise a shape is centred in x and y and stands on 
 moves it from there. Outlines run counter-clockwise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from manifold3d import CrossSection, JoinType, Manifold, Mesh64, OpType
 
 from plumbline.records import Float
 
+Family = Callable[[np.random.Generator], Manifold]
+"""Draws one member of a family of solids."""
 Vector = Sequence[float] | Float
 
 ORIGIN = (0.0, 0.0, 0.0)
