@@ -76,9 +76,10 @@ def test_the_list_is_well_formed() -> None:
 
 def test_no_pin_is_affected(project: dict[str, Any]) -> None:
     found = pins((ROOT / "constraints.txt").read_text(encoding="utf-8"))
-    assert {canonicalize_name(item.name) for item in bounds(project)} - {"setuptools", "plumbline-com"} <= set(
-        found
-    )
+    assert {canonicalize_name(item.name) for item in bounds(project)} - {
+        "setuptools",
+        "plumbline-com",
+    } <= set(found)
     assert affected_pins(found) == []
 
 
