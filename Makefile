@@ -12,7 +12,7 @@ SECONDS ?= 600
 # Options for the installation of torch, for example its CPU build: --index-url with the address that PyTorch's selector shows.
 TORCH_PIP_ARGS ?=
 
-.PHONY: help setup demo test test-fast test-long fuzz check bench docs clean
+.PHONY: help setup demo test test-fast test-long fuzz check audit bench docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -61,6 +61,10 @@ check: setup  ## style, types, architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest --quiet tests/test_architecture.py
+
+audit: setup  ## known vulnerabilities of the pinned versions; needs a network that reaches the OSV database
+	$(PIP) install --quiet pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --vulnerability-service osv
 
 bench: setup  ## training throughput compared with the plain program, preparation, opening
 	$(BIN)/python -m benchmarks.opening

@@ -19,12 +19,12 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from plumbline.data.form import GraphForm
-from plumbline.data.packed import PackedStore
-from plumbline.evaluation.inference import predict
-from plumbline.evaluation.scancom import Asked, figures, measure
-from plumbline.training.checkpoint import load_checkpoint
-from plumbline.training.rundir import find_best
+from plumbline.data.store.reader import PackedStore
+from plumbline.evaluation.benchmark import Asked, figures, measure
+from plumbline.predictors.checkpoint import load_checkpoint
+from plumbline.predictors.find_checkpoint import find_best
+from plumbline.predictors.graph_form import GraphForm
+from plumbline.predictors.inference import predict
 
 UNSEEN = ("bullet_misc", "drake_models", "furniture_bench", "metaworld", "object_sim", "robogym")
 VARIED = "--views 1-3 --points 128-512 --noise 0-0.03 --sampling mixed --distance 1.5-4"

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy import ROWS, run_folder
-from plumbline.data.packed import PackedStore
-from plumbline.evaluation.baselines import BASELINES
+from plumbline.data.store.reader import PackedStore
+from plumbline.evaluation.benchmark import figures, measure
 from plumbline.evaluation.plots import METHOD_COLOURS, MODEL, STYLE
-from plumbline.evaluation.scancom import figures, measure
+from plumbline.predictors.untrained import BASELINES
 
 FIGURES = Path(__file__).resolve().parent.parent / "docs" / "figures"
 VIEWS = (1, 3)

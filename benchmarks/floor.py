@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plumbline.data.packed import PackedStore
+from plumbline.data.store.reader import PackedStore
 
 BATCH_SIZE, HIDDEN_DIM, NUM_LAYERS = 16, 128, 4
 

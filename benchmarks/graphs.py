@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from plumbline.data.packing import write_store
+from plumbline.data.store.writer import write_store
 from plumbline.geometry.neighbours import nearest_neighbours
 from plumbline.records import FEATURE_NAMES, Sample
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from plumbline.cli import main as plumbline
-from plumbline.data.assembly import make_batch
-from plumbline.data.packed import PackedStore
+from plumbline.data.batches.collate import make_batch
+from plumbline.data.store.reader import PackedStore
 from plumbline.models import MODELS, arguments_for, build_model
 from plumbline.models.inputs import known_features
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.graphs import make_samples, write_packed, write_pt
 from benchmarks.plain import load_folder
-from plumbline.data.packed import PackedStore
+from plumbline.data.store.reader import PackedStore
 
 
 def open_packed(folder: Path) -> int:

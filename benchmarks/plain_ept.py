@@ -23,10 +23,11 @@ from torch_geometric.nn import MessagePassing, global_mean_pool
 from torch_geometric.utils import scatter, softmax
 
 from benchmarks.plain import PlainTask, run_plain
-from plumbline.data.packed import PackedStore
-from plumbline.data.patches import patches
+from plumbline.data.batches.patches import patches
+from plumbline.data.store.reader import PackedStore
 from plumbline.models.ept import _PATCH_SCALE, _TYPICAL, EPT, AttentionLayer, Head, PatchEncoder
-from plumbline.training.optimisation import loss_of, make_optimizer, scale_loss
+from plumbline.training.optim.losses import loss_of, scale_loss
+from plumbline.training.optim.optimizers import make_optimizer
 
 RECIPE = {"hidden_dim": 64, "num_layers": 3}
 NUM_TOKENS, NUM_NEIGHBOURS = 32, 16
@@ -182,7 +183,7 @@ class PlainEPTTask(PlainTask):
 
 
 def load_scans(store: PackedStore) -> list[Data]:
-    """A packed data set as a list of ``Data``, with the patches of :mod:`plumbline.data.patches`."""
+    """A packed data set as a list of ``Data``, with the patches of :mod:`plumbline.data.batches.patches`."""
     pairs = torch.cartesian_prod(torch.arange(NUM_TOKENS), torch.arange(NUM_TOKENS)).T
     scans: list[Data] = []
     for index in range(len(store)):

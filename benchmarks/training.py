@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.graphs import SIZES, make_samples, write_packed, write_pt
-from plumbline.data.packed import PackedStore
 from plumbline.data.split import split_by_object
+from plumbline.data.store.reader import PackedStore
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = {

@@ -24,7 +24,7 @@ def shared_meshes() -> Path:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Checkpoints, by model, that can answer for scans: barely trained on built-in solids."""
-    from scanned import make_checkpoint
+    from tests.helpers.scanned import make_checkpoint
 
     folder = tmp_path_factory.mktemp("trained")
     return {model: make_checkpoint(folder, model) for model in ("gcn", "ept")}
@@ -33,6 +33,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A packed data set that trains in a blink."""
-    from training_fixtures import write_tiny
+    from tests.helpers.training_fixtures import write_tiny
 
     return write_tiny(tmp_path_factory.mktemp("tiny"))

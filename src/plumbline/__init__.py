@@ -24,11 +24,11 @@ _HOME = {
     "scan_solid": "geometry.scans",
     "read_cloud": "geometry.clouds",
     "build_sample": "geometry.graphs",
-    "PackedStore": "data.packed",
-    "open_data": "data.cache",
-    "make_batch": "data.assembly",
+    "PackedStore": "data.store.reader",
+    "open_data": "data.pt.cache",
+    "make_batch": "data.batches.collate",
     "build_model": "models",
-    "load_checkpoint": "training.checkpoint",
+    "load_checkpoint": "predictors.checkpoint",
 }
 __all__ = sorted(_HOME)
 

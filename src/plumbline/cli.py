@@ -28,7 +28,8 @@ from plumbline.config import (
     validate_each,
 )
 from plumbline.config.recipes import RECIPES
-from plumbline.console import can_write, discard_output, make_console, make_writable, visible
+from plumbline.console.terminal import can_write, discard_output, make_console, make_writable
+from plumbline.console.text import visible
 from plumbline.errors import InputError
 
 
@@ -92,7 +93,7 @@ def _answer(arguments: list[str], prog: str) -> int:
         label = f"plumbline {verb}" if prog == "plumbline" else prog
         config = parse(verb, rest, prog=label)
         if isinstance(config, TrainConfig):
-            from plumbline.training.rundir import refuse_early
+            from plumbline.training.persistence.run_folder import refuse_early
 
             refuse_early(
                 data_dir=config.data_dir,
@@ -146,6 +147,8 @@ def parse(verb: str, argv: Sequence[str], *, prog: str) -> Config:
 def _parse(parser: Any, kind: type, arguments: list[str]) -> Any:
     try:
         parsed = parser.parse_args(arguments)
+    except OSError:
+        raise  # the parser reads no file: its --help could not be written, which is the caller's to say
     except Exception as error:  # jsonargparse raises many kinds; all mean "cannot be parsed"
         raise InputError(_one_sentence(kind, str(error))) from error
     return kind(**{item.name: getattr(parsed, item.name) for item in fields(kind)})

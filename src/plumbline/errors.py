@@ -16,3 +16,7 @@ class MeshError(InputError):
 
 class SampleError(InputError):
     """A stored sample that breaks the data format (missing key, wrong shape, NaN, bad edge)."""
+
+
+class DamagedStoreError(InputError):
+    """A file of a packed store is missing, cut short, or does not hold what it should."""

@@ -69,9 +69,8 @@ def _processor() -> str:
 
 def losses(data: Path, model: str, **changed: Any) -> list[float]:
     """The loss of every step of a training through ``plumbline train``; ``changed`` are other flags."""
-    from training_fixtures import train
-
-    from plumbline.training.task import CentreOfMassTask
+    from plumbline.training.loop.task import CentreOfMassTask
+    from tests.helpers.training_fixtures import train
 
     found: list[float] = []
     step = CentreOfMassTask.training_step
@@ -95,9 +94,8 @@ def losses(data: Path, model: str, **changed: Any) -> list[float]:
 
 def compute() -> dict[str, Any]:
     """What the file holds: the machine, the data's fingerprint, and the losses of every network."""
-    from training_fixtures import write_seeded
-
-    from plumbline.data.packed import PackedStore
+    from plumbline.data.store.reader import PackedStore
+    from tests.helpers.training_fixtures import write_seeded
 
     with tempfile.TemporaryDirectory() as folder:
         data = write_seeded(Path(folder) / "data")

@@ -20,18 +20,19 @@ import numpy as np
 import torch
 
 from plumbline import cli
-from plumbline.data.cache import open_data
-from plumbline.data.packed import PackedStore, write_store
-from plumbline.data.samples import METADATA_FILE, list_pt, read_pt, write_dataset_metadata, write_pt
-from plumbline.data.verify import verify
+from plumbline.data.pt.cache import open_data
+from plumbline.data.pt.samples import METADATA_FILE, list_pt, read_pt, write_dataset_metadata, write_pt
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.verify import verify
+from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import load_scan, read_labels, read_scan
 from plumbline.geometry.meshes import load_mesh
 from plumbline.models import build_model
+from plumbline.predictors.checkpoint import FORMAT, load_checkpoint, seal
 from plumbline.records import Sample
-from plumbline.training.checkpoint import FORMAT, load_checkpoint, seal
-from tests.preparing import BOX, BOX_FACES, write_off
-from tests.random_samples import FEATURES, random_sample
+from tests.helpers.preparing import BOX, BOX_FACES, write_off
+from tests.helpers.random_samples import FEATURES, random_sample
 from tests.reliability.mutations import Rng, mutate, mutate_zip
 
 Mutation = Callable[[bytes, list[bytes], Rng], bytes]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from plumbline import cli
 from plumbline.config import TrainConfig
 from plumbline.errors import InputError
-from plumbline.training.rundir import plain_config, write_config
+from plumbline.training.persistence.run_folder import plain_config, write_config
 
 ITEMS = {item.name: item for item in dataclasses.fields(TrainConfig)}
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from training_fixtures import ROOT, flags, fresh_environment, in_fresh_process, write_seeded
 
 from plumbline.models import MODELS
 from tests.golden.losses import FILE, SEED, SETTINGS, STEPS, losses, machine
+from tests.helpers.training_fixtures import ROOT, flags, fresh_environment, in_fresh_process, write_seeded
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from training_fixtures import differences, flags, in_fresh_process, metric_rows, saved, train
 
 from plumbline.errors import InputError
-from plumbline.training.callbacks import Recorder
-from plumbline.training.metrics_file import COLUMNS, CsvFile
-from plumbline.training.saving import write_durably
-from plumbline.training.tracking import Trackers
+from plumbline.training.persistence.saving import write_durably
+from plumbline.training.show.metrics_file import COLUMNS, CsvFile
+from plumbline.training.show.recorder import Recorder
+from plumbline.training.show.tracking import Trackers
+from tests.helpers.training_fixtures import differences, flags, in_fresh_process, metric_rows, saved, train
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="mounts file systems as Linux does"),

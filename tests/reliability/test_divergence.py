@@ -6,12 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training_fixtures import assert_same_end, flags, in_fresh_process, random_samples, saved, train
 
-from plumbline.data.order import epoch_order
-from plumbline.data.packed import PackedStore, write_store
+from plumbline.data.batches.order import epoch_order
 from plumbline.data.split import split_by_object
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.writer import write_store
 from plumbline.records import FEATURE_NAMES
+from tests.helpers.training_fixtures import (
+    assert_same_end,
+    flags,
+    in_fresh_process,
+    random_samples,
+    saved,
+    train,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 

@@ -8,7 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from training_fixtures import ROOT, assert_same_end, differences, flags, fresh_environment, saved, train
+
+from tests.helpers.training_fixtures import (
+    ROOT,
+    assert_same_end,
+    differences,
+    flags,
+    fresh_environment,
+    saved,
+    train,
+)
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="sends a signal"),
@@ -18,7 +27,7 @@ pytestmark = [
 STOPPED = """
 import os, signal, time
 from plumbline.cli import main
-from plumbline.training.task import CentreOfMassTask
+from plumbline.training.loop.task import CentreOfMassTask
 original = CentreOfMassTask.training_step
 def stopped(self, batch, number):
     if self.identity["config"]["member"] == {member} and self.global_step == 7:

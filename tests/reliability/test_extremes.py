@@ -7,19 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from preparing import BOX, write_off
-from random_samples import assert_same, random_sample
 
 from plumbline.cli import main
-from plumbline.data.cache import open_data
-from plumbline.data.packed import PackedStore, write_store
-from plumbline.data.samples import read_pt, write_pt
+from plumbline.data.pt.cache import open_data
+from plumbline.data.pt.samples import read_pt, write_pt
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import read_cloud
 from plumbline.geometry.graphs import build_sample
 from plumbline.geometry.meshes import load_mesh
 from plumbline.geometry.neighbours import nearest_neighbours
 from plumbline.records import Sample, Scan
+from tests.helpers.preparing import BOX, write_off
+from tests.helpers.random_samples import assert_same, random_sample
 from tests.reliability.readers import check_sample
 
 FINITE32 = st.floats(-(2.0**40), 2.0**40, width=32) | st.sampled_from([0.0, 2.0**-40, -(2.0**-149)])

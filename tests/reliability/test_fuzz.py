@@ -8,15 +8,15 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from random_samples import random_sample
 
 from plumbline.cli import main, parse
-from plumbline.data.packed import PackedStore
-from plumbline.data.samples import list_pt, read_pt, write_pt
-from plumbline.data.tensors import map_tensors
+from plumbline.data.pt.samples import list_pt, read_pt, write_pt
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.tensors import map_tensors
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import read_cloud
 from plumbline.geometry.meshes import companion_files, load_mesh
+from tests.helpers.random_samples import random_sample
 from tests.reliability.campaign import campaign
 from tests.reliability.readers import READERS
 

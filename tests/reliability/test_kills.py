@@ -9,7 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training_fixtures import ROOT, differences, flags, fresh_environment, in_fresh_process, saved
+
+from tests.helpers.training_fixtures import (
+    ROOT,
+    differences,
+    flags,
+    fresh_environment,
+    in_fresh_process,
+    saved,
+)
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills processes")
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from training_fixtures import assert_same_end, interrupt_at, saved, train
 
-from plumbline.data.loader import Loader
+from plumbline.data.batches.loader import Loader
 from plumbline.models import MODELS
-from plumbline.training import task as owner
-from plumbline.training.task import CentreOfMassTask
+from plumbline.training.loop import task as owner
+from plumbline.training.loop.task import CentreOfMassTask
+from tests.helpers.training_fixtures import assert_same_end, interrupt_at, saved, train
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="sends a signal"),

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from training_fixtures import (
+
+from tests.helpers.training_fixtures import (
     ROOT,
     assert_same_end,
     flags,
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals")
 
 MOMENTS = {
     "in validation": """
-        from plumbline.training.task import CentreOfMassTask as owner
+        from plumbline.training.loop.task import CentreOfMassTask as owner
         name, when = "validation_step", lambda self, *_: self.current_epoch == 2
     """,
     "while a checkpoint is written": """
@@ -36,11 +37,11 @@ MOMENTS = {
         name, when = "replace", lambda source, target: str(target).endswith("last.ckpt") and calls > 4
     """,
     "when the best is new and the last is old": """
-        from plumbline.training.saving import DurableCheckpoints as owner
+        from plumbline.training.persistence.saving import DurableCheckpoints as owner
         name, when = "remove_checkpoint", lambda *_: True
     """,
     "when the old best is gone": """
-        from plumbline.training.saving import BestAndLast as owner
+        from plumbline.training.persistence.saving import BestAndLast as owner
         name, when = "_save_last_checkpoint", lambda self, trainer, _: trainer.current_epoch == 2
     """,
 }
@@ -111,7 +112,7 @@ def test_a_second_signal_ends_it_at_once(tiny: Path, tmp_path: Path, signum: int
     code = f"""
 import os, signal, time
 from plumbline.cli import main
-from plumbline.training.task import CentreOfMassTask
+from plumbline.training.loop.task import CentreOfMassTask
 original = CentreOfMassTask.training_step
 def hanging(self, batch, batch_idx):
     if self.global_step == 7:
@@ -130,7 +131,7 @@ raise SystemExit(main(["train", *{flags(tiny, tmp_path, max_epochs=3)!r}]))
 
 def test_checkpoints_within_an_epoch(tiny: Path, straight: Path, tmp_path: Path) -> None:
     code = KILLING.format(
-        moment="from plumbline.training.task import CentreOfMassTask as owner\n"
+        moment="from plumbline.training.loop.task import CentreOfMassTask as owner\n"
         "name, when = 'training_step', lambda self, *_: self.global_step == 9",
         arguments=flags(tiny, tmp_path, max_epochs=5, lr=1e-2, checkpoint_every_n_steps=2),
     )

@@ -10,7 +10,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from training_fixtures import ROOT, assert_same_end, flags, fresh_environment, in_fresh_process, saved, train
+
+from tests.helpers.training_fixtures import (
+    ROOT,
+    assert_same_end,
+    flags,
+    fresh_environment,
+    in_fresh_process,
+    saved,
+    train,
+)
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and locks of POSIX")
 
@@ -65,7 +74,7 @@ def test_one_that_was_killed_keeps_nobody_out(tiny: Path, tmp_path: Path) -> Non
 SLOW = """
 import time
 from plumbline.cli import main
-from plumbline.training.task import CentreOfMassTask
+from plumbline.training.loop.task import CentreOfMassTask
 original = CentreOfMassTask.training_step
 def slow(self, batch, number):
     if self.global_step == {step}:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from training_fixtures import (
+
+from plumbline.training.persistence.resume import _SAME_NETWORK, _SAME_TRAINING
+from tests.helpers.training_fixtures import (
     assert_same_end,
     flags,
     in_fresh_process,
@@ -14,8 +16,6 @@ from training_fixtures import (
     saved,
     train,
 )
-
-from plumbline.training.resume import _SAME_NETWORK, _SAME_TRAINING
 from tests.reliability.test_resume_flags import MAY_CHANGE
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from training_fixtures import assert_same_end, saved, train
 
 from plumbline.config import TrainConfig
-from plumbline.training.checkpoint import read_checkpoint
-from plumbline.training.resume import _SAME_NETWORK, _SAME_TRAINING
+from plumbline.predictors.checkpoint import read_checkpoint
+from plumbline.training.persistence.resume import _SAME_NETWORK, _SAME_TRAINING
+from tests.helpers.training_fixtures import assert_same_end, saved, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pickle
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,18 +13,19 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from malice import HOW, Touch, assert_refused, plumbline, unpickle
-from training_fixtures import flags, random_samples, saved, train
 
 from plumbline.cli import main
-from plumbline.data.cache import open_data
-from plumbline.data.packed import PackedStore, write_store
-from plumbline.data.samples import read_pt, write_pt
+from plumbline.data.pt.cache import open_data
+from plumbline.data.pt.samples import read_pt, write_pt
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError, SampleError
 from plumbline.geometry.clouds import read_cloud
 from plumbline.geometry.meshes import companion_files
+from plumbline.predictors.checkpoint import read_checkpoint, seal
 from plumbline.records import FEATURE_NAMES
-from plumbline.training.checkpoint import read_checkpoint, seal
+from tests.helpers.training_fixtures import flags, random_samples, saved, train
+from tests.reliability.malice import HOW, Touch, assert_refused, plumbline, unpickle
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol", "ignore::FutureWarning")
 
@@ -291,7 +293,7 @@ TAGS = {
 @pytest.mark.parametrize("where", TAGS)
 def test_settings(tmp_path: Path, trace: Path, capsys: pytest.CaptureFixture[str], where: str) -> None:
     path = tmp_path / "evil.yaml"
-    path.write_text(TAGS[where].format(trace))
+    path.write_text(TAGS[where].format(shlex.quote(str(trace))))
     assert main(["train", "--config", str(path)]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: --config {path}")

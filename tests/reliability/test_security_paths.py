@@ -12,21 +12,22 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from malice import assert_refused, plumbline
-from preparing import SMALL
-from training_fixtures import random_samples, saved, train
 
 from plumbline import files
 from plumbline.cli import main
-from plumbline.data.cache import open_data
-from plumbline.data.packed import DamagedStoreError, PackedStore, write_store
-from plumbline.data.samples import write_pt
+from plumbline.data.pt.cache import open_data
+from plumbline.data.pt.samples import write_pt
+from plumbline.data.store.reader import DamagedStoreError, PackedStore
+from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError, MeshError
-from plumbline.evaluation.inference import predict
 from plumbline.geometry.clouds import read_cloud
 from plumbline.geometry.meshes import companion_files, load_mesh
+from plumbline.predictors.checkpoint import load_checkpoint, seal
+from plumbline.predictors.inference import predict
 from plumbline.records import FEATURE_NAMES
-from plumbline.training.checkpoint import load_checkpoint, seal
+from tests.helpers.preparing import SMALL
+from tests.helpers.training_fixtures import random_samples, saved, train
+from tests.reliability.malice import assert_refused, plumbline
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 

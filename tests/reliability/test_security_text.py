@@ -14,16 +14,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from malice import plumbline
-from preparing import BOX, SMALL, write_off
 from test_benchmark_tables import made_up
-from training_fixtures import flags, fresh_environment, random_samples, train
 
 from plumbline.cli import main
-from plumbline.console import make_console, visible
-from plumbline.data.packed import write_store
-from plumbline.evaluation.scancom_tables import markdown
+from plumbline.console.terminal import make_console
+from plumbline.console.text import visible
+from plumbline.data.store.writer import write_store
+from plumbline.evaluation.benchmark_tables import markdown
 from plumbline.records import FEATURE_NAMES, Rejected
+from tests.helpers.preparing import BOX, SMALL, write_off
+from tests.helpers.training_fixtures import flags, fresh_environment, random_samples, train
+from tests.reliability.malice import plumbline
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -207,7 +208,7 @@ def test_secrets_of_the_environment_are_kept_nowhere(
     start = "from plumbline.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
     if ends == "badly":
         start = (
-            "from plumbline.training.task import CentreOfMassTask as Task\n"
+            "from plumbline.training.loop.task import CentreOfMassTask as Task\n"
             "Task.on_validation_epoch_end = lambda self: 1 / 0\n" + start
         )
     done = subprocess.run(

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training_fixtures import flags, random_samples, run_python, saved, train
 
-from plumbline.data.packed import write_store
 from plumbline.data.split import split_by_object
+from plumbline.data.store.writer import write_store
 from plumbline.records import FEATURE_NAMES
-from plumbline.training.task import CentreOfMassTask
+from plumbline.training.loop.task import CentreOfMassTask
+from tests.helpers.training_fixtures import flags, random_samples, run_python, saved, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -93,7 +93,7 @@ def test_a_step_that_hangs_shows_every_thread_and_goes_on(tiny: Path, tmp_path: 
     code = f"""
 import time
 from plumbline.cli import main
-from plumbline.training.task import CentreOfMassTask
+from plumbline.training.loop.task import CentreOfMassTask
 original = CentreOfMassTask.training_step
 def hanging_step(self, batch, number):
     if self.global_step == 7:

@@ -17,19 +17,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 import plumbline
 from plumbline.config import BenchmarkConfig
-from plumbline.console import make_console, print_line, seconds
-from plumbline.data.form import GraphForm
-from plumbline.data.outcome import Plan, discard, finish, look, workplace
-from plumbline.data.packed import PackedStore
-from plumbline.data.packing import MANIFEST, read_part
-from plumbline.data.pool import write_chunks
-from plumbline.data.preparation import Source, caster_name, cut, fingerprint, library_versions, list_sources
+from plumbline.console.terminal import make_console, print_line
+from plumbline.console.text import seconds
+from plumbline.data.prepare.output_folder import Plan, discard, finish, look, workplace
+from plumbline.data.prepare.pool import write_chunks
+from plumbline.data.prepare.sources import (
+    Source,
+    caster_name,
+    cut,
+    fingerprint,
+    library_versions,
+    list_sources,
+)
 from plumbline.data.split import num_marked, object_sizes
-from plumbline.data.tensors import DamagedStoreError, atomic_file
-from plumbline.errors import InputError
-from plumbline.evaluation.baselines import BASELINES
-from plumbline.evaluation.metrics import Errors
-from plumbline.evaluation.scancom import (
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.tensors import atomic_file
+from plumbline.data.store.writer import MANIFEST, read_part
+from plumbline.errors import DamagedStoreError, InputError
+from plumbline.evaluation.benchmark import (
     CONDITIONS,
     EDITION,
     OPTICS,
@@ -40,7 +45,10 @@ from plumbline.evaluation.scancom import (
     figures,
     measure,
 )
-from plumbline.evaluation.scancom_tables import markdown, print_result
+from plumbline.evaluation.benchmark_tables import markdown, print_result
+from plumbline.evaluation.metrics import Errors
+from plumbline.predictors.graph_form import GraphForm
+from plumbline.predictors.untrained import BASELINES
 from plumbline.records import Float, Int
 
 NUMBERS, TABLES, SCANS = "scancom.json", "scancom.md", "scans"
@@ -67,7 +75,7 @@ class _Model:
         """As it is measured."""
         import torch
 
-        from plumbline.evaluation.inference import predict
+        from plumbline.predictors.inference import predict
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -132,8 +140,8 @@ def _load(given: Sequence[str]) -> list[_Model]:
     """The checkpoints, with names that tell them apart."""
     if not given:
         return []
-    from plumbline.training.checkpoint import load_checkpoint
-    from plumbline.training.rundir import find_best
+    from plumbline.predictors.checkpoint import load_checkpoint
+    from plumbline.predictors.find_checkpoint import find_best
 
     models = [_Model(load_checkpoint(find_best(Path(path)))) for path in given]
     count = Counter(model.name for model in models)

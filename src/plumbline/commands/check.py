@@ -14,17 +14,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from plumbline.config import CheckConfig
-from plumbline.console import file_bar
-from plumbline.data.cache import open_data, remove_unused
-from plumbline.data.packed import PackedStore
-from plumbline.data.packing import MANIFEST
+from plumbline.console.progress import file_bar
+from plumbline.data.pt.cache import open_data, remove_unused
 from plumbline.data.split import split_by_object
-from plumbline.data.tensors import DamagedStoreError
-from plumbline.data.verify import verify
-from plumbline.errors import InputError
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.verify import verify
+from plumbline.data.store.writer import MANIFEST
+from plumbline.errors import DamagedStoreError, InputError
 from plumbline.evaluation.metrics import group_of
+from plumbline.predictors.find_checkpoint import find_best
 from plumbline.records import Float, Int
-from plumbline.training.rundir import find_best
 
 SHOWN_GROUPS = 30
 SHOWN_REJECTS = 20
@@ -83,7 +82,7 @@ def check_equivariance(config: CheckConfig, given: Path, console: Console) -> in
     path = find_best(given)
     from plumbline.evaluation import equivariance
     from plumbline.models import SYMMETRIES
-    from plumbline.training.checkpoint import load_checkpoint
+    from plumbline.predictors.checkpoint import load_checkpoint
 
     loaded = load_checkpoint(path)
     symmetry = str(loaded.model.symmetry)

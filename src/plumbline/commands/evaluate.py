@@ -12,22 +12,24 @@ from rich.console import Console
 
 import plumbline
 from plumbline.config import EvaluateConfig
-from plumbline.console import command, file_bar, percent, print_line
-from plumbline.data.cache import open_data
-from plumbline.data.packed import PackedStore
-from plumbline.data.packing import MANIFEST
+from plumbline.console.progress import file_bar
+from plumbline.console.terminal import print_line
+from plumbline.console.text import command, percent
+from plumbline.data.pt.cache import open_data
 from plumbline.data.split import num_same, object_sizes, split_samples
-from plumbline.data.tensors import atomic_file
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.tensors import atomic_file
+from plumbline.data.store.writer import MANIFEST
 from plumbline.errors import InputError
-from plumbline.evaluation.inference import predict_with_error
-from plumbline.evaluation.metrics import coverage
 from plumbline.evaluation.plots import read_history
 from plumbline.evaluation.report import examples_of, write_report
 from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, print_table, summarise
 from plumbline.models import SYMMETRIES
+from plumbline.predictors.calibration import coverage
+from plumbline.predictors.checkpoint import Trained, load_checkpoint
+from plumbline.predictors.find_checkpoint import find_best
+from plumbline.predictors.inference import predict_with_error
 from plumbline.records import Float, Int
-from plumbline.training.checkpoint import Trained, load_checkpoint
-from plumbline.training.rundir import find_best
 
 REPORT, NUMBERS, METRICS = "report.html", "evaluation.json", "metrics.csv"
 

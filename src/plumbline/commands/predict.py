@@ -17,16 +17,17 @@ from rich.table import Table
 from rich.text import Text
 
 from plumbline.config import PredictConfig
-from plumbline.console import file_bar, visible
-from plumbline.data.form import GraphForm
-from plumbline.data.tensors import atomic_file
+from plumbline.console.progress import file_bar
+from plumbline.console.text import visible
+from plumbline.data.store.tensors import atomic_file
 from plumbline.errors import InputError
-from plumbline.evaluation.estimators import Estimator, trained, untrained
 from plumbline.files import visible_files
 from plumbline.geometry.clouds import SEARCHED_SUFFIXES, load_cloud, scan_of
 from plumbline.geometry.sampling import thin_scan
+from plumbline.predictors.estimators import Estimator, trained, untrained
+from plumbline.predictors.find_checkpoint import find_best
+from plumbline.predictors.graph_form import GraphForm
 from plumbline.records import Float, Int, Sample, Scan
-from plumbline.training.rundir import find_best
 
 FOLDER = Path("checkpoints")
 """Where a checkpoint is looked for when none is named."""
@@ -125,7 +126,7 @@ def choose_estimator(config: PredictConfig) -> tuple[Estimator, dict[str, str]]:
             "guess that needs no training, such as --model carve"
         )
     path = find_best(FOLDER if config.checkpoint is None else config.checkpoint)
-    from plumbline.training.checkpoint import load_checkpoint
+    from plumbline.predictors.checkpoint import load_checkpoint
 
     loaded = load_checkpoint(path)
     estimator = trained(

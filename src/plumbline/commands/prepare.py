@@ -14,11 +14,11 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 import plumbline
 from plumbline.config import PrepareConfig, parse_range
-from plumbline.console import command, print_line, seconds
-from plumbline.data.outcome import PT_METADATA, Plan, clean, discard, finish, look, workplace
-from plumbline.data.packing import MANIFEST, read_part
-from plumbline.data.pool import write_chunks
-from plumbline.data.preparation import (
+from plumbline.console.terminal import print_line
+from plumbline.console.text import command, seconds
+from plumbline.data.prepare.output_folder import PT_METADATA, Plan, clean, discard, finish, look, workplace
+from plumbline.data.prepare.pool import write_chunks
+from plumbline.data.prepare.sources import (
     Chunk,
     Source,
     caster_name,
@@ -27,6 +27,7 @@ from plumbline.data.preparation import (
     library_versions,
     list_sources,
 )
+from plumbline.data.store.writer import MANIFEST, read_part
 from plumbline.errors import InputError
 from plumbline.records import Rejected
 

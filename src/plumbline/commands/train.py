@@ -10,44 +10,46 @@ import torch
 from rich.console import Console
 
 from plumbline.config import TrainConfig
-from plumbline.console import command, file_bar, print_line, seconds
-from plumbline.data.assembly import largest_batch
-from plumbline.data.cache import open_data
-from plumbline.data.loader import Loaders, make_loaders
-from plumbline.data.packed import PackedStore
+from plumbline.console.progress import file_bar
+from plumbline.console.terminal import print_line
+from plumbline.console.text import command, seconds
+from plumbline.data.batches.collate import largest_batch
+from plumbline.data.batches.loader import Loaders, make_loaders
+from plumbline.data.pt.cache import open_data
 from plumbline.data.split import split_samples
+from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
 from plumbline.models import SYMMETRIES, arguments_for, build_model, load_model_class
 from plumbline.models.inputs import known_features
-from plumbline.training import details, rundir
-from plumbline.training.averaging import AveragedWeights
-from plumbline.training.callbacks import (
-    DebugTimings,
-    GracefulStop,
-    Recorder,
-    StallWatch,
-    parse_max_time,
-    stop_early,
-)
-from plumbline.training.compiling import CompiledForward, try_out
-from plumbline.training.details import Data
-from plumbline.training.ensembles import write_ensemble
-from plumbline.training.failures import plain_words
-from plumbline.training.finite import NonFinite
-from plumbline.training.precision import Precision, choose_precision, forbid_tf32
-from plumbline.training.progress import make_progress
-from plumbline.training.quiet import quiet
+from plumbline.predictors.device import choose_device
+from plumbline.predictors.find_checkpoint import find_best
+from plumbline.training.loop.compiling import CompiledForward, try_out
+from plumbline.training.loop.early_stopping import stop_early
+from plumbline.training.loop.error_messages import plain_words
+from plumbline.training.loop.graceful_stop import GracefulStop, parse_max_time
+from plumbline.training.loop.nonfinite import NonFinite
+from plumbline.training.loop.precision import Precision, choose_precision, forbid_tf32
+from plumbline.training.loop.stall_watch import StallWatch
+from plumbline.training.loop.task import CentreOfMassTask
+from plumbline.training.loop.trainer import Fit, make_trainer, run_fit
+from plumbline.training.loop.warmup import warm_up
+from plumbline.training.optim.ema import AveragedWeights
+from plumbline.training.persistence import run_folder as rundir
+from plumbline.training.persistence.ensembles import write_ensemble
+from plumbline.training.persistence.resume import Resumed, check_same_data, find_resumable
+from plumbline.training.persistence.saving import BestAndLast
 from plumbline.training.randomness import seed_everything, seed_of
-from plumbline.training.resume import Resumed, check_same_data, find_resumable
-from plumbline.training.saving import BestAndLast
-from plumbline.training.startup import Startup, seconds_since_start
-from plumbline.training.task import CentreOfMassTask
-from plumbline.training.tracking import Trackers, open_trackers
-from plumbline.training.trainer import Fit, choose_device, make_trainer, run_fit
-from plumbline.training.warmup import warm_up
+from plumbline.training.show import facts as details
+from plumbline.training.show.debug_timings import DebugTimings
+from plumbline.training.show.facts import Data
+from plumbline.training.show.progress import make_progress
+from plumbline.training.show.recorder import Recorder
+from plumbline.training.show.startup import Startup, seconds_since_start
+from plumbline.training.show.tracking import Trackers, open_trackers
+from plumbline.training.warning_filters import quiet
 
 if TYPE_CHECKING:
-    from plumbline.training.lean import Callback
+    from plumbline.training.lightning_import import Callback
 
 
 def run(config: TrainConfig, console: Console) -> int:
@@ -79,7 +81,7 @@ def _train_members(config: TrainConfig, console: Console) -> int:
         code, out_of_time = _train_one(own, console, whole=config)
         if code or out_of_time:
             return code
-    joined = write_ensemble(config.checkpoint_dir, [rundir.find_best(folder) for folder in members])
+    joined = write_ensemble(config.checkpoint_dir, [find_best(folder) for folder in members])
     print_line(console, f"\nensemble      {joined}")
     print_line(console, "report        " + command("plumbline", "evaluate", joined))
     return 0
@@ -392,7 +394,7 @@ class _Training:
     def conclude(self, fit: Fit, data: Data) -> None:
         """Says how good the best model is."""
         # Not before: the untrained guesses bring scipy's geometry, and the first step need not wait for it.
-        from plumbline.training.conclusion import conclude
+        from plumbline.training.show.final_report import conclude
 
         for config in (self.config, self.whole):  # the folder may have been removed in the meantime
             rundir.write_config(config.checkpoint_dir, rundir.plain_config(config))

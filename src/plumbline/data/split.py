@@ -10,7 +10,7 @@ from plumbline.errors import InputError
 from plumbline.records import Float, Int
 
 if TYPE_CHECKING:
-    from plumbline.data.packed import PackedStore
+    from plumbline.data.store.reader import PackedStore
 
 
 def split_samples(

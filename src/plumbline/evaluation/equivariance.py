@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from plumbline.data.form import GraphForm
 from plumbline.errors import InputError
-from plumbline.evaluation.estimators import trained
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
+from plumbline.predictors.estimators import trained
+from plumbline.predictors.graph_form import GraphForm
 from plumbline.records import Float, Int, Sample, Scan
 
 SCANS, VIEWS, POINTS, NOISE = 32, (1, 3), 256, 0.01

@@ -5,7 +5,7 @@ Everything starts from the displacement ``||predicted - true||`` of one graph. I
 ``error_rel`` as a fraction of the object's bounding-sphere radius, the number that compares objects.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -136,14 +136,3 @@ def bootstrap_mean(
         means[start : start + step] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     low, high = np.quantile(means, (0.025, 0.975))
     return float(low), float(high)
-
-
-def coverage(errors: Float, expected: Float, factors: Mapping[str, float]) -> dict[str, float]:
-    """The share of errors that lie within the radius which should hold that share.
-
-    Args:
-        errors: ``[G]``.
-        expected: ``[G]`` what the model expected them to be, in the same unit.
-        factors: share (``"0.9"``) to what an expected error is stretched by to hold it.
-    """
-    return {share: float(np.mean(errors <= factor * expected)) for share, factor in factors.items()}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from plumbline.console import length, percent
-from plumbline.data.tensors import atomic_file
+from plumbline.console.text import length, percent
+from plumbline.data.store.tensors import atomic_file
 from plumbline.evaluation import gallery, plots
 from plumbline.evaluation.gallery import Example
 from plumbline.evaluation.report_style import CSS

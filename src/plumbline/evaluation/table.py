@@ -10,14 +10,14 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from plumbline.console import length, percent
+from plumbline.console.text import length, percent
 from plumbline.errors import InputError
-from plumbline.evaluation.baselines import baseline_predictions
 from plumbline.evaluation.metrics import Errors, Summary, bootstrap_mean, displacement_errors
+from plumbline.predictors.untrained import baseline_predictions
 from plumbline.records import Float, Int
 
 if TYPE_CHECKING:
-    from plumbline.data.packed import PackedStore
+    from plumbline.data.store.reader import PackedStore
 
 UNSEEN, SEEN, OTHER = "unseen", "seen", "other"
 """Whether the objects were kept back in training, were trained on, or come from another data set."""

@@ -1,7 +1,7 @@
 """The networks by name. A new one is one file and one line in ``MODELS``.
 
 A model is an ``nn.Module`` with a keyword-only constructor (its schema), ``symmetry`` ("none",
-"translation", "SE(3)" or "E(3)"), ``needs`` (parts of a :class:`~plumbline.data.batch.Batch` beyond the
+"translation", "SE(3)" or "E(3)"), ``needs`` (parts of a ``data.batches.batch.Batch`` beyond the
 node features that it reads) and ``forward(batch) -> [G, 3]``, the centre of mass in the stored frame. One
 that knows its own doubt also has ``answer(batch)``: that, and the logarithm ``[G]`` of the error it expects.
 """

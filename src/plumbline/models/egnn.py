@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plumbline.data.batch import Batch
+from plumbline.data.batches.batch import Batch
 from plumbline.models.equivariant import Geometry, Readout, edges_of, length, mean_by, mlp
 from plumbline.models.inputs import Inputs
 

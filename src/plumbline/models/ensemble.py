@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plumbline.data.batch import Batch
+from plumbline.data.batches.batch import Batch
 
 _WEAKEST_FIRST = ("none", "translation", "SE(3)", "E(3)")
 

@@ -7,7 +7,7 @@ Vectors are laid out ``[N, 3, D]``, so that a linear map of channels is one matr
 import torch
 from torch import Tensor, nn
 
-from plumbline.data.batch import Batch
+from plumbline.data.batches.batch import Batch
 from plumbline.models.inputs import Inputs
 
 _TINY = 1e-6
@@ -149,4 +149,5 @@ class Readout(nn.Module):
         gated = (v * self.gate(s)[:, None]).sum(2)
         vectors = torch.cat([mean_by(v, graph, num), geometry.graph_vectors], 2)
         weights = self.whole(mean_by(s, graph, num))
-        return votes + mean_by(gated, graph, num) + (vectors * weights[:, None]).sum(2)
+        result: Tensor = votes + mean_by(gated, graph, num) + (vectors * weights[:, None]).sum(2)
+        return result

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from plumbline.data.batch import Batch
+from plumbline.data.batches.batch import Batch
 from plumbline.models.blocks import relu_dropout, sparse_product
 
 
@@ -27,7 +27,7 @@ class GCN(nn.Module):
     """Graph convolutional network of Kipf & Welling with a regression head.
 
     One layer is ``X <- dropout(relu(A X W^T + b))`` with the normalised adjacency ``A`` of
-    :class:`~plumbline.data.batch.GCNTables`; the last layer has neither ReLU nor dropout and is followed
+    ``data.batches.batch.GCNTables``; the last layer has neither ReLU nor dropout and is followed
     by the mean over each graph's nodes.
 
     The same function as ``torch_geometric.nn.GCNConv`` layers with ``global_mean_pool``, summed in another
@@ -93,4 +93,5 @@ class GCN(nn.Module):
             x = nn.functional.linear(x, factor * conv.lin.weight, conv.bias)
             if depth < last:
                 x, factor = relu_dropout(x, self.dropout, self.training)
-        return self.head(x)
+        result: Tensor = self.head(x)
+        return result

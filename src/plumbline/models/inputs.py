@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from plumbline.data.batch import Batch
+from plumbline.data.batches.batch import Batch
 from plumbline.errors import InputError
 
 NODE_VECTORS = {"sensor": "sensor_x", "normal": "normal_x"}

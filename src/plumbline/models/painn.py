@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from plumbline.data.batch import Batch
+from plumbline.data.batches.batch import Batch
 from plumbline.models.equivariant import EquivariantNorm, Geometry, Readout, edges_of, length, mean_by, mlp
 from plumbline.models.inputs import Inputs
 

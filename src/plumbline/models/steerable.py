@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plumbline.data.batch import Batch
+from plumbline.data.batches.batch import Batch
 from plumbline.errors import InputError
 from plumbline.models.equivariant import EquivariantNorm, Geometry, Readout, edges_of, length, mlp
 from plumbline.models.inputs import Inputs
@@ -107,7 +107,10 @@ class Steerable(nn.Module):
 
 def harmonics(vectors: Tensor) -> Tensor:
     """Real spherical harmonics ``[..., 9]`` of degrees 0 to 2: polynomials of ``[..., 3]``."""
-    return o3.spherical_harmonics(list(DEGREES), vectors, normalize=False, normalization="component")
+    result: Tensor = o3.spherical_harmonics(
+        list(DEGREES), vectors, normalize=False, normalization="component"
+    )
+    return result
 
 
 def padded_neighbours(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,1 @@
+"""From stored graphs to the batches that a model reads."""

@@ -1,0 +1,266 @@
+"""Batches out of flat arrays: a handful of vectorised gathers, never a loop over graphs.
+
+Letters: G graphs in the source, B graphs in a batch, N nodes, E edges.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plumbline.data.batches.batch import Batch
+from plumbline.data.batches.gcn_constants import GCNTables, SparsePair, check_entries, gcn_arrays
+from plumbline.data.batches.patches import centre_and_size, patches
+from plumbline.data.store.in_memory import MemoryStore
+from plumbline.data.store.reader import PackedStore
+from plumbline.records import Int
+
+Store = PackedStore | MemoryStore
+
+_CHUNK = 64
+"""Graphs whose constants are computed at once: few enough to stay in the processor's cache, which makes
+opening a large data set several times faster."""
+
+
+class _Rows(NamedTuple):
+    """The nodes, edges or entries of a batch's graphs, one graph after the other.
+
+    Attributes:
+        ptr: ``[B + 1]`` int64 where each graph's rows begin.
+        owner: ``[rows]`` int64 which graph a row belongs to.
+        columns: by name, ``[rows, ...]``, with indices local to each graph.
+    """
+
+    ptr: Tensor
+    owner: Tensor
+    columns: dict[str, Tensor]
+
+
+class GraphTables:
+    """G graphs as flat tensors on one device, from which batches are gathered.
+
+    Args:
+        store: the data set.
+        indices: ``[G]`` which of its graphs.
+        needs: parts of a :class:`Batch` that the model reads beyond the node features: any of
+            ``"gcn"``, ``"edge_index"``, ``"edge_attr"``, ``"patches"``.
+        device: where the tensors live and the batches are built.
+    """
+
+    def __init__(
+        self, store: Store, indices: Int, needs: frozenset[str], device: torch.device | str = "cpu"
+    ) -> None:
+        columns = _all_columns(store, indices, needs)
+        self._device = torch.device(device)
+        self._sizes = {level: sizes for level, (sizes, _) in columns.items()}
+        self._ptr = {level: _tensor(_cumulative(sizes), device) for level, (sizes, _) in columns.items()}
+        self._columns = {
+            level: {name: _tensor(array, device) for name, array in arrays.items()}
+            for level, (_, arrays) in columns.items()
+        }
+        if "in_degree" in self._columns["node"]:
+            first = _cumulative(self._sizes["node"])[:-1]
+            self._max_in_degree = np.maximum.reduceat(columns["node"][1]["in_degree"], first)
+
+    def __len__(self) -> int:
+        return len(self._sizes["node"])
+
+    def batch(self, rows: Int) -> Batch:
+        """The graphs at ``rows [B]`` (positions among this table's graphs), in that order."""
+        wanted = torch.from_numpy(rows).to(self._device, non_blocking=True)
+        levels = {
+            level: self._rows(level, rows, wanted)
+            for level in ("node", "edge", "entry")
+            if self._columns[level]
+        }
+        graph = {name: column.index_select(0, wanted) for name, column in self._columns["graph"].items()}
+        largest = int(self._max_in_degree[rows].max()) if "in_degree" in self._columns["node"] else 0
+        return _assembled(levels, graph, largest)
+
+    def _rows(self, level: str, rows: Int, wanted: Tensor) -> _Rows:
+        """The nodes, edges or entries of some graphs. Their number is known on the host."""
+        total = int(self._sizes[level][rows].sum())
+        if level == "entry":
+            check_entries(total)
+        ptr = self._ptr[level]
+        begin = ptr.index_select(0, wanted)
+        sizes = ptr.index_select(0, wanted + 1) - begin
+        result_ptr = torch.zeros(len(wanted) + 1, dtype=torch.int64, device=self._device)
+        torch.cumsum(sizes, 0, out=result_ptr[1:])
+        owner = torch.repeat_interleave(sizes, output_size=total)
+        found = torch.arange(total, device=self._device) + (begin - result_ptr[:-1]).index_select(0, owner)
+        columns = {name: column.index_select(0, found) for name, column in self._columns[level].items()}
+        return _Rows(result_ptr, owner, columns)
+
+
+def _assembled(levels: dict[str, _Rows], graph: dict[str, Tensor], max_in_degree: int) -> Batch:
+    """A batch out of its rows, which are changed: their indices become those of the whole batch."""
+    nodes = levels["node"]
+    node = nodes.columns
+    edge_index = edge_attr = gcn = None
+    if "edge" in levels:
+        edges = levels["edge"]
+        edge_attr = edges.columns.get("attr")
+        if "source" in edges.columns:
+            source = edges.columns["source"].add_(nodes.ptr.index_select(0, edges.owner))
+            target = torch.repeat_interleave(node["in_degree"], output_size=len(source))
+            edge_index = torch.stack([source, target])
+    if "entry" in levels:
+        gcn = _gcn_tables(nodes, levels["entry"])
+    if "patches" in graph:
+        graph["patches"] = graph["patches"] + nodes.ptr[:-1, None, None]
+    features = node["node_features"]
+    return Batch(
+        node_features=features,
+        pos=node.get("pos", features[:, :3]),
+        node_ptr=nodes.ptr,
+        edge_index=edge_index,
+        max_in_degree=max_in_degree,
+        edge_attr=edge_attr,
+        gcn=gcn,
+        **graph,
+    )
+
+
+def _gcn_tables(nodes: _Rows, entries: _Rows) -> GCNTables:
+    node, entry = nodes.columns, entries.columns
+    shift = nodes.ptr.to(torch.int32).index_select(0, entries.owner)
+    each = torch.arange(len(nodes.owner) + 1, dtype=torch.int32, device=shift.device)
+    return GCNTables(
+        propagate=SparsePair(
+            ptr=_pointers(node["degree"]),
+            col=entry["col"].add_(shift),
+            value=entry["value"],
+            ptr_t=_pointers(node["degree_t"]),
+            col_t=entry["col_t"].add_(shift),
+            value_t=entry["value_t"],
+        ),
+        pool=SparsePair(
+            ptr=nodes.ptr.to(torch.int32),
+            col=each[:-1],
+            value=node["pool"],
+            ptr_t=each,
+            col_t=nodes.owner.to(torch.int32),
+            value_t=node["pool"],
+        ),
+        aggregated=node["aggregated"],
+    )
+
+
+_Columns = dict[str, tuple[Int, dict[str, np.ndarray]]]
+"""By level (graph, node, edge, entry of the adjacency): rows per graph, columns with that many rows."""
+
+
+def _columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
+    """What :class:`GraphTables` keeps of some graphs, with indices local to each graph."""
+    flat = store.gather(indices, edge_attr="edge_attr" in needs)
+    node: dict[str, np.ndarray] = {"node_features": flat.node_features}
+    edge: dict[str, np.ndarray] = {}
+    entry: dict[str, np.ndarray] = {}
+    entry_sizes = np.zeros(len(indices), np.int64)
+    if store.has_point_cloud:
+        node["pos"] = flat.pos
+    if "edge_index" in needs:
+        edge["source"] = flat.edge_source - np.repeat(flat.node_ptr[:-1], np.diff(flat.edge_ptr))
+        node["in_degree"] = flat.in_degree.astype(np.int64)
+    if flat.edge_attr is not None:
+        edge["attr"] = flat.edge_attr
+    if "gcn" in needs:
+        gcn = gcn_arrays(flat.node_features, flat.in_degree, flat.edge_source, flat.node_ptr)
+        node |= {name: getattr(gcn, name) for name in ("degree", "degree_t", "pool", "aggregated")}
+        entry = {name: getattr(gcn, name) for name in ("col", "value", "col_t", "value_t")}
+        entry_sizes = np.diff(_cumulative(gcn.degree)[flat.node_ptr])
+    graph: dict[str, np.ndarray] = {
+        name: getattr(flat, name) for name in ("target", "bounding_radius", "vectors")
+    }
+    graph["index"] = indices
+    graph["centre"], graph["size"] = centre_and_size(flat.pos, flat.node_ptr)
+    if "patches" in needs:
+        graph["patches"] = patches(flat, leaders=store.leaders, k=store.k)
+    return {
+        "graph": (np.ones(len(indices), np.int64), graph),
+        "node": (np.diff(flat.node_ptr), node),
+        "edge": (np.diff(flat.edge_ptr), edge),
+        "entry": (entry_sizes, entry),
+    }
+
+
+def _all_columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
+    """:func:`_columns` of many graphs, computed piece by piece into arrays that are allocated once."""
+    unknown = needs - {"gcn", "edge_index", "edge_attr", "patches"}
+    if unknown:
+        raise ValueError(f"a batch has no {', '.join(sorted(unknown))}")
+    indices = np.ascontiguousarray(indices, np.int64)
+    columns = _columns(store, indices[:_CHUNK], needs)
+    if len(indices) <= _CHUNK:
+        return columns
+    if isinstance(store, PackedStore):
+        store.shards_of(indices)  # what follows makes room for all of them
+    num_nodes = int((store.node_ptr[indices + 1] - store.node_ptr[indices]).sum())
+    num_edges = int((store.edge_ptr[indices + 1] - store.edge_ptr[indices]).sum())
+    # Self loops that the edges hold already make fewer entries than this.
+    room = {"graph": len(indices), "node": num_nodes, "edge": num_edges, "entry": num_nodes + num_edges}
+    whole = {
+        level: {
+            name: np.empty((room[level], *array.shape[1:]), array.dtype) for name, array in arrays.items()
+        }
+        for level, (_, arrays) in columns.items()
+    }
+    sizes: dict[str, list[Int]] = {level: [] for level in columns}
+    filled = dict.fromkeys(columns, 0)
+    for start in range(0, len(indices), _CHUNK):
+        for level, (some, arrays) in _columns(store, indices[start : start + _CHUNK], needs).items():
+            end = filled[level] + int(some.sum())
+            for name, array in arrays.items():
+                whole[level][name][filled[level] : end] = array
+            sizes[level].append(some)
+            filled[level] = end
+    return {
+        level: (
+            np.concatenate(sizes[level]),
+            {name: array[: filled[level]] for name, array in arrays.items()},
+        )
+        for level, arrays in whole.items()
+    }
+
+
+def _cumulative(sizes: Int) -> Int:
+    """``[n]`` sizes as ``[n + 1]`` int64 offsets."""
+    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+
+
+def _tensor(array: np.ndarray, device: torch.device | str) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+
+def _pointers(sizes: Tensor) -> Tensor:
+    """``[N]`` row sizes as ``[N + 1]`` int32 row pointers."""
+    ptr = torch.zeros(len(sizes) + 1, dtype=torch.int32, device=sizes.device)
+    torch.cumsum(sizes, 0, dtype=torch.int32, out=ptr[1:])
+    return ptr
+
+
+def make_batch(store: Store, indices: Int, needs: frozenset[str]) -> Batch:
+    """One batch straight from the store, equal to what :class:`GraphTables` of all graphs gathers."""
+    return loose_batch(store, indices, needs).packed()
+
+
+def loose_batch(store: Store, indices: Int, needs: frozenset[str]) -> Batch:
+    """:func:`make_batch` as numpy allocates it: with less alignment than products ask for."""
+    levels = {}
+    columns = _all_columns(store, indices, needs)
+    for level, (sizes, arrays) in columns.items():
+        owner = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes))
+        rows = {name: _tensor(array, "cpu") for name, array in arrays.items()}
+        levels[level] = _Rows(torch.from_numpy(_cumulative(sizes)), owner, rows)
+    graph = levels.pop("graph").columns
+    largest = int(columns["node"][1]["in_degree"].max()) if "in_degree" in columns["node"][1] else 0
+    levels = {level: rows for level, rows in levels.items() if rows.columns}
+    return _assembled(levels, graph, largest)
+
+
+def largest_batch(store: Store, indices: Int, batch_size: int, needs: frozenset[str]) -> Batch:
+    """The largest batch there can be: the biggest of the graphs ``indices``."""
+    sizes = np.diff(store.node_ptr)[indices]
+    return make_batch(store, indices[np.argsort(sizes, kind="stable")[::-1][:batch_size]], needs)

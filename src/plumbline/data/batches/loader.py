@@ -1,0 +1,371 @@
+"""Which graphs come when, and who builds the batches.
+
+The order is a pure function of (seed, epoch, position), so the state of a loader is two integers. Both
+kinds of loader give the same batches in the same order: ``resident`` gathers them from tensors that stay
+in memory (or on the GPU), ``workers`` has reader processes build them from the memory-mapped store.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+from plumbline.data.batches.batch import Batch
+from plumbline.data.batches.collate import GraphTables, largest_batch, loose_batch
+from plumbline.data.batches.order import BatchOrder
+from plumbline.data.batches.patches import NEIGHBOURS, TOKENS
+from plumbline.data.batches.slots import Slots
+from plumbline.data.store.reader import PackedStore
+from plumbline.records import Int
+
+PREFETCH_FACTOR = 4
+_HELD = 3
+"""Batches that the training has at once: the one it computes, the next, and one that is just let go."""
+RESIDENT_SHARE = 0.4
+"""Share of the free memory that ``--loader auto`` is willing to fill."""
+_GRACE = 1.0
+"""Seconds in which a reader process may end by itself before it is killed."""
+_OUTLIVE = 60
+"""Seconds in which a reader process that is told to end still serves a training."""
+_UNKNOWN_MEMORY = 4 << 30  # where the system does not say: what the smallest usable machine has free
+
+
+class Loader:
+    """Batches of one side of the split. Iterating yields the current epoch's :class:`Batch` objects."""
+
+    def __init__(self, order: BatchOrder) -> None:
+        self.order = order
+
+    @property
+    def num_graphs(self) -> int:
+        """G, graphs on this side of the split."""
+        return self.order.num_graphs
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        raise NotImplementedError
+
+    def set_epoch(self, epoch: int) -> None:
+        """Takes the order of this epoch from the next iteration on; another epoch begins at its start."""
+        if epoch != self.order.epoch:
+            self.order.epoch, self.order.position = epoch, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Epoch, and the number of batches of it that were handed out."""
+        return {"epoch": self.order.epoch, "position": self.order.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Goes on where :meth:`state_dict` was taken."""
+        self.order.epoch, self.order.position = state["epoch"], state["position"]
+
+    def close(self) -> None:
+        """Ends the reader processes, if there are any; the next iteration would start new ones."""
+
+
+class ResidentLoader(Loader):
+    """Gathers every batch from tensors in memory, in this process."""
+
+    def __init__(self, order: BatchOrder, tables: GraphTables) -> None:
+        super().__init__(order)
+        self._tables = tables
+
+    def __iter__(self) -> Iterator[Batch]:
+        first = self.order.position
+        for number, rows in enumerate(self.order, start=first + 1):
+            batch = self._tables.batch(rows)
+            self.order.position = number
+            yield batch
+
+
+class _InSlot(NamedTuple):
+    """A batch that a reader has left in its slot; ``places`` as of :meth:`Batch.as_block`."""
+
+    number: int
+    size: int
+    places: dict[str, Any]
+
+
+class _StoreDataset(Dataset):
+    """Builds whole batches in a worker process. Pickles as a path and indices; the store is re-opened."""
+
+    def __init__(self, folder: Path, indices: Int, needs: frozenset[str], slots: Slots) -> None:
+        self._folder, self._indices, self._needs = folder, indices, needs
+        self._store: PackedStore | None = None
+        self._slots: Slots | None = slots
+
+    def __getitem__(self, work: tuple[Int, int | None]) -> Batch | _InSlot:
+        if self._store is None:
+            self._store = PackedStore.open(self._folder)
+        rows, number = work
+        room = None
+        if number is not None and self._slots is not None:
+            room = torch.from_numpy(self._slots.room(number))
+        block, places = loose_batch(self._store, self._indices[rows], self._needs).as_block(room)
+        if number is not None and room is not None and block.data_ptr() == room.data_ptr():
+            return _InSlot(number, len(block), places)
+        return Batch.of_block(block, places)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_store": None, "_slots": None}
+
+
+class _Work(Sampler):
+    """What the readers are sent: the graphs of each batch, and the slot in which to leave it."""
+
+    def __init__(self, order: BatchOrder, slots: Slots) -> None:
+        self._order, self._slots = order, slots
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[tuple[Int, int | None]]:
+        # DataLoader asks for the first work when every reader is new or has said that the last epoch is over.
+        self._slots.recover()
+        for rows in self._order:
+            yield rows, self._slots.take()
+
+
+class WorkerLoader(Loader):
+    """Has PyTorch's ``DataLoader`` read the batches; ``settings`` as from :func:`worker_settings`."""
+
+    def __init__(
+        self,
+        order: BatchOrder,
+        store: PackedStore,
+        indices: Int,
+        needs: frozenset[str],
+        settings: dict[str, Any],
+        patience: float,
+    ) -> None:
+        super().__init__(order)
+        self._slots = _slots(store, indices, order, needs, settings)
+        names = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor")
+        self._loader: DataLoader = DataLoader(
+            _StoreDataset(store.path, indices, needs, self._slots),
+            sampler=_Work(order, self._slots),
+            batch_size=None,
+            collate_fn=_unchanged,
+            worker_init_fn=_outlive_the_last_step,
+            multiprocessing_context="fork" if settings["num_workers"] else None,  # which shares the slots
+            # Its own generator: a DataLoader otherwise draws from the one that dropout uses.
+            generator=torch.Generator(),
+            timeout=patience if settings["num_workers"] else 0,
+            **{name: settings[name] for name in names},
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        first = self.order.position
+        for number, sent in enumerate(self._sent(), start=first + 1):
+            self.order.position = number
+            if isinstance(sent, _InSlot):
+                block = self._slots.receive(sent.number, sent.size)
+                yield Batch.of_block(torch.from_numpy(block), sent.places)
+            else:
+                self._slots.skip()
+                yield sent
+        self.order.position = 0
+
+    def _sent(self) -> Iterator[Batch | _InSlot]:
+        """What the readers send, in order. Raises RuntimeError if they were ended meanwhile."""
+        readers = iter(self._loader)
+        while True:
+            if self._loader.num_workers and self._loader._iterator is not readers:
+                raise RuntimeError("the loader was closed while its batches were read")
+            try:
+                sent = next(readers)
+            except StopIteration:
+                return
+            yield sent
+
+    def close(self) -> None:
+        """PyTorch ends them when its iterator is collected, which references to it put off for ever.
+
+        It only asks them to. One that is stopped does not hear that, and Python would wait for it at exit.
+        """
+        readers, self._loader._iterator = self._loader._iterator, None
+        if isinstance(readers, _MultiProcessingDataLoaderIter):
+            late = threading.Timer(_GRACE, _kill, args=[readers._workers])
+            late.start()
+            with suppress(RuntimeError):  # PyTorch says that one was killed
+                readers._shutdown_workers()
+            late.cancel()
+
+
+def _slots(
+    store: PackedStore, indices: Int, order: BatchOrder, needs: frozenset[str], settings: dict[str, Any]
+) -> Slots:
+    """Room for all batches on their way; none where they are read in this process or go on to a GPU."""
+    if not settings["num_workers"] or settings["pin_memory"] or not len(order):
+        return Slots(0, 0)
+    count = min(settings["num_workers"] * settings["prefetch_factor"], len(order)) + _HELD
+    block, _ = largest_batch(store, indices, order.batch_size, needs).as_block()
+    try:
+        return Slots(count, len(block))
+    except OSError:  # more than the system promises at once; batches are sent in files of their own
+        return Slots(0, 0)
+
+
+def _outlive_the_last_step(_: int) -> None:
+    """In a reader: SIGTERM to all processes of a job must not take it from a training that saves its state.
+
+    The training ends its readers itself; should it not, they end by themselves after a while.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_OUTLIVE))
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
+
+
+def _kill(processes: Iterable[BaseProcess]) -> None:
+    for process in processes:
+        process.kill()
+
+
+class Loaders(NamedTuple):
+    """Both sides of the split, and what was decided about them.
+
+    Attributes:
+        train: shuffled.
+        val: in order.
+        settings: what ``--debug`` shows.
+        notes: sentences about settings that differ from what was asked for.
+    """
+
+    train: Loader
+    val: Loader
+    settings: dict[str, Any]
+    notes: list[str]
+
+
+def make_loaders(
+    store: PackedStore,
+    *,
+    train_idx: Int,
+    val_idx: Int,
+    batch_size: int,
+    loader: str = "auto",
+    num_workers: int = 4,
+    seed: int = 0,
+    needs: frozenset[str] = frozenset({"gcn"}),
+    device: torch.device | str = "cpu",
+    patience: float = 300.0,
+) -> Loaders:
+    """Loaders for training (shuffled, last short batch dropped) and validation (in order, complete).
+
+    Args:
+        store: the data set.
+        train_idx: graphs to train on.
+        val_idx: graphs to validate on.
+        batch_size: graphs per batch.
+        loader: ``"resident"``, ``"workers"``, or ``"auto"``: resident if it fits into memory.
+        num_workers: reader processes of ``"workers"``; none on Windows and macOS, where each would have
+            to start a new interpreter.
+        seed: of the training order.
+        needs: what the model reads, see :class:`~plumbline.data.batches.batch.Batch`.
+        device: where training runs.
+        patience: seconds after which a batch that does not come means that the reader processes hang; 0 for
+            no end of it.
+    """
+    device = torch.device(device)
+    notes: list[str] = []
+    loader = _choose(loader, store, needs, device, notes)
+    drop_last = len(train_idx) >= batch_size
+    if not drop_last:
+        notes.append(
+            f"the training set ({len(train_idx)} graphs) is smaller than one batch ({batch_size}), "
+            "so the short batch is kept"
+        )
+    train = BatchOrder(len(train_idx), batch_size=batch_size, shuffle=True, drop_last=drop_last, seed=seed)
+    val = BatchOrder(len(val_idx), batch_size=batch_size, shuffle=False, drop_last=False, seed=seed)
+    settings: dict[str, Any] = {
+        "loader": loader,
+        "batch_size": batch_size,
+        "drop_last": drop_last,
+        "train_batches": len(train),
+        "val_batches": len(val),
+    }
+    sides: list[Loader] = []
+    if loader == "resident":
+        settings |= {"device": str(device)}
+        for order, indices in ((train, train_idx), (val, val_idx)):
+            sides.append(ResidentLoader(order, GraphTables(store, indices, needs, device)))
+    else:
+        num_workers = _readers(num_workers, notes)
+        settings |= worker_settings(num_workers, device)
+        for order, indices in ((train, train_idx), (val, val_idx)):
+            sides.append(WorkerLoader(order, store, indices, needs, settings, patience))
+    return Loaders(sides[0], sides[1], settings, notes)
+
+
+def _readers(num_workers: int, notes: list[str]) -> int:
+    """How many reader processes there will be; a note where that is not what is best or was asked for."""
+    if num_workers > 0 and sys.platform in ("win32", "darwin"):
+        notes.append("batches are read in this process: worker processes start too slowly on this system")
+        return 0
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if num_workers > here:
+        notes.append(
+            f"{num_workers} reader processes share {here} processors with the training: "
+            f"--num_workers {max(here - 1, 1)} may be faster"
+        )
+    return num_workers
+
+
+def worker_settings(num_workers: int, device: torch.device) -> dict[str, Any]:
+    """The documented settings of PyTorch's ``DataLoader``."""
+    several = num_workers > 0
+    return {
+        "num_workers": num_workers,
+        "pin_memory": device.type == "cuda",
+        "persistent_workers": several,
+        "prefetch_factor": PREFETCH_FACTOR if several else None,
+    }
+
+
+def _choose(
+    loader: str, store: PackedStore, needs: frozenset[str], device: torch.device, notes: list[str]
+) -> str:
+    """What ``auto`` means for this data set and this machine."""
+    if loader != "auto":
+        return loader
+    needed, free = _resident_bytes(store, needs), _free_bytes(device)
+    if needed <= RESIDENT_SHARE * free:
+        return "resident"
+    notes.append(
+        f"the data set would take {needed / 2**30:.1f} of {free / 2**30:.1f} GiB free memory, so it stays "
+        "on disk and worker processes read it (--loader workers)"
+    )
+    return "workers"
+
+
+def _resident_bytes(store: PackedStore, needs: frozenset[str]) -> int:
+    """What :class:`GraphTables` of the whole store takes."""
+    per_node = 4 * len(store.feature_names) * (2 if "gcn" in needs else 1) + 24
+    per_edge = (16 if "gcn" in needs else 0) + (8 if "edge_index" in needs else 0)
+    if "edge_attr" in needs:
+        per_edge += 4 * store.edge_attr_dim
+    per_graph = 4 * TOKENS * (NEIGHBOURS + 1) if "patches" in needs else 0
+    nodes, edges = store.num_nodes, store.num_edges
+    return per_graph * len(store) + per_node * nodes + per_edge * (edges + nodes)
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return _UNKNOWN_MEMORY

@@ -1,0 +1,62 @@
+"""Constants of a graph that equivariant models start from: its centre and size, and patches that cover it."""
+
+import numpy as np
+
+from plumbline.data.store.reader import Gathered
+from plumbline.geometry.sampling import farthest_points
+from plumbline.records import Float, Int
+
+TOKENS = 64
+"""Patches per graph; a model takes the first few."""
+NEIGHBOURS = 16
+"""Nodes of a patch beside its centre, where the graph's own neighbours are not known to be the nearest."""
+
+
+def centre_and_size(pos: Float, node_ptr: Int) -> tuple[Float, Float]:
+    """Mean of each graph's positions ``[G, 3]``, and their root mean square distance from it ``[G]``.
+
+    Where all positions coincide, the size is 1. Sums run in float64.
+    """
+    counts = np.diff(node_ptr)
+    wide = pos.astype(np.float64)
+    centre = np.add.reduceat(wide, node_ptr[:-1], axis=0) / counts[:, None]
+    square = ((wide - np.repeat(centre, counts, axis=0)) ** 2).sum(axis=1)
+    size = np.sqrt(np.add.reduceat(square, node_ptr[:-1]) / counts)
+    return centre.astype(pos.dtype), np.where(size > 0, size, 1.0).astype(pos.dtype)
+
+
+def patches(flat: Gathered, *, leaders: int, k: int | None) -> Int:
+    """``[G, T, 1 + K]`` int32 node numbers within each graph, see ``Batch``.
+
+    Args:
+        flat: the graphs.
+        leaders: so many first nodes are in farthest-point order already.
+        k: the graph joins every node to its k nearest, nearest first; None if it is another graph.
+    """
+    sizes = np.diff(flat.node_ptr)
+    if leaders >= TOKENS and k is not None:
+        return _from_edges(flat, sizes, k)
+    pieces = [_from_points(flat.pos[a:b]) for a, b in zip(flat.node_ptr[:-1], flat.node_ptr[1:], strict=True)]
+    return np.stack(pieces)
+
+
+def _from_edges(flat: Gathered, sizes: Int, k: int) -> Int:
+    token = np.arange(TOKENS) % sizes[:, None]
+    node = flat.node_ptr[:-1, None] + token
+    first = np.concatenate([[0], np.cumsum(flat.in_degree)])[node]
+    degree = flat.in_degree[node]
+    column = np.arange(k) % np.maximum(degree, 1)[:, :, None]
+    found = flat.edge_source[first[:, :, None] + column] - flat.node_ptr[:-1, None, None]
+    return np.concatenate([token[:, :, None], found], axis=2).astype(np.int32)
+
+
+def _from_points(pos: Float) -> Int:
+    points = pos.astype(np.float64)
+    token = farthest_points(points, min(TOKENS, len(points)))
+    away = ((points[token, None] - points) ** 2).sum(axis=2)
+    away[np.arange(len(token)), token] = -1.0
+    nearest = np.argsort(away, axis=1, kind="stable")[:, : NEIGHBOURS + 1]
+    rows = np.arange(TOKENS) % len(token)
+    others = max(nearest.shape[1] - 1, 1)
+    columns = 1 + np.arange(NEIGHBOURS) % others if nearest.shape[1] > 1 else np.zeros(NEIGHBOURS, np.int64)
+    return nearest[rows][:, np.concatenate([[0], columns])].astype(np.int32)

@@ -1,0 +1,61 @@
+"""What is said of a folder that is no data set, and the command that makes one of what is in it."""
+
+from pathlib import Path
+
+from plumbline.console.text import command
+from plumbline.data.store.writer import MANIFEST
+from plumbline.files import visible_files
+
+PARTS = ".parts"
+"""What `plumbline prepare` keeps in a folder that is not finished."""
+
+
+def no_data(folder: Path) -> str:
+    """Why there is no data set, and the command that makes one there, or elsewhere if it cannot be there."""
+    if not folder.exists():
+        made = _prepare("--solids", 200, out=folder)
+        return f"the data folder {folder} does not exist: make one with {made}"
+    if not folder.is_dir():
+        return f"{folder} is a file, not a data set: name the folder that `plumbline prepare` made"
+    if (folder / PARTS).is_dir():
+        return (
+            f"{folder} is not a data set yet, its preparation was not finished: "
+            "run the same `plumbline prepare` command again"
+        )
+    meshes, scans = _count(folder)
+    them = "it" if (meshes or scans) == 1 else "them"
+    if meshes:
+        what = "1 mesh" if meshes == 1 else f"{meshes:,} meshes"
+        made = _prepare(folder, out="data/NAME")
+        return f"{folder} holds {what}, not a data set: prepare {them} with {made}"
+    if scans:
+        what = "1 scan" if scans == 1 else f"{scans:,} scans"
+        asked, made = command("plumbline", "predict", folder), _prepare("--labels", "CSV", out="data/NAME")
+        return (
+            f"{folder} holds {what}, not a data set: `{asked}` answers for {them}, and {made} makes a data "
+            f"set of {them} and a table of centres of mass"
+        )
+    out = "data/NAME" if any(folder.iterdir()) else folder  # prepare leaves a folder with other files alone
+    return (
+        f"no data set in {folder}: looked for {MANIFEST} (packed) and for *.pt files; "
+        f"make one with {_prepare('--solids', 200, out=out)}"
+    )
+
+
+def _count(folder: Path) -> tuple[int, int]:
+    """How many meshes and how many scans there are; a ply file may be either."""
+    from plumbline.geometry.clouds import SEARCHED_SUFFIXES
+    from plumbline.geometry.headers import is_ply_of_points
+    from plumbline.geometry.meshes import MESH_SUFFIXES
+
+    files = visible_files(folder, SEARCHED_SUFFIXES | MESH_SUFFIXES)
+    meshes = sum(
+        file.lower().endswith(tuple(MESH_SUFFIXES))
+        and not (file.lower().endswith(".ply") and is_ply_of_points(folder / file))
+        for file in files
+    )
+    return meshes, len(files) - meshes
+
+
+def _prepare(*what: object, out: Path | str) -> str:
+    return f"`{command('plumbline', 'prepare', *what, '--out', out)}`"

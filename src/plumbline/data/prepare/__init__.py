@@ -1,0 +1,1 @@
+"""From meshes, built-in solids and real scans to a data set."""

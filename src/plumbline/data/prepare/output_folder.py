@@ -1,0 +1,290 @@
+"""The folder that ``plumbline prepare`` fills: what it may touch, and how parts become a data set.
+
+A folder is *new* (missing or empty), *unfinished* (``.parts/plan.json`` says what is being made) or
+*finished* (it has its manifest, which holds the same plan). What is in it is never overwritten: another
+plan is refused with the difference. Everything on the way lies in ``.parts``, which goes last.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Literal
+
+from plumbline.data.missing import PARTS
+from plumbline.data.prepare.sources import Chunk
+from plumbline.data.pt.cache import CACHE_FOLDER
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.tensors import atomic_file
+from plumbline.data.store.writer import MANIFEST, merge_parts
+from plumbline.errors import DamagedStoreError, InputError
+from plumbline.files import reading
+from plumbline.geometry.graphs import LEADERS
+from plumbline.records import FEATURE_NAMES, VECTOR_NAMES
+
+PT_METADATA = "dataset_metadata.json"
+_FILES = (MANIFEST, PT_METADATA, "index.safetensors", "shard-*.safetensors", "*.pt", ".*.tmp")
+_OURS = (PARTS, CACHE_FOLDER, *_FILES)
+_MEND = "choose another --out, or delete the folder"
+_LONGEST_STEM = 180
+"""Bytes of a file's name; file systems allow 255."""
+_NOT_IN_NAMES = re.compile(r'[<>:"|?*\\\x00-\x1f]|^\.')
+"""What some system does not take in a file's name, and the dot that hides a file."""
+
+Plan = dict[str, Any]
+
+
+# ------------------------------------------------------------------------------------------ what is there
+
+
+def look(out: Path, plan: Plan) -> Literal["new", "unfinished", "finished"]:
+    """What a folder is to the plan.
+
+    Args:
+        out: the folder; need not exist.
+        plan: ``format``, ``settings`` (flags), ``inputs`` (counts and a hash), ``caster`` and ``version``;
+            what else is in it is not compared.
+
+    Raises:
+        InputError: it holds something else; the message names the difference.
+    """
+    with reading(out):
+        if not out.exists():
+            return "new"
+        if not out.is_dir():
+            raise InputError(f"--out {out} is a file: name a folder")
+        entries = sorted(entry.name for entry in out.iterdir())
+    foreign = [name for name in entries if not any(fnmatch(name, pattern) for pattern in _OURS)]
+    if foreign:
+        raise InputError(
+            f"--out {out} holds other files ({', '.join(foreign[:3])}): name a new or empty folder"
+        )
+    state: Literal["unfinished", "finished"]
+    if MANIFEST in entries or PT_METADATA in entries:
+        state = "finished"
+        found = _read(out / (MANIFEST if MANIFEST in entries else PT_METADATA)).get("provenance")
+    elif (out / PARTS / "plan.json").exists():
+        state, found = "unfinished", _read(out / PARTS / "plan.json")
+    elif set(entries) <= {PARTS}:
+        return "new"
+    else:
+        raise InputError(f"--out {out} holds {entries[0]} and no record of how it was made: {_MEND}")
+    if not isinstance(found, dict) or "settings" not in found:
+        raise InputError(f"--out {out} holds a data set that plumbline prepare did not make: {_MEND}")
+    differences = _differences(found, plan)
+    if differences:
+        what = "a data set" if state == "finished" else "an unfinished data set"
+        raise InputError(
+            f"--out {out} holds {what} made in another way ({'; '.join(differences[:3])}): {_MEND}"
+        )
+    if state == "finished":
+        _check_whole(out, plan["format"])
+    return state
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        with reading(file):
+            content = json.loads(file.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise InputError(f"{file} is damaged: {_MEND}")
+    return content
+
+
+def _differences(found: Plan, plan: Plan) -> list[str]:
+    old, new = ({"format": each.get("format"), **each["settings"]} for each in (found, plan))
+    result = [
+        f"--{flag} {_shown(old.get(flag))} there, {_shown(new.get(flag))} now"
+        for flag in dict.fromkeys([*new, *old])
+        if old.get(flag) != new.get(flag)
+    ]
+    old, new = found.get("inputs", {}), plan["inputs"]
+    result += [
+        f"{old.get(kind)} {kind} there, {new[kind]} now"
+        for kind in ("meshes", "solids", "scans")
+        if old.get(kind) != new[kind]
+    ]
+    if not result and old.get("sha256") != new["sha256"]:
+        result.append("the names or contents of the input files have changed")
+    for what in ("caster", "version"):
+        if found.get(what) != plan[what]:
+            result.append(f"{what} {found.get(what)} there, {plan[what]} now")
+    return result
+
+
+def _shown(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _check_whole(out: Path, layout: str) -> None:
+    if layout == "packed":
+        try:
+            PackedStore.open(out)
+        except DamagedStoreError as error:
+            raise InputError(f"{error}: {_MEND}") from error
+        return
+    try:
+        names = [str(item["filename"]) for item in _read(out / PT_METADATA)["files"]]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{out / PT_METADATA} is damaged: {_MEND}") from error
+    missing = [name for name in names if Path(name).name != name or not (out / name).is_file()]
+    if missing:
+        raise InputError(f"{out} is damaged, it lacks {len(missing)} of its files ({missing[0]}): {_MEND}")
+
+
+# ---------------------------------------------------------------------------------------------- writing
+
+
+@contextmanager
+def workplace(out: Path, plan: Plan) -> Iterator[Path]:
+    """The folder of the parts, with the plan in it, for this process alone.
+
+    Raises:
+        InputError: another process is at work in it, or the folder cannot be written to.
+    """
+    parts = out / PARTS
+    try:
+        parts.mkdir(parents=True, exist_ok=True)
+        lock = os.open(parts / "lock", os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise InputError(f"--out {out} cannot be written to: {error.strerror}") from error
+    try:
+        _lock(lock, parts / "lock", out)
+        with atomic_file(parts / "plan.json") as file:
+            file.write(json.dumps(plan, indent=1).encode())
+        yield parts
+    finally:
+        os.close(lock)
+
+
+def _lock(descriptor: int, file: Path, out: Path) -> None:
+    """The system lets go of it however the process ends."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Who finished in between has removed the file, and a lock on what is gone keeps nobody out.
+        mine = os.path.samestat(os.fstat(descriptor), os.stat(file))
+    except (BlockingIOError, FileNotFoundError):
+        mine = False
+    if not mine:
+        raise InputError(f"another process is preparing {out}: let it finish, or name another folder")
+
+
+def finish(out: Path, chunks: Sequence[Chunk], plan: Plan, *, tick: Callable[[int, int], None]) -> None:
+    """Turns complete parts into the data set; may be interrupted and called again.
+
+    Args:
+        out: the folder.
+        chunks: whose part files are all there.
+        plan: goes into the manifest as provenance.
+        tick: told how many files of how many are written (documented layout only).
+
+    Raises:
+        InputError: no sample is left.
+    """
+    settings, paths = plan["settings"], [chunk.path for chunk in chunks]
+    fields = {
+        "feature_names": FEATURE_NAMES,
+        "vector_names": VECTOR_NAMES,
+        "leaders": LEADERS,
+        "edge_attr": settings["edge_attr"],
+        "sh_degree": settings["sh_degree"] if settings["edge_attr"] == "sh" else None,
+        "normalise": settings["normalise"],
+        "k": settings["k"],
+        "provenance": plan,
+    }
+    if plan["format"] == "packed":
+        merge_parts(out, paths, manifest_fields=fields)
+    else:
+        packed, loose = out / PARTS / "packed", out / PARTS / "pt"
+        for folder in (packed, loose):
+            shutil.rmtree(folder, ignore_errors=True)
+        merge_parts(packed, paths, manifest_fields=fields)
+        _export(PackedStore.open(packed), loose, plan, tick)
+        if hasattr(os, "sync"):
+            os.sync()  # once for all files: to wait for each would take most of the time
+        for file in sorted(loose.iterdir(), key=lambda file: (file.name == PT_METADATA, file.name)):
+            os.replace(file, out / file.name)
+    clean(out)
+
+
+def clean(out: Path) -> None:
+    """Removes what was only needed on the way."""
+    shutil.rmtree(out / PARTS, ignore_errors=True)
+
+
+def discard(out: Path) -> None:
+    """Removes the workplace of a data set that came to nothing, and the folder if that leaves it empty."""
+    clean(out)
+    if out.is_dir() and not any(out.iterdir()):
+        out.rmdir()
+
+
+def _export(store: PackedStore, folder: Path, plan: Plan, tick: Callable[[int, int], None]) -> None:
+    from plumbline.data.pt.samples import write_dataset_metadata, write_pt
+
+    folder.mkdir()
+    stems = _file_stems(store.object_names)
+    seen = [0] * store.num_objects
+    files = []
+    for i in range(len(store)):
+        sample, object_idx = store.sample(i), int(store.object_idx[i])
+        name = f"{stems[object_idx]}_sample{seen[object_idx]}.pt"
+        seen[object_idx] += 1
+        write_pt(
+            folder / name,
+            sample,
+            edge_attr=store.edge_attr_kind,
+            sh_degree=store.sh_degree,
+            normalise=store.normalise,
+            k=store.k,
+        )
+        files.append(
+            {
+                "filename": name,
+                "object_name": sample.object_name,
+                "num_nodes": len(sample.in_degree),
+                "num_edges": len(sample.edge_source),
+                "num_views": sample.num_views,
+            }
+        )
+        tick(i + 1, len(store))
+    write_dataset_metadata(
+        folder,
+        files,
+        feature_names=list(store.feature_names),
+        vector_names=list(store.vector_names),
+        leaders=store.leaders,
+        edge_attr=store.manifest["edge_attr"],
+        normalise=store.normalise,
+        k_neighbors=store.k,
+        created_by=store.manifest["created_by"],
+        provenance=plan,
+        rejected=store.manifest["rejected"],
+    )
+
+
+def _file_stems(names: Sequence[str]) -> list[str]:
+    """A file name for each object: allowed everywhere, not hidden, unique also without regard to case."""
+    taken: set[str] = set()
+    stems = []
+    for name in names:
+        plain = _NOT_IN_NAMES.sub("_", name.replace("/", "__"))
+        stem = plain.encode("utf-8", "surrogateescape")[:_LONGEST_STEM].decode("utf-8", "ignore")
+        number = 2
+        candidate = stem
+        while candidate.casefold() in taken:
+            candidate = f"{stem}~{number}"
+            number += 1
+        taken.add(candidate.casefold())
+        stems.append(candidate)
+    return stems

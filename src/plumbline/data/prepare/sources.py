@@ -1,0 +1,165 @@
+"""From inputs to parts of a data set: what ``plumbline prepare`` does, without processes or terminal.
+
+A :class:`Source` is one object (or one real scan). Its samples are a pure function of the source, the
+settings and the seed: chance comes from a generator of its own, seeded with the object's name, so that
+neither the other objects nor the number of workers can change them. A :class:`Chunk` is a run of
+consecutive sources that becomes one part file, named after a hash of all that determines its bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+import plumbline
+from plumbline.data.store.writer import SCHEMA
+from plumbline.files import refusal
+from plumbline.geometry.clouds import Label, read_labels
+from plumbline.geometry.meshes import companion_files, find_meshes
+from plumbline.geometry.raycast import Caster
+from plumbline.records import FEATURE_NAMES
+
+OBJECTS_PER_CHUNK = 8
+_FEWEST_CHUNKS = 64
+"""With few objects a chunk has fewer, so that all workers have some and progress shows. The number of workers
+does not matter: the same command with another number must find the parts that are there."""
+_CHUNK_BYTES = 256 << 20
+"""What a worker should hold in memory at most: with large scans, a chunk has fewer objects."""
+_READ_AHEAD = 8
+"""Files that are hashed at once."""
+_LIBRARIES = ("numpy", "scipy", "trimesh", "embreex", "manifold3d")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One object to prepare, small enough to travel between processes.
+
+    Attributes:
+        kind: a mesh file, a built-in solid, or one row of a labels file.
+        title: what the user knows it by; goes into the list of rejected inputs.
+        name: the object's name (a built-in solid gets its own when it is made).
+        path: the file, None for a built-in solid.
+        index: of the built-in solid.
+        label: of the real scan.
+        digest: of the content of the file, and of the files it refers to.
+        refused: why there is no digest, if the system does not give the file.
+    """
+
+    kind: Literal["mesh", "solid", "scan"]
+    title: str
+    name: str
+    path: Path | None = None
+    index: int = 0
+    label: Label | None = None
+    digest: str = ""
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive sources and the part file that their samples go to."""
+
+    path: Path
+    sources: tuple[Source, ...]
+
+
+def list_sources(paths: Sequence[Path], solids: int, labels: Path | None) -> list[Source]:
+    """Everything to prepare: meshes sorted by name, built-in solids by index, real scans as listed.
+
+    Raises:
+        InputError: a path does not exist or holds no mesh, or the labels cannot be used.
+    """
+    sources = []
+    if paths:
+        for mesh in find_meshes(paths):
+            suffix = mesh.path.suffix
+            title = mesh.name if mesh.name.endswith(suffix) else mesh.name + suffix
+            sources.append(Source("mesh", title, mesh.name, mesh.path))
+    sources += [Source("solid", f"built-in solid {i}", f"solids/{i:06d}", index=i) for i in range(solids)]
+    if labels is not None:
+        sources += [_scan_source(label, labels.parent) for label in read_labels(labels)]
+    with ThreadPoolExecutor(_READ_AHEAD) as pool:
+        return list(pool.map(_with_digest, sources))
+
+
+def _scan_source(label: Label, folder: Path) -> Source:
+    path = label.path
+    title = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+    return Source("scan", title, label.object_name, path, label=label)
+
+
+def _with_digest(source: Source) -> Source:
+    if source.path is None:
+        return source
+    digest = hashlib.sha256()
+    try:
+        for path in (source.path, *companion_files(source.path)):
+            with open(path, "rb") as file:
+                hashlib.file_digest(file, lambda: digest)
+    except OSError as error:
+        whose = Path(error.filename or source.path)
+        part = "" if whose == source.path else f"refers to {whose.name}, which "
+        return replace(source, refused=part + refusal(whose, error))
+    return replace(source, digest=digest.hexdigest())
+
+
+def caster_name() -> str:
+    """The ray caster that is used on this machine; the two agree only up to rounding."""
+    return Caster(np.eye(3), np.arange(3)[None]).backend
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that the numbers come from: another one may change the last bits or more."""
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def fingerprint(sources: Sequence[Source]) -> str:
+    """SHA-256 of what the sources are, wherever their files lie."""
+    return _digest([_identity(source) for source in sources])
+
+
+def _identity(source: Source) -> list[Any]:
+    label = None
+    if source.label is not None:
+        label = {key: value for key, value in asdict(source.label).items() if key != "path"}
+    return [source.kind, source.title, source.name, source.index, label, source.refused or source.digest]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=_plain).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+
+
+def cut(sources: Sequence[Source], settings: Mapping[str, Any], folder: Path) -> list[Chunk]:
+    """Cuts the sources into chunks whose part files lie in ``folder``.
+
+    Args:
+        sources: everything to prepare.
+        settings: keyword arguments of :func:`make_samples`, and whatever else decides what a part holds.
+        folder: of the part files.
+    """
+    chunks, libraries = [], library_versions()
+    bytes_per_node = 4 * (len(FEATURE_NAMES) + 1 + settings["k"])
+    most_samples = max(settings["samples"], settings.get("solid_samples", 0))
+    bytes_per_object = bytes_per_node * most_samples * settings["points"][1]
+    size = max(1, min(OBJECTS_PER_CHUNK, len(sources) // _FEWEST_CHUNKS, _CHUNK_BYTES // bytes_per_object))
+    for begin in range(0, len(sources), size):
+        some = tuple(sources[begin : begin + size])
+        key = _digest([plumbline.__version__, libraries, SCHEMA, dict(settings), fingerprint(some)])
+        chunks.append(Chunk(folder / f"{begin // size:06d}-{key[:24]}.part", some))
+    return chunks

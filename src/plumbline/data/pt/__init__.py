@@ -1,0 +1,1 @@
+"""The documented folder of ``.pt`` files, and its packed cache."""

@@ -1,0 +1,378 @@
+"""From whatever ``--data_dir`` names to a packed store: a `.pt` folder is packed once, beside itself.
+
+The cache of a folder lives in ``DIR/.plumbline-cache/KEY``, or in the user's cache folder where ``DIR``
+cannot be written; KEY is a hash of every file's name, size and time of change. It is built under another
+name and renamed when complete, so a cache that can be seen is whole. A lock keeps processes that start
+together from doing the work twice; that nothing breaks without it rests on the rename alone. Caches of
+earlier states of the files are removed unless a program still has them open, which a shared lock on their
+manifest shows; where there are no locks they stay. A cache that lacks files which the system refused has a
+name of its own, and is used as long as the system refuses them.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from plumbline.data.missing import PARTS, no_data
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.writer import MANIFEST, SCHEMA, merge_parts, write_part
+from plumbline.errors import InputError, SampleError
+from plumbline.files import UNREADABLE, reading
+from plumbline.records import Rejected, Sample
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+CACHE_FOLDER = ".plumbline-cache"
+_VERSION = 2
+_CHUNK = 256
+_CHUNK_BYTES = 256 << 20
+"""A part is written when this many samples, or bytes of samples, are in memory."""
+_BUILDING = ".building-"
+_MADE_HERE = re.compile(rf"[0-9a-f]{{24}}(-[0-9a-f]{{8}})?|{re.escape(_BUILDING)}.*")
+"""Names of the folders in a cache; what else lies there, perhaps behind a link, is somebody's own."""
+
+Progress = Callable[[int, int], None]
+Widths = tuple[int, int | None, int]
+
+
+def open_data(data_dir: Path | str, *, progress: Progress | None = None) -> PackedStore:
+    """Opens a data set: a packed store as it is, a folder of `.pt` files through its cache.
+
+    Args:
+        data_dir: the folder.
+        progress: called with (files read, files in all) while `.pt` files are read for the first time.
+
+    Returns:
+        The store; ``store.rejected`` lists the files that were refused.
+
+    Raises:
+        InputError: there is no such folder, no data set in it, or no usable file.
+        DamagedStoreError: a packed store (not a cache: that is made again) is damaged.
+    """
+    folder = Path(data_dir)
+    with reading(folder):
+        if not folder.is_dir() or not any(folder.iterdir()):
+            raise InputError(no_data(folder))
+        if (folder / MANIFEST).exists():
+            return PackedStore.open(folder)
+        from plumbline.data.pt.samples import METADATA_FILE, list_pt  # loads torch; a packed store needs none
+
+        files = list_pt(folder)
+        unfinished = (folder / PARTS).is_dir() and not (folder / METADATA_FILE).exists()
+        if not files or unfinished:
+            raise InputError(no_data(folder))
+        key = _key(folder, [path for path, _ in files])
+    roots = [folder / CACHE_FOLDER, _user_cache(folder)]
+    for root in roots:
+        store = _find(root, key, folder, files)
+        if store is not None:
+            return store
+    root = _first_writable(roots)
+    with _lock(root) as alone:
+        store = _find(root, key, folder, files)
+        if store is None:
+            name = _build(folder, files, root, key, progress)
+            store = _open_in_use(root / name)
+            _remove_stale(root, name, alone=alone)
+    return store
+
+
+def _key(folder: Path, files: list[Path]) -> str:
+    """A hash of everything the cache depends on. Contents are not read: that is what a cache is for."""
+    from plumbline.data.pt.samples import METADATA_FILE
+
+    skip = len(str(folder / "x")) - 1
+    entries: list[Any] = [[_VERSION, SCHEMA], (folder / METADATA_FILE).exists()]
+    for path in [*map(str, files), *([str(folder / METADATA_FILE)] if entries[1] else [])]:
+        try:
+            stat = os.stat(path)
+        except OSError:  # such as of a link to a file that is not there: it is rejected when it is read
+            entries.append([path[skip:]])
+        else:
+            entries.append([path[skip:], stat.st_size, stat.st_mtime_ns])
+    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()[:24]
+
+
+def _user_cache(folder: Path) -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    name = hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    return Path(base) / "plumbline" / name
+
+
+def _find(root: Path, key: str, folder: Path, files: list[tuple[Path, str | None]]) -> PackedStore | None:
+    """The cache of all files, or one that lacks some which still cannot be read."""
+    for path in (root / key, *sorted(root.glob(f"{key}-*"))):
+        store = _open_cache(path)
+        if store is None:
+            continue
+        lacks = {folder / item.source for item in store.rejected if item.reason.startswith(UNREADABLE)}
+        if not lacks or not any(file in lacks and _is_readable(file) for file, _ in files):
+            return store
+    return None
+
+
+def _is_readable(file: Path) -> bool:
+    try:
+        file.read_bytes()
+    except OSError:
+        return False
+    return True
+
+
+def _open_cache(path: Path) -> PackedStore | None:
+    """The cache, or None if it is not there, damaged, unreadable, or removed this moment."""
+    try:
+        return _open_in_use(path)
+    except (InputError, FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+
+
+def _open_in_use(path: Path) -> PackedStore:
+    """Opens a cache that nobody removes as long as the store lives: its shards are opened when needed."""
+    manifest = os.open(path / MANIFEST, os.O_RDONLY)
+    try:
+        if fcntl is not None:
+            _try_lock(manifest, fcntl.LOCK_SH)
+        store = PackedStore.open(path)
+    except BaseException:
+        os.close(manifest)
+        raise
+    weakref.finalize(store, os.close, manifest)
+    return store
+
+
+def _try_lock(file: int, how: int) -> bool:
+    """Locks an open file; False where the file system has no locks."""
+    try:
+        fcntl.flock(file, how)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EBADF):
+            raise
+        return False
+    return True
+
+
+def _first_writable(roots: list[Path]) -> Path:
+    for root in roots:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(root, os.W_OK | os.X_OK):
+            return root
+    raise InputError(
+        f"the files need a packed copy, and neither {roots[0]} nor {roots[1]} can be written: "
+        "set XDG_CACHE_HOME to a folder that can"
+    )
+
+
+@contextmanager
+def _lock(root: Path) -> Iterator[bool]:
+    """Holds the folder's lock; yields False where the system or the file system has no locks."""
+    file = os.open(root / "lock", os.O_RDONLY | os.O_CREAT, 0o666)
+    try:
+        yield fcntl is not None and _try_lock(file, fcntl.LOCK_EX)
+    finally:
+        os.close(file)
+
+
+def _build(
+    folder: Path, files: list[tuple[Path, str | None]], root: Path, key: str, progress: Progress | None
+) -> str:
+    """Makes a cache; returns its name."""
+    temporary = Path(tempfile.mkdtemp(prefix=f"{_BUILDING}{key}-", dir=root))
+    try:
+        rejected = _pack(folder, files, temporary, progress)
+        lacks = [item.source for item in rejected if item.reason.startswith(UNREADABLE)]
+        name = f"{key}-{hashlib.sha256(json.dumps(lacks).encode()).hexdigest()[:8]}" if lacks else key
+        if (root / name).exists() and _open_cache(root / name) is None:
+            shutil.rmtree(root / name)
+        try:
+            os.rename(temporary / "store", root / name)
+        except OSError:
+            if _open_cache(root / name) is None:  # otherwise another process was first, with the same bytes
+                raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(
+                f"no room in {root} for a packed copy of the files: make room there, or make the data "
+                "folder read-only and set XDG_CACHE_HOME to a folder with room"
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return name
+
+
+def _pack(
+    folder: Path, files: list[tuple[Path, str | None]], temporary: Path, progress: Progress | None
+) -> list[Rejected]:
+    """Reads every file once into parts of equal widths, then merges the parts of the most common widths.
+
+    Returns the rejected files.
+
+    Reading is sequential: loading a small `.pt` file is Python work, and threads only get in each other's
+    way (measured: 1,260 files/s alone, 1,290 with two threads, 740 with four).
+    """
+    pending: dict[Widths, list[Sample]] = {}
+    waiting = 0
+    parts: dict[Widths, list[Path]] = {}
+    sources: dict[Widths, list[str]] = {}
+    rejected: list[Rejected] = []
+    number = count()
+    facts: dict[Widths, dict[str, set]] = {}
+
+    def write(widths: Widths) -> None:
+        path = temporary / f"part-{next(number):06d}"
+        write_part(path, pending.pop(widths), store_edge_attr=widths[1] is not None)
+        parts.setdefault(widths, []).append(path)
+
+    from plumbline.data.pt.samples import read_dataset_metadata, read_pt_metadata
+
+    for done, (path, object_name) in enumerate(files, start=1):
+        source = path.relative_to(folder).as_posix()
+        try:
+            sample, metadata = read_pt_metadata(path, object_name=object_name)
+        except SampleError as error:
+            rejected.append(Rejected(source, str(error)))
+        else:
+            edge_dim = None if sample.edge_attr is None else sample.edge_attr.shape[1]
+            vectors = 0 if sample.vectors is None else len(sample.vectors)
+            widths = (sample.node_features.shape[1], edge_dim, vectors)
+            sources.setdefault(widths, []).append(source)
+            _note(facts.setdefault(widths, {}), metadata)
+            pending.setdefault(widths, []).append(sample)
+            waiting += _num_bytes(sample)
+            if len(pending[widths]) == _CHUNK or waiting > _CHUNK_BYTES:
+                waiting = 0
+                for full in list(pending):
+                    write(full)
+        if progress is not None:
+            progress(done, len(files))
+    for widths in list(pending):
+        write(widths)
+    if not parts:
+        raise InputError(_nothing_left(folder, rejected))
+    chosen = Counter({widths: len(names) for widths, names in sources.items()}).most_common(1)[0][0]
+    for widths in sources.keys() - {chosen}:
+        rejected.extend(Rejected(source, _differs(widths, chosen)) for source in sources[widths])
+    metadata = read_dataset_metadata(folder)
+    last = temporary / "rejected"
+    write_part(last, [], [*sorted(rejected, key=lambda item: item.source), *_refused_before(metadata)])
+    fields = _manifest_fields(metadata, chosen, facts[chosen])
+    merge_parts(temporary / "store", [*parts[chosen], last], manifest_fields=fields)
+    return rejected
+
+
+def _num_bytes(sample: Sample) -> int:
+    arrays = (sample.node_features, sample.edge_source, sample.edge_attr, sample.point_cloud)
+    return sum(array.nbytes for array in arrays if array is not None)
+
+
+def _note(facts: dict[str, set], metadata: dict[str, Any]) -> None:
+    for key in ("k_neighbors", "normalized_pointcloud"):
+        value = metadata.get(key)
+        facts.setdefault(key, set()).add(value if isinstance(value, int) else None)
+
+
+def _refused_before(metadata: dict[str, Any]) -> list[Rejected]:
+    """What was refused when the folder was made, if its maker wrote that down."""
+    entries = metadata.get("rejected")
+    return [
+        Rejected(entry["source"], entry["reason"])
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("source", "reason"))
+    ]
+
+
+def _manifest_fields(metadata: dict[str, Any], widths: Widths, facts: dict[str, set]) -> dict[str, Any]:
+    names = metadata.get("feature_names")
+    if not isinstance(names, list) or len(names) != widths[0] or not all(isinstance(n, str) for n in names):
+        names = [f"feature_{i}" for i in range(widths[0])]
+    vectors, leaders = metadata.get("vector_names"), metadata.get("leaders")
+    if (
+        not isinstance(vectors, list)
+        or len(vectors) != widths[2]
+        or not all(isinstance(n, str) for n in vectors)
+    ):
+        vectors = [f"vector_{i}" for i in range(widths[2])]
+    normalise = metadata.get("normalise")
+    if not isinstance(normalise, str):
+        normalise = {(True,): "unit", (False,): "none"}.get(tuple(facts["normalized_pointcloud"]), "unknown")
+    neighbours = facts["k_neighbors"]
+    provenance = metadata.get("provenance")
+    return {
+        "feature_names": names,
+        "vector_names": vectors,
+        "leaders": leaders if isinstance(leaders, int) and leaders > 0 else 0,
+        "edge_attr": "none" if widths[1] is None else "stored",
+        "normalise": normalise,
+        "k": next(iter(neighbours)) if len(neighbours) == 1 else None,
+        "provenance": provenance if isinstance(provenance, dict) else {"source": "folder of .pt files"},
+    }
+
+
+def _differs(widths: Widths, chosen: Widths) -> str:
+    if widths[0] != chosen[0]:
+        return f"has {widths[0]} node features where most files have {chosen[0]}"
+    if widths[2] != chosen[2]:
+        return f"has {widths[2]} vectors where most files have {chosen[2]}"
+    have, most = ("no" if width is None else str(width) for width in (widths[1], chosen[1]))
+    return f"has {have} edge features where most files have {most}"
+
+
+def _nothing_left(folder: Path, rejected: list[Rejected]) -> str:
+    reasons = "; ".join(f"{item.source} {item.reason}" for item in rejected[:3])
+    more = f"; and {len(rejected) - 3} more" if len(rejected) > 3 else ""
+    which = "the only file" if len(rejected) == 1 else f"none of the {len(rejected):,} files"
+    can = "cannot" if len(rejected) == 1 else "can"
+    return f"{which} in {folder} {can} be used: {reasons}{more}"
+
+
+def _remove_stale(root: Path, name: str, *, alone: bool) -> None:
+    """If locks work: removes unfinished caches, and those of earlier states of the files that none uses."""
+    if not alone:
+        return
+    for path in root.iterdir():
+        if path.is_dir() and path.name != name and _MADE_HERE.fullmatch(path.name):
+            if path.name.startswith(_BUILDING):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                remove_unused(path)
+
+
+def remove_unused(path: Path) -> bool:
+    """Removes a cache unless a process, this one included, has it open; or there are no locks to show it.
+
+    Returns:
+        Whether it is gone.
+    """
+    try:
+        manifest = os.open(path / MANIFEST, os.O_RDWR)
+    except FileNotFoundError:
+        shutil.rmtree(path, ignore_errors=True)
+        return not path.exists()
+    except OSError:
+        return False
+    try:
+        if fcntl is not None and _try_lock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(path, ignore_errors=True)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(manifest)
+    return not path.exists()

@@ -1,0 +1,305 @@
+"""The documented sample files: one `.pt` dictionary per scan, read without running any code in it."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+
+from plumbline.data.pt.unpickling import load_plain
+from plumbline.data.store.tensors import atomic_file
+from plumbline.errors import InputError, SampleError
+from plumbline.files import refusal, visible_files
+from plumbline.records import Float, Int, Sample
+
+METADATA_FILE = "dataset_metadata.json"
+_LARGEST = 2**31
+_VIEW_SUFFIX = re.compile(r"(?<=.)[_-](?:sample|view|scan)[_-]?\d+$")
+
+
+def list_pt(folder: Path) -> list[tuple[Path, str | None]]:
+    """The sample files of a folder (and of the folders in it), sorted by name.
+
+    Returns:
+        Each file with the object name that ``dataset_metadata.json`` gives it, or None.
+
+    Raises:
+        InputError: ``dataset_metadata.json`` or a folder is there and cannot be read.
+    """
+    names: dict[str, str] = {}
+    for entry in read_dataset_metadata(folder).get("files", []):
+        if isinstance(entry, dict) and isinstance(entry.get("object_name"), str):
+            names[str(entry.get("filename"))] = entry["object_name"]
+    return [(folder / file, names.get(file)) for file in visible_files(folder, {".pt"})]
+
+
+def read_dataset_metadata(folder: Path) -> dict[str, Any]:
+    """``dataset_metadata.json`` of a folder; empty if there is none. Raises SampleError if unreadable."""
+    file = folder / METADATA_FILE
+    try:
+        metadata = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SampleError(f"{file} cannot be read: {error.strerror}") from error
+    except (RecursionError, ValueError) as error:
+        raise SampleError(f"{file} is not JSON ({error}): mend or remove it") from error
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("files", []), list):
+        raise SampleError(f"{file} should be a JSON object with a list of `files`: mend or remove it")
+    return metadata
+
+
+def read_pt(path: Path, *, object_name: str | None = None) -> Sample:
+    """Reads and validates one sample file; see :func:`read_pt_metadata` for the rest of it.
+
+    Args:
+        path: a file in the documented layout.
+        object_name: what ``dataset_metadata.json`` says. If None: the file's own metadata, else its name
+            without a trailing ``_sample3``, ``_view2`` or ``_scan1``.
+
+    Raises:
+        SampleError: the file is unreadable, holds anything but data, or breaks the layout; the message is
+            the reason alone, without the path.
+    """
+    return read_pt_metadata(path, object_name=object_name)[0]
+
+
+def read_pt_metadata(path: Path, *, object_name: str | None = None) -> tuple[Sample, dict[str, Any]]:
+    """As :func:`read_pt`, with the file's ``metadata`` dictionary beside the sample."""
+    content = _load(path)
+    if not isinstance(content, dict):
+        raise SampleError(f"holds a {type(content).__name__} where a dictionary is expected")
+    missing = [key for key in ("node_features", "edge_index", "target") if content.get(key) is None]
+    if missing:
+        raise SampleError(f"lacks {', '.join(missing)}")
+    metadata = content.get("metadata")
+    metadata = {} if metadata is None else metadata
+    if not isinstance(metadata, dict):
+        raise SampleError(f"metadata is a {type(metadata).__name__} where a dictionary is expected")
+
+    node_features = _floats(content, "node_features", (None, None))
+    num_nodes = len(node_features)
+    if not num_nodes or not node_features.shape[1]:
+        raise SampleError(f"node_features is empty: {list(node_features.shape)}")
+    in_degree, source, order = _edges(content, num_nodes)
+    point_cloud = None
+    if content.get("point_cloud") is not None:
+        point_cloud = _floats(content, "point_cloud", (num_nodes, 3))
+        if np.array_equal(point_cloud, node_features[:, :3]):
+            point_cloud = None
+    elif node_features.shape[1] < 3:
+        raise SampleError(
+            "has no point_cloud, and node_features has too few columns to begin with a position"
+        )
+    edge_attr = None
+    if content.get("edge_attr") is not None:
+        edge_attr = _floats(content, "edge_attr", (len(source), None))[order]
+    vectors = None
+    if content.get("vectors") is not None:
+        vectors = _floats(content, "vectors", (None, 3))
+    _check_counts(content, num_nodes, len(source))
+    if object_name is None:
+        object_name = metadata.get("object_name")
+    sample = Sample(
+        node_features=node_features,
+        in_degree=in_degree,
+        edge_source=source,
+        target=_target(content),
+        object_name=object_name if isinstance(object_name, str) and object_name else object_of_file(path),
+        edge_attr=edge_attr,
+        point_cloud=point_cloud,
+        bounding_radius=_number(metadata, "bounding_radius", float("nan")),
+        origin=_origin(metadata),
+        scale=_number(metadata, "scale", 1.0),
+        num_views=int(_number(metadata, "num_views", 0)),
+        vectors=vectors,
+    )
+    return sample, metadata
+
+
+def object_of_file(path: Path) -> str:
+    """The object a file shows, from its name: the stem without a trailing ``_sample3`` and the like."""
+    return _VIEW_SUFFIX.sub("", path.stem)
+
+
+def write_pt(
+    path: Path,
+    sample: Sample,
+    *,
+    edge_attr: str = "none",
+    sh_degree: int | None = None,
+    normalise: str = "none",
+    k: int | None = None,
+) -> None:
+    """Writes one sample in the documented layout, atomically but without waiting for the disk.
+
+    Args:
+        path: the file.
+        sample: what to write.
+        edge_attr: kind of ``sample.edge_attr``: "none", "sh", "displacement" or "stored".
+        sh_degree: for "sh".
+        normalise: how the stored frame was chosen: "none", "centre" or "unit".
+        k: neighbours per node, if the graph is one of nearest neighbours.
+    """
+    attributes = None if sample.edge_attr is None else torch.from_numpy(_array(sample.edge_attr, np.float32))
+    content = {
+        "node_features": torch.from_numpy(_array(sample.node_features, np.float32)),
+        "edge_index": torch.from_numpy(sample.edge_index),
+        "edge_attr": attributes,
+        "point_cloud": torch.from_numpy(_array(sample.pos, np.float32)),
+        "target": torch.from_numpy(_array(sample.target, np.float64)),
+        "vectors": None if sample.vectors is None else torch.from_numpy(_array(sample.vectors, np.float32)),
+        "num_nodes": len(sample.in_degree),
+        "num_edges": len(sample.edge_source),
+        "metadata": {
+            "k_neighbors": k,
+            "use_spherical_harmonics": edge_attr == "sh",
+            "max_sh_degree": sh_degree,
+            "edge_attr_dim": 0 if attributes is None else attributes.shape[1],
+            "normalized_pointcloud": normalise == "unit",
+            "object_name": sample.object_name,
+            "bounding_radius": sample.bounding_radius,
+            "origin": [float(value) for value in sample.origin],
+            "scale": sample.scale,
+            "num_views": sample.num_views,
+        },
+    }
+    with atomic_file(path, flush=False) as file:
+        torch.save(content, file)
+
+
+def write_dataset_metadata(folder: Path, files: Iterable[Mapping[str, Any]], **fields: Any) -> None:
+    """Writes ``dataset_metadata.json``.
+
+    Args:
+        folder: of the sample files.
+        files: one mapping per file with at least ``filename`` and ``object_name``.
+        fields: anything else that is true of the whole folder, e.g. ``feature_names``.
+    """
+    with atomic_file(folder / METADATA_FILE) as file:
+        file.write(
+            json.dumps({**fields, "files": [dict(entry) for entry in files]}, indent=1).encode() + b"\n"
+        )
+
+
+def _load(path: Path) -> Any:
+    try:
+        content, broken = load_plain(_bytes(path))
+    except InputError as error:
+        raise SampleError(str(error)) from error
+    except UnpicklingError as error:
+        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+            raise SampleError(
+                "holds something other than tensors and plain values, which loading could execute: refused"
+            ) from error
+        raise SampleError("is not a readable .pt file") from error
+    except Exception as error:  # damaged bytes lead the unpickler into any kind of exception
+        raise SampleError(f"is not a readable .pt file ({type(error).__name__})") from error
+    if broken is not None:
+        raise SampleError(f"is damaged: the checksum of {broken} in it is wrong")
+    return content
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SampleError(refusal(path, error)) from error
+
+
+def _array(values: Any, dtype: type) -> np.ndarray:
+    return np.ascontiguousarray(values, dtype=dtype)
+
+
+def _tensor(content: Mapping[str, Any], key: str) -> torch.Tensor:
+    value = content[key]
+    if not isinstance(value, torch.Tensor):
+        raise SampleError(f"{key} is a {type(value).__name__} where a tensor is expected")
+    if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+        raise SampleError(f"{key} is not an ordinary dense tensor")
+    return value.detach()
+
+
+def _floats(content: Mapping[str, Any], key: str, shape: tuple[int | None, int | None]) -> Float:
+    tensor = _tensor(content, key)
+    if not tensor.is_floating_point():
+        raise SampleError(f"{key} is {_dtype(tensor)} where floating point is expected")
+    fits = tensor.ndim == 2 and all(
+        want in (None, have) for want, have in zip(shape, tensor.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise SampleError(f"{key} has shape {list(tensor.shape)} where [{wanted}] is expected")
+    array = tensor.to(torch.float32).contiguous().numpy()
+    if not np.isfinite(array).all():
+        raise SampleError(f"{key} holds NaN or infinite values")
+    return array
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _target(content: Mapping[str, Any]) -> Float:
+    tensor = _tensor(content, "target")
+    if not tensor.is_floating_point():
+        raise SampleError(f"target is {_dtype(tensor)} where floating point is expected")
+    if tensor.shape not in ((3,), (1, 3)):
+        raise SampleError(f"target has shape {list(tensor.shape)} where [3] is expected")
+    target = tensor.reshape(3).to(torch.float64).numpy()
+    if not np.isfinite(target).all():
+        raise SampleError("target holds NaN or infinite values")
+    return target
+
+
+def _edges(content: Mapping[str, Any], num_nodes: int) -> tuple[Int, Int, Int]:
+    """In-degrees, sources sorted by target, and the stable order that sorts them."""
+    tensor = _tensor(content, "edge_index")
+    if tensor.dtype not in (torch.int64, torch.int32, torch.int16):
+        raise SampleError(f"edge_index is {_dtype(tensor)} where integers are expected")
+    if tensor.ndim != 2 or tensor.shape[0] != 2:
+        raise SampleError(f"edge_index has shape {list(tensor.shape)} where [2, E] is expected")
+    edges = tensor.numpy()
+    if edges.size and not 0 <= edges.min() <= edges.max() < num_nodes:
+        wrong = edges[(edges < 0) | (edges >= num_nodes)][0]
+        raise SampleError(f"edge_index names node {wrong}, and there are {num_nodes} nodes")
+    order = np.argsort(edges[1], kind="stable")
+    in_degree = np.bincount(edges[1], minlength=num_nodes).astype(np.int32)
+    return in_degree, edges[0][order].astype(np.int32), order
+
+
+def _check_counts(content: Mapping[str, Any], num_nodes: int, num_edges: int) -> None:
+    for key, found in (("num_nodes", num_nodes), ("num_edges", num_edges)):
+        stated = content.get(key)
+        if isinstance(stated, torch.Tensor) and stated.numel() == 1:
+            stated = stated.item()
+        if stated is not None and not isinstance(stated, int | float):
+            raise SampleError(f"{key} says no number but a {type(stated).__name__}")
+        if stated is not None and stated != found:
+            raise SampleError(f"{key} says {stated!r}, and there are {found}")
+
+
+def _number(metadata: Mapping[str, Any], key: str, default: float) -> float:
+    value = metadata.get(key)
+    if value is None or (key == "bounding_radius" and value != value):
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SampleError(f"metadata {key} is a {type(value).__name__} where a number is expected")
+    if not (0 <= value < _LARGEST) or (value == 0 and key != "num_views"):
+        raise SampleError(f"metadata {key} is {value}, which is no possible value")
+    return float(value)
+
+
+def _origin(metadata: Mapping[str, Any]) -> tuple[float, float, float]:
+    value = metadata.get("origin")
+    if value is None:
+        return (0.0, 0.0, 0.0)
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise SampleError("metadata origin is not a list of three numbers")
+    if not all(isinstance(number, int | float) and abs(number) < _LARGEST for number in value):
+        raise SampleError("metadata origin is not three finite numbers")
+    return (float(value[0]), float(value[1]), float(value[2]))

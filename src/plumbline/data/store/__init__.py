@@ -1,0 +1,1 @@
+"""The packed store: memory-mapped files of graphs, written, read, checked."""

@@ -1,0 +1,72 @@
+"""Samples in memory with the interface of a packed store: what a single scan is answered from."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from plumbline.data.store.reader import Gathered
+from plumbline.records import Int, Sample, scan_radius
+
+
+class MemoryStore:
+    """Samples that a batch can be made of without a data set on disk; see :class:`PackedStore`.
+
+    Args:
+        samples: as :func:`plumbline.geometry.graphs.build_sample` makes them, all with the same features and
+            vectors, in the precision that the batch should have.
+        feature_names, vector_names: their names.
+        leaders: so many first nodes of every graph are in farthest-point order; 0 if unknown.
+        k: every node is joined to its k nearest, nearest first; None if the graphs are others.
+    """
+
+    has_point_cloud = False
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        *,
+        feature_names: Sequence[str],
+        vector_names: Sequence[str] = (),
+        leaders: int = 0,
+        k: int | None = None,
+    ) -> None:
+        self._samples = list(samples)
+        self.feature_names, self.vector_names = tuple(feature_names), tuple(vector_names)
+        self.leaders, self.k = leaders, k
+        self.node_ptr = _offsets([len(sample.in_degree) for sample in samples])
+        self.edge_ptr = _offsets([len(sample.edge_source) for sample in samples])
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def gather(self, indices: Int, *, edge_attr: bool = False) -> Gathered:
+        """Graphs joined into one batch, in the order asked for, in the samples' own precision."""
+        chosen = [self._samples[int(i)] for i in indices]
+        node_ptr = _offsets([len(sample.in_degree) for sample in chosen])
+        dtype = chosen[0].node_features.dtype
+        attributes = [sample.edge_attr for sample in chosen if sample.edge_attr is not None]
+        none = np.zeros((0, 3), dtype)
+        return Gathered(
+            node_features=np.concatenate([sample.node_features for sample in chosen]),
+            pos=np.concatenate([sample.pos for sample in chosen]),
+            in_degree=np.concatenate([sample.in_degree for sample in chosen]),
+            edge_source=np.concatenate(
+                [sample.edge_source + first for sample, first in zip(chosen, node_ptr, strict=False)]
+            ),
+            node_ptr=node_ptr,
+            edge_ptr=_offsets([len(sample.edge_source) for sample in chosen]),
+            target=np.stack([sample.target for sample in chosen]).astype(dtype),
+            bounding_radius=np.array([_radius(sample) for sample in chosen], dtype),
+            num_views=np.array([sample.num_views for sample in chosen], np.int32),
+            vectors=np.stack([none if sample.vectors is None else sample.vectors for sample in chosen]),
+            edge_attr=np.concatenate(attributes) if edge_attr and len(attributes) == len(chosen) else None,
+        )
+
+
+def _offsets(sizes: Sequence[int]) -> Int:
+    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+
+
+def _radius(sample: Sample) -> float:
+    """Of the object, or, where that is unknown, of the scan."""
+    return sample.bounding_radius if np.isfinite(sample.bounding_radius) else scan_radius(sample)

@@ -1,0 +1,304 @@
+"""The packed store: a whole data set as flat, memory-mapped arrays; a batch is a handful of gathers.
+
+A folder holds ``manifest.json`` (what it is, hashes, provenance), ``index.safetensors`` (one row per
+graph) and ``shard-00000.safetensors`` ... (whole graphs laid end to end). Graph ``i`` owns the nodes
+``node_ptr[i]:node_ptr[i + 1]`` and the edges ``edge_ptr[i]:edge_ptr[i + 1]``, counted over all shards.
+Edge attributes that are a pure function of the positions are computed on demand, not stored: reading
+them costs more than computing them.
+"""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from plumbline.data.store.checks import (
+    check_array,
+    check_edges,
+    check_file,
+    check_index,
+    check_objects,
+    check_range,
+    read_manifest,
+)
+from plumbline.data.store.tensors import map_tensors, will_need
+from plumbline.data.store.writer import merge_parts, unpack_names, write_part, write_store
+from plumbline.errors import DamagedStoreError
+from plumbline.records import Float, Int, Rejected, Sample
+
+__all__ = ["DamagedStoreError", "Gathered", "PackedStore", "merge_parts", "write_part", "write_store"]
+
+
+class Gathered(NamedTuple):
+    """Graphs joined into one batch, in the order asked for; stored frame.
+
+    Attributes:
+        node_features: ``[N, F]`` float32.
+        pos: ``[N, 3]`` float32.
+        in_degree: ``[N]`` int32; edges are sorted by target, ``target = repeat(arange(N), in_degree)``.
+        edge_source: ``[E]`` int64, counted within the batch.
+        node_ptr: ``[B + 1]`` int64, where each graph's nodes begin.
+        edge_ptr: ``[B + 1]`` int64, where each graph's edges begin.
+        target: ``[B, 3]`` float32 centre of mass.
+        bounding_radius: ``[B]`` float32.
+        num_views: ``[B]`` int32; 0 if unknown.
+        vectors: ``[B, W, 3]`` float32.
+        edge_attr: ``[E, D]`` float32, or None if not asked for or not there.
+    """
+
+    node_features: Float
+    pos: Float
+    in_degree: Int
+    edge_source: Int
+    node_ptr: Int
+    edge_ptr: Int
+    target: Float
+    bounding_radius: Float
+    num_views: Int
+    vectors: Float
+    edge_attr: Float | None
+
+
+class PackedStore:
+    """A packed data set, opened for reading. Pickles as its path, and opens again where it arrives.
+
+    Attributes:
+        path: the folder.
+        manifest: the parsed ``manifest.json``.
+        feature_names: names of the node features; ``vector_names`` of the vectors of a whole scan.
+        leaders: so many first nodes of every graph are in farthest-point order; 0 if unknown.
+        vectors: ``[G, W, 3]`` float32.
+        node_ptr, edge_ptr: ``[G + 1]`` int64.
+        target, origin: ``[G, 3]`` float64; ``world = origin + scale * stored``.
+        scale, bounding_radius: ``[G]`` float64; ``num_views``, ``object_idx``: ``[G]`` int32.
+        object_name_ptr: ``[O + 1]`` int64, where each object's name begins among the bytes of all.
+        num_objects, num_nodes, num_edges: totals.
+        edge_attr_kind: "none", "sh", "displacement" (computed on demand) or "stored".
+        edge_attr_dim: D, 0 for "none"; ``sh_degree`` for "sh", else None.
+        radius_known: ``[G]`` uint8, 0 where the object's radius is unknown and ``bounding_radius`` is the
+            largest distance of a point from the mean of the points instead.
+        radius_source: "object", "scan" or "mixed" as ``radius_known`` is all 1, all 0 or neither.
+        rejected: inputs that were refused when the store was made.
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any], index: dict[str, np.ndarray]):
+        self.path = path
+        self.manifest = manifest
+        self.feature_names = tuple(manifest["feature_names"])
+        self.vector_names = tuple(manifest["vector_names"])
+        self.leaders = int(manifest["leaders"])
+        self.num_objects = int(manifest["num_objects"])
+        self.num_nodes = int(manifest["num_nodes"])
+        self.num_edges = int(manifest["num_edges"])
+        self.normalise = manifest["normalise"]
+        self.k = manifest["k"]
+        self.radius_source = manifest["bounding_radius"]
+        self.edge_attr_kind = manifest["edge_attr"]["kind"]
+        self.edge_attr_dim = int(manifest["edge_attr"]["dim"])
+        self.sh_degree = manifest["edge_attr"]["sh_degree"]
+        self.rejected = [Rejected(item["source"], item["reason"]) for item in manifest["rejected"]]
+        self.node_ptr, self.edge_ptr = index["node_ptr"], index["edge_ptr"]
+        self.target, self.origin = index["target"], index["origin"]
+        self.scale, self.bounding_radius = index["scale"], index["bounding_radius"]
+        self.radius_known, self.vectors = index["radius_known"], index["vectors"]
+        self.num_views, self.object_idx = index["num_views"], index["object_idx"]
+        self.object_name_ptr, self._name_bytes = index["object_name_ptr"], index["object_name_bytes"]
+        self._shard_ptr = np.cumsum([0, *(shard["num_graphs"] for shard in manifest["shards"])])
+        self._shards: dict[int, dict[str, np.ndarray]] = {}
+
+    @classmethod
+    def open(cls, path: Path | str) -> "PackedStore":
+        """Opens a store: reads the manifest, maps the index, looks at the size of every shard.
+
+        Raises:
+            InputError: no packed data set is there, or a later version of the program wrote it.
+            DamagedStoreError: a file is missing, cut short, or contradicts the manifest.
+        """
+        path = Path(path)
+        manifest = read_manifest(path)
+        for item in [*manifest["shards"], manifest["index"]]:
+            check_file(path / item["file"], item["bytes"])
+        file = path / manifest["index"]["file"]
+        index = map_tensors(file)
+        check_index(file, index, manifest)
+        return cls(path, manifest, index)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PackedStore.open, (self.path.absolute(),)
+
+    def __len__(self) -> int:
+        return len(self.scale)
+
+    @cached_property
+    def object_names(self) -> list[str]:
+        """The distinct object names, in order of first appearance; decoded at first use.
+
+        Raises:
+            DamagedStoreError: a graph is of none of them.
+        """
+        check_objects(self.path, self.object_idx, self.num_objects)
+        return unpack_names(self.object_name_ptr, self._name_bytes)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What the data are, as 64 hex digits: changes if any stored byte of any array does."""
+        hashes = [item["sha256"] for item in [self.manifest["index"], *self.manifest["shards"]]]
+        return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+    def shard(self, number: int) -> dict[str, np.ndarray]:
+        """The memory-mapped arrays of one shard. Raises DamagedStoreError."""
+        if number not in self._shards:
+            file = self.path / self.manifest["shards"][number]["file"]
+            tensors = map_tensors(file)
+            first, last = self._shard_ptr[number], self._shard_ptr[number + 1]
+            nodes = int(self.node_ptr[last] - self.node_ptr[first])
+            edges = int(self.edge_ptr[last] - self.edge_ptr[first])
+            check_array(file, tensors, "node_features", "<f4", (nodes, len(self.feature_names)))
+            check_array(file, tensors, "in_degree", "<i4", (nodes,))
+            check_array(file, tensors, "edge_source", "<i4", (edges,))
+            if "point_cloud" in tensors:
+                check_array(file, tensors, "point_cloud", "<f4", (nodes, 3))
+            if self.edge_attr_kind == "stored":
+                check_array(file, tensors, "edge_attr", "<f4", (edges, self.edge_attr_dim))
+            self._shards[number] = tensors
+        return self._shards[number]
+
+    @cached_property
+    def has_point_cloud(self) -> bool:
+        """Whether positions are stored apart; otherwise they are the first three node features."""
+        return any("point_cloud" in self.shard(number) for number in range(len(self.manifest["shards"])))
+
+    def shard_graphs(self, number: int) -> range:
+        """The graphs of one shard."""
+        return range(int(self._shard_ptr[number]), int(self._shard_ptr[number + 1]))
+
+    def sample(self, i: int, *, edge_attr: bool = True) -> Sample:
+        """One graph as a record of its own (copies; computed edge attributes included)."""
+        i = range(len(self))[i]
+        graph = self.gather(np.array([i]), edge_attr=edge_attr)
+        same = np.array_equal(graph.pos, graph.node_features[:, :3])
+        return Sample(
+            node_features=graph.node_features,
+            in_degree=graph.in_degree,
+            edge_source=graph.edge_source.astype(np.int32),
+            target=np.array(self.target[i]),
+            object_name=self.object_names[self.object_idx[i]],
+            edge_attr=graph.edge_attr,
+            point_cloud=None if same else graph.pos,
+            bounding_radius=float(self.bounding_radius[i]) if self.radius_known[i] else float("nan"),
+            origin=tuple(self.origin[i].tolist()),
+            scale=float(self.scale[i]),
+            num_views=int(self.num_views[i]),
+            vectors=np.array(self.vectors[i]) if self.vector_names else None,
+        )
+
+    def shards_of(self, indices: Int) -> Int:
+        """The shard of each graph. Raises DamagedStoreError: one does not lie within its shard."""
+        shards = np.searchsorted(self._shard_ptr, indices, side="right") - 1
+        for ptr in (self.node_ptr, self.edge_ptr):
+            check_range(self.path, ptr, indices, self._shard_ptr[shards], self._shard_ptr[shards + 1])
+        return shards
+
+    def gather(self, indices: Int, *, edge_attr: bool = False) -> Gathered:
+        """Joins graphs into one batch with a fixed number of vectorised steps, however many there are.
+
+        Args:
+            indices: ``[B]`` graphs, in any order, repeats allowed.
+            edge_attr: include edge attributes (computed here if the store does not hold them).
+
+        Raises:
+            IndexError: an index outside ``0 .. G - 1``.
+        """
+        indices = np.asarray(indices, dtype=np.int64)
+        if indices.size and not 0 <= indices.min() <= indices.max() < len(self):
+            raise IndexError(f"graph indices must lie in 0 .. {len(self) - 1}")
+        shards = self.shards_of(indices)
+        first = self._shard_ptr[shards]
+        node_row, node_ptr = _ranges(self.node_ptr, indices, first)
+        edge_row, edge_ptr = _ranges(self.edge_ptr, indices, first)
+        nodes: dict[str, Any] = {
+            "node_features": np.empty((len(node_row), len(self.feature_names)), np.float32),
+            "in_degree": np.empty(len(node_row), np.int32),
+        }
+        edges: dict[str, Any] = {"edge_source": np.empty(len(edge_row), np.int32)}
+        if edge_attr and self.edge_attr_kind == "stored":
+            edges["edge_attr"] = np.empty((len(edge_row), self.edge_attr_dim), np.float32)
+        touched = np.unique(shards)
+        for number in touched.tolist():
+            self._fetch(number, indices[shards == number], [*nodes, "point_cloud"], list(edges))
+        for number in touched.tolist():
+            arrays = self.shard(number)
+            mine = None if len(touched) == 1 else shards == number
+            _take(nodes, arrays, node_row, node_ptr, mine)
+            _take(edges, arrays, edge_row, edge_ptr, mine)
+        pos = nodes["node_features"][:, :3].copy()
+        for number in touched.tolist():
+            if "point_cloud" in self.shard(number):
+                _take({"point_cloud": pos}, self.shard(number), node_row, node_ptr, shards == number)
+        source = np.repeat(node_ptr[:-1], np.diff(edge_ptr))
+        source += edges["edge_source"]
+        check_edges(self.path, source, nodes["in_degree"], node_ptr, edge_ptr)
+        return Gathered(
+            node_features=nodes["node_features"],
+            pos=pos,
+            in_degree=nodes["in_degree"],
+            edge_source=source,
+            node_ptr=node_ptr,
+            edge_ptr=edge_ptr,
+            target=self.target[indices].astype(np.float32),
+            bounding_radius=self.bounding_radius[indices].astype(np.float32),
+            num_views=self.num_views[indices],
+            vectors=self.vectors[indices],
+            edge_attr=self._edge_attr(edges, pos, source, nodes["in_degree"]) if edge_attr else None,
+        )
+
+    def _fetch(self, number: int, indices: Int, nodes: list[str], edges: list[str]) -> None:
+        """Has the system fetch all that some graphs of one shard have, before any of it is waited for."""
+        arrays, first = self.shard(number), self._shard_ptr[number]
+        for ptr, names in ((self.node_ptr, nodes), (self.edge_ptr, edges)):
+            begin, end = ptr[indices] - ptr[first], ptr[indices + 1] - ptr[first]
+            for name in names:
+                if name in arrays:
+                    will_need(arrays[name], begin, end)
+
+    def _edge_attr(
+        self, edges: dict[str, np.ndarray], pos: Float, source: Int, in_degree: Int
+    ) -> Float | None:
+        if self.edge_attr_kind in ("none", "stored"):
+            return edges.get("edge_attr")
+        vectors = pos[source] - np.repeat(pos, in_degree, axis=0)
+        if self.edge_attr_kind == "displacement":
+            return vectors
+        from plumbline.geometry.harmonics import spherical_harmonics
+
+        return spherical_harmonics(vectors, self.sh_degree).astype(np.float32, copy=False)
+
+
+def _ranges(ptr: Int, graphs: Int, first: Int) -> tuple[Int, Int]:
+    """The rows of some graphs one after the other, counted from the graphs ``first`` (of their shards).
+
+    Returns:
+        ``[sum of rows]`` int64 row numbers, and ``[B + 1]`` int64 where each graph's begin among them.
+    """
+    begin, end = ptr[graphs], ptr[graphs + 1]
+    out_ptr = np.zeros(len(graphs) + 1, np.int64)
+    np.cumsum(end - begin, out=out_ptr[1:])
+    rows = np.repeat(begin - ptr[first] - out_ptr[:-1], end - begin)
+    rows += np.arange(out_ptr[-1])
+    return rows, out_ptr
+
+
+def _take(
+    out: dict[str, np.ndarray], arrays: dict[str, np.ndarray], rows: Int, ptr: Int, mine: Int | None
+) -> None:
+    """Fills the rows that belong to the graphs in the mask ``mine`` (None: all of them)."""
+    if mine is None:
+        for name, array in out.items():
+            # Rows are in range by construction; "clip" lets numpy write into `out` without a buffer.
+            np.take(arrays[name], rows, axis=0, out=array, mode="clip")
+        return
+    where = np.flatnonzero(np.repeat(mine, np.diff(ptr)))
+    for name, array in out.items():
+        array[where] = np.take(arrays[name], rows[where], axis=0)

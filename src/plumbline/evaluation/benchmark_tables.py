@@ -1,0 +1,174 @@
+"""The result of the benchmark as tables: in the terminal, and in Markdown to be pasted elsewhere."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from plumbline.console.text import percent, visible
+from plumbline.evaluation.benchmark import CONDITIONS, MAIN, Condition
+
+Result = Mapping[str, Any]
+"""The content of ``scancom.json``."""
+
+_MARKUP = re.compile(r"[\\`*_\[\]|~]")
+_COLUMNS = {"mean": "mean", "median": "median", "p90": "90 %\nbelow"}
+
+
+class Grid(NamedTuple):
+    """A table of text.
+
+    Attributes:
+        title: what it shows.
+        heads: one per column, in lines where that makes it narrower; the first column names the rows.
+        rows: of as many cells.
+        best: (row, column) of the cells that stand out.
+    """
+
+    title: str
+    heads: list[str]
+    rows: list[list[str]]
+    best: set[tuple[int, int]]
+
+
+def grids(result: Result) -> list[Grid]:
+    """Ranking, robustness and sources of a result."""
+    compared = [one["name"] for one in result["checkpoints"]] + [result["best_baseline"]]
+    return [_ranking(result), _robustness(result, compared), _sources(result, compared)]
+
+
+def _ranking(result: Result) -> Grid:
+    """One row per method, the least mean miss first; the least of every column is best."""
+    conditions = [result["conditions"][condition.name]["methods"] for condition in MAIN]
+    heads = [
+        f"{_views(condition)}\n{text}" if not i else text
+        for condition in MAIN
+        for i, text in enumerate(_COLUMNS.values())
+    ]
+    names = sorted(conditions[0], key=lambda name: conditions[0][name]["mean"])
+    values = np.array([[row[name][key] for row in conditions for key in _COLUMNS] for name in names])
+    best = {(int(row), column + 1) for column, row in enumerate(values.argmin(axis=0))}
+    rows = [[name, *map(percent, row)] for name, row in zip(names, values.tolist(), strict=True)]
+    return Grid("Miss / radius, 256 points, 1 % noise", ["method", *heads], rows, best)
+
+
+def _robustness(result: Result, compared: Sequence[str]) -> Grid:
+    """One row per condition, the means of some methods; the least of every row is best."""
+    values = np.array(
+        [
+            [result["conditions"][condition.name]["methods"][name]["mean"] for name in compared]
+            for condition in CONDITIONS
+        ]
+    )
+    rows = [
+        [condition.title, *map(percent, row)]
+        for condition, row in zip(CONDITIONS, values.tolist(), strict=True)
+    ]
+    best = {(row, int(column) + 1) for row, column in enumerate(values.argmin(axis=1))}
+    return Grid("Mean miss / radius by condition", ["condition", *compared], rows, best)
+
+
+def _sources(result: Result, compared: Sequence[str]) -> Grid:
+    """One row per source, the means of some methods under the main conditions; the least of each is best."""
+    conditions = [result["conditions"][condition.name]["methods"] for condition in MAIN]
+    sources = conditions[0][compared[0]]["sources"]
+    heads = [f"{name},\n{_views(condition)}" for condition in MAIN for name in compared]
+    rows, best = [], set()
+    for number, source in enumerate(sources):
+        cells = [source or "(none)", f"{sources[source]['objects']:,}"]
+        for row in conditions:
+            means = [row[name]["sources"].get(source, {}).get("mean", float("nan")) for name in compared]
+            if not np.isnan(means).all():
+                best.add((number, len(cells) + int(np.nanargmin(means))))
+            cells += map(percent, means)
+        rows.append(cells)
+    return Grid(
+        "Mean miss / radius by source, 256 points, 1 % noise", ["source", "objects", *heads], rows, best
+    )
+
+
+def _views(condition: Condition) -> str:
+    return f"{condition.views} view{'s' * (condition.views > 1)}"
+
+
+def notes(result: Result) -> list[str]:
+    """What a reader must know about the numbers."""
+    main = result["conditions"][MAIN[0].name]
+    lines = [
+        f"{result['benchmark']}, seed {result['seed']}: {result['objects']:,} objects, "
+        f"{main['scans']:,} scans of them under each condition. The miss is the distance from the answer "
+        "to the true centre of mass, the radius that of the object's smallest enclosing sphere."
+    ]
+    if result["rejected"]:
+        number = len(result["rejected"])
+        lines.append(f"{number:,} input{'s were' if number > 1 else ' was'} rejected (see the JSON file).")
+    return lines
+
+
+def warnings(result: Result) -> list[str]:
+    """Checkpoints whose figures say less than they seem to, because they were trained on these objects."""
+    lines = []
+    for one in result["checkpoints"]:
+        seen = one["objects_seen"]
+        if seen is None:
+            lines.append(
+                f"{one['name']}: its checkpoint does not say which objects it was trained on; "
+                "these may be among them"
+            )
+        elif seen:
+            lines.append(
+                f"{one['name']} was trained on {seen:,} of these {result['objects']:,} objects: its figures "
+                "here do not say how well it does on objects that it has not seen"
+            )
+    return lines
+
+
+def markdown(result: Result) -> str:
+    """The tables and notes as Markdown, in which names are nothing but text."""
+    lines = [f"# {_plain(result['benchmark'])}", ""]
+    for grid in grids(result):
+        lines += [f"**{grid.title}**", "", _row(map(_plain, grid.heads)), "|" + "---|" * len(grid.heads)]
+        for i, row in enumerate(grid.rows):
+            cells = [_plain(text) for text in row]
+            lines.append(_row(f"**{text}**" if (i, j) in grid.best else text for j, text in enumerate(cells)))
+        lines.append("")
+    for warning in warnings(result):
+        lines += [f"**Warning:** {_plain(warning)}.", ""]
+    return "\n".join([*lines, _plain(" ".join(notes(result))), ""])
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _plain(text: str) -> str:
+    """The text on one line, with every character that Markdown or HTML would read as markup escaped."""
+    return _MARKUP.sub(r"\\\g<0>", escape(" ".join(visible(text).split()), quote=False))
+
+
+def print_result(console: Console, result: Result) -> None:
+    """Prints the tables, the least of each comparison in bold; a table that does not fit is only named."""
+    for grid in grids(result):
+        table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for i, head in enumerate(grid.heads):
+            table.add_column(Text(head), justify="right" if i else "left", no_wrap=i > 0)
+        for i, row in enumerate(grid.rows):
+            table.add_row(*(Text(text, "bold" if (i, j) in grid.best else "") for j, text in enumerate(row)))
+        console.print(Text(grid.title, "bold"))
+        wide = console.options.update(max_width=10_000)
+        if Measurement.get(console, wide, table).maximum <= console.width:
+            console.print(table)
+        else:
+            console.print(Text("  too wide for this terminal; it is in the Markdown file", style="dim"))
+        console.print()
+    for note in notes(result):
+        console.print(Text(note, style="dim"))
+    for warning in warnings(result):
+        console.print(Text(f"warning: {warning}"))

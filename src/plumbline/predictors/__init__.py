@@ -1,0 +1,1 @@
+"""Who answers: trained or untrained, a scan in, a centre of mass out."""

@@ -1,0 +1,158 @@
+"""Reading checkpoints, so that nothing foreign runs; no training is needed for it, and no Lightning.
+
+A checkpoint is Lightning's dict plus the key ``"plumbline"``, with which it describes itself: model and its
+arguments, config, data set, versions, random states. It loads with ``weights_only=True``.
+"""
+
+import hashlib
+import reprlib
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+from torch import nn
+
+from plumbline.data.pt.unpickling import ZIP, load_plain
+from plumbline.errors import InputError
+from plumbline.models import ENSEMBLE, MODELS, build_model
+from plumbline.predictors.upgrades import UPGRADES
+
+FORMAT = 3
+"""Of the dict under ``"plumbline"``."""
+_SEAL = b"\nplumbline sha256\n"
+_SEALED = len(_SEAL) + 32
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of ours as plain values and tensors on the CPU, in today's format whatever its own was.
+
+    Raises:
+        InputError: there is no such file, it is damaged, or another program wrote it.
+    """
+    try:
+        whole = path.read_bytes()
+        if not whole.startswith(ZIP):
+            raise BadZipFile
+        content, broken = load_plain(whole)
+        if is_broken(whole):
+            broken = "the file"
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise InputError(f"there is no checkpoint {path}") from error
+    except OSError as error:
+        raise InputError(f"cannot read the checkpoint {path} ({error.strerror or error})") from error
+    except Exception as error:
+        raise InputError(f"{path} is no readable checkpoint ({_reason(error)})") from error
+    if broken is not None:
+        raise InputError(f"{path} is no readable checkpoint (the checksum of {broken} is wrong)")
+    ours = content.get("plumbline") if isinstance(content, dict) else None
+    if not isinstance(ours, dict) or "state_dict" not in content:
+        raise InputError(f"{path} is not a checkpoint of this program: it does not say which model it holds")
+    found = ours.get("format")
+    if type(found) is not int or not min(UPGRADES) <= found <= FORMAT:
+        raise InputError(
+            f"{path} has checkpoint format {reprlib.repr(found)}, and this program reads "
+            f"{min(UPGRADES)} to {FORMAT}"
+        )
+    try:
+        for number in range(found, FORMAT):
+            UPGRADES[number](content)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a whole checkpoint of format {found}") from error
+    ours["format"] = FORMAT
+    return content
+
+
+def seal(content: bytes | memoryview) -> bytes:
+    """The content with its checksum behind it, where readers of the format do not look.
+
+    The format's own checksums cover the numbers, not the lists that say where which numbers lie.
+    """
+    return b"".join([content, _SEAL, hashlib.sha256(content).digest()])
+
+
+def is_broken(whole: bytes) -> bool:
+    """Whether a sealed file is not what was sealed; a file without a seal is not judged."""
+    end = whole.rfind(_SEAL, max(len(whole) - _SEALED, 0))
+    return end >= 0 and hashlib.sha256(whole[:end]).digest() != whole[end + len(_SEAL) :]
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnpicklingError):
+        return "it holds more than plain values and tensors, which this program never loads"
+    if isinstance(error, BadZipFile):
+        return "it is damaged, or another program wrote it"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and what its checkpoint says about it.
+
+    Attributes:
+        path: of the checkpoint.
+        model: with its weights, on the CPU, in float32 (float64 if trained so), ready to predict.
+        model_name: as in ``MODELS``.
+        model_args: its keyword arguments.
+        config: all flags of the training, plain values.
+        data: data set it was trained on: ``data_dir``, ``fingerprint``, ``feature_names``, ``vector_names``,
+            ``leaders``, ``k``, ``edge_attr``, ``sh_degree``, ``normalise``, ``num_train``,
+            ``num_val``, ``objects`` (marks of those trained on), ``val_split``, ``split_by``, ``seed``.
+        metrics: of the epoch it was saved after, by their documented names.
+        error_factors: share (``"0.9"``) to the factor of the model's expected error within which that share
+            of the validation graphs lay; empty for models that expect no error.
+        epochs_done: whole epochs of training behind it.
+    """
+
+    path: Path
+    model: nn.Module
+    model_name: str
+    model_args: dict[str, Any]
+    config: dict[str, Any]
+    data: dict[str, Any]
+    metrics: dict[str, float]
+    error_factors: dict[str, float]
+    epochs_done: int
+
+
+def load_checkpoint(path: Path | str) -> Trained:
+    """Builds the model that a checkpoint describes and gives it its weights.
+
+    Raises:
+        InputError: no such file, damaged, foreign, or of a model that this version does not know.
+    """
+    path = Path(path)
+    content = read_checkpoint(path)
+    ours = content["plumbline"]
+    if ours["model"] not in (*MODELS, ENSEMBLE):
+        raise InputError(
+            f"{path} holds the model {reprlib.repr(ours['model'])}, which this version does not know"
+        )
+    prefix = "model."
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in content["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    try:
+        model = build_model(ours["model"], **ours["model_args"])
+        if any(value.dtype == torch.float64 for value in weights.values()):
+            model = model.double()
+        model.load_state_dict(weights)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{path} does not fit the model {ours['model']!r} of this version: {' '.join(str(error).split())}"
+        ) from error
+    return Trained(
+        path=path,
+        model=model.eval(),
+        model_name=ours["model"],
+        model_args=ours["model_args"],
+        config=ours["config"],
+        data=ours["data"],
+        metrics=ours["metrics"],
+        error_factors=ours["error_factors"],
+        epochs_done=ours["epochs_done"],
+    )

@@ -1,0 +1,247 @@
+"""Guesses that need no training: every result is shown beside them.
+
+All take scans and answer in the scans' own frame, ``BASELINES[name](scans)``. Most read the points alone;
+some also the vectors that ``plumbline prepare`` computes for a whole scan, which another data set may lack.
+Each says how its answer moves with the object.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy.spatial import Delaunay, QhullError, cKDTree
+
+from plumbline.geometry.carving import convex_hull
+from plumbline.records import Float, Int
+
+if TYPE_CHECKING:
+    from plumbline.data.store.in_memory import MemoryStore
+    from plumbline.data.store.reader import PackedStore
+
+CHUNK = 2048
+"""Graphs gathered at once, so that a large data set is never held in memory as a whole."""
+
+# The constants below were found on 5,052 scans of 842 real objects of 7 sources (256 points, 1 % noise, half
+# of one view, half of three) and tried on 6 other sources; see "Untrained baselines" in docs/log.md.
+MEAN_PUSH, HULL_PUSH, CARVE_PUSH = (0.333, 1.58), (0.235, 3.5), (0.238, 6.9)
+"""Pushed guesses: the way, in sizes of the scan, where all sensors stand in one direction; and the power of
+the mean direction's length with which it falls: that is 1 there, and less the more sides were seen."""
+ALPHA_NEIGHBOUR, ALPHA = 4, 3.0
+"""Alpha shape: the circumradius up to which tetrahedra are kept, in largest distances of a point to its 4th
+nearest. Smaller ones leave holes in sparse places, larger ones end at the hull."""
+
+
+class Scans(NamedTuple):
+    """What a baseline knows of G scans.
+
+    Attributes:
+        pos: ``[N, 3]`` float64 points, scan after scan.
+        node_ptr: ``[G + 1]`` where each scan's points begin; no scan is empty.
+        mean: ``[G, 3]`` of each scan's points.
+        size: ``[G]`` root mean square distance of the points from it.
+        vectors: name (``VECTOR_NAMES``) to ``[G, 3]``; empty if they are not known.
+    """
+
+    pos: Float
+    node_ptr: Int
+    mean: Float
+    size: Float
+    vectors: Mapping[str, Float]
+
+    @classmethod
+    def of(cls, pos: Float, node_ptr: Int | None = None, **vectors: Float) -> "Scans":
+        """From points ``[N, 3]`` (of one scan, without offsets) and vectors ``[G, 3]`` (or ``[3]``)."""
+        points = np.asarray(pos, dtype=np.float64)
+        ptr = np.array([0, len(points)]) if node_ptr is None else np.asarray(node_ptr)
+        counts = np.diff(ptr)
+        mean = np.add.reduceat(points, ptr[:-1], axis=0) / counts[:, None]
+        square = ((points - np.repeat(mean, counts, axis=0)) ** 2).sum(axis=1)
+        size = np.sqrt(np.add.reduceat(square, ptr[:-1]) / counts)
+        known = {name: np.atleast_2d(np.asarray(value, np.float64)) for name, value in vectors.items()}
+        return cls(points, ptr, mean, size, known)
+
+    def each(self, answer: Callable[[Float], Float | None], otherwise: Float) -> Float:
+        """``[G, 3]`` answers for one scan's points at a time; rows of ``otherwise`` where there is none."""
+        answers = otherwise.copy()
+        for graph, (start, stop) in enumerate(zip(self.node_ptr[:-1], self.node_ptr[1:], strict=True)):
+            found = answer(self.pos[start:stop])
+            if found is not None:
+                answers[graph] = found
+        return answers
+
+
+# ---------------------------------------------------------------------------------------- from the points
+
+
+def point_mean(scans: Scans) -> Float:
+    """Mean of the points. Symmetry: E(3)."""
+    return scans.mean
+
+
+def bounding_box(scans: Scans) -> Float:
+    """Centre of the box along the axes. Symmetry: translation."""
+    low, high = (part.reduceat(scans.pos, scans.node_ptr[:-1], axis=0) for part in (np.minimum, np.maximum))
+    return (low + high) / 2
+
+
+def oriented_box(scans: Scans) -> Float:
+    """Centre of the box along the principal axes of the points.
+
+    Symmetry: E(3), where no two principal moments are equal.
+    """
+
+    def centre(points: Float) -> Float:
+        mean = points.mean(axis=0)
+        axes = np.linalg.eigh(np.cov(points - mean, rowvar=False, bias=True))[1]
+        along = (points - mean) @ axes
+        return mean + axes @ (along.min(axis=0) + along.max(axis=0)) / 2
+
+    return scans.each(centre, scans.mean)
+
+
+def hull(scans: Scans) -> Float:
+    """Centre of mass of the convex hull's volume; the mean where the points span none. Symmetry: E(3)."""
+    if "hull" in scans.vectors:
+        return scans.mean + scans.vectors["hull"]
+
+    def centre(points: Float) -> Float | None:
+        found = convex_hull(points)
+        return None if found is None else found.centre
+
+    return scans.each(centre, scans.mean)
+
+
+def alpha_shape(scans: Scans) -> Float:
+    """Centre of mass of the tetrahedra between neighbouring points; the hull's where none are left.
+
+    Kept are those of the Delaunay tetrahedra whose circumsphere is small beside the distance between points.
+
+    Symmetry: E(3). Source: Edelsbrunner & Mücke, Three-Dimensional Alpha Shapes, 1994.
+    """
+    return scans.each(_alpha_centre, hull(scans))
+
+
+def _alpha_centre(points: Float) -> Float | None:
+    if len(points) <= ALPHA_NEIGHBOUR:
+        return None
+    mean = points.mean(axis=0)
+    points = points - mean
+    try:
+        corners = points[Delaunay(points).simplices]
+    except QhullError:
+        return None
+    a, b, c = (corners[:, i] - corners[:, 0] for i in (1, 2, 3))
+    bc, ca, ab = np.cross(b, c), np.cross(c, a), np.cross(a, b)
+    volume = np.abs((a * bc).sum(axis=1))
+    a2, b2, c2 = ((edge**2).sum(axis=1)[:, None] for edge in (a, b, c))
+    spacing = cKDTree(points).query(points, k=[ALPHA_NEIGHBOUR + 1])[0].max()
+    # The circumradius is this norm over twice the volume, which may vanish.
+    kept = np.linalg.norm(a2 * bc + b2 * ca + c2 * ab, axis=1) < 2 * volume * ALPHA * spacing
+    if not kept.any():
+        return None
+    return mean + volume[kept] @ corners[kept].mean(axis=1) / volume[kept].sum()
+
+
+# --------------------------------------------------------------------------- from what the sensors have seen
+
+
+def carve(scans: Scans) -> Float:
+    """Centre of the hull's volume that no sensor saw empty (:mod:`plumbline.geometry.carving`).
+
+    Symmetry: E(3).
+    """
+    return scans.mean + scans.vectors["carve"]
+
+
+def mean_pushed(scans: Scans) -> Float:
+    """The mean of the points, pushed away from the sensors. Symmetry: E(3)."""
+    return scans.mean - _push(scans, *MEAN_PUSH)
+
+
+def hull_pushed(scans: Scans) -> Float:
+    """The hull's centre, pushed away from the sensors. Symmetry: E(3)."""
+    return hull(scans) - _push(scans, *HULL_PUSH)
+
+
+def carve_pushed(scans: Scans) -> Float:
+    """The carved hull's centre, pushed away from the sensors. Symmetry: E(3)."""
+    return carve(scans) - _push(scans, *CARVE_PUSH)
+
+
+def _push(scans: Scans, most: float, power: float) -> Float:
+    view = scans.vectors["view"]
+    length = np.linalg.norm(view, axis=1)
+    return (most * scans.size * length ** (power - 1))[:, None] * view
+
+
+# --------------------------------------------------------------------------------------------- all of them
+
+
+class Baseline(NamedTuple):
+    """A guess: ``answer(scans)`` is ``[G, 3]`` in the frame of the scans; so is calling it.
+
+    Attributes:
+        answer: the function.
+        symmetry: "E(3)" or "translation".
+        needs: vectors of the scans without which it has no answer.
+    """
+
+    answer: Callable[[Scans], Float]
+    symmetry: str = "E(3)"
+    needs: tuple[str, ...] = ()
+
+    def __call__(self, scans: Scans) -> Float:
+        """What ``answer`` says."""
+        return self.answer(scans)
+
+
+BASELINES = {
+    "point mean": Baseline(point_mean),
+    "bounding box": Baseline(bounding_box, "translation"),
+    "oriented box": Baseline(oriented_box),
+    "convex hull": Baseline(hull),
+    "alpha shape": Baseline(alpha_shape),
+    "mean pushed": Baseline(mean_pushed, needs=("view",)),
+    "hull pushed": Baseline(hull_pushed, needs=("view",)),
+    "carve": Baseline(carve, needs=("carve",)),
+    "carve pushed": Baseline(carve_pushed, needs=("carve", "view")),
+}
+USUAL = ("point mean", "bounding box", "convex hull", "carve", "carve pushed")
+"""Those that every result is shown beside; the others are for the benchmark."""
+
+
+class BaselineAnswers(NamedTuple):
+    """What the baselines answer for G graphs.
+
+    Attributes:
+        predictions: name to ``[G, 3]`` float64, stored frame.
+        flat: graphs whose points span no volume, where hull and carve answered with the point mean.
+        left_out: names of those that need vectors which the data set lacks.
+    """
+
+    predictions: dict[str, Float]
+    flat: int
+    left_out: tuple[str, ...]
+
+
+def baseline_predictions(
+    store: "PackedStore | MemoryStore", indices: Int, names: Sequence[str] = USUAL
+) -> BaselineAnswers:
+    """Answers of the named baselines for the graphs ``indices`` of a store, in their stored frames."""
+    indices = np.asarray(indices, dtype=np.int64)
+    known = set(store.vector_names)
+    left_out = tuple(name for name in names if not known.issuperset(BASELINES[name].needs))
+    names = [name for name in names if name not in left_out]
+    pieces: dict[str, list[Float]] = {name: [np.empty((0, 3))] for name in names}
+    flat = 0
+    for start in range(0, len(indices), CHUNK):
+        some = store.gather(indices[start : start + CHUNK])
+        vectors = {name: some.vectors[:, place] for place, name in enumerate(store.vector_names)}
+        scans = Scans.of(some.pos, some.node_ptr, **vectors)
+        centre = hull(scans)
+        flat += int((centre == scans.mean).all(axis=1).sum())
+        scans = scans._replace(vectors={**scans.vectors, "hull": centre - scans.mean})
+        for name in names:
+            pieces[name].append(BASELINES[name](scans))
+    answers = {name: np.concatenate(some) for name, some in pieces.items()}
+    return BaselineAnswers(answers, flat, left_out)

@@ -1,0 +1,64 @@
+"""What a long operation says while it works: through one callback, and nothing unless asked."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that a long operation reports.
+
+    Attributes:
+        kind: ``"message"``, a sentence; ``"detail"``, a sentence for who wants to know more (``--debug``);
+            ``"progress"``, a count.
+        text: the sentence, or what is counted, in the singular (``"object"``).
+        done: how many of ``total`` are done.
+        total: 0 where nothing is counted or nobody knows.
+        phase: the phase of the operation, such as ``"Dataset Loading"``; empty outside of phases.
+    """
+
+    kind: Literal["message", "detail", "progress"]
+    text: str
+    done: int = 0
+    total: int = 0
+    phase: str = ""
+
+
+class Reporter:
+    """Takes what an operation says to whoever listens. One per operation; it knows the current phase.
+
+    Args:
+        listener: called with every event, in the order of events, in the thread of the operation; None for
+            nobody.
+    """
+
+    def __init__(self, listener: Callable[[Event], None] | None = None) -> None:
+        self._listener = listener
+        self._phase = ""
+
+    def say(self, text: str) -> None:
+        """Report one sentence."""
+        self._tell(Event("message", text, phase=self._phase))
+
+    def detail(self, text: str) -> None:
+        """Report one sentence that only some listeners want."""
+        self._tell(Event("detail", text, phase=self._phase))
+
+    def progress(self, unit: str, done: int, total: int) -> None:
+        """Report that ``done`` of ``total`` units are done."""
+        self._tell(Event("progress", unit, done, total, self._phase))
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Mark everything that is reported within the block as of one phase."""
+        before, self._phase = self._phase, name
+        try:
+            yield
+        finally:
+            self._phase = before
+
+    def _tell(self, event: Event) -> None:
+        if self._listener is not None:
+            self._listener(event)

@@ -1,0 +1,123 @@
+"""Compiling the network, with a way back."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plumbline.data.batches.batch import Batch
+from plumbline.models import entry_point
+from plumbline.training.loop.precision import Precision
+from plumbline.training.randomness import random_states, restore_random_states
+
+
+class CompiledForward:
+    """``torch.compile`` of a model's forward pass that turns eager when compilation fails.
+
+    Only the network is compiled, never the Lightning module around it. Compilation happens at the first
+    call, and again for new kinds of input; a failure of either is said once, and training goes on.
+
+    Args:
+        model: the network.
+        say: told one sentence if compilation fails.
+
+    Attributes:
+        eager: the network's forward pass as it is written.
+        failed: whether it runs instead of the compiled one.
+    """
+
+    def __init__(self, model: nn.Module, say: Callable[[str], None]) -> None:
+        self.eager = entry_point(model)
+        self.say = say
+        self.failed = False
+        try:
+            self._compiled: Any = torch.compile(self.eager, dynamic=True)
+        except Exception as error:  # noqa: BLE001 - a missing compiler shows in many kinds of error
+            self.give_up(error)
+
+    def __call__(self, batch: Any) -> Any:
+        """The model's answers."""
+        if self.failed:
+            return self.eager(batch)
+        try:
+            return self._compiled(batch)
+        except Exception as error:
+            if not _is_compilers(error):
+                raise
+            self.give_up(error)
+            return self.eager(batch)
+
+    def give_up(self, error: Exception) -> None:
+        """From now on the network runs uncompiled, because of this error."""
+        self.failed = True
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
+        self.say(f"the network cannot be compiled and runs uncompiled ({reason})")
+
+
+def try_out(
+    forward: CompiledForward, model: nn.Module, example: Callable[[], Batch], precision: Precision
+) -> None:
+    """Compiles now what the first epoch would compile: forward and backward of training, and validation.
+
+    What the compiled network answers, and its gradients where dropout does not make them random, must be what
+    the uncompiled one gives. No gradient or random number is left. The backward pass is compiled when it is
+    first run, so its failures show here and not in the forward pass.
+
+    Args:
+        forward: the compiled network.
+        model: the network itself, in training mode.
+        example: makes a batch; validation makes its own within inference mode, which compiled code minds.
+        precision: of the training.
+    """
+    device = next(model.parameters()).device
+    states = random_states()
+
+    def run(function: Callable[[Batch], Any]) -> list[Tensor]:
+        with precision.autocast(device):
+            answer = function(example().to(device))
+        return [part.float() for part in (answer if isinstance(answer, tuple) else (answer,))]
+
+    def step(function: Callable[[Batch], Any]) -> list[Tensor]:
+        answer = run(function)
+        model.zero_grad(set_to_none=True)
+        torch.stack([part.sum() for part in answer]).sum().backward()
+        return answer + [weight.grad.float() for weight in model.parameters() if weight.grad is not None]
+
+    try:
+        found, expected, again = step(forward), step(forward.eager), step(forward.eager)
+        # With dropout no two steps are alike, and there is nothing to compare with.
+        if all(map(torch.equal, expected, again)) and not _agree(found, expected, precision):
+            forward.give_up(RuntimeError("what it learns in a step differs"))
+        model.eval()
+        with torch.inference_mode():
+            if not _agree(run(forward), run(forward.eager), precision):
+                forward.give_up(RuntimeError("its answers differ"))
+    except Exception as error:
+        if not _is_compilers(error):
+            raise
+        forward.give_up(error)
+    finally:
+        model.train()
+        model.zero_grad(set_to_none=True)
+        restore_random_states(states)
+
+
+def _agree(found: list[Tensor], expected: list[Tensor], precision: Precision) -> bool:
+    """Whether tensors are equal but for another order of sums."""
+    rounding = 0.01 if precision.name in ("32", "64") else 0.1
+    return len(found) == len(expected) and all(
+        bool((a - b).abs().max() <= rounding * b.abs().max() + 1e-7)
+        for a, b in zip(found, expected, strict=True)
+    )
+
+
+def _is_compilers(error: BaseException) -> bool:
+    """Whether an error, or one that caused it, comes from the compiler and not from the network."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if type(seen).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False

@@ -1,0 +1,81 @@
+"""What to do about a loss that is no number: stop and say all that helps to find out why, or leave it out."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plumbline.data.batches.batch import Batch
+from plumbline.data.store.reader import PackedStore
+from plumbline.errors import InputError
+
+_SHOWN = 4
+"""Objects that are named; a batch may have hundreds."""
+
+
+class NonFinite:
+    """Looks at the loss of each step where that costs nothing: on a CPU, or when steps may be left out.
+
+    On a GPU it would make every step wait, so there only every fiftieth step and the end of an epoch are
+    looked at (:meth:`~plumbline.training.loop.task.CentreOfMassTask.check_finite`), unless ``skip`` is on.
+
+    Args:
+        store: where the batches come from, for the names of the objects.
+        skip: leave such steps out and count them, instead of stopping.
+        say: told about each step left out.
+
+    Attributes:
+        skipped: steps left out since the training began.
+    """
+
+    def __init__(self, store: PackedStore, *, skip: bool, say: Callable[[str], None]) -> None:
+        self._store, self._skip, self._say = store, skip, say
+        self.skipped = 0
+
+    def leaves_out(self, loss: Tensor, batch: Batch, model: nn.Module, *, step: int, lr: float) -> bool:
+        """Whether the step must be left out.
+
+        Raises:
+            InputError: the loss is not finite and steps are not left out; names the objects of the batch.
+        """
+        if not self._skip and loss.device.type != "cpu":
+            return False
+        if math.isfinite(float(loss.detach())):
+            return False
+        about = self._describe(batch, model, lr)
+        if self._skip:
+            self.skipped += 1
+            self._say(f"step {step + 1:,} left out, {self.skipped:,} so far: its loss is not finite; {about}")
+            return True
+        raise InputError(
+            f"the loss is not finite at step {step + 1:,}: {about}; look at these objects, lower --lr, keep "
+            "--gradient_clip on, take --precision 32, or leave such steps out with --skip_nonfinite "
+            "(the last good checkpoint is untouched)"
+        )
+
+    def _describe(self, batch: Batch, model: nn.Module, lr: float) -> str:
+        largest_first = batch.target.abs().amax(dim=1).argsort(descending=True)
+        rows = batch.index[largest_first].tolist()
+        names = list(dict.fromkeys(self._store.object_names[self._store.object_idx[row]] for row in rows))
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        with torch.no_grad():
+            weights = torch.stack([weight.double().norm() for weight in model.parameters()]).norm()
+        return (
+            f"objects {', '.join(names[:_SHOWN])}{more}, learning rate {lr:.3g}, norm of the weights "
+            f"{float(weights):.3g}, largest input {_largest(batch.node_features)}, "
+            f"largest target {_largest(batch.target)}"
+        )
+
+    def state(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"skipped": self.skipped}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on counting."""
+        self.skipped = state["skipped"]
+
+
+def _largest(values: Tensor) -> str:
+    return f"{float(values.abs().max()):.3g}" if values.numel() else "none"

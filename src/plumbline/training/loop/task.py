@@ -1,0 +1,272 @@
+"""The training task: loss, metrics, optimizer and schedule, and what a checkpoint says about itself.
+
+Letters: G graphs. Everything is in the stored frame; errors in data units unless they are relative.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plumbline.data.batches.batch import Batch
+from plumbline.errors import InputError
+from plumbline.models import entry_point
+from plumbline.predictors.calibration import conformal_factors
+from plumbline.predictors.checkpoint import FORMAT
+from plumbline.training.lightning_import import LightningModule, OptimizerLRScheduler
+from plumbline.training.loop.nonfinite import NonFinite
+from plumbline.training.loop.precision import Precision
+from plumbline.training.metric_sums import RunningSums, axis_means, axis_sums, displacement_sums
+from plumbline.training.optim.losses import loss_of, scale_loss
+from plumbline.training.optim.optimizers import make_optimizer
+from plumbline.training.optim.schedules import PLATEAU, cosine
+from plumbline.training.randomness import random_states, restore_random_states
+
+
+class CentreOfMassTask(LightningModule):
+    """Teaches a model where the centre of mass is.
+
+    Args:
+        model: maps a :class:`~plumbline.data.batches.batch.Batch` to ``[G, 3]``.
+        lr: learning rate.
+        weight_decay: of the optimizer.
+        loss: ``"l1"`` or ``"displacement"``, see :func:`~plumbline.training.optim.optimisation.loss_of`.
+        optimizer: ``"adam"`` or ``"adamw"``.
+        schedule: of the learning rate: ``"plateau"`` of ``val_loss``, or ``"cosine"`` over all steps.
+        warmup: share of the steps in which ``"cosine"`` rises.
+        precision: of the weights and of the arithmetic in the model; loss and metrics are float32 always
+            (float64 for ``64``).
+        identity: plain values that make a checkpoint self-describing (model, arguments, config, data).
+        guard: looks whether the loss is a number; None for nobody.
+
+    Attributes:
+        forward_model: what is called for the model's answers: its entry point, or the compiled form of it.
+        epoch_row: all metrics of the last finished epoch by their documented names.
+        error_factors: by how much the model's expected error must be stretched so that a given share of the
+            validation graphs lie within it; empty if it expects none.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        lr: float,
+        weight_decay: float = 0.0,
+        loss: str = "l1",
+        optimizer: str = "adam",
+        schedule: str = "plateau",
+        warmup: float = 0.0,
+        precision: Precision = Precision("32"),  # noqa: B008 - immutable
+        identity: dict[str, Any] | None = None,
+        guard: NonFinite | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.forward_model: Callable[[Batch], Any] = entry_point(model)
+        self.loss, self.optimizer, self.schedule, self.warmup = loss, optimizer, schedule, warmup
+        self.lr, self.weight_decay, self.precision = lr, weight_decay, precision
+        self.identity, self.guard = identity or {}, guard
+        self.train_sums, self.val_sums = RunningSums(6 if loss == "l1" else 8), RunningSums(8)
+        self.epoch_row: dict[str, float] = {}
+        self._step_sums: tuple[Tensor, int] | None = None
+        self.error_factors: dict[str, float] = {}
+        self._surprise: list[Tensor] = []
+        self._restored: dict[str, Any] | None = None
+
+    def forward(self, batch: Batch) -> Tensor:
+        """``[G, 3]`` answers in the type of the loss."""
+        return self._answer(batch)[0]
+
+    def _answer(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Answers, and the logarithm ``[G]`` of the errors that the model expects, if it expects any."""
+        answer = self.forward_model(batch)
+        com, log_scale = answer if isinstance(answer, tuple) else (answer, None)
+        errors = self.precision.errors
+        return com.to(errors), None if log_scale is None else log_scale.to(errors)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Lightning notes the hook it is in many times a step, and attributes of a module are slow to set."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    # -- steps ---------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """The loss of one batch, or None if the step is to be left out. Nothing here waits for a GPU."""
+        com, log_scale = self._answer(batch)
+        error = com - batch.target
+        loss = loss_of(self.loss, error, batch.bounding_radius)
+        if log_scale is not None:
+            loss = loss + scale_loss(error, log_scale)
+        if self.guard is not None and self.guard.leaves_out(
+            loss, batch, self.model, step=self.global_step, lr=self.learning_rate
+        ):
+            return None
+        sums = self._sums_of(error.detach(), batch)
+        self._step_sums = sums, batch.num_graphs
+        self.train_sums.add(sums, batch.num_graphs)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds one batch to the sums; a short last batch counts by its graphs."""
+        com, log_scale = self._answer(batch)
+        error = com - batch.target
+        self.val_sums.add(displacement_sums(error, batch.bounding_radius), batch.num_graphs)
+        if log_scale is not None:
+            self._surprise.append(error.norm(dim=1) / log_scale.exp())
+
+    def _sums_of(self, error: Tensor, batch: Batch) -> Tensor:
+        return axis_sums(error) if self.loss == "l1" else displacement_sums(error, batch.bounding_radius)
+
+    def _with_loss(self, means: dict[str, float]) -> dict[str, float]:
+        """Metrics whose ``loss`` is the loss that is trained."""
+        return means if self.loss == "l1" or not means else means | {"loss": means["error_rel"]}
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """The cosine schedule is a function of the step alone."""
+        if self.schedule == "cosine":
+            total = int(self.trainer.estimated_stepping_batches)
+            for group in self.trainer.optimizers[0].param_groups:
+                group["lr"] = self.lr * cosine(self.global_step, total, self.warmup)
+
+    def step_row(self) -> dict[str, float]:
+        """Loss and metrics of the step just taken (this waits for the device)."""
+        if self._step_sums is None:
+            return {}
+        means = self._with_loss(axis_means(*self._step_sums))
+        return {f"train_{name}_step": means[name] for name in ("loss", "mae", "mse")}
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Called by Lightning for every batch."""
+        return batch.to(device, non_blocking=True)
+
+    # -- epochs --------------------------------------------------------------------------------------------
+
+    def on_train_start(self) -> None:
+        """Continues the random numbers and the sums of the checkpoint that was loaded, if any."""
+        if self._restored is not None:
+            restore_random_states(self._restored["rng"])
+            self.train_sums.restore(self._restored["train_sums"], self.device)
+            if self.guard is not None:
+                self.guard.restore(self._restored["nonfinite"])
+            self._take_up_rate(self._restored["config"]["lr"])
+            self._restored = None
+
+    def _take_up_rate(self, before: float) -> None:
+        """Where another learning rate is allowed (``--allow_mismatch``), the optimizer still has the old."""
+        if self.lr != before:
+            for group in self.trainer.optimizers[0].param_groups:
+                group["lr"] *= self.lr / before
+
+    def on_train_epoch_start(self) -> None:
+        """A new epoch starts at its first batch. Lightning does not call this when it goes on within one."""
+        _rewind(self.trainer.train_dataloader, self.current_epoch)
+        self.train_sums.reset()
+
+    def on_validation_epoch_start(self) -> None:
+        """Validation always runs from the first batch to the last."""
+        _rewind(self.trainer.val_dataloaders, self.current_epoch)
+        self.val_sums.reset()
+        self._surprise = []
+
+    def on_validation_epoch_end(self) -> None:
+        """Closes the epoch: all its metrics, then the schedule, so that a checkpoint has both behind it."""
+        train, val = self._with_loss(self.train_sums.means()), self._with_loss(self.val_sums.means())
+        train = {name: value for name, value in train.items() if name not in ("error", "error_rel")}
+        self.check_finite(train | {"val_loss": val["loss"]})
+        per_step = {"loss", "mae", "mse"}
+        row = {f"train_{name}_epoch" if name in per_step else f"train_{name}": v for name, v in train.items()}
+        row |= {f"val_{name}": value for name, value in val.items()}
+        row |= {"learning_rate": self.learning_rate, "epoch": self.current_epoch}
+        self.epoch_row = row
+        self.error_factors = conformal_factors(torch.cat(self._surprise).tolist()) if self._surprise else {}
+        # For Lightning, which watches no other; a call costs a millisecond.
+        value = torch.tensor(val["loss"], dtype=torch.float64)
+        self.log("val_loss", value, logger=False, batch_size=1)
+        self.train_sums.reset()
+        schedulers = self.lr_schedulers()
+        if isinstance(schedulers, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            schedulers.step(val["loss"])
+
+    def check_finite(self, means: dict[str, float]) -> None:
+        """Stops a training whose loss is no number any more. Raises InputError."""
+        if not all(math.isfinite(value) for value in means.values()):
+            raise self._diverged("the loss")
+
+    def check_weights(self) -> None:
+        """Stops one whose weights are none before they are saved within an epoch. Raises InputError."""
+        if not all(bool(weight.isfinite().all()) for weight in self.model.parameters()):
+            raise self._diverged("a weight")
+
+    def _diverged(self, what: str) -> InputError:
+        return InputError(
+            f"{what} is not finite in epoch {self.current_epoch}, by step {self.global_step}: the training "
+            "diverged; lower --lr, keep --gradient_clip on, or take --precision 32 "
+            "(the last good checkpoint is untouched)"
+        )
+
+    # -- optimizer -----------------------------------------------------------------------------------------
+
+    @property
+    def learning_rate(self) -> float:
+        """The current one."""
+        return self.trainer.optimizers[0].param_groups[0]["lr"]
+
+    def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimizer of this task, on any parameters."""
+        # With mixed precision Lightning refuses to clip the gradients of a fused optimizer.
+        fused = not self.precision.mixed and self.device.type in ("cpu", "cuda")
+        return make_optimizer(
+            self.optimizer,
+            parameters,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            eps=self.precision.adam_eps,
+            fused=fused,
+        )
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Called by Lightning once."""
+        optimizer = self.make_optimizer(self.parameters())
+        if self.schedule == "cosine":
+            return optimizer
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **PLATEAU)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val_loss"}}
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Does nothing: Lightning steps the schedule after the checkpoint of the epoch is written, and not
+        at all in an epoch it resumes from, so :meth:`on_validation_epoch_end` steps it before."""
+
+    # -- checkpoints ---------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what Lightning leaves out: who the model is, the random states, the sums of the epoch."""
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress
+        whole = batches.is_last_batch
+        checkpoint["plumbline"] = {
+            "format": FORMAT,
+            **self.identity,
+            "epochs_done": self.current_epoch + whole,
+            "batches_done": 0 if whole else batches.current.ready,
+            "global_step": self.global_step,
+            "metrics": dict(self.epoch_row),
+            "error_factors": dict(self.error_factors),
+            "rng": random_states(),
+            "train_sums": self.train_sums.state(),
+            "nonfinite": {"skipped": 0} if self.guard is None else self.guard.state(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the random states until training starts: building loaders and models draws numbers too."""
+        self._restored = checkpoint["plumbline"]
+        self.epoch_row = dict(self._restored["metrics"])
+        self.error_factors = dict(self._restored["error_factors"])
+
+
+def _rewind(loader: Any, epoch: int) -> None:
+    """Puts a loader at the first batch of an epoch."""
+    loader.load_state_dict({"epoch": epoch, "position": 0})

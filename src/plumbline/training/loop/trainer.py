@@ -1,0 +1,133 @@
+"""Lightning's trainer as this program uses it, the device it runs on, and the ways a training can end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from plumbline.console.text import command
+from plumbline.data.batches.loader import Loaders
+from plumbline.training.allocator import keep_freed_memory
+from plumbline.training.lightning_import import Callback, Trainer
+from plumbline.training.loop.graceful_stop import GracefulStop, StoppedAtOnce, TrainingInterrupted
+from plumbline.training.loop.precision import Precision
+from plumbline.training.loop.task import CentreOfMassTask
+from plumbline.training.persistence.saving import BestAndLast, DurableCheckpoints
+
+LOG_EVERY = 50
+"""Steps between two rows of step metrics; only these, and the ends of epochs, wait for the device."""
+
+
+def make_trainer(
+    folder: Path,
+    *,
+    device: torch.device,
+    precision: Precision,
+    max_epochs: int,
+    gradient_clip: float,
+    callbacks: list[Callback],
+    fast_dev_run: int = 0,
+    devices: int = 1,
+    num_nodes: int = 1,
+    strategy: str = "auto",
+    deterministic: bool = False,
+) -> Trainer:
+    """A trainer that is silent and has nothing in its loop that is not needed.
+
+    Args:
+        folder: run folder.
+        device: kind of device; ``devices``, ``num_nodes`` and ``strategy`` say how many share the work.
+        precision: of weights and arithmetic.
+        max_epochs: as the flag.
+        gradient_clip: largest norm of the gradient; 0 for none.
+        callbacks: in the order in which they run.
+        fast_dev_run: batches of each loop of a trial run, 0 for a training.
+        deterministic: only deterministic kernels.
+    """
+    # None changes nothing; torch imports its compiler even to be told False.
+    determined = deterministic if deterministic or torch.are_deterministic_algorithms_enabled() else None
+    return Trainer(
+        accelerator="gpu" if device.type == "cuda" else device.type,
+        devices=devices,
+        num_nodes=num_nodes,
+        strategy=strategy,
+        precision=precision.lightning,  # type: ignore[arg-type]
+        max_epochs=max_epochs,
+        fast_dev_run=fast_dev_run or False,
+        gradient_clip_val=gradient_clip or None,
+        gradient_clip_algorithm="norm",
+        deterministic=determined,
+        log_every_n_steps=LOG_EVERY,
+        callbacks=callbacks,
+        plugins=[DurableCheckpoints()],
+        default_root_dir=folder,
+        enable_checkpointing=not fast_dev_run,
+        # Lightning's own extras are off: each costs time per step or says what is said already.
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_autolog_hparams=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """All that a training consists of once it is configured; ``checkpoints`` is None in a trial run."""
+
+    trainer: Trainer
+    task: CentreOfMassTask
+    loaders: Loaders
+    checkpoints: BestAndLast | None
+    stop: GracefulStop
+
+
+def run_fit(fit: Fit, *, start: Path | None, folder: Path, settings: Path, say: Callable[[str], None]) -> int:
+    """Trains, and tells in plain words how it ended.
+
+    Args:
+        fit: what to train.
+        start: checkpoint to go on from.
+        folder: of the run.
+        settings: flags of the command that goes on.
+        say: told how it ended if it did not come to its end.
+
+    Returns:
+        Exit code: 0 finished or out of time, 130 Ctrl-C, 143 SIGTERM.
+
+    Raises:
+        InputError: the loss is not finite, or a checkpoint cannot be written.
+    """
+
+    def stopped(how: str) -> None:
+        last = Path(fit.checkpoints.last_model_path) if fit.checkpoints is not None else Path()
+        if fit.checkpoints is not None and fit.checkpoints.trouble:
+            say(f"{how} after {fit.trainer.global_step:,} steps, and this state is lost;")
+            say("--resume goes on from the checkpoint before it, if there is one")
+            return
+        if not last.is_file():
+            say(f"{how}; nothing was saved")
+            return
+        say(f"{how} after {fit.trainer.global_step:,} steps; the state is in {folder / last.name}")
+        say("go on with: " + command("plumbline", "train", "--config", settings, "--resume"))
+
+    keep_freed_memory()
+    try:
+        fit.trainer.fit(
+            fit.task, fit.loaders.train, fit.loaders.val, ckpt_path=None if start is None else str(start)
+        )
+    except TrainingInterrupted as interruption:
+        if interruption.exit_code:
+            stopped("interrupted")
+            return interruption.exit_code
+    except SystemExit as end:  # Lightning's answer to what a second signal raises
+        stopped("stopped at once")
+        return end.__context__.exit_code if isinstance(end.__context__, StoppedAtOnce) else 130
+    finally:
+        fit.loaders.train.close()
+        fit.loaders.val.close()
+    if fit.stop.out_of_time:
+        stopped("--max_time is over")
+    return 0

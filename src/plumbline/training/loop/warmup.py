@@ -1,0 +1,69 @@
+"""Warm-up: the first use of every CUDA kernel, paid before the first epoch, without a trace."""
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from plumbline.data.batches.batch import Batch
+from plumbline.models import entry_point
+from plumbline.training.loop.precision import Precision
+from plumbline.training.randomness import random_states, restore_random_states
+
+STEPS = 2
+
+
+def warm_up(
+    model: nn.Module,
+    batch: Batch,
+    make_optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+    *,
+    precision: Precision,
+    gradient_clip: float,
+    device: torch.device,
+) -> str:
+    """Takes a few training steps with a copy of the model: forward, backward, optimizer kernels.
+
+    Weights, optimizer, gradients, random numbers and loaders are afterwards what they were: the steps run
+    on a deep copy, with a batch that no loader handed out, and the random states are put back.
+
+    Returns:
+        "" if all went well, else one sentence; training is not affected either way.
+    """
+    states = random_states()
+    try:
+        _steps(copy.deepcopy(model).to(device), batch.to(device), make_optimizer, precision, gradient_clip)
+    except Exception as error:  # noqa: BLE001 - whatever fails here fails again, and is told, in training
+        return f"the warm-up failed and is left out ({type(error).__name__}: {str(error).splitlines()[0]})"
+    finally:
+        restore_random_states(states)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+            torch.cuda.empty_cache()
+    return ""
+
+
+def _steps(
+    twin: nn.Module, batch: Batch, make_optimizer: Any, precision: Precision, gradient_clip: float
+) -> None:
+    twin.to(precision.weights).train()
+    device = next(twin.parameters()).device
+    optimizer = make_optimizer(twin.parameters())
+    scaler = torch.amp.GradScaler(device.type, enabled=precision.scales_gradients)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        with precision.autocast(device):
+            answer = entry_point(twin)(batch)
+        parts = answer if isinstance(answer, tuple) else (answer,)
+        loss = torch.stack([part.to(precision.errors).abs().mean() for part in parts]).sum()
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        if gradient_clip:
+            nn.utils.clip_grad_norm_(twin.parameters(), gradient_clip)
+        scaler.step(optimizer)
+        scaler.update()
+    twin.eval()
+    with torch.inference_mode(), precision.autocast(device):
+        twin(batch)

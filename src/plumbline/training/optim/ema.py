@@ -1,0 +1,85 @@
+"""Averaged weights (``--ema``): what is validated and saved, beside the weights that are trained."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plumbline.training.lightning_import import Callback, LightningModule, Trainer
+
+_CURRENT = "training_weights"
+
+
+class AveragedWeights(Callback):
+    """Exponential moving average of the parameters.
+
+    Validation sees the average, and a checkpoint's ``state_dict`` holds it; the weights in training lie
+    beside it. The decay grows from 0.1 to its value, so that the first random weights are soon forgotten.
+    The average is float32 (or float64), however short the weights' own type is.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self._average: list[Tensor] = []
+        self._training: list[Tensor] = []
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts at the current weights, or moves the restored average to the device."""
+        start = self._average or list(pl_module.parameters())
+        wide = [torch.promote_types(weight.dtype, torch.float32) for weight in pl_module.parameters()]
+        self._average = [
+            weight.detach().to(pl_module.device, dtype, copy=True)
+            for weight, dtype in zip(start, wide, strict=True)
+        ]
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """One fused update of all parameters."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        current = [weight.detach().to(mean.dtype) for weight, mean in self._pairs(pl_module)]
+        torch._foreach_lerp_(self._average, current, 1 - decay)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Puts the average in place of the weights."""
+        if self._average:
+            self._training = [weight.detach().clone() for weight in pl_module.parameters()]
+            for weight, mean in self._pairs(pl_module):
+                weight.data.copy_(mean)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Puts the weights back."""
+        if self._training:
+            for weight, saved in zip(pl_module.parameters(), self._training, strict=True):
+                weight.data.copy_(saved)
+            self._training = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many updates there were, and the average in full width."""
+        return {"updates": self.updates, "average": list(self._average)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The opposite of :meth:`state_dict`."""
+        self.updates, self._average = state_dict["updates"], list(state_dict["average"])
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Makes the average the weights that everybody else reads."""
+        checkpoint[_CURRENT] = checkpoint["state_dict"]
+        averages = {
+            name: mean.to(weight.dtype)
+            for (name, weight), mean in zip(pl_module.named_parameters(), self._average, strict=True)
+        }
+        checkpoint["state_dict"] = {**checkpoint["state_dict"], **averages}
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Training goes on with the weights in training; if it had no average, one begins here."""
+        if _CURRENT in checkpoint:
+            pl_module.load_state_dict(checkpoint[_CURRENT])
+
+    def _pairs(self, pl_module: LightningModule) -> list[tuple[Tensor, Tensor]]:
+        return list(zip(pl_module.parameters(), self._average, strict=True))

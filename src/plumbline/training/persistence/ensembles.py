@@ -1,0 +1,50 @@
+"""One checkpoint out of several: the members of ``--ensemble`` as a model of its own."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from plumbline.models import ENSEMBLE
+from plumbline.predictors.checkpoint import FORMAT, read_checkpoint, seal
+from plumbline.predictors.find_checkpoint import ENSEMBLE_FILE
+from plumbline.training.persistence.saving import write_durably
+
+
+def write_ensemble(folder: Path, members: Sequence[Path]) -> Path:
+    """Joins checkpoints of trainings on the same data into ``ensemble.ckpt``; training cannot go on from it.
+
+    Args:
+        folder: where to write.
+        members: their checkpoints.
+
+    Raises:
+        InputError: one cannot be read, or the file cannot be written.
+    """
+    contents = [read_checkpoint(path) for path in members]
+    parts = [content["plumbline"] for content in contents]
+    weights = {
+        f"model.members.{i}.{name.removeprefix('model.')}": value
+        for i, content in enumerate(contents)
+        for name, value in content["state_dict"].items()
+        if name.startswith("model.")
+    }
+    first = parts[0]
+    ours: dict[str, Any] = {
+        **{key: first[key] for key in ("config", "data", "versions")},
+        "format": FORMAT,
+        "model": ENSEMBLE,
+        "model_args": {"members": [{key: part[key] for key in ("model", "model_args")} for part in parts]},
+        "needs": sorted({need for part in parts for need in part["needs"]}),
+        "epochs_done": min(part["epochs_done"] for part in parts),
+        "batches_done": 0,
+        "global_step": sum(part["global_step"] for part in parts),
+        "metrics": {},
+        "error_factors": {},
+    }
+    buffer = BytesIO()
+    torch.save({"state_dict": weights, "plumbline": ours}, buffer)
+    write_durably(folder / ENSEMBLE_FILE, seal(buffer.getbuffer()))
+    return folder / ENSEMBLE_FILE

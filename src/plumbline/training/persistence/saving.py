@@ -1,0 +1,176 @@
+"""Writing checkpoints, so that a crash at any moment loses nothing; which ones are kept."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plumbline.errors import InputError
+from plumbline.predictors.checkpoint import read_checkpoint, seal
+from plumbline.training.lightning_import import CheckpointIO, LightningModule, ModelCheckpoint, Trainer
+
+BEST_NAME = "best-model-{epoch:02d}-{val_loss:.3f}"
+
+
+class DurableCheckpoints(CheckpointIO):
+    """Writes beside the destination, flushes, reads back, and only then gives the file its name.
+
+    Lightning's own writer stages in the temporary folder (often another, smaller file system), flushes
+    nothing, and goes on without a word when it is not permitted to write.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Writes ``checkpoint``; the file under ``path`` is the old one until the new one is safe."""
+        buffer = BytesIO()
+        torch.save(checkpoint, buffer)
+        write_durably(Path(path), seal(buffer.getbuffer()))
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Reads a checkpoint of ours to the CPU, whatever Lightning asks for; never runs pickled code."""
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Deletes a file that a better one replaced."""
+        Path(path).unlink(missing_ok=True)
+
+
+def write_durably(path: Path, content: bytes | memoryview) -> None:
+    """Replaces a file in one step, after the new content has reached the disk and was read back.
+
+    Raises:
+        InputError: the system refused (no space, no permission, a failing disk); the old file is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if temporary.read_bytes() != content:
+            raise OSError(0, "what was read back is not what was written")
+        os.replace(temporary, path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        there = any(path.parent.glob("last*.ckpt"))
+        before = "the one before it is untouched" if there else "there is none before it to go on from"
+        raise InputError(
+            f"cannot write the checkpoint {path} ({error.strerror or error}): make room or mend the "
+            f"permissions; {before}"
+        ) from error
+    finally:
+        with suppress(OSError):  # a read-only disk refuses this too, and must not hide the sentence
+            temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name != "posix":  # elsewhere a folder cannot be flushed
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class BestAndLast(ModelCheckpoint):
+    """The documented policy: after each validation the best model so far and the last state.
+
+    The new best is written, and safe, before the old one is deleted. What cannot be written (a full disk) is
+    told at every attempt, and training goes on: all that it needs is in memory.
+
+    Args:
+        folder: of the run.
+        say: told what cannot be written.
+        keep: the checkpoint that training went on from, which is never deleted.
+
+    Attributes:
+        trouble: why the newest state is not saved; empty if it is.
+    """
+
+    # Lightning asks for the key at every hook of every step; its own spells out all settings each time.
+    state_key = "BestAndLast"
+
+    def __init__(
+        self, folder: Path, say: Callable[[str], None] = lambda _: None, *, keep: Path | None = None
+    ) -> None:
+        self._say, self._keep = say, keep
+        self.trouble = ""
+        super().__init__(
+            dirpath=folder,
+            filename=BEST_NAME,
+            monitor="val_loss",
+            mode="min",
+            save_top_k=1,
+            save_last=True,
+            save_on_train_epoch_end=False,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,  # what a killed training left behind is written once more
+            save_weights_only=False,
+        )
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Also writes the last state when it is not the best; Lightning then leaves an old one there."""
+        super().on_validation_end(trainer, pl_module)
+        if not self._should_skip_saving_checkpoint(trainer):
+            self.save_last_now(trainer)
+
+    def save_last_now(self, trainer: Trainer) -> None:
+        """Writes ``last.ckpt`` between two steps."""
+        self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
+        if not all(Path(path).is_file() for path in self.best_k_models):
+            self._say(f"{self.best_model_path} was removed: the best model from here on is kept")
+            self.best_k_models, self.best_model_path, self.kth_best_model_path = {}, "", ""
+            self.best_model_score = None
+        before = {name: value for name, value in vars(self).items() if name in self.state_dict()}
+        before["best_k_models"] = dict(self.best_k_models)
+        with self._told() as written:
+            super()._save_topk_checkpoint(trainer, monitor_candidates)
+        if not written:
+            vars(self).update(before)  # the best file is still the old one
+
+    def _save_last_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
+        with self._told():
+            super()._save_last_checkpoint(trainer, monitor_candidates)
+
+    @contextmanager
+    def _told(self) -> Iterator[list[bool]]:
+        """Says what cannot be written in the block; what it yields is empty then."""
+        written = [True]
+        try:
+            yield written
+            self.trouble = ""
+        except InputError as error:
+            written.clear()
+            self.trouble = str(error)
+            self._say(f"{error}; training goes on")
+
+    def _remove_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        """Leaves alone what training went on from."""
+        if self._keep is None or Path(filepath).resolve() != self._keep.resolve():
+            super()._remove_checkpoint(trainer, filepath)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Finds the best and the last file again where the folder was moved or is resumed by another path."""
+        folder = Path(str(self.dirpath))
+        known = [*state_dict["best_k_models"], state_dict["last_model_path"], state_dict["best_model_path"]]
+        here = {path: str(folder / Path(path).name) for path in known if path}
+        if all(Path(path).is_file() for path in here.values()):
+            state_dict = state_dict | {
+                "dirpath": str(self.dirpath),
+                "best_k_models": {here[path]: score for path, score in state_dict["best_k_models"].items()},
+                **{
+                    key: here.get(state_dict[key], "")
+                    for key in ("last_model_path", "best_model_path", "kth_best_model_path")
+                },
+            }
+        super().load_state_dict(state_dict)

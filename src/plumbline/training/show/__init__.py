@@ -1,0 +1,1 @@
+"""What a training shows and records: start-up, progress, trackers, the final report."""

@@ -1,0 +1,60 @@
+"""Timings of the first batches and epochs, for ``--debug``."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from plumbline.predictors.device import wait_for_device
+from plumbline.training.lightning_import import Callback, LightningModule, Trainer
+
+
+class DebugTimings(Callback):
+    """For ``--debug``: times of the first batches, and of the first epoch beside the second."""
+
+    BATCHES = 5
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._epoch_began = self._batch_began = self._batch_ended = 0.0
+        self._first_epoch: float | None = None
+        self._seen = self._epochs = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clocks; Lightning starts no epoch when it goes on within one."""
+        self._epoch_began = self._batch_ended = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts them again."""
+        self._epoch_began = self._batch_ended = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """The batch is there."""
+        self._batch_began = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Says how long data and step took, for the first few batches."""
+        if self._seen >= self.BATCHES:
+            return
+        wait_for_device(pl_module.device)
+        now = time.perf_counter()
+        self._seen += 1
+        self._say(
+            f"batch {self._seen}: data {1e3 * (self._batch_began - self._batch_ended):.1f} ms, "
+            f"step {1e3 * (now - self._batch_began):.1f} ms "
+            f"({batch.num_graphs} graphs, {batch.num_nodes:,} nodes)"
+        )
+        self._batch_ended = now
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says how long the first epoch took, and the second, which has nothing left to warm up."""
+        wait_for_device(pl_module.device)
+        elapsed = time.perf_counter() - self._epoch_began
+        self._epochs += 1
+        if self._epochs == 1:
+            self._first_epoch = elapsed
+            self._say(f"first epoch: {elapsed:.3f} s, validation and checkpoint included")
+        elif self._epochs == 2 and self._first_epoch is not None:
+            more = self._first_epoch - elapsed
+            self._say(f"second epoch: {elapsed:.3f} s, so the first one took {more:+.3f} s more")

@@ -1,0 +1,113 @@
+"""What a run is made of, in words and plain values: for ``--debug``, for W&B, for the checkpoint."""
+
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import plumbline
+from plumbline.data.split import mark_objects, object_sizes
+from plumbline.data.store.reader import PackedStore
+from plumbline.records import Int
+
+_CROWDED = 0.75  # load per core from which threads get into each other's way
+_MOST_REJECTED = 100  # files that are listed one by one in W&B
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data set and its split."""
+
+    store: PackedStore
+    train_idx: Int
+    val_idx: Int
+    identity: dict[str, Any]
+
+
+def versions() -> dict[str, str]:
+    """Of everything that numbers may depend on."""
+    return {
+        "plumbline": plumbline.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "lightning": version("lightning"),
+        "numpy": np.__version__,
+    }
+
+
+def data_identity(store: PackedStore, config: dict[str, Any], train_idx: Int, val_idx: Int) -> dict[str, Any]:
+    """What a checkpoint says about the data it was trained on."""
+    return {
+        "data_dir": config["data_dir"],
+        "fingerprint": store.fingerprint,
+        "feature_names": list(store.feature_names),
+        "vector_names": list(store.vector_names),
+        "leaders": store.leaders,
+        "k": store.k,
+        "edge_attr": store.edge_attr_kind,
+        "sh_degree": store.sh_degree,
+        "normalise": store.normalise,
+        "num_train": len(train_idx),
+        "num_val": len(val_idx),
+        "objects": mark_objects(object_sizes(store, train_idx)),
+        "val_split": config["val_split"],
+        "split_by": config["split_by"],
+        "seed": config["seed"],
+    }
+
+
+def data_statistics(store: PackedStore, identity: dict[str, Any]) -> dict[str, Any]:
+    """Everything W&B should know about the data set."""
+    nodes, edges = np.diff(store.node_ptr), np.diff(store.edge_ptr)
+    return {
+        **{name: value for name, value in identity.items() if name != "objects"},
+        "num_graphs": len(store),
+        "num_objects": store.num_objects,
+        "num_nodes": store.num_nodes,
+        "num_edges": store.num_edges,
+        "nodes_per_graph": _spread(nodes),
+        "edges_per_graph": _spread(edges),
+        "num_node_features": len(store.feature_names),
+        "edge_attr": store.edge_attr_kind,
+        "edge_attr_dim": store.edge_attr_dim,
+        "num_rejected": len(store.rejected),
+        "rejected": [f"{item.source}: {item.reason}" for item in store.rejected[:_MOST_REJECTED]],
+        "used_share": len(store) / (len(store) + len(store.rejected)),
+    }
+
+
+def crowded() -> str | None:
+    """A sentence if other programs keep the cores busy: threads that wait for each other suffer most."""
+    if torch.get_num_threads() < 2 or not hasattr(os, "getloadavg"):
+        return None
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load < _CROWDED * cores:
+        return None
+    return (
+        f"other programs keep the {cores} cores busy (load {load:.1f}): OMP_NUM_THREADS=1 before the command "
+        "may be several times faster"
+    )
+
+
+def _spread(counts: Int) -> dict[str, float]:
+    return {"min": int(counts.min()), "mean": float(counts.mean()), "max": int(counts.max())}
+
+
+def model_lines(model: nn.Module) -> Iterator[str]:
+    """Parameter count and layer structure, one line per layer that has weights or shapes the data."""
+    total = sum(weight.numel() for weight in model.parameters())
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    yield f"model: {type(model).__name__}, {total:,} parameters ({trained:,} trained)"
+    for name, module in model.named_modules():
+        weights = dict(module.named_parameters(recurse=False))
+        if weights:
+            shapes = ", ".join(f"{key} {list(weight.shape)}" for key, weight in weights.items())
+            yield f"  {name:<16} {type(module).__name__:<10} {shapes}"
+        elif name and not any(module.children()):
+            yield f"  {name:<16} {module}"

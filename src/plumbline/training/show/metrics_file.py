@@ -1,0 +1,107 @@
+"""``metrics.csv``: the local record of a training, of which no row is lost while the file can be written."""
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+
+from plumbline.errors import InputError
+from plumbline.training.metric_sums import AXES
+
+Row = Mapping[str, float]
+
+_PER_AXIS = [f"{kind}_{axis}" for kind in ("mae", "mse") for axis in AXES]
+COLUMNS = (
+    "epoch",
+    "step",
+    *(f"train_{name}_step" for name in ("loss", "mae", "mse")),
+    *(f"train_{name}_epoch" for name in ("loss", "mae", "mse")),
+    *(f"train_{name}" for name in _PER_AXIS),
+    *(f"val_{name}" for name in ("loss", "mae", "mse", *_PER_AXIS, "error", "error_rel")),
+    "learning_rate",
+)
+"""Columns of ``metrics.csv``. Errors in data units; ``val_error_rel`` in radii of the objects."""
+
+
+class CsvFile:
+    """``metrics.csv``: one row per epoch and one per fifty steps, flushed to the file row by row.
+
+    A file that is removed, alone or with its folder, is written again: what is open can still be read.
+
+    Args:
+        path: of the file.
+        keep_until: when a training is resumed, the step it goes on from: rows up to it stay, later ones,
+            which the checkpoint does not know of, go. None starts a new file.
+    """
+
+    def __init__(self, path: Path, *, keep_until: int | None = None) -> None:
+        kept = _rows_until(path, keep_until) if keep_until is not None and path.is_file() else []
+        self.path, self._waiting = path, b""
+        try:
+            self._begin(_lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *kept]))
+        except OSError as error:
+            raise InputError(f"cannot write {path} ({error.strerror})") from error
+
+    def _begin(self, rows: bytes) -> None:
+        """Begins a new file with these rows and those that wait."""
+        begun = self.path.with_name(f".{self.path.name}.tmp")
+        # Under another name first: a kill at this moment must not take the rows of the run along.
+        self._file = open(begun, "w+b", buffering=0)  # noqa: SIM115 - open as long as we train
+        self._waiting = rows + self._waiting
+        self._drain()
+        os.replace(begun, self.path)
+
+    def log(self, row: Row, step: int) -> bool:
+        """Appends one row; floats are written so that they read back equal.
+
+        Returns:
+            Whether the file was gone, and was written again.
+
+        Raises:
+            OSError: the system refused; the row is kept, and written when the next one can be.
+        """
+        self._waiting += _lines([{**row, "step": step}])
+        return self._write()
+
+    def _write(self) -> bool:
+        if self._in_place():
+            self._drain()
+            return False
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        before = self._file
+        before.seek(0)
+        self._begin(before.read())
+        before.close()
+        return True
+
+    def _in_place(self) -> bool:
+        try:
+            return os.path.samestat(self.path.stat(), os.fstat(self._file.fileno()))
+        except FileNotFoundError:
+            return False
+
+    def _drain(self) -> None:
+        while self._waiting:
+            self._waiting = self._waiting[self._file.write(self._waiting) :]
+
+    def finish(self, exit_code: int) -> bool:
+        """Closes the file; returns and raises as :meth:`log` does."""
+        try:
+            return self._write()
+        finally:
+            self._file.close()
+
+
+def _lines(rows: Sequence[Mapping[str, object]]) -> bytes:
+    text = StringIO()
+    csv.DictWriter(text, COLUMNS, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _rows_until(path: Path, step: int) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    # A row that a crash cut short lacks columns.
+    whole = [row for row in rows if set(row) == set(COLUMNS) and None not in row.values()]
+    return [row for row in whole if int(row["step"]) <= step]

@@ -1,0 +1,178 @@
+"""Weights & Biases: what it can do here and now, and a run of it that never delays a training."""
+
+import netrc
+import os
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from http.client import HTTPException
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from plumbline.training.show.metrics_file import Row
+
+_PROBE_SECONDS = 2.0
+_START_SECONDS = 4.5  # for everything W&B does before training
+_FINISH_SECONDS = 15.0
+_ABANDON_SECONDS = 2.0
+_HOST = "https://api.wandb.ai"
+
+
+class WandbPlan(NamedTuple):
+    """What W&B can do here and now.
+
+    Attributes:
+        mode: "online", "offline", or "off".
+        sentence: says so, and why if it is not online.
+        chosen: the user asked for this mode.
+    """
+
+    mode: str
+    sentence: str
+    chosen: bool = False
+
+
+def plan_wandb(environment: Mapping[str, str] = os.environ) -> WandbPlan:
+    """Finds out, in at most about two seconds, whether W&B is installed, logged in and reachable.
+
+    It must be known before ``wandb.init``: once that has failed online, the same process cannot start an
+    offline run any more.
+    """
+    if find_spec("wandb") is None:
+        return WandbPlan("off", "W&B is not installed (pip install wandb)")
+    asked = environment.get("WANDB_MODE", "").lower()
+    if asked in ("disabled", "off"):
+        return WandbPlan("off", "W&B is turned off (WANDB_MODE)")
+    if asked in ("offline", "dryrun"):
+        return WandbPlan("offline", "W&B records offline (WANDB_MODE)", chosen=True)
+    url = environment.get("WANDB_BASE_URL", _HOST)
+    host = urlsplit(url).hostname or ""
+    if not environment.get("WANDB_API_KEY") and not _in_netrc(host, environment):
+        return WandbPlan("offline", "not logged in to W&B (wandb login); it records offline")
+    if not _reachable(url):
+        return WandbPlan("offline", f"W&B at {host} is not reachable; it records offline")
+    return WandbPlan("online", f"W&B at {host}")
+
+
+def _in_netrc(host: str, environment: Mapping[str, str]) -> bool:
+    named = environment.get("NETRC")
+    for path in [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]:
+        try:
+            if netrc.netrc(path).authenticators(host) is not None:
+                return True
+        except (OSError, netrc.NetrcParseError):
+            continue
+    return False
+
+
+def _reachable(url: str) -> bool:
+    """Whether anything answers there, by way of the proxy if one is set. An answer of any kind will do."""
+    answered: list[bool] = []
+
+    def ask() -> None:
+        try:
+            urlopen(Request(url, method="HEAD"), timeout=_PROBE_SECONDS).close()
+            answered.append(True)
+        except HTTPError:
+            answered.append(True)
+        except URLError as error:
+            # Somebody is there whose certificate W&B may know how to check.
+            answered.append(isinstance(error.reason, ssl.SSLError))
+        except (OSError, HTTPException):
+            pass
+
+    # In a thread: looking up the name has no time limit of its own.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_PROBE_SECONDS)
+    return any(answered)
+
+
+class WandbRun:
+    """A run of Weights & Biases.
+
+    Args:
+        mode: "online" or "offline".
+        folder: run folder; W&B makes ``wandb/`` in it.
+        project, name, tags: as the flags say.
+        config: everything that describes the run, data set included.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        folder: Path,
+        *,
+        project: str,
+        name: str | None,
+        tags: list[str],
+        config: dict[str, Any],
+    ) -> None:
+        began = time.monotonic()
+        os.environ.setdefault("WANDB_SILENT", "true")
+        # W&B's reports about itself would wait for an unreachable server when the program ends.
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb
+
+        settings = wandb.Settings(
+            init_timeout=max(1.0, _START_SECONDS - _PROBE_SECONDS - (time.monotonic() - began)),
+            finish_timeout=_FINISH_SECONDS,
+            finish_timeout_raises=False,
+            silent=True,
+            console="off",
+        )
+        self._online = mode == "online"
+        self._run = wandb.init(
+            project=project,
+            name=name,
+            tags=tags or None,
+            config=config,
+            dir=str(folder),
+            mode=mode,  # type: ignore[arg-type]
+            settings=settings,
+        )
+        self._run.define_metric("epoch")
+
+    @property
+    def place(self) -> str:
+        """Where the run can be looked at."""
+        if self._online and self._run.url:
+            return self._run.url
+        return f"wandb sync {Path(self._run.dir).parent}"
+
+    def log(self, row: Row, step: int) -> None:
+        """Hands the row to W&B's own process, which does the sending."""
+        self._run.log(dict(row), step=step)
+
+    def finish(self, exit_code: int) -> None:
+        """Ends the run; waits a bounded time for the rest to be sent."""
+        thread = threading.Thread(target=self._run.finish, kwargs={"exit_code": exit_code}, daemon=True)
+        thread.start()
+        thread.join(_FINISH_SECONDS + 5)
+        if thread.is_alive():
+            abandon_wandb(useless=False)
+            raise TimeoutError(f"not all was sent in time; later: {self.place}")
+
+
+def abandon_wandb(*, useless: bool) -> None:
+    """Takes W&B's exit hook away, which would wait for the server before it lets the program end.
+
+    Args:
+        useless: also end W&B's own process, which has nothing to send but would keep our output open.
+    """
+    import wandb
+
+    # Private, so with care: without it the process ends by itself, some seconds later.
+    connection = getattr(wandb.setup(), "_connection", None)
+    process = getattr(getattr(connection, "_proc", None), "_process", None)
+    thread = threading.Thread(target=wandb.teardown, daemon=True)
+    thread.start()
+    thread.join(_ABANDON_SECONDS)
+    if useless and process is not None:
+        process.kill()
+        thread.join(_ABANDON_SECONDS)

@@ -1,0 +1,42 @@
+"""Silence where libraries chat: their advice does not fit this program, their real warnings stay."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_CHATTY = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+
+_HARMLESS = (
+    # Runs of their own are moved away first (rundir.py); what is left belongs to somebody else.
+    r"Checkpoint directory .* exists and is not empty",
+    # The checkpoint callback finds the best file in a moved folder itself (checkpoint.py).
+    r"The dirpath has changed from",
+    # The number of workers is the user's, and resident loaders have none.
+    r"The '.*_dataloader' does not have many workers",
+    # The program says it in its own words (data/batches/loader.py).
+    r"This DataLoader will create",
+    # Lightning steps the schedule itself; ours is stepped by the task (task.py).
+    r"Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`",
+    # On a CPU, autocast to bfloat16 is what was asked for.
+    r"User provided device_type of 'cuda', but CUDA is not available",
+    # Lightning 2.6 still imports these.
+    r"pkg_resources is deprecated",
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hides what is known to be harmless, and only that, while the block runs."""
+    levels = {name: logging.getLogger(name).level for name in _CHATTY}
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for pattern in _HARMLESS:
+            warnings.filterwarnings("ignore", message=pattern)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)

@@ -1,0 +1,304 @@
+"""``plumbline evaluate`` from the checkpoint to the report, and each way it refuses."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from plumbline.cli import main
+from plumbline.commands.evaluate import choose_graphs
+from plumbline.data.split import group_of, mark_objects, object_sizes, split_by_object
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.writer import write_store
+from plumbline.errors import InputError
+from plumbline.models import build_model
+from plumbline.predictors.checkpoint import FORMAT, load_checkpoint
+from plumbline.predictors.find_checkpoint import find_best
+from plumbline.predictors.inference import predict, predict_with_error
+from plumbline.records import FEATURE_NAMES, Sample
+from tests.helpers import scanned
+
+OBJECTS, SCANS = 20, 3
+
+
+def make_store(folder, *, seed: int = 0, features=FEATURE_NAMES, **fields) -> PackedStore:
+    rng = np.random.default_rng(seed)
+    samples = []
+    for number in range(OBJECTS * SCANS):
+        points = int(rng.integers(10, 30))
+        values = rng.normal(size=(points, len(features))).astype(np.float32)
+        samples.append(
+            Sample(
+                node_features=values,
+                in_degree=np.ones(points, np.int32),
+                edge_source=np.roll(np.arange(points, dtype=np.int32), 1),
+                target=rng.normal(size=3) * 0.2,
+                object_name=f"kind{number // SCANS % 2}/{number // SCANS:04d}",
+                bounding_radius=2.0,
+                scale=0.1,
+            )
+        )
+    write_store(folder, samples, feature_names=list(features), **fields)
+    return PackedStore.open(folder)
+
+
+def make_checkpoint(path, store: PackedStore, **changes) -> torch.nn.Module:
+    torch.manual_seed(0)
+    arguments = {"input_dim": len(store.feature_names), "hidden_dim": 8, "num_layers": 2, "dropout": 0.5}
+    model = build_model("gcn", **arguments)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = {
+        "data_dir": str(store.path),
+        "fingerprint": store.fingerprint,
+        "feature_names": list(store.feature_names),
+        "normalise": store.normalise,
+        "num_train": 48,
+        "num_val": 12,
+        "val_split": 0.2,
+        "split_by": "object",
+        "seed": 3,
+    }
+    described = {
+        "format": FORMAT,
+        "model": "gcn",
+        "model_args": arguments,
+        "config": {"lr": 1e-3, "wandb_tags": [], "resume": None},
+        "data": {**data, **changes},
+        "metrics": {"val_loss": 0.5},
+        "error_factors": {},
+        "epochs_done": 1,
+    }
+    state = {f"model.{name}": value for name, value in model.state_dict().items()}
+    torch.save({"state_dict": state, "plumbline": described}, path)
+    return model
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> PackedStore:
+    return make_store(tmp_path_factory.mktemp("evaluate") / "data")
+
+
+@pytest.fixture
+def run_folder(tmp_path, store):
+    folder = tmp_path / "run"
+    make_checkpoint(folder / "best-model-00-0.500.ckpt", store)
+    (folder / "metrics.csv").write_text("epoch,step,val_loss\n0,1,0.5\n1,2,0.4\n")
+    return folder
+
+
+def held_back(store: PackedStore) -> np.ndarray:
+    return split_by_object(store.object_idx, store.object_names, 0.2, 3)[1]
+
+
+class TestWhole:
+    def test_numbers_are_those_of_the_model_on_the_objects_kept_back(self, run_folder, store, capsys):
+        assert main(["evaluate", str(run_folder)]) == 0
+        written = json.loads((run_folder / "evaluation.json").read_text())
+        model = make_checkpoint(run_folder / "copy.ckpt", store)
+        graphs = held_back(store)
+        answers = predict(model, store, graphs, batch_size=5)
+        errors = np.linalg.norm(answers - store.target[graphs], axis=1) / 2.0
+        assert 0 < len(graphs) < len(store)
+        assert written["methods"]["gcn"]["error_rel"]["mean"] == pytest.approx(errors.mean(), rel=1e-5)
+        assert written["methods"]["gcn"]["error_m"]["p90"] == pytest.approx(
+            np.quantile(errors, 0.9) * 0.2, rel=1e-5
+        )
+        assert (written["num_graphs"], written["split"], written["objects_are"]) == (
+            len(graphs),
+            "val",
+            "unseen",
+        )
+        shown = capsys.readouterr().out
+        assert written["sentence"] in shown
+        assert str(run_folder / "report.html") in shown
+        assert str(run_folder / "evaluation.json") in shown
+
+    def test_the_report_is_complete(self, run_folder, store):
+        main(["evaluate", str(run_folder), "--split", "all"])
+        page = (run_folder / "report.html").read_text(encoding="utf-8")
+        for part in ("By group", "kind1", "Training", "sensor_x", store.fingerprint[:16], "--split all"):
+            assert part in page
+        assert "include those it was trained on" in page
+
+    def test_json_prints_json_and_nothing_else(self, run_folder, tmp_path, capsys):
+        out = tmp_path / "elsewhere" / "deep"
+        assert main(["evaluate", str(run_folder), "--json", "--out", str(out)]) == 0
+        shown = capsys.readouterr().out
+        assert json.loads(shown) == json.loads((out / "evaluation.json").read_text())
+        assert (out / "report.html").is_file()
+        assert not (run_folder / "report.html").exists()
+
+    def test_another_data_set(self, run_folder, tmp_path, capsys):
+        other = make_store(tmp_path / "other", seed=1)
+        assert main(["evaluate", str(run_folder), "--data_dir", str(other.path), "--json"]) == 0
+        numbers = json.loads(capsys.readouterr().out)
+        assert (numbers["num_graphs"], numbers["split"], numbers["objects_are"]) == (60, "all", "other")
+        assert "not seen" not in numbers["sentence"]
+        assert json.loads((run_folder / "other" / "evaluation.json").read_text()) == numbers
+        assert (run_folder / "other" / "report.html").is_file()
+        assert not (run_folder / "report.html").exists(), "an evaluation on other data stands by itself"
+
+    @pytest.mark.parametrize("known", [0, 7])
+    def test_objects_of_another_data_set_that_were_trained_on_are_counted(
+        self, tmp_path, store, capsys, known
+    ):
+        other = make_store(tmp_path / "other", seed=1)
+        sizes = object_sizes(other, np.arange(len(other)))
+        some = {name: size if i < known else 2 * size for i, (name, size) in enumerate(sizes.items())}
+        make_checkpoint(tmp_path / "run" / "last.ckpt", store, objects=mark_objects(some))
+        assert main(["evaluate", str(tmp_path / "run"), "--data_dir", str(other.path)]) == 0
+        told = f"was trained on 7 of these {len(sizes)} objects; on others it may do worse."
+        shown = " ".join(capsys.readouterr().out.split())
+        report = (tmp_path / "run" / "other" / "report.html").read_text(encoding="utf-8")
+        assert (told in shown, told in report) == (known > 0, known > 0)
+        assert ("this data set, parts of which it was trained on" in shown) == (known > 0)
+        numbers = json.loads((tmp_path / "run" / "other" / "evaluation.json").read_text())
+        assert numbers["objects_trained_on"] == known
+
+    def test_the_command_in_the_report_names_the_folder(self, run_folder, tmp_path):
+        assert main(["evaluate", str(run_folder), "--out", str(tmp_path / "mine")]) == 0
+        assert f"--out {tmp_path / 'mine'}" in (tmp_path / "mine" / "report.html").read_text(encoding="utf-8")
+
+    def test_a_copy_of_the_data_set_is_the_same_data_set(self, run_folder, tmp_path, capsys):
+        copy = make_store(tmp_path / "copy")
+        assert main(["evaluate", str(run_folder), "--data_dir", str(copy.path), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["split"] == "val"
+
+    def test_a_run_without_metrics(self, tmp_path, store):
+        make_checkpoint(tmp_path / "lone" / "any name.ckpt", store)
+        assert main(["evaluate", str(tmp_path / "lone" / "any name.ckpt")]) == 0
+        assert "Training</h2>" not in (tmp_path / "lone" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("known", [{"0.5": 1.2, "0.9": 3.0}, {"0.5": 1.0}])
+def test_a_model_that_knows_its_errors_is_held_to_it(tmp_path, capsys, monkeypatch, known):
+    """With few validation scans, no radius for nine in ten is known."""
+    best = scanned.make_checkpoint(tmp_path, "ept")
+    trained, store = load_checkpoint(best), PackedStore.open(tmp_path / "data")
+    knowing = replace(trained, error_factors=known)
+    monkeypatch.setattr("plumbline.commands.evaluate.load_checkpoint", lambda path: knowing)
+    capsys.readouterr()
+    assert main(["evaluate", str(best), "--split", "all", "--json"]) == 0
+    held = json.loads(capsys.readouterr().out)["held_by_expected_error"]
+    com, expected = predict_with_error(trained.model, store, np.arange(len(store)))
+    error = np.linalg.norm(com - store.target, axis=1)
+    assert held == {share: np.mean(error <= factor * expected) for share, factor in known.items()}
+    said = "of the true centres of mass" in (best.parent / "report.html").read_text()
+    assert said == ("0.9" in known)
+
+
+class TestRefusals:
+    def refused(self, capsys, *arguments) -> str:
+        assert main(["evaluate", *map(str, arguments)]) == 2
+        return capsys.readouterr().err
+
+    @pytest.mark.parametrize("split", ["val", "train"])
+    def test_no_part_of_a_foreign_data_set(self, run_folder, tmp_path, capsys, split):
+        other = make_store(tmp_path / "other", seed=1)
+        said = self.refused(capsys, run_folder, "--data_dir", other.path, "--split", split)
+        assert f"--split {split}" in said
+        assert "use --split all" in said
+
+    def test_other_features(self, run_folder, tmp_path, capsys):
+        narrow = make_store(tmp_path / "narrow", features=("x", "y", "z"))
+        said = self.refused(capsys, run_folder, "--data_dir", narrow.path)
+        assert "the model reads 12 features per point (x, y, z, sensor_x" in said
+        assert "has 3 (x, y, z)" in said
+        renamed = make_store(tmp_path / "renamed", features=("u", *FEATURE_NAMES[1:]))
+        assert "has 12 (u, y, z" in self.refused(capsys, run_folder, "--data_dir", renamed.path)
+
+    def test_points_in_another_frame(self, run_folder, tmp_path, capsys):
+        other = make_store(tmp_path / "other", normalise="centre")
+        said = self.refused(capsys, run_folder, "--data_dir", other.path)
+        assert "another frame" in said
+        assert "--normalise centre" in said
+
+    def test_the_training_data_has_gone(self, tmp_path, store, capsys):
+        make_checkpoint(tmp_path / "a.ckpt", store, data_dir=str(tmp_path / "gone"))
+        said = self.refused(capsys, tmp_path / "a.ckpt")
+        assert str(tmp_path / "gone") in said
+        assert "--data_dir" in said
+
+    def test_no_checkpoint(self, tmp_path, capsys):
+        assert "there is no such file" in self.refused(capsys, tmp_path / "none")
+        assert "neither best-model" in self.refused(capsys, tmp_path)
+
+    def test_a_folder_that_cannot_be_made(self, run_folder, tmp_path, capsys):
+        (tmp_path / "file").write_text("")
+        assert "choose another folder with --out" in self.refused(
+            capsys, run_folder, "--out", tmp_path / "file" / "out"
+        )
+
+    def test_a_data_set_is_no_place_for_a_report(self, run_folder, store, capsys):
+        assert "this is a data set" in self.refused(capsys, run_folder, "--out", store.path)
+        assert not (store.path / "report.html").exists()
+
+    def test_a_full_gpu(self, run_folder, capsys, monkeypatch):
+        def full(*_, **__):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr("plumbline.commands.evaluate.predict_with_error", full)
+        assert "the GPU's memory does not hold --batch_size 64: give a smaller one" in self.refused(
+            capsys, run_folder
+        )
+
+    def test_a_model_that_diverged(self, tmp_path, store, capsys):
+        make_checkpoint(tmp_path / "a.ckpt", store)
+        content = torch.load(tmp_path / "a.ckpt", weights_only=True)
+        content["state_dict"]["model.head.6.bias"][:] = float("nan")
+        torch.save(content, tmp_path / "a.ckpt")
+        assert "no finite number" in self.refused(capsys, tmp_path / "a.ckpt")
+        assert not (tmp_path / "report.html").exists()
+
+
+class TestChoices:
+    def test_the_best_checkpoint_of_a_folder(self, tmp_path):
+        for name in (
+            "last.ckpt",
+            "best-model-100-0.0400.ckpt",
+            "best-model-07-0.123.ckpt",
+            "best-model-x.ckpt",
+        ):
+            (tmp_path / name).touch()
+        assert find_best(tmp_path).name == "best-model-100-0.0400.ckpt"
+        assert find_best(tmp_path / "last.ckpt").name == "last.ckpt"
+        (tmp_path / "best-model-100-0.0400.ckpt").unlink()
+        assert find_best(tmp_path).name == "best-model-07-0.123.ckpt"
+        (tmp_path / "best-model-07-0.123.ckpt").unlink()
+        assert find_best(tmp_path).name == "last.ckpt"
+        (tmp_path / "last.ckpt").unlink()
+        with pytest.raises(InputError):
+            find_best(tmp_path)
+
+    @pytest.mark.parametrize("split_by", ["object", "group"])
+    def test_train_and_val_share_no_object_and_make_up_all(self, store, split_by):
+        trained = {"fingerprint": store.fingerprint, "val_split": 0.2, "seed": 3, "data_dir": "d"}
+        trained["split_by"] = split_by
+        parts = {split: choose_graphs(store, trained, split, store.path) for split in ("train", "val", "all")}
+        objects = {name: set(store.object_idx[part.indices].tolist()) for name, part in parts.items()}
+        assert not objects["train"] & objects["val"]
+        assert objects["train"] | objects["val"] == objects["all"]
+        assert [part.relation for part in parts.values()] == ["seen", "unseen", "seen"]
+        groups = {side: {group_of(store.object_names[i]) for i in objects[side]} for side in ("train", "val")}
+        assert bool(groups["train"] & groups["val"]) == (split_by == "object")
+
+
+class TestPredict:
+    def test_order_and_batches_do_not_matter(self, tmp_path, store):
+        model = make_checkpoint(tmp_path / "a.ckpt", store)
+        whole = predict(model, store, np.arange(60), batch_size=60)
+        order = np.random.default_rng(0).permutation(60)
+        np.testing.assert_allclose(predict(model, store, order, batch_size=7), whole[order], atol=1e-6)
+        assert (whole.dtype, whole.shape) == (np.float64, (60, 3))
+
+    def test_dropout_is_off_and_the_mode_is_kept(self, tmp_path, store):
+        model = make_checkpoint(tmp_path / "a.ckpt", store).train()
+        first, second = (predict(model, store, np.arange(9)) for _ in range(2))
+        np.testing.assert_array_equal(first, second)
+        assert model.training
+
+    def test_no_graphs(self, tmp_path, store):
+        model = make_checkpoint(tmp_path / "a.ckpt", store)
+        assert predict(model, store, np.array([], dtype=int)).shape == (0, 3)
