@@ -12,7 +12,7 @@ SECONDS ?= 600
 # Options for the installation of torch, for example its CPU build: --index-url with the address that PyTorch's selector shows.
 TORCH_PIP_ARGS ?=
 
-.PHONY: help setup demo test test-fast test-long fuzz check audit bench docs clean
+.PHONY: help setup announce demo test test-fast test-long fuzz check audit bench docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,11 +31,11 @@ $(READY): $(READY_DEMO)
 	$(PIP) install --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-.PHONY: announce
 announce:
 	@echo "make demo: a data set of built-in solids, a trained model, a report."
-	@echo "On two CPU cores: MINUTES for the data, the training and the report,"
-	@test -e $(READY_DEMO) || echo "after an installation of INSTALL, longer where torch's CUDA build is downloaded (see README)."
+	@echo "Takes about 3 minutes on two quiet CPU cores, 6 or more on busy or slower ones."
+	@test -e $(READY_DEMO) || echo "Before that it installs into $(VENV): 1 to 2 minutes with torch's CPU build (1.3 GB on disk);"
+	@test -e $(READY_DEMO) || echo "longer with the CUDA build, which pip takes on Linux by default (3 GB to download). README says how to choose."
 
 demo: announce $(READY_DEMO)  ## a data set of built-in solids, a trained model, a report: runs/demo/report.html
 	$(BIN)/plumbline prepare --solids 2000 --samples 4 --views 1-3 --out data/demo

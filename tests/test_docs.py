@@ -97,6 +97,22 @@ def test_the_index_leads_to_every_page():
     assert linked | {"index.md"} == {page.name for page in DOCS}
 
 
+def test_targets_that_are_mentioned_exist():
+    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+    for page in PAGES:
+        mentioned = re.findall(r"(?:^    |`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert set(mentioned) <= targets, page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_use_the_words_of_the_word_list(page):
+    """Some of what CONTRIBUTING.md advises against. flags.md is written by the program."""
+    if page.name in ("CONTRIBUTING.md", "flags.md"):
+        return
+    unwanted = r"\b(?:beside|anew|mend(?:s|ed)?|go(?:es)? on|gone on|so many)\b"
+    assert re.findall(unwanted, page.read_text(encoding="utf-8")) == []
+
+
 def test_results_in_the_readme_are_those_of_the_page_on_accuracy():
     figures = re.findall(r"[\d.]+ %", "".join(re.findall(r"^\|.*\|$", read("README.md"), re.MULTILINE)))
     assert len(figures) >= 8
