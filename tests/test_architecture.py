@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import SLOW
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "plumbline"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -154,6 +156,10 @@ def test_nothing_is_swallowed_and_no_pickle_is_run(path):
             assert safe == "True", f"{name_of(path)}:{node.lineno}: torch.load without weights_only=True"
     assert "import pickle" not in text
     assert "allow_pickle=True" not in text
+
+
+def test_what_is_marked_slow_by_its_place_is_there():
+    assert [name for name in SLOW if not (ROOT / "tests" / name).exists()] == []
 
 
 def test_the_tree_in_the_design_equals_the_files():
