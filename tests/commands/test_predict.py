@@ -234,7 +234,7 @@ def test_the_table_is_calm_and_names_its_columns(trained, tmp_path, capsys):
     assert "carve, untrained" in out
 
 
-@pytest.mark.parametrize(("width", "columns"), [(120, 8), (100, 7), (90, 6), (70, 5)])
+@pytest.mark.parametrize(("width", "columns"), [(120, 8), (100, 7), (90, 6), (70, 5), (30, 5)])
 def test_a_narrow_terminal_leaves_columns_out_but_no_name(width, columns):
     rows = [[f"scans/of a room/{name}.npz", *"xyz", "0.0174", "0.0301", "512 of 3,000", "3"] for name in "ab"]
     for row in rows:
@@ -247,6 +247,8 @@ def test_a_narrow_terminal_leaves_columns_out_but_no_name(width, columns):
     assert "file" in head
     for name in "ab":
         assert f"{name}.npz" in shown
+    for number in (*rows[0][1:4], "0.0174"):
+        assert shown.count(number) == 2
 
 
 def test_out_holds_the_lines_of_json(ask, tmp_path, capsys):

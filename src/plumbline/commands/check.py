@@ -3,6 +3,7 @@
 import json
 import textwrap
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rich.table import Table
 
 from plumbline.config import CheckConfig
 from plumbline.console.progress import file_bar
+from plumbline.console.tables import fits, print_whole
 from plumbline.data.pt.cache import open_data, remove_unused
 from plumbline.data.split import split_by_object
 from plumbline.data.store.reader import PackedStore
@@ -231,18 +233,8 @@ def _show_equivariance(report: dict[str, Any], meaning: str, console: Console) -
     limits, declares = report["limits"], report["declares"]
     console.print(f"{report['model']} ({report['checkpoint']})", markup=False)
     console.print(f"declares {declares}: {meaning}\n", markup=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("scans moved by", no_wrap=True)
-    for name in limits:
-        table.add_column(f"{name}, mean", justify="right")
-        table.add_column("largest", justify="right")
-    table.add_column("")
-    for kind, found in report["moves"].items():
-        kept = all(found[name]["largest"] <= limit for name, limit in limits.items())
-        said = ("kept" if kept else "BROKEN") if found["declared"] else "not declared"
-        cells = [f"{found[name][part]:.1e}" for name in limits for part in ("mean", "largest")]
-        table.add_row(kind, *cells, said)
-    console.print(table)
+    table = _deviations(report, ("mean", "largest"))
+    print_whole(console, table if fits(console, table) else _deviations(report, ("largest",)))
     rounding = " and ".join(f"{limit:.0e} in {name}" for name, limit in limits.items())
     console.print(
         f"\n|f(R x) - R f(x)| as a fraction of the object's radius, over {report['scans']} scans of built-in "
@@ -254,6 +246,23 @@ def _show_equivariance(report: dict[str, Any], meaning: str, console: Console) -
         console.print("The model keeps the symmetry that it declares.")
     else:
         console.print("The model breaks the symmetry that it declares.")
+
+
+def _deviations(report: dict[str, Any], parts: Sequence[str]) -> Table:
+    """One row per kind of move: some figures in each precision, and the verdict on the largest."""
+    limits = report["limits"]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("scans moved by", no_wrap=True)
+    for name in limits:
+        for part in parts:
+            table.add_column(f"{name}, {part}" if part == parts[0] else part, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for kind, found in report["moves"].items():
+        kept = all(found[name]["largest"] <= limit for name, limit in limits.items())
+        said = ("kept" if kept else "BROKEN") if found["declared"] else "not declared"
+        cells = [f"{found[name][part]:.1e}" for name in limits for part in parts]
+        table.add_row(kind, *cells, said)
+    return table
 
 
 def _show_facts(report: dict[str, Any], console: Console) -> None:
@@ -349,12 +358,12 @@ def _show_groups(groups: dict[str, dict[str, int]], console: Console) -> None:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("group", no_wrap=True)
-    table.add_column("objects", justify="right")
-    table.add_column("graphs", justify="right")
+    table.add_column("objects", justify="right", no_wrap=True)
+    table.add_column("graphs", justify="right", no_wrap=True)
     for name, amount in list(groups.items())[:SHOWN_GROUPS]:
         table.add_row(escape(name) or "(none)", f"{amount['objects']:,}", f"{amount['graphs']:,}")
     console.print()
-    console.print(table)
+    print_whole(console, table)
     if len(groups) > SHOWN_GROUPS:
         console.print(f"... and {_count(len(groups) - SHOWN_GROUPS, 'more group')} (--json lists all)")
 

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich import box
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from plumbline.config import PredictConfig
 from plumbline.console.progress import file_bar
+from plumbline.console.tables import fits, print_whole
 from plumbline.console.text import visible
 from plumbline.data.store.tensors import atomic_file
 from plumbline.errors import InputError
@@ -294,12 +294,14 @@ def _show(
         console.width = _WIDEST
     shown = [head for column, head in enumerate(_HEADS) if any(row[column] for row in rows)]
     short = [[row[0][:_SHORTEST], *row[1:]] for row in rows]
-    wide = console.options.update(max_width=_WIDEST)
     for head in ("views", "points", "90 % within"):
-        if Measurement.get(console, wide, _layout(short, shown)).maximum <= console.width:
+        if fits(console, _layout(short, shown)):
             break
         shown = [other for other in shown if other != head]
-    console.print(_layout(rows, shown))
+    if fits(console, _layout(short, shown)):
+        console.print(_layout(rows, shown))
+    else:
+        print_whole(console, _layout(rows, shown))
     where = f" ({model['checkpoint']})" if "checkpoint" in model else ", untrained"
     text = f"centres of mass by {model['model']}{where}, in the frame and unit of each file"
     console.print(f"\n{text}", markup=False)

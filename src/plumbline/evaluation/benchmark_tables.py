@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich import box
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from plumbline.console.tables import fits
 from plumbline.console.text import percent, visible
 from plumbline.evaluation.benchmark import CONDITIONS, MAIN, Condition
 
@@ -162,8 +162,7 @@ def print_result(console: Console, result: Result) -> None:
         for i, row in enumerate(grid.rows):
             table.add_row(*(Text(text, "bold" if (i, j) in grid.best else "") for j, text in enumerate(row)))
         console.print(Text(grid.title, "bold"))
-        wide = console.options.update(max_width=10_000)
-        if Measurement.get(console, wide, table).maximum <= console.width:
+        if fits(console, table):
             console.print(table)
         else:
             console.print(Text("  too wide for this terminal; it is in the Markdown file", style="dim"))

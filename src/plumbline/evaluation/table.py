@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich import box
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from plumbline.console.tables import fits, print_whole
 from plumbline.console.text import length, percent
 from plumbline.errors import InputError
 from plumbline.evaluation.metrics import Errors, Summary, bootstrap_mean, displacement_errors
@@ -224,12 +224,11 @@ def print_table(console: Console, table: Table) -> None:
     columns = _columns(table)
     shown = _layout(table, columns)
     for head in ("90 % below", "median", "95 % interval", "metres", "data units"):
-        wide = console.options.update(max_width=10_000)
-        if Measurement.get(console, wide, shown).maximum <= console.width:
+        if fits(console, shown):
             break
         columns.pop(head, None)
         shown = _layout(table, columns)
-    console.print(shown)
+    print_whole(console, shown)
     console.print()
     console.print(Text(sentence(table)))
     for note in notes(table):
