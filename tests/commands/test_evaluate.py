@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from plumbline.cli import main
-from plumbline.commands.evaluate import choose_graphs
 from plumbline.data.split import group_of, mark_objects, object_sizes, split_by_object
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError
+from plumbline.evaluation.evaluate import choose_graphs
 from plumbline.models import build_model
 from plumbline.predictors.checkpoint import FORMAT, load_checkpoint
 from plumbline.predictors.find_checkpoint import find_best
@@ -53,9 +53,15 @@ def make_checkpoint(path, store: PackedStore, **changes) -> torch.nn.Module:
         "data_dir": str(store.path),
         "fingerprint": store.fingerprint,
         "feature_names": list(store.feature_names),
+        "vector_names": [],
+        "leaders": 0,
+        "k": None,
+        "edge_attr": "none",
+        "sh_degree": None,
         "normalise": store.normalise,
         "num_train": 48,
         "num_val": 12,
+        "objects": None,
         "val_split": 0.2,
         "split_by": "object",
         "seed": 3,
@@ -178,7 +184,7 @@ def test_a_model_that_knows_its_errors_is_held_to_it(tmp_path, capsys, monkeypat
     best = scanned.make_checkpoint(tmp_path, "ept")
     trained, store = load_checkpoint(best), PackedStore.open(tmp_path / "data")
     knowing = replace(trained, error_factors=known)
-    monkeypatch.setattr("plumbline.commands.evaluate.load_checkpoint", lambda path: knowing)
+    monkeypatch.setattr("plumbline.evaluation.evaluate.load_checkpoint", lambda path: knowing)
     capsys.readouterr()
     assert main(["evaluate", str(best), "--split", "all", "--json"]) == 0
     held = json.loads(capsys.readouterr().out)["held_by_expected_error"]
@@ -239,7 +245,7 @@ class TestRefusals:
         def full(*_, **__):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-        monkeypatch.setattr("plumbline.commands.evaluate.predict_with_error", full)
+        monkeypatch.setattr("plumbline.models.gcn.GCN.forward", full)
         assert "the GPU's memory does not hold --batch_size 64: give a smaller one" in self.refused(
             capsys, run_folder
         )
@@ -273,10 +279,10 @@ class TestChoices:
             find_best(tmp_path)
 
     @pytest.mark.parametrize("split_by", ["object", "group"])
-    def test_train_and_val_share_no_object_and_make_up_all(self, store, split_by):
-        trained = {"fingerprint": store.fingerprint, "val_split": 0.2, "seed": 3, "data_dir": "d"}
-        trained["split_by"] = split_by
-        parts = {split: choose_graphs(store, trained, split, store.path) for split in ("train", "val", "all")}
+    def test_train_and_val_share_no_object_and_make_up_all(self, tmp_path, store, split_by):
+        make_checkpoint(tmp_path / "a.ckpt", store, split_by=split_by)
+        data = load_checkpoint(tmp_path / "a.ckpt").data
+        parts = {split: choose_graphs(store, data, split, store.path) for split in ("train", "val", "all")}
         objects = {name: set(store.object_idx[part.indices].tolist()) for name, part in parts.items()}
         assert not objects["train"] & objects["val"]
         assert objects["train"] | objects["val"] == objects["all"]
