@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("plumbline.testing")
+
 # Tests run side by side, one process per core; threads of their own would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would all that they start.

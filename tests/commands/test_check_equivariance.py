@@ -1,11 +1,14 @@
 """``plumbline check --equivariance``: a checkpoint's symmetry, from raw points to the answer."""
 
+import io
 import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from plumbline.cli import main
+from plumbline.console.check_report import print_equivariance
 from plumbline.evaluation import equivariance
 from plumbline.evaluation.equivariance import KEPT, LIMITS, MOVES, Deviation, keeps, measure, standard_scans
 from plumbline.predictors.checkpoint import load_checkpoint
@@ -43,6 +46,24 @@ def test_the_gcn_declares_nothing_and_its_figure_is_shown(trained, capsys, few):
     for kind in ("rotation", "mirror", "together"):
         assert report["moves"][kind]["float64"]["mean"] > 1e-3, kind
     assert report["moves"]["translation"]["float64"]["largest"] < 1e-9
+
+
+@pytest.mark.parametrize("width", [20, 50, 60, 120])
+def test_no_terminal_is_too_narrow_for_numbers_and_verdicts(width):
+    moves = {
+        kind: {"declared": True, **{name: {"mean": 1.25e-3, "largest": 4.5e-3} for name in LIMITS}}
+        for kind in MOVES
+    }
+    report = {"limits": LIMITS, "declares": "E(3)", "model": "gcn", "checkpoint": "a", "moves": moves}
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=True, color_system=None)
+    print_equivariance(console, {**report, "scans": 4, "ok": False}, "it keeps still")
+    shown = stream.getvalue()
+    assert shown.count("BROKEN") == len(MOVES)
+    assert shown.count("4.5e-03") == 2 * len(MOVES)
+    assert shown.count("1.2e-03") == 2 * len(MOVES)
+    assert "…" not in shown
+    assert console.width == width
 
 
 @pytest.mark.parametrize("symmetry", ["E(3)", "SE(3)", "translation"])

@@ -28,7 +28,7 @@ from plumbline.predictors.predictor import UNTRAINED, Prediction, _draw, load_pr
 from plumbline.predictors.untrained import BASELINES
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Scan
 from tests.helpers import scanned
-from tests.helpers.scanned import K, simulate, write_scan
+from tests.helpers.scanned import K, box_points, simulate, write_scan
 
 CARVE = ("--model", "carve")
 
@@ -100,6 +100,20 @@ def test_untrained_answers_are_those_of_the_points(ask, tmp_path, name):
     assert "checkpoint" not in line
 
 
+@pytest.mark.parametrize("name", ["point_mean", "bounding_box", "convex_hull"])
+def test_the_centre_of_a_box_that_is_seen_from_all_sides(ask, tmp_path, name):
+    """Every point is used, so symmetry says what each of these answers is, wherever the box stands."""
+    shifts = np.array([[0.0, 0.0, 0.0], [3.0, -5.0, 11.0], [-250.0, 40.0, 7.0]])
+    files = [tmp_path / f"{number}.npz" for number in range(3)]
+    for file, shift in zip(files, shifts, strict=True):
+        np.savez(file, points=box_points() + shift, sensor=shift + [0, 0, 4])
+    code, lines, _ = ask(*files, "--model", name, "--points", 10_000)
+    assert code == 0
+    found = np.array([line["com"] for line in lines])
+    assert np.abs(found - shifts).max() < 1e-6, "positions are float32 in units of the scan's size"
+    assert {line["points_used"] for line in lines} == {len(box_points())}
+
+
 @pytest.mark.parametrize("model", ["ept", "carve", "hull_pushed", "gcn"])
 def test_the_answer_moves_with_the_file(trained, ask, tmp_path, model):
     scan, rng = simulate(4, points=600), np.random.default_rng(3)
@@ -136,16 +150,18 @@ def test_several_draws_are_averaged(trained, ask, tmp_path):
 
 def test_a_hundred_files_alone_and_together(trained, ask, tmp_path):
     rng = np.random.default_rng(0)
-    files = []
+    files, scans = [], []
     for number in range(100):
-        scan = simulate(number % 5)
-        turn = random_rotation(rng)
-        files.append(write_scan(tmp_path / f"{number:03d}.npz", moved(scan, turn, rng.normal(size=3), 2.0)))
+        scans.append(moved(simulate(number % 5), random_rotation(rng), 50 * rng.normal(size=3), 2.0))
+        files.append(write_scan(tmp_path / f"{number:03d}.npz", scans[-1]))
     _, together, _ = ask(tmp_path, "--checkpoint", trained["ept"], "--points", 64)
     assert [line["file"] for line in together] == [str(file) for file in files]
+    for line, scan in zip(together, scans, strict=True):
+        gap = np.linalg.norm(line["com"] - scan.points.mean(axis=0))
+        assert gap < np.ptp(scan.points), "each answer is near its own object"
     for number in (0, 63, 64, 99):
         _, (alone,), _ = ask(files[number], "--checkpoint", trained["ept"], "--points", 64)
-        np.testing.assert_allclose(alone["com"], together[number]["com"], atol=1e-6)
+        np.testing.assert_allclose(alone["com"], together[number]["com"], rtol=1e-6, atol=1e-5)
     assert ask(tmp_path, "--checkpoint", trained["ept"], "--points", 64)[1] == together, "no chance in it"
 
 

@@ -266,6 +266,7 @@ class TestPrinting:
             (75, ["90 % below"], ["median", "95 % interval"]),
             (60, ["90 % below", "median"], ["mean", "metres"]),
             (30, ["interval", "metres", "data units"], ["mean"]),
+            (24, ["interval", "metres", "data units"], ["mean"]),
         ):
             head, _, *rows = self.shown(table, width=width).splitlines()[:6]
             assert not any(name in head for name in gone)

@@ -21,7 +21,7 @@ from plumbline.models import ENSEMBLE, MODELS, build_model
 from plumbline.predictors.trained_on import TrainedOn
 from plumbline.predictors.upgrades import UPGRADES
 
-FORMAT = 2
+FORMAT = 3
 """Version of a checkpoint's content, of the dict under ``"plumbline"`` above all. Who raises it adds to
 ``UPGRADES`` the function that makes a checkpoint of the format before into one of this format."""
 _SEAL = b"\nplumbline sha256\n"
@@ -59,11 +59,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def _upgrade(content: dict[str, Any], path: Path) -> None:
     """Brings the content of a checkpoint to today's format, in place. Raises InputError."""
     ours = content["plumbline"]
-    found, oldest = ours.get("format"), min(UPGRADES, default=FORMAT)
+    found, oldest = ours.get("format"), min(UPGRADES)
     if type(found) is not int or found < oldest:
         raise InputError(
-            f"{path} has checkpoint format {reprlib.repr(found)}, and this program reads "
-            + (f"{oldest} to {FORMAT}" if oldest < FORMAT else f"{FORMAT}")
+            f"{path} has checkpoint format {reprlib.repr(found)}, and this program reads {oldest} to {FORMAT}"
         )
     if found > FORMAT:
         raise InputError(
