@@ -1,13 +1,17 @@
 """``plumbline evaluate`` from the checkpoint to the report, and each way it refuses."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+import plumbline
 from plumbline.cli import main
+from plumbline.data.pt.cache import open_data
+from plumbline.data.pt.samples import write_pt
 from plumbline.data.split import group_of, mark_objects, object_sizes, split_by_object
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import write_store
@@ -18,6 +22,7 @@ from plumbline.predictors.checkpoint import FORMAT, load_checkpoint
 from plumbline.predictors.find_checkpoint import find_best
 from plumbline.predictors.inference import predict, predict_with_error
 from plumbline.records import FEATURE_NAMES, Sample
+from plumbline.reporting import Event
 from tests.helpers import scanned
 
 OBJECTS, SCANS = 20, 3
@@ -308,3 +313,42 @@ class TestPredict:
     def test_no_graphs(self, tmp_path, store):
         model = make_checkpoint(tmp_path / "a.ckpt", store)
         assert predict(model, store, np.array([], dtype=int)).shape == (0, 3)
+
+
+class TestFromPython:
+    def test_the_record_is_what_the_command_writes_and_nothing_is_printed(self, run_folder, tmp_path, capsys):
+        found = plumbline.evaluate(run_folder, out=tmp_path / "out")
+        assert capsys.readouterr() == ("", "")
+        written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+        assert found.to_dict() == written
+        assert (tmp_path / "out" / "report.html").is_file()
+        assert main(["evaluate", str(run_folder)]) == 0
+        assert json.loads((found.folder / "evaluation.json").read_text()) == written
+        page = (run_folder / "report.html").read_text(encoding="utf-8")
+        own = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+        assert own.replace(f" --out {tmp_path / 'out'}", "") == page
+
+    def test_without_a_folder_nothing_is_written(self, run_folder):
+        before = sorted(run_folder.iterdir())
+        found = plumbline.evaluate(str(run_folder), split="train", batch_size=7)
+        assert sorted(run_folder.iterdir()) == before
+        assert (found.split, found.table.relation) == ("train", "seen")
+
+    def test_files_that_are_read_are_counted(self, tmp_path, store):
+        (tmp_path / "pt").mkdir()
+        for number in range(6):
+            write_pt(tmp_path / "pt" / f"{number}.pt", store.sample(9 * number))
+        made = PackedStore.open(open_data(tmp_path / "pt").path)
+        make_checkpoint(tmp_path / "a.ckpt", made)
+        shutil.rmtree(tmp_path / "pt" / ".plumbline-cache")
+        events: list[Event] = []
+        plumbline.evaluate(tmp_path / "a.ckpt", data_dir=tmp_path / "pt", split="all", report=events.append)
+        assert [(event.kind, event.text, event.total) for event in events] == [("progress", "file", 6)] * len(
+            events
+        )
+        assert [event.done for event in events] == sorted({event.done for event in events})
+        assert events[-1].done == 6
+
+    def test_a_split_that_there_is_not(self, run_folder):
+        with pytest.raises(InputError, match="split must be auto, val, train, all, got 'test'"):
+            plumbline.evaluate(run_folder, split="test")

@@ -43,8 +43,8 @@ def print_equivariance(console: Console, report: dict[str, Any], meaning: str) -
     for name in limits:
         for part, head in (("mean", f"{name}, mean"), ("largest", "largest")):
             columns.append(Column(head, [f"{found[name][part]:.1e}" for found in moves.values()]))
-    columns.append(Column("", [_verdict(found, limits) for found in moves.values()]))
-    print_fitting(console, columns, last_left=True)
+    columns.append(Column("", [_verdict(found, limits) for found in moves.values()], words=True))
+    print_fitting(console, columns)
     rounding = " and ".join(f"{limit:.0e} in {name}" for name, limit in limits.items())
     console.print(
         f"\n|f(R x) - R f(x)| as a fraction of the object's radius, over {report['scans']} scans of built-in "

@@ -23,32 +23,29 @@ class Column:
         head: its heading, in lines where that makes it narrower.
         cells: one per row.
         gives_way: it may be left out where the terminal is too narrow; lower numbers go first, None stays.
+        words: the cells are words, which stand to the left; so do those of the first column.
     """
 
     head: str
     cells: Sequence[str | Text]
     gives_way: int | None = None
+    words: bool = False
 
 
-def print_fitting(console: Console, columns: Sequence[Column], *, last_left: bool = False) -> None:
+def print_fitting(console: Console, columns: Sequence[Column]) -> None:
     """Print a table that is as wide as the terminal allows.
 
     The first column names the rows; long names fold. Where that is not enough, columns that may be left out
     are. Where what stays is still too wide, each row becomes a few lines of headings and values.
-
-    Args:
-        console: where to print.
-        columns: the first one to the left, the others to the right.
-        last_left: the last column, of words, to the left too.
     """
     shown = list(columns)
-    while not fits(console, _layout(shown, last_left, shortest=_SHORTEST)):
+    while not fits(console, _layout(shown, shortest=_SHORTEST)):
         leaving = [column for column in shown if column.gives_way is not None]
         if not leaving:
             _print_rows(console, shown)
             return
         shown.remove(min(leaving, key=lambda column: column.gives_way or 0))
-    console.print(_layout(shown, last_left))
+    console.print(_layout(shown))
 
 
 def fits(console: Console, table: Table) -> bool:
@@ -62,11 +59,11 @@ def plain_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
 
 
-def _layout(columns: Sequence[Column], last_left: bool, shortest: int | None = None) -> Table:
+def _layout(columns: Sequence[Column], shortest: int | None = None) -> Table:
     """The table, or, to be measured, with names as short as they may fold."""
     table = plain_table()
     for number, column in enumerate(columns):
-        left = number == 0 or (last_left and number == len(columns) - 1)
+        left = number == 0 or column.words
         table.add_column(
             Text(column.head), justify="left" if left else "right", no_wrap=number > 0, overflow="fold"
         )

@@ -52,12 +52,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     ours = content.get("plumbline") if isinstance(content, dict) else None
     if not isinstance(ours, dict) or "state_dict" not in content:
         raise InputError(f"{path} is not a checkpoint of this program: it does not say which model it holds")
-    _upgrade(content, path)
-    return content
+    return _upgraded(content, path)
 
 
-def _upgrade(content: dict[str, Any], path: Path) -> None:
-    """Brings the content of a checkpoint to today's format, in place. Raises InputError."""
+def _upgraded(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The content of a checkpoint in today's format. Raises InputError: of a newer one, or not whole."""
     ours = content["plumbline"]
     found, oldest = ours.get("format"), min(UPGRADES)
     if type(found) is not int or found < oldest:
@@ -75,6 +74,7 @@ def _upgrade(content: dict[str, Any], path: Path) -> None:
             ours["format"] = number + 1
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a whole checkpoint of format {found}") from error
+    return content
 
 
 def seal(content: bytes | memoryview) -> bytes:

@@ -37,7 +37,8 @@ def predict(
     """
 
     def answer(batch: Batch) -> Float:
-        return model(batch).cpu().double().numpy()
+        com: Float = model(batch).cpu().double().numpy()
+        return com
 
     answers = _in_batches(answer, model, store, indices, batch_size, device)
     return np.concatenate([np.empty((0, 3)), *answers])

@@ -72,11 +72,8 @@ class Prediction:
         }
 
 
-class Answers(NamedTuple):
-    """``com [G, 3]`` and, where the model says how far off it expects to be, that ``error_scale [G]``."""
-
-    com: Float
-    error_scale: Float | None
+Answers = tuple[Float, Float | None]
+"""Centres of mass ``[G, 3]`` and, of a model that says so, the errors ``[G]`` that it expects."""
 
 
 class _Seen(NamedTuple):
@@ -122,7 +119,7 @@ class Predictor:
 
         def answer(store: MemoryStore) -> Answers:
             found = baseline_predictions(store, np.arange(len(store)), (baseline,))
-            return Answers(found.predictions[baseline], None)
+            return found.predictions[baseline], None
 
         return cls(name, BASELINES[baseline].symmetry, GraphForm(), answer, batch_size=batch_size)
 
@@ -138,7 +135,7 @@ class Predictor:
         model: Any = trained.model
 
         def answer(store: MemoryStore) -> Answers:
-            return Answers(*predict_with_error(model, store, np.arange(len(store)), batch_size=batch_size))
+            return predict_with_error(model, store, np.arange(len(store)), batch_size=batch_size)
 
         return cls(
             trained.model_name,
@@ -213,10 +210,10 @@ class Predictor:
 
     def locate(self, graphs: Sequence[Sample]) -> Answers:
         """Centres of mass of graphs of the right form, in the frame and unit of their scans."""
-        com, error_scale = self._answer(self.form.store(graphs))
+        com, expected_error = self._answer(self.form.store(graphs))
         origin = np.array([graph.origin for graph in graphs])
         scale = np.array([graph.scale for graph in graphs])
-        return Answers(origin + scale[:, None] * com, None if error_scale is None else scale * error_scale)
+        return origin + scale[:, None] * com, None if expected_error is None else scale * expected_error
 
     def _in_batches(
         self, scans: Iterator[Any], sensor: ArrayLike | None, max_points: int, draws: int
@@ -266,8 +263,8 @@ class Predictor:
         found: Iterator[tuple[Float, float | None]] = iter(())
         if seen:
             first = np.cumsum([0, *(len(one.graphs) for one in seen)])[:-1]
-            com, scale = self.locate([graph for one in seen for graph in one.graphs])
-            errors = [None] * len(seen) if scale is None else _means(scale, first).tolist()
+            com, expected = self.locate([graph for one in seen for graph in one.graphs])
+            errors = [None] * len(seen) if expected is None else _means(expected, first).tolist()
             found = zip(_means(com, first), errors, strict=True)
         for one in batch:
             yield one if isinstance(one, InputError) else self._prediction(one, *next(found))
