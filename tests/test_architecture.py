@@ -32,7 +32,7 @@ LAYERS = {
     "cli": 8,
 }
 ROOMS = {
-    "data": {"store": 0, "split": 1, "missing": 1, "batches": 1, "pt": 2, "prepare": 3},
+    "data": {"store": 0, "split": 1, "missing": 1, "batches": 1, "pt": 2, "describe": 3, "prepare": 3},
     "training": {
         **dict.fromkeys(("lightning_import", "randomness", "allocator", "warning_filters", "metric_sums"), 0),
         **{"optim": 1, "persistence": 1, "loop": 2, "show": 3},
@@ -51,7 +51,7 @@ OWNERS = {
     "torch": {"data/batches/", "data/pt/samples.py", "data/pt/unpickling.py", "models/", "testing.py",
               "training/",
               "predictors/checkpoint.py", "predictors/device.py", "predictors/inference.py",
-              "commands/train.py", "commands/evaluate.py", "commands/benchmark.py"},
+              "evaluation/evaluate.py", "commands/train.py", "commands/benchmark.py"},
     "lightning": {"training/lightning_import.py"},
     "wandb": {"training/show/wandb_run.py"},
     "matplotlib": {"evaluation/plots.py"},

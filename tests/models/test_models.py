@@ -1,5 +1,6 @@
 """The networks: sparse products and dropout against plain torch, and what every model must do."""
 
+import math
 import sys
 
 import numpy as np
@@ -140,6 +141,22 @@ class TestEveryModel:
     def test_depth_and_width(self, name, store, num_layers):
         model = model_of(name, num_layers=num_layers, hidden_dim=8)
         assert model(batch_of(store, range(3), name)).shape == (3, 3)
+
+
+def test_shares_of_distinct_votes_are_those_of_a_softmax_in_each_group():
+    """Against the definition: the shares of a group stand to each other as the exponentials of its votes."""
+    generator = torch.Generator().manual_seed(5)
+    votes = torch.randn(12, 1, dtype=torch.float64, generator=generator)
+    group = torch.tensor([2, 0, 0, 3, 2, 0, 3, 3, 0, 2, 3, 0])
+    shares = softmax_by(votes.requires_grad_(), group, 5)
+    expected = torch.empty(12, 1, dtype=torch.float64)
+    for number in (0, 2, 3):
+        weights = [math.exp(vote) for vote in votes.detach()[group == number, 0].tolist()]
+        expected[group == number, 0] = torch.tensor([w / sum(weights) for w in weights], dtype=torch.float64)
+    assert 0.01 < expected.min() < expected.max() < 0.9, "moderate votes"
+    assert len(expected.unique()) == 12
+    torch.testing.assert_close(shares, expected, rtol=0, atol=1e-15)
+    assert torch.autograd.gradcheck(lambda x: softmax_by(x, group, 5), votes)
 
 
 def test_shares_of_large_votes_are_finite_and_sum_to_one():

@@ -8,7 +8,7 @@ is refused. The one exception are organised pcd files (height above 1): there Na
 import csv
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +48,17 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """What a file says: ``points`` ``[N, 3]`` float64; ``sensor`` ``[3]`` or ``[N, 3]``, or None."""
+    """The points of a scan and what its file says of them. Frame and unit of the file.
+
+    Attributes:
+        points: ``[N, 3]``.
+        sensor: ``[3]`` or ``[N, 3]`` where the sensor stood, or None where the file does not say.
+        name: of the file, for messages.
+    """
 
     points: Float
     sensor: Float | None = None
+    name: str = ""
 
 
 def read_cloud(path: Path | str) -> Float:
@@ -82,17 +89,17 @@ def read_scan(path: Path | str, sensor: Float | None = None) -> Scan:
     Returns:
         All points of the file, one view per position of the sensor; ``com`` and ``bounding_radius`` are None.
     """
-    return scan_of(load_cloud(path), sensor, path)
+    return scan_of(load_cloud(path), sensor)
 
 
-def scan_of(cloud: Cloud, sensor: Float | None, path: Path | str) -> Scan:
+def scan_of(cloud: Cloud, sensor: Float | None) -> Scan:
     """What :func:`read_scan` makes of a file's content.
 
     Raises:
-        InputError: the sensor's position is no such thing, the points are all at one place, or one of them
-            lies at its sensor (names the file).
+        InputError: the sensor's position is of another shape, the points are all at one place, or one of
+            them lies at its sensor (names the cloud).
     """
-    points = cloud.points
+    points, path = cloud.points, cloud.name
     if sensor is None:
         sensor = np.zeros(3) if cloud.sensor is None else cloud.sensor
     sensor = np.asarray(sensor, dtype=np.float64)
@@ -226,7 +233,16 @@ def load_cloud(path: Path | str) -> Cloud:
         raise InputError(
             f"{path} cannot be read as {path.suffix[1:]}: {type(error).__name__} {detail}"
         ) from error
-    points = cloud.points
+    check_points(cloud.points, path)
+    return replace(cloud, name=str(path))
+
+
+def check_points(points: Float, path: Path | str) -> None:
+    """Refuses points that are not ``[N, 3]``, not finite, or farther away than any unit makes them.
+
+    Raises:
+        InputError: what is wrong with them (names the file).
+    """
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
         raise InputError(
             f"{path}: points of shape {list(points.shape)}; one row of x, y, z per point is needed"
@@ -239,7 +255,6 @@ def load_cloud(path: Path | str) -> Cloud:
         )
     if np.abs(points).max() > _LARGEST:
         raise InputError(f"{path}: coordinates up to {np.abs(points).max():.3g}; the file is damaged")
-    return cloud
 
 
 def _read_ply(path: Path) -> Cloud:
@@ -303,7 +318,7 @@ def _read_npy(path: Path) -> Cloud:
         raise InputError(
             f"{path}: an array of shape {list(array.shape)}; rows of at least x, y, z are needed"
         )
-    return Cloud(_numbers(path, "the array", array[:, :3]))
+    return Cloud(numbers(path, "the array", array[:, :3]))
 
 
 def _read_npz(path: Path) -> Cloud:
@@ -314,12 +329,12 @@ def _read_npz(path: Path) -> Cloud:
             raise InputError(
                 f"{path}: no array 'points' among {', '.join(map(repr, arrays.files)) or 'nothing'}"
             )
-        points = _numbers(path, "points", arrays["points"])
+        points = numbers(path, "points", arrays["points"])
         if "sensor" in arrays:
-            return Cloud(points, _numbers(path, "sensor", arrays["sensor"]))
+            return Cloud(points, numbers(path, "sensor", arrays["sensor"]))
         if "sensor_positions" not in arrays:
             return Cloud(points)
-        stations, view = _numbers(path, "sensor_positions", arrays["sensor_positions"]), arrays.get("view")
+        stations, view = numbers(path, "sensor_positions", arrays["sensor_positions"]), arrays.get("view")
     if stations.ndim != 2 or stations.shape[1] != 3 or not len(stations):
         raise InputError(f"{path}: sensor_positions of shape {list(stations.shape)}; [S, 3] is needed")
     fits = view is not None and view.dtype.kind in "iu" and view.shape == points.shape[:1]
@@ -338,7 +353,8 @@ def _check_start(path: Path, mark: bytes) -> None:
             raise InputError(f"{path} cannot be read as {suffix}: it does not begin like an {suffix} file")
 
 
-def _numbers(path: Path, name: str, array: np.ndarray) -> Float:
+def numbers(path: Path | str, name: str, array: np.ndarray) -> Float:
+    """The array as float64. Raises InputError: it holds something else than numbers."""
     if array.dtype.kind not in "fiu":
         raise InputError(f"{path}: {name} holds {array.dtype} where numbers are expected")
     return array.astype(np.float64)
