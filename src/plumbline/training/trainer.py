@@ -11,7 +11,7 @@ from plumbline.console import command
 from plumbline.data.loader import Loaders
 from plumbline.errors import InputError
 from plumbline.training.callbacks import LOG_EVERY, GracefulStop, StoppedAtOnce, TrainingInterrupted
-from plumbline.training.lean import Callback, Trainer
+from plumbline.training.lean import Callback, LightningEnvironment, Trainer
 from plumbline.training.memory import keep_freed_memory
 from plumbline.training.precision import Precision
 from plumbline.training.saving import BestAndLast, DurableCheckpoints
@@ -59,7 +59,8 @@ def make_trainer(
         deterministic=determined,
         log_every_n_steps=LOG_EVERY,
         callbacks=callbacks,
-        plugins=[DurableCheckpoints()],
+        # One process trains, so the variables of a SLURM job around it, whole or not, say nothing about it.
+        plugins=[DurableCheckpoints(), LightningEnvironment()],
         default_root_dir=folder,
         enable_checkpointing=not fast_dev_run,
         # Lightning's own extras are off: each costs time per step or says what is said already.
