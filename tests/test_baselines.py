@@ -254,5 +254,7 @@ class TestManyGraphs:
         code = (
             "import sys, plumbline.data.memory, plumbline.evaluation.baselines; print('torch' in sys.modules)"
         )
-        shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        shown = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+        )
         assert shown.stdout.strip() == "False"
