@@ -8,7 +8,7 @@ DEMO := runs/demo
 JOBS ?= 2
 SECONDS ?= 600
 
-.PHONY: setup demo test test-long fuzz check bench docs clean
+.PHONY: setup demo test test-long test-anywhere fuzz check bench docs clean
 
 setup: $(READY)  ## create .venv with the tested versions of everything
 
@@ -31,6 +31,10 @@ test: setup  ## all tests
 
 test-long: setup  ## the tests that take minutes each: a training killed thirty times, and the like
 	$(BIN)/pytest -m long -s
+
+test-anywhere: setup  ## all tests again under each condition of other machines that this one can offer: hours
+	$(BIN)/pip install --quiet --disable-pip-version-check pytest-random-order
+	$(BIN)/python -m tests.anywhere --jobs $(JOBS)
 
 fuzz: setup  ## damaged files for every reader, guided by coverage; SECONDS=600 and READER=mesh-ply may be set
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
