@@ -238,11 +238,7 @@ def load_cloud(path: Path | str) -> Cloud:
 
 
 def check_points(points: Float, path: Path | str) -> None:
-    """Refuses points that are not ``[N, 3]``, not finite, or farther away than any unit makes them.
-
-    Raises:
-        InputError: what is wrong with them (names the file).
-    """
+    """Refuse, naming the file, points that are not ``[N, 3]``, not finite, or too far away for any unit."""
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
         raise InputError(
             f"{path}: points of shape {list(points.shape)}; one row of x, y, z per point is needed"
