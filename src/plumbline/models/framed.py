@@ -109,7 +109,7 @@ def principal_axes(pos: Tensor, graph_idx: Tensor, num: int, view: Tensor | None
         spread = across @ spread @ across + beyond[:, None, None] * first[:, :, None] * first[:, None]
         axes = torch.linalg.eigh(spread).eigenvectors.mT.flip(1)
         axes[:, 0] *= torch.where((axes[:, 0] * first).sum(1) < 0, -1.0, 1.0)[:, None]
-        result = axes.to(pos.dtype)
+        result: Tensor = axes.to(pos.dtype)
         return result
 
 
