@@ -29,6 +29,11 @@ _HOME = {
     "make_batch": "data.batches.collate",
     "build_model": "models",
     "load_checkpoint": "predictors.checkpoint",
+    "Cloud": "geometry.clouds",
+    "load_predictor": "predictors.predictor",
+    "Predictor": "predictors.predictor",
+    "Prediction": "predictors.predictor",
+    "evaluate": "evaluation.evaluate",
 }
 __all__ = sorted(_HOME)
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from plumbline.data.prepare import output_folder, samples, sources
+from plumbline.data.prepare import output_folder, samples
+from plumbline.data.prepare import sources as sources_module
 from plumbline.data.prepare.output_folder import workplace
 from plumbline.data.prepare.pool import write_chunks
 from plumbline.data.prepare.samples import write_chunk
@@ -247,7 +248,9 @@ def test_parts_of_other_libraries_are_not_used(tmp_path, monkeypatch):
     settings = {"samples": 1, "points": (48, 48), "k": 6}
     [before] = cut(sources, settings, tmp_path)
     assert cut(sources, settings, tmp_path) == [before]
-    monkeypatch.setattr(sources, "version", lambda name: "99" if name == "manifold3d" else version(name))
+    monkeypatch.setattr(
+        sources_module, "version", lambda name: "99" if name == "manifold3d" else version(name)
+    )
     assert cut(sources, settings, tmp_path)[0].path != before.path
 
 
@@ -273,7 +276,7 @@ def test_bytes_do_not_depend_on_where_chunks_are_cut(meshes, tmp_path, monkeypat
     write_off(meshes / "open.off", BOX, BOX_FACES[:-1])
     flags = [meshes, "--solids", 5, "--format", layout, *SMALL]
     prepare(*flags, "--out", tmp_path / "single")
-    monkeypatch.setattr(sources, "_FEWEST_CHUNKS", 1)
+    monkeypatch.setattr(sources_module, "_FEWEST_CHUNKS", 1)
     assert len(cut([Source("solid", "", "")] * 9, {"samples": 1, "points": (48, 48), "k": 6}, tmp_path)) == 2
     prepare(*flags, "--out", tmp_path / "eights")
     assert digest(tmp_path / "single") == digest(tmp_path / "eights")

@@ -211,9 +211,9 @@ def test_a_split_by_group_is_kept_in_the_checkpoint(tmp_path: Path, tiny: Path) 
     outcome = train(tmp_path / "data", tmp_path / "run", split_by="group", val_split=0.4, max_epochs=1)
     assert outcome.code == 0
     store, trained = PackedStore.open(tmp_path / "data"), load_checkpoint(tmp_path / "run" / "last.ckpt")
-    assert trained.data["split_by"] == "group"
+    assert trained.data.split_by == "group"
     parts = [choose_graphs(store, trained.data, side, tmp_path).indices for side in ("train", "val")]
-    assert [len(part) for part in parts] == [trained.data["num_train"], trained.data["num_val"]]
+    assert [len(part) for part in parts] == [trained.data.num_train, trained.data.num_val]
     groups = [{group_of(store.object_names[i]) for i in store.object_idx[part]} for part in parts]
     assert len(groups[0]) + len(groups[1]) == len(groups[0] | groups[1]) == 5
     resumed = train(tmp_path / "data", tmp_path / "run", val_split=0.4, max_epochs=2, resume="")

@@ -86,7 +86,7 @@ class _Model:
 
     def describe(self, objects: Mapping[str, float]) -> dict[str, Any]:
         """For the JSON."""
-        marks = self.trained.data.get("objects")
+        marks = self.trained.data.objects
         return {
             "name": self.name,
             "path": str(self.trained.path),

@@ -151,8 +151,6 @@ def measure(store: PackedStore, asked: Sequence[Asked], baselines: Sequence[str]
 
 def figures(errors: Errors) -> dict[str, Any]:
     """What is said of one method under one condition, in shares of the bounding radius, as plain values."""
-    groups = errors.groups
-    some = {str(group): errors.take(groups == group) for group in np.unique(groups)}
     return {
         **summarise_errors(errors.error_rel, errors.objects).to_dict(),
         **{f"below_{share:g}": float((errors.error_rel < share).mean()) for share in SHARES},
@@ -162,7 +160,7 @@ def figures(errors: Errors) -> dict[str, Any]:
                 "n": len(part),
                 "mean": float(part.error_rel.mean()),
             }
-            for group, part in some.items()
+            for group, part in errors.by_group().items()
         },
     }
 

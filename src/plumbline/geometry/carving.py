@@ -128,10 +128,11 @@ def _places(points: Float, towards: Float, hull: Hull) -> Float:
 
 
 def _lattice() -> Float:
-    """Spread ``[2 _PLACES, 3]`` positions evenly in the unit cube, symmetric about the middle of its third
-    axis.
+    """Spread positions ``[2 _PLACES, 3]`` evenly in the unit cube.
 
-    The symmetry is needed because the third axis is a cross product, which changes sign under reflection.
+    They are symmetric about the middle of the third axis, because the third axis of the frame is a cross
+    product, which changes sign under reflection.
+
     Source: Roberts, The Unreasonable Effectiveness of Quasirandom Sequences, 2018 (the additive recurrence of
     the generalised golden ratio).
     """

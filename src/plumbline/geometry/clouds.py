@@ -8,7 +8,7 @@ return", so those points are dropped.
 import csv
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from plumbline.files import reading
 from plumbline.geometry.headers import check_las, check_npz, check_pcd
 from plumbline.records import Float, Scan
 
-_EXTRA = "pip install plumbline[clouds]"
 _LARGEST = 1e15
 """Largest plausible coordinate in any unit; larger ones come from damaged bytes."""
 _PIECE = 1 << 26
@@ -49,10 +48,17 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """Content of a scan's file: ``points [N, 3]`` float64, and ``sensor [3]`` or ``[N, 3]``, or None."""
+    """The points of a scan and the sensor's position from its file. Frame and unit of the file.
+
+    Attributes:
+        points: ``[N, 3]`` float64.
+        sensor: ``[3]`` or ``[N, 3]`` position of the sensor, or None if the file does not give it.
+        name: name of the file, for messages.
+    """
 
     points: Float
     sensor: Float | None = None
+    name: str = ""
 
 
 def read_cloud(path: Path | str) -> Float:
@@ -88,17 +94,17 @@ def read_scan(path: Path | str, sensor: Float | None = None) -> Scan:
     Raises:
         InputError: as for :func:`read_cloud` and :func:`scan_of`.
     """
-    return scan_of(load_cloud(path), sensor, path)
+    return scan_of(load_cloud(path), sensor)
 
 
-def scan_of(cloud: Cloud, sensor: Float | None, path: Path | str) -> Scan:
+def scan_of(cloud: Cloud, sensor: Float | None) -> Scan:
     """Turn the content of a file into a scan, see :func:`read_scan`.
 
     Raises:
         InputError: the sensor's position has the wrong shape or is not finite, all points are at the same
-            position, or a point is at its sensor's position; the message names the file.
+            position, or a point is at its sensor's position; the message names the cloud.
     """
-    points = cloud.points
+    points, path = cloud.points, cloud.name
     if sensor is None:
         sensor = np.zeros(3) if cloud.sensor is None else cloud.sensor
     sensor = np.asarray(sensor, dtype=np.float64)
@@ -225,13 +231,25 @@ def load_cloud(path: Path | str) -> Cloud:
     except InputError:
         raise
     except ImportError as error:
-        raise InputError(f"{path}: reading {path.suffix} files needs another package: {_EXTRA}") from error
+        package = (error.name or str(error)).split(".")[0]
+        raise InputError(
+            f"{path}: reading {path.suffix} files needs {package}: pip install {package}"
+        ) from error
     except Exception as error:  # parsers raise exceptions of any type for broken files
         detail = " ".join(str(error).split())[:200]
         raise InputError(
             f"{path} cannot be read as {path.suffix[1:]}: {type(error).__name__} {detail}"
         ) from error
-    points = cloud.points
+    check_points(cloud.points, path)
+    return replace(cloud, name=str(path))
+
+
+def check_points(points: Float, path: Path | str) -> None:
+    """Refuse points that are not ``[N, 3]``, not finite, or too far away for any unit.
+
+    Raises:
+        InputError: the points are refused; the message names the file.
+    """
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
         raise InputError(
             f"{path}: the points have shape {list(points.shape)}; one row of x, y, z per point is needed"
@@ -243,8 +261,9 @@ def load_cloud(path: Path | str) -> Cloud:
             f"{path}: {which} not finite, the first is number {broken[0] + 1}; remove such points"
         )
     if np.abs(points).max() > _LARGEST:
-        raise InputError(f"{path} is damaged: it has coordinates up to {np.abs(points).max():.3g}")
-    return cloud
+        raise InputError(
+            f"{path}: coordinates up to {np.abs(points).max():.3g} are too large; the data is damaged"
+        )
 
 
 def _read_ply(path: Path) -> Cloud:
@@ -282,7 +301,7 @@ def _read_las(path: Path) -> Cloud:
     import laspy
 
     if path.suffix.lower() == ".laz" and not laspy.LazBackend.detect_available():
-        raise ImportError("lazrs")
+        raise ImportError("no reader of compressed las files", name="lazrs")
     check_las(path)
     # The parallel reader aborts the process if a damaged file declares more points than fit into memory.
     readers = [item for item in laspy.LazBackend.detect_available() if item.name != "LazrsParallel"]
@@ -308,7 +327,7 @@ def _read_npy(path: Path) -> Cloud:
         raise InputError(
             f"{path}: the array has shape {list(array.shape)}; rows of at least x, y, z are needed"
         )
-    return Cloud(_numbers(path, "the array", array[:, :3]))
+    return Cloud(numbers(path, "the array", array[:, :3]))
 
 
 def _read_npz(path: Path) -> Cloud:
@@ -319,12 +338,12 @@ def _read_npz(path: Path) -> Cloud:
             raise InputError(
                 f"{path}: no array 'points'; the file has {', '.join(map(repr, arrays.files)) or 'no array'}"
             )
-        points = _numbers(path, "points", arrays["points"])
+        points = numbers(path, "points", arrays["points"])
         if "sensor" in arrays:
-            return Cloud(points, _numbers(path, "sensor", arrays["sensor"]))
+            return Cloud(points, numbers(path, "sensor", arrays["sensor"]))
         if "sensor_positions" not in arrays:
             return Cloud(points)
-        stations, view = _numbers(path, "sensor_positions", arrays["sensor_positions"]), arrays.get("view")
+        stations, view = numbers(path, "sensor_positions", arrays["sensor_positions"]), arrays.get("view")
     if stations.ndim != 2 or stations.shape[1] != 3 or not len(stations):
         raise InputError(f"{path}: sensor_positions has shape {list(stations.shape)}; [S, 3] is needed")
     fits = view is not None and view.dtype.kind in "iu" and view.shape == points.shape[:1]
@@ -343,7 +362,8 @@ def _check_start(path: Path, mark: bytes) -> None:
             raise InputError(f"{path} cannot be read as {suffix}: it does not start like an {suffix} file")
 
 
-def _numbers(path: Path, name: str, array: np.ndarray) -> Float:
+def numbers(path: Path | str, name: str, array: np.ndarray) -> Float:
+    """Convert an array to float64. Raises InputError if it does not contain numbers."""
     if array.dtype.kind not in "fiu":
         raise InputError(f"{path}: {name} contains {array.dtype} instead of numbers")
     return array.astype(np.float64)

@@ -58,8 +58,9 @@ def estimate_surface(points: Float, towards: Float, k: int = 16, neighbours: Int
 
 
 def _least_axes(matrices: Float) -> tuple[Float, Float]:
-    """Find the least eigenvalues ``[N]`` of symmetric ``[N, 3, 3]`` of trace ~1, and unit eigenvectors ``[N,
-    3]``.
+    """Find the least eigenvalues ``[N]`` of symmetric matrices and their unit eigenvectors ``[N, 3]``.
+
+    The matrices ``[N, 3, 3]`` have a trace of about 1.
 
     Uses a closed form (Smith, Eigenvalues of a symmetric 3 x 3 matrix, 1961), which is ten times faster than
     LAPACK on thousands of small matrices; LAPACK solves the few ill-conditioned ones.

@@ -20,9 +20,7 @@ from plumbline.models.painn import RADIAL, radial_functions
 try:
     from e3nn import o3
 except ImportError as error:
-    raise InputError(
-        "--model steerable needs the package e3nn; install it with: pip install 'plumbline[steerable]'"
-    ) from error
+    raise InputError("--model steerable needs e3nn: pip install e3nn") from error
 
 DEGREES = (0, 1, 2)
 COMPONENTS = 9

@@ -89,17 +89,17 @@ class Batch:
 
     @property
     def num_graphs(self) -> int:
-        """G."""
+        """G, the number of graphs."""
         return len(self.node_ptr) - 1
 
     @property
     def num_nodes(self) -> int:
-        """N."""
+        """N, the number of nodes."""
         return len(self.node_features)
 
     @property
     def graph_idx(self) -> Tensor:
-        """``[N]`` int64, the graph of every node."""
+        """The graph of every node, ``[N]`` int64."""
         return torch.repeat_interleave(torch.diff(self.node_ptr), output_size=self.num_nodes)
 
     def tensors(self) -> Iterator[Tensor]:

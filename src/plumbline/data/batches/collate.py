@@ -18,6 +18,9 @@ from plumbline.records import Int
 
 Store = PackedStore | MemoryStore
 
+PARTS = frozenset({"gcn", "edge_index", "edge_attr", "patches"})
+"""The parts of a batch that a model's ``needs`` may name."""
+
 _CHUNK = 64
 """Graphs whose constants are computed at once: few enough to stay in the processor's cache. This makes
 opening a large data set several times faster."""
@@ -188,7 +191,7 @@ def _columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
 
 def _all_columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
     """Compute :func:`_columns` of many graphs in chunks, into arrays that are allocated once."""
-    unknown = needs - {"gcn", "edge_index", "edge_attr", "patches"}
+    unknown = needs - PARTS
     if unknown:
         raise ValueError(f"a batch has no {', '.join(sorted(unknown))}")
     indices = np.ascontiguousarray(indices, np.int64)

@@ -4,34 +4,19 @@ Every shape is built with exact boolean operations (manifold3d), so it is a clos
 of mass is exact for the polyhedron that is returned.
 """
 
-from collections.abc import Callable
-from types import ModuleType
-
 import numpy as np
-from manifold3d import Manifold
 
 from plumbline.geometry.meshes import make_solid_record
 from plumbline.geometry.solids import abstract, furniture, hardware, tableware, tools, toys
-from plumbline.geometry.solids.primitives import largest
+from plumbline.geometry.solids.primitives import Family, largest
 from plumbline.records import Solid
 
-Family = Callable[[np.random.Generator], Manifold]
-
-
-def _families(module: ModuleType) -> dict[str, Family]:
-    return {
-        name: member
-        for name, member in vars(module).items()
-        if getattr(member, "__module__", None) == module.__name__ and not name.startswith("_")
-    }
-
-
 FAMILIES: dict[str, Family] = {
-    name: family
+    family.__name__: family
     for module in (tableware, furniture, tools, hardware, toys, abstract)
-    for name, family in _families(module).items()
+    for family in module.FAMILIES
 }
-"""Every family: its name, and the function that draws one member. The order is part of the seed."""
+"""Every family by name: what each file lists in its own ``FAMILIES``. The order is part of the seed."""
 
 _FEWEST_FACES = 100
 

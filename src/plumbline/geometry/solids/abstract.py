@@ -5,6 +5,7 @@ from manifold3d import CrossSection, Manifold
 
 from plumbline.geometry.rotations import random_directions, random_rotation
 from plumbline.geometry.solids.primitives import (
+    Family,
     ball,
     box,
     circle,
@@ -184,3 +185,18 @@ def sheet(rng: np.random.Generator) -> Manifold:
         return np.column_stack([x, across, z + bow * x * x + arch * y * y + twist * x * y])
 
     return box(2, 2, thick).refine(9).warp_batch(bend).scale((u(0.03, 0.3),) * 3)
+
+
+FAMILIES: tuple[Family, ...] = (
+    primitive,
+    composite,
+    carved,
+    twisted,
+    lofted,
+    wire,
+    blob,
+    boulder,
+    turnery,
+    assembly,
+    sheet,
+)

@@ -4,6 +4,7 @@ import numpy as np
 from manifold3d import Manifold
 
 from plumbline.geometry.solids.primitives import (
+    Family,
     ball,
     box,
     cylinder,
@@ -244,3 +245,6 @@ def house(rng: np.random.Generator) -> Manifold:
     ]
     openings += [box(0.12 * x, 3 * wall, 0.25 * z, (s * 0.35 * x, -y / 2, 0.5 * z)) for s in (-1, 1)]
     return solid - union(*openings)
+
+
+FAMILIES: tuple[Family, ...] = (chair, table, stool, shelf, sofa, bed, lamp, house)

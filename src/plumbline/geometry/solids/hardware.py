@@ -4,6 +4,7 @@ import numpy as np
 from manifold3d import CrossSection, Manifold, OpType
 
 from plumbline.geometry.solids.primitives import (
+    Family,
     ball,
     box,
     circle,
@@ -280,3 +281,6 @@ def hook(rng: np.random.Generator) -> Manifold:
         return bar + rounded(size * u(0.4, 1), size * u(0.4, 1), 0.1 * size).extrude(1.2 * thick * size)
     eye = lathe(circle(10) * 0.8 * thick * size + [2.2 * thick * size, 0], 24).rotate((90, 0, 0))
     return bar + eye.translate((0, 0, -2.2 * thick * size))
+
+
+FAMILIES: tuple[Family, ...] = (bracket, beam, gear, bolt, pipe, ring, spring, flange, pulley, dumbbell, hook)

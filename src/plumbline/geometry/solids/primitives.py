@@ -4,13 +4,15 @@ Units are metres, z is up. Unless stated otherwise, a shape is centred in x and 
 ``at`` moves it from there. Outlines are counter-clockwise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from manifold3d import CrossSection, JoinType, Manifold, Mesh64, OpType
 
 from plumbline.records import Float
 
+Family = Callable[[np.random.Generator], Manifold]
+"""Draws one member of a family of solids."""
 Vector = Sequence[float] | Float
 
 ORIGIN = (0.0, 0.0, 0.0)

@@ -4,6 +4,7 @@ import numpy as np
 from manifold3d import Manifold
 
 from plumbline.geometry.solids.primitives import (
+    Family,
     ball,
     box,
     cylinder,
@@ -225,3 +226,6 @@ def fork(rng: np.random.Generator) -> Manifold:
         return np.column_stack([x, y * (1 + flare * along**2), z + bow * np.sin(np.pi * x / length)])
 
     return body.warp_batch(bend)
+
+
+FAMILIES: tuple[Family, ...] = (mug, bottle, bowl, plate, vase, goblet, teapot, pan, spoon, fork)

@@ -4,6 +4,7 @@ import numpy as np
 from manifold3d import CrossSection, Manifold
 
 from plumbline.geometry.solids.primitives import (
+    Family,
     ball,
     box,
     circle,
@@ -221,3 +222,6 @@ def brush(rng: np.random.Generator) -> Manifold:
     if rng.random() < 0.3:
         parts.append(ball(1.5 * thick, (0.3 * x + length, 0, z / 2), segments=16))
     return union(*parts)
+
+
+FAMILIES: tuple[Family, ...] = (hammer, axe, wrench, screwdriver, knife, saw, pliers, key, brush)

@@ -4,6 +4,7 @@ import numpy as np
 from manifold3d import Manifold
 
 from plumbline.geometry.solids.primitives import (
+    Family,
     ball,
     box,
     circle,
@@ -306,3 +307,6 @@ def boat(rng: np.random.Generator) -> Manifold:
     if rng.random() < 0.5:
         hull += rod((0.1 * length, 0, floor), (0.1 * length, 0, u(0.4, 0.9) * length), 0.02 * length)
     return hull
+
+
+FAMILIES: tuple[Family, ...] = (aeroplane, rocket, car, animal, figure, laptop, crate, shoe, tree, boat)
