@@ -14,7 +14,7 @@ from plumbline.data.batches.gcn_constants import SparsePair
 from plumbline.data.store.in_memory import MemoryStore
 from plumbline.errors import InputError
 from plumbline.models import MODELS, build_model, load_model_class
-from plumbline.models.blocks import highest, relu_dropout, sparse_product
+from plumbline.models.blocks import max_pool, relu_dropout, sparse_product
 from plumbline.models.equivariant import softmax_by
 from plumbline.records import FEATURE_NAMES
 from plumbline.testing import ModelTests
@@ -204,18 +204,18 @@ def test_the_documented_network_has_the_documented_parts():
     }
 
 
-def test_the_highest_row_and_its_gradient_are_those_of_amax() -> None:
+def test_max_pool_and_its_gradient_are_those_of_amax() -> None:
     generator = torch.Generator().manual_seed(3)
     x = torch.randn(5, 6, 7, dtype=torch.float64, generator=generator)
     x[1] = x[1, :1]  # all alike
     x[2, 4:] = x[2, :2]
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     grad = torch.randn(5, 7, dtype=torch.float64, generator=generator)
-    top = highest(ours)
+    top = max_pool(ours)
     assert torch.equal(top, theirs.amax(1))
     top.backward(grad)
     theirs.amax(1).backward(grad)
     assert ours.grad is not None
     assert theirs.grad is not None
     assert torch.allclose(ours.grad, theirs.grad, rtol=0, atol=1e-15)
-    assert torch.autograd.gradcheck(highest, x[[0, 3]].requires_grad_())
+    assert torch.autograd.gradcheck(max_pool, x[[0, 3]].requires_grad_())

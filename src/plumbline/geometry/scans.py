@@ -1,4 +1,4 @@
-"""Simulated scans: what range sensors see of a solid from a few random poses."""
+"""Simulated scans: the points of a solid that range sensors measure from a few random poses."""
 
 import math
 from collections.abc import Callable
@@ -15,18 +15,22 @@ from plumbline.geometry.sensors import Pattern, ray_directions
 from plumbline.records import Float, Int, Scan, Solid
 
 _AIM_JITTER = 0.05
-"""A sensor is aimed past the centre of the bounding sphere by about this many radii (1 sigma per axis)."""
+"""Aiming error of a sensor: distance from the centre of the bounding sphere, in radii (1 sigma per axis)."""
 _FEWEST = 16
-"""With fewer hits than this a set of poses is given up."""
+"""A set of poses with fewer hits than this is discarded."""
 _POSES = 8
-"""Sets of poses that are tried before an object is refused."""
+"""Sets of poses tried before an object is refused."""
 _MOST_RAYS = 400_000
-"""Rays per view at most when an object that fills little of the view is looked at again (0.1 s)."""
+"""Largest number of rays per view when an object that fills little of the view is scanned again (0.1 s)."""
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """Pose of one sensor. Mesh frame; ``turn`` maps sensor axes to mesh axes."""
+    """Pose of one sensor, mesh frame.
+
+    ``turn`` maps sensor axes to mesh axes; ``drift`` and ``shift`` are the rotation and translation of the
+    pose error.
+    """
 
     position: Float
     turn: Float
@@ -37,9 +41,10 @@ class _View:
 
 @dataclass(frozen=True, slots=True)
 class _Hits:
-    """Returns of all views. Mesh frame.
+    """Returns of all views, mesh frame.
 
-    ``key`` shuffles the hits. It is drawn per ray, so the order does not hang on how many rays hit.
+    Sorting by ``key`` shuffles the hits. It is drawn per ray, so the order does not depend on how many rays
+    hit.
     """
 
     points: Float
@@ -65,33 +70,34 @@ def scan_solid(
 ) -> Scan:
     """Scan a solid from random poses and merge the views.
 
-    The object turns about the origin of its mesh frame; sensors stand in uniformly random directions, look
-    roughly at the centre of the bounding sphere, roll at random, and see first hits only. An object that
-    fills little of the view is looked at again with more rays; poses that see next to nothing are drawn
-    anew. A pure function of its arguments and the generator's state, the same for both ray casters.
+    The object is rotated about the origin of its mesh frame. Sensors are placed in uniformly random
+    directions, look roughly at the centre of the bounding sphere with a random roll, and see only first hits.
+    If the object fills little of the view, it is scanned again with more rays; if the poses see almost
+    nothing, new poses are drawn. A pure function of its arguments and the generator's state, the same for
+    both ray casters.
 
     Args:
-        solid: what is scanned.
-        caster: of the solid's own vertices and faces.
-        rng: the only source of chance.
-        views: how many sensors.
-        points: how many to keep of all views together.
+        solid: the solid to scan.
+        caster: ray caster of the solid's own vertices and faces.
+        rng: the only source of randomness.
+        views: number of sensors.
+        points: number of points to keep, of all views together.
         noise: range noise along the ray, 1 sigma, as a fraction of the bounding radius.
         pattern: rays of a camera (``"grid"``) or of a rotating LiDAR (``"lidar"``).
-        num_rays: per view, over the field of view that the bounding sphere fills.
-        distance: of a sensor from the centre, lowest and highest, in bounding radii, above 1.
-        dropout_grazing: angle of incidence, radians, beyond which returns get lost: one at angle a is kept
-            with probability ``cos(a) / cos(limit)``; pi/2 keeps all.
-        pose_error: of each view, 1 sigma per axis: turn about the sensor in radians, shift in bounding
-            radii. It moves the points, not the position at which the sensor is believed to be.
-        sampling: ``"farthest"`` (each next point the farthest from those before it) or ``"random"``.
-        rotate: draw a uniformly random rotation of the object.
+        num_rays: rays per view, over the field of view that the bounding sphere fills.
+        distance: lowest and highest distance of a sensor from the centre, in bounding radii, above 1.
+        dropout_grazing: angle of incidence, in radians, beyond which returns are lost: a return at angle a is
+            kept with probability ``cos(a) / cos(limit)``; pi/2 keeps all.
+        pose_error: pose error of each view, 1 sigma per axis: rotation about the sensor in radians,
+            translation in bounding radii. It moves the points, but not the position recorded for the sensor.
+        sampling: ``"farthest"`` (each next point is the farthest from those before it) or ``"random"``.
+        rotate: apply a uniformly random rotation to the object.
 
     Returns:
-        The scan, world frame, in the order of sampling; fewer points only if the object is too thin.
+        The scan, world frame, in sampling order; it has fewer points only if the object is too thin.
 
     Raises:
-        InputError: no set of poses gives at least 16 hits (names the object).
+        InputError: no set of poses gives at least 16 hits; the message names the object.
     """
     rotation = random_rotation(rng) if rotate else np.eye(3)
     needed = min(points, _FEWEST)
@@ -109,7 +115,7 @@ def scan_solid(
 
 
 def _look_closer(measure: Callable[[int], _Hits], num_rays: int, points: int) -> _Hits:
-    """Measure with more and more rays per view until there are enough hits or the rays are too many."""
+    """Measure with an increasing number of rays per view until there are enough hits or too many rays."""
     most = max(num_rays, _MOST_RAYS)
     while True:
         hits = measure(num_rays)
@@ -134,7 +140,7 @@ def _draw_view(
 
 
 def _look_at(axis: Float, roll: float) -> Float:
-    """``[3, 3]`` right-handed x, y, z axes of a sensor as columns, z along ``axis``."""
+    """Compute the right-handed x, y, z axes of a sensor as columns of ``[3, 3]``, with z along ``axis``."""
     z = axis / np.linalg.norm(axis)
     helper = np.zeros(3)
     helper[np.abs(z).argmin()] = 1.0
@@ -146,7 +152,7 @@ def _look_at(axis: Float, roll: float) -> Float:
 
 
 def _rotation_about(vector: Float) -> Float:
-    """Rotation by the length of a vector (radians) about it (Rodrigues)."""
+    """Compute the rotation ``[3, 3]`` about a vector by its length in radians (Rodrigues)."""
     angle = float(np.linalg.norm(vector))
     if angle == 0:
         return np.eye(3)
@@ -166,7 +172,7 @@ def _measure(
     dropout_grazing: float,
     num_rays: int,
 ) -> _Hits:
-    """Cast the rays of all views together; draws are per ray, so they do not depend on what is hit."""
+    """Cast the rays of all views together; random draws are per ray, so they do not depend on the hits."""
     local = [
         ray_directions(pattern, half_angle=pose.half_angle, num_rays=num_rays, rng=rng) for pose in poses
     ]

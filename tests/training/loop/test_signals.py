@@ -195,7 +195,7 @@ def test_times_after_going_on_within_an_epoch_are_of_what_was_trained(
 
     clock = SimpleNamespace(perf_counter=lambda: now, monotonic=lambda: now)
     monkeypatch.setattr("plumbline.training.show.progress.time", clock)
-    monkeypatch.setattr("plumbline.training.loop.callbacks.time", clock)
+    monkeypatch.setattr("plumbline.training.show.debug_timings.time", clock)
     monkeypatch.setattr(CentreOfMassTask, "training_step", slow)
     outcome = train(tiny, tmp_path, max_epochs=1, resume="", debug=True)
     (rate,) = re.findall(r"^epoch 1/1 .* (\d+) graphs/s", outcome.text, re.MULTILINE)

@@ -1,7 +1,7 @@
-"""Endless supply of built-in solids: random members of families of everyday and of made-up shapes.
+"""Built-in solids: unlimited random members of families of everyday and abstract shapes.
 
-Every shape is put together by exact boolean operations (manifold3d), so it is a closed manifold and
-its centre of mass is exact for the very polyhedron that is returned.
+Every shape is built with exact boolean operations (manifold3d), so it is a closed manifold, and its centre
+of mass is exact for the polyhedron that is returned.
 """
 
 import numpy as np
@@ -24,14 +24,14 @@ _FEWEST_FACES = 100
 def make_solid(seed: int, index: int) -> Solid:
     """Draw one built-in solid. A pure function of its arguments.
 
-    The family is drawn first, then its member, then for half of the solids a stretch along each axis.
+    The family is drawn first, then a member of it, then for half of the solids a scaling along each axis.
 
     Args:
-        seed: of the whole collection, >= 0.
-        index: which solid of it, >= 0; solids of one collection are independent.
+        seed: seed of the whole collection, >= 0.
+        index: index of the solid in the collection, >= 0; the solids of a collection are independent.
 
     Returns:
-        One connected closed body, metres, named ``solids/<family>/<index>``, of 100 faces or more.
+        One connected closed body in metres, named ``solids/<family>/<index>``, with at least 100 faces.
     """
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index])))
     family = list(FAMILIES)[rng.integers(len(FAMILIES))]
