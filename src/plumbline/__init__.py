@@ -29,6 +29,11 @@ _HOME = {
     "make_batch": "data.batches.collate",
     "build_model": "models",
     "load_checkpoint": "predictors.checkpoint",
+    "train": "api",
+    "train_settings": "api",
+    "TrainSettings": "training.records",
+    "TrainResult": "training.records",
+    "Event": "reporting",
 }
 __all__ = sorted(_HOME)
 

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def split_samples(
-    object_idx: Int, object_names: Sequence[str], val_split: float, seed: int, by: str
+    object_idx: Int, object_names: Sequence[str], val_split: float, seed: int, split_by: str
 ) -> tuple[Int, Int]:
-    """Divides samples ``by`` "object" or "group": what must not have samples on both sides.
+    """Divides samples by ``split_by``, "object" or "group": what must not have samples on both sides.
 
     A group is divided as an object of that name is, see :func:`split_by_object` for the rest.
 
     Raises:
         InputError: as there, or the samples show fewer than two groups.
     """
-    if by == "object":
+    if split_by == "object":
         return split_by_object(object_idx, object_names, val_split, seed)
     groups = sorted({group_of(name) for name in object_names})
     number = {group: i for i, group in enumerate(groups)}

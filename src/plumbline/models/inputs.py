@@ -129,14 +129,14 @@ class Inputs:
         return batch.centre.to(answer.dtype) + batch.size.to(answer.dtype)[:, None] * answer
 
 
-def known_features(
-    feature_names: Sequence[str], vector_names: Sequence[str], chosen: Sequence[str]
+def input_arguments(
+    feature_names: Sequence[str], vector_names: Sequence[str], features: Sequence[str]
 ) -> dict[str, Any]:
-    """What a model's constructor may ask about its inputs, from what a data set has and ``--features`` says.
+    """The arguments by which a model's constructor may learn about its inputs.
 
     Args:
         feature_names, vector_names: of the data set.
-        chosen: ``["all"]``, ``["none"]`` or names of ``FEATURES``.
+        features: ``["all"]``, ``["none"]`` or names of ``FEATURES``, as ``--features``.
 
     Returns:
         ``feature_names``, ``vector_names``, ``features`` and, for models that see bare columns, ``columns``
@@ -146,9 +146,9 @@ def known_features(
         InputError: the data set lacks a feature that is named.
     """
     known: dict[str, Any] = {"feature_names": list(feature_names), "vector_names": list(vector_names)}
-    if list(chosen) == ["all"]:
+    if list(features) == ["all"]:
         return known | {"features": None, "columns": None, "input_dim": len(feature_names)}
-    inputs = Inputs(feature_names, vector_names, [name for name in chosen if name != "none"])
+    inputs = Inputs(feature_names, vector_names, [name for name in features if name != "none"])
     return known | {
         "features": list(inputs.names),
         "columns": inputs.columns,
