@@ -12,7 +12,7 @@ SECONDS ?= 600
 # Options for the installation of torch, for example its CPU build: --index-url with the address that PyTorch's selector shows.
 TORCH_PIP_ARGS ?=
 
-.PHONY: help setup announce demo test test-fast test-long fuzz check audit bench docs clean
+.PHONY: help setup announce demo test test-fast test-long test-anywhere fuzz check audit bench docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,10 @@ test-fast: setup  ## the quick tests, under a minute: what to run before each co
 
 test-long: setup  ## the tests that take minutes each: a training killed thirty times, and the like
 	$(BIN)/pytest -m long -s
+
+test-anywhere: setup  ## all tests again under each condition of other machines that this one can offer: hours
+	$(PIP) install --quiet pytest-random-order
+	$(BIN)/python -m tests.anywhere --jobs $(JOBS)
 
 fuzz: setup  ## damaged files for every reader, guided by coverage; SECONDS=600 and READER=mesh-ply may be set
 	$(PIP) install --quiet --editable '.[fuzz]'

@@ -4,16 +4,12 @@ The scan and the prediction are what the program gives, with the model of ``make
 the training data of that model. Seen from the side of the sensor's line of sight.
 """
 
-import contextlib
-import io
-import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from plumbline import cli
+import plumbline
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
@@ -38,8 +34,8 @@ def draw(path: Path, checkpoint: Path) -> None:
 
     solid = make_solid(SEED, INDEX)
     scan = _scan(solid)
-    answer = _predict(scan, checkpoint)
-    com, mean = np.array(answer["com"]), scan.points.mean(axis=0)
+    prediction = plumbline.load_predictor(checkpoint).predict(scan.points, sensor=scan.sensor[0])
+    com, mean = prediction.com, scan.points.mean(axis=0)
     right, up, toward = _axes_of_the_picture(solid, scan.sensor[0])
     radius = solid.bounding_radius
 
@@ -60,7 +56,8 @@ def draw(path: Path, checkpoint: Path) -> None:
     axes.scatter(*seen.T, s=7, color=SEEN, linewidths=0, zorder=3)
 
     predicted, true, guess = flat(np.stack([com, solid.com, mean]))
-    within = answer["radius_90"] / radius
+    assert prediction.radius_90 is not None
+    within = prediction.radius_90 / radius
     axes.add_patch(plt.Circle(predicted, within, facecolor=PREDICTED, alpha=0.16, lw=0, zorder=4))
     axes.add_patch(plt.Circle(predicted, within, fill=False, edgecolor=PREDICTED, lw=1.0, zorder=5))
     square: dict[str, Any] = {"marker": "s", "mec": INK, "mfc": "white", "ms": 7, "mew": 1.3}
@@ -109,19 +106,6 @@ def _scan(solid: Solid) -> Scan:
         num_rays=1600,
         rotate=False,
     )
-
-
-def _predict(scan: Scan, checkpoint: Path) -> dict[str, Any]:
-    """What ``plumbline predict`` says of a scan."""
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "scan.npz"
-        np.savez(file, points=scan.points, sensor=scan.sensor)
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            code = cli.main(["predict", str(file), "--checkpoint", str(checkpoint), "--json"])
-    assert code == 0, printed.getvalue()
-    answer: dict[str, Any] = json.loads(printed.getvalue())
-    return answer
 
 
 def _axes_of_the_picture(solid: Solid, sensor: Float) -> tuple[Float, Float, Float]:

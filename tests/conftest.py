@@ -10,6 +10,10 @@ pytest.register_assert_rewrite("plumbline.testing")
 
 # Tests run side by side, one process per core; threads of their own would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What a CI service, a job of a cluster or a terminal says must not reach the programs that tests start.
+_FOREIGN = ("WANDB", "SLURM", "FORCE_COLOR", "NO_COLOR", "TTY_", "COLUMNS", "LINES", "CLICOLOR")
+for _name in [name for name in os.environ if name.startswith(_FOREIGN)]:
+    del os.environ[_name]
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,6 +1,8 @@
 """``plumbline evaluate`` from the checkpoint to the report, and each way it refuses."""
 
+import html
 import json
+import shlex
 import shutil
 from dataclasses import replace
 
@@ -170,7 +172,8 @@ class TestWhole:
 
     def test_the_command_in_the_report_names_the_folder(self, run_folder, tmp_path):
         assert main(["evaluate", str(run_folder), "--out", str(tmp_path / "mine")]) == 0
-        assert f"--out {tmp_path / 'mine'}" in (tmp_path / "mine" / "report.html").read_text(encoding="utf-8")
+        report = html.unescape((tmp_path / "mine" / "report.html").read_text(encoding="utf-8"))
+        assert f"--out {shlex.quote(str(tmp_path / 'mine'))}" in report
 
     def test_a_copy_of_the_data_set_is_the_same_data_set(self, run_folder, tmp_path, capsys):
         copy = make_store(tmp_path / "copy")

@@ -313,7 +313,9 @@ def test_nothing_large_is_imported_in_vain(trained, tmp_path, chosen, absent):
         f"import sys; from plumbline.cli import main; main({words!r}); "
         f"print(sorted({absent | {'trimesh', 'matplotlib'}!r} & set(sys.modules)))"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     assert result.stdout.splitlines()[-1] == "[]"
 
 

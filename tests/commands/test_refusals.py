@@ -161,7 +161,7 @@ def test_a_folder_of_meshes_gets_the_command_that_prepares_them(tmp_path):
     path = tmp_path / "m"
     with pytest.raises(InputError) as caught:
         open_data(path)
-    command = f"with `plumbline prepare {path} --out data/NAME`"
+    command = f"with `plumbline prepare {shlex.quote(str(path))} --out data/NAME`"
     assert str(caught.value) == f"{path} holds 1 mesh, not a data set: prepare it {command}"
     write_off(tmp_path / "m" / "crate.off", BOX)
     with pytest.raises(InputError, match=r"holds 2 meshes, not a data set: prepare them with"):

@@ -174,7 +174,9 @@ print(solid_properties(vertices, faces)[1].tobytes().hex(), shell_centroid(verti
     for threads in ("1", "2", "7"):
         env = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
         said.add(
-            subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True).stdout
+            subprocess.run(
+                [sys.executable, "-c", code], env=env, check=True, capture_output=True, timeout=300
+            ).stdout
         )
     assert len(said) == 1
 

@@ -165,7 +165,7 @@ def test_a_solid_is_a_pure_function_of_seed_and_index():
         f"print(digest([make_solid(7, i) for i in {indices}]))"
     )
     elsewhere = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
     )
     assert elsewhere.stdout.strip() == here
     assert digest([make_solid(8, i) for i in indices]) != here
