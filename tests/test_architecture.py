@@ -14,10 +14,12 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
     "errors": -1,
-    "records": 0,
+    "records": -1,
     "config": 0,
     "console": 0,
     "files": 0,
+    "locks": 0,
+    "writing": 0,
     "reporting": 0,
     "geometry": 1,
     "data": 2,

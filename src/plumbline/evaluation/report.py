@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from plumbline.console.text import length, percent
-from plumbline.data.store.tensors import atomic_file
 from plumbline.evaluation import gallery, plots
 from plumbline.evaluation.gallery import Example
 from plumbline.evaluation.report_style import CSS
 from plumbline.evaluation.table import Table, interval, notes, sentence
+from plumbline.writing import write_atomically
 
 Facts = Mapping[str, Mapping[str, str]]
 """Heading to (name to value), as shown at the end of a report."""
@@ -45,8 +45,7 @@ def write_report(
         table=table, examples=examples, history=history, facts=facts, command=command, kicker=kicker
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as file:
-        file.write(text.encode("utf-8", "xmlcharrefreplace"))
+    write_atomically(path, text.encode("utf-8", "xmlcharrefreplace"))
 
 
 def render(

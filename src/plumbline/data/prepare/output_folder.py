@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
@@ -19,12 +19,13 @@ from plumbline.data.missing import PARTS
 from plumbline.data.prepare.sources import Chunk
 from plumbline.data.pt.cache import CACHE_FOLDER
 from plumbline.data.store.reader import PackedStore
-from plumbline.data.store.tensors import atomic_file
 from plumbline.data.store.writer import MANIFEST, merge_parts
 from plumbline.errors import DamagedStoreError, InputError
 from plumbline.files import reading
 from plumbline.geometry.graphs import LEADERS
+from plumbline.locks import LockedError, sole_owner
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES
+from plumbline.writing import write_atomically
 
 PT_METADATA = "dataset_metadata.json"
 _FILES = (MANIFEST, PT_METADATA, "index.safetensors", "shard-*.safetensors", "*.pt", ".*.tmp")
@@ -149,34 +150,18 @@ def workplace(out: Path, plan: Plan) -> Iterator[Path]:
         InputError: another process is at work in it, or the folder cannot be written to.
     """
     parts = out / PARTS
-    try:
-        parts.mkdir(parents=True, exist_ok=True)
-        lock = os.open(parts / "lock", os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        raise InputError(f"--out {out} cannot be written to: {error.strerror}") from error
-    try:
-        _lock(lock, parts / "lock", out)
-        with atomic_file(parts / "plan.json") as file:
-            file.write(json.dumps(plan, indent=1).encode())
+    with ExitStack() as stack:
+        try:
+            parts.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(sole_owner(parts / "lock"))
+        except LockedError as error:
+            raise InputError(
+                f"another process is preparing {out}: let it finish, or name another folder"
+            ) from error
+        except OSError as error:
+            raise InputError(f"--out {out} cannot be written to: {error.strerror}") from error
+        write_atomically(parts / "plan.json", json.dumps(plan, indent=1).encode())
         yield parts
-    finally:
-        os.close(lock)
-
-
-def _lock(descriptor: int, file: Path, out: Path) -> None:
-    """The system lets go of it however the process ends."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Who finished in between has removed the file, and a lock on what is gone keeps nobody out.
-        mine = os.path.samestat(os.fstat(descriptor), os.stat(file))
-    except (BlockingIOError, FileNotFoundError):
-        mine = False
-    if not mine:
-        raise InputError(f"another process is preparing {out}: let it finish, or name another folder")
 
 
 def finish(out: Path, chunks: Sequence[Chunk], plan: Plan, *, tick: Callable[[int, int], None]) -> None:
