@@ -8,7 +8,7 @@ DEMO := runs/demo
 JOBS ?= 2
 SECONDS ?= 600
 
-.PHONY: setup demo test test-long fuzz check bench docs clean
+.PHONY: setup demo test test-long fuzz check audit bench docs clean
 
 setup: $(READY)  ## create .venv with the tested versions of everything
 
@@ -41,6 +41,10 @@ check: setup  ## style, types, architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest --quiet tests/test_architecture.py
+
+audit: setup  ## known vulnerabilities of the pinned versions; needs a network that reaches the OSV database
+	$(BIN)/pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --vulnerability-service osv
 
 bench: setup  ## training throughput beside the plain program, preparation, opening
 	$(BIN)/python -m benchmarks.opening

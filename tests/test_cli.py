@@ -249,6 +249,33 @@ def test_output_that_finds_no_room_is_an_error_in_a_sentence(words):
     assert done.returncode == 2
 
 
+STRICT = """
+import argparse, sys
+from plumbline.cli import main
+def write(parser, message, file=None):
+    print(message, file=file or sys.stderr, flush=True)
+argparse.ArgumentParser._print_message = write
+sys.exit(main(["train", "--help"]))
+"""
+"""``argparse`` of Python 3.11.2, which does not pass over errors when it prints."""
+
+
+def test_a_reader_that_leaves_is_no_error_for_a_strict_parser():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", STRICT], stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_help_that_finds_no_room_is_an_error_for_a_strict_parser():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", STRICT], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert done.stderr == b"error: the output cannot be written: No space left on device\n"
+    assert done.returncode == 2
+
+
 def test_a_closed_output_is_none():
     code = "import sys; sys.stdout = sys.stderr = None; from plumbline.cli import main; sys.exit(main({}))"
     for arguments, status in ((["--help"], 0), (["train", "--data_dir", "nowhere"], 2)):

@@ -151,10 +151,11 @@ class TestEveryModel:
         torch.testing.assert_close(together, alone, rtol=0, atol=1e-10)
 
     def test_the_gradient_reaches_every_parameter(self, name, store):
+        """In float64, where a gradient that is zero but for rounding is below 1e-12 of the others."""
         _, gradients = answer_and_gradients(model_of(name), batch_of(store, range(20), name))
-        for label, gradient in gradients.items():
-            assert gradient is not None, label
-            assert gradient.abs().max() > 0, label
+        assert [label for label, gradient in gradients.items() if gradient is None] == []
+        sizes = {label: gradient.abs().max() for label, gradient in gradients.items()}
+        assert [label for label, size in sizes.items() if size < 1e-9 * max(sizes.values())] == []
 
     def test_runs_in_its_own_type(self, name, store):
         batch = make_batch(store, np.arange(6), load_model_class(name).needs)

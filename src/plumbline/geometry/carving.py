@@ -123,7 +123,8 @@ def _places(points: Float, towards: Float, hull: Hull) -> Float:
     local = (points - mean) @ axes.T
     low, high = local.min(axis=0), local.max(axis=0)
     places = mean + (low + _LATTICE * (high - low)) @ axes
-    return places[(places @ hull.normals.T <= hull.offsets).all(axis=1)]
+    result: Float = places[(places @ hull.normals.T <= hull.offsets).all(axis=1)]
+    return result
 
 
 def _lattice() -> Float:
@@ -163,4 +164,5 @@ def _hidden(places: Float, seen: _View) -> NDArray[np.bool_]:
     away = np.linalg.norm(offset, axis=1)
     gap, nearest = seen.tree.query(offset / away[:, None])
     reach = seen.reach[nearest]
-    return (gap < seen.angle) & (away > reach * (1 - _SLACK * seen.angle))
+    result: NDArray[np.bool_] = (gap < seen.angle) & (away > reach * (1 - _SLACK * seen.angle))
+    return result

@@ -98,7 +98,8 @@ def _directions(pos: Float, sensor: Float, object_name: str) -> Float:
     reach = np.linalg.norm(towards, axis=1, keepdims=True)
     if not (reach > 0).all():
         raise InputError(f"{object_name}: {int((reach == 0).sum())} points lie at the sensor; remove them")
-    return towards / reach
+    result: Float = towards / reach
+    return result
 
 
 def _surface(pos: Float, towards: Float, nearest: Int) -> tuple[Float, Float, Float]:

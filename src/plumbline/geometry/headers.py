@@ -124,7 +124,10 @@ def _parts(file: BinaryIO, header: int, records: int) -> int | None:
                 return None
             count = _PARTS.unpack_from(data)[0]
             parts = data[_PARTS.size :][: count * _PART.size]
-            return sum(size for (size,) in _PART.iter_unpack(parts[: len(parts) // _PART.size * _PART.size]))
+            result: int = sum(
+                size for (size,) in _PART.iter_unpack(parts[: len(parts) // _PART.size * _PART.size])
+            )
+            return result
     return None
 
 

@@ -376,7 +376,8 @@ def solid_properties(vertices: Float, faces: Int) -> tuple[float, Float]:
 
 def _weighted_sum(weights: Float, vectors: Float) -> Float:
     """``weights @ vectors``, but for a matrix product's last bits, which hang on the number of threads."""
-    return (weights * np.ascontiguousarray(vectors.T)).sum(axis=1)
+    result: Float = (weights * np.ascontiguousarray(vectors.T)).sum(axis=1)
+    return result
 
 
 def shell_centroid(vertices: Float, faces: Int) -> Float:
@@ -397,4 +398,5 @@ def shell_centroid(vertices: Float, faces: Int) -> Float:
     areas = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     if not areas.sum() > 0:
         raise MeshError("the mesh has no area")
-    return origin + _weighted_sum(areas, a + b + c) / (3 * areas.sum())
+    result: Float = origin + _weighted_sum(areas, a + b + c) / (3 * areas.sum())
+    return result

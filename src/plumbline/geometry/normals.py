@@ -85,4 +85,5 @@ def _least_axes(matrices: Float) -> tuple[Float, Float]:
 
 def _determinant(matrices: Float) -> Float:
     a, b, c = matrices[:, 0], matrices[:, 1], matrices[:, 2]
-    return np.einsum("ni,ni->n", a, np.cross(b, c))
+    result: Float = np.einsum("ni,ni->n", a, np.cross(b, c))
+    return result

@@ -161,7 +161,8 @@ def _embree_scene(corners: Float) -> Any:
 
 
 def _dot(a: Float, b: Float) -> Float:
-    return np.einsum("ij,ij->i", a, b)
+    result: Float = np.einsum("ij,ij->i", a, b)
+    return result
 
 
 def _cross(a: Float, b: Float) -> Float:

@@ -41,4 +41,5 @@ def random_directions(rng: np.random.Generator, num: int) -> Float:
         ``[num, 3]`` float64 unit vectors.
     """
     vectors = rng.standard_normal((num, 3))
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    result: Float = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return result

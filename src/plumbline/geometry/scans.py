@@ -152,7 +152,8 @@ def _rotation_about(vector: Float) -> Float:
         return np.eye(3)
     x, y, z = vector / angle
     skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + math.sin(angle) * skew + (1 - math.cos(angle)) * skew @ skew
+    result: Float = np.eye(3) + math.sin(angle) * skew + (1 - math.cos(angle)) * skew @ skew
+    return result
 
 
 def _measure(

@@ -47,7 +47,8 @@ def _grid(half_angle: float, side: int) -> Float:
     offsets = math.tan(half_angle) * _centres(side)
     x, y = (part.ravel() for part in np.meshgrid(offsets, offsets))
     rays = np.stack([x, y, np.ones_like(x)], axis=1)
-    return rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    result: Float = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    return result
 
 
 def _lidar(half_angle: float, rings: int, steps: int, rng: np.random.Generator) -> Float:

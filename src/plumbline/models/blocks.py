@@ -20,7 +20,8 @@ def sparse_product(matrix: SparsePair, x: Tensor) -> Tensor:
     Returns:
         ``[rows, C]`` in the type of ``x``.
     """
-    return _SparseProduct.apply(x, *matrix)
+    result: Tensor = _SparseProduct.apply(x, *matrix)
+    return result
 
 
 class _SparseProduct(torch.autograd.Function):
@@ -111,7 +112,8 @@ def highest(x: Tensor) -> Tensor:
 
     On a CPU PyTorch's own backward pass goes through booleans and takes four times as long.
     """
-    return _Highest.apply(x)
+    result: Tensor = _Highest.apply(x)
+    return result
 
 
 class _Highest(torch.autograd.Function):

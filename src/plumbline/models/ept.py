@@ -217,7 +217,9 @@ class Head(nn.Module):
     def __init__(self, hidden_dim: int, vector_dim: int, num_graph: int) -> None:
         super().__init__()
         self.norm = EquivariantNorm(hidden_dim, vector_dim)
-        self.vote = nn.Linear(hidden_dim, 1)
+        # A bias would move all votes alike, which their softmax does not see.
+        self.vote = nn.Linear(hidden_dim, 1, bias=False)
+        torch.rand(1)  # drawn for a bias that once was here: a seed gives all other weights as before
         self.offset = nn.Linear(vector_dim, 1, bias=False)
         self.gate = nn.Linear(hidden_dim, vector_dim)
         last = nn.Linear(hidden_dim, 1 + vector_dim + num_graph)

@@ -149,4 +149,5 @@ class Readout(nn.Module):
         gated = (v * self.gate(s)[:, None]).sum(2)
         vectors = torch.cat([mean_by(v, graph, num), geometry.graph_vectors], 2)
         weights = self.whole(mean_by(s, graph, num))
-        return votes + mean_by(gated, graph, num) + (vectors * weights[:, None]).sum(2)
+        result: Tensor = votes + mean_by(gated, graph, num) + (vectors * weights[:, None]).sum(2)
+        return result

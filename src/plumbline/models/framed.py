@@ -100,7 +100,8 @@ def principal_axes(pos: Tensor, graph_idx: Tensor, num: int, view: Tensor | None
         wide = pos.double()
         spread = mean_by(wide[:, :, None] * wide[:, None], graph_idx, num)
         if view is None:
-            return torch.linalg.eigh(spread).eigenvectors.mT.flip(1).to(pos.dtype)
+            axes: Tensor = torch.linalg.eigh(spread).eigenvectors.mT.flip(1)
+            return axes.to(pos.dtype)
         first = nn.functional.normalize(view.double(), dim=1, eps=1e-30)
         across = torch.eye(3, dtype=wide.dtype, device=pos.device) - first[:, :, None] * first[:, None]
         # With a spread along the view beyond that of all others, the view itself is the last eigenvector.

@@ -93,4 +93,5 @@ class GCN(nn.Module):
             x = nn.functional.linear(x, factor * conv.lin.weight, conv.bias)
             if depth < last:
                 x, factor = relu_dropout(x, self.dropout, self.training)
-        return self.head(x)
+        result: Tensor = self.head(x)
+        return result

@@ -81,4 +81,5 @@ class PointNetwork(nn.Module):
         lowest = x.new_full((num, x.shape[1]), -torch.inf)
         highest = lowest.scatter_reduce(0, graph_idx[:, None].expand_as(x), x, "amax")
         pooled = [highest, mean_by(x, graph_idx, num), given.graph_vectors.flatten(1).to(dtype)]
-        return self.last(nn.functional.silu(self.head(torch.cat(pooled, 1))))
+        result: Tensor = self.last(nn.functional.silu(self.head(torch.cat(pooled, 1))))
+        return result

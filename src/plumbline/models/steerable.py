@@ -109,7 +109,10 @@ class Steerable(nn.Module):
 
 def harmonics(vectors: Tensor) -> Tensor:
     """Real spherical harmonics ``[..., 9]`` of degrees 0 to 2: polynomials of ``[..., 3]``."""
-    return o3.spherical_harmonics(list(DEGREES), vectors, normalize=False, normalization="component")
+    result: Tensor = o3.spherical_harmonics(
+        list(DEGREES), vectors, normalize=False, normalization="component"
+    )
+    return result
 
 
 def padded_neighbours(batch: Batch) -> tuple[Tensor, Tensor]:

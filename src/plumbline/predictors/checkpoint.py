@@ -18,15 +18,16 @@ from torch import nn
 from plumbline.data.pt.unpickling import ZIP, load_plain
 from plumbline.errors import InputError
 from plumbline.models import ENSEMBLE, MODELS, build_model
+from plumbline.predictors.upgrades import UPGRADES
 
-FORMAT = 2
+FORMAT = 3
 """Of the dict under ``"plumbline"``."""
 _SEAL = b"\nplumbline sha256\n"
 _SEALED = len(_SEAL) + 32
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of ours as plain values and tensors on the CPU.
+    """A checkpoint of ours as plain values and tensors on the CPU, in today's format whatever its own was.
 
     Raises:
         InputError: there is no such file, it is damaged, or another program wrote it.
@@ -50,10 +51,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(ours, dict) or "state_dict" not in content:
         raise InputError(f"{path} is not a checkpoint of this program: it does not say which model it holds")
     found = ours.get("format")
-    if type(found) is not int or found != FORMAT:
+    if type(found) is not int or not min(UPGRADES) <= found <= FORMAT:
         raise InputError(
-            f"{path} has checkpoint format {reprlib.repr(found)}, and this program reads {FORMAT}"
+            f"{path} has checkpoint format {reprlib.repr(found)}, and this program reads "
+            f"{min(UPGRADES)} to {FORMAT}"
         )
+    try:
+        for number in range(found, FORMAT):
+            UPGRADES[number](content)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a whole checkpoint of format {found}") from error
+    ours["format"] = FORMAT
     return content
 
 

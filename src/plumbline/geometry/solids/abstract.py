@@ -119,7 +119,8 @@ def blob(rng: np.random.Generator) -> Manifold:
     phase, height = rng.uniform(0, 2 * np.pi, num), rng.uniform(0.1, 0.7, num) / np.sqrt(num)
 
     def swell(points: Float) -> Float:
-        return points * np.exp(np.sin(points @ waves.T + phase) @ height)[:, None]
+        result: Float = points * np.exp(np.sin(points @ waves.T + phase) @ height)[:, None]
+        return result
 
     size = rng.uniform(0.02, 0.15) * np.exp(rng.normal(0, 0.25, 3))
     return Manifold.sphere(1, int(rng.choice([12, 20, 32, 40]))).warp_batch(swell).scale(tuple(size))

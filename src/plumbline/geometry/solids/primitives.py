@@ -149,7 +149,8 @@ def spline(points: Sequence[Vector] | Float, num: int) -> Float:
     i = np.minimum(at.astype(int), len(knots) - 4)
     t = (at - i)[:, None]
     a, b, c, d = (knots[i + k] for k in range(4))
-    return b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
+    result: Float = b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
+    return result
 
 
 def turned(rng: np.random.Generator, radius: float, height: float, knots: int, spread: float = 0.4) -> Float:
