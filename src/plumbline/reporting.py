@@ -12,18 +12,20 @@ class Event:
 
     Attributes:
         kind: ``"message"``, a sentence; ``"detail"``, a sentence for who wants to know more (``--debug``);
-            ``"progress"``, a count.
+            ``"step"``, a sentence for who sees no progress bar; ``"progress"``, a count.
         text: the sentence, or what is counted, in the singular (``"object"``).
         done: how many of ``total`` are done.
         total: 0 where nothing is counted or nobody knows.
         phase: the phase of the operation, such as ``"Dataset Loading"``; empty outside of phases.
+        rate: how fast, such as ``"403 scans/s"``; empty if that is unknown.
     """
 
-    kind: Literal["message", "detail", "progress"]
+    kind: Literal["message", "detail", "step", "progress"]
     text: str
     done: int = 0
     total: int = 0
     phase: str = ""
+    rate: str = ""
 
 
 class Reporter:
@@ -46,9 +48,13 @@ class Reporter:
         """Report one sentence that only some listeners want."""
         self._tell(Event("detail", text, phase=self._phase))
 
-    def progress(self, unit: str, done: int, total: int) -> None:
-        """Report that ``done`` of ``total`` units are done."""
-        self._tell(Event("progress", unit, done, total, self._phase))
+    def step(self, text: str) -> None:
+        """Report in one sentence what a progress bar shows already."""
+        self._tell(Event("step", text, phase=self._phase))
+
+    def progress(self, unit: str, done: int, total: int, rate: str = "") -> None:
+        """Report that ``done`` of ``total`` units are done, and how fast."""
+        self._tell(Event("progress", unit, done, total, self._phase, rate))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

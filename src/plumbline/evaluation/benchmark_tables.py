@@ -13,7 +13,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from plumbline.console.text import percent, visible
-from plumbline.evaluation.benchmark import CONDITIONS, MAIN, Condition
+from plumbline.evaluation.conditions import CONDITIONS, MAIN, Condition
 
 Result = Mapping[str, Any]
 """The content of ``scancom.json``."""
