@@ -17,6 +17,9 @@ _HOME = {
     "Solid": "records",
     "Scan": "records",
     "Sample": "records",
+    "Range": "records",
+    "ScanSettings": "records",
+    "GraphSettings": "records",
     "InputError": "errors",
     "load_mesh": "geometry.meshes",
     "make_solid": "geometry.solids",
@@ -24,11 +27,13 @@ _HOME = {
     "scan_solid": "geometry.scans",
     "read_cloud": "geometry.clouds",
     "build_sample": "geometry.graphs",
+    "make_dataset": "data.prepare.dataset",
     "PackedStore": "data.store.reader",
     "open_data": "data.pt.cache",
     "make_batch": "data.batches.collate",
     "build_model": "models",
     "load_checkpoint": "predictors.checkpoint",
+    "benchmark": "evaluation.benchmark",
 }
 __all__ = sorted(_HOME)
 

@@ -13,9 +13,7 @@ import torch
 from plumbline.data.batches.collate import make_batch
 from plumbline.data.store.in_memory import MemoryStore
 from plumbline.geometry.graphs import LEADERS, build_sample
-from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_rotation
-from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
 from plumbline.models import MODELS, load_model_class
 from plumbline.models.egnn import EGNNLayer
@@ -23,6 +21,7 @@ from plumbline.models.inputs import FEATURES
 from plumbline.models.painn import PaiNN
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Float, Scan
 from tests.helpers.architectures import model_of as build
+from tests.helpers.scans import scan_of
 
 K = 16
 DATA = {"input_dim": 12, "feature_names": FEATURE_NAMES, "vector_names": VECTOR_NAMES}
@@ -59,10 +58,7 @@ def scans():
     found = []
     for index, (views, noise) in enumerate(CONDITIONS * 2):
         solid = make_solid(5, index)
-        found.append(scan_solid(
-            solid, Caster(solid.vertices, solid.faces), rng=np.random.default_rng(index), views=views,
-            points=128, noise=noise, pattern="grid", num_rays=1600,
-        ))  # fmt: skip
+        found.append(scan_of(solid, index, views=views, points=128, noise=noise))
     return found
 
 

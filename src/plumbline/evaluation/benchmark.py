@@ -168,9 +168,9 @@ class BenchmarkResult:
         objects: different ones that were measured on.
         rejected: inputs that were not measured on, and why.
         checkpoints: the trained models: ``name``, ``path``, ``model``, ``symmetry``, ``parameters``, and
-            ``objects_seen``, how many of these objects the model was trained on (None if it does not say).
-        conditions: name of a condition to its ``views``, ``noise``, ``points`` and ``sampling``, the number of
-            ``scans``, and ``methods``: name of a model or baseline to its figures, see :func:`figures`.
+            ``objects_seen``, how many of these objects it was trained on (None if it does not say).
+        conditions: name of a condition to its ``views``, ``noise``, ``points`` and ``sampling``, the number
+            of ``scans``, and ``methods``: name of a model or baseline to its figures, see :func:`figures`.
     """
 
     samples: int

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_directions, random_rotation
 from plumbline.geometry.sampling import choose_points, draw_sampling
 from plumbline.geometry.sensors import ray_directions
-from plumbline.records import Float, Int, Range, Scan, ScanSettings, Solid
+from plumbline.records import Float, Int, Sampling, Scan, ScanSettings, Solid
 
 _AIM_JITTER = 0.05
 """A sensor is aimed past the centre of the bounding sphere by about this many radii (1 sigma per axis)."""
@@ -23,6 +24,15 @@ _POSES = 8
 _MOST_RAYS = 400_000
 """Rays per view at most when an object that fills little of the view is scanned again (0.1 s)."""
 _DEFAULTS = ScanSettings()
+
+
+class _Drawn(NamedTuple):
+    """What differs from scan to scan."""
+
+    views: int
+    points: int
+    noise: float
+    sampling: Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +81,16 @@ def scan_solid(
     Raises:
         InputError: no set of poses gives at least 16 hits (names the object).
     """
-    views = int(rng.integers(int(settings.views.low), int(settings.views.high), endpoint=True))
-    points = _draw_points(settings.points, rng)
-    noise = (
-        settings.noise.high
-        if settings.noise.is_one
-        else float(rng.uniform(settings.noise.low, settings.noise.high))
-    )
-    sampling = draw_sampling(settings.sampling, rng)
+    drawn = _draw(settings, rng)
     rotation = random_rotation(rng) if settings.rotate else np.eye(3)
-    needed = min(points, _FEWEST)
+    needed = min(drawn.points, _FEWEST)
     for _ in range(_POSES):
-        poses = [_draw_view(solid, rng, settings) for _ in range(views)]
-        hits = _look_closer(
-            partial(_measure, solid, caster, poses, noise, settings, rng), settings.rays, points
-        )
+        poses = [_draw_view(solid, rng, settings) for _ in range(drawn.views)]
+        measure = partial(_measure, solid, caster, poses, drawn.noise, settings, rng)
+        hits = _look_closer(measure, settings.rays, drawn.points)
         if len(hits.points) >= needed:
-            kept = choose_points(hits.points, points, sampling=sampling, order=np.argsort(hits.key))
+            order = np.argsort(hits.key)
+            kept = choose_points(hits.points, drawn.points, sampling=drawn.sampling, order=order)
             return _to_world(solid, poses, hits, kept, rotation)
     raise InputError(
         f"{solid.name}: {_POSES} sets of poses gave fewer than {needed} hits on the object; "
@@ -95,13 +98,17 @@ def scan_solid(
     )
 
 
-def _draw_points(points: Range, rng: np.random.Generator) -> int:
-    """Uniformly on a logarithmic scale."""
-    fewest, most = int(points.low), int(points.high)
-    if fewest == most:
-        return most
-    number = int(math.exp(rng.uniform(math.log(fewest), math.log(most + 1))))
-    return min(max(number, fewest), most)
+def _draw(settings: ScanSettings, rng: np.random.Generator) -> _Drawn:
+    views = int(rng.integers(int(settings.views.low), int(settings.views.high), endpoint=True))
+    fewest, most = int(settings.points.low), int(settings.points.high)
+    points = most
+    if fewest < most:
+        number = int(math.exp(rng.uniform(math.log(fewest), math.log(most + 1))))
+        points = min(max(number, fewest), most)
+    noise = settings.noise.high
+    if settings.noise.low < noise:
+        noise = float(rng.uniform(settings.noise.low, noise))
+    return _Drawn(views, points, noise, draw_sampling(settings.sampling, rng))
 
 
 def _look_closer(measure: Callable[[int], _Hits], rays: int, points: int) -> _Hits:
