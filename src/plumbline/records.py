@@ -164,7 +164,7 @@ class Range:
 
     def __str__(self) -> str:
         """As the flags take it: ``2``, ``1-3``, ``0-0.03``."""
-        ends = [str(int(end)) if end == int(end) else repr(end) for end in (self.low, self.high)]
+        ends = [str(int(end)) if float(end).is_integer() else repr(end) for end in (self.low, self.high)]
         return self.written or "-".join(dict.fromkeys(ends))
 
     @property

@@ -71,8 +71,8 @@ class AllRejectedError(InputError):
 
     def __init__(self, rejected: Sequence[Rejected]) -> None:
         which = "the only input was" if len(rejected) == 1 else f"all {len(rejected):,} inputs were"
-        first = f"{rejected[0].source}: {rejected[0].reason}"
-        super().__init__(f"nothing is left to prepare: {which} rejected (the first, {first})")
+        first = f"{'' if len(rejected) == 1 else 'the first, '}{rejected[0].source}: {rejected[0].reason}"
+        super().__init__(f"nothing is left to prepare: {which} rejected ({first})")
         self.rejected = tuple(rejected)
 
 

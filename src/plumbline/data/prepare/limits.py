@@ -72,7 +72,7 @@ def _check_numbers(
         value = values[name]
         low, high = (value.low, value.high) if isinstance(value, Range) else (value, value)
         above = lowest <= low if word == "at least" else lowest < low
-        integral = not whole or (low == int(low) and high == int(high))
+        integral = not whole or (float(low).is_integer() and float(high).is_integer())
         if not (integral and above and low <= high <= highest and high < inf):
             kind = "a whole number" if whole else "a number"
             most = "" if highest == inf else f" and at most {highest:,.10g}"
