@@ -1,10 +1,10 @@
-"""How fast `plumbline prepare` is, and what the time goes into.
+"""Measure the speed of `plumbline prepare`, and the time spent in each stage.
 
     python -m benchmarks.prepare FOLDER --objects 300 --samples 10 --points 256
 
-Times the real command in a process of its own, then the same work stage by stage in this process, and
-the bare ray caster on the same number of rays. The stages are in CPU seconds, which stay comparable when
-the machine is busy.
+Times the real command in a process of its own, then the ray caster alone on the same number of rays, a naive
+program, and the same work stage by stage in this process. Stages are in CPU seconds, which are comparable
+even when the machine is busy.
 """
 
 import argparse
@@ -54,7 +54,7 @@ STAGES: list[tuple[str, Any, str]] = [
     ("graph, the rest", samples, "build_sample"),
     ("write the part", writer, "write_tensors"),
 ]
-"""Inner stages are taken out of the outer ones they run in."""
+"""The time of an inner stage is not counted in the outer stage that it runs in."""
 
 
 class Stopwatch:
@@ -82,7 +82,7 @@ class Stopwatch:
 
 
 def time_command(folder: list[str], args: argparse.Namespace, workers: int) -> None:
-    """The command itself, from its start to its last line."""
+    """Time the command itself, from its start to its exit."""
     with tempfile.TemporaryDirectory() as temporary:
         flags = ["--samples", args.samples, "--points", args.points, "--views", args.views]
         command = [sys.executable, "-m", "plumbline", "prepare", *folder, "--out", f"{temporary}/out"]
@@ -92,13 +92,11 @@ def time_command(folder: list[str], args: argparse.Namespace, workers: int) -> N
         wall = time.perf_counter() - started
     scans = len(folder) * args.samples
     load = os.getloadavg()[0]
-    print(
-        f"  --workers {workers}: {wall:6.1f} s, {scans / wall:6.1f} scans/s (load of the machine {load:.1f})"
-    )
+    print(f"  --workers {workers}: {wall:6.1f} s, {scans / wall:6.1f} scans/s (system load {load:.1f})")
 
 
 def break_down(folder: list[str], args: argparse.Namespace) -> None:
-    """The same work in this process, stage by stage."""
+    """Time the same work in this process, stage by stage."""
     watch = Stopwatch()
     for name, owner, attribute in STAGES:
         setattr(owner, attribute, watch.around(name, getattr(owner, attribute)))
@@ -128,7 +126,7 @@ def break_down(folder: list[str], args: argparse.Namespace) -> None:
 
 
 def time_naive(folder: list[str], args: argparse.Namespace) -> None:
-    """The same scans as one would write them first, in CPU seconds; beside :func:`break_down`."""
+    """Time a naive program for the same scans, in CPU seconds, to compare with :func:`break_down`."""
     rng = np.random.default_rng(0)
     chosen = folder[:: max(1, len(folder) // args.naive)][: args.naive]
     with tempfile.TemporaryDirectory() as temporary:
@@ -137,11 +135,11 @@ def time_naive(folder: list[str], args: argparse.Namespace) -> None:
             naive.prepare(Path(path), Path(temporary), number, args.samples, args.points, rng)
         spent = time.process_time() - started
     made = len(chosen) * args.samples
-    print(f"\nwritten naively: {made / spent:.1f} scans per CPU second ({made} scans)")
+    print(f"\nnaive program: {made / spent:.1f} scans per CPU second ({made} scans)")
 
 
 def time_embree(folder: list[str], args: argparse.Namespace) -> None:
-    """The ray caster alone: the same number of rays on the same meshes, one call per view."""
+    """Time the ray caster alone: the same number of rays on the same meshes, one call per view."""
     rng = np.random.default_rng(0)
     rays = ScanSettings().rays
     spent = bare = 0.0
@@ -168,13 +166,13 @@ def time_embree(folder: list[str], args: argparse.Namespace) -> None:
         f"\n{count / 1e6:.1f} million rays: {count / spent / 1e6:.2f} million per CPU second through Caster"
     )
     if bare:
-        print(f"  of which Embree itself: {count / bare / 1e6:.2f} million per CPU second")
+        print(f"  Embree alone: {count / bare / 1e6:.2f} million per CPU second")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", help="meshes; built-in solids if none is given")
-    parser.add_argument("--objects", type=int, default=300, help="how many of them, evenly spread")
+    parser.add_argument("--objects", type=int, default=300, help="number of meshes to use, evenly spread")
     parser.add_argument("--samples", type=int, default=10)
     parser.add_argument("--points", type=int, default=256)
     parser.add_argument("--views", default="1")
@@ -186,7 +184,7 @@ def main() -> None:
 
 
 def write_solids(folder: Path, num: int) -> Path:
-    """Built-in solids as mesh files, for who has no meshes."""
+    """Write built-in solids as mesh files, for users without meshes."""
     for i in range(num):
         solid = make_solid(0, i)
         trimesh.Trimesh(solid.vertices, solid.faces, process=False).export(folder / f"{i:06d}.ply")
@@ -194,7 +192,7 @@ def write_solids(folder: Path, num: int) -> Path:
 
 
 def measure(meshes_folder: Path, args: argparse.Namespace) -> None:
-    """Print everything about the preparation of a folder."""
+    """Measure the preparation of a folder of meshes, and print all results."""
     meshes = find_meshes([meshes_folder])
     chosen = np.linspace(0, len(meshes) - 1, min(args.objects, len(meshes))).astype(int)
     folder = [str(meshes[i].path) for i in chosen]

@@ -34,6 +34,11 @@ _HOME = {
     "build_model": "models",
     "load_checkpoint": "predictors.checkpoint",
     "benchmark": "evaluation.benchmark",
+    "Cloud": "geometry.clouds",
+    "load_predictor": "predictors.predictor",
+    "Predictor": "predictors.predictor",
+    "Prediction": "predictors.predictor",
+    "evaluate": "evaluation.evaluate",
 }
 __all__ = sorted(_HOME)
 

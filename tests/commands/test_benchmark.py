@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +54,17 @@ def benchmark(meshes: Path, out: Path, *flags: object) -> int:
 
 
 @pytest.fixture(scope="module")
-def out(meshes, tmp_path_factory) -> Path:
-    """Of a whole run without models."""
+def finished(meshes, tmp_path_factory) -> Path:
+    """The folder of a whole run without models; no test writes here."""
     folder = tmp_path_factory.mktemp("benchmark") / "out"
     assert benchmark(meshes, folder) == 0
     return folder
+
+
+@pytest.fixture
+def out(finished, tmp_path) -> Path:
+    """A test's own copy of it."""
+    return shutil.copytree(finished, tmp_path / "finished")
 
 
 def result_of(out: Path) -> dict:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from plumbline.data.prepare import sources
+from plumbline.data.prepare import sources as sources_module
 from plumbline.data.prepare.sources import Source, cut
 from plumbline.data.pt.cache import open_data
 from plumbline.data.store.reader import PackedStore
@@ -20,6 +20,8 @@ from plumbline.data.store.writer import read_part
 from plumbline.records import GraphSettings, ScanSettings
 from tests.helpers import ROOT
 from tests.helpers.preparing import BOX, BOX_FACES, SMALL, command, digest, prepare, write_meshes, write_off
+from tests.helpers.processes import DEADLINE, running
+from tests.helpers.training_fixtures import run_python
 
 
 @pytest.fixture
@@ -38,17 +40,15 @@ def test_bytes_do_not_depend_on_workers_or_place_of_the_input(meshes, tmp_path, 
     write_off(moved / "open.off", BOX, BOX_FACES[:-1])
     both = ["--solids", 14, "--format", layout, *SMALL]
     prepare(meshes, "--out", tmp_path / "one", *both, "--workers", 1)
-    result = subprocess.run(command(tmp_path / "two", moved, *both), capture_output=True, text=True)
+    result = run_python(*command(tmp_path / "two", moved, *both)[1:])
     assert result.returncode == 0, result.stderr
     assert digest(tmp_path / "one") == digest(tmp_path / "two")
     assert len(digest(tmp_path / "one")) == (3 if layout == "packed" else 2 * 17 + 1)
 
 
 def _wait_for_parts(out: Path, process: subprocess.Popen, num: int) -> None:
-    give_up = time.monotonic() + 30
     while len(list((out / ".parts").glob("*.part"))) < num:
         assert process.poll() is None, "the command ended before it could be stopped"
-        assert time.monotonic() < give_up
         time.sleep(0.005)
 
 
@@ -95,17 +95,16 @@ def test_killed_and_run_again_gives_the_same_bytes(tmp_path, moment):
     num = 96 if moment == "scanning" else 20
     flags = ["--solids", num, "--format", layout, *SMALL]
     out = tmp_path / "killed"
-    process = subprocess.Popen(
-        command(out, *flags, code=KILLED_WHILE[moment]), stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    if moment == "scanning":
-        _wait_for_parts(out, process, 2)
-        process.kill()
-    assert process.wait(30) == -signal.SIGKILL
+    killed = command(out, *flags, code=KILLED_WHILE[moment])[1:]
+    with running(*killed, stdout=subprocess.DEVNULL, start_new_session=True) as process:
+        if moment == "scanning":
+            _wait_for_parts(out, process, 2)
+            process.kill()
+        assert process.wait(DEADLINE) == -signal.SIGKILL
     assert any((out / ".parts").glob("*.part"))
     before = {path: path.stat().st_mtime_ns for path in (out / ".parts").glob("*.part")}
     if Path("/proc").is_dir():
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + DEADLINE
         while _alive(process.pid):
             assert time.monotonic() < give_up, "workers outlive the command"
             time.sleep(0.02)
@@ -119,12 +118,10 @@ def test_killed_and_run_again_gives_the_same_bytes(tmp_path, moment):
 def test_parts_are_reused(tmp_path, capsys):
     out = tmp_path / "out"
     flags = ["--solids", 96, *SMALL]
-    process = subprocess.Popen(
-        command(out, *flags), stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    _wait_for_parts(out, process, 3)
-    os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=30)[0]
+    with running(*command(out, *flags)[1:], start_new_session=True) as process:
+        _wait_for_parts(out, process, 3)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=DEADLINE)[0]
     assert process.returncode == 130
     done = len(list((out / ".parts").glob("*.part")))
     assert f"stopped; {done} of 96 objects done and kept" in said
@@ -136,7 +133,7 @@ def test_parts_are_reused(tmp_path, capsys):
 
 def test_a_damaged_part_is_made_again(tmp_path):
     flags = ["--solids", 20, *SMALL]
-    process = subprocess.run(command(tmp_path / "out", *flags, code=KILLED_WHILE["merging"]), check=False)
+    process = run_python(*command(tmp_path / "out", *flags, code=KILLED_WHILE["merging"])[1:])
     assert process.returncode == -signal.SIGKILL
     part = sorted((tmp_path / "out" / ".parts").glob("*.part"))[1]
     part.write_bytes(part.read_bytes()[:1000])
@@ -180,7 +177,7 @@ def test_a_finished_data_set_is_left_alone(meshes, tmp_path, capsys, layout):
 def test_an_unfinished_data_set_with_other_settings_is_refused(tmp_path, capsys):
     out = tmp_path / "out"
     flags = ["--solids", 20, *SMALL]
-    subprocess.run(command(out, *flags, code=KILLED_WHILE["merging"]), check=False)
+    run_python(*command(out, *flags, code=KILLED_WHILE["merging"])[1:])
     before = digest(out)
     assert prepare("--out", out, *flags, "--noise", 0.5, ok=False) == 2
     assert (
@@ -206,11 +203,13 @@ def test_other_peoples_files_are_respected(meshes, tmp_path, capsys):
 def test_two_at_once_are_kept_apart(tmp_path, capsys):
     out = tmp_path / "out"
     flags = ["--solids", 96, *SMALL]
-    process = subprocess.Popen(command(out, *flags), stdout=subprocess.DEVNULL)
-    _wait_for_parts(out, process, 1)
-    assert prepare("--out", out, *flags, ok=False) == 2
-    assert "another process is preparing" in capsys.readouterr().err
-    assert process.wait(60) == 0
+    with running(*command(out, *flags)[1:], stdout=subprocess.DEVNULL) as process:
+        _wait_for_parts(out, process, 1)
+        process.send_signal(signal.SIGSTOP)  # or it is done before this process has looked
+        assert prepare("--out", out, *flags, ok=False) == 2
+        assert "another process is preparing" in capsys.readouterr().err
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(DEADLINE) == 0
     prepare("--out", tmp_path / "whole", *flags)
     assert digest(out) == digest(tmp_path / "whole")
 
@@ -242,7 +241,7 @@ def test_bytes_do_not_depend_on_where_chunks_are_cut(meshes, tmp_path, monkeypat
     write_off(meshes / "open.off", BOX, BOX_FACES[:-1])
     flags = [meshes, "--solids", 5, "--format", layout, *SMALL]
     prepare(*flags, "--out", tmp_path / "single")
-    monkeypatch.setattr(sources, "_FEWEST_CHUNKS", 1)
+    monkeypatch.setattr(sources_module, "_FEWEST_CHUNKS", 1)
     chunks = cut([Source("solid", "", "")] * 9, ScanSettings(), GraphSettings(), caster="", folder=tmp_path)
     assert len(chunks) == 2
     prepare(*flags, "--out", tmp_path / "eights")
@@ -284,5 +283,5 @@ for i, sample in enumerate(samples):
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
 merge_parts(folder / "out", sorted(folder.glob("*.part")), manifest_fields={"feature_names": FEATURES})
 """
-    subprocess.run([sys.executable, "-c", code, str(tmp_path), str(ROOT)], check=True)
+    assert run_python("-c", code, str(tmp_path), str(ROOT)).returncode == 0
     assert len(PackedStore.open(tmp_path / "out")) == 300

@@ -328,7 +328,7 @@ def test_positions_that_float32_would_blur_are_refused_unless_they_are_centred(a
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        ([[0, 0, 1]], "scan of 1 points"),
+        ([[0, 0, 1]], "1 points; a graph needs at least two"),
         ([[0, 0, 1], [0, np.nan, 1]], "not finite"),
         ([[0, 0, 1], [0, 0, 1]], "all points of the scan coincide"),
         ([[0, 0, 0], [0, 0, 1]], "1 points lie at the sensor"),

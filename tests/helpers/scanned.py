@@ -23,6 +23,14 @@ def simulate(number: int, points: int = 300) -> Scan:
     return scan_of(solid, number, views=1 + number % 3, points=points)
 
 
+def box_points() -> np.ndarray:
+    """Points on all six sides of a box of 2 x 1 x 0.6 about the origin, its corners and edges among them."""
+    halves = np.array([1.0, 0.5, 0.3])
+    axes = [np.linspace(-half, half, round(20 * half) + 1) for half in halves]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    return grid[(np.abs(grid) == halves).any(axis=1)]
+
+
 def write_scan(path: Path, scan: Scan) -> Path:
     """As npz with a sensor for every point."""
     np.savez(path, points=scan.points, sensor=scan.sensor)

@@ -104,7 +104,7 @@ def test_the_optimizer_keeps_the_state_of_every_weight(
 
     with monkeypatch.context() as patch:
         patch.setattr(Head, "__init__", biased)
-        patch.setattr("plumbline.training.task.FORMAT", 2)
+        patch.setattr("plumbline.training.loop.task.FORMAT", 2)
         interrupt_at(7, patch)
         assert train(data, tmp_path, **RECIPE, optimizer=optimizer, ema=ema).code == 130
         before = by_name(saved(tmp_path / "last.ckpt"))

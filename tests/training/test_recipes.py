@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_resume import interrupt_at
 
 from plumbline.cli import parse
 from plumbline.config.recipes import RECIPES
@@ -27,7 +26,7 @@ from plumbline.training.optim.losses import loss_of, scale_loss
 from plumbline.training.optim.muon import Muon, orthogonal
 from plumbline.training.optim.optimizers import make_optimizer
 from plumbline.training.optim.schedules import cosine
-from tests.helpers.training_fixtures import differences, metric_rows, saved, train
+from tests.helpers.training_fixtures import differences, interrupt_at, metric_rows, saved, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 

@@ -126,8 +126,6 @@ def measure(store: PackedStore, asked: Sequence[Asked], baselines: Sequence[str]
 
 def figures(errors: Errors) -> dict[str, Any]:
     """What is said of one method under one condition, in shares of the bounding radius, as plain values."""
-    groups = errors.groups
-    some = {str(group): errors.take(groups == group) for group in np.unique(groups)}
     return {
         **summarise_errors(errors.error_rel, errors.objects).to_dict(),
         **{f"below_{share:g}": float((errors.error_rel < share).mean()) for share in SHARES},
@@ -137,7 +135,7 @@ def figures(errors: Errors) -> dict[str, Any]:
                 "n": len(part),
                 "mean": float(part.error_rel.mean()),
             }
-            for group, part in some.items()
+            for group, part in errors.by_group().items()
         },
     }
 
@@ -288,7 +286,7 @@ class _Model:
 
     def describe(self, objects: Mapping[str, float]) -> dict[str, Any]:
         """For the result."""
-        marks = self.trained.data.get("objects")
+        marks = self.trained.data.objects
         return {
             "name": self.name,
             "path": str(self.trained.path),

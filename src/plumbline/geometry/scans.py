@@ -1,4 +1,4 @@
-"""Simulated scans: what range sensors see of a solid from a few random poses."""
+"""Simulated scans: the points of a solid that range sensors measure from a few random poses."""
 
 import math
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from plumbline.geometry.sensors import ray_directions
 from plumbline.records import Float, Int, Sampling, Scan, ScanSettings, Solid
 
 _AIM_JITTER = 0.05
-"""A sensor is aimed past the centre of the bounding sphere by about this many radii (1 sigma per axis)."""
+"""Aiming error of a sensor: distance from the centre of the bounding sphere, in radii (1 sigma per axis)."""
 _FEWEST = 16
-"""With fewer hits than this a set of poses is given up."""
+"""A set of poses with fewer hits than this is discarded."""
 _POSES = 8
-"""Sets of poses that are tried before an object is refused."""
+"""Sets of poses tried before an object is refused."""
 _MOST_RAYS = 400_000
-"""Rays per view at most when an object that fills little of the view is scanned again (0.1 s)."""
+"""Largest number of rays per view when an object that fills little of the view is scanned again (0.1 s)."""
 _DEFAULTS = ScanSettings()
 
 
@@ -37,7 +37,11 @@ class _Drawn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """Pose of one sensor. Mesh frame; ``turn`` maps sensor axes to mesh axes."""
+    """Pose of one sensor, mesh frame.
+
+    ``turn`` maps sensor axes to mesh axes; ``drift`` and ``shift`` are the rotation and translation of the
+    pose error.
+    """
 
     position: Float
     turn: Float
@@ -48,9 +52,10 @@ class _View:
 
 @dataclass(frozen=True, slots=True)
 class _Hits:
-    """Returns of all views. Mesh frame.
+    """Returns of all views, mesh frame.
 
-    ``key`` shuffles the hits. It is drawn per ray, so the order does not hang on how many rays hit.
+    Sorting by ``key`` shuffles the hits. It is drawn per ray, so the order does not depend on how many rays
+    hit.
     """
 
     points: Float
@@ -63,23 +68,23 @@ def scan_solid(
 ) -> Scan:
     """Scan a solid from random poses and merge the views.
 
-    The object turns about the origin of its mesh frame; sensors stand in uniformly random directions, look
-    roughly at the centre of the bounding sphere, roll at random, and see first hits only. An object that
-    fills little of the view is scanned again with more rays; poses that see next to nothing are drawn
-    again. A pure function of its arguments and the generator's state, the same for both ray casters. A
-    setting that is one number takes nothing from the generator.
+    The object is rotated about the origin of its mesh frame. Sensors are placed in uniformly random
+    directions, look roughly at the centre of the bounding sphere with a random roll, and see only first hits.
+    If the object fills little of the view, it is scanned again with more rays; if the poses see almost
+    nothing, new poses are drawn. A pure function of its arguments and the generator's state, the same for
+    both ray casters. A setting that is one number takes nothing from the generator.
 
     Args:
-        solid: what is scanned.
-        caster: of the solid's own vertices and faces.
-        settings: sensors, noise, and how many points are kept; what is a range is drawn from it.
-        rng: the only source of chance (``settings.seed`` is that of a whole data set).
+        solid: the solid to scan.
+        caster: ray caster of the solid's own vertices and faces.
+        settings: sensors, noise, and how many points to keep; what is a range is drawn from it.
+        rng: the only source of randomness; ``settings.seed`` is that of a whole data set.
 
     Returns:
-        The scan, world frame, in the order of sampling; fewer points only if the object is too thin.
+        The scan, world frame, in sampling order; it has fewer points only if the object is too thin.
 
     Raises:
-        InputError: no set of poses gives at least 16 hits (names the object).
+        InputError: no set of poses gives at least 16 hits; the message names the object.
     """
     drawn = _draw(settings, rng)
     rotation = random_rotation(rng) if settings.rotate else np.eye(3)
@@ -112,7 +117,7 @@ def _draw(settings: ScanSettings, rng: np.random.Generator) -> _Drawn:
 
 
 def _look_closer(measure: Callable[[int], _Hits], rays: int, points: int) -> _Hits:
-    """Measure with more and more rays per view until there are enough hits or the rays are too many."""
+    """Measure with an increasing number of rays per view until there are enough hits or too many rays."""
     most = max(rays, _MOST_RAYS)
     while True:
         hits = measure(rays)
@@ -135,7 +140,7 @@ def _draw_view(solid: Solid, rng: np.random.Generator, settings: ScanSettings) -
 
 
 def _look_at(axis: Float, roll: float) -> Float:
-    """``[3, 3]`` right-handed x, y, z axes of a sensor as columns, z along ``axis``."""
+    """Compute the right-handed x, y, z axes of a sensor as columns of ``[3, 3]``, with z along ``axis``."""
     z = axis / np.linalg.norm(axis)
     helper = np.zeros(3)
     helper[np.abs(z).argmin()] = 1.0
@@ -147,7 +152,7 @@ def _look_at(axis: Float, roll: float) -> Float:
 
 
 def _rotation_about(vector: Float) -> Float:
-    """Rotation by the length of a vector (radians) about it (Rodrigues)."""
+    """Compute the rotation ``[3, 3]`` about a vector by its length in radians (Rodrigues)."""
     angle = float(np.linalg.norm(vector))
     if angle == 0:
         return np.eye(3)
@@ -166,7 +171,7 @@ def _measure(
     rng: np.random.Generator,
     rays: int,
 ) -> _Hits:
-    """Cast the rays of all views together; draws are per ray, so they do not depend on what is hit."""
+    """Cast the rays of all views together; random draws are per ray, so they do not depend on the hits."""
     local = [
         ray_directions(settings.pattern, half_angle=pose.half_angle, rays=rays, rng=rng) for pose in poses
     ]

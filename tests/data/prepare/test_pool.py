@@ -14,6 +14,7 @@ from plumbline.data.prepare.samples import write_chunk
 from plumbline.data.prepare.sources import Chunk, Source
 from plumbline.data.store.writer import read_part
 from plumbline.records import GraphSettings
+from tests.helpers.processes import DEADLINE
 from tests.helpers.scans import scan_settings
 
 SCAN, GRAPH = scan_settings(samples=1, points=48, rays=400), GraphSettings(k=6)
@@ -53,7 +54,7 @@ def test_a_defect_says_which_object_it_met(tmp_path, monkeypatch):
 
 def _first_only(chunk: Chunk, scan, graph, dead=()) -> int:
     if chunk.sources[0].index > 0:
-        time.sleep(60)
+        time.sleep(DEADLINE)
     return 1
 
 
@@ -62,4 +63,4 @@ def test_stopping_does_not_wait_for_the_work_in_hand(tmp_path):
     started = time.monotonic()
     with Workers(2, work=_first_only) as workers, closing(workers.write(chunks, SCAN, GRAPH)) as written:
         assert next(written) == (chunks[0], 1)
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < DEADLINE
