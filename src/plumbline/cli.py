@@ -12,12 +12,12 @@ from inspect import signature
 from typing import Any, NamedTuple
 
 from plumbline import __version__
-from plumbline.config.kinds import nearest, switch
 from plumbline.config.options import Flags, Option
 from plumbline.config.reading import CONFIG, CommandLine
 from plumbline.console.terminal import can_write, discard_output, make_console, make_writable
 from plumbline.console.text import visible
 from plumbline.errors import InputError
+from plumbline.kinds import nearest, switch
 
 
 class Verb(NamedTuple):

@@ -15,12 +15,21 @@ Edges run from source to target as in PyTorch Geometric: ``edge_index[0]`` is th
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plumbline.quantities import Range as Range  # one of the records
+
 Float = NDArray[np.floating]
 Int = NDArray[np.integer]
+
+Target = Literal["solid", "shell"]
+Sampling = Literal["farthest", "random"]
+Pattern = Literal["grid", "lidar"]
+EdgeAttr = Literal["sh", "displacement", "none"]
+Normalise = Literal["unit", "centre", "none"]
 
 FEATURE_NAMES = (
     *("x", "y", "z", "sensor_x", "sensor_y", "sensor_z", "normal_x", "normal_y", "normal_z"),
@@ -135,3 +144,66 @@ class Rejected:
 
     source: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanSettings:
+    """How objects are scanned. Each field is the flag of ``plumbline prepare`` of that name.
+
+    Attributes:
+        target: centre of mass of the solid (closed meshes only) or of its surface.
+        scale: metres per unit of the mesh files.
+        samples: scans per object; a real scan is one.
+        solid_samples: scans per built-in solid; 0 for as many as ``samples``.
+        views: sensors per scan, drawn uniformly.
+        points: kept of all views together, drawn uniformly on a logarithmic scale; a real scan keeps the
+            most, or all that it has.
+        sampling: ``"farthest"`` (each next point the farthest from those before it), ``"random"``, or
+            ``"mixed"``: either way, scan by scan.
+        pattern: rays of a camera (``"grid"``) or of a rotating LiDAR (``"lidar"``).
+        rays: per view, over the field of view that the bounding sphere fills.
+        distance: of a sensor from the centre of the bounding sphere, in bounding radii, above 1.
+        noise: range noise along the ray, 1 sigma, as a fraction of the bounding radius, drawn uniformly per
+            scan.
+        grazing: angle of incidence, degrees, beyond which returns get lost: one at angle a is kept with
+            probability ``cos(a) / cos(grazing)``; 90 keeps all.
+        pose_error: of each view, 1 sigma per axis: a turn about the sensor in degrees, and as many hundredths
+            of the bounding radius. It moves the points, not where the sensor is believed to be.
+        rotate: turn every object by a uniformly random rotation before each scan.
+        seed: of solids, poses, noise and sampling.
+    """
+
+    target: Target = "solid"
+    scale: float = 1.0
+    samples: int = 10
+    solid_samples: int = 0
+    views: Range = Range(1)
+    points: Range = Range(256)
+    sampling: Sampling | Literal["mixed"] = "farthest"
+    pattern: Pattern = "grid"
+    rays: int = 1600
+    distance: Range = Range(2, 3)
+    noise: Range = Range(0.01)
+    grazing: float = 80.0
+    pose_error: float = 0.0
+    rotate: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphSettings:
+    """How scans become graphs. Each field is the flag of ``plumbline prepare`` of that name.
+
+    Attributes:
+        k: neighbours per point.
+        edge_attr: attributes of the edge from a node to its neighbour: real spherical harmonics of its
+            direction (``"sh"``), the displacement in stored units, or none.
+        sh_degree: highest degree for ``"sh"``.
+        normalise: the stored frame. ``"unit"``: origin at the mean of the points, scale their root mean
+            square distance from it; ``"centre"``: the same origin, metres; ``"none"``: as scanned.
+    """
+
+    k: int = 16
+    edge_attr: EdgeAttr = "sh"
+    sh_degree: int = 2
+    normalise: Normalise = "unit"

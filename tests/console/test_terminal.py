@@ -1,15 +1,11 @@
 """What the program prints into files, pipes and narrow terminals, whatever the environment says."""
 
-import io
 import re
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from plumbline.console.tables import print_whole
 from plumbline.console.terminal import make_console
 from tests.helpers.training_fixtures import flags, in_fresh_process
 
@@ -50,17 +46,3 @@ def test_a_training_into_a_file_with_forced_colour_prints_a_line_per_epoch(
     assert done.returncode == 0, done.stderr
     assert len(re.findall("^epoch [12]/2 ", done.stdout, re.MULTILINE)) == 2
     assert not re.search(r"\x1b\[[\d;?]*[^\d;?m]", done.stdout), "the cursor is moved"
-
-
-@pytest.mark.parametrize("width", [1, 10, 25, 80])
-def test_no_cell_is_cut(width: int) -> None:
-    table = Table(box=None)
-    table.add_column("name")
-    for _ in range(2):
-        table.add_column("figure", justify="right", no_wrap=True)
-    table.add_row("point mean", "1.1e-05", "12,345.6")
-    stream = io.StringIO()
-    console = Console(file=stream, width=width, force_terminal=True, color_system=None)
-    print_whole(console, table)
-    assert {"point", "mean", "1.1e-05", "12,345.6"} <= set(stream.getvalue().split())
-    assert console.width == width

@@ -16,6 +16,7 @@ import pytest
 
 from plumbline.data.store.writer import write_store
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Rejected, Sample
+from plumbline.reporting import Reporter
 from tests.helpers import ROOT
 
 REJECTED = Rejected("meshes/open_cup.off", "the mesh is open: 12 boundary edges")
@@ -78,6 +79,11 @@ def flags(data: Path, out: Path, **changed: object) -> list[str]:
     return result
 
 
+def telling(said: list[str]) -> Reporter:
+    """A reporter that adds every sentence to a list."""
+    return Reporter(lambda event: said.append(event.text))
+
+
 class Outcome(NamedTuple):
     """What a training returned and printed."""
 
@@ -135,14 +141,13 @@ def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProce
     """Python in a process of its own, with the tests' environment."""
     return subprocess.run(
         [sys.executable, *arguments],
-        cwd=ROOT, env=fresh_environment(**environment), capture_output=True, text=True, timeout=120,
+        cwd=ROOT, env=fresh_environment(**environment), capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 
 def fresh_environment(**changed: str) -> dict[str, str]:
-    """The environment without what the tests' own machine says about W&B."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
-    return {**kept, "OMP_NUM_THREADS": "1", **changed}
+    """The environment, of which ``conftest.py`` leaves what is no business of the program."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", **changed}
 
 
 def metric_rows(folder: Path) -> list[dict[str, str]]:

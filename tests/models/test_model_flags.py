@@ -12,8 +12,8 @@ from plumbline.config.networks import own_options
 from plumbline.config.train import TrainConfig
 from plumbline.errors import InputError
 from plumbline.models import MODELS, build_model, from_file, load_model_class, source_of
-from plumbline.models.arguments import FILLED, own_arguments
-from plumbline.models.inputs import known_features
+from plumbline.models.arguments import FILLED, own_arguments, read_arguments
+from plumbline.models.inputs import input_arguments
 from tests.helpers.training_fixtures import in_fresh_process, saved, train
 
 SMALL = {"model": "ept", "hidden_dim": 8, "num_layers": 1}
@@ -105,7 +105,7 @@ def refusal(*argv: str) -> str:
 def test_what_the_source_says_is_what_the_constructor_takes() -> None:
     """Of every network; only ept has arguments of its own."""
     flags = {"hidden_dim", "num_layers", "dropout"}
-    assert flags | known_features(["x"], [], ["all"]).keys() == FILLED
+    assert flags | input_arguments(["x"], [], ["all"]).keys() == FILLED
     for model in MODELS:
         real = {
             name: parameter.default
@@ -114,7 +114,7 @@ def test_what_the_source_says_is_what_the_constructor_takes() -> None:
         }
         read = own_arguments(model)
         assert {name: item.default for name, item in read.items()} == real
-        assert all(item.help and type(item.default) is item.type for item in read.values())
+        assert all(item.help and item.kind.read(str(item.default)) == item.default for item in read.values())
         assert bool(read) == (model == "ept")
 
 
@@ -122,7 +122,6 @@ def test_they_are_flags_and_keys_of_files(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text("model: ept\nnum_tokens: 16\nnum-heads: 2\n")
     assert config(config=file).model_args == ["num_tokens=16", "num_heads=2"]
-    assert config(config=file).own_arguments() == {"num_tokens": 16, "num_heads": 2}
     assert config(config=file, num_tokens=8).model_args == ["num_tokens=8", "num_heads=2"]
     assert config(config=file, patch_dim=8).model_args[-1] == "patch_dim=8"
     assert config(config=file, model_args="patch_dim=8").model_args == ["patch_dim=8"]
@@ -150,8 +149,8 @@ def test_no_whole_number_is_below_one(name: str) -> None:
     for value in (0, -4):
         assert refusal("--model", "ept", f"--{name}", str(value)) == f"--{name} {value}: must be at least 1"
         with pytest.raises(InputError, match=rf"^--{name} {value}: must be at least 1$"):
-            config(model="ept", model_args=f"{name}={value}").own_arguments()
-    assert config(model="ept", **{name: 1}).own_arguments() == {name: 1}
+            config(model="ept", model_args=f"{name}={value}")
+    assert read_arguments("ept", config(model="ept", **{name: 1}).model_args) == {name: 1}
 
 
 @pytest.mark.parametrize(
@@ -164,7 +163,7 @@ def test_no_whole_number_is_below_one(name: str) -> None:
 )
 def test_other_model_args_are_refused(text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        config(model="ept", model_args=text).own_arguments()
+        config(model="ept", model_args=text)
 
 
 def test_a_training_has_them(tiny: Path, tmp_path: Path) -> None:
@@ -196,10 +195,13 @@ def test_a_file_is_read_and_not_run(mine: Path, capsys: pytest.CaptureFixture[st
     made = parse(
         "train", ["--model", f"{mine}:Mine", "--no_bias", "--gain", "2", "--scale", "0.5", "--words", "b c"]
     )
-    assert made.own_arguments() == {"bias": False, "gain": 2.0, "scale": 0.5, "words": "b c"}
+    own = {"bias": False, "gain": 2.0, "scale": 0.5, "words": "b c"}
+    assert read_arguments(made.model, made.model_args) == own
     assert refusal("--model", f"{mine}:Needy") == f"--rings is missing: {mine}:Needy has no default for it"
-    assert parse("train", ["--model", f"{mine}:Needy", "--rings=3"]).own_arguments() == {"rings": 3}
-    assert config(model=f"{mine}:Mine", model_args="seed=-3").own_arguments() == {"seed": -3}
+    assert config(model=f"{mine}:Needy", rings=3).model_args == ["rings=3"]
+    assert read_arguments(f"{mine}:Mine", config(model=f"{mine}:Mine", model_args="seed=-3").model_args) == {
+        "seed": -3
+    }
     assert own_options(f"{mine}:Tokens").keys() == own_options("ept").keys()
 
 

@@ -1,6 +1,6 @@
 """The networks: sparse products and dropout against plain torch, and what every model must do."""
 
-import re
+import math
 import sys
 
 import numpy as np
@@ -14,7 +14,7 @@ from plumbline.data.batches.gcn_constants import SparsePair
 from plumbline.data.store.in_memory import MemoryStore
 from plumbline.errors import InputError
 from plumbline.models import MODELS, build_model, load_model_class
-from plumbline.models.blocks import highest, relu_dropout, sparse_product
+from plumbline.models.blocks import max_pool, relu_dropout, sparse_product
 from plumbline.models.equivariant import softmax_by
 from plumbline.records import FEATURE_NAMES
 from plumbline.testing import ModelTests
@@ -143,6 +143,22 @@ class TestEveryModel:
         assert model(batch_of(store, range(3), name)).shape == (3, 3)
 
 
+def test_shares_of_distinct_votes_are_those_of_a_softmax_in_each_group():
+    """Against the definition: the shares of a group stand to each other as the exponentials of its votes."""
+    generator = torch.Generator().manual_seed(5)
+    votes = torch.randn(12, 1, dtype=torch.float64, generator=generator)
+    group = torch.tensor([2, 0, 0, 3, 2, 0, 3, 3, 0, 2, 3, 0])
+    shares = softmax_by(votes.requires_grad_(), group, 5)
+    expected = torch.empty(12, 1, dtype=torch.float64)
+    for number in (0, 2, 3):
+        weights = [math.exp(vote) for vote in votes.detach()[group == number, 0].tolist()]
+        expected[group == number, 0] = torch.tensor([w / sum(weights) for w in weights], dtype=torch.float64)
+    assert 0.01 < expected.min() < expected.max() < 0.9, "moderate votes"
+    assert len(expected.unique()) == 12
+    torch.testing.assert_close(shares, expected, rtol=0, atol=1e-15)
+    assert torch.autograd.gradcheck(lambda x: softmax_by(x, group, 5), votes)
+
+
 def test_shares_of_large_votes_are_finite_and_sum_to_one():
     votes = torch.tensor([[1e4], [1e4], [-1e4], [5.0]])
     shares = softmax_by(votes, torch.tensor([0, 0, 0, 2]), 3)
@@ -163,7 +179,7 @@ def test_frames_where_no_direction_to_the_sensor_is_left():
 def test_steerable_says_how_to_install_what_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "e3nn", None)
     monkeypatch.delitem(sys.modules, "plumbline.models.steerable", raising=False)
-    with pytest.raises(InputError, match=re.escape("pip install 'plumbline[steerable]'")):
+    with pytest.raises(InputError, match=r"needs e3nn: pip install e3nn$"):
         load_model_class("steerable")
 
 
@@ -188,18 +204,18 @@ def test_the_documented_network_has_the_documented_parts():
     }
 
 
-def test_the_highest_row_and_its_gradient_are_those_of_amax() -> None:
+def test_max_pool_and_its_gradient_are_those_of_amax() -> None:
     generator = torch.Generator().manual_seed(3)
     x = torch.randn(5, 6, 7, dtype=torch.float64, generator=generator)
     x[1] = x[1, :1]  # all alike
     x[2, 4:] = x[2, :2]
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     grad = torch.randn(5, 7, dtype=torch.float64, generator=generator)
-    top = highest(ours)
+    top = max_pool(ours)
     assert torch.equal(top, theirs.amax(1))
     top.backward(grad)
     theirs.amax(1).backward(grad)
     assert ours.grad is not None
     assert theirs.grad is not None
     assert torch.allclose(ours.grad, theirs.grad, rtol=0, atol=1e-15)
-    assert torch.autograd.gradcheck(highest, x[[0, 3]].requires_grad_())
+    assert torch.autograd.gradcheck(max_pool, x[[0, 3]].requires_grad_())

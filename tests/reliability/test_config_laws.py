@@ -12,6 +12,7 @@ from plumbline import cli
 from plumbline.config.train import TrainConfig
 from plumbline.errors import InputError
 from plumbline.training.persistence.run_folder import write_config
+from plumbline.training.records import TrainSettings
 
 ITEMS = TrainConfig.options()
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -69,6 +70,6 @@ def test_a_file_of_flags_is_refused_or_means_what_it_says(
         return
     for name, value in given_flags.items():
         assert same(getattr(config, name), value), (name, value, getattr(config, name))
-    write_config(folder, config.record())
+    write_config(folder, TrainSettings.of(config).plain())
     again = cli.parse("train", ["--config", str(folder / "config.yaml")])
     assert again == dataclasses.replace(config, resume=None)

@@ -32,7 +32,7 @@ ELSEWHERE = (
 devices, a compiler or a service, or is no training of its own."""
 
 NETWORK: dict[str, Any] = {
-    "model": "pointnet", "hidden_dim": 8, "num_layers": 3, "features": "none", "model_args": "num_tokens=8",
+    "model": "pointnet", "hidden_dim": 8, "num_layers": 3, "features": "none",
     "member": 1, "optimizer": "adamw", "schedule": "cosine", "precision": "64",
 }  # fmt: skip
 TRAINING: dict[str, Any] = {

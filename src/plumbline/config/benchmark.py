@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from plumbline.config.kinds import file, folder, switch, text, whole
 from plumbline.config.options import Flags, debug_option, option
 from plumbline.errors import InputError
+from plumbline.kinds import file, folder, switch, text, whole
 
 
 @dataclass(frozen=True, kw_only=True)

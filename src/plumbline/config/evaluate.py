@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from plumbline.config.kinds import file, folder, one_of, switch, whole
 from plumbline.config.options import Flags, debug_option, option
+from plumbline.kinds import file, folder, one_of, switch, whole
 
 
 @dataclass(frozen=True, kw_only=True)

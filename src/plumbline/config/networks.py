@@ -1,7 +1,7 @@
 """``--model``, and the flags that a network's own constructor adds."""
 
-from plumbline.config.kinds import Kind, nearest, number, switch, text, whole
 from plumbline.config.options import Option
+from plumbline.kinds import Kind, nearest
 from plumbline.models import MODELS
 from plumbline.models.arguments import own_arguments
 from plumbline.models.from_file import names_a_file
@@ -22,14 +22,10 @@ network = Kind(_network, f"{{{','.join(MODELS)},FILE.py:CLASS}}", tuple(MODELS))
 
 def own_options(model: str) -> dict[str, Option]:
     """The flags of a network by name: what its constructor takes and no other part of the program gives."""
-    found = {}
-    for name, item in own_arguments(model).items():
-        counts = item.type is int and item.default is not None and item.default >= 1
-        kinds = {bool: switch, float: number(), str: text, int: whole(at_least=1) if counts else whole()}
-        found[name] = Option(
-            name, item.default, item.help, kinds[item.type], group=f"model {model}", into="model_args"
-        )
-    return found
+    return {
+        name: Option(name, item.default, item.help, item.kind, group=f"model {model}", into="model_args")
+        for name, item in own_arguments(model).items()
+    }
 
 
 def owners(name: str) -> str:

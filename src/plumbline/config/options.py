@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from plumbline.config.kinds import Kind, nearest, switch
 from plumbline.errors import InputError
+from plumbline.kinds import Kind, nearest, switch
 
 Given = str | list[str] | None
 """What a flag is given: a text, several, or YAML's ``null``."""

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from plumbline.config.kinds import Position, file, one_of, position, switch, whole
 from plumbline.config.options import Flags, debug_option, option
+from plumbline.kinds import file, one_of, position, switch, whole
+from plumbline.quantities import Position
 
 
 @dataclass(frozen=True, kw_only=True)

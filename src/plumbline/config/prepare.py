@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from plumbline.config.kinds import Range, file, folder, number, one_of, span, switch, whole
 from plumbline.config.options import Flags, debug_option, option
 from plumbline.errors import InputError
+from plumbline.kinds import file, folder, number, one_of, span, switch, whole
+from plumbline.quantities import Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,7 @@ class PrepareConfig(Flags):
         """Refuse too few points for ``--k``, and to start without an input or somewhere to write."""
         if self.k >= self.points.low:
             raise InputError(
-                f"--k {self.k}: a point has only {self.points.low - 1} others (--points {self.points})"
+                f"--k {self.k}: a point has only {self.points.low - 1:.0f} others (--points {self.points})"
             )
         if self.out is None:
             raise InputError("--out is missing: name the folder that the data set goes to")

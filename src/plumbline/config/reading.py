@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from plumbline.config.kinds import file, switch
 from plumbline.config.options import Flags, Given, Option
 from plumbline.config.yaml_files import read_yaml
 from plumbline.errors import InputError
+from plumbline.kinds import file, switch
 
 CONFIG = Option("config", None, "YAML file with flags as keys; flags win over it", file)
 _FLAG = re.compile(r"-(?![\d.]|$)")

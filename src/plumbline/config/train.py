@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from plumbline.config.kinds import Duration, duration, folder, number, one_of, switch, text, whole
 from plumbline.config.networks import network, own_options, owners
 from plumbline.config.options import NOTHING, Flags, Option, option
 from plumbline.config.recipes import RECIPES
 from plumbline.errors import InputError
-from plumbline.models.arguments import own_arguments
+from plumbline.kinds import duration, folder, number, one_of, switch, text, whole
+from plumbline.models.arguments import read_arguments
+from plumbline.quantities import Duration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,32 +174,11 @@ class TrainConfig(Flags):
             return f"--{name} belongs to --model {owner}: leave it out, or choose that network"
         return super().unknown(name, options)
 
-    def own_arguments(self) -> dict[str, Any]:
-        """The values in ``model_args`` by name.
-
-        Raises:
-            InputError: the network has no such argument, or it cannot be given this value.
-        """
-        options = own_options(self.model)
-        values = {}
-        for argument in self.model_args:
-            name, _, value = argument.partition("=")
-            if name not in options:
-                has = ", ".join(f"{item.name}={item.shown}" for item in options.values()) or "none"
-                raise InputError(
-                    f"--model_args {argument}: {self.model} has no such argument of its own (it has {has})"
-                )
-            values[name] = options[name].read(value)
-        return values
-
     def check(self) -> None:
         """Refuse flags that contradict each other, and what is not there yet."""
         if self.model == "gcn" and self.num_layers < 2:
             raise InputError(f"--num_layers {self.num_layers}: must be at least 2 for the gcn")
-        given = {argument.partition("=")[0] for argument in self.model_args}
-        for name, item in own_arguments(self.model).items():
-            if item.required and name not in given:
-                raise InputError(f"--{name} is missing: {self.model} has no default for it")
+        read_arguments(self.model, self.model_args)
         if self.ensemble > 1 and self.member > 0:
             raise InputError(f"--member {self.member} is one model: leave --ensemble out")
         if self.ensemble > 1 and self.resume not in (None, "last"):
@@ -212,7 +191,3 @@ class TrainConfig(Flags):
                 raise InputError(
                     f"--{flag} {value}: training on several devices is not there yet; leave it at 1"
                 )
-
-    def record(self) -> dict[str, Any]:
-        """The flags that a run's records keep: how it was begun or resumed is no part of what it is."""
-        return {name: value for name, value in self.plain().items() if name != "resume"}

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from plumbline.console.text import length, percent
-from plumbline.data.store.tensors import atomic_file
 from plumbline.evaluation import gallery, plots
 from plumbline.evaluation.gallery import Example
 from plumbline.evaluation.report_style import CSS
 from plumbline.evaluation.table import Table, interval, notes, sentence
+from plumbline.writing import write_atomically
 
 Facts = Mapping[str, Mapping[str, str]]
 """Heading to (name to value), as shown at the end of a report."""
@@ -45,8 +45,7 @@ def write_report(
         table=table, examples=examples, history=history, facts=facts, command=command, kicker=kicker
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as file:
-        file.write(text.encode("utf-8", "xmlcharrefreplace"))
+    write_atomically(path, text.encode("utf-8", "xmlcharrefreplace"))
 
 
 def render(
@@ -163,15 +162,15 @@ def _groups_section(table: Table) -> str:
     groups = table.group_summaries()
     if len(groups) < 2:
         return ""
-    model = table.errors[table.model]
+    parts = table.errors[table.model].by_group()
     rows = []
     for group, summaries in groups.items():
         means = [summaries[name].mean for name in table.methods]
         best = int(np.argmin(means))
-        objects = len(np.unique(model.objects[model.groups == group]))
+        objects = len(np.unique(parts[group].objects))
         cells = "".join(_cell(percent(mean), i == best) for i, mean in enumerate(means))
         rows.append(
-            f'<tr><td class="name">{escape(group or "(none)")}</td><td class="quiet">{objects:,}</td>'
+            f'<tr><td class="name">{escape(group)}</td><td class="quiet">{objects:,}</td>'
             f'<td class="quiet">{summaries[table.model].n:,}</td>{cells}</tr>'
         )
     heads = ["group", "objects", "scans", *table.methods]

@@ -6,7 +6,7 @@ node features that it reads) and ``forward(batch) -> [G, 3]``, the centre of mas
 that knows its own doubt also has ``answer(batch)``: that, and the logarithm ``[G]`` of the error it expects.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from inspect import signature
 from typing import Any
@@ -79,16 +79,22 @@ def build_model(name: str, **arguments: Any) -> Any:
     return _known_class(name)(**arguments)
 
 
-def arguments_for(name: str, known: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+def arguments_for(name: str, known: Mapping[str, Any], texts: Sequence[str]) -> dict[str, Any]:
     """Keyword arguments of a model's constructor.
 
     Args:
         name: of the model.
         known: what there is to give; a model gets what it takes, and its own default instead of None.
-        own: arguments of its own.
+        texts: ``NAME=VALUE`` for arguments of its own.
+
+    Raises:
+        InputError: it has no such argument, or cannot be given this value, or lacks one that it needs.
     """
+    from plumbline.models.arguments import read_arguments
+
     parameters = signature(load_model_class(name)).parameters
-    return {key: value for key, value in known.items() if key in parameters and value is not None} | dict(own)
+    given = {key: value for key, value in known.items() if key in parameters and value is not None}
+    return given | read_arguments(name, texts)
 
 
 def entry_point(model: Any) -> Any:

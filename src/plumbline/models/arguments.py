@@ -3,12 +3,13 @@
 import ast
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from plumbline.errors import InputError
+from plumbline.kinds import Kind, number, switch, text, whole
 from plumbline.models import MODELS
 from plumbline.models.from_file import find, names_a_file
 
@@ -25,7 +26,7 @@ FILLED = frozenset(
     }
 )
 """Arguments that training fills in for any network that takes them."""
-_TYPES: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
+_KINDS = {"bool": switch, "int": whole(), "float": number(), "str": text}
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Argument:
     """A keyword argument of a network's own: a switch, a number or a text."""
 
     name: str
-    type: type
+    kind: Kind
     default: Any
     required: bool
     help: str
@@ -60,13 +61,40 @@ def own_arguments(model: str) -> dict[str, Argument]:
     meanings = _meanings(ast.get_docstring(node)) | _meanings(ast.get_docstring(init))
     found = {}
     for parameter, default in _parameters(init.args):
-        kind = _type_of(parameter, default)
+        required, value = default is None, _literal(default)
+        kind = _kind_of(parameter, value)
         if parameter.arg not in FILLED and kind is not None:
-            required, value = default is None, _literal(default)
             found[parameter.arg] = Argument(
                 parameter.arg, kind, value, required, meanings.get(parameter.arg, "")
             )
     return found
+
+
+def read_arguments(model: str, texts: Sequence[str]) -> dict[str, Any]:
+    """The values of a network's own arguments.
+
+    Args:
+        model: as for :func:`own_arguments`.
+        texts: ``NAME=VALUE`` each; the last one of a name counts.
+
+    Raises:
+        InputError: there is no such argument, or it cannot have this value, or one is missing that it needs.
+    """
+    own = own_arguments(model)
+    values = {}
+    for given in texts:
+        name, _, value = given.partition("=")
+        if name not in own:
+            has = ", ".join(f"{item.name}={item.default}" for item in own.values()) or "none"
+            raise InputError(f"--model_args {given}: {model} has no such argument of its own (it has {has})")
+        try:
+            values[name] = own[name].kind.read(value)
+        except ValueError as error:
+            raise InputError(f"--{name} {value}: {error}") from None
+    for name, item in own.items():
+        if item.required and name not in values:
+            raise InputError(f"--{name} is missing: {model} has no default for it")
+    return values
 
 
 def _path_of(module: str) -> Path:
@@ -113,13 +141,15 @@ def _parameters(found: ast.arguments) -> Iterator[tuple[ast.arg, ast.expr | None
     yield from zip(found.kwonlyargs, found.kw_defaults, strict=True)
 
 
-def _type_of(parameter: ast.arg, default: ast.expr | None) -> type | None:
-    """By its annotation, else by its default; None for what no flag can give."""
-    said = "" if parameter.annotation is None else ast.unparse(parameter.annotation).strip("'\"")
-    if said:
-        return _TYPES.get(re.sub(r"^Optional\[(.*)\]$|\s*\|\s*None$", r"\1", said))
-    value = _literal(default)
-    return type(value) if isinstance(value, bool | int | float | str) else None
+def _kind_of(parameter: ast.arg, default: Any) -> Kind | None:
+    """By its annotation, else by its default; None for what no flag can give. A count stays one."""
+    name = type(default).__name__
+    if parameter.annotation is not None:
+        said = ast.unparse(parameter.annotation).strip("'\"")
+        name = re.sub(r"^Optional\[(.*)\]$|\s*\|\s*None$", r"\1", said)
+    if name == "int" and default is not None and default >= 1:
+        return whole(at_least=1)
+    return _KINDS.get(name)
 
 
 def _literal(default: ast.expr | None) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from plumbline import locks
 from plumbline.data.pt import cache, samples
 from plumbline.data.pt.cache import CACHE_FOLDER, open_data
 from plumbline.data.pt.samples import write_dataset_metadata, write_pt
@@ -249,7 +250,7 @@ def test_opening_a_cache_leaves_no_file_open(folder):
 
 def _open_in_child(folder, locked, start, queue):
     if not locked:
-        cache.fcntl = None
+        locks.fcntl = None
     start.wait(60)
     store = open_data(folder)
     queue.put((store.fingerprint, len(verify(store)), float(store.gather(np.arange(len(store))).pos.sum())))
@@ -279,13 +280,13 @@ def test_loser_of_the_race_uses_the_winners_cache(folder, monkeypatch):
         rejected = original(*args)
         with monkeypatch.context() as patch:
             patch.setattr(cache, "_pack", original)
-            patch.setattr(cache, "fcntl", None)
+            patch.setattr(locks, "fcntl", None)
             winner.append(open_data(folder))
         return rejected
 
     winner: list[PackedStore] = []
     monkeypatch.setattr(cache, "_pack", pack)
-    monkeypatch.setattr(cache, "fcntl", None)
+    monkeypatch.setattr(locks, "fcntl", None)
     store = open_data(folder)
     assert store.path == winner[0].path
     assert store.fingerprint == winner[0].fingerprint

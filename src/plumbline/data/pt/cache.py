@@ -12,14 +12,14 @@ name of its own, and is used as long as the system refuses them.
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,8 @@ from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import MANIFEST, SCHEMA, merge_parts, write_part
 from plumbline.errors import InputError, SampleError
 from plumbline.files import UNREADABLE, reading
+from plumbline.locks import lock, sole_owner
 from plumbline.records import Rejected, Sample
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
 
 CACHE_FOLDER = ".plumbline-cache"
 _VERSION = 2
@@ -82,7 +78,7 @@ def open_data(data_dir: Path | str, *, progress: Progress | None = None) -> Pack
         if store is not None:
             return store
     root = _first_writable(roots)
-    with _lock(root) as alone:
+    with sole_owner(root / "lock", patience=math.inf) as alone:
         store = _find(root, key, folder, files)
         if store is None:
             name = _build(folder, files, root, key, progress)
@@ -145,25 +141,13 @@ def _open_in_use(path: Path) -> PackedStore:
     """Opens a cache that nobody removes as long as the store lives: its shards are opened when needed."""
     manifest = os.open(path / MANIFEST, os.O_RDONLY)
     try:
-        if fcntl is not None:
-            _try_lock(manifest, fcntl.LOCK_SH)
+        lock(manifest, shared=True, patience=math.inf)
         store = PackedStore.open(path)
     except BaseException:
         os.close(manifest)
         raise
     weakref.finalize(store, os.close, manifest)
     return store
-
-
-def _try_lock(file: int, how: int) -> bool:
-    """Locks an open file; False where the file system has no locks."""
-    try:
-        fcntl.flock(file, how)
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EBADF):
-            raise
-        return False
-    return True
 
 
 def _first_writable(roots: list[Path]) -> Path:
@@ -178,16 +162,6 @@ def _first_writable(roots: list[Path]) -> Path:
         f"the files need a packed copy, and neither {roots[0]} nor {roots[1]} can be written: "
         "set XDG_CACHE_HOME to a folder that can"
     )
-
-
-@contextmanager
-def _lock(root: Path) -> Iterator[bool]:
-    """Holds the folder's lock; yields False where the system or the file system has no locks."""
-    file = os.open(root / "lock", os.O_RDONLY | os.O_CREAT, 0o666)
-    try:
-        yield fcntl is not None and _try_lock(file, fcntl.LOCK_EX)
-    finally:
-        os.close(file)
 
 
 def _build(
@@ -369,7 +343,7 @@ def remove_unused(path: Path) -> bool:
     except OSError:
         return False
     try:
-        if fcntl is not None and _try_lock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        if lock(manifest):
             shutil.rmtree(path, ignore_errors=True)
     except BlockingIOError:
         pass

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from plumbline.data.pt.unpickling import load_plain
-from plumbline.data.store.tensors import atomic_file
 from plumbline.errors import InputError, SampleError
 from plumbline.files import refusal, visible_files
 from plumbline.records import Float, Int, Sample
+from plumbline.writing import atomic_file, write_atomically
 
 METADATA_FILE = "dataset_metadata.json"
 _LARGEST = 2**31
@@ -168,7 +168,7 @@ def write_pt(
             "num_views": sample.num_views,
         },
     }
-    with atomic_file(path, flush=False) as file:
+    with atomic_file(path, durable=False) as file:
         torch.save(content, file)
 
 
@@ -180,10 +180,8 @@ def write_dataset_metadata(folder: Path, files: Iterable[Mapping[str, Any]], **f
         files: one mapping per file with at least ``filename`` and ``object_name``.
         fields: anything else that is true of the whole folder, e.g. ``feature_names``.
     """
-    with atomic_file(folder / METADATA_FILE) as file:
-        file.write(
-            json.dumps({**fields, "files": [dict(entry) for entry in files]}, indent=1).encode() + b"\n"
-        )
+    content = {**fields, "files": [dict(entry) for entry in files]}
+    write_atomically(folder / METADATA_FILE, json.dumps(content, indent=1).encode() + b"\n")
 
 
 def _load(path: Path) -> Any:

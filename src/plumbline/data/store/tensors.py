@@ -1,4 +1,4 @@
-"""Files of flat arrays: written atomically as safetensors, read back memory-mapped and distrusted."""
+"""Files of flat arrays: written in one step as safetensors, read back memory-mapped and distrusted."""
 
 import hashlib
 import json
@@ -6,37 +6,16 @@ import math
 import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from plumbline.errors import DamagedStoreError, InputError
+from plumbline.writing import atomic_file
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
 _CODES = {np.dtype(name): code for code, name in _DTYPES.items()}
-
-
-@contextmanager
-def atomic_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
-    """Opens a new file that takes its name only when it is complete and, with ``flush``, on the disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            if flush:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if flush and os.name == "posix":  # elsewhere a folder cannot be flushed
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Sequence[np.ndarray]]) -> tuple[str, int]:

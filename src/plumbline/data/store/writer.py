@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 import plumbline
-from plumbline.data.store.tensors import atomic_file, map_tensors, write_tensors
+from plumbline.data.store.tensors import map_tensors, write_tensors
 from plumbline.errors import DamagedStoreError, InputError
 from plumbline.records import Rejected, Sample, scan_radius
+from plumbline.writing import write_atomically
 
 FORMAT = "plumbline-packed"
 SCHEMA = 2
@@ -341,8 +342,7 @@ class _Writer:
             "shards": self.shards,
             "index": {"file": INDEX, "sha256": digest, "bytes": size},
         }
-        with atomic_file(self.folder / MANIFEST) as file:
-            file.write(json.dumps(manifest, indent=1).encode() + b"\n")
+        write_atomically(self.folder / MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n")
 
     def _edge_attr(self) -> dict[str, Any]:
         degree = self.fields.get("sh_degree") if self.kind == "sh" else None

@@ -1,10 +1,11 @@
-"""Going on from a checkpoint: whether it belongs to this training, whether anything is left."""
+"""Resuming from a checkpoint: whether it belongs to this training, whether anything is left."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plumbline.console.text import command
 from plumbline.errors import InputError
 from plumbline.predictors.checkpoint import read_checkpoint
 from plumbline.training.persistence.run_folder import find_checkpoints
@@ -24,7 +25,7 @@ _SAME_TRAINING = (
 
 @dataclass(frozen=True)
 class Resumed:
-    """The checkpoint that training goes on from, what it says about itself, and what had to be passed over:
+    """The checkpoint that training resumes from, what it says about itself, and what had to be passed over:
     a sentence for each newer checkpoint that is damaged, and for each difference that was allowed."""
 
     path: Path
@@ -35,6 +36,13 @@ class Resumed:
     def step(self) -> int:
         """Optimizer steps behind it."""
         return self.content["global_step"]
+
+    @property
+    def sentences(self) -> list[str]:
+        """The notes, and from where the training resumes."""
+        epochs, batches = self.content["epochs_done"], self.content["batches_done"]
+        within = f" and {batches} batches" if batches else ""
+        return [*self.notes, f"resuming {self.path} after {epochs} epochs{within}"]
 
     def ended(self, max_epochs: int, schedule: str) -> str | None:
         """What to say instead of training, if every epoch is behind it."""
@@ -75,7 +83,7 @@ def find_resumable(resume: str, folder: Path, config: dict[str, Any], *, allow_m
             way = "" if impossible else ", or --allow_mismatch to go on with those of here"
             raise InputError(
                 f"{path} cannot be continued with other settings ({'; '.join(impossible + allowed)}): give "
-                f"the same flags, or --config {path.parent / 'config.yaml'}{way}"
+                f"the same flags, or {command('--config', path.parent / 'config.yaml')}{way}"
             )
         return Resumed(path, ours, notes + [f"--allow_mismatch: {difference}" for difference in allowed])
     assert trouble is not None

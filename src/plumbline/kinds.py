@@ -8,9 +8,10 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from plumbline.quantities import Duration, Position, Range, brief
 
 
 class Kind(NamedTuple):
@@ -21,50 +22,6 @@ class Kind(NamedTuple):
     choices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Range:
-    """Both ends of a flag such as ``--views 1-3``, equal for a single number, and how it was written."""
-
-    low: float
-    high: float
-    written: str = field(default="", compare=False, repr=False)
-
-    @property
-    def ends(self) -> tuple[Any, Any]:
-        """Both ends as plain numbers."""
-        return self.low, self.high
-
-    def __str__(self) -> str:
-        return self.written or "-".join(map(_brief, dict.fromkeys(self.ends)))
-
-
-@dataclass(frozen=True)
-class Duration:
-    """A time in seconds, written as ``DD:HH:MM:SS``."""
-
-    seconds: int
-
-    def __str__(self) -> str:
-        minutes, seconds = divmod(self.seconds, 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{hours // 24:02d}:{hours % 24:02d}:{minutes:02d}:{seconds:02d}"
-
-
-class Position(NamedTuple):
-    """A place, written as ``x,y,z``."""
-
-    x: float
-    y: float
-    z: float
-
-    def __str__(self) -> str:
-        return ",".join(map(_brief, self))
-
-
-def _brief(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)
-
-
 def nearest(name: str, known: Iterable[str]) -> str:
     """A "did you mean" for a misspelt name, or nothing."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
@@ -72,7 +29,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _numeric(convert: Callable[[str], float], noun: str, metavar: str, **bounds: float) -> Kind:
-    limits = " and ".join(f"{word.replace('_', ' ')} {_brief(bound)}" for word, bound in bounds.items())
+    limits = " and ".join(f"{word.replace('_', ' ')} {brief(bound)}" for word, bound in bounds.items())
 
     def read(text: str) -> float:
         try:
