@@ -174,9 +174,8 @@ def _samples(form: GraphForm, scans: Sequence[Scan]) -> list[Sample]:
 def _rounded(sample: Sample) -> Sample:
     """As the sample would have been built in float32: features are rounded last."""
     assert sample.vectors is not None
-    edges = None if sample.edge_attr is None else sample.edge_attr.astype(np.float32)
     features, vectors = sample.node_features.astype(np.float32), sample.vectors.astype(np.float32)
-    return replace(sample, node_features=features, vectors=vectors, edge_attr=edges)
+    return replace(sample, node_features=features, vectors=vectors)
 
 
 def _deviation(scans: Sequence[Scan], moves: Sequence[_Move], here: Float, there: Float) -> Deviation:
