@@ -330,7 +330,7 @@ if "torch" in sys.modules:
 def test_in_a_fresh_process_nothing_is_printed_and_nothing_left_behind(trained, tmp_path, source):
     command = [sys.executable, "-c", PROGRAM, str(trained.get(source, source)), str(tmp_path)]
     done = subprocess.run(
-        command, capture_output=True, text=True, env=fresh_environment(OMP_NUM_THREADS="2"), timeout=120
+        command, capture_output=True, text=True, env=fresh_environment(OMP_NUM_THREADS="2"), timeout=300
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
