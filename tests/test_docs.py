@@ -14,6 +14,7 @@ from plumbline.config import TrainConfig
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import FAMILIES, make_solid
+from plumbline.records import Range, ScanSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
