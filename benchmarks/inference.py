@@ -19,7 +19,7 @@ from plumbline.cli import main as plumbline
 from plumbline.data.batches.collate import make_batch
 from plumbline.data.store.reader import PackedStore
 from plumbline.models import MODELS, arguments_for, build_model
-from plumbline.models.inputs import known_features
+from plumbline.models.inputs import input_arguments
 
 BATCHES = (1, 64)
 
@@ -46,7 +46,7 @@ def main() -> None:
 def measure(store: PackedStore, rounds: int) -> dict[tuple[str, int], list[float]]:
     """Measure the seconds of every round, by model and batch size."""
     known = {"hidden_dim": 64, "num_layers": 3, "dropout": 0.0}
-    known |= known_features(store.feature_names, store.vector_names, ["all"])
+    known |= input_arguments(store.feature_names, store.vector_names, ["all"])
     nets = {name: build_model(name, **arguments_for(name, known, [])).eval() for name in MODELS}
     times: dict[tuple[str, int], list[float]] = {(name, size): [] for name in nets for size in BATCHES}
     with torch.inference_mode():

@@ -33,12 +33,14 @@ LAYERS = {
     "commands": 7,
     "testing": 7,
     "cli": 8,
+    "api": 9,
 }
 ROOMS = {
     "data": {"store": 0, "split": 1, "missing": 1, "batches": 1, "pt": 2, "describe": 3, "prepare": 3},
     "training": {
         **dict.fromkeys(("lightning_import", "randomness", "allocator", "warning_filters", "metric_sums"), 0),
-        **{"optim": 1, "persistence": 1, "loop": 2, "show": 3},
+        **{"records": 0, "process_state": 1, "optim": 1, "persistence": 1, "loop": 2, "show": 3},
+        **{"phases": 4, "run": 5},
     },
 }
 """Layers within the two big layers."""
@@ -54,7 +56,7 @@ OWNERS = {
     "torch": {"data/batches/", "data/pt/samples.py", "data/pt/unpickling.py", "models/", "testing.py",
               "training/",
               "predictors/checkpoint.py", "predictors/device.py", "predictors/inference.py",
-              "evaluation/evaluate.py", "commands/train.py", "commands/benchmark.py"},
+              "evaluation/evaluate.py", "commands/benchmark.py"},
     "lightning": {"training/lightning_import.py"},
     "wandb": {"training/show/wandb_run.py"},
     "matplotlib": {"evaluation/plots.py"},
@@ -66,7 +68,6 @@ OWNERS = {
 MAX_LINES = 400
 """Above it, a file probably holds two subjects. One that holds one all the same is listed with the reason."""
 LONG: dict[str, str] = {
-    "src/plumbline/commands/train.py": "its phases move to training/run.py",
     "src/plumbline/geometry/meshes.py": "one subject: a mesh, and whether its centre of mass can be trusted",
     "tests/test_cli.py": "one subject: how a command line is read and refused",
 }

@@ -39,6 +39,11 @@ _HOME = {
     "Predictor": "predictors.predictor",
     "Prediction": "predictors.predictor",
     "evaluate": "evaluation.evaluate",
+    "train": "api",
+    "train_settings": "api",
+    "TrainSettings": "training.records",
+    "TrainResult": "training.records",
+    "Event": "reporting",
 }
 __all__ = sorted(_HOME)
 

@@ -12,19 +12,23 @@ class Event:
 
     Attributes:
         kind: ``"message"``, a sentence; ``"detail"``, a sentence for who wants to know more (``--debug``);
-            ``"step"``, a sentence for who sees no progress bar; ``"progress"``, a count.
-        text: the sentence, or what is counted, in the singular (``"object"``).
+            ``"step"``, a sentence for who sees no progress bar; ``"progress"``, a count;
+            ``"phase"``, the end of a phase.
+        text: the sentence; or what is counted, in the singular (``"object"``); or why a phase was skipped,
+            empty if it was not.
         done: how many of ``total`` are done.
         total: 0 where nothing is counted or nobody knows.
         phase: the phase of the operation, such as ``"Dataset Loading"``; empty outside of phases.
+        seconds: how long the phase took that ended.
         rate: how fast, such as ``"403 scans/s"``; empty if that is unknown.
     """
 
-    kind: Literal["message", "detail", "step", "progress"]
+    kind: Literal["message", "detail", "step", "progress", "phase"]
     text: str
     done: int = 0
     total: int = 0
     phase: str = ""
+    seconds: float = 0.0
     rate: str = ""
 
 
@@ -54,7 +58,7 @@ class Reporter:
 
     def progress(self, unit: str, done: int, total: int, rate: str = "") -> None:
         """Report that ``done`` of ``total`` units are done, and how fast."""
-        self._tell(Event("progress", unit, done, total, self._phase, rate))
+        self._tell(Event("progress", unit, done, total, self._phase, rate=rate))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -64,6 +68,10 @@ class Reporter:
             yield
         finally:
             self._phase = before
+
+    def ended(self, phase: str, seconds: float, *, skipped: str = "") -> None:
+        """Report that a phase took this long, or why it was skipped."""
+        self._tell(Event("phase", skipped, phase=phase, seconds=seconds))
 
     def _tell(self, event: Event) -> None:
         if self._listener is not None:

@@ -16,6 +16,7 @@ import pytest
 
 from plumbline.data.store.writer import write_store
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Rejected, Sample
+from plumbline.reporting import Reporter
 from tests.helpers import ROOT
 
 REJECTED = Rejected("meshes/open_cup.off", "the mesh is open: 12 boundary edges")
@@ -76,6 +77,11 @@ def flags(data: Path, out: Path, **changed: object) -> list[str]:
         elif value is not None and value is not False:
             result += [f"--{name}", str(value)]
     return result
+
+
+def telling(said: list[str]) -> Reporter:
+    """A reporter that adds every sentence to a list."""
+    return Reporter(lambda event: said.append(event.text))
 
 
 class Outcome(NamedTuple):

@@ -15,6 +15,7 @@ from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
 from plumbline.predictors.checkpoint import FORMAT, load_checkpoint, read_checkpoint
 from plumbline.predictors.inference import predict
+from plumbline.reporting import Reporter
 from plumbline.training.persistence.saving import BEST_NAME, BestAndLast, write_durably
 from tests.helpers.training_fixtures import differences, metric_rows, saved, train
 
@@ -45,7 +46,7 @@ def test_the_last_state_is_saved_also_when_it_is_not_the_best(tiny: Path, tmp_pa
 
 
 def test_the_documented_settings(tmp_path: Path) -> None:
-    policy = BestAndLast(tmp_path)
+    policy = BestAndLast(tmp_path, Reporter())
     assert BEST_NAME == "best-model-{epoch:02d}-{val_loss:.3f}"
     assert (policy.filename, policy.monitor, policy.mode) == (BEST_NAME, "val_loss", "min")
     assert (policy.save_top_k, policy.save_last, policy.save_weights_only) == (1, True, False)

@@ -172,7 +172,7 @@ def test_one_bad_scan_does_not_lose_the_others(trained):
         ]
         assert "scan 1: 4 points are not finite" in str(found[0])
         assert "scan 3: points of shape [1, 2]" in str(found[2])
-        assert "a.ply: all 5 points are at one place" in str(found[4])
+        assert "a.ply: all 5 points are at one position" in str(found[4])
         assert found[5] is bad[5]
         assert all(isinstance(answer, InputError | Prediction) for answer in found)
     assert list(predictor.predict_many([])) == []
@@ -182,15 +182,15 @@ def test_one_bad_scan_does_not_lose_the_others(trained):
     ("points", "options", "said"),
     [
         ([[0, 0, 0], [1, 1]], {}, "points must be an array of numbers"),
-        ([["a", "b", "c"]], {}, "points holds <U1 where numbers are expected"),
-        (np.zeros((3, 3), complex), {}, "holds complex128"),
+        ([["a", "b", "c"]], {}, "points contains <U1 instead of numbers"),
+        (np.zeros((3, 3), complex), {}, "contains complex128"),
         (np.zeros((0, 3)), {}, "points of shape [0, 3]"),
         (np.eye(3)[0], {}, "points of shape [3]"),
         ([[0, 0, np.inf], [1, 1, 1]], {}, "1 point is not finite, the first is number 1"),
         (np.ones((1, 3)), {}, "there is 1 point"),
         (np.eye(3), {"sensor": [1, 2]}, "3 finite numbers, or 3 for each point"),
         (np.eye(3), {"sensor": [np.nan] * 3}, "3 finite numbers"),
-        (np.eye(3), {"sensor": "door"}, "sensor holds <U4"),
+        (np.eye(3), {"sensor": "door"}, "sensor contains <U4"),
         (np.eye(3), {"sensor": [1, 0, 0]}, "1 point lies at the sensor"),
         (np.eye(3), {"view": [0, 1]}, "view must be [N], one whole number for each of the 3 points"),
         (np.eye(3), {"view": [0, 0.5, 1]}, "view must be [N]"),

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from plumbline import cli
 from plumbline.config import TrainConfig
 from plumbline.errors import InputError
-from plumbline.training.persistence.run_folder import plain_config, write_config
+from plumbline.training.persistence.run_folder import write_config
+from plumbline.training.records import TrainSettings
 
 ITEMS = {item.name: item for item in dataclasses.fields(TrainConfig)}
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -69,6 +70,6 @@ def test_a_file_of_flags_is_refused_or_means_what_it_says(
         return
     for name, value in given_flags.items():
         assert same(getattr(config, name), value), (name, value, getattr(config, name))
-    write_config(folder, plain_config(config))
+    write_config(folder, TrainSettings.of(config).plain())
     again = cli.parse("train", ["--config", str(folder / "config.yaml")], prog="plumbline train")
     assert again == dataclasses.replace(config, resume=None)

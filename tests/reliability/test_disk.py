@@ -16,7 +16,15 @@ from plumbline.training.persistence.saving import write_durably
 from plumbline.training.show.metrics_file import COLUMNS, CsvFile
 from plumbline.training.show.recorder import Recorder
 from plumbline.training.show.tracking import Trackers
-from tests.helpers.training_fixtures import differences, flags, in_fresh_process, metric_rows, saved, train
+from tests.helpers.training_fixtures import (
+    differences,
+    flags,
+    in_fresh_process,
+    metric_rows,
+    saved,
+    telling,
+    train,
+)
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="mounts file systems as Linux does"),
@@ -195,7 +203,7 @@ def row(step: int) -> dict[str, float]:
 
 def test_rows_wait_for_room(small_disk: Path) -> None:
     said: list[str] = []
-    trackers = Trackers(CsvFile(small_disk / "metrics.csv"), [], said.append)
+    trackers = Trackers(CsvFile(small_disk / "metrics.csv"), [], telling(said))
     fill(small_disk)
     for step in range(100):
         trackers.log(row(step), step)
@@ -213,7 +221,7 @@ def test_a_file_that_is_removed_is_written_again_as_soon_as_it_can_be(small_disk
     said: list[str] = []
     run = small_disk / "run"
     run.mkdir()
-    trackers = Trackers(CsvFile(run / "metrics.csv"), [], said.append)
+    trackers = Trackers(CsvFile(run / "metrics.csv"), [], telling(said))
     for step in range(30):
         trackers.log(row(step), step)
     shutil.rmtree(run)
@@ -235,7 +243,7 @@ def test_a_file_that_is_removed_is_written_again_as_soon_as_it_can_be(small_disk
 
 def test_rows_that_never_find_room_are_told(small_disk: Path) -> None:
     said: list[str] = []
-    trackers = Trackers(CsvFile(small_disk / "metrics.csv"), [], said.append)
+    trackers = Trackers(CsvFile(small_disk / "metrics.csv"), [], telling(said))
     fill(small_disk)
     for step in range(100):
         trackers.log(row(step), step)
@@ -256,12 +264,13 @@ def test_a_kill_at_the_start_of_a_resumed_run_leaves_the_rows(
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    owner, name = (os, "replace") if moment == "before the file has its name" else (CsvFile, "_drain")
-    monkeypatch.setattr(owner, name, killed)
+    module = "plumbline.training.show.metrics_file"
+    name = "os.replace" if moment == "before the file has its name" else f"{module}.atomic_file"
+    monkeypatch.setattr(name, killed)
     with pytest.raises(KeyboardInterrupt):
-        CsvFile(path, keep_until=5)
+        CsvFile(path, resume_step=5)
     monkeypatch.undo()
     assert path.read_bytes() == before
-    CsvFile(path, keep_until=5).finish(0)
+    CsvFile(path, resume_step=5).finish(0)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["metrics.csv"]

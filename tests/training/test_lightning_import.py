@@ -17,7 +17,7 @@ def printed(code):
 
 
 def test_the_training_program_loads_nothing_that_it_does_not_need():
-    code = f"import sys, plumbline.commands.train; print(sorted({HEAVY!r} & set(sys.modules)))"
+    code = f"import sys, plumbline.training.run; print(sorted({HEAVY!r} & set(sys.modules)))"
     assert printed(code) == "[]"
 
 

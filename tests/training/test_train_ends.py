@@ -25,6 +25,7 @@ from tests.helpers.training_fixtures import (
     fresh_environment,
     metric_rows,
     saved,
+    telling,
     train,
 )
 
@@ -230,7 +231,7 @@ def test_an_error_of_the_network_is_not_taken_for_the_compilers(monkeypatch: pyt
 
     said: list[str] = []
     with pytest.raises(ValueError, match="a shape does not fit"):
-        CompiledForward(Broken(), said.append)(None)
+        CompiledForward(Broken(), telling(said))(None)
     assert said == []
 
 

@@ -19,9 +19,11 @@ from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
 from plumbline.models import build_model
 from plumbline.records import FEATURE_NAMES
+from plumbline.reporting import Reporter
 from plumbline.training.loop.compiling import CompiledForward
 from plumbline.training.loop.error_messages import plain_words
 from plumbline.training.loop.task import CentreOfMassTask
+from plumbline.training.loop.trainer import End
 from plumbline.training.persistence import run_folder as rundir
 from tests.helpers.processes import DEADLINE
 from tests.helpers.training_fixtures import (
@@ -80,8 +82,8 @@ def test_memory_may_be_short_in_every_phase(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     names = (
-        "commands.train.make_loaders",
-        "commands.train.build_model",
+        "training.phases.make_loaders",
+        "training.phases.build_model",
         "training.show.final_report.predict",
     )
     for name in names:
@@ -116,7 +118,7 @@ def test_trouble_of_a_reader_process_is_one_sentence(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: Any, sentence: str
 ) -> None:
     monkeypatch.setattr(loader_module, "loose_batch", worker)
-    outcome = train(tiny, tmp_path, stall_timeout=1.0 if worker is hangs else DEADLINE, **WORKERS)
+    outcome = train(tiny, tmp_path, stall_timeout=1.0 if worker is hangs else 20.0, **WORKERS)
     assert outcome.code == 2
     assert re.search(sentence, outcome.text, re.MULTILINE), outcome.text
     assert ("--num_workers 0, or --loader resident" in outcome.text) == (worker is not refuses)
@@ -278,7 +280,7 @@ def test_trying_out_runs_training_and_validation(
         return call
 
     monkeypatch.setattr(torch, "compile", watched)
-    monkeypatch.setattr("plumbline.commands.train.run_fit", lambda *_, **__: 1)
+    monkeypatch.setattr("plumbline.training.run.run_fit", lambda *_, **__: End("interrupted", 130))
     train(tiny, tmp_path, use_compile=True)
     assert modes == [(True, False), (False, True)]
-    assert CompiledForward(build_model("gcn", input_dim=9), print).failed is False
+    assert CompiledForward(build_model("gcn", input_dim=9), Reporter()).failed is False

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def split_samples(
-    object_idx: Int, object_names: Sequence[str], val_split: float, seed: int, by: str
+    object_idx: Int, object_names: Sequence[str], val_split: float, seed: int, split_by: str
 ) -> tuple[Int, Int]:
-    """Split samples ``by`` "object" or "group": no object, or no group, has samples on both sides.
+    """Split samples by ``split_by``: no "object", or no "group", has samples on both sides.
 
     A group is assigned to a side like an object of that name. For the other arguments, the result and the
     rule see :func:`split_by_object`.
@@ -24,7 +24,7 @@ def split_samples(
     Raises:
         InputError: as in :func:`split_by_object`, or the samples show fewer than two groups.
     """
-    if by == "object":
+    if split_by == "object":
         return split_by_object(object_idx, object_names, val_split, seed)
     groups = sorted({group_of(name) for name in object_names})
     number = {group: i for i, group in enumerate(groups)}

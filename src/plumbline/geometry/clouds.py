@@ -73,8 +73,7 @@ def read_cloud(path: Path | str) -> Float:
         ``[N, 3]`` float64, metres, frame of the file.
 
     Raises:
-        InputError: the format is unknown, a package is missing, or the file is unreadable, empty or contains
-            numbers that are not finite; the message names the file.
+        InputError: unknown format, missing package, unreadable, empty, or not finite; it names the file.
     """
     return load_cloud(path).points
 
@@ -85,14 +84,10 @@ def read_scan(path: Path | str, sensor: Float | None = None) -> Scan:
     Args:
         path: as for :func:`read_cloud`.
         sensor: ``[3]`` position of the sensor. By default the position in the file (``sensor`` in npz,
-            VIEWPOINT in pcd), or the origin if there is none: a sensor that reports in its own frame is
-            there.
+            VIEWPOINT in pcd), otherwise the origin, which is right if the sensor reports in its own frame.
 
     Returns:
         All points of the file, with one view per sensor position; ``com`` and ``bounding_radius`` are None.
-
-    Raises:
-        InputError: as for :func:`read_cloud` and :func:`scan_of`.
     """
     return scan_of(load_cloud(path), sensor)
 
@@ -116,9 +111,7 @@ def scan_of(cloud: Cloud, sensor: Float | None) -> Scan:
     lost = int((points == sensor).all(axis=1).sum())
     if lost:
         which = "1 point lies" if lost == 1 else f"{lost} points lie"
-        raise InputError(
-            f"{path}: {which} at the sensor, where nothing can be measured; remove missing returns"
-        )
+        raise InputError(f"{path}: {which} at the sensor, where nothing is measured; remove missing returns")
     if sensor.ndim == 1:
         view = np.zeros(len(points), dtype=np.int64)
     else:
@@ -251,9 +244,7 @@ def check_points(points: Float, path: Path | str) -> None:
         InputError: the points are refused; the message names the file.
     """
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
-        raise InputError(
-            f"{path}: the points have shape {list(points.shape)}; one row of x, y, z per point is needed"
-        )
+        raise InputError(f"{path}: points of shape {list(points.shape)}; rows of x, y, z are needed")
     broken = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if len(broken):
         which = "1 point is" if len(broken) == 1 else f"{len(broken)} points are"
@@ -261,9 +252,7 @@ def check_points(points: Float, path: Path | str) -> None:
             f"{path}: {which} not finite, the first is number {broken[0] + 1}; remove such points"
         )
     if np.abs(points).max() > _LARGEST:
-        raise InputError(
-            f"{path}: coordinates up to {np.abs(points).max():.3g} are too large; the data is damaged"
-        )
+        raise InputError(f"{path}: coordinates up to {np.abs(points).max():.3g}; the data is damaged")
 
 
 def _read_ply(path: Path) -> Cloud:
@@ -324,9 +313,7 @@ def _read_npy(path: Path) -> Cloud:
     # Mapped: an array that is larger than the file according to its header is refused before allocation.
     array = np.load(path, allow_pickle=False, mmap_mode="r")
     if array.ndim != 2 or array.shape[1] < 3:
-        raise InputError(
-            f"{path}: the array has shape {list(array.shape)}; rows of at least x, y, z are needed"
-        )
+        raise InputError(f"{path}: an array of shape {list(array.shape)}; rows of x, y, z are needed")
     return Cloud(numbers(path, "the array", array[:, :3]))
 
 

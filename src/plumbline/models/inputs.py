@@ -134,26 +134,26 @@ class Inputs:
         return batch.centre.to(answer.dtype) + batch.size.to(answer.dtype)[:, None] * answer
 
 
-def known_features(
-    feature_names: Sequence[str], vector_names: Sequence[str], chosen: Sequence[str]
+def input_arguments(
+    feature_names: Sequence[str], vector_names: Sequence[str], features: Sequence[str]
 ) -> dict[str, Any]:
     """Collect the constructor arguments of a model that describe its inputs.
 
     Args:
         feature_names, vector_names: those of the data set.
-        chosen: value of ``--features``: ``["all"]``, ``["none"]`` or names of ``FEATURES``.
+        features: value of ``--features``: ``["all"]``, ``["none"]`` or names of ``FEATURES``.
 
     Returns:
         ``feature_names``, ``vector_names``, ``features`` and, for models that read plain columns, ``columns``
         and their number ``input_dim``. ``features`` and ``columns`` are None if all are used.
 
     Raises:
-        InputError: ``chosen`` names a feature that the data set does not have.
+        InputError: ``features`` names a feature that the data set does not have.
     """
     known: dict[str, Any] = {"feature_names": list(feature_names), "vector_names": list(vector_names)}
-    if list(chosen) == ["all"]:
+    if list(features) == ["all"]:
         return known | {"features": None, "columns": None, "input_dim": len(feature_names)}
-    inputs = Inputs(feature_names, vector_names, [name for name in chosen if name != "none"])
+    inputs = Inputs(feature_names, vector_names, [name for name in features if name != "none"])
     return known | {
         "features": list(inputs.names),
         "columns": inputs.columns,

@@ -156,11 +156,11 @@ def test_ctrl_c_before_training_tells_the_trackers(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def interrupted(*_: object) -> float:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     codes: list[int] = []
-    monkeypatch.setattr("plumbline.commands.train._Training.warm_up", interrupted)
+    monkeypatch.setattr("plumbline.training.run._warm_up", interrupted)
     monkeypatch.setattr(
         "plumbline.training.show.tracking.Trackers.finish", lambda self, code: codes.append(code)
     )

@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from plumbline.commands.train import _Training
 from plumbline.data.batches.collate import make_batch
 from plumbline.data.batches.loader import make_loaders
 from plumbline.data.store.reader import PackedStore
 from plumbline.models import build_model
 from plumbline.records import FEATURE_NAMES
+from plumbline.reporting import Reporter
 from plumbline.training.loop.precision import Precision
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.loop.warmup import warm_up
 from plumbline.training.randomness import random_states, restore_random_states, seed_everything
+from plumbline.training.records import TrainSettings
+from plumbline.training.show.facts import Data
 from tests.helpers.training_fixtures import differences, saved, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -61,16 +63,16 @@ def test_a_training_is_the_same_with_and_without(
     train(tiny, tmp_path / "without")
     calls = []
 
-    def always(self: _Training, task: CentreOfMassTask, data) -> float:
+    def always(settings: TrainSettings, _: Reporter, task: CentreOfMassTask, data: Data) -> float:
         calls.append(
             warm_up(
-                task.model, self.example(data), task.make_optimizer, precision=task.precision,
-                gradient_clip=1.0, device=task.device,
+                task.model, data.largest_batch(settings.batch_size, task.model.needs), task.make_optimizer,
+                precision=task.precision, gradient_clip=1.0, device=task.device,
             )
         )  # fmt: skip
         return 0.0
 
-    monkeypatch.setattr(_Training, "warm_up", always)
+    monkeypatch.setattr("plumbline.training.run._warm_up", always)
     train(tiny, tmp_path / "with")
     assert calls == [""]
     one, other = (saved(tmp_path / name / "last.ckpt") for name in ("without", "with"))
@@ -98,7 +100,7 @@ def test_a_failure_is_a_sentence_and_leaves_no_trace_either(tiny: Path) -> None:
 
 
 def test_a_cpu_and_a_trial_run_need_none(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plumbline.commands.train.warm_up", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("plumbline.training.run.warm_up", lambda *_, **__: 1 / 0)
     assert train(tiny, tmp_path, max_epochs=1).code == 0
     assert train(tiny, tmp_path, fast_dev_run=1).code == 0
 

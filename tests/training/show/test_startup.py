@@ -11,14 +11,29 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from plumbline.reporting import Event, Reporter
 from plumbline.training.show import facts as details
 from plumbline.training.show import startup
-from plumbline.training.show.startup import PHASES, Startup, seconds_since_start
+from plumbline.training.show.startup import PHASES, Startup, StartupLines, seconds_since_start
 from tests.helpers.training_fixtures import run_python
 
 
 def recorded() -> Console:
     return Console(record=True, width=200, file=open("/dev/null", "w"))
+
+
+def started(console: Console, *, before: float = 0.0) -> tuple[Startup, Reporter]:
+    """A clock whose phases are shown on the console."""
+    lines = StartupLines(console)
+
+    def show(event: Event) -> None:
+        if event.kind == "phase":
+            lines.ended(event.phase, event.seconds, event.text)
+        else:
+            lines.remark(event.text)
+
+    report = Reporter(show)
+    return Startup(report, before=before), report
 
 
 def test_every_phase_is_timed_and_the_total_is_their_sum(
@@ -27,16 +42,17 @@ def test_every_phase_is_timed_and_the_total_is_their_sum(
     now = 5.0
     monkeypatch.setattr(startup, "time", SimpleNamespace(perf_counter=lambda: now))
     console = recorded()
-    clock = Startup(console, before=1.5)
+    clock, report = started(console, before=1.5)
     for name in PHASES:
         if name == "Model Compilation":
             clock.skip(name, "not asked for")
             continue
         with clock.phase(name):
-            clock.remark(f"[{name}] said something")
-            clock.remark("and more")
+            report.say(f"[{name}] said something")
+            report.say("and more")
             now += 0.25
-    assert clock.finish() == 1.75
+    clock.finish()
+    assert clock.total == 1.75
     clock.write(tmp_path / "startup.json", warm_up=0.25)
     content = json.loads((tmp_path / "startup.json").read_text())
     assert content["before"] == 1.5
@@ -57,9 +73,9 @@ def test_every_phase_is_timed_and_the_total_is_their_sum(
 def test_a_terminals_remarks_stay_in_their_column(width: int, lines: int) -> None:
     console = Console(record=True, width=width, force_terminal=True, file=StringIO())
     said = "the answer changes when the object is turned, and this sentence is long"
-    clock = Startup(console, before=0)
+    clock, report = started(console)
     with clock.phase("Directory Setup"):
-        clock.remark(said)
+        report.say(said)
     printed = console.export_text().splitlines()[1:]
     if lines == 1:
         assert " ".join(" ".join(printed).split()).endswith(said)
@@ -70,17 +86,26 @@ def test_a_terminals_remarks_stay_in_their_column(width: int, lines: int) -> Non
 
 
 def test_phases_come_in_the_documented_order() -> None:
-    clock = Startup(recorded(), before=0)
+    clock, _ = started(recorded())
     with pytest.raises(ValueError, match="'Dataset Loading' where 'Directory Setup' comes next"):
         clock.skip("Dataset Loading", "")
 
 
 def test_a_phase_that_fails_is_not_reported_as_done() -> None:
     console = recorded()
-    clock = Startup(console, before=0)
-    with pytest.raises(RuntimeError), clock.phase("Directory Setup"):
+    clock, report = started(console)
+    with clock.phase("Directory Setup"):
+        report.say("made")
+
+    def fail() -> None:
+        report.say("half done")
         raise RuntimeError
-    assert "1." not in console.export_text()
+
+    with pytest.raises(RuntimeError), clock.phase("Dataset Loading"):
+        fail()
+    before, first = console.export_text().splitlines()
+    assert before.startswith("   Interpreter and imports")
+    assert re.fullmatch(r"1\. Directory Setup +[\d.]+ s   made", first)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc here")

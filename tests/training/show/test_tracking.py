@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -26,6 +26,7 @@ from tests.helpers.training_fixtures import (
     in_fresh_process,
     metric_rows,
     run_python,
+    telling,
     train,
 )
 
@@ -110,9 +111,10 @@ def test_logged_in_and_reachable_is_online(talking: str, silent: str, tmp_path: 
 def test_looking_up_a_name_that_hangs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     released, ended = threading.Event(), threading.Event()
 
-    def hang(*_: Any, **__: Any) -> None:
+    def hang(*_: Any, **__: Any) -> NoReturn:
         released.wait(DEADLINE)
         ended.set()
+        raise OSError
 
     monkeypatch.setattr(wandb_run, "urlopen", hang)
     plan = plan_wandb({"WANDB_API_KEY": KEY, "WANDB_BASE_URL": "https://far.away"})
@@ -273,7 +275,7 @@ class Failing:
 def test_a_tracker_that_fails_is_dropped_once_and_the_rest_goes_on(tmp_path: Path) -> None:
     said: list[str] = []
     failing = Failing()
-    trackers = Trackers(CsvFile(tmp_path / "metrics.csv"), [failing], said.append)
+    trackers = Trackers(CsvFile(tmp_path / "metrics.csv"), [failing], telling(said))
     for step in range(5):
         trackers.log({"epoch": 0}, step)
     trackers.finish(0)
@@ -296,7 +298,7 @@ def test_a_finish_that_hangs_is_bounded(tmp_path: Path, monkeypatch: pytest.Monk
 
     run._run, run._online = Hanging(), False  # type: ignore[assignment]
     said: list[str] = []
-    Trackers(None, [run], said.append).finish(0)
+    Trackers(None, [run], telling(said)).finish(0)
     assert not ended.is_set()
     assert "not all was sent in time" in said[0]
     released.set()
@@ -309,7 +311,14 @@ def test_an_init_that_fails_is_said_and_replaced(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(tracking, "WandbRun", fail)
     said: list[str] = []
     trackers = open_trackers(
-        tmp_path, use_wandb=True, project="p", name=None, tags=[], config={}, keep_until=None, say=said.append
+        tmp_path,
+        use_wandb=True,
+        wandb_project="p",
+        wandb_name=None,
+        wandb_tags=[],
+        config={},
+        resume_step=None,
+        report=telling(said),
     )
     trackers.finish(0)
     assert len(said) == 1
@@ -340,7 +349,7 @@ def test_continuing_keeps_exactly_the_rows_up_to_the_step(tmp_path: Path) -> Non
     before = path.read_text().splitlines()
     with open(path, "a") as damaged:
         damaged.write("4,1")
-    CsvFile(path, keep_until=10).finish(0)
+    CsvFile(path, resume_step=10).finish(0)
     assert path.read_text().splitlines() == before[:3]
     with open(path, newline="") as again:
         assert len(list(csv.reader(again))) == 3

@@ -146,7 +146,7 @@ class WorkerLoader(Loader):
         indices: Int,
         needs: frozenset[str],
         settings: dict[str, Any],
-        patience: float,
+        stall_timeout: float,
     ) -> None:
         super().__init__(order)
         self._slots = _slots(store, indices, order, needs, settings)
@@ -160,7 +160,7 @@ class WorkerLoader(Loader):
             multiprocessing_context="fork" if settings["num_workers"] else None,  # fork shares the slots
             # A generator of its own: otherwise a DataLoader draws from the one that dropout uses.
             generator=torch.Generator(),
-            timeout=patience if settings["num_workers"] else 0,
+            timeout=stall_timeout if settings["num_workers"] else 0,
             **{name: settings[name] for name in names},
         )
 
@@ -263,7 +263,7 @@ def make_loaders(
     seed: int = 0,
     needs: frozenset[str] = frozenset({"gcn"}),
     device: torch.device | str = "cpu",
-    patience: float = 300.0,
+    stall_timeout: float = 300.0,
 ) -> Loaders:
     """Make the loaders for training (shuffled, last short batch dropped) and validation (in order, complete).
 
@@ -278,7 +278,7 @@ def make_loaders(
         seed: seed of the training order.
         needs: what the model reads, see :class:`~plumbline.data.batches.batch.Batch`.
         device: where training runs.
-        patience: seconds to wait for a batch before the reader processes count as hung; 0 to wait forever.
+        stall_timeout: seconds to wait for a batch before the reader processes count as hung; 0 waits forever.
     """
     device = torch.device(device)
     notes: list[str] = []
@@ -307,7 +307,7 @@ def make_loaders(
         num_workers = _readers(num_workers, notes)
         settings |= worker_settings(num_workers, device)
         for order, indices in ((train, train_idx), (val, val_idx)):
-            sides.append(WorkerLoader(order, store, indices, needs, settings, patience))
+            sides.append(WorkerLoader(order, store, indices, needs, settings, stall_timeout))
     return Loaders(sides[0], sides[1], settings, notes)
 
 

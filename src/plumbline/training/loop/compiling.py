@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from plumbline.data.batches.batch import Batch
 from plumbline.models import entry_point
+from plumbline.reporting import Reporter
 from plumbline.training.loop.precision import Precision
 from plumbline.training.randomness import random_states, restore_random_states
 
@@ -20,16 +21,16 @@ class CompiledForward:
 
     Args:
         model: the network.
-        say: told one sentence if compilation fails.
+        report: told one sentence if compilation fails.
 
     Attributes:
         eager: the network's forward pass as it is written.
         failed: whether it runs instead of the compiled one.
     """
 
-    def __init__(self, model: nn.Module, say: Callable[[str], None]) -> None:
+    def __init__(self, model: nn.Module, report: Reporter) -> None:
         self.eager = entry_point(model)
-        self.say = say
+        self._report = report
         self.failed = False
         try:
             self._compiled: Any = torch.compile(self.eager, dynamic=True)
@@ -53,7 +54,7 @@ class CompiledForward:
         self.failed = True
         lines = str(error).strip().splitlines()
         reason = lines[0] if lines else type(error).__name__
-        self.say(f"the network cannot be compiled and runs uncompiled ({reason})")
+        self._report.say(f"the network cannot be compiled and runs uncompiled ({reason})")
 
 
 def try_out(

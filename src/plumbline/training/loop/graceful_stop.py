@@ -4,10 +4,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from plumbline.reporting import Reporter
 from plumbline.training.lightning_import import Callback, LightningModule, Trainer
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.persistence.saving import BestAndLast
@@ -56,21 +56,21 @@ class GracefulStop(Callback):
 
     Args:
         checkpoints: who writes the last checkpoint; None for a trial run that saves nothing.
-        say: told what is going on.
+        report: told when a signal arrives.
         max_time: seconds from the start of training, or None.
-        save_every: steps after which ``last.ckpt`` is written also within an epoch; 0 for never.
+        checkpoint_every_n_steps: steps after which ``last.ckpt`` is also written within an epoch; 0 never.
     """
 
     def __init__(
         self,
         checkpoints: BestAndLast | None,
-        say: Callable[[str], None],
+        report: Reporter,
         *,
         max_time: float | None = None,
-        save_every: int = 0,
+        checkpoint_every_n_steps: int = 0,
     ) -> None:
-        self._checkpoints, self._say = checkpoints, say
-        self._save_every = save_every
+        self._checkpoints, self._report = checkpoints, report
+        self._checkpoint_every_n_steps = checkpoint_every_n_steps
         self._max_time = max_time
         self._deadline = float("inf")
         self._signum: int | None = None
@@ -99,7 +99,7 @@ class GracefulStop(Callback):
         if signum == HANGUP:
             for descriptor in self._terminal:  # gone: what is written to it would be an error
                 os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-        self._say("stopping after this step (once more stops at once)")
+        self._report.say("stopping after this step (once more stops at once)")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Looks at the flag and the clock."""
@@ -108,7 +108,8 @@ class GracefulStop(Callback):
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             trainer.should_stop |= self.out_of_time
             return
-        due = self._save_every and trainer.global_step % self._save_every == 0
+        every = self._checkpoint_every_n_steps
+        due = every and trainer.global_step % every == 0
         ends = self.out_of_time or self._signum is not None
         if self._checkpoints is not None and (due or ends):
             assert isinstance(pl_module, CentreOfMassTask)

@@ -1,7 +1,6 @@
-"""What to do about a loss that is no number: stop and say all that helps to find out why, or leave it out."""
+"""What to do about a loss that is not finite: stop and say what helps to find out why, or skip the step."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from plumbline.data.batches.batch import Batch
 from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
+from plumbline.reporting import Reporter
 
 _SHOWN = 4
 """Objects that are named; a batch may have hundreds."""
@@ -19,19 +19,20 @@ class NonFinite:
     """Looks at the loss of each step where that costs nothing: on a CPU, or when steps may be left out.
 
     On a GPU it would make every step wait, so there only every fiftieth step and the end of an epoch are
-    looked at (:meth:`~plumbline.training.loop.task.CentreOfMassTask.check_finite`), unless ``skip`` is on.
+    looked at (:meth:`~plumbline.training.loop.task.CentreOfMassTask.check_finite`), unless
+    ``skip_nonfinite`` is on.
 
     Args:
         store: where the batches come from, for the names of the objects.
-        skip: leave such steps out and count them, instead of stopping.
-        say: told about each step left out.
+        skip_nonfinite: skip such steps and count them, instead of stopping.
+        report: told about each skipped step.
 
     Attributes:
-        skipped: steps left out since the training began.
+        skipped: steps skipped since the training began.
     """
 
-    def __init__(self, store: PackedStore, *, skip: bool, say: Callable[[str], None]) -> None:
-        self._store, self._skip, self._say = store, skip, say
+    def __init__(self, store: PackedStore, *, skip_nonfinite: bool, report: Reporter) -> None:
+        self._store, self._skip_nonfinite, self._report = store, skip_nonfinite, report
         self.skipped = 0
 
     def leaves_out(self, loss: Tensor, batch: Batch, model: nn.Module, *, step: int, lr: float) -> bool:
@@ -40,14 +41,16 @@ class NonFinite:
         Raises:
             InputError: the loss is not finite and steps are not left out; names the objects of the batch.
         """
-        if not self._skip and loss.device.type != "cpu":
+        if not self._skip_nonfinite and loss.device.type != "cpu":
             return False
         if math.isfinite(float(loss.detach())):
             return False
         about = self._describe(batch, model, lr)
-        if self._skip:
+        if self._skip_nonfinite:
             self.skipped += 1
-            self._say(f"step {step + 1:,} left out, {self.skipped:,} so far: its loss is not finite; {about}")
+            self._report.say(
+                f"step {step + 1:,} left out, {self.skipped:,} so far: its loss is not finite; {about}"
+            )
             return True
         raise InputError(
             f"the loss is not finite at step {step + 1:,}: {about}; look at these objects, lower --lr, keep "
@@ -73,7 +76,7 @@ class NonFinite:
         return {"skipped": self.skipped}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on counting."""
+        """Resumes counting."""
         self.skipped = state["skipped"]
 
 

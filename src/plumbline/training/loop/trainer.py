@@ -1,19 +1,21 @@
 """Lightning's trainer as this program uses it, the device it runs on, and the ways a training can end."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from plumbline.console.text import command
 from plumbline.data.batches.loader import Loaders
+from plumbline.reporting import Reporter
 from plumbline.training.allocator import keep_freed_memory
 from plumbline.training.lightning_import import Callback, LightningEnvironment, Trainer
 from plumbline.training.loop.graceful_stop import GracefulStop, StoppedAtOnce, TrainingInterrupted
 from plumbline.training.loop.precision import Precision
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.persistence.saving import BestAndLast, DurableCheckpoints
+from plumbline.training.records import Outcome
 
 LOG_EVERY = 50
 """Steps between two rows of step metrics; only these, and the ends of epochs, wait for the device."""
@@ -84,19 +86,29 @@ class Fit:
     checkpoints: BestAndLast | None
     stop: GracefulStop
 
+    @property
+    def stopped_early(self) -> bool:
+        """Whether ``--early_stopping`` ended it."""
+        stopping = self.trainer.early_stopping_callback
+        return stopping is not None and stopping.stopped_epoch > 0
 
-def run_fit(fit: Fit, *, start: Path | None, folder: Path, settings: Path, say: Callable[[str], None]) -> int:
+
+class End(NamedTuple):
+    """How a training ended, and the exit code that says so: 130 Ctrl-C, 143 SIGTERM, otherwise 0."""
+
+    outcome: Outcome
+    exit_code: int = 0
+
+
+def run_fit(fit: Fit, *, resume: Path | None, run_folder: Path, config: Path, report: Reporter) -> End:
     """Trains, and tells in plain words how it ended.
 
     Args:
         fit: what to train.
-        start: checkpoint to go on from.
-        folder: of the run.
-        settings: flags of the command that goes on.
-        say: told how it ended if it did not come to its end.
-
-    Returns:
-        Exit code: 0 finished or out of time, 130 Ctrl-C, 143 SIGTERM.
+        resume: checkpoint to resume from.
+        run_folder: where the checkpoints lie.
+        config: YAML file of the command that resumes.
+        report: told if the training was stopped.
 
     Raises:
         InputError: the loss is not finite, or a checkpoint cannot be written.
@@ -105,30 +117,32 @@ def run_fit(fit: Fit, *, start: Path | None, folder: Path, settings: Path, say: 
     def stopped(how: str) -> None:
         last = Path(fit.checkpoints.last_model_path) if fit.checkpoints is not None else Path()
         if fit.checkpoints is not None and fit.checkpoints.trouble:
-            say(f"{how} after {fit.trainer.global_step:,} steps, and this state is lost;")
-            say("--resume goes on from the checkpoint before it, if there is one")
+            report.say(f"{how} after {fit.trainer.global_step:,} steps, and this state is lost;")
+            report.say("--resume goes on from the checkpoint before it, if there is one")
             return
         if not last.is_file():
-            say(f"{how}; nothing was saved")
+            report.say(f"{how}; nothing was saved")
             return
-        say(f"{how} after {fit.trainer.global_step:,} steps; the state is in {folder / last.name}")
-        say("go on with: " + command("plumbline", "train", "--config", settings, "--resume"))
+        report.say(f"{how} after {fit.trainer.global_step:,} steps; the state is in {run_folder / last.name}")
+        report.say("go on with: " + command("plumbline", "train", "--config", config, "--resume"))
 
     keep_freed_memory()
     try:
         fit.trainer.fit(
-            fit.task, fit.loaders.train, fit.loaders.val, ckpt_path=None if start is None else str(start)
+            fit.task, fit.loaders.train, fit.loaders.val, ckpt_path=None if resume is None else str(resume)
         )
     except TrainingInterrupted as interruption:
         if interruption.exit_code:
             stopped("interrupted")
-            return interruption.exit_code
+            return End("interrupted", interruption.exit_code)
     except SystemExit as end:  # Lightning's answer to what a second signal raises
         stopped("stopped at once")
-        return end.__context__.exit_code if isinstance(end.__context__, StoppedAtOnce) else 130
+        told = end.__context__
+        return End("interrupted", told.exit_code if isinstance(told, StoppedAtOnce) else 130)
     finally:
         fit.loaders.train.close()
         fit.loaders.val.close()
     if fit.stop.out_of_time:
         stopped("--max_time is over")
-    return 0
+        return End("out of time")
+    return End("stopped early" if fit.stopped_early else "finished")

@@ -1,4 +1,4 @@
-"""Averaged weights (``--ema``): what is validated and saved, beside the weights that are trained."""
+"""Averaged weights (``--ema``): what is validated and saved, next to the weights that are trained."""
 
 from typing import Any
 
@@ -14,12 +14,15 @@ class AveragedWeights(Callback):
     """Exponential moving average of the parameters.
 
     Validation sees the average, and a checkpoint's ``state_dict`` holds it; the weights in training lie
-    beside it. The decay grows from 0.1 to its value, so that the first random weights are soon forgotten.
+    next to it. The decay grows from 0.1 to its value, so that the first random weights are soon forgotten.
     The average is float32 (or float64), however short the weights' own type is.
+
+    Args:
+        ema: decay of the average per step.
     """
 
-    def __init__(self, decay: float) -> None:
-        self.decay = decay
+    def __init__(self, ema: float) -> None:
+        self.ema = ema
         self.updates = 0
         self._average: list[Tensor] = []
         self._training: list[Tensor] = []
@@ -37,7 +40,7 @@ class AveragedWeights(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """One fused update of all parameters."""
         self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        decay = min(self.ema, (1 + self.updates) / (10 + self.updates))
         current = [weight.detach().to(mean.dtype) for weight, mean in self._pairs(pl_module)]
         torch._foreach_lerp_(self._average, current, 1 - decay)
 

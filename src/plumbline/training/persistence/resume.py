@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: whether it belongs to this training, whether anything is left."""
+"""Resuming from a checkpoint: whether it belongs to this training, whether anything is left."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _SAME_TRAINING = (
 
 @dataclass(frozen=True)
 class Resumed:
-    """The checkpoint that training goes on from, what it says about itself, and what had to be passed over:
+    """The checkpoint that training resumes from, what it says about itself, and what had to be passed over:
     a sentence for each newer checkpoint that is damaged, and for each difference that was allowed."""
 
     path: Path
@@ -36,6 +36,13 @@ class Resumed:
     def step(self) -> int:
         """Optimizer steps behind it."""
         return self.content["global_step"]
+
+    @property
+    def sentences(self) -> list[str]:
+        """The notes, and from where the training resumes."""
+        epochs, batches = self.content["epochs_done"], self.content["batches_done"]
+        within = f" and {batches} batches" if batches else ""
+        return [*self.notes, f"resuming {self.path} after {epochs} epochs{within}"]
 
     def ended(self, max_epochs: int, schedule: str) -> str | None:
         """What to say instead of training, if every epoch is behind it."""

@@ -2,12 +2,9 @@
 
 import os
 import shutil
-import socket
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import fields
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +12,9 @@ import yaml
 
 from plumbline.data.pt.cache import open_data
 from plumbline.errors import InputError
+from plumbline.locks import LockedError, sole_owner
 from plumbline.records import Rejected
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
+from plumbline.writing import write_atomically
 
 _PATIENCE = 6.0
 """Seconds to wait for a folder: reader processes notice within five that their training was killed."""
@@ -42,7 +36,7 @@ _RECORDS = (
 
 
 _WRITTEN = (CONFIG, STARTUP, METRICS, CURVES, RESULT, REJECTED, _RUNNING)
-"""Files that are written where they stand, also through a link; checkpoints are put in its place."""
+"""Files that must not be links: what a link leads to is not ours. A checkpoint replaces a link."""
 
 
 def make_run_folder(folder: Path) -> None:
@@ -154,48 +148,19 @@ def sole_use(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another training is at work there.
     """
-    if fcntl is None:
+    with ExitStack() as held:
+        try:
+            held.enter_context(sole_owner(folder, patience=_PATIENCE, note=folder / _RUNNING))
+        except LockedError as error:
+            whose = f" ({error.owner})" if error.owner else ""
+            raise InputError(
+                f"--checkpoint_dir {folder}: another training is writing there{whose}; choose another folder"
+            ) from error
+        for name in ("*.ckpt", *_WRITTEN):
+            for half_written in folder.glob(f".{name}.*tmp"):  # by a training that was killed
+                with suppress(OSError):
+                    half_written.unlink()
         yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        _lock(handle, folder)
-        with suppress(OSError):
-            for half_written in folder.glob(".*.ckpt.*.tmp"):  # by a training that was killed
-                half_written.unlink()
-            (folder / _RUNNING).write_text(f"process {os.getpid()} on {socket.gethostname()}", "utf-8")
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                (folder / _RUNNING).unlink()
-            fcntl.flock(handle, fcntl.LOCK_UN)  # closing is not enough while reader processes hold it too
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int, folder: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                raise InputError(
-                    f"--checkpoint_dir {folder}: another training is writing there{_whose(folder)}; "
-                    "choose another folder"
-                ) from error
-        except OSError:  # a file system without locks
-            return
-        time.sleep(0.1)
-
-
-def _whose(folder: Path) -> str:
-    try:
-        return f" ({(folder / _RUNNING).read_text('utf-8')[:200]})"
-    except (OSError, UnicodeDecodeError):
-        return ""
 
 
 def set_aside(folder: Path) -> Path | None:
@@ -220,38 +185,31 @@ def set_aside(folder: Path) -> Path | None:
     return aside
 
 
-def make_way(folder: Path, start: Path | None) -> Path | None:
-    """Puts an earlier run aside, unless it is the one that goes on.
+def make_way(folder: Path, resume: Path | None) -> Path | None:
+    """Moves an earlier run aside, unless it is the one that is resumed.
 
     Args:
         folder: run folder.
-        start: checkpoint that the training goes on from. One of another folder brings its metrics along.
+        resume: checkpoint that the training resumes from. One of another folder brings its metrics along.
 
     Returns:
         See :func:`set_aside`.
     """
-    if start is not None and start.parent.resolve() == folder.resolve():
+    if resume is not None and resume.parent.resolve() == folder.resolve():
         return None
     aside = set_aside(folder)
-    if start is not None and (start.parent / METRICS).is_file():
-        shutil.copy(start.parent / METRICS, folder / METRICS)
+    if resume is not None and (resume.parent / METRICS).is_file():
+        shutil.copy(resume.parent / METRICS, folder / METRICS)
     return aside
-
-
-def plain_config(config: Any) -> dict[str, Any]:
-    """A config dataclass as plain values for YAML and checkpoints, without ``resume``: how a training was
-    begun or continued is no part of what it is."""
-    values = {item.name: getattr(config, item.name) for item in fields(config) if item.name != "resume"}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 
 def write_rejected(folder: Path, rejected: Sequence[Rejected]) -> None:
     """Lists the refused inputs of the data set, one per line; no file if there are none."""
     if rejected:
         text = "".join(f"{item.source}: {item.reason}\n" for item in rejected)
-        (folder / REJECTED).write_text(text, encoding="utf-8")
+        write_atomically(folder / REJECTED, text.encode(), durable=False)
 
 
 def write_config(folder: Path, values: dict[str, Any]) -> None:
     """Writes the flags as YAML that ``--config`` reads back: the same training once more."""
-    (folder / CONFIG).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    write_atomically(folder / CONFIG, yaml.safe_dump(values, sort_keys=False).encode(), durable=False)

@@ -1,8 +1,7 @@
 """Writing checkpoints, so that a crash at any moment loses nothing; which ones are kept."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ from torch import Tensor
 
 from plumbline.errors import InputError
 from plumbline.predictors.checkpoint import read_checkpoint, seal
+from plumbline.reporting import Reporter
 from plumbline.training.lightning_import import CheckpointIO, LightningModule, ModelCheckpoint, Trainer
+from plumbline.writing import write_atomically
 
 BEST_NAME = "best-model-{epoch:02d}-{val_loss:.3f}"
 
@@ -47,17 +48,9 @@ def write_durably(path: Path, content: bytes | memoryview) -> None:
     Raises:
         InputError: the system refused (no space, no permission, a failing disk); the old file is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if temporary.read_bytes() != content:
-            raise OSError(0, "what was read back is not what was written")
-        os.replace(temporary, path)
-        _flush_folder(path.parent)
+        write_atomically(path, content, read_back=True)
     except OSError as error:
         there = any(path.parent.glob("last*.ckpt"))
         before = "the one before it is untouched" if there else "there is none before it to go on from"
@@ -65,19 +58,6 @@ def write_durably(path: Path, content: bytes | memoryview) -> None:
             f"cannot write the checkpoint {path} ({error.strerror or error}): make room or mend the "
             f"permissions; {before}"
         ) from error
-    finally:
-        with suppress(OSError):  # a read-only disk refuses this too, and must not hide the sentence
-            temporary.unlink(missing_ok=True)
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be flushed
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class BestAndLast(ModelCheckpoint):
@@ -88,8 +68,8 @@ class BestAndLast(ModelCheckpoint):
 
     Args:
         folder: of the run.
-        say: told what cannot be written.
-        keep: the checkpoint that training went on from, which is never deleted.
+        report: told what cannot be written.
+        resume: the checkpoint that training resumed from, which is never deleted.
 
     Attributes:
         trouble: why the newest state is not saved; empty if it is.
@@ -98,10 +78,8 @@ class BestAndLast(ModelCheckpoint):
     # Lightning asks for the key at every hook of every step; its own spells out all settings each time.
     state_key = "BestAndLast"
 
-    def __init__(
-        self, folder: Path, say: Callable[[str], None] = lambda _: None, *, keep: Path | None = None
-    ) -> None:
-        self._say, self._keep = say, keep
+    def __init__(self, folder: Path, report: Reporter, *, resume: Path | None = None) -> None:
+        self._report, self._resume = report, resume
         self.trouble = ""
         super().__init__(
             dirpath=folder,
@@ -128,7 +106,7 @@ class BestAndLast(ModelCheckpoint):
 
     def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
         if not all(Path(path).is_file() for path in self.best_k_models):
-            self._say(f"{self.best_model_path} was removed: the best model from here on is kept")
+            self._report.say(f"{self.best_model_path} was removed: the best model from here on is kept")
             self.best_k_models, self.best_model_path, self.kth_best_model_path = {}, "", ""
             self.best_model_score = None
         before = {name: value for name, value in vars(self).items() if name in self.state_dict()}
@@ -152,11 +130,11 @@ class BestAndLast(ModelCheckpoint):
         except InputError as error:
             written.clear()
             self.trouble = str(error)
-            self._say(f"{error}; training goes on")
+            self._report.say(f"{error}; training goes on")
 
     def _remove_checkpoint(self, trainer: Trainer, filepath: str) -> None:
-        """Leaves alone what training went on from."""
-        if self._keep is None or Path(filepath).resolve() != self._keep.resolve():
+        """Leaves the checkpoint alone that training resumed from."""
+        if self._resume is None or Path(filepath).resolve() != self._resume.resolve():
             super()._remove_checkpoint(trainer, filepath)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

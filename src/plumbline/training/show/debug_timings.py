@@ -1,20 +1,20 @@
 """Timings of the first batches and epochs, for ``--debug``."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from plumbline.predictors.device import wait_for_device
+from plumbline.reporting import Reporter
 from plumbline.training.lightning_import import Callback, LightningModule, Trainer
 
 
 class DebugTimings(Callback):
-    """For ``--debug``: times of the first batches, and of the first epoch beside the second."""
+    """For ``--debug``: times of the first batches, and of the first two epochs."""
 
     BATCHES = 5
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, report: Reporter) -> None:
+        self._report = report
         self._epoch_began = self._batch_began = self._batch_ended = 0.0
         self._first_epoch: float | None = None
         self._seen = self._epochs = 0
@@ -40,7 +40,7 @@ class DebugTimings(Callback):
         wait_for_device(pl_module.device)
         now = time.perf_counter()
         self._seen += 1
-        self._say(
+        self._report.detail(
             f"batch {self._seen}: data {1e3 * (self._batch_began - self._batch_ended):.1f} ms, "
             f"step {1e3 * (now - self._batch_began):.1f} ms "
             f"({batch.num_graphs} graphs, {batch.num_nodes:,} nodes)"
@@ -54,7 +54,7 @@ class DebugTimings(Callback):
         self._epochs += 1
         if self._epochs == 1:
             self._first_epoch = elapsed
-            self._say(f"first epoch: {elapsed:.3f} s, validation and checkpoint included")
+            self._report.detail(f"first epoch: {elapsed:.3f} s, validation and checkpoint included")
         elif self._epochs == 2 and self._first_epoch is not None:
             more = self._first_epoch - elapsed
-            self._say(f"second epoch: {elapsed:.3f} s, so the first one took {more:+.3f} s more")
+            self._report.detail(f"second epoch: {elapsed:.3f} s, so the first one took {more:+.3f} s more")

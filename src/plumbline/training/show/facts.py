@@ -12,6 +12,8 @@ import torch
 from torch import nn
 
 import plumbline
+from plumbline.data.batches.batch import Batch
+from plumbline.data.batches.collate import largest_batch
 from plumbline.data.split import mark_objects, object_sizes
 from plumbline.data.store.reader import PackedStore
 from plumbline.records import Int
@@ -28,6 +30,10 @@ class Data:
     train_idx: Int
     val_idx: Int
     identity: dict[str, Any]
+
+    def largest_batch(self, batch_size: int, needs: frozenset[str]) -> Batch:
+        """The largest batch that training can meet."""
+        return largest_batch(self.store, self.train_idx, batch_size, needs)
 
 
 def versions() -> dict[str, str]:

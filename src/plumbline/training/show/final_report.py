@@ -1,72 +1,89 @@
-"""The end of a training: the best model beside the untrained baselines, the files, and what to do next."""
+"""The end of a training: the best model next to the untrained baselines, the files, and what to do next."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from plumbline.console.terminal import print_line
 from plumbline.console.text import command
-from plumbline.data.store.reader import PackedStore
 from plumbline.evaluation.plots import curves
-from plumbline.evaluation.table import UNSEEN, print_table, summarise
+from plumbline.evaluation.table import UNSEEN, Table, print_table, summarise
 from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.predictors.inference import predict
-from plumbline.records import Int
 from plumbline.training.loop.trainer import Fit
 from plumbline.training.persistence import run_folder as rundir
+from plumbline.training.records import TrainResult, TrainSettings
+from plumbline.training.show.facts import Data
+from plumbline.writing import write_atomically
 
 
-def conclude(
-    console: Console,
-    folder: Path,
-    settings: Path,
-    fit: Fit,
-    store: PackedStore,
-    val_idx: Int,
-    *,
-    batch_size: int,
-) -> None:
-    """Writes ``result.json`` and ``curves.png``, and says how good the best model is.
+def measure(
+    best: Path, run_folder: Path, fit: Fit, data: Data, *, batch_size: int
+) -> tuple[dict[str, float], Table]:
+    """Measures the best model on the validation graphs; writes ``result.json`` and ``curves.png``.
 
     Args:
-        console: where to say it.
-        folder: of the run.
-        settings: flags of the command that goes on.
-        fit: the training, ended, with a best checkpoint.
-        store, val_idx: the graphs it was validated on.
+        best: its checkpoint.
+        run_folder: where they go.
+        fit: the training, ended.
+        data: what it was trained and validated on.
         batch_size: graphs at once.
+
+    Returns:
+        The metrics of its epoch, and the model next to the baselines.
     """
-    assert fit.checkpoints is not None
-    best = Path(fit.checkpoints.best_model_path)
-    best = folder / best.name if best.parent.resolve() == folder.resolve() else best
     trained = load_checkpoint(best)
-    answers = predict(trained.model, store, val_idx, batch_size=batch_size, device=fit.task.device)
-    table = summarise(store, val_idx, answers, model=trained.model_name, relation=UNSEEN)
-    result = {
+    answers = predict(trained.model, data.store, data.val_idx, batch_size=batch_size, device=fit.task.device)
+    table = summarise(data.store, data.val_idx, answers, model=trained.model_name, relation=UNSEEN)
+    result: dict[str, Any] = {
         "best_checkpoint": str(best),
         "epochs": fit.trainer.current_epoch,
         "metrics": trained.metrics,
         "table": table.to_dict(),
     }
-    (folder / rundir.RESULT).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(result, indent=1) + "\n"
+    write_atomically(run_folder / rundir.RESULT, text.encode(), durable=False)
     levels = {name: table.summary(name).mean for name in table.methods[1:]}
-    curves(folder / rundir.METRICS, folder / rundir.CURVES, baselines=levels)
-    console.print()
-    print_table(console, table)
-    names = (rundir.METRICS, rundir.CURVES, rundir.RESULT, rundir.CONFIG, rundir.STARTUP, rundir.REJECTED)
-    records = ", ".join(name for name in names if (folder / name).is_file())
-    longer = ("--max_epochs", 2 * (fit.trainer.max_epochs or 1))
-    if fit.task.schedule == "cosine":  # which is another one from its first step on
-        more = "train longer  " + command("plumbline", "train", "--config", settings, *longer)
+    curves(run_folder / rundir.METRICS, run_folder / rundir.CURVES, baselines=levels)
+    return trained.metrics, table
+
+
+def print_report(console: Console, result: TrainResult, settings: TrainSettings) -> None:
+    """Says how good the best model is, where the files are, and what to do next.
+
+    Args:
+        console: where to say it.
+        result: of a training with a table, or of an ensemble.
+        settings: of the command that trained it.
+    """
+    best, folder = result.best_checkpoint, result.run_folder
+    evaluate = "report        " + command("plumbline", "evaluate", best)
+    if result.members:
+        lines = ["", f"ensemble      {best}", evaluate]
     else:
-        more = "train on      " + command("plumbline", "train", "--config", settings, "--resume", *longer)
-    for line in (
-        "",
-        f"best model    {best} (val_loss {trained.metrics['val_loss']:.4g})",
-        f"last state    {folder / 'last.ckpt'}",
-        f"records       {folder}/ ({records})",
-        "report        " + command("plumbline", "evaluate", best),
-        more,
-    ):
+        assert result.table is not None
+        console.print()
+        print_table(console, result.table)
+        names = (rundir.METRICS, rundir.CURVES, rundir.RESULT, rundir.CONFIG, rundir.STARTUP, rundir.REJECTED)
+        records = ", ".join(name for name in names if (folder / name).is_file())
+        lines = [
+            "",
+            f"best model    {best} (val_loss {result.metrics['val_loss']:.4g})",
+            f"last state    {folder / 'last.ckpt'}",
+            f"records       {folder}/ ({records})",
+            evaluate,
+            _longer(settings),
+        ]
+    for line in lines:
         print_line(console, line)
+
+
+def _longer(settings: TrainSettings) -> str:
+    """The command that trains for twice as many epochs."""
+    again = ("plumbline", "train", "--config", settings.checkpoint_dir / rundir.CONFIG)
+    epochs = ("--max_epochs", 2 * settings.max_epochs)
+    if settings.schedule == "cosine":  # which is another one from its first step on
+        return "train longer  " + command(*again, *epochs)
+    return "train on      " + command(*again, "--resume", *epochs)

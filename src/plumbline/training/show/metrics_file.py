@@ -8,6 +8,7 @@ from pathlib import Path
 
 from plumbline.errors import InputError
 from plumbline.training.metric_sums import AXES
+from plumbline.writing import atomic_file
 
 Row = Mapping[str, float]
 
@@ -31,12 +32,12 @@ class CsvFile:
 
     Args:
         path: of the file.
-        keep_until: when a training is resumed, the step it goes on from: rows up to it stay, later ones,
+        resume_step: when a training is resumed, the step of its checkpoint: rows up to it stay, later ones,
             which the checkpoint does not know of, go. None starts a new file.
     """
 
-    def __init__(self, path: Path, *, keep_until: int | None = None) -> None:
-        kept = _rows_until(path, keep_until) if keep_until is not None and path.is_file() else []
+    def __init__(self, path: Path, *, resume_step: int | None = None) -> None:
+        kept = _rows_until(path, resume_step) if resume_step is not None and path.is_file() else []
         self.path, self._waiting = path, b""
         try:
             self._begin(_lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *kept]))
@@ -45,12 +46,12 @@ class CsvFile:
 
     def _begin(self, rows: bytes) -> None:
         """Begins a new file with these rows and those that wait."""
-        begun = self.path.with_name(f".{self.path.name}.tmp")
-        # Under another name first: a kill at this moment must not take the rows of the run along.
-        self._file = open(begun, "w+b", buffering=0)  # noqa: SIM115 - open as long as we train
-        self._waiting = rows + self._waiting
-        self._drain()
-        os.replace(begun, self.path)
+        # A kill at this moment must not take the rows of the run along.
+        with atomic_file(self.path, durable=False) as file:
+            file.write(rows + self._waiting)
+        self._waiting = b""
+        self._file = open(self.path, "r+b", buffering=0)  # noqa: SIM115 - open as long as we train
+        self._file.seek(0, os.SEEK_END)
 
     def log(self, row: Row, step: int) -> bool:
         """Appends one row; floats are written so that they read back equal.

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from plumbline.console.text import percent, seconds
 from plumbline.predictors.device import wait_for_device
+from plumbline.reporting import Reporter
 from plumbline.training.lightning_import import Callback, LightningModule, Trainer
 from plumbline.training.loop.task import CentreOfMassTask
 
@@ -15,10 +16,10 @@ _REFRESH_SECONDS = 0.2
 
 
 class EpochLines(Callback):
-    """One line per epoch, for logs and pipes; in columns, so that a number is found below the one before."""
+    """Reports one line per epoch; in columns, so that a number is found below the one before."""
 
-    def __init__(self, console: Console, *, graphs_per_step: float) -> None:
-        self._console = console
+    def __init__(self, report: Reporter, *, graphs_per_step: float) -> None:
+        self._report = report
         self._graphs_per_step = graphs_per_step
         self._began = self._rate = 0.0
         self._first_step = 0
@@ -44,7 +45,7 @@ class EpochLines(Callback):
             return
         row = pl_module.epoch_row
         width = len(str(trainer.max_epochs))
-        self._console.print(
+        self._report.step(
             f"epoch {trainer.current_epoch + 1:>{width}}/{trainer.max_epochs}"
             f"  train_loss {_four(row['train_loss_epoch']):>8}"
             f"  val_loss {_four(row['val_loss']):>8}"
@@ -124,11 +125,3 @@ class LiveBar(Callback):
             numbers="  ".join(numbers),
         )
         self._bar.refresh()
-
-
-def make_progress(console: Console, *, graphs_per_epoch: int, steps_per_epoch: int) -> Callback:
-    """The progress that fits where the console writes to."""
-    graphs_per_step = graphs_per_epoch / steps_per_epoch
-    if console.is_terminal:
-        return LiveBar(console, graphs_per_step=graphs_per_step, steps_per_epoch=steps_per_epoch)
-    return EpochLines(console, graphs_per_step=graphs_per_step)

@@ -7,12 +7,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from plumbline.console import STARTED
-from plumbline.console.text import seconds
+from plumbline.console.text import seconds as readable
+from plumbline.reporting import Reporter
+from plumbline.writing import write_atomically
 
 PHASES = (
     "Directory Setup",
@@ -25,6 +28,8 @@ PHASES = (
     "Training Configuration",
 )
 """The documented names, in the documented order."""
+BEFORE, TOTAL, WARM_UP = "Interpreter and imports", "Total startup time", "Warm-up"
+"""What is reported like a phase before the first one and after the last."""
 
 _REMARKS = 39  # column
 _NARROW = 20  # columns; broken into lines shorter than this, a text is no easier to read
@@ -32,68 +37,83 @@ _YOUNG = 30.0  # a process older than this was not started for this training (a 
 
 
 class Startup:
-    """Times the phases and prints one line for each.
+    """Times the phases and reports the end of each.
 
     Args:
-        console: where the lines go.
+        report: told about every phase, and at last the total.
         before: seconds that passed before the first phase: interpreter and imports.
     """
 
-    def __init__(self, console: Console, *, before: float) -> None:
-        self._console = console
+    def __init__(self, report: Reporter, *, before: float) -> None:
+        self._report = report
         self._before = before
-        self._records: list[dict[str, object]] = []
-        self._remarks: list[str] = []
-        self._say_line("", "Interpreter and imports", _precise(before), [])
+        self._records: list[dict[str, Any]] = []
+        report.ended(BEFORE, before)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Times what happens inside and prints its line, with what :meth:`remark` was told meanwhile."""
+        """Times what happens inside; everything that is said meanwhile belongs to the phase."""
         self._next(name)
         begin = time.perf_counter()
-        yield
-        self._record(name, time.perf_counter() - begin, None)
+        with self._report.phase(name):
+            yield
+        self._record(name, time.perf_counter() - begin)
 
     def skip(self, name: str, reason: str) -> None:
         """A phase that has nothing to do."""
         self._next(name)
-        self._record(name, 0.0, reason)
+        self._record(name, 0.0, skipped=reason)
 
-    def remark(self, text: str) -> None:
-        """Something to say about the phase that is running; shown on its line."""
-        self._remarks.append(text)
-
-    def finish(self) -> float:
-        """Prints the total and returns it, in seconds, without what came before the phases."""
-        total = self.total
-        self._say_line("", "Total startup time", _precise(total), [])
-        return total
+    def finish(self) -> None:
+        """Reports the total, without what came before the phases."""
+        self._report.ended(TOTAL, self.total)
 
     @property
     def total(self) -> float:
         """Seconds of all phases so far."""
-        return sum(float(str(record["seconds"])) for record in self._records)
+        return sum(record["seconds"] for record in self._records)
 
-    def write(self, path: Path, **more: float) -> None:
+    def write(self, path: Path, *, warm_up: float) -> None:
         """Writes all times, in seconds, as JSON."""
-        content = {"before": self._before, "phases": self._records, "total": self.total, **more}
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        content = {
+            "before": self._before, "phases": self._records, "total": self.total, "warm_up": warm_up
+        }  # fmt: skip
+        write_atomically(path, (json.dumps(content, indent=1) + "\n").encode(), durable=False)
 
     def _next(self, name: str) -> None:
         expected = PHASES[len(self._records)]
         if name != expected:
             raise ValueError(f"phase {name!r} where {expected!r} comes next")
 
-    def _record(self, name: str, elapsed: float, reason: str | None) -> None:
-        number = len(self._records) + 1
-        self._records.append({"name": name, "seconds": elapsed, "skipped": reason})
-        remarks = [reason] if reason else self._remarks
-        self._say_line(f"{number}.", name, "skipped" if reason else _precise(elapsed), remarks)
-        self._remarks = []
+    def _record(self, name: str, seconds: float, *, skipped: str | None = None) -> None:
+        self._records.append({"name": name, "seconds": seconds, "skipped": skipped})
+        self._report.ended(name, seconds, skipped=skipped or "")
 
-    def _say_line(self, number: str, name: str, shown: str, remarks: list[str]) -> None:
-        """One line, and one more for every further remark, in the same column."""
+
+class StartupLines:
+    """Prints one line for each phase that ended, with what was said during it.
+
+    Args:
+        console: where the lines go.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._remarks: list[str] = []
+
+    def remark(self, text: str) -> None:
+        """Something to say about the phase that is running; shown on its line."""
+        self._remarks.append(text)
+
+    def ended(self, name: str, seconds: float, skipped: str) -> None:
+        """Prints the line of a phase, and one more for every further remark, in the same column."""
+        if name == WARM_UP:  # training begins
+            self._console.print()
+            return
+        number = f"{PHASES.index(name) + 1}." if name in PHASES else ""
+        shown = "skipped" if skipped else _precise(seconds)
         line = Text.assemble((f"{number:<3}", "dim"), f"{name:<24}{shown:>9}")
+        remarks, self._remarks = [skipped] if skipped else self._remarks, []
         for text in [part for remark in remarks for part in self._fitting(remark)]:
             self._console.print(line.append(" " * (_REMARKS - line.cell_len)).append(text, "dim"))
             line = Text()
@@ -110,7 +130,7 @@ class Startup:
 
 def _precise(value: float) -> str:
     """Most phases take a few milliseconds."""
-    return f"{value:.3f} s" if value < 10 else seconds(value)
+    return f"{value:.3f} s" if value < 10 else readable(value)
 
 
 def seconds_since_start() -> float:

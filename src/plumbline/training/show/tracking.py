@@ -5,11 +5,12 @@ started, and a tracker that fails later is dropped with one sentence.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+from plumbline.reporting import Reporter
 from plumbline.training.show.metrics_file import CsvFile, Row
 from plumbline.training.show.tensorboard import TensorBoardFolder
 from plumbline.training.show.wandb_run import WandbRun, abandon_wandb, plan_wandb
@@ -31,11 +32,11 @@ class Trackers:
     Args:
         csv_file: the local record.
         others: W&B or TensorBoard.
-        say: told what went wrong.
+        report: told what went wrong.
     """
 
-    def __init__(self, csv_file: CsvFile | None, others: list[Tracker], say: Callable[[str], None]) -> None:
-        self._csv, self._others, self.say = csv_file, others, say
+    def __init__(self, csv_file: CsvFile | None, others: list[Tracker], report: Reporter) -> None:
+        self._csv, self._others, self._report = csv_file, others, report
 
     def log(self, row: Row, step: int) -> None:
         """Hands one row to everybody."""
@@ -43,7 +44,9 @@ class Trackers:
             try:
                 self._told(self._csv.log(row, step))
             except OSError as error:
-                self.say(f"cannot write metrics.csv ({error.strerror}); its rows wait, and training goes on")
+                self._report.say(
+                    f"cannot write metrics.csv ({error.strerror}); its rows wait, and training goes on"
+                )
         self._each(lambda tracker: tracker.log(row, step))
 
     def finish(self, exit_code: int) -> None:
@@ -52,12 +55,14 @@ class Trackers:
             try:
                 self._told(self._csv.finish(exit_code))
             except OSError as error:
-                self.say(f"cannot write metrics.csv ({error.strerror}): its last rows are lost")
+                self._report.say(f"cannot write metrics.csv ({error.strerror}): its last rows are lost")
         self._each(lambda tracker: tracker.finish(exit_code))
 
     def _told(self, again: bool) -> None:
         if again and self._csv is not None:
-            self.say(f"{self._csv.path} was removed or replaced: it is written again, with all its rows")
+            self._report.say(
+                f"{self._csv.path} was removed or replaced: it is written again, with all its rows"
+            )
 
     def _each(self, act: Callable[[Tracker], None]) -> None:
         for tracker in list(self._others):
@@ -65,40 +70,49 @@ class Trackers:
                 act(tracker)
             except Exception as error:  # noqa: BLE001 - a tracker's trouble is never the training's
                 self._others.remove(tracker)
-                self.say(f"{type(tracker).__name__} failed and is left out now ({_first_line(error)})")
+                self._report.say(
+                    f"{type(tracker).__name__} failed and is left out now ({_first_line(error)})"
+                )
 
 
 def open_trackers(
     folder: Path,
     *,
     use_wandb: bool,
-    project: str,
-    name: str | None,
-    tags: list[str],
+    wandb_project: str,
+    wandb_name: str | None,
+    wandb_tags: Sequence[str],
     config: dict[str, Any],
-    keep_until: int | None,
-    say: Callable[[str], None],
+    resume_step: int | None,
+    report: Reporter,
 ) -> Trackers:
     """Opens the CSV file and, if W&B is wanted, W&B or what stands in for it; one sentence says which.
 
     Args:
         folder: run folder.
-        use_wandb, project, name, tags: the flags.
+        use_wandb, wandb_project, wandb_name, wandb_tags: the flags.
         config: for W&B.
-        keep_until: see :class:`CsvFile`.
-        say: told where the metrics go.
+        resume_step: see :class:`CsvFile`.
+        report: told where the metrics go.
     """
-    csv_file = CsvFile(folder / "metrics.csv", keep_until=keep_until)
+    csv_file = CsvFile(folder / "metrics.csv", resume_step=resume_step)
     others: list[Tracker] = []
     if not use_wandb:
-        say("metrics.csv")
-        return Trackers(csv_file, others, say)
+        report.say("metrics.csv")
+        return Trackers(csv_file, others, report)
     began = time.monotonic()
     plan = plan_wandb()
     sentence = plan.sentence
     if plan.mode != "off":
         try:
-            run = WandbRun(plan.mode, folder, project=project, name=name, tags=tags, config=config)
+            run = WandbRun(
+                plan.mode,
+                folder,
+                wandb_project=wandb_project,
+                wandb_name=wandb_name,
+                wandb_tags=wandb_tags,
+                config=config,
+            )
             others.append(run)
             sentence += f": {run.place}"
         except Exception as error:  # noqa: BLE001 - W&B's trouble is never the training's
@@ -109,8 +123,8 @@ def open_trackers(
         if find_spec("tensorboard") is not None:
             others.append(TensorBoardFolder(folder / "tensorboard"))
             sentence += f" and TensorBoard in {folder / 'tensorboard'}"
-    say(sentence)
-    return Trackers(csv_file, others, say)
+    report.say(sentence)
+    return Trackers(csv_file, others, report)
 
 
 def _first_line(error: BaseException) -> str:

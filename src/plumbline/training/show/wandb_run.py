@@ -5,7 +5,7 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
@@ -99,7 +99,7 @@ class WandbRun:
     Args:
         mode: "online" or "offline".
         folder: run folder; W&B makes ``wandb/`` in it.
-        project, name, tags: as the flags say.
+        wandb_project, wandb_name, wandb_tags: as the flags say.
         config: everything that describes the run, data set included.
     """
 
@@ -108,9 +108,9 @@ class WandbRun:
         mode: str,
         folder: Path,
         *,
-        project: str,
-        name: str | None,
-        tags: list[str],
+        wandb_project: str,
+        wandb_name: str | None,
+        wandb_tags: Sequence[str],
         config: dict[str, Any],
     ) -> None:
         began = time.monotonic()
@@ -128,9 +128,9 @@ class WandbRun:
         )
         self._online = mode == "online"
         self._run = wandb.init(
-            project=project,
-            name=name,
-            tags=tags or None,
+            project=wandb_project,
+            name=wandb_name,
+            tags=list(wandb_tags) or None,
             config=config,
             dir=str(folder),
             mode=mode,  # type: ignore[arg-type]

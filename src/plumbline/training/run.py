@@ -1,0 +1,173 @@
+"""The training program, from its eight start-up phases to the measured best model."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from plumbline.console.text import seconds
+from plumbline.models import load_model_class
+from plumbline.predictors.device import choose_device
+from plumbline.predictors.find_checkpoint import find_best
+from plumbline.reporting import Reporter
+from plumbline.training.loop.error_messages import plain_words
+from plumbline.training.loop.precision import choose_precision
+from plumbline.training.loop.task import CentreOfMassTask
+from plumbline.training.loop.trainer import End, Fit, run_fit
+from plumbline.training.loop.warmup import warm_up
+from plumbline.training.persistence import run_folder
+from plumbline.training.persistence.ensembles import write_ensemble
+from plumbline.training.phases import LiveBar, Phases
+from plumbline.training.process_state import process_state_kept
+from plumbline.training.records import TrainResult, TrainSettings
+from plumbline.training.show.facts import Data
+from plumbline.training.show.startup import WARM_UP
+from plumbline.training.warning_filters import quiet
+
+
+def train(settings: TrainSettings, report: Reporter, *, live_bar: LiveBar | None = None) -> TrainResult:
+    """Train one model, or the members of an ensemble one after the other and join them.
+
+    Args:
+        settings: what to train, and how.
+        report: told about everything that happens.
+        live_bar: shows progress; without it one line per epoch is reported.
+
+    Raises:
+        InputError: settings, data or machine do not allow it; the message says what to change.
+    """
+    *_, last = train_each(settings, report, live_bar=live_bar)
+    return last
+
+
+def train_each(
+    settings: TrainSettings, report: Reporter, *, live_bar: LiveBar | None = None
+) -> Iterator[TrainResult]:
+    """Do the same as :func:`train`, and yield every member's result before the next one starts."""
+    if settings.ensemble == 1 or settings.fast_dev_run:
+        yield _train_one(settings, report, live_bar, command=settings)
+        return
+    with run_folder.no_empty_folder_left(settings.checkpoint_dir):
+        members = run_folder.members(settings.checkpoint_dir, settings.ensemble, settings.resume)
+        results: list[TrainResult] = []
+        for member, (folder, resume) in enumerate(members.items()):
+            report.say(f"member {member + 1} of {settings.ensemble}")
+            own = replace(settings, ensemble=1, member=member, checkpoint_dir=folder, resume=resume)
+            results.append(_train_one(own, report, live_bar, command=settings))
+            yield results[-1]
+            if results[-1].exit_code or results[-1].outcome == "out of time":
+                return
+        yield TrainResult(
+            outcome="finished",
+            exit_code=0,
+            run_folder=settings.checkpoint_dir,
+            best_checkpoint=write_ensemble(settings.checkpoint_dir, [find_best(path) for path in members]),
+            members=tuple(results),
+        )
+
+
+def _train_one(
+    settings: TrainSettings, report: Reporter, live_bar: LiveBar | None, *, command: TrainSettings
+) -> TrainResult:
+    """Train one model; afterwards the process is as it was, and the run folder free.
+
+    Args:
+        settings: of this model.
+        report, live_bar: as for :func:`train`.
+        command: settings of the command that resumes it: the same, or those of the whole ensemble.
+    """
+    folder = settings.checkpoint_dir
+    words = plain_words(batch_size=settings.batch_size, num_workers=settings.num_workers)
+    with process_state_kept(), quiet(), words, run_folder.no_empty_folder_left(folder), ExitStack() as held:
+        phases = Phases(settings, report, command=command, live_bar=live_bar, held=held)
+        resumed = phases.set_up_directory()
+        resume = None if resumed is None else resumed.path
+        if resumed is not None and (ended := resumed.ended(settings.max_epochs, settings.schedule)):
+            report.say(ended)
+            return _result(settings, End("already finished"), last_checkpoint=resume)
+        store = phases.load_dataset()
+        data = phases.split_dataset(store, resumed)
+        device = choose_device(settings.accelerator)
+        precision = choose_precision(settings.precision, device)
+        loaders = phases.create_loaders(data, device)
+        task = phases.initialise_model(data, device, precision)
+        phases.compile_model(task, data)
+        trackers = phases.set_up_logging(data, resumed)
+        exit_code = 1
+        try:
+            fit = phases.configure_training(task, loaders, trackers, device, resumed)
+            phases.startup.finish()
+            took = _warm_up(settings, report, task, data)
+            if not settings.fast_dev_run:
+                phases.startup.write(folder / run_folder.STARTUP, warm_up=took)
+            report.ended(WARM_UP, took)
+            config = command.checkpoint_dir / run_folder.CONFIG
+            end = run_fit(fit, resume=resume, run_folder=folder, config=config, report=report)
+            exit_code = end.exit_code
+        finally:
+            trackers.finish(exit_code)
+        return _conclude(settings, report, fit, end, data, command=command)
+
+
+def _warm_up(settings: TrainSettings, report: Reporter, task: CentreOfMassTask, data: Data) -> float:
+    """Load the CUDA kernels before the first epoch. Returns the seconds it took."""
+    if task.device.type != "cuda" or settings.fast_dev_run:
+        why = "in a trial run" if settings.fast_dev_run else f"needed on {task.device}"
+        report.detail(f"warm-up: none {why}")
+        return 0.0
+    began = time.perf_counter()
+    trouble = warm_up(
+        task.model,
+        data.largest_batch(settings.batch_size, load_model_class(settings.model).needs),
+        task.make_optimizer,
+        precision=task.precision,
+        gradient_clip=settings.gradient_clip,
+        device=task.device,
+    )
+    took = time.perf_counter() - began
+    report.say(trouble or f"CUDA kernels warmed up in {seconds(took)}")
+    return took
+
+
+def _conclude(
+    settings: TrainSettings, report: Reporter, fit: Fit, end: End, data: Data, *, command: TrainSettings
+) -> TrainResult:
+    """Measure the best model, unless a signal ended the training."""
+    if fit.task.guard is not None and fit.task.guard.skipped:
+        report.say(f"{fit.task.guard.skipped:,} steps were left out: their loss was not finite")
+    if fit.checkpoints is None:
+        report.say("trial run finished: every loop works; nothing of it was saved")
+        return _result(settings, end)
+    folder = settings.checkpoint_dir
+    best = _shown(fit.checkpoints.best_model_path, folder)
+    last = _shown(fit.checkpoints.last_model_path, folder)
+    if end.exit_code:
+        return _result(settings, end, best_checkpoint=best, last_checkpoint=last)
+    if fit.checkpoints.trouble:
+        report.say(f"the last state is not saved: {fit.checkpoints.trouble}")
+        end = end._replace(exit_code=1)
+    if best is None:
+        return _result(settings, end, last_checkpoint=last)
+    # Not before: the untrained guesses bring scipy's geometry, and the first step need not wait for it.
+    from plumbline.training.show.final_report import measure
+
+    for written in (settings, command):  # the folder may have been removed in the meantime
+        run_folder.write_config(written.checkpoint_dir, written.plain())
+    metrics, table = measure(best, folder, fit, data, batch_size=settings.batch_size)
+    return _result(settings, end, best_checkpoint=best, last_checkpoint=last, metrics=metrics, table=table)
+
+
+def _result(settings: TrainSettings, end: End, **found: Any) -> TrainResult:
+    return TrainResult(
+        outcome=end.outcome, exit_code=end.exit_code, run_folder=settings.checkpoint_dir, **found
+    )
+
+
+def _shown(path: str, folder: Path) -> Path | None:
+    """A checkpoint as the user would name it; None if it is not there."""
+    given = Path(path)
+    if not given.is_file():
+        return None
+    return folder / given.name if given.parent.resolve() == folder.resolve() else given
