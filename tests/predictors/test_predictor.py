@@ -130,6 +130,15 @@ def test_what_is_not_known_of_the_sensor_is_assumed_and_said():
     assert tell(many) == [given.com.tolist()] * 2
 
 
+def test_a_file_says_where_its_sensor_stood(tmp_path):
+    scan, predictor = simulate(2), plumbline.load_predictor("carve")
+    cloud = plumbline.load_cloud(write_scan(tmp_path / "a.npz", scan))
+    found = predictor.predict(cloud)
+    assert (found.sensor, found.num_views) == ("from the file", 3)
+    assert tell([found]) == tell([predictor.predict(scan.points, sensor=scan.sensor)])
+    assert tell(predictor.predict_many([cloud])) == tell([found])
+
+
 def test_views_are_those_that_are_named():
     scan, predictor = simulate(2), load_predictor("carve")
     assert len(np.unique(scan.view)) == 3

@@ -70,10 +70,9 @@ def measure(trained: Trained) -> dict[str, dict[str, Deviation]]:
     Raises:
         InputError: no graph such as the model takes can be made of a scan, or its answers are not finite.
     """
-    scans, moves = standard_scans(), _draw_moves()
     single = Predictor.trained(trained)
     double = Predictor.trained(replace(trained, model=copy.deepcopy(trained.model).double()))
-    form = single.form
+    scans, moves, form = standard_scans(), _draw_moves(), single.form
     fine = [_samples(form, scans), *(_samples(form, _moved(scans, moves[kind])) for kind in MOVES)]
     coarse = [[_rounded(sample) for sample in some] for some in fine]
     found: dict[str, dict[str, Deviation]] = {kind: {} for kind in MOVES}
