@@ -25,28 +25,34 @@ import numpy as np  # noqa: E402
 import trimesh  # noqa: E402
 
 from benchmarks import naive  # noqa: E402
-from plumbline.commands.prepare import keywords  # noqa: E402
-from plumbline.config import PrepareConfig  # noqa: E402
-from plumbline.data import packing, preparation  # noqa: E402
+from plumbline.data.prepare import samples  # noqa: E402
+from plumbline.data.prepare.sources import caster_name, cut, list_sources  # noqa: E402
+from plumbline.data.store import writer  # noqa: E402
 from plumbline.geometry import graphs, raycast, scans  # noqa: E402
 from plumbline.geometry.meshes import find_meshes, load_mesh  # noqa: E402
 from plumbline.geometry.sensors import ray_directions  # noqa: E402
 from plumbline.geometry.solids import make_solid  # noqa: E402
-from plumbline.records import FEATURE_NAMES, VECTOR_NAMES  # noqa: E402
+from plumbline.records import (  # noqa: E402
+    FEATURE_NAMES,
+    VECTOR_NAMES,
+    GraphSettings,
+    Range,
+    ScanSettings,
+)
 
 STAGES: list[tuple[str, Any, str]] = [
-    ("load the mesh", preparation, "load_mesh"),
-    ("build the caster", preparation, "Caster"),
+    ("load the mesh", samples, "load_mesh"),
+    ("build the caster", samples, "Caster"),
     ("draw the rays", scans, "ray_directions"),
     ("cast the rays", raycast.Caster, "first_hits"),
     ("choose points", scans, "choose_points"),
-    ("scan, the rest", preparation, "scan_solid"),
+    ("scan, the rest", samples, "scan_solid"),
     ("neighbours", graphs, "nearest_neighbours"),
     ("normals", graphs, "estimate_surface"),
     ("hull", graphs, "convex_hull"),
     ("carving", graphs, "carve"),
-    ("graph, the rest", preparation, "build_sample"),
-    ("write the part", packing, "write_tensors"),
+    ("graph, the rest", samples, "build_sample"),
+    ("write the part", writer, "write_tensors"),
 ]
 """The time of an inner stage is not counted in the outer stage that it runs in."""
 
@@ -94,19 +100,21 @@ def break_down(folder: list[str], args: argparse.Namespace) -> None:
     watch = Stopwatch()
     for name, owner, attribute in STAGES:
         setattr(owner, attribute, watch.around(name, getattr(owner, attribute)))
-    settings = keywords(PrepareConfig(samples=args.samples, points=str(args.points), views=args.views))
+    views = Range(*map(int, args.views.split("-")))
+    scan = ScanSettings(samples=args.samples, points=Range(args.points), views=views)
+    graph = GraphSettings()
     with tempfile.TemporaryDirectory() as temporary:
         started = time.process_time()
-        sources = preparation.list_sources([Path(path) for path in folder], 0, None)
+        sources = list_sources([Path(path) for path in folder], 0, None)
         found = time.process_time() - started
-        write = watch.around("everything else", preparation.write_chunk)
-        for chunk in preparation.cut(sources, settings, Path(temporary)):
-            write(chunk, settings)
+        write = watch.around("everything else", samples.write_chunk)
+        for chunk in cut(sources, scan, graph, caster=caster_name(), folder=Path(temporary)):
+            write(chunk, scan, graph)
         started = time.process_time()
         paths = sorted(Path(temporary).glob("*.part"))
         fields = {"edge_attr": "sh", "sh_degree": 2}
         fields |= {"feature_names": FEATURE_NAMES, "vector_names": VECTOR_NAMES}
-        packing.merge_parts(Path(temporary) / "store", paths, manifest_fields=fields)
+        writer.merge_parts(Path(temporary) / "store", paths, manifest_fields=fields)
         merged = time.process_time() - started
     rows = [("find and hash files", found), *watch.spent.items(), ("merge the parts", merged)]
     total = sum(spent for _, spent in rows)
@@ -133,14 +141,14 @@ def time_naive(folder: list[str], args: argparse.Namespace) -> None:
 def time_embree(folder: list[str], args: argparse.Namespace) -> None:
     """Time the ray caster alone: the same number of rays on the same meshes, one call per view."""
     rng = np.random.default_rng(0)
-    num_rays = PrepareConfig().rays
+    rays = ScanSettings().rays
     spent = bare = 0.0
     count = 0
     for path in folder:
         solid = load_mesh(path, name=path)
         caster = raycast.Caster(solid.vertices, solid.faces)
         for _ in range(args.samples):
-            local = ray_directions("grid", half_angle=0.4, num_rays=num_rays, rng=rng)
+            local = ray_directions("grid", half_angle=0.4, rays=rays, rng=rng)
             origins = np.broadcast_to(
                 solid.bounding_centre - [0, 0, 2.5 * solid.bounding_radius], local.shape
             )

@@ -64,18 +64,14 @@ def overview(path: Path) -> None:
     from plumbline.geometry.raycast import Caster
     from plumbline.geometry.scans import scan_solid
     from plumbline.geometry.solids import make_solid
+    from plumbline.records import Range, ScanSettings
 
     solid = next(solid for solid in (make_solid(0, i) for i in range(1000)) if "/mug/" in solid.name)
     scan = scan_solid(
         solid,
         Caster(solid.vertices, solid.faces),
+        ScanSettings(noise=Range(0.005), rotate=False),
         rng=np.random.default_rng(3),
-        views=1,
-        points=256,
-        noise=0.005,
-        pattern="grid",
-        num_rays=1600,
-        rotate=False,
     )
     sample = build_sample(scan, k=8, edge_attr="none", sh_degree=0, normalise="none", object_name=solid.name)
     ink, blue, red = "#33373d", "#2c6fbb", "#d1495b"

@@ -13,7 +13,7 @@ import plumbline
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
-from plumbline.records import Float, Scan, Solid
+from plumbline.records import Float, Range, Scan, ScanSettings, Solid
 
 SEED, INDEX = 1, 117
 """Which built-in solid, of those that make demo evaluates on."""
@@ -95,17 +95,8 @@ def draw(path: Path, checkpoint: Path) -> None:
 
 def _scan(solid: Solid) -> Scan:
     """One view of a camera, 256 points, 1 % noise."""
-    return scan_solid(
-        solid,
-        Caster(solid.vertices, solid.faces),
-        rng=np.random.default_rng(0),
-        views=1,
-        points=256,
-        noise=0.01,
-        pattern="grid",
-        num_rays=1600,
-        rotate=False,
-    )
+    settings = ScanSettings(views=Range(1), points=Range(256), noise=Range(0.01), rotate=False)
+    return scan_solid(solid, Caster(solid.vertices, solid.faces), settings, rng=np.random.default_rng(0))
 
 
 def _axes_of_the_picture(solid: Solid, sensor: Float) -> tuple[Float, Float, Float]:

@@ -14,6 +14,7 @@ from plumbline.config import TrainConfig
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import FAMILIES, make_solid
+from plumbline.records import Range, ScanSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -123,8 +124,7 @@ def test_python_lines_run(page, tmp_path, monkeypatch):
     (lines,) = re.findall(r"```python\n(.*?)```", read(page), re.DOTALL)
     solid = make_solid(1, 93)
     caster = Caster(solid.vertices, solid.faces)
-    how: dict[str, Any] = {"views": 1, "points": 512, "noise": 0.01, "pattern": "grid", "num_rays": 1600}
-    scan = scan_solid(solid, caster, rng=np.random.default_rng(2), **how)
+    scan = scan_solid(solid, caster, ScanSettings(points=Range(512)), rng=np.random.default_rng(2))
     sensor = scan.sensor[0]
     (tmp_path / "scans").mkdir()
     np.savez(tmp_path / "scans" / "mug.npz", points=scan.points - sensor, sensor=np.zeros(3))

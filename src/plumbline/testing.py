@@ -31,7 +31,7 @@ from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
 from plumbline.models import SYMMETRIES, entry_point
-from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Float, Int, Sample, Scan
+from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Float, Int, Range, Sample, Scan, ScanSettings
 
 ROUNDING = 1e-10
 """Largest deviation that counts as rounding in float64, as a fraction of the object's bounding radius."""
@@ -99,18 +99,9 @@ def scans() -> tuple[Scan, ...]:
     found = []
     for index, (views, noise) in enumerate(_CONDITIONS):
         solid = make_solid(5, index)
-        found.append(
-            scan_solid(
-                solid,
-                Caster(solid.vertices, solid.faces),
-                rng=np.random.default_rng(index),
-                views=views,
-                points=128,
-                noise=noise,
-                pattern="grid",
-                num_rays=1600,
-            )
-        )
+        caster = Caster(solid.vertices, solid.faces)
+        settings = ScanSettings(views=Range(views), points=Range(128), noise=Range(noise))
+        found.append(scan_solid(solid, caster, settings, rng=np.random.default_rng(index)))
     return tuple(found)
 
 

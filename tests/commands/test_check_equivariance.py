@@ -51,7 +51,7 @@ def test_the_gcn_declares_nothing_and_its_figure_is_shown(trained, capsys, few):
 @pytest.mark.parametrize("width", [20, 50, 60, 120])
 def test_no_terminal_is_too_narrow_for_numbers_and_verdicts(width):
     moves = {
-        kind: {"declared": True, **{name: {"mean": 1.25e-3, "largest": 4.5e-3} for name in LIMITS}}
+        kind: {"declared": True, **{name: {"mean": 1.2e-3, "largest": 4.5e-3} for name in LIMITS}}
         for kind in MOVES
     }
     report = {"limits": LIMITS, "declares": "E(3)", "model": "gcn", "checkpoint": "a", "moves": moves}

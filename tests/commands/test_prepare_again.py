@@ -6,24 +6,18 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
 
-from plumbline.data.prepare import output_folder, samples
 from plumbline.data.prepare import sources as sources_module
-from plumbline.data.prepare.output_folder import workplace
-from plumbline.data.prepare.pool import write_chunks
-from plumbline.data.prepare.samples import write_chunk
-from plumbline.data.prepare.sources import Chunk, Source, cut
+from plumbline.data.prepare.sources import Source, cut
 from plumbline.data.pt.cache import open_data
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import read_part
-from plumbline.errors import InputError
+from plumbline.records import GraphSettings, ScanSettings
 from tests.helpers import ROOT
 from tests.helpers.preparing import BOX, BOX_FACES, SMALL, command, digest, prepare, write_meshes, write_off
 from tests.helpers.processes import DEADLINE, running
@@ -242,77 +236,16 @@ def test_a_buffer_beside_a_gltf_is_part_of_the_input(tmp_path, capsys):
     assert "contents of the input files have changed" in capsys.readouterr().err
 
 
-def test_parts_of_other_libraries_are_not_used(tmp_path, monkeypatch):
-    sources = [Source("solid", "built-in solid 0", "solids/0")]
-    settings = {"samples": 1, "points": (48, 48), "k": 6}
-    [before] = cut(sources, settings, tmp_path)
-    assert cut(sources, settings, tmp_path) == [before]
-    monkeypatch.setattr(
-        sources_module, "version", lambda name: "99" if name == "manifold3d" else version(name)
-    )
-    assert cut(sources, settings, tmp_path)[0].path != before.path
-
-
-@pytest.mark.parametrize(("samples", "points", "size"), [(10, 256, 8), (500, 1024, 4), (1000, 65536, 1)])
-def test_chunks_of_large_scans_have_fewer_objects(tmp_path, samples, points, size):
-    sources = [Source("solid", f"{i}", f"{i}", index=i) for i in range(521)]
-    chunks = cut(sources, {"samples": samples, "points": (16, points), "k": 16}, tmp_path)
-    assert [source for chunk in chunks for source in chunk.sources] == sources
-    assert {len(chunk.sources) for chunk in chunks[:-1]} == {size}
-    assert len({chunk.path for chunk in chunks}) == len(chunks)
-
-
-@pytest.mark.parametrize(("num", "size"), [(1, 1), (18, 1), (127, 1), (128, 2), (511, 7), (9999, 8)])
-def test_few_objects_are_many_chunks(tmp_path, num, size):
-    sources = [Source("solid", f"{i}", f"{i}", index=i) for i in range(num)]
-    chunks = cut(sources, {"samples": 1, "points": (48, 48), "k": 6}, tmp_path)
-    assert {len(chunk.sources) for chunk in chunks[:-1]} <= {size}
-    assert len(chunks) == -(-num // size)
-
-
 @pytest.mark.parametrize("layout", ["packed", "pt"])
 def test_bytes_do_not_depend_on_where_chunks_are_cut(meshes, tmp_path, monkeypatch, layout):
     write_off(meshes / "open.off", BOX, BOX_FACES[:-1])
     flags = [meshes, "--solids", 5, "--format", layout, *SMALL]
     prepare(*flags, "--out", tmp_path / "single")
     monkeypatch.setattr(sources_module, "_FEWEST_CHUNKS", 1)
-    assert len(cut([Source("solid", "", "")] * 9, {"samples": 1, "points": (48, 48), "k": 6}, tmp_path)) == 2
+    chunks = cut([Source("solid", "", "")] * 9, ScanSettings(), GraphSettings(), caster="", folder=tmp_path)
+    assert len(chunks) == 2
     prepare(*flags, "--out", tmp_path / "eights")
     assert digest(tmp_path / "single") == digest(tmp_path / "eights")
-
-
-def test_what_another_process_finished_meanwhile_is_left_alone(meshes, tmp_path, monkeypatch, capsys):
-    """It ends between our look and our lock."""
-    flags = [meshes, *SMALL]
-    prepare(*flags, "--out", tmp_path / "theirs")
-    original = output_folder._lock
-
-    def lock(descriptor, file, out):
-        for path in (tmp_path / "theirs").iterdir():
-            shutil.copy2(path, out / path.name)
-        original(descriptor, file, out)
-
-    monkeypatch.setattr(output_folder, "_lock", lock)
-    prepare(*flags, "--out", tmp_path / "ours")
-    assert "finished already" in capsys.readouterr().out
-    assert digest(tmp_path / "ours") == digest(tmp_path / "theirs")
-
-
-@pytest.mark.parametrize("instead", ["nothing", "another"])
-def test_a_lock_on_a_file_that_is_gone_keeps_nobody_out(tmp_path, monkeypatch, instead):
-    original = os.open
-
-    def open_and_lose(path, *args):
-        descriptor = original(path, *args)
-        if Path(path).name == "lock":
-            Path(path).unlink()
-            if instead == "another":
-                os.close(original(path, os.O_RDWR | os.O_CREAT))
-        return descriptor
-
-    monkeypatch.setattr(os, "open", open_and_lose)
-    with pytest.raises(InputError, match="another process is preparing"), workplace(tmp_path / "out", {}):
-        pass
 
 
 def test_names_that_hide_files_or_are_not_allowed_lose_nothing(tmp_path):
@@ -352,51 +285,3 @@ merge_parts(folder / "out", sorted(folder.glob("*.part")), manifest_fields={"fea
 """
     assert run_python("-c", code, str(tmp_path), str(ROOT)).returncode == 0
     assert len(PackedStore.open(tmp_path / "out")) == 300
-
-
-def _write_or_die(chunk: Chunk, settings, dead=()) -> int:
-    for position, source in enumerate(chunk.sources):
-        if source.index == 5 and position not in dead:
-            chunk.path.with_name(f".{chunk.path.name}.{os.getpid()}.tmp").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-    return write_chunk(chunk, settings, dead)
-
-
-def test_an_object_that_kills_its_process_is_the_only_one_lost(tmp_path):
-    sources = [Source("solid", f"built-in solid {i}", f"solids/{i}", index=i) for i in range(12)]
-    chunks = [Chunk(tmp_path / f"{i}.part", tuple(sources[i : i + 3])) for i in range(0, 12, 3)]
-    settings = {
-        "target": "solid", "scale": 1.0, "samples": 1, "views": (1, 1), "points": (48, 48),
-        "sampling": "farthest", "pattern": "grid", "num_rays": 400, "noise": (0.01, 0.01), "k": 6,
-        "normalise": "unit", "seed": 0,
-    }  # fmt: skip
-    written = dict(write_chunks(chunks, settings, workers=2, work=_write_or_die))
-    assert {chunk.path.stem: num for chunk, num in written.items()} == {"0": 3, "3": 2, "6": 3, "9": 3}
-    parts = [read_part(chunk.path) for chunk in chunks]
-    assert [item.source for part in parts for item in part.rejected] == ["built-in solid 5"]
-    assert "died" in parts[1].rejected[0].reason
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.part", "3.part", "6.part", "9.part"]
-
-
-def test_a_defect_says_which_object_it_met(tmp_path, monkeypatch):
-    def fail(source, **settings):
-        raise RuntimeError("boom")
-
-    monkeypatch.setattr(samples, "make_samples", fail)
-    with pytest.raises(RuntimeError, match="boom") as caught:
-        write_chunk(Chunk(tmp_path / "0.part", (Source("mesh", "mug.ply", "mug", Path("a/mug.ply")),)), {})
-    assert caught.value.__notes__ == ["while preparing a/mug.ply"]
-
-
-def _first_only(chunk: Chunk, settings, dead=()) -> int:
-    if chunk.sources[0].index > 0:
-        time.sleep(DEADLINE)
-    return 1
-
-
-def test_stopping_does_not_wait_for_the_work_in_hand(tmp_path):
-    chunks = [Chunk(tmp_path / f"{i}.part", (Source("solid", f"{i}", f"{i}", index=i),)) for i in range(4)]
-    started = time.monotonic()
-    with closing(write_chunks(chunks, {}, workers=2, work=_first_only)) as written:
-        assert next(written) == (chunks[0], 1)
-    assert time.monotonic() - started < DEADLINE

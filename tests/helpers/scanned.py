@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from plumbline.cli import main
-from plumbline.geometry.raycast import Caster
-from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
 from plumbline.records import Scan
 from tests.helpers.preparing import prepare
+from tests.helpers.scans import scan_of
 from tests.helpers.training_fixtures import train
 
 K = 16
@@ -21,16 +20,7 @@ K = 16
 def simulate(number: int, points: int = 300) -> Scan:
     """A scan of a built-in solid, from one to three sides, with noise."""
     solid = make_solid(77, number)
-    return scan_solid(
-        solid,
-        Caster(solid.vertices, solid.faces),
-        rng=np.random.default_rng(number),
-        views=1 + number % 3,
-        points=points,
-        noise=0.01,
-        pattern="grid",
-        num_rays=1600,
-    )
+    return scan_of(solid, number, views=1 + number % 3, points=points)
 
 
 def box_points() -> np.ndarray:

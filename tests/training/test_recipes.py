@@ -1,5 +1,6 @@
 """Recipes, losses, optimizers, schedules and ensembles."""
 
+import itertools
 import math
 import re
 from dataclasses import fields
@@ -22,6 +23,7 @@ from plumbline.models.ensemble import Ensemble
 from plumbline.predictors.calibration import conformal_factors
 from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.records import FEATURE_NAMES
+from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.optim.losses import loss_of, scale_loss
 from plumbline.training.optim.muon import Muon, orthogonal
 from plumbline.training.optim.optimizers import make_optimizer
@@ -238,6 +240,23 @@ class TestEnsemble:
         apart = (places - places.mean(0)).square().sum(2)
         torch.testing.assert_close(log_scale.exp(), (apart + scales.square()).mean(0).sqrt())
         assert joined.model.symmetry == "E(3)"
+
+    def test_members_start_from_other_weights(
+        self, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first: list[dict[str, torch.Tensor]] = []
+        start = CentreOfMassTask.on_train_start
+
+        def recorded(task: CentreOfMassTask) -> None:
+            first.append({name: weight.detach().clone() for name, weight in task.model.named_parameters()})
+            start(task)
+
+        monkeypatch.setattr(CentreOfMassTask, "on_train_start", recorded)
+        train(tiny, tmp_path, ensemble=3, max_epochs=1, **SMALL_BEST)
+        drawn = [name for name, weight in first[0].items() if weight.ndim > 1 and weight.std() > 0]
+        assert len(drawn) > 5
+        for one, other in itertools.combinations(first, 2):
+            assert not any(torch.equal(one[name], other[name]) for name in drawn)
 
     def test_the_first_member_is_the_training_without_an_ensemble(self, tiny: Path, tmp_path: Path) -> None:
         train(tiny, tmp_path / "many", ensemble=2, max_epochs=1, **SMALL_BEST)

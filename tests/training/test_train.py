@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from plumbline.cli import main
-from plumbline.commands.evaluate import choose_graphs
 from plumbline.console.text import command
 from plumbline.data.batches.collate import make_batch
 from plumbline.data.split import group_of, split_by_object
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import write_store
+from plumbline.evaluation.evaluate import choose_graphs
 from plumbline.models import build_model
 from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.predictors.inference import predict

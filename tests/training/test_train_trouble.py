@@ -118,7 +118,7 @@ def test_trouble_of_a_reader_process_is_one_sentence(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: Any, sentence: str
 ) -> None:
     monkeypatch.setattr(loader_module, "loose_batch", worker)
-    outcome = train(tiny, tmp_path, stall_timeout=1.0 if worker is hangs else DEADLINE, **WORKERS)
+    outcome = train(tiny, tmp_path, stall_timeout=1.0 if worker is hangs else 20.0, **WORKERS)
     assert outcome.code == 2
     assert re.search(sentence, outcome.text, re.MULTILINE), outcome.text
     assert ("--num_workers 0, or --loader resident" in outcome.text) == (worker is not refuses)

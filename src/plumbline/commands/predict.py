@@ -13,13 +13,13 @@ from rich.console import Console
 from plumbline.config import PredictConfig
 from plumbline.console.progress import file_bar
 from plumbline.console.text import visible
-from plumbline.data.store.tensors import atomic_file
 from plumbline.errors import InputError
 from plumbline.files import visible_files
 from plumbline.geometry.clouds import SEARCHED_SUFFIXES, Cloud, load_cloud
 from plumbline.predictors.prediction_table import print_predictions
 from plumbline.predictors.predictor import Prediction, Predictor, load_predictor
 from plumbline.records import Float
+from plumbline.writing import atomic_file
 
 FOLDER = Path("checkpoints")
 """Where a checkpoint is looked for when none is named."""

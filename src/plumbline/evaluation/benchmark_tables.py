@@ -11,7 +11,7 @@ from rich.text import Text
 
 from plumbline.console.tables import fits, plain_table
 from plumbline.console.text import percent, visible
-from plumbline.evaluation.benchmark import CONDITIONS, MAIN, Condition
+from plumbline.evaluation.conditions import CONDITIONS, MAIN, Condition
 
 Result = Mapping[str, Any]
 """The content of ``scancom.json``."""

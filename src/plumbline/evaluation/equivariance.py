@@ -19,10 +19,11 @@ from plumbline.geometry.solids import make_solid
 from plumbline.predictors.checkpoint import Trained
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.predictor import Predictor
-from plumbline.records import Float, Int, Sample, Scan
+from plumbline.records import Float, Int, Range, Sample, Scan, ScanSettings
 
 SCANS, VIEWS, POINTS, NOISE = 32, (1, 3), 256, 0.01
 _SEED = 1_000_003
+_SETTINGS = ScanSettings(points=Range(POINTS), noise=Range(NOISE))
 LIMITS = {"float32": 1e-5, "float64": 1e-9}
 """Largest deviation that counts as rounding, as a fraction of the object's bounding radius."""
 
@@ -126,12 +127,8 @@ def standard_scans() -> list[Scan]:
             scan_solid(
                 solid,
                 Caster(solid.vertices, solid.faces),
+                replace(_SETTINGS, views=Range(VIEWS[number % len(VIEWS)])),
                 rng=np.random.default_rng([_SEED, number]),
-                views=VIEWS[number % len(VIEWS)],
-                points=POINTS,
-                noise=NOISE,
-                pattern="grid",
-                num_rays=1600,
             )
         )
     return scans

@@ -16,7 +16,6 @@ from plumbline.console.text import command, percent
 from plumbline.data.pt.cache import open_data
 from plumbline.data.split import num_same, object_sizes, split_samples
 from plumbline.data.store.reader import PackedStore
-from plumbline.data.store.tensors import atomic_file
 from plumbline.data.store.writer import MANIFEST
 from plumbline.errors import InputError
 from plumbline.evaluation.plots import read_history
@@ -31,6 +30,7 @@ from plumbline.predictors.inference import predict_with_error
 from plumbline.predictors.trained_on import TrainedOn
 from plumbline.records import Int
 from plumbline.reporting import Event, Reporter
+from plumbline.writing import write_atomically
 
 REPORT, NUMBERS, METRICS = "report.html", "evaluation.json", "metrics.csv"
 
@@ -95,8 +95,7 @@ class Evaluation:
         """Write ``evaluation.json`` and ``report.html`` into a folder. Raises InputError if it cannot."""
         try:
             out.mkdir(parents=True, exist_ok=True)
-            with atomic_file(out / NUMBERS) as file:
-                file.write(self.to_json().encode())
+            write_atomically(out / NUMBERS, self.to_json().encode())
         except OSError as error:
             raise InputError(
                 f"cannot write into {out} ({error.strerror}): choose another folder with --out"

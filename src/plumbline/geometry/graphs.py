@@ -1,7 +1,5 @@
 """Turn a scan into a labelled graph."""
 
-from typing import Literal
-
 import numpy as np
 
 from plumbline.errors import InputError
@@ -10,10 +8,7 @@ from plumbline.geometry.harmonics import spherical_harmonics
 from plumbline.geometry.neighbours import nearest_neighbours
 from plumbline.geometry.normals import estimate_surface
 from plumbline.geometry.sampling import farthest_points
-from plumbline.records import Float, Int, Sample, Scan
-
-EdgeAttr = Literal["sh", "displacement", "none"]
-Normalise = Literal["unit", "centre", "none"]
+from plumbline.records import EdgeAttr, Float, Int, Normalise, Sample, Scan
 
 NORMAL_NEIGHBOURS = 16
 """Neighbours from which a normal is estimated."""

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 from urllib.parse import unquote
 
 import numpy as np
@@ -25,14 +24,12 @@ from plumbline.files import visible_files
 from plumbline.geometry.clouds import CLOUD_SUFFIXES
 from plumbline.geometry.headers import MESH_HEADERS
 from plumbline.geometry.spheres import bounding_sphere
-from plumbline.records import Float, Int, Solid
+from plumbline.records import Float, Int, Solid, Target
 
 MESH_SUFFIXES = frozenset(
     {".3dxml", ".3mf", ".ctm", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl", ".xaml", ".zae"}
 )
 """File suffixes that are read as meshes. Some need a package in addition to trimesh; the error names it."""
-
-Target = Literal["solid", "shell"]
 
 _FLAT = 1e-12
 """A volume up to this fraction of the cubed bounding radius is rounding error, not a body."""

@@ -5,9 +5,7 @@ from typing import Literal
 import numpy as np
 
 from plumbline.errors import InputError
-from plumbline.records import Float, Int, Scan
-
-Sampling = Literal["farthest", "random"]
+from plumbline.records import Float, Int, Sampling, Scan
 
 _THINNING = 4
 """Farthest-point sampling starts from at most this many times the number of points to choose."""
@@ -82,6 +80,13 @@ def choose_points(points: Float, num: int, *, sampling: Sampling, order: Int) ->
         return order[:num]
     candidates = order[: _THINNING * num]
     return candidates[farthest_points(points[candidates], num)]
+
+
+def draw_sampling(sampling: Sampling | Literal["mixed"], rng: np.random.Generator) -> Sampling:
+    """One of the two ways: ``"mixed"`` draws it, the others take nothing from the generator."""
+    if sampling != "mixed":
+        return sampling
+    return "farthest" if rng.random() < 0.5 else "random"
 
 
 def thin_scan(scan: Scan, num: int, *, sampling: Sampling, rng: np.random.Generator) -> Scan:

@@ -4,15 +4,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from plumbline.errors import InputError
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_directions, random_rotation
-from plumbline.geometry.sampling import Sampling, choose_points
-from plumbline.geometry.sensors import Pattern, ray_directions
-from plumbline.records import Float, Int, Scan, Solid
+from plumbline.geometry.sampling import choose_points, draw_sampling
+from plumbline.geometry.sensors import ray_directions
+from plumbline.records import Float, Int, Sampling, Scan, ScanSettings, Solid
 
 _AIM_JITTER = 0.05
 """Aiming error of a sensor: distance from the centre of the bounding sphere, in radii (1 sigma per axis)."""
@@ -22,6 +23,16 @@ _POSES = 8
 """Sets of poses tried before an object is refused."""
 _MOST_RAYS = 400_000
 """Largest number of rays per view when an object that fills little of the view is scanned again (0.1 s)."""
+_DEFAULTS = ScanSettings()
+
+
+class _Drawn(NamedTuple):
+    """What differs from scan to scan."""
+
+    views: int
+    points: int
+    noise: float
+    sampling: Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +64,7 @@ class _Hits:
 
 
 def scan_solid(
-    solid: Solid,
-    caster: Caster,
-    *,
-    rng: np.random.Generator,
-    views: int,
-    points: int,
-    noise: float,
-    pattern: Pattern,
-    num_rays: int,
-    distance: tuple[float, float] = (2.0, 3.0),
-    dropout_grazing: float = math.radians(80),
-    pose_error: tuple[float, float] = (0.0, 0.0),
-    sampling: Sampling = "farthest",
-    rotate: bool = True,
+    solid: Solid, caster: Caster, settings: ScanSettings = _DEFAULTS, *, rng: np.random.Generator
 ) -> Scan:
     """Scan a solid from random poses and merge the views.
 
@@ -74,24 +72,13 @@ def scan_solid(
     directions, look roughly at the centre of the bounding sphere with a random roll, and see only first hits.
     If the object fills little of the view, it is scanned again with more rays; if the poses see almost
     nothing, new poses are drawn. A pure function of its arguments and the generator's state, the same for
-    both ray casters.
+    both ray casters. A setting that is one number takes nothing from the generator.
 
     Args:
         solid: the solid to scan.
         caster: ray caster of the solid's own vertices and faces.
-        rng: the only source of randomness.
-        views: number of sensors.
-        points: number of points to keep, of all views together.
-        noise: range noise along the ray, 1 sigma, as a fraction of the bounding radius.
-        pattern: rays of a camera (``"grid"``) or of a rotating LiDAR (``"lidar"``).
-        num_rays: rays per view, over the field of view that the bounding sphere fills.
-        distance: lowest and highest distance of a sensor from the centre, in bounding radii, above 1.
-        dropout_grazing: angle of incidence, in radians, beyond which returns are lost: a return at angle a is
-            kept with probability ``cos(a) / cos(limit)``; pi/2 keeps all.
-        pose_error: pose error of each view, 1 sigma per axis: rotation about the sensor in radians,
-            translation in bounding radii. It moves the points, but not the position recorded for the sensor.
-        sampling: ``"farthest"`` (each next point is the farthest from those before it) or ``"random"``.
-        rotate: apply a uniformly random rotation to the object.
+        settings: sensors, noise, and how many points to keep; what is a range is drawn from it.
+        rng: the only source of randomness; ``settings.seed`` is that of a whole data set.
 
     Returns:
         The scan, world frame, in sampling order; it has fewer points only if the object is too thin.
@@ -99,14 +86,16 @@ def scan_solid(
     Raises:
         InputError: no set of poses gives at least 16 hits; the message names the object.
     """
-    rotation = random_rotation(rng) if rotate else np.eye(3)
-    needed = min(points, _FEWEST)
+    drawn = _draw(settings, rng)
+    rotation = random_rotation(rng) if settings.rotate else np.eye(3)
+    needed = min(drawn.points, _FEWEST)
     for _ in range(_POSES):
-        poses = [_draw_view(solid, rng, distance, pose_error) for _ in range(views)]
-        measure = partial(_measure, solid, caster, poses, rng, pattern, noise, dropout_grazing)
-        hits = _look_closer(measure, num_rays, points)
+        poses = [_draw_view(solid, rng, settings) for _ in range(drawn.views)]
+        measure = partial(_measure, solid, caster, poses, drawn.noise, settings, rng)
+        hits = _look_closer(measure, settings.rays, drawn.points)
         if len(hits.points) >= needed:
-            kept = choose_points(hits.points, points, sampling=sampling, order=np.argsort(hits.key))
+            order = np.argsort(hits.key)
+            kept = choose_points(hits.points, drawn.points, sampling=drawn.sampling, order=order)
             return _to_world(solid, poses, hits, kept, rotation)
     raise InputError(
         f"{solid.name}: {_POSES} sets of poses gave fewer than {needed} hits on the object; "
@@ -114,27 +103,38 @@ def scan_solid(
     )
 
 
-def _look_closer(measure: Callable[[int], _Hits], num_rays: int, points: int) -> _Hits:
+def _draw(settings: ScanSettings, rng: np.random.Generator) -> _Drawn:
+    views = int(rng.integers(int(settings.views.low), int(settings.views.high), endpoint=True))
+    fewest, most = int(settings.points.low), int(settings.points.high)
+    points = most
+    if fewest < most:
+        number = int(math.exp(rng.uniform(math.log(fewest), math.log(most + 1))))
+        points = min(max(number, fewest), most)
+    noise = settings.noise.high
+    if settings.noise.low < noise:
+        noise = float(rng.uniform(settings.noise.low, noise))
+    return _Drawn(views, points, noise, draw_sampling(settings.sampling, rng))
+
+
+def _look_closer(measure: Callable[[int], _Hits], rays: int, points: int) -> _Hits:
     """Measure with an increasing number of rays per view until there are enough hits or too many rays."""
-    most = max(num_rays, _MOST_RAYS)
+    most = max(rays, _MOST_RAYS)
     while True:
-        hits = measure(num_rays)
+        hits = measure(rays)
         found = len(hits.points)
-        if found >= points or num_rays == most:
+        if found >= points or rays == most:
             return hits
-        num_rays = min(most, max(2 * num_rays, math.ceil(1.5 * num_rays * points / max(found, 1))))
+        rays = min(most, max(2 * rays, math.ceil(1.5 * rays * points / max(found, 1))))
 
 
-def _draw_view(
-    solid: Solid, rng: np.random.Generator, distance: tuple[float, float], pose_error: tuple[float, float]
-) -> _View:
+def _draw_view(solid: Solid, rng: np.random.Generator, settings: ScanSettings) -> _View:
     radius = solid.bounding_radius
     direction = random_directions(rng, 1)[0]
-    away = rng.uniform(*distance)
+    away = rng.uniform(settings.distance.low, settings.distance.high)
     aim = solid.bounding_centre + _AIM_JITTER * radius * rng.standard_normal(3)
     roll = rng.uniform(0, 2 * math.pi)
-    drift = _rotation_about(pose_error[0] * rng.standard_normal(3))
-    shift = pose_error[1] * radius * rng.standard_normal(3)
+    drift = _rotation_about(math.radians(settings.pose_error) * rng.standard_normal(3))
+    shift = settings.pose_error / 100 * radius * rng.standard_normal(3)
     position = solid.bounding_centre + away * radius * direction
     return _View(position, _look_at(aim - position, roll), math.asin(min(1 / away, 0.999)), drift, shift)
 
@@ -166,30 +166,29 @@ def _measure(
     solid: Solid,
     caster: Caster,
     poses: list[_View],
-    rng: np.random.Generator,
-    pattern: Pattern,
     noise: float,
-    dropout_grazing: float,
-    num_rays: int,
+    settings: ScanSettings,
+    rng: np.random.Generator,
+    rays: int,
 ) -> _Hits:
     """Cast the rays of all views together; random draws are per ray, so they do not depend on the hits."""
     local = [
-        ray_directions(pattern, half_angle=pose.half_angle, num_rays=num_rays, rng=rng) for pose in poses
+        ray_directions(settings.pattern, half_angle=pose.half_angle, rays=rays, rng=rng) for pose in poses
     ]
-    view = np.repeat(np.arange(len(poses)), [len(rays) for rays in local])
-    directions = np.concatenate([rays @ pose.turn.T for rays, pose in zip(local, poses, strict=True)])
+    view = np.repeat(np.arange(len(poses)), [len(each) for each in local])
+    directions = np.concatenate([each @ pose.turn.T for each, pose in zip(local, poses, strict=True)])
     origins = np.stack([pose.position for pose in poses])[view]
     error = noise * solid.bounding_radius * rng.standard_normal(len(view))
     luck, key = rng.random(len(view)), rng.random(len(view))
     away, face = caster.first_hits(origins, directions)
     hit = np.flatnonzero(face >= 0)
     facing = np.abs(np.einsum("ij,ij->i", caster.face_normals(face[hit]), directions[hit]))
-    hit = hit[luck[hit] * math.cos(dropout_grazing) < facing]
-    rays = directions[hit] * (away[hit] + error[hit])[:, None]
-    measured = np.empty_like(rays)
+    hit = hit[luck[hit] * math.cos(math.radians(settings.grazing)) < facing]
+    offsets = directions[hit] * (away[hit] + error[hit])[:, None]
+    measured = np.empty_like(offsets)
     for i, pose in enumerate(poses):
         mine = view[hit] == i
-        measured[mine] = pose.position + rays[mine] @ pose.drift.T + pose.shift
+        measured[mine] = pose.position + offsets[mine] @ pose.drift.T + pose.shift
     return _Hits(measured, view[hit], key[hit])
 
 

@@ -1,20 +1,17 @@
 """Ray patterns of range sensors, in the sensor's frame: the sensor looks along +z, x is right, y is up."""
 
 import math
-from typing import Literal
 
 import numpy as np
 
 from plumbline.errors import InputError
-from plumbline.records import Float
-
-Pattern = Literal["grid", "lidar"]
+from plumbline.records import Float, Pattern
 
 _WIDEST = math.radians(85)
 """Largest half angle, in radians, of the flat image plane of a camera."""
 
 
-def ray_directions(pattern: Pattern, *, half_angle: float, num_rays: int, rng: np.random.Generator) -> Float:
+def ray_directions(pattern: Pattern, *, half_angle: float, rays: int, rng: np.random.Generator) -> Float:
     """Compute the ray directions of one exposure, which covers a cone about +z.
 
     Args:
@@ -22,7 +19,7 @@ def ray_directions(pattern: Pattern, *, half_angle: float, num_rays: int, rng: n
             circle is the cone; ``"lidar"``, a rotating scanner with its spin axis along y: rings of
             constant elevation, twice as dense along a ring as across, each ring starting at a random phase.
         half_angle: half angle of the cone in radians, above 0 and below pi/2.
-        num_rays: approximate number of rays; the nearest full grid is used.
+        rays: approximate number of rays; the nearest full grid is used.
         rng: draws the phases of the rings; a grid draws nothing.
 
     Returns:
@@ -36,10 +33,10 @@ def ray_directions(pattern: Pattern, *, half_angle: float, num_rays: int, rng: n
             f"a field of view of {half_angle:g} radians about the axis: it must be between 0 and pi/2"
         )
     if pattern == "grid":
-        return _grid(min(half_angle, _WIDEST), max(2, round(math.sqrt(num_rays))))
+        return _grid(min(half_angle, _WIDEST), max(2, round(math.sqrt(rays))))
     if pattern == "lidar":
-        rings = max(2, round(math.sqrt(num_rays / 2)))
-        return _lidar(half_angle, rings, max(2, round(num_rays / rings)), rng)
+        rings = max(2, round(math.sqrt(rays / 2)))
+        return _lidar(half_angle, rings, max(2, round(rays / rings)), rng)
     raise InputError(f"unknown ray pattern {pattern!r}: choose grid or lidar")
 
 

@@ -1,8 +1,8 @@
 """What a training changes in its process, and puts back when it ends.
 
-Two things stay changed: Lightning and torch are imported, and the C library keeps freed memory
-(``allocator.py``). While a training runs, the global random generators are its own: train once at a time per
-process.
+What stays: Lightning and torch are imported, which adds a few filters of warnings; W&B keeps its threads;
+and the C library keeps freed memory (``allocator.py``). While a training runs, the global random generators
+are its own: train once at a time per process.
 """
 
 import os
@@ -13,8 +13,10 @@ import torch
 
 from plumbline.training.randomness import random_states, restore_random_states
 
-_VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "WANDB_SILENT", "WANDB_ERROR_REPORTING", "WANDB_SERVICE")
-"""Environment variables that Lightning, W&B and we ourselves set."""
+_VARIABLES = (
+    "CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_CACHE_DIR", "WANDB_SILENT", "WANDB_ERROR_REPORTING"
+)  # fmt: skip
+"""Environment variables that Lightning, torch and we ourselves set during a training."""
 
 
 @contextmanager

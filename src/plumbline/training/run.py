@@ -140,20 +140,22 @@ def _conclude(
     if fit.checkpoints is None:
         report.say("trial run finished: every loop works; nothing of it was saved")
         return _result(settings, end)
-    best, last = _file(fit.checkpoints.best_model_path), _file(fit.checkpoints.last_model_path)
+    folder = settings.checkpoint_dir
+    best = _shown(fit.checkpoints.best_model_path, folder)
+    last = _shown(fit.checkpoints.last_model_path, folder)
     if end.exit_code:
         return _result(settings, end, best_checkpoint=best, last_checkpoint=last)
     if fit.checkpoints.trouble:
         report.say(f"the last state is not saved: {fit.checkpoints.trouble}")
         end = end._replace(exit_code=1)
-    if not fit.checkpoints.best_model_path:
+    if best is None:
         return _result(settings, end, last_checkpoint=last)
     # Not before: the untrained guesses bring scipy's geometry, and the first step need not wait for it.
     from plumbline.training.show.final_report import measure
 
     for written in (settings, command):  # the folder may have been removed in the meantime
         run_folder.write_config(written.checkpoint_dir, written.plain())
-    best, metrics, table = measure(settings.checkpoint_dir, fit, data, batch_size=settings.batch_size)
+    metrics, table = measure(best, folder, fit, data, batch_size=settings.batch_size)
     return _result(settings, end, best_checkpoint=best, last_checkpoint=last, metrics=metrics, table=table)
 
 
@@ -163,5 +165,9 @@ def _result(settings: TrainSettings, end: End, **found: Any) -> TrainResult:
     )
 
 
-def _file(path: str) -> Path | None:
-    return Path(path) if Path(path).is_file() else None
+def _shown(path: str, folder: Path) -> Path | None:
+    """A checkpoint as the user would name it; None if it is not there."""
+    given = Path(path)
+    if not given.is_file():
+        return None
+    return folder / given.name if given.parent.resolve() == folder.resolve() else given

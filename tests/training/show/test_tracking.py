@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -111,9 +111,10 @@ def test_logged_in_and_reachable_is_online(talking: str, silent: str, tmp_path: 
 def test_looking_up_a_name_that_hangs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     released, ended = threading.Event(), threading.Event()
 
-    def hang(*_: Any, **__: Any) -> None:
+    def hang(*_: Any, **__: Any) -> NoReturn:
         released.wait(DEADLINE)
         ended.set()
+        raise OSError
 
     monkeypatch.setattr(wandb_run, "urlopen", hang)
     plan = plan_wandb({"WANDB_API_KEY": KEY, "WANDB_BASE_URL": "https://far.away"})

@@ -5,7 +5,6 @@ kinds of loader yield the same batches in the same order: ``resident`` gathers t
 in memory (or on the GPU); with ``workers``, reader processes build them from the memory-mapped store.
 """
 
-import os
 import signal
 import sys
 import threading
@@ -19,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from plumbline.cores import num_cores
 from plumbline.data.batches.batch import Batch
 from plumbline.data.batches.collate import GraphTables, largest_batch, loose_batch
 from plumbline.data.batches.order import BatchOrder
@@ -316,7 +316,7 @@ def _readers(num_workers: int, notes: list[str]) -> int:
     if num_workers > 0 and sys.platform in ("win32", "darwin"):
         notes.append("batches are read in this process: reader processes start too slowly on this system")
         return 0
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    here = num_cores()
     if num_workers > here:
         notes.append(
             f"{num_workers} reader processes and the training share {here} processor cores: "

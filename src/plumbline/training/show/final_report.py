@@ -20,22 +20,20 @@ from plumbline.writing import write_atomically
 
 
 def measure(
-    run_folder: Path, fit: Fit, data: Data, *, batch_size: int
-) -> tuple[Path, dict[str, float], Table]:
+    best: Path, run_folder: Path, fit: Fit, data: Data, *, batch_size: int
+) -> tuple[dict[str, float], Table]:
     """Measures the best model on the validation graphs; writes ``result.json`` and ``curves.png``.
 
     Args:
+        best: its checkpoint.
         run_folder: where they go.
-        fit: the training, ended, with a best checkpoint.
+        fit: the training, ended.
         data: what it was trained and validated on.
         batch_size: graphs at once.
 
     Returns:
-        The best checkpoint, its metrics, and the model next to the baselines.
+        The metrics of its epoch, and the model next to the baselines.
     """
-    assert fit.checkpoints is not None
-    best = Path(fit.checkpoints.best_model_path)
-    best = run_folder / best.name if best.parent.resolve() == run_folder.resolve() else best
     trained = load_checkpoint(best)
     answers = predict(trained.model, data.store, data.val_idx, batch_size=batch_size, device=fit.task.device)
     table = summarise(data.store, data.val_idx, answers, model=trained.model_name, relation=UNSEEN)
@@ -49,7 +47,7 @@ def measure(
     write_atomically(run_folder / rundir.RESULT, text.encode(), durable=False)
     levels = {name: table.summary(name).mean for name in table.methods[1:]}
     curves(run_folder / rundir.METRICS, run_folder / rundir.CURVES, baselines=levels)
-    return best, trained.metrics, table
+    return trained.metrics, table
 
 
 def print_report(console: Console, result: TrainResult, settings: TrainSettings) -> None:
