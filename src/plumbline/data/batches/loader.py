@@ -57,7 +57,7 @@ class Loader:
         raise NotImplementedError
 
     def set_epoch(self, epoch: int) -> None:
-        """Use the order of this epoch from the next iteration on; a different epoch starts at its start."""
+        """Use the order of this epoch from the next iteration on; a new epoch starts from its beginning."""
         if epoch != self.order.epoch:
             self.order.epoch, self.order.position = epoch, 0
 
