@@ -3,37 +3,61 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check
 READY := $(VENV)/.ready
+READY_DEMO := $(VENV)/.ready-demo
 DEMO := runs/demo
 JOBS ?= 2
 SECONDS ?= 600
+# Options for the installation of torch, for example its CPU build: --index-url with the address that PyTorch's selector shows.
+TORCH_PIP_ARGS ?=
 
-.PHONY: setup demo test test-long fuzz check bench docs clean
+.PHONY: help setup announce demo test test-fast test-long test-anywhere fuzz check audit bench docs clean
 
-setup: $(READY)  ## create .venv with the tested versions of everything
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(READY)  ## create .venv with everything that developers need, in the tested versions
 
 # torch comes first, on its own: whatever asks for "torch" later finds it there.
-$(READY): pyproject.toml constraints.txt
+$(READY_DEMO): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; set PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install --constraint constraints.txt $(TORCH_PIP_ARGS) torch
+	$(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
-demo: setup  ## a data set of built-in solids, a trained model, a report: runs/demo/report.html
+$(READY): $(READY_DEMO)
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+announce:
+	@echo "make demo: a data set of built-in solids, a trained model, a report."
+	@echo "Takes about 3 minutes on two quiet CPU cores, 6 or more on busy or slower ones."
+	@test -e $(READY_DEMO) || echo "Before that it installs into $(VENV): 1 to 2 minutes with torch's CPU build (1.3 GB on disk);"
+	@test -e $(READY_DEMO) || echo "longer with the CUDA build, which pip takes on Linux by default (3 GB to download). README says how to choose."
+
+demo: announce $(READY_DEMO)  ## a data set of built-in solids, a trained model, a report: runs/demo/report.html
 	$(BIN)/plumbline prepare --solids 2000 --samples 4 --views 1-3 --out data/demo
 	$(BIN)/plumbline prepare --solids 120 --samples 4 --views 1-3 --seed 1 --out data/demo-unseen
 	$(BIN)/python train_gnn_optimized.py --recipe best --data_dir data/demo --checkpoint_dir $(DEMO)
 	$(BIN)/plumbline evaluate $(DEMO) --data_dir data/demo-unseen --out $(DEMO)
 
-test: setup  ## all tests
+test: setup  ## all tests but the long ones
 	$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal -m 'not long'
+
+test-fast: setup  ## the quick tests, under a minute: what to run before each commit
+	$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal -m 'not slow and not long' --quiet
 
 test-long: setup  ## the tests that take minutes each: a training killed thirty times, and the like
 	$(BIN)/pytest -m long -s
 
+test-anywhere: setup  ## all tests again under each condition of other machines that this one can offer: hours
+	$(PIP) install --quiet pytest-random-order
+	$(BIN)/python -m tests.anywhere --jobs $(JOBS)
+
 fuzz: setup  ## damaged files for every reader, guided by coverage; SECONDS=600 and READER=mesh-ply may be set
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(PIP) install --quiet --editable '.[fuzz]'
 	$(BIN)/python -m tests.reliability.fuzz --seconds $(SECONDS) $(READER)
 
 check: setup  ## style, types, architecture
@@ -42,12 +66,16 @@ check: setup  ## style, types, architecture
 	$(BIN)/mypy
 	$(BIN)/pytest --quiet tests/test_architecture.py
 
-bench: setup  ## training throughput beside the plain program, preparation, opening
+audit: setup  ## known vulnerabilities of the pinned versions; needs a network that reaches the OSV database
+	$(PIP) install --quiet pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --vulnerability-service osv
+
+bench: setup  ## training throughput compared with the plain program, preparation, opening
 	$(BIN)/python -m benchmarks.opening
 	$(BIN)/python -m benchmarks.prepare
 	$(BIN)/python -m benchmarks.training
 
-docs: setup  ## flags and figures of the documentation from the program itself
+docs: setup  ## flags and figures of the documentation from the program itself; the README's picture needs make demo
 	$(BIN)/python -m docs.build
 
 clean:  ## remove everything that the targets above made

@@ -1,1 +1,1 @@
-"""Measurements: ours beside a plain PyTorch Geometric + Lightning program, on the same data, in one run."""
+"""Benchmarks: plumbline compared with a plain PyTorch Geometric and Lightning program on the same data."""

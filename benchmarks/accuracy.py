@@ -1,13 +1,13 @@
-"""Accuracy: the trainings behind docs/accuracy.md, through the real commands.
+"""Measure accuracy on unseen objects: run the trainings of docs/accuracy.md with the real commands.
 
-Every row is ``plumbline train`` with some flags on one of the data sets below, then measured on objects of
-sources that no training saw: 5 scans of each of them from one view and from three, 256 points, 1 % noise.
-What is finished is kept in OUT and not done again, so the same command goes on after a stop;
-``python -m benchmarks.accuracy_tables OUT`` makes tables and figures of it.
+Every row is ``plumbline train`` with some flags on one of the data sets below. The trained model is measured
+on objects from sources that are in no training set: 5 scans of each object from one view and 5 from three,
+256 points, 1 % noise. Finished results are kept in OUT and not repeated, so the same command continues after
+an interruption; ``python -m benchmarks.accuracy_tables OUT`` makes tables and figures from them.
 
     python -m benchmarks.accuracy MESHES OUT [--rows NAME ...] [--seeds 0 1 2] [--list]
 
-MESHES is a folder with one folder per source; those of ``UNSEEN`` are kept apart.
+MESHES is a folder with one folder per source; the sources in ``UNSEEN`` are held out.
 """
 
 import argparse
@@ -31,9 +31,15 @@ VARIED = "--views 1-3 --points 128-512 --noise 0-0.03 --sampling mixed --distanc
 
 
 class Data(NamedTuple):
-    """A training set: whether the meshes are in it, how many solids, scans per object, and how they vary.
+    """A training set.
 
-    ``solid_samples`` are the scans of each solid, as many as of a mesh if None.
+    Attributes:
+        meshes: whether it contains the meshes.
+        solids: number of built-in solids.
+        samples: scans per object.
+        seed: seed of the data set.
+        scans: flags that say how the scans vary.
+        solid_samples: scans per solid, or None for as many as per mesh.
     """
 
     meshes: bool
@@ -55,11 +61,11 @@ DATA = {
     "short-fixed": Data(True, 1500, 12, 4, "--views 1-3"),
     **{f"short-{n}": Data(False, n, 12, 4) for n in (75, 300, 1200)},
 }
-"""Training sets; all of ``short`` are meant for about 460 steps."""
+"""Training sets; those called ``short`` are meant for about 460 steps."""
 
 
 class Row(NamedTuple):
-    """A training: its data set, epochs, and flags beside those of the recipe."""
+    """A training: its data set, number of epochs, and flags in addition to those of the recipe."""
 
     data: str
     epochs: int
@@ -68,14 +74,14 @@ class Row(NamedTuple):
 
 
 ROWS = {
-    # Of several minutes.
+    # Several minutes each.
     "5 epochs": Row("mix", 5),
     "10 epochs": Row("mix", 10),
     "long": Row("big", 8, "--hidden_dim 96 --num_layers 4 --model_args num_tokens=48 --lr 4e-3 --ema 0.999"),
     "more objects": Row("more", 11, "--model_args num_tokens=48 --lr 5e-3 --ema 0.999"),
     "solids alone": Row("solids", 10),
     "documented GCN": Row("mix", 10, "--batch_size 64", "documented"),
-    # Short ones, one thing changed.
+    # Short, each with one change.
     "reference": Row("short", 1),
     "no normals": Row("short", 1, "--features sensor curvature spacing depth hull carve view"),
     "no sensor": Row("short", 1, "--features normal curvature spacing depth hull carve view"),
@@ -115,19 +121,19 @@ ROWS = {
 
 
 def prepare(out: Path, sources: list[str], solids: int, flags: str) -> PackedStore:
-    """A prepared data set, made if it is not there."""
+    """Open a prepared data set; make it if it does not exist."""
     if not (out / "manifest.json").exists():
         _plumbline("prepare", *sources, "--solids", str(solids), *flags.split(), "--out", str(out))
     return PackedStore.open(out)
 
 
 def run_folder(out: Path, name: str, seed: int) -> Path:
-    """Where one training of a row is kept."""
+    """The folder of one training of a row."""
     return out / "runs" / f"{name.replace(',', '').replace(' ', '-')}-{seed}"
 
 
 def train(row: Row, seed: int, data: Path, out: Path) -> float:
-    """One training, gone on with if it was stopped; seconds of it."""
+    """Run one training, or resume it if it was stopped; return its seconds, or NaN if it is finished."""
     if (out / "result.json").exists():
         return float("nan")
     started = time.perf_counter()
@@ -140,7 +146,7 @@ def train(row: Row, seed: int, data: Path, out: Path) -> float:
 
 
 def main() -> None:
-    """See the module's text."""
+    """Run the rows asked for; see the module's docstring."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -181,7 +187,7 @@ def main() -> None:
 
 
 def measure_run(run: Path, measured: dict[int, PackedStore]) -> dict[str, float]:
-    """Misses of a run's best model, in shares of the radius, by number of views."""
+    """Measure the errors of a run's best model, as fractions of the radius, by number of views."""
     trained = load_checkpoint(find_best(run))
     form = GraphForm.of(trained.data, needs=trained.model.needs, path=run)
     asked = Asked("model", form, lambda store, indices: predict(trained.model, store, indices))

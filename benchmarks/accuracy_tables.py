@@ -1,8 +1,8 @@
-"""Tables and figures of docs/accuracy.md from the trainings of ``benchmarks.accuracy``.
+"""Make the tables and figures of docs/accuracy.md from the results of ``benchmarks.accuracy``.
 
     python -m benchmarks.accuracy_tables OUT
 
-Prints Markdown, and writes ``accuracy.csv`` (every training), ``learning.png`` and ``amount.png`` into
+Prints Markdown, and writes ``accuracy.csv`` (every training), ``learning.png`` and ``amount.png`` to
 docs/figures.
 """
 
@@ -26,14 +26,14 @@ LENGTHS = ("reference", "2 epochs", "4 epochs", "5 epochs", "10 epochs")
 
 
 def results(out: Path) -> list[dict[str, Any]]:
-    """What every finished training measured, in the order of ``ROWS``, then by seed."""
+    """Read the results of all finished trainings, in the order of ``ROWS``, then by seed."""
     found = [json.loads(path.read_text()) for path in out.glob("runs/*/unseen.json")]
     order = list(ROWS)
     return sorted(found, key=lambda result: (order.index(result["row"]), result["seed"]))
 
 
 def untrained(out: Path) -> dict[str, dict[int, float]]:
-    """Mean misses of the untrained baselines on the same scans, by name and number of views."""
+    """Measure the mean errors of the untrained baselines on the same scans, by name and number of views."""
     found: dict[str, dict[int, float]] = {name: {} for name in BASELINES}
     for views in VIEWS:
         errors = measure(PackedStore.open(out / f"unseen-{views}"), [], tuple(BASELINES))
@@ -43,7 +43,7 @@ def untrained(out: Path) -> dict[str, dict[int, float]]:
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
-    """One line per row, the mean over its seeds, and their spread where there are several."""
+    """Make a Markdown table: one line per row with the mean over its seeds, and their spread if several."""
     lines = [
         "| | 1 view | median | 90 % below | 3 views | median | 90 % below | steps | parameters | seeds |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -62,7 +62,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def draw_learning(out: Path, path: Path) -> None:
-    """Validation miss against training steps, one line per training."""
+    """Plot validation error against training steps, one line per training."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -90,7 +90,7 @@ def draw_learning(out: Path, path: Path) -> None:
 
 
 def draw_amounts(rows: list[dict[str, Any]], baseline: dict[int, float], path: Path) -> None:
-    """Miss on unseen sources against the number of training objects, and against training steps."""
+    """Plot the error on unseen sources against the number of training objects and against training steps."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -127,13 +127,13 @@ def draw_amounts(rows: list[dict[str, Any]], baseline: dict[int, float], path: P
 
 
 def _plain_ticks(axes: Any, values: tuple[int, ...]) -> None:
-    """Percentages as they are read, instead of powers of ten."""
+    """Label the axis with plain percentages instead of powers of ten."""
     axes.set_yticks(values, [str(value) for value in values])
     axes.minorticks_off()
 
 
 def main() -> None:
-    """See the module's text."""
+    """Print the tables and draw the figures; see the module's docstring."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

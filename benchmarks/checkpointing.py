@@ -1,9 +1,10 @@
-"""What a checkpoint within an epoch costs, and how far apart they must be to cost less than one per cent.
+"""Measure the cost of a checkpoint within an epoch, and the interval at which it is below 1 % of the time.
 
     python -m benchmarks.checkpointing [--rounds 3] [--epochs 4]
 
-The real program with and without ``--checkpoint_every_n_steps 5``, in turns, on 1,000 medium graphs (gcn) and
-1,000 scans of built-in solids (ept, ``--recipe best``, batches of 16); medians of the epochs but the first.
+Runs the real program alternately with and without ``--checkpoint_every_n_steps 5``, on 1,000 medium graphs
+(gcn) and on 1,000 scans of built-in solids (ept, ``--recipe best``, batches of 16). Results are medians over
+all epochs except the first.
 """
 
 import argparse
@@ -18,7 +19,7 @@ PROGRAMS = {"gcn": ("medium", ()), "ept": ("solids", EPT_FLAGS)}
 
 
 def measure(data: Path, flags: list[str], rounds: int, epochs: int) -> tuple[float, float, int]:
-    """Seconds of an epoch without and with checkpoints within it, and their number."""
+    """Measure the seconds of an epoch without and with checkpoints within it; also return their number."""
     seconds: dict[bool, list[float]] = {False: [], True: []}
     steps = 0
     for turn in range(rounds):

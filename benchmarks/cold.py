@@ -1,10 +1,10 @@
-"""Training from a data set larger than memory, beside one that is in memory: speed, and memory over epochs.
+"""Measure training speed and memory with a data set larger than memory, compared with one in memory.
 
     python -m benchmarks.cold DATA --limit 1.0 [--epochs 3] [--flags "--recipe best"]
 
-Trains through the real command, once from memory without a limit and once with reader processes in a memory
-control group of ``--limit`` GiB, which holds the programs and the page cache alike: most of each epoch comes
-from the disk. Needs Linux and the right to make a control group (version 1 or 2); says so otherwise.
+Trains with the real command, once from memory without a limit and once with reader processes in a memory
+control group of ``--limit`` GiB. The limit covers the programs and the page cache together, so most of each
+epoch is read from the disk. Needs Linux and permission to create a control group (version 1 or 2).
 """
 
 import argparse
@@ -24,7 +24,7 @@ _LINE = re.compile(r"^epoch +\d+/\d+ .* ([\d,]+) graphs/s")
 
 @contextmanager
 def limited(gib: float) -> Iterator[Path]:
-    """A memory control group; yields the file that takes the processes in it."""
+    """Create a memory control group; yield the file to which the ids of its processes are written."""
     old = (GROUPS / "memory").is_dir()
     group = (GROUPS / "memory" if old else GROUPS) / NAME
     try:
@@ -32,7 +32,7 @@ def limited(gib: float) -> Iterator[Path]:
         limit = group / ("memory.limit_in_bytes" if old else "memory.max")
         limit.write_text(str(int(gib * 2**30)), encoding="ascii")
     except OSError as error:
-        raise SystemExit(f"cannot limit memory by a control group ({error}): run as root on Linux") from None
+        raise SystemExit(f"cannot create a memory control group ({error}): run as root on Linux") from None
     try:
         yield group / "cgroup.procs"
     finally:
@@ -40,7 +40,7 @@ def limited(gib: float) -> Iterator[Path]:
 
 
 def memory_of(group: Path) -> tuple[float, float]:
-    """GiB of the programs in a group, and of the page cache charged to it."""
+    """Read the GiB used by the programs in a group, and by the page cache charged to it."""
     numbers = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
     own, cache = (
         numbers.get(one) or numbers[two] for one, two in (("total_rss", "anon"), ("total_cache", "file"))
@@ -49,7 +49,7 @@ def memory_of(group: Path) -> tuple[float, float]:
 
 
 def forget(data: Path) -> None:
-    """Drops a data set from the page cache: pages that others read are not charged to our group."""
+    """Drop a data set from the page cache: pages cached by other processes are not charged to our group."""
     os.sync()
     for file in data.iterdir():
         if file.is_file():
@@ -59,7 +59,7 @@ def forget(data: Path) -> None:
 
 
 def train(data: Path, flags: list[str], procs: Path | None) -> None:
-    """One training; prints speed and, in a group, memory at the end of every epoch."""
+    """Run one training; print speed and, in a control group, memory at the end of every epoch."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-u", "-m", "plumbline", "train", "--data_dir", str(data)]
         command += [*flags, "--checkpoint_dir", folder]
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=1.0, help="GiB for programs and page cache together")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--flags", default="--recipe best", help="of the training")
+    parser.add_argument("--flags", default="--recipe best", help="flags of the training")
     args = parser.parse_args()
     size = sum(file.stat().st_size for file in args.data.iterdir() if file.is_file()) / 2**30
     flags = [*args.flags.split(), "--max_epochs", str(args.epochs)]
@@ -96,7 +96,7 @@ def main() -> None:
     print("from memory, no limit")
     train(args.data, [*flags, "--loader", "resident"], None)
     forget(args.data)
-    print(f"from the disk, {args.workers} reader process(es), {args.limit:.2f} GiB in all")
+    print(f"from the disk, {args.workers} reader process(es), {args.limit:.2f} GiB in total")
     with limited(args.limit) as procs:
         train(args.data, [*flags, "--loader", "workers", "--num_workers", str(args.workers)], procs)
 

@@ -1,9 +1,10 @@
-"""The floor under a training of the documented network: its dense products alone, forward and backward.
+"""Measure a lower bound for the epoch time of the documented network: only its dense matrix products.
 
-The shapes are those of plumbline's own GCN (the last layer acts on pooled graphs, not on points), which
-are fewer products than the plain program's, with the batches that both train on. No data, no sparse
-products, no dropout, no loss, no optimizer, no Lightning; results go into memory that is there already.
-What a program takes beyond this is what it could still save without changing the network or the precision.
+Forward and backward products are timed. The shapes are those of plumbline's own GCN (the last layer acts on
+pooled graphs, not on points), which has fewer products than the plain program, and of the batches that both
+train on. There is no data, no sparse product, no dropout, no loss, no optimizer and no Lightning; results are
+written to preallocated memory. The time that a program needs in addition to this is what it could still save
+without changing the network or the precision.
 """
 
 import argparse
@@ -22,7 +23,7 @@ BATCH_SIZE, HIDDEN_DIM, NUM_LAYERS = 16, 128, 4
 
 
 class Products:
-    """The dense products of one network for batches of up to N points and G graphs."""
+    """The dense products of one network, for batches up to a number of points and of graphs."""
 
     def __init__(self, num_features: int, num_points: int, num_graphs: int) -> None:
         widths = [num_features] + [HIDDEN_DIM] * (NUM_LAYERS - 1)
@@ -31,7 +32,7 @@ class Products:
         self.per_graph = [Product(num_graphs, *pair) for pair in zip(heads, heads[1:], strict=False)]
 
     def run(self, num_points: int, num_graphs: int, *, backward: bool) -> None:
-        """The products of one batch."""
+        """Compute the products of one batch."""
         for products, rows in ((self.per_point, num_points), (self.per_graph, num_graphs)):
             for product in products:
                 product.forward(rows)
@@ -63,18 +64,18 @@ class Product:
 
 
 def batches(counts: np.ndarray, order: Iterable[int], *, drop_last: bool) -> list[tuple[int, int]]:
-    """``(points, graphs)`` of the batches of one epoch."""
+    """List ``(points, graphs)`` for the batches of one epoch."""
     sizes = counts[list(order)]
     parts = [sizes[i : i + BATCH_SIZE] for i in range(0, len(sizes), BATCH_SIZE)]
     return [(int(part.sum()), len(part)) for part in parts if len(part) == BATCH_SIZE or not drop_last]
 
 
 def main() -> None:
-    """One run for the benchmark, in its own process."""
-    parser = argparse.ArgumentParser(description="The dense products of a training, alone.")
+    """Make one run for the benchmark, in a process of its own."""
+    parser = argparse.ArgumentParser(description="Time only the dense products of a training.")
     parser.add_argument("folder", type=Path, help="packed data set")
     parser.add_argument("--split", type=Path, required=True, help="JSON: positions of 'train' and 'val'")
-    parser.add_argument("--out", type=Path, required=True, help="where the times go, as JSON")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file for the times")
     parser.add_argument("--epochs", type=int, required=True)
     arguments = parser.parse_args()
     store = PackedStore.open(arguments.folder)

@@ -1,8 +1,8 @@
-"""Random data sets of the three documented sizes, as a packed store and as a folder of ``.pt`` files.
+"""Make random data sets of the three documented sizes, as a packed store and as a folder of ``.pt`` files.
 
-Every graph is a noisy scan of the side of a random ellipsoid that a far sensor sees, in the layout
-that ``plumbline prepare`` writes: nine node features, each point joined to its k nearest. The centre of
-mass is the ellipsoid's centre, so the target is near the mean of the points and can be learnt.
+Every graph is a noisy scan of the side of a random ellipsoid that faces a distant sensor, in the layout
+that ``plumbline prepare`` writes: nine node features, each point connected to its k nearest points. The
+target is the ellipsoid's centre, which is near the mean of the points and can be learned.
 """
 
 import json
@@ -17,7 +17,7 @@ from plumbline.geometry.neighbours import nearest_neighbours
 from plumbline.records import FEATURE_NAMES, Sample
 
 SIZES: dict[str, tuple[int, int]] = {"small": (40, 100), "medium": (150, 500), "large": (600, 1500)}
-"""Fewest and most points of a graph."""
+"""Smallest and largest number of points of a graph."""
 
 GRAPHS_PER_OBJECT = 10
 
@@ -25,7 +25,7 @@ GRAPHS_PER_OBJECT = 10
 def make_samples(
     size: str, *, num_graphs: int = 1000, num_features: int = 9, k: int = 16, seed: int = 0
 ) -> Iterator[Sample]:
-    """Yield the samples of one size; sample ``i`` is the same whatever ``num_graphs`` is."""
+    """Yield the samples of one size; sample ``i`` does not depend on ``num_graphs``."""
     for index in range(num_graphs):
         rng = np.random.default_rng([seed, list(SIZES).index(size), index])
         yield make_sample(
@@ -40,7 +40,7 @@ def make_samples(
 def make_sample(
     rng: np.random.Generator, *, num_points: int, object_name: str, num_features: int = 9, k: int = 16
 ) -> Sample:
-    """One scan of a random ellipsoid with half-axes 0.5 to 1.5, stored in units of its own size."""
+    """Make one scan of a random ellipsoid with half-axes 0.5 to 1.5, stored in units of the scan's size."""
     half_axes = rng.uniform(0.5, 1.5, 3)
     on_sphere = rng.standard_normal((2 * num_points + 64, 3))
     on_sphere /= np.linalg.norm(on_sphere, axis=1, keepdims=True)

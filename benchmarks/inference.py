@@ -1,7 +1,7 @@
-"""Time of one answer, network alone: every model on scans of built-in solids, one at a time and in batches.
+"""Measure the prediction time of every network on scans of built-in solids, singly and in batches of 64.
 
-One thread, random weights (time does not depend on them), the sizes of ``--recipe best`` for all. Models
-take turns; the median is reported.
+Only the network is timed: one thread, random weights (the time does not depend on them), the sizes of
+``--recipe best`` for all. Models take turns; the median is reported.
 
     python -m benchmarks.inference [--rounds 30]
 """
@@ -25,7 +25,7 @@ BATCHES = (1, 64)
 
 
 def main() -> None:
-    """See the module's text."""
+    """Measure all models and print a table; see the module's docstring."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def measure(store: PackedStore, rounds: int) -> dict[tuple[str, int], list[float]]:
-    """Seconds of every round, by model and batch size."""
+    """Measure the seconds of every round, by model and batch size."""
     known = {"hidden_dim": 64, "num_layers": 3, "dropout": 0.0}
     known |= input_arguments(store.feature_names, store.vector_names, ["all"])
     nets = {name: build_model(name, **arguments_for(name, known, [])).eval() for name in MODELS}

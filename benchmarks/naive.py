@@ -1,7 +1,7 @@
-"""Preparing scans as one would write it first: trimesh's rays, a loop over the points, a file a view.
+"""Naive data preparation, as a baseline: trimesh's rays, loops over points and edges, one file per view.
 
-What it makes is what a documented ``.pt`` sample holds: positions, k nearest neighbours, spherical harmonics
-of the edges up to degree two, the centre of mass. No normals, no hull, no carving.
+Its output has the content of a documented ``.pt`` sample: positions, k nearest neighbours, spherical
+harmonics of the edges up to degree two, the centre of mass. There are no normals, no hull and no carving.
 """
 
 import math
@@ -17,7 +17,7 @@ NUM_RAYS, K = 1600, 16
 def prepare(
     path: Path, folder: Path, number: int, samples: int, points: int, rng: np.random.Generator
 ) -> None:
-    """Scans one mesh and writes its samples."""
+    """Scan one mesh and write its samples."""
     mesh = trimesh.load(path, force="mesh")
     centre = mesh.bounding_sphere.primitive.center
     radius = mesh.bounding_sphere.primitive.radius
@@ -29,7 +29,7 @@ def prepare(
 def scan(
     mesh: trimesh.Trimesh, centre: np.ndarray, radius: float, points: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """First hits of a pinhole grid from a random direction, thinned to farthest points."""
+    """Compute the first hits of a pinhole grid from a random direction, and keep farthest points."""
     direction = rng.standard_normal(3)
     direction /= np.linalg.norm(direction)
     station = centre + 2.5 * radius * direction
@@ -49,7 +49,7 @@ def scan(
 
 
 def graph(cloud: np.ndarray, com: np.ndarray) -> dict[str, torch.Tensor]:
-    """Edges from a loop over the points, attributes from a loop over the edges."""
+    """Make the edges in a loop over the points, and their attributes in a loop over the edges."""
     sources, targets, attributes = [], [], []
     for i, point in enumerate(cloud):
         distance = np.linalg.norm(cloud - point, axis=1)

@@ -1,9 +1,9 @@
-"""Opening a data set: 10,000 graphs memory-mapped from a packed store beside reading 10,000 ``.pt`` files.
+"""Measure the time to open a packed store of 10,000 graphs, compared with reading 10,000 ``.pt`` files.
 
     python -m benchmarks.opening [--graphs 10000] [--repeats 5] [--json FILE]
 
 Both are timed with the files in the page cache. Opening includes reading the split keys and gathering
-the first batch of 16, so that nothing is left to be paid later.
+the first batch of 16, so that no cost is deferred.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from plumbline.data.store.reader import PackedStore
 
 
 def open_packed(folder: Path) -> int:
-    """What a training does with a packed store before its first step; returns the number of graphs."""
+    """Do what a training does with a packed store before its first step; return the number of graphs."""
     store = PackedStore.open(folder)
     np.unique(store.object_idx)
     store.gather(np.arange(16) * (len(store) // 16))
@@ -31,24 +31,24 @@ def open_packed(folder: Path) -> int:
 
 
 def read_pt(folder: Path) -> int:
-    """What the plain program does: a list of ``Data``."""
+    """Read a list of ``Data`` as the plain program does; return the number of graphs."""
     return len(load_folder(folder))
 
 
 def seconds(action: Callable[[Path], int], folder: Path, expected: int, repeats: int) -> list[float]:
-    """Wall times of an action, the first (which fills the caches) left out."""
+    """Measure wall times of an action, without the first run, which fills the caches."""
     taken = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
         found = action(folder)
         taken.append(time.perf_counter() - start)
         if found != expected:
-            raise SystemExit(f"{folder} holds {found} graphs instead of {expected}")
+            raise SystemExit(f"{folder} contains {found} graphs instead of {expected}")
     return taken[1:]
 
 
 def measure(folder: Path, *, num_graphs: int, repeats: int) -> dict[str, Any]:
-    """Write both forms of the same small graphs and time both."""
+    """Write the same small graphs in both formats and time both."""
     write_packed(folder / "packed", make_samples("small", num_graphs=num_graphs))
     write_pt(folder / "pt", make_samples("small", num_graphs=num_graphs))
     packed = seconds(open_packed, folder / "packed", num_graphs, repeats)

@@ -1,8 +1,8 @@
-"""The plain program: what a competent user writes from the documentation with PyG and Lightning.
+"""Plain training program, as a baseline: what a competent user writes with PyG and Lightning.
 
-It is the reference of the benchmarks and of the parity tests, so it is written in the standard idioms
-and nothing in it is slow on purpose: a list of ``Data``, PyG's ``DataLoader``, ``GCNConv``, one
-``self.log`` per documented metric, Lightning's own checkpoints, logger and progress bar.
+It is the reference for the benchmarks and the parity tests, so it uses the standard idioms and is not slow
+on purpose: a list of ``Data``, PyG's ``DataLoader``, ``GCNConv``, one ``self.log`` per documented metric,
+Lightning's own checkpoints, logger and progress bar.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from benchmarks.stopwatch import Stopwatch
 
 
 class PlainGCN(nn.Module):
-    """The documented architecture. ``forward`` gives ``[G, 3]`` in the frame of the node features."""
+    """The documented architecture. ``forward`` returns ``[G, 3]`` in the frame of the node features."""
 
     def __init__(
         self, input_dim: int, hidden_dim: int = 128, num_layers: int = 4, dropout: float = 0.1
@@ -91,7 +91,7 @@ class PlainTask(lightning.LightningModule):
 
 
 def load_folder(folder: Path) -> list[Data]:
-    """The documented ``.pt`` files as a list of ``Data``, in the order of their names."""
+    """Read the documented ``.pt`` files as a list of ``Data``, in the order of their names."""
     samples = []
     for path in sorted(folder.glob("*.pt")):
         content = torch.load(path, weights_only=True)
@@ -102,7 +102,7 @@ def load_folder(folder: Path) -> list[Data]:
 
 
 def make_loader(data: list[Data], *, batch_size: int, num_workers: int, train: bool) -> DataLoader:
-    """PyG's loader with the documented settings."""
+    """Make PyG's loader with the documented settings."""
     return DataLoader(
         data,
         batch_size=batch_size,
@@ -125,7 +125,7 @@ def run_plain(
     checkpoint_dir: Path,
     batch_size: int = 16,
 ) -> dict[str, Any]:
-    """Train with the documented defaults; returns what the :class:`Stopwatch` recorded."""
+    """Train with the documented defaults; return the record of the :class:`Stopwatch`."""
     stopwatch = Stopwatch()
     checkpoint = ModelCheckpoint(
         dirpath=checkpoint_dir,
@@ -153,11 +153,11 @@ def run_plain(
 
 
 def main() -> None:
-    """One run for the benchmark, in its own process."""
+    """Make one run for the benchmark, in a process of its own."""
     parser = argparse.ArgumentParser(description="Train the plain program on a folder of .pt files.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--split", type=Path, required=True, help="JSON: positions of 'train' and 'val'")
-    parser.add_argument("--out", type=Path, required=True, help="where the times go, as JSON")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file for the times")
     parser.add_argument("--checkpoint_dir", type=Path, required=True)
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--num_workers", type=int, required=True)

@@ -1,11 +1,11 @@
-"""The equivariant patch transformer as one writes it with PyG: ``MessagePassing``, ``scatter``, ``softmax``.
+"""Plain equivariant patch transformer, as a baseline: written with PyG's messages and scatter operations.
 
-The counterpart of ``--model ept`` in the benchmarks: the same weights (it borrows the layers of
-:class:`~plumbline.models.ept.EPT`), the same answers, but patches and attention are edges between nodes
-and tokens that messages run along, and batches are collated from a list of ``Data``. What hangs on the
-graph alone (patches, pairs of tokens) is computed once when the data are loaded, as a careful user would.
+It is the counterpart of ``--model ept`` in the benchmarks, with the same weights (it borrows the layers of
+:class:`~plumbline.models.ept.EPT`) and the same predictions. But patches and attention are messages along
+edges between nodes and tokens, and batches are collated from a list of ``Data``. Data that depend only on the
+graph (patches, pairs of tokens) are computed once when the data are loaded, as a careful user would do.
 
-Letters: N nodes, M tokens of all graphs, E pairs of a token and a node, D vector channels.
+Letters: G graphs, N nodes, M tokens of all graphs, C scalar and D vector channels.
 """
 
 import argparse
@@ -34,7 +34,7 @@ NUM_TOKENS, NUM_NEIGHBOURS = 32, 16
 
 
 class Scan(Data):
-    """A scan; tells PyG by how much node and token numbers grow when scans are put one after another."""
+    """A scan; tells PyG by how much to increase node and token indices when it concatenates scans."""
 
     def __inc__(self, key: str, value: Any, *arguments: Any, **keywords: Any) -> Any:
         if key == "pair_index":
@@ -45,7 +45,7 @@ class Scan(Data):
 
 
 class PatchConv(MessagePassing):
-    """Pools the pairs of each token into scalars ``[M, C]`` and vectors ``[M, 3, D]``."""
+    """Encodes the pairs of each token as scalars ``[M, C]`` and vectors ``[M, 3, D]``."""
 
     def __init__(self, encoder: PatchEncoder) -> None:
         super().__init__(aggr=None, node_dim=0)
@@ -87,7 +87,7 @@ class PatchConv(MessagePassing):
 
 
 class TokenConv(MessagePassing):
-    """Attention between the tokens of a scan along the edges that join all of them, then the update."""
+    """Attention between the tokens of a scan, along the edges between all of them, then the update."""
 
     def __init__(self, layer: AttentionLayer) -> None:
         super().__init__(aggr="add", node_dim=0)
@@ -117,7 +117,7 @@ class TokenConv(MessagePassing):
 
 
 class PlainEPT(nn.Module):
-    """``--model ept`` along edges. ``forward`` gives ``[G, 3]`` and the logarithm of the expected error."""
+    """``--model ept`` with messages. ``forward`` returns ``[G, 3]`` and log expected errors ``[G]``."""
 
     def __init__(self, ept: EPT) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ def _vote(
 
 
 class PlainEPTTask(PlainTask):
-    """The loss of ``--recipe best`` with AdamW, and one ``self.log`` per figure."""
+    """The loss of ``--recipe best`` with AdamW, and one ``self.log`` per metric."""
 
     def _step(self, batch: Any, stage: str) -> Tensor:
         answer, log_scale = self.model(batch)
@@ -183,7 +183,7 @@ class PlainEPTTask(PlainTask):
 
 
 def load_scans(store: PackedStore) -> list[Data]:
-    """A packed data set as a list of ``Data``, with the patches of :mod:`plumbline.data.batches.patches`."""
+    """Read a packed data set as a list of ``Data``, with patches of :mod:`plumbline.data.batches.patches`."""
     pairs = torch.cartesian_prod(torch.arange(NUM_TOKENS), torch.arange(NUM_TOKENS)).T
     scans: list[Data] = []
     for index in range(len(store)):
@@ -210,17 +210,17 @@ def load_scans(store: PackedStore) -> list[Data]:
 
 
 def make_ept(store: PackedStore) -> EPT:
-    """The network of ``--recipe best`` for a data set."""
+    """Make the network of ``--recipe best`` for a data set."""
     names = {"feature_names": store.feature_names, "vector_names": store.vector_names}
     return EPT(**names, **RECIPE, num_tokens=NUM_TOKENS, num_neighbours=NUM_NEIGHBOURS)  # type: ignore[arg-type]
 
 
 def main() -> None:
-    """One run for the benchmark, in its own process."""
+    """Make one run for the benchmark, in a process of its own."""
     parser = argparse.ArgumentParser(description="Train the plain equivariant program on a packed data set.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--split", type=Path, required=True, help="JSON: positions of 'train' and 'val'")
-    parser.add_argument("--out", type=Path, required=True, help="where the times go, as JSON")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file for the times")
     parser.add_argument("--checkpoint_dir", type=Path, required=True)
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--num_workers", type=int, required=True)

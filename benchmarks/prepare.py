@@ -1,10 +1,10 @@
-"""How fast `plumbline prepare` is, and what the time goes into.
+"""Measure the speed of `plumbline prepare`, and the time spent in each stage.
 
     python -m benchmarks.prepare FOLDER --objects 300 --samples 10 --points 256
 
-Times the real command in a process of its own, then the same work stage by stage in this process, and
-the bare ray caster on the same number of rays. The stages are in CPU seconds, which stay comparable when
-the machine is busy.
+Times the real command in a process of its own, then the ray caster alone on the same number of rays, a naive
+program, and the same work stage by stage in this process. Stages are in CPU seconds, which are comparable
+even when the machine is busy.
 """
 
 import argparse
@@ -25,30 +25,36 @@ import numpy as np  # noqa: E402
 import trimesh  # noqa: E402
 
 from benchmarks import naive  # noqa: E402
-from plumbline.commands.prepare import keywords  # noqa: E402
-from plumbline.config import PrepareConfig  # noqa: E402
-from plumbline.data import packing, preparation  # noqa: E402
+from plumbline.data.prepare import samples  # noqa: E402
+from plumbline.data.prepare.sources import caster_name, cut, list_sources  # noqa: E402
+from plumbline.data.store import writer  # noqa: E402
 from plumbline.geometry import graphs, raycast, scans  # noqa: E402
 from plumbline.geometry.meshes import find_meshes, load_mesh  # noqa: E402
 from plumbline.geometry.sensors import ray_directions  # noqa: E402
 from plumbline.geometry.solids import make_solid  # noqa: E402
-from plumbline.records import FEATURE_NAMES, VECTOR_NAMES  # noqa: E402
+from plumbline.records import (  # noqa: E402
+    FEATURE_NAMES,
+    VECTOR_NAMES,
+    GraphSettings,
+    Range,
+    ScanSettings,
+)
 
 STAGES: list[tuple[str, Any, str]] = [
-    ("load the mesh", preparation, "load_mesh"),
-    ("build the caster", preparation, "Caster"),
+    ("load the mesh", samples, "load_mesh"),
+    ("build the caster", samples, "Caster"),
     ("draw the rays", scans, "ray_directions"),
     ("cast the rays", raycast.Caster, "first_hits"),
     ("choose points", scans, "choose_points"),
-    ("scan, the rest", preparation, "scan_solid"),
+    ("scan, the rest", samples, "scan_solid"),
     ("neighbours", graphs, "nearest_neighbours"),
     ("normals", graphs, "estimate_surface"),
     ("hull", graphs, "convex_hull"),
     ("carving", graphs, "carve"),
-    ("graph, the rest", preparation, "build_sample"),
-    ("write the part", packing, "write_tensors"),
+    ("graph, the rest", samples, "build_sample"),
+    ("write the part", writer, "write_tensors"),
 ]
-"""Inner stages are taken out of the outer ones they run in."""
+"""The time of an inner stage is not counted in the outer stage that it runs in."""
 
 
 class Stopwatch:
@@ -76,7 +82,7 @@ class Stopwatch:
 
 
 def time_command(folder: list[str], args: argparse.Namespace, workers: int) -> None:
-    """The command itself, from its start to its last line."""
+    """Time the command itself, from its start to its exit."""
     with tempfile.TemporaryDirectory() as temporary:
         flags = ["--samples", args.samples, "--points", args.points, "--views", args.views]
         command = [sys.executable, "-m", "plumbline", "prepare", *folder, "--out", f"{temporary}/out"]
@@ -86,29 +92,29 @@ def time_command(folder: list[str], args: argparse.Namespace, workers: int) -> N
         wall = time.perf_counter() - started
     scans = len(folder) * args.samples
     load = os.getloadavg()[0]
-    print(
-        f"  --workers {workers}: {wall:6.1f} s, {scans / wall:6.1f} scans/s (load of the machine {load:.1f})"
-    )
+    print(f"  --workers {workers}: {wall:6.1f} s, {scans / wall:6.1f} scans/s (system load {load:.1f})")
 
 
 def break_down(folder: list[str], args: argparse.Namespace) -> None:
-    """The same work in this process, stage by stage."""
+    """Time the same work in this process, stage by stage."""
     watch = Stopwatch()
     for name, owner, attribute in STAGES:
         setattr(owner, attribute, watch.around(name, getattr(owner, attribute)))
-    settings = keywords(PrepareConfig(samples=args.samples, points=str(args.points), views=args.views))
+    views = Range(*map(int, args.views.split("-")))
+    scan = ScanSettings(samples=args.samples, points=Range(args.points), views=views)
+    graph = GraphSettings()
     with tempfile.TemporaryDirectory() as temporary:
         started = time.process_time()
-        sources = preparation.list_sources([Path(path) for path in folder], 0, None)
+        sources = list_sources([Path(path) for path in folder], 0, None)
         found = time.process_time() - started
-        write = watch.around("everything else", preparation.write_chunk)
-        for chunk in preparation.cut(sources, settings, Path(temporary)):
-            write(chunk, settings)
+        write = watch.around("everything else", samples.write_chunk)
+        for chunk in cut(sources, scan, graph, caster=caster_name(), folder=Path(temporary)):
+            write(chunk, scan, graph)
         started = time.process_time()
         paths = sorted(Path(temporary).glob("*.part"))
         fields = {"edge_attr": "sh", "sh_degree": 2}
         fields |= {"feature_names": FEATURE_NAMES, "vector_names": VECTOR_NAMES}
-        packing.merge_parts(Path(temporary) / "store", paths, manifest_fields=fields)
+        writer.merge_parts(Path(temporary) / "store", paths, manifest_fields=fields)
         merged = time.process_time() - started
     rows = [("find and hash files", found), *watch.spent.items(), ("merge the parts", merged)]
     total = sum(spent for _, spent in rows)
@@ -120,7 +126,7 @@ def break_down(folder: list[str], args: argparse.Namespace) -> None:
 
 
 def time_naive(folder: list[str], args: argparse.Namespace) -> None:
-    """The same scans as one would write them first, in CPU seconds; beside :func:`break_down`."""
+    """Time a naive program for the same scans, in CPU seconds, to compare with :func:`break_down`."""
     rng = np.random.default_rng(0)
     chosen = folder[:: max(1, len(folder) // args.naive)][: args.naive]
     with tempfile.TemporaryDirectory() as temporary:
@@ -129,20 +135,20 @@ def time_naive(folder: list[str], args: argparse.Namespace) -> None:
             naive.prepare(Path(path), Path(temporary), number, args.samples, args.points, rng)
         spent = time.process_time() - started
     made = len(chosen) * args.samples
-    print(f"\nwritten naively: {made / spent:.1f} scans per CPU second ({made} scans)")
+    print(f"\nnaive program: {made / spent:.1f} scans per CPU second ({made} scans)")
 
 
 def time_embree(folder: list[str], args: argparse.Namespace) -> None:
-    """The ray caster alone: the same number of rays on the same meshes, one call per view."""
+    """Time the ray caster alone: the same number of rays on the same meshes, one call per view."""
     rng = np.random.default_rng(0)
-    num_rays = PrepareConfig().rays
+    rays = ScanSettings().rays
     spent = bare = 0.0
     count = 0
     for path in folder:
         solid = load_mesh(path, name=path)
         caster = raycast.Caster(solid.vertices, solid.faces)
         for _ in range(args.samples):
-            local = ray_directions("grid", half_angle=0.4, num_rays=num_rays, rng=rng)
+            local = ray_directions("grid", half_angle=0.4, rays=rays, rng=rng)
             origins = np.broadcast_to(
                 solid.bounding_centre - [0, 0, 2.5 * solid.bounding_radius], local.shape
             )
@@ -160,13 +166,13 @@ def time_embree(folder: list[str], args: argparse.Namespace) -> None:
         f"\n{count / 1e6:.1f} million rays: {count / spent / 1e6:.2f} million per CPU second through Caster"
     )
     if bare:
-        print(f"  of which Embree itself: {count / bare / 1e6:.2f} million per CPU second")
+        print(f"  Embree alone: {count / bare / 1e6:.2f} million per CPU second")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", help="meshes; built-in solids if none is given")
-    parser.add_argument("--objects", type=int, default=300, help="how many of them, evenly spread")
+    parser.add_argument("--objects", type=int, default=300, help="number of meshes to use, evenly spread")
     parser.add_argument("--samples", type=int, default=10)
     parser.add_argument("--points", type=int, default=256)
     parser.add_argument("--views", default="1")
@@ -178,7 +184,7 @@ def main() -> None:
 
 
 def write_solids(folder: Path, num: int) -> Path:
-    """Built-in solids as mesh files, for who has no meshes."""
+    """Write built-in solids as mesh files, for users without meshes."""
     for i in range(num):
         solid = make_solid(0, i)
         trimesh.Trimesh(solid.vertices, solid.faces, process=False).export(folder / f"{i:06d}.ply")
@@ -186,7 +192,7 @@ def write_solids(folder: Path, num: int) -> Path:
 
 
 def measure(meshes_folder: Path, args: argparse.Namespace) -> None:
-    """Print everything about the preparation of a folder."""
+    """Measure the preparation of a folder of meshes, and print all results."""
     meshes = find_meshes([meshes_folder])
     chosen = np.linspace(0, len(meshes) - 1, min(args.objects, len(meshes))).astype(int)
     folder = [str(meshes[i].path) for i in chosen]

@@ -1,9 +1,10 @@
-"""How the time of an epoch grows with the work: graphs, points, neighbours, width, depth, batch, threads.
+"""Measure how epoch time scales with graphs, points, neighbours, width, depth, batch size and threads.
 
     python -m benchmarks.scaling [--epochs 4] [--json FILE]
 
-Each point is one training of the documented network through the real entry point, one number changed from the
-base; the fastest epoch counts (validation, checkpoint and records included). Draws docs/figures/scaling.png.
+Each point is one training of the documented network through the real entry point, with one number changed
+from the base. The fastest epoch counts, including validation, checkpoint and records. Draws
+docs/figures/scaling.png.
 """
 
 import argparse
@@ -34,7 +35,7 @@ FLAGS = {"width": "--hidden_dim", "depth": "--num_layers", "batch": "--batch_siz
 
 
 def data_set(base: Path, graphs: int, points: int, neighbours: int) -> Path:
-    """A data set of graphs of one size, made if it is not there."""
+    """Return a data set of graphs of one size; make it if it does not exist."""
     folder = base / f"{graphs}-{points}-{neighbours}"
     if not folder.exists():
         samples = (
@@ -51,7 +52,7 @@ def data_set(base: Path, graphs: int, points: int, neighbours: int) -> Path:
 
 
 def measure(base: Path, epochs: int, changed: dict[str, int]) -> float:
-    """Seconds of the fastest epoch but the first."""
+    """Measure the seconds of the fastest epoch, not counting the first."""
     work = BASE | changed
     data = data_set(base, work["graphs"], work["points"], work["neighbours"])
     flags = [text for name, flag in FLAGS.items() for text in (flag, str(work[name]))]
@@ -60,7 +61,7 @@ def measure(base: Path, epochs: int, changed: dict[str, int]) -> float:
 
 
 def draw(results: dict[str, dict[int, float]], path: Path) -> None:
-    """One panel a sweep, both axes logarithmic, beside the line of equal growth."""
+    """Plot one panel per sweep, both axes logarithmic, with a line of proportional growth."""
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(2, 4, figsize=(11, 5.2), layout="constrained")
         for panel, (name, found) in zip(panels.flat, results.items(), strict=False):
@@ -80,7 +81,7 @@ def draw(results: dict[str, dict[int, float]], path: Path) -> None:
 
 
 def ticks(seconds: np.ndarray) -> tuple[list[float], list[str]]:
-    """One, two and five of every decade that the values reach."""
+    """Choose ticks at 1, 2 and 5 of every decade that the values reach."""
     places = [digit * 10.0**power for power in range(-3, 3) for digit in (1, 2, 5)]
     inside = [place for place in places if seconds.min() / 2 <= place <= 2 * seconds.max()]
     return inside, [f"{place:g}" for place in inside]

@@ -1,4 +1,4 @@
-"""The clock that is held to both programs: one Lightning callback."""
+"""Lightning callback that measures the time of epochs, the same for all compared programs."""
 
 import time
 from typing import Any
@@ -7,14 +7,14 @@ from lightning.pytorch.callbacks import Callback
 
 
 class Stopwatch(Callback):
-    """Wall and CPU time of whole epochs: training, validation, checkpoint, logs and progress.
+    """Measures wall and CPU time of whole epochs: training, validation, checkpoint, logs and progress.
 
     Attributes:
         starts: ``time.monotonic()`` at each epoch's start, then at the end of training.
-        cpu: ``time.process_time()`` at the same moments (this process and its threads, not its workers).
+        cpu: ``time.process_time()`` at the same times (this process and its threads, not its workers).
         first_step: ``time.monotonic()`` after the first training step.
         losses: ``val_loss`` of each epoch.
-        batches: training and validation batches of an epoch.
+        batches: numbers of training and validation batches of an epoch.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Stopwatch(Callback):
         self.cpu.append(time.process_time())
 
     def record(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return the measurements as plain values for JSON."""
         return {
             "epoch_seconds": [b - a for a, b in zip(self.starts, self.starts[1:], strict=False)],
             "epoch_cpu_seconds": [b - a for a, b in zip(self.cpu, self.cpu[1:], strict=False)],

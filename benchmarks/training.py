@@ -1,15 +1,16 @@
-"""Training throughput: ``train_gnn_optimized.py`` beside the plain program and the floor, interleaved.
+"""Measure training throughput of ``train_gnn_optimized.py``, compared with the plain program and the floor.
 
-Every run is a process of its own on a pseudo-terminal (so that progress bars are drawn as for a user),
-with documented defaults: GCN, batch 16, hidden 128, 4 layers, dropout 0.1, Adam, metrics and checkpoint
-every epoch. The floor is the network's dense products alone (``benchmarks/floor.py``). The order of the
-programs turns round every round. First epochs are left out of the throughput; an epoch is everything from
-its start to the next one's. On a machine that others use too, ``--threads 1`` keeps two threads of one
-program from waiting for each other's turn.
+Runs are interleaved. Every run is a process of its own on a pseudo-terminal (so that progress bars are drawn
+as for a user), with documented defaults: GCN, batch 16, hidden 128, 4 layers, dropout 0.1, Adam, metrics and
+checkpoint every epoch. The floor is the network's dense products alone (``benchmarks/floor.py``). The order
+of the programs is reversed every round. First epochs are not counted; an epoch lasts from its start to the
+start of the next. On a shared machine, ``--threads 1`` avoids that two threads of one program wait for each
+other.
 
-``--model ept`` measures the equivariant patch transformer instead (recipe ``best`` but for AdamW, no weight
-averaging and batches of 16) on scans of 256 points of built-in solids, beside the same network written with
-PyG's messages (``benchmarks/plain_ept.py``) and, for context, our other networks on the same scans.
+``--model ept`` measures the equivariant patch transformer instead (recipe ``best``, except for AdamW, no
+weight averaging and batches of 16) on scans of 256 points of built-in solids. It is compared with the same
+network written with PyG's messages (``benchmarks/plain_ept.py``) and, for context, with our other networks on
+the same scans.
 
     python -m benchmarks.training [--sizes small medium large] [--epochs 5] [--rounds 3] [--json FILE]
 """
@@ -38,12 +39,12 @@ PROGRAMS = {
     "gcn": ("plain, 0 workers", "plain, 4 workers", "plumbline", "floor"),
     "ept": ("plain, 0 workers", "plain, 4 workers", "plumbline", "gcn", "egnn", "painn", "steerable"),
 }
-"""What is compared, by the network that the comparison is about."""
+"""The programs that are compared, by ``--model``."""
 EPT_FLAGS = ("--recipe", "best", "--optimizer", "adamw", "--lr", "3e-3", "--ema", "0", "--batch_size", "16")
 
 
 def prepare(folder: Path, size: str, num_graphs: int, k: int) -> None:
-    """Write one data set, and the split that all programs use, unless they are there."""
+    """Write one data set, and the split that all programs use, unless they already exist."""
     if (folder / "split.json").exists():
         return
     if size == "solids":
@@ -61,7 +62,7 @@ def prepare(folder: Path, size: str, num_graphs: int, k: int) -> None:
 def command(
     program: str, folder: Path, out: Path, checkpoint_dir: Path, epochs: int, model: str
 ) -> list[str]:
-    """The command line of one run."""
+    """Make the command line of one run."""
     python, split = [sys.executable, "-m"], str(folder / "split.json")
     common = ["--out", str(out), "--epochs", str(epochs)]
     if program == "floor":
@@ -80,7 +81,7 @@ def command(
 
 
 def run(program: str, folder: Path, epochs: int, threads: int | None, model: str) -> dict[str, Any]:
-    """One training of one of the programs."""
+    """Run and time one training with one of the programs."""
 
     def arguments(out: Path, checkpoints: Path) -> list[str]:
         return command(program, folder, out, checkpoints, epochs, model)
@@ -89,15 +90,16 @@ def run(program: str, folder: Path, epochs: int, threads: int | None, model: str
 
 
 def measure_plumbline(data: Path, epochs: int, flags: list[str], *, threads: int | None) -> dict[str, Any]:
-    """One training of ours with any flags."""
+    """Run and time one training with plumbline and any flags."""
     return timed(lambda out, checkpoints: watched(data, out, checkpoints, epochs, flags), threads)
 
 
 def timed(arguments: Callable[[Path, Path], list[str]], threads: int | None) -> dict[str, Any]:
-    """A training in a process of its own; adds the time to the first step, the CPU time of all, and the peak
-    memory of the process (of its largest, if it starts others).
+    """Run a training in a process of its own; return its record, with startup time, CPU time and memory.
 
-    ``arguments`` makes the command line from where the times and the checkpoints go.
+    Startup time is the time to the first step, CPU time is that of all its processes, and memory is the peak
+    of the largest process. ``arguments`` makes the command line from the file for the times and the folder
+    for the checkpoints.
     """
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
@@ -115,7 +117,7 @@ def timed(arguments: Callable[[Path, Path], list[str]], threads: int | None) -> 
 
 
 def watched(data: Path, out: Path, checkpoint_dir: Path, epochs: int, flags: Sequence[str]) -> list[str]:
-    """The command line of our program under the stopwatch."""
+    """Make the command line of plumbline with the stopwatch."""
     return [
         sys.executable, "-m", "benchmarks.watched", str(out), str(ROOT / "train_gnn_optimized.py"),
         "--data_dir", str(data), "--checkpoint_dir", str(checkpoint_dir), "--max_epochs", str(epochs), *flags,
@@ -125,7 +127,7 @@ def watched(data: Path, out: Path, checkpoint_dir: Path, epochs: int, flags: Seq
 def on_terminal(
     arguments: list[str], folder: Path, threads: int | None
 ) -> tuple[int, resource.struct_rusage, str]:
-    """Run a command on a pseudo-terminal; its exit code, what it used with children, and what it printed."""
+    """Run a command on a pseudo-terminal; return exit code, resource usage with children, and output."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
     if threads:
         environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(threads)
@@ -152,7 +154,7 @@ def _drain(controller: int, printed: list[bytes]) -> None:
     while True:
         try:
             block = os.read(controller, 65536)
-        except OSError:  # Linux says so when the last writer has closed
+        except OSError:  # raised by Linux when the last writer has closed the terminal
             return
         if not block:
             return
@@ -160,7 +162,7 @@ def _drain(controller: int, printed: list[bytes]) -> None:
 
 
 def summarise(size: str, records: dict[str, list[dict[str, Any]]], num_train: int) -> dict[str, Any]:
-    """Medians over the epochs of all rounds but the first of each, and ratios to plain program and floor."""
+    """Compute medians over the epochs (without first epochs), and ratios to plain program and floor."""
     batches = {tuple(record["batches"]) for runs in records.values() for record in runs}
     if len(batches) > 1:
         raise SystemExit(f"{size}: the programs trained on different numbers of batches: {sorted(batches)}")
@@ -217,7 +219,7 @@ def measure(
     threads: int | None = None,
     model: str = "gcn",
 ) -> dict[str, Any]:
-    """All rounds of one size."""
+    """Measure all rounds of one size."""
     prepare(folder, size, num_graphs, k)
     parts = json.loads((folder / "split.json").read_text(encoding="utf-8"))
     records: dict[str, list[dict[str, Any]]] = {program: [] for program in programs}
@@ -228,8 +230,8 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Training throughput beside a plain program.")
-    parser.add_argument("--model", choices=list(PROGRAMS), default="gcn", help="what is compared")
+    parser = argparse.ArgumentParser(description="Training throughput compared with a plain program.")
+    parser.add_argument("--model", choices=list(PROGRAMS), default="gcn", help="network to compare")
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument(
         "--programs",
@@ -240,9 +242,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--graphs", type=int, default=1000)
     parser.add_argument("--k", type=int, default=16, help="neighbours per point")
-    parser.add_argument("--threads", type=int, help="of every program; PyTorch's choice otherwise")
-    parser.add_argument("--folder", type=Path, help="keep the data sets here; a temporary folder otherwise")
-    parser.add_argument("--json", type=Path, help="write everything measured to this file")
+    parser.add_argument("--threads", type=int, help="threads of every program; by default PyTorch's choice")
+    parser.add_argument("--folder", type=Path, help="keep the data sets here; by default a temporary folder")
+    parser.add_argument("--json", type=Path, help="write all measurements to this file")
     arguments = parser.parse_args()
     if arguments.epochs < 2:
         parser.error("--epochs must be at least 2, because the first is not counted")

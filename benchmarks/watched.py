@@ -1,7 +1,7 @@
-"""Runs a training script as it is, under the clock of the benchmarks.
+"""Run an unmodified training script and measure the time of its epochs with ``benchmarks.stopwatch``.
 
 ``python -m benchmarks.watched OUT.json SCRIPT [ARGUMENT ...]`` adds the stopwatch to the ``Trainer`` that the
-script makes, and writes what it saw.
+script creates, and writes its record to OUT.json.
 """
 
 import functools
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import plumbline.training.lightning_import  # noqa: F401  # first: how Lightning is imported belongs to what is measured
+import plumbline.training.lightning_import  # noqa: F401  # first: it changes how Lightning is imported, which is measured
 
 import lightning  # isort: skip
 
@@ -20,7 +20,7 @@ from benchmarks.stopwatch import Stopwatch
 
 
 def watch(script: str, arguments: list[str]) -> Stopwatch:
-    """Run a script as ``__main__`` with a stopwatch in every ``lightning.Trainer`` it makes."""
+    """Run a script as ``__main__`` with a stopwatch in every ``lightning.Trainer`` that it creates."""
     stopwatch = Stopwatch()
     original = lightning.Trainer.__init__
 

@@ -6,10 +6,29 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("plumbline.testing")
+
 # Tests run side by side, one process per core; threads of their own would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What a CI service, a job of a cluster or a terminal says must not reach the programs that tests start.
+_FOREIGN = ("WANDB", "SLURM", "FORCE_COLOR", "NO_COLOR", "TTY_", "COLUMNS", "LINES", "CLICOLOR")
+for _name in [name for name in os.environ if name.startswith(_FOREIGN)]:
+    del os.environ[_name]
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+SLOW = ("commands", "training", "reliability", "test_cli.py", "test_recipes_of_contributing.py")
+"""Folders and files whose tests run the whole program or train; ``make test-fast`` leaves them out.
+
+A single slow test elsewhere is marked ``@pytest.mark.slow``.
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what is slow by where it stands."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -147,6 +147,8 @@ def parse(verb: str, argv: Sequence[str], *, prog: str) -> Config:
 def _parse(parser: Any, kind: type, arguments: list[str]) -> Any:
     try:
         parsed = parser.parse_args(arguments)
+    except OSError:
+        raise  # the parser reads no file: its --help could not be written, which is the caller's to say
     except Exception as error:  # jsonargparse raises many kinds; all mean "cannot be parsed"
         raise InputError(_one_sentence(kind, str(error))) from error
     return kind(**{item.name: getattr(parsed, item.name) for item in fields(kind)})

@@ -1,4 +1,4 @@
-"""Looking for files in a folder, the same everywhere: sorted, and never past what cannot be read."""
+"""Find files in folders, in sorted order; a folder or file that cannot be read is reported, never skipped."""
 
 import os
 from collections.abc import Collection, Iterator
@@ -9,20 +9,21 @@ from zipfile import ZipFile
 from plumbline.errors import InputError
 
 UNREADABLE = "cannot be read: "
-"""How the reason begins where the system refused a file: it may give it next time."""
-_PACKED_TIGHTEST = 100
+"""Start of the reason when the system refuses to read a file. Such a file may be readable the next time."""
+_MAX_COMPRESSION = 100
 _SMALL = 1 << 28
-"""Bytes that any machine has."""
+"""Bytes; every machine has this much memory."""
 
 
 def visible_files(folder: Path, suffixes: Collection[str]) -> list[str]:
-    """The files with certain suffixes in a folder and the folders in it, hidden ones skipped.
+    """List the files with the given suffixes in a folder and its subfolders; hidden ones are skipped.
 
-    Links to nothing are among them, to be named; pipes and devices, which may keep a reader waiting, are not.
+    Broken links are listed, so that the caller can report them. Pipes and devices are not listed: reading one
+    may block forever.
 
     Args:
         folder: where to look; links to folders are not followed.
-        suffixes: in lower case, such as ``.ply``; the files' may be in any case.
+        suffixes: in lower case, such as ``.ply``; suffixes of files are matched in any case.
 
     Returns:
         POSIX paths relative to the folder, sorted.
@@ -32,39 +33,44 @@ def visible_files(folder: Path, suffixes: Collection[str]) -> list[str]:
     """
     endings = tuple(suffixes)
     files: list[str] = []
-    for parent, folders, members in os.walk(folder, onerror=_refuse):  # pathlib takes ten times as long
+    for parent, folders, members in os.walk(folder, onerror=_refuse):  # ten times as fast as pathlib
         folders[:] = [name for name in folders if not name.startswith(".")]
         prefix = "" if Path(parent) == folder else Path(parent).relative_to(folder).as_posix() + "/"
         files += [prefix + name for name in members if name.lower().endswith(endings) and name[0] != "."]
-    return sorted(name for name in files if _gives_an_answer(os.path.join(folder, name)))
+    return sorted(name for name in files if _is_file_or_broken_link(os.path.join(folder, name)))
 
 
-def _gives_an_answer(path: str) -> bool:
+def _is_file_or_broken_link(path: str) -> bool:
     return os.path.isfile(path) or not os.path.exists(path)
 
 
 def bomb_reason(archive: ZipFile, size: int) -> str | None:
-    """Why an archive would fill the memory, if it would: more than 256 MB, over 100 times its own size.
+    """Say why an archive is refused as a zip bomb; None if it is not one.
 
-    Numbers and the XML around them shrink to a tenth, seldom to a twentieth.
+    An archive is refused if it unpacks to more than 256 MB and more than 100 times its own ``size`` (bytes).
+    Numbers and the XML around them compress to a tenth of their size, rarely to a twentieth.
     """
     unpacked = sum(member.file_size for member in archive.infolist())
-    if unpacked <= max(_SMALL, _PACKED_TIGHTEST * size):
+    if unpacked <= max(_SMALL, _MAX_COMPRESSION * size):
         return None
-    return f"unpacks to {unpacked / 1e9:,.1f} GB, which no such file does: make it anew"
+    return f"unpacks to {unpacked / 1e9:,.1f} GB, far more than a valid file of this kind: create it again"
 
 
 def refusal(path: Path, error: OSError) -> str:
-    """Why a file among others is rejected that the system refused to give; the reason alone, without path."""
+    """Say why one of several files is rejected after the system refused to read it.
+
+    Returns:
+        The reason alone, without the path.
+    """
     if isinstance(error, FileNotFoundError):
-        return "is a link to a file that is not there" if path.is_symlink() else "is not there"
-    mend = "check its permissions" if isinstance(error, PermissionError) else "put a sound copy in its place"
-    return f"{UNREADABLE}{error.strerror or error}; {mend}"
+        return "is a link to a file that does not exist" if path.is_symlink() else "does not exist"
+    fix = "check its permissions" if isinstance(error, PermissionError) else "replace it with an intact copy"
+    return f"{UNREADABLE}{error.strerror or error}; {fix}"
 
 
 @contextmanager
 def reading(path: Path | str) -> Iterator[None]:
-    """Around everything that reads ``path``: what the system refuses becomes an InputError."""
+    """Turn an OSError raised while ``path`` is read into an InputError."""
     try:
         yield
     except OSError as error:

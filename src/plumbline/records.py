@@ -14,13 +14,20 @@ Edges run from source to target as in PyTorch Geometric: ``edge_index[0]`` is th
 ``edge_index[1] == repeat(arange(N), in_degree)``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.floating]
 Int = NDArray[np.integer]
+
+Target = Literal["solid", "shell"]
+Sampling = Literal["farthest", "random"]
+Pattern = Literal["grid", "lidar"]
+EdgeAttr = Literal["sh", "displacement", "none"]
+Normalise = Literal["unit", "centre", "none"]
 
 FEATURE_NAMES = (
     *("x", "y", "z", "sensor_x", "sensor_y", "sensor_z", "normal_x", "normal_y", "normal_z"),
@@ -135,3 +142,95 @@ class Rejected:
 
     source: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Range:
+    """The numbers from ``low`` to ``high``, both included; ``Range(2)`` is one number.
+
+    Attributes:
+        low, high: the ends.
+        written: how the user wrote it; empty if it was not read from a text.
+    """
+
+    low: float
+    high: float
+    written: str = field(default="", compare=False, repr=False)
+
+    def __init__(self, low: float, high: float | None = None, written: str = "") -> None:
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", low if high is None else high)
+        object.__setattr__(self, "written", written)
+
+    def __str__(self) -> str:
+        """As the flags take it: ``2``, ``1-3``, ``0-0.03``."""
+        ends = [str(int(end)) if float(end).is_integer() else repr(end) for end in (self.low, self.high)]
+        return self.written or "-".join(dict.fromkeys(ends))
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it is just one number."""
+        return self.low == self.high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanSettings:
+    """How objects are scanned. Each field is the flag of ``plumbline prepare`` of that name.
+
+    Attributes:
+        target: centre of mass of the solid (closed meshes only) or of its surface.
+        scale: metres per unit of the mesh files.
+        samples: scans per object; a real scan is one.
+        solid_samples: scans per built-in solid; 0 for as many as ``samples``.
+        views: sensors per scan, drawn uniformly.
+        points: kept of all views together, drawn uniformly on a logarithmic scale; a real scan keeps the
+            most, or all that it has.
+        sampling: ``"farthest"`` (each next point the farthest from those before it), ``"random"``, or
+            ``"mixed"``: either way, scan by scan.
+        pattern: rays of a camera (``"grid"``) or of a rotating LiDAR (``"lidar"``).
+        rays: per view, over the field of view that the bounding sphere fills.
+        distance: of a sensor from the centre of the bounding sphere, in bounding radii, above 1.
+        noise: range noise along the ray, 1 sigma, as a fraction of the bounding radius, drawn uniformly per
+            scan.
+        grazing: angle of incidence, degrees, beyond which returns get lost: one at angle a is kept with
+            probability ``cos(a) / cos(grazing)``; 90 keeps all.
+        pose_error: of each view, 1 sigma per axis: a turn about the sensor in degrees, and as many hundredths
+            of the bounding radius. It moves the points, not where the sensor is believed to be.
+        rotate: turn every object by a uniformly random rotation before each scan.
+        seed: of solids, poses, noise and sampling.
+    """
+
+    target: Target = "solid"
+    scale: float = 1.0
+    samples: int = 10
+    solid_samples: int = 0
+    views: Range = Range(1)
+    points: Range = Range(256)
+    sampling: Sampling | Literal["mixed"] = "farthest"
+    pattern: Pattern = "grid"
+    rays: int = 1600
+    distance: Range = Range(2, 3)
+    noise: Range = Range(0.01)
+    grazing: float = 80.0
+    pose_error: float = 0.0
+    rotate: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphSettings:
+    """How scans become graphs. Each field is the flag of ``plumbline prepare`` of that name.
+
+    Attributes:
+        k: neighbours per point.
+        edge_attr: attributes of the edge from a node to its neighbour: real spherical harmonics of its
+            direction (``"sh"``), the displacement in stored units, or none.
+        sh_degree: highest degree for ``"sh"``.
+        normalise: the stored frame. ``"unit"``: origin at the mean of the points, scale their root mean
+            square distance from it; ``"centre"``: the same origin, metres; ``"none"``: as scanned.
+    """
+
+    k: int = 16
+    edge_attr: EdgeAttr = "sh"
+    sh_degree: int = 2
+    normalise: Normalise = "unit"

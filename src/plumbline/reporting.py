@@ -20,6 +20,7 @@ class Event:
         total: 0 where nothing is counted or nobody knows.
         phase: the phase of the operation, such as ``"Dataset Loading"``; empty outside of phases.
         seconds: how long the phase took that ended.
+        rate: how fast, such as ``"403 scans/s"``; empty if that is unknown.
     """
 
     kind: Literal["message", "detail", "step", "progress", "phase"]
@@ -28,6 +29,7 @@ class Event:
     total: int = 0
     phase: str = ""
     seconds: float = 0.0
+    rate: str = ""
 
 
 class Reporter:
@@ -54,9 +56,9 @@ class Reporter:
         """Report in one sentence what a progress bar shows already."""
         self._tell(Event("step", text, phase=self._phase))
 
-    def progress(self, unit: str, done: int, total: int) -> None:
-        """Report that ``done`` of ``total`` units are done."""
-        self._tell(Event("progress", unit, done, total, self._phase))
+    def progress(self, unit: str, done: int, total: int, rate: str = "") -> None:
+        """Report that ``done`` of ``total`` units are done, and how fast."""
+        self._tell(Event("progress", unit, done, total, self._phase, rate=rate))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

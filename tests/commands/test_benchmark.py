@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,14 @@ import pytest
 import torch
 
 from plumbline.cli import main
+from plumbline.data.prepare import dataset
+from plumbline.data.prepare.pool import Workers
 from plumbline.data.split import mark_objects, num_marked
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import write_store
-from plumbline.evaluation.benchmark import CONDITIONS, MAIN, Asked, AsTrained, Condition, figures, measure
+from plumbline.evaluation.benchmark import Asked, AsTrained, figures, measure
 from plumbline.evaluation.benchmark_tables import warnings
+from plumbline.evaluation.conditions import CONDITIONS, MAIN, Condition
 from plumbline.geometry.graphs import LEADERS, build_sample
 from plumbline.models import build_model
 from plumbline.predictors.checkpoint import FORMAT
@@ -24,7 +28,6 @@ from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Scan
 from plumbline.training.show.facts import data_identity
 from tests.helpers.preparing import BOX_FACES, write_meshes, write_off
 
-COMMAND = "plumbline.commands.benchmark"
 FEW = (*MAIN, Condition(1, 0.01, 64, "random"))
 
 
@@ -32,8 +35,8 @@ FEW = (*MAIN, Condition(1, 0.01, 64, "random"))
 def few_conditions():
     """The main conditions and a third: all twenty differ only in numbers."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (COMMAND, "plumbline.evaluation.benchmark_tables"):
-            patch.setattr(f"{module}.CONDITIONS", FEW)
+        for module in ("benchmark", "benchmark_tables"):
+            patch.setattr(f"plumbline.evaluation.{module}.CONDITIONS", FEW)
         yield
 
 
@@ -51,11 +54,17 @@ def benchmark(meshes: Path, out: Path, *flags: object) -> int:
 
 
 @pytest.fixture(scope="module")
-def out(meshes, tmp_path_factory) -> Path:
-    """Of a whole run without models."""
+def finished(meshes, tmp_path_factory) -> Path:
+    """The folder of a whole run without models; no test writes here."""
     folder = tmp_path_factory.mktemp("benchmark") / "out"
     assert benchmark(meshes, folder) == 0
     return folder
+
+
+@pytest.fixture
+def out(finished, tmp_path) -> Path:
+    """A test's own copy of it."""
+    return shutil.copytree(finished, tmp_path / "finished")
 
 
 def result_of(out: Path) -> dict:
@@ -186,27 +195,25 @@ class TestWhole:
 class TestAgain:
     def test_a_second_run_makes_no_scan_and_writes_the_same_bytes(self, meshes, out, monkeypatch):
         before = (out / "scancom.json").read_bytes()
-        monkeypatch.setattr(f"{COMMAND}.write_chunks", None)
+        monkeypatch.setattr(Workers, "write", None)
         assert benchmark(meshes, out) == 0
         assert (out / "scancom.json").read_bytes() == before
 
     def test_a_run_that_was_stopped_goes_on_where_it_was(self, meshes, out, tmp_path, monkeypatch, capsys):
-        from plumbline.commands import benchmark as command
-
         made = []
 
-        def write_chunks(chunks, *rest, **options):
+        def write(self, chunks, *rest):
             made.append(len(chunks))
-            return command_write_chunks(chunks, *rest, **options)
+            return original(self, chunks, *rest)
 
         def finish(folder, *rest, **options):
             if folder.name == FEW[1].name and len(made) == 2:
                 raise KeyboardInterrupt
-            command_finish(folder, *rest, **options)
+            dataset_finish(folder, *rest, **options)
 
-        command_write_chunks, command_finish = command.write_chunks, command.finish
-        monkeypatch.setattr(command, "write_chunks", write_chunks)
-        monkeypatch.setattr(command, "finish", finish)
+        original, dataset_finish = Workers.write, dataset.finish
+        monkeypatch.setattr(Workers, "write", write)
+        monkeypatch.setattr(dataset, "finish", finish)
         assert benchmark(meshes, tmp_path / "out") == 130
         assert "goes on" in capsys.readouterr().out
         assert not (tmp_path / "out" / "scancom.json").exists()

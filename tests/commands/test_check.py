@@ -10,6 +10,8 @@ import pytest
 from rich.console import Console
 
 from plumbline.commands import check
+from plumbline.console.check_report import _folded
+from plumbline.data import describe
 from plumbline.data.pt.cache import open_data
 from plumbline.data.pt.samples import write_pt
 from plumbline.data.store.reader import PackedStore
@@ -43,7 +45,7 @@ def packed(tmp_path, samples):
 
 
 def test_numbers_are_those_of_the_samples(packed, samples, monkeypatch):
-    monkeypatch.setattr(check, "_CHUNK_NODES", 50)
+    monkeypatch.setattr(describe, "_CHUNK_NODES", 50)
     code, text = run(packed, as_json=True, deep=True)
     report = json.loads(text)
     assert code == 0
@@ -149,7 +151,7 @@ def test_a_bar_is_shown_only_on_a_terminal(tmp_path, samples):
 def test_a_folded_path_is_not_changed():
     """It breaks between words only, and a tab within a line stays one."""
     value = "/data/objects-scanned-in-the-laboratory-2025 holds\ta b (packed)"
-    lines = check._folded(value, 24)
+    lines = _folded(value, 24)
     assert lines == ["/data/objects-scanned-in-the-laboratory-2025", "holds\ta b (packed)"]
 
 

@@ -1,11 +1,14 @@
 """``plumbline check --equivariance``: a checkpoint's symmetry, from raw points to the answer."""
 
+import io
 import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from plumbline.cli import main
+from plumbline.console.check_report import print_equivariance
 from plumbline.evaluation import equivariance
 from plumbline.evaluation.equivariance import KEPT, LIMITS, MOVES, Deviation, keeps, measure, standard_scans
 from plumbline.predictors.checkpoint import load_checkpoint
@@ -45,6 +48,24 @@ def test_the_gcn_declares_nothing_and_its_figure_is_shown(trained, capsys, few):
     assert report["moves"]["translation"]["float64"]["largest"] < 1e-9
 
 
+@pytest.mark.parametrize("width", [20, 50, 60, 120])
+def test_no_terminal_is_too_narrow_for_numbers_and_verdicts(width):
+    moves = {
+        kind: {"declared": True, **{name: {"mean": 1.2e-3, "largest": 4.5e-3} for name in LIMITS}}
+        for kind in MOVES
+    }
+    report = {"limits": LIMITS, "declares": "E(3)", "model": "gcn", "checkpoint": "a", "moves": moves}
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=True, color_system=None)
+    print_equivariance(console, {**report, "scans": 4, "ok": False}, "it keeps still")
+    shown = stream.getvalue()
+    assert shown.count("BROKEN") == len(MOVES)
+    assert shown.count("4.5e-03") == 2 * len(MOVES)
+    assert shown.count("1.2e-03") == 2 * len(MOVES)
+    assert "…" not in shown
+    assert console.width == width
+
+
 @pytest.mark.parametrize("symmetry", ["E(3)", "SE(3)", "translation"])
 def test_a_model_that_declares_what_it_does_not_keep(trained, capsys, few, monkeypatch, symmetry):
     monkeypatch.setattr("plumbline.models.gcn.GCN.symmetry", symmetry)
@@ -70,7 +91,7 @@ def test_a_feature_that_does_not_turn_along_is_found(trained, few, monkeypatch):
         return sample
 
     monkeypatch.setattr(equivariance.GraphForm, "sample", skewed)
-    found = measure(loaded.model, "ept", loaded.data, path=trained["ept"])
+    found = measure(loaded)
     assert not keeps("E(3)", found)
     assert found["rotation"]["float64"].largest > 1e-6
     assert found["translation"]["float64"].largest < 1e-9
@@ -97,7 +118,7 @@ def test_the_scans_are_always_the_same_and_of_one_and_three_views(few):
 def test_the_model_is_left_as_it_was(trained, few):
     loaded = load_checkpoint(trained["ept"])
     before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
-    measure(loaded.model, "ept", loaded.data, path=trained["ept"])
+    measure(loaded)
     after = loaded.model.state_dict()
     assert all(
         after[name].dtype == value.dtype and after[name].equal(value) for name, value in before.items()
@@ -128,4 +149,4 @@ def test_refusals(trained, tmp_path, capsys):
     content = saved(trained["gcn"])
     content["state_dict"]["model.head.6.bias"][:] = float("nan")
     torch.save(content, tmp_path / "broken.ckpt")
-    assert "no finite numbers; its training diverged" in refused(tmp_path / "broken.ckpt")
+    assert "are not finite; its training diverged" in refused(tmp_path / "broken.ckpt")

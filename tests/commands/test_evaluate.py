@@ -1,23 +1,30 @@
 """``plumbline evaluate`` from the checkpoint to the report, and each way it refuses."""
 
+import html
 import json
+import shlex
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+import plumbline
 from plumbline.cli import main
-from plumbline.commands.evaluate import choose_graphs
+from plumbline.data.pt.cache import open_data
+from plumbline.data.pt.samples import write_pt
 from plumbline.data.split import group_of, mark_objects, object_sizes, split_by_object
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError
+from plumbline.evaluation.evaluate import choose_graphs
 from plumbline.models import build_model
 from plumbline.predictors.checkpoint import FORMAT, load_checkpoint
 from plumbline.predictors.find_checkpoint import find_best
 from plumbline.predictors.inference import predict, predict_with_error
 from plumbline.records import FEATURE_NAMES, Sample
+from plumbline.reporting import Event
 from tests.helpers import scanned
 
 OBJECTS, SCANS = 20, 3
@@ -53,9 +60,15 @@ def make_checkpoint(path, store: PackedStore, **changes) -> torch.nn.Module:
         "data_dir": str(store.path),
         "fingerprint": store.fingerprint,
         "feature_names": list(store.feature_names),
+        "vector_names": [],
+        "leaders": 0,
+        "k": None,
+        "edge_attr": "none",
+        "sh_degree": None,
         "normalise": store.normalise,
         "num_train": 48,
         "num_val": 12,
+        "objects": None,
         "val_split": 0.2,
         "split_by": "object",
         "seed": 3,
@@ -159,7 +172,8 @@ class TestWhole:
 
     def test_the_command_in_the_report_names_the_folder(self, run_folder, tmp_path):
         assert main(["evaluate", str(run_folder), "--out", str(tmp_path / "mine")]) == 0
-        assert f"--out {tmp_path / 'mine'}" in (tmp_path / "mine" / "report.html").read_text(encoding="utf-8")
+        report = html.unescape((tmp_path / "mine" / "report.html").read_text(encoding="utf-8"))
+        assert f"--out {shlex.quote(str(tmp_path / 'mine'))}" in report
 
     def test_a_copy_of_the_data_set_is_the_same_data_set(self, run_folder, tmp_path, capsys):
         copy = make_store(tmp_path / "copy")
@@ -178,7 +192,7 @@ def test_a_model_that_knows_its_errors_is_held_to_it(tmp_path, capsys, monkeypat
     best = scanned.make_checkpoint(tmp_path, "ept")
     trained, store = load_checkpoint(best), PackedStore.open(tmp_path / "data")
     knowing = replace(trained, error_factors=known)
-    monkeypatch.setattr("plumbline.commands.evaluate.load_checkpoint", lambda path: knowing)
+    monkeypatch.setattr("plumbline.evaluation.evaluate.load_checkpoint", lambda path: knowing)
     capsys.readouterr()
     assert main(["evaluate", str(best), "--split", "all", "--json"]) == 0
     held = json.loads(capsys.readouterr().out)["held_by_expected_error"]
@@ -239,7 +253,7 @@ class TestRefusals:
         def full(*_, **__):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-        monkeypatch.setattr("plumbline.commands.evaluate.predict_with_error", full)
+        monkeypatch.setattr("plumbline.models.gcn.GCN.forward", full)
         assert "the GPU's memory does not hold --batch_size 64: give a smaller one" in self.refused(
             capsys, run_folder
         )
@@ -273,10 +287,10 @@ class TestChoices:
             find_best(tmp_path)
 
     @pytest.mark.parametrize("split_by", ["object", "group"])
-    def test_train_and_val_share_no_object_and_make_up_all(self, store, split_by):
-        trained = {"fingerprint": store.fingerprint, "val_split": 0.2, "seed": 3, "data_dir": "d"}
-        trained["split_by"] = split_by
-        parts = {split: choose_graphs(store, trained, split, store.path) for split in ("train", "val", "all")}
+    def test_train_and_val_share_no_object_and_make_up_all(self, tmp_path, store, split_by):
+        make_checkpoint(tmp_path / "a.ckpt", store, split_by=split_by)
+        data = load_checkpoint(tmp_path / "a.ckpt").data
+        parts = {split: choose_graphs(store, data, split, store.path) for split in ("train", "val", "all")}
         objects = {name: set(store.object_idx[part.indices].tolist()) for name, part in parts.items()}
         assert not objects["train"] & objects["val"]
         assert objects["train"] | objects["val"] == objects["all"]
@@ -302,3 +316,42 @@ class TestPredict:
     def test_no_graphs(self, tmp_path, store):
         model = make_checkpoint(tmp_path / "a.ckpt", store)
         assert predict(model, store, np.array([], dtype=int)).shape == (0, 3)
+
+
+class TestFromPython:
+    def test_the_record_is_what_the_command_writes_and_nothing_is_printed(self, run_folder, tmp_path, capsys):
+        found = plumbline.evaluate(run_folder, out=tmp_path / "out")
+        assert capsys.readouterr() == ("", "")
+        written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+        assert found.to_dict() == written
+        assert (tmp_path / "out" / "report.html").is_file()
+        assert main(["evaluate", str(run_folder)]) == 0
+        assert json.loads((found.folder / "evaluation.json").read_text()) == written
+        page = (run_folder / "report.html").read_text(encoding="utf-8")
+        own = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+        assert own.replace(f" --out {tmp_path / 'out'}", "") == page
+
+    def test_without_a_folder_nothing_is_written(self, run_folder):
+        before = sorted(run_folder.iterdir())
+        found = plumbline.evaluate(str(run_folder), split="train", batch_size=7)
+        assert sorted(run_folder.iterdir()) == before
+        assert (found.split, found.table.relation) == ("train", "seen")
+
+    def test_files_that_are_read_are_counted(self, tmp_path, store):
+        (tmp_path / "pt").mkdir()
+        for number in range(6):
+            write_pt(tmp_path / "pt" / f"{number}.pt", store.sample(9 * number))
+        made = PackedStore.open(open_data(tmp_path / "pt").path)
+        make_checkpoint(tmp_path / "a.ckpt", made)
+        shutil.rmtree(tmp_path / "pt" / ".plumbline-cache")
+        events: list[Event] = []
+        plumbline.evaluate(tmp_path / "a.ckpt", data_dir=tmp_path / "pt", split="all", report=events.append)
+        assert [(event.kind, event.text, event.total) for event in events] == [("progress", "file", 6)] * len(
+            events
+        )
+        assert [event.done for event in events] == sorted({event.done for event in events})
+        assert events[-1].done == 6
+
+    def test_a_split_that_there_is_not(self, run_folder):
+        with pytest.raises(InputError, match="split must be auto, val, train, all, got 'test'"):
+            plumbline.evaluate(run_folder, split="test")

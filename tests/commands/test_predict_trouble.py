@@ -10,6 +10,7 @@ import torch
 from plumbline.cli import main
 from plumbline.errors import InputError
 from plumbline.predictors.graph_form import GraphForm
+from plumbline.predictors.trained_on import TrainedOn
 from plumbline.records import FEATURE_NAMES
 from tests.helpers import scanned
 from tests.helpers.scanned import simulate, write_scan
@@ -31,27 +32,27 @@ def scan_points() -> np.ndarray:
 
 
 BAD = {
-    "text.npz": (b"hello", "cannot be read as npz: it does not begin like"),
+    "text.npz": (b"hello", "cannot be read as npz: it does not start like"),
     "cut.npz": (b"PK\x03\x04 and no more", "cannot be read as npz"),
     "objects.npz": ({"points": np.array([{}]), "sensor": np.zeros(3)}, "allow_pickle"),
-    "texts.npz": ({"points": np.array([["1", "2", "3"]] * 9), "sensor": np.ones(3)}, "where numbers are"),
-    "complex.npz": ({"points": scan_points() + 1j, "sensor": np.ones(3)}, "holds complex128"),
+    "texts.npz": ({"points": np.array([["1", "2", "3"]] * 9), "sensor": np.ones(3)}, "instead of numbers"),
+    "complex.npz": ({"points": scan_points() + 1j, "sensor": np.ones(3)}, "contains complex128"),
     "other.npz": ({"pts": scan_points(), "sensor": np.ones(3)}, "no array 'points'"),
-    "nosensor.npz": ({"points": scan_points()}, "no array 'sensor' beside points"),
+    "nosensor.npz": ({"points": scan_points()}, "no array 'sensor' next to points"),
     "nan.npz": ({"points": np.full((9, 3), np.nan), "sensor": np.ones(3)}, "not finite"),
-    "huge.npz": ({"points": scan_points() * 1e200, "sensor": np.ones(3)}, "the file is damaged"),
+    "huge.npz": ({"points": scan_points() * 1e200, "sensor": np.ones(3)}, "the data is damaged"),
     "flat.npz": ({"points": scan_points()[:, :2], "sensor": np.ones(3)}, "shape"),
     "empty.npz": ({"points": np.zeros((0, 3)), "sensor": np.ones(3)}, "shape"),
     "short.npz": ({"points": scan_points(), "sensor": np.ones((29, 3))}, "3 for each point"),
     "lost.npz": ({"points": scan_points(), "sensor": [0, 0, np.inf]}, "3 finite numbers"),
     "one.npz": ({"points": scan_points()[:1], "sensor": np.ones(3)}, "there is 1 point"),
-    "same.npz": ({"points": np.ones((50, 3)), "sensor": np.zeros(3)}, "all 50 points are at one place"),
-    "spot.npz": ({"points": 1e-12 * scan_points(), "sensor": np.ones(3)}, "all 30 points are at one place"),
+    "same.npz": ({"points": np.ones((50, 3)), "sensor": np.zeros(3)}, "all 50 points are at one position"),
+    "spot.npz": ({"points": 1e-12 * scan_points(), "sensor": np.ones(3)}, "30 points are at one position"),
     "at.npz": ({"points": scan_points(), "sensor": scan_points()[7]}, "1 point lies at the sensor"),
     "view.npz": (
         {"points": scan_points(), "sensor_positions": np.ones((2, 3)), "view": np.full(30, 2)}, "0 to 1",
     ),
-    "views.npz": ({"points": scan_points(), "sensor_positions": np.ones((2, 3))}, "array 'view' is needed"),
+    "views.npz": ({"points": scan_points(), "sensor_positions": np.ones((2, 3))}, "needs an array 'view'"),
     "stations.npz": (
         {"points": scan_points(), "sensor_positions": np.ones(3), "view": np.zeros(30, int)}, "is needed",
     ),
@@ -117,7 +118,7 @@ def test_answers_that_are_no_numbers_are_errors(trained, ask, tmp_path):
     file = write_scan(tmp_path / "a.npz", simulate(0))
     code, (line,), _ = ask(file, "--checkpoint", tmp_path / "broken.ckpt")
     assert code == 2
-    assert "the answer of gcn is no finite number" in line["error"]
+    assert "the answer of gcn is not finite" in line["error"]
 
 
 def test_a_form_takes_its_columns_by_name():
@@ -149,13 +150,14 @@ def test_a_form_takes_its_columns_by_name():
     ],
 )
 def test_a_form_is_refused_where_nobody_knows_it(known, needs, said):
-    data = {
-        "feature_names": list(FEATURE_NAMES), "vector_names": ["hull"], "leaders": 64, "k": 9,
-        "normalise": "unit", "edge_attr": "sh", "sh_degree": 2, **known,
-    }  # fmt: skip
+    data = TrainedOn.from_dict({
+        "data_dir": "a", "fingerprint": "b", "feature_names": FEATURE_NAMES, "vector_names": ["hull"],
+        "leaders": 64, "k": 9, "normalise": "unit", "edge_attr": "sh", "sh_degree": 2, "num_train": 1,
+        "num_val": 1, "objects": None, "val_split": 0.1, "split_by": "object", "seed": 0, **known,
+    })  # fmt: skip
     if said is None:
         form = GraphForm.of(data, needs=frozenset(needs), path=Path("a.ckpt"))
-        assert (form.k, form.edge_attr) == (data["k"], "none")
+        assert (form.k, form.edge_attr) == (data.k, "none")
         return
     with pytest.raises(InputError, match=said):
         GraphForm.of(data, needs=frozenset(needs), path=Path("a.ckpt"))

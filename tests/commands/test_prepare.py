@@ -3,18 +3,16 @@
 import csv
 import json
 from dataclasses import fields
-from inspect import signature
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from plumbline.commands.prepare import _FLAGS, _Pace, keywords
+from plumbline.commands.prepare import settings_of
 from plumbline.config import PrepareConfig
-from plumbline.data.prepare.samples import make_samples
 from plumbline.data.store.reader import PackedStore
 from plumbline.geometry.meshes import load_mesh, open_reason
-from plumbline.geometry.scans import scan_solid
+from plumbline.records import GraphSettings, Range, ScanSettings
 from tests.helpers.preparing import (
     BOX,
     BOX_FACES,
@@ -100,25 +98,30 @@ def test_names_that_would_collide_as_files_are_kept_apart(tmp_path):
         assert read_pt(tmp_path / "pt" / file["filename"]).object_name == file["object_name"]
 
 
-def test_every_flag_reaches_the_scan_in_its_unit():
+def test_every_setting_is_a_flag_with_the_same_default():
+    flags = {item.name for item in fields(PrepareConfig)}
+    settings = {item.name for record in (ScanSettings, GraphSettings) for item in fields(record)}
+    # What is not among the settings does not change the data, or is part of the inputs' own record.
+    assert flags - settings == {"paths", "out", "solids", "labels", "format", "workers", "debug"}
+    assert settings_of(PrepareConfig(), ScanSettings) == ScanSettings()
+    assert settings_of(PrepareConfig(), GraphSettings) == GraphSettings()
+
+
+def test_every_flag_reaches_the_record():
     config = PrepareConfig(
         target="shell", scale=0.5, samples=3, solid_samples=4, views="2-4", points="99-120", sampling="mixed",
         pattern="lidar", rays=777, distance="1.5", noise="0-0.2", grazing=60.0, pose_error=3.0,
-        rotate=False, k=5, normalise="none", seed=8,
+        rotate=False, k=5, edge_attr="displacement", sh_degree=4, normalise="none", seed=8,
     )  # fmt: skip
-    given = keywords(config)
-    assert given == {
-        "target": "shell", "scale": 0.5, "samples": 3, "solid_samples": 4, "views": (2, 4),
-        "points": (99, 120), "sampling": "mixed", "pattern": "lidar", "num_rays": 777,
-        "distance": (1.5, 1.5), "noise": (0, 0.2), "rotate": False,
-        "dropout_grazing": pytest.approx(np.pi / 3), "pose_error": (pytest.approx(np.pi / 60), 0.03),
-        "k": 5, "normalise": "none", "seed": 8,
-    }  # fmt: skip
-    ours, scans = (set(signature(function).parameters) for function in (make_samples, scan_solid))
-    assert set(given) == (ours | scans) - {"source", "optics", "solid", "caster", "rng"}
-    # What is not among these flags does not change the data, or is part of the inputs' own record.
-    rest = {"paths", "out", "solids", "labels", "format", "workers", "debug"}
-    assert {field.name for field in fields(PrepareConfig)} - set(_FLAGS) == rest
+    scan, graph = settings_of(config, ScanSettings), settings_of(config, GraphSettings)
+    assert scan == ScanSettings(
+        target="shell", scale=0.5, samples=3, solid_samples=4, views=Range(2, 4), points=Range(99, 120),
+        sampling="mixed", pattern="lidar", rays=777, distance=Range(1.5), noise=Range(0, 0.2), grazing=60.0,
+        pose_error=3.0, rotate=False, seed=8,
+    )  # fmt: skip
+    assert graph == GraphSettings(k=5, edge_attr="displacement", sh_degree=4, normalise="none")
+    default = settings_of(PrepareConfig(), ScanSettings)
+    assert not [item.name for item in fields(scan) if getattr(scan, item.name) == getattr(default, item.name)]
 
 
 def test_views_are_drawn_from_the_range(tmp_path):
@@ -274,8 +277,3 @@ def test_bad_flags_are_refused_in_a_sentence(tmp_path, capsys, flags, said):
     assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
-
-
-def test_one_object_is_not_plural():
-    assert _Pace("object", "scans/s").text(0, 1, 0) == "0 of 1 object"
-    assert _Pace("object", "scans/s").text(0, 1200, 0) == "0 of 1,200 objects"

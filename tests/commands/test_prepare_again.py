@@ -6,25 +6,22 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
 
-from plumbline.data.prepare import output_folder, samples, sources
-from plumbline.data.prepare.output_folder import workplace
-from plumbline.data.prepare.pool import write_chunks
-from plumbline.data.prepare.samples import write_chunk
-from plumbline.data.prepare.sources import Chunk, Source, cut
+from plumbline.data.prepare import sources as sources_module
+from plumbline.data.prepare.sources import Source, cut
 from plumbline.data.pt.cache import open_data
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import read_part
-from plumbline.errors import InputError
+from plumbline.records import GraphSettings, ScanSettings
 from tests.helpers import ROOT
 from tests.helpers.preparing import BOX, BOX_FACES, SMALL, command, digest, prepare, write_meshes, write_off
+from tests.helpers.processes import DEADLINE, running
+from tests.helpers.training_fixtures import run_python
 
 
 @pytest.fixture
@@ -43,17 +40,15 @@ def test_bytes_do_not_depend_on_workers_or_place_of_the_input(meshes, tmp_path, 
     write_off(moved / "open.off", BOX, BOX_FACES[:-1])
     both = ["--solids", 14, "--format", layout, *SMALL]
     prepare(meshes, "--out", tmp_path / "one", *both, "--workers", 1)
-    result = subprocess.run(command(tmp_path / "two", moved, *both), capture_output=True, text=True)
+    result = run_python(*command(tmp_path / "two", moved, *both)[1:])
     assert result.returncode == 0, result.stderr
     assert digest(tmp_path / "one") == digest(tmp_path / "two")
     assert len(digest(tmp_path / "one")) == (3 if layout == "packed" else 2 * 17 + 1)
 
 
 def _wait_for_parts(out: Path, process: subprocess.Popen, num: int) -> None:
-    give_up = time.monotonic() + 30
     while len(list((out / ".parts").glob("*.part"))) < num:
         assert process.poll() is None, "the command ended before it could be stopped"
-        assert time.monotonic() < give_up
         time.sleep(0.005)
 
 
@@ -100,17 +95,16 @@ def test_killed_and_run_again_gives_the_same_bytes(tmp_path, moment):
     num = 96 if moment == "scanning" else 20
     flags = ["--solids", num, "--format", layout, *SMALL]
     out = tmp_path / "killed"
-    process = subprocess.Popen(
-        command(out, *flags, code=KILLED_WHILE[moment]), stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    if moment == "scanning":
-        _wait_for_parts(out, process, 2)
-        process.kill()
-    assert process.wait(30) == -signal.SIGKILL
+    killed = command(out, *flags, code=KILLED_WHILE[moment])[1:]
+    with running(*killed, stdout=subprocess.DEVNULL, start_new_session=True) as process:
+        if moment == "scanning":
+            _wait_for_parts(out, process, 2)
+            process.kill()
+        assert process.wait(DEADLINE) == -signal.SIGKILL
     assert any((out / ".parts").glob("*.part"))
     before = {path: path.stat().st_mtime_ns for path in (out / ".parts").glob("*.part")}
     if Path("/proc").is_dir():
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + DEADLINE
         while _alive(process.pid):
             assert time.monotonic() < give_up, "workers outlive the command"
             time.sleep(0.02)
@@ -124,12 +118,10 @@ def test_killed_and_run_again_gives_the_same_bytes(tmp_path, moment):
 def test_parts_are_reused(tmp_path, capsys):
     out = tmp_path / "out"
     flags = ["--solids", 96, *SMALL]
-    process = subprocess.Popen(
-        command(out, *flags), stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    _wait_for_parts(out, process, 3)
-    os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=30)[0]
+    with running(*command(out, *flags)[1:], start_new_session=True) as process:
+        _wait_for_parts(out, process, 3)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=DEADLINE)[0]
     assert process.returncode == 130
     done = len(list((out / ".parts").glob("*.part")))
     assert f"stopped; {done} of 96 objects done and kept" in said
@@ -141,7 +133,7 @@ def test_parts_are_reused(tmp_path, capsys):
 
 def test_a_damaged_part_is_made_again(tmp_path):
     flags = ["--solids", 20, *SMALL]
-    process = subprocess.run(command(tmp_path / "out", *flags, code=KILLED_WHILE["merging"]), check=False)
+    process = run_python(*command(tmp_path / "out", *flags, code=KILLED_WHILE["merging"])[1:])
     assert process.returncode == -signal.SIGKILL
     part = sorted((tmp_path / "out" / ".parts").glob("*.part"))[1]
     part.write_bytes(part.read_bytes()[:1000])
@@ -185,7 +177,7 @@ def test_a_finished_data_set_is_left_alone(meshes, tmp_path, capsys, layout):
 def test_an_unfinished_data_set_with_other_settings_is_refused(tmp_path, capsys):
     out = tmp_path / "out"
     flags = ["--solids", 20, *SMALL]
-    subprocess.run(command(out, *flags, code=KILLED_WHILE["merging"]), check=False)
+    run_python(*command(out, *flags, code=KILLED_WHILE["merging"])[1:])
     before = digest(out)
     assert prepare("--out", out, *flags, "--noise", 0.5, ok=False) == 2
     assert (
@@ -211,11 +203,13 @@ def test_other_peoples_files_are_respected(meshes, tmp_path, capsys):
 def test_two_at_once_are_kept_apart(tmp_path, capsys):
     out = tmp_path / "out"
     flags = ["--solids", 96, *SMALL]
-    process = subprocess.Popen(command(out, *flags), stdout=subprocess.DEVNULL)
-    _wait_for_parts(out, process, 1)
-    assert prepare("--out", out, *flags, ok=False) == 2
-    assert "another process is preparing" in capsys.readouterr().err
-    assert process.wait(60) == 0
+    with running(*command(out, *flags)[1:], stdout=subprocess.DEVNULL) as process:
+        _wait_for_parts(out, process, 1)
+        process.send_signal(signal.SIGSTOP)  # or it is done before this process has looked
+        assert prepare("--out", out, *flags, ok=False) == 2
+        assert "another process is preparing" in capsys.readouterr().err
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(DEADLINE) == 0
     prepare("--out", tmp_path / "whole", *flags)
     assert digest(out) == digest(tmp_path / "whole")
 
@@ -242,75 +236,16 @@ def test_a_buffer_beside_a_gltf_is_part_of_the_input(tmp_path, capsys):
     assert "contents of the input files have changed" in capsys.readouterr().err
 
 
-def test_parts_of_other_libraries_are_not_used(tmp_path, monkeypatch):
-    sources = [Source("solid", "built-in solid 0", "solids/0")]
-    settings = {"samples": 1, "points": (48, 48), "k": 6}
-    [before] = cut(sources, settings, tmp_path)
-    assert cut(sources, settings, tmp_path) == [before]
-    monkeypatch.setattr(sources, "version", lambda name: "99" if name == "manifold3d" else version(name))
-    assert cut(sources, settings, tmp_path)[0].path != before.path
-
-
-@pytest.mark.parametrize(("samples", "points", "size"), [(10, 256, 8), (500, 1024, 4), (1000, 65536, 1)])
-def test_chunks_of_large_scans_have_fewer_objects(tmp_path, samples, points, size):
-    sources = [Source("solid", f"{i}", f"{i}", index=i) for i in range(521)]
-    chunks = cut(sources, {"samples": samples, "points": (16, points), "k": 16}, tmp_path)
-    assert [source for chunk in chunks for source in chunk.sources] == sources
-    assert {len(chunk.sources) for chunk in chunks[:-1]} == {size}
-    assert len({chunk.path for chunk in chunks}) == len(chunks)
-
-
-@pytest.mark.parametrize(("num", "size"), [(1, 1), (18, 1), (127, 1), (128, 2), (511, 7), (9999, 8)])
-def test_few_objects_are_many_chunks(tmp_path, num, size):
-    sources = [Source("solid", f"{i}", f"{i}", index=i) for i in range(num)]
-    chunks = cut(sources, {"samples": 1, "points": (48, 48), "k": 6}, tmp_path)
-    assert {len(chunk.sources) for chunk in chunks[:-1]} <= {size}
-    assert len(chunks) == -(-num // size)
-
-
 @pytest.mark.parametrize("layout", ["packed", "pt"])
 def test_bytes_do_not_depend_on_where_chunks_are_cut(meshes, tmp_path, monkeypatch, layout):
     write_off(meshes / "open.off", BOX, BOX_FACES[:-1])
     flags = [meshes, "--solids", 5, "--format", layout, *SMALL]
     prepare(*flags, "--out", tmp_path / "single")
-    monkeypatch.setattr(sources, "_FEWEST_CHUNKS", 1)
-    assert len(cut([Source("solid", "", "")] * 9, {"samples": 1, "points": (48, 48), "k": 6}, tmp_path)) == 2
+    monkeypatch.setattr(sources_module, "_FEWEST_CHUNKS", 1)
+    chunks = cut([Source("solid", "", "")] * 9, ScanSettings(), GraphSettings(), caster="", folder=tmp_path)
+    assert len(chunks) == 2
     prepare(*flags, "--out", tmp_path / "eights")
     assert digest(tmp_path / "single") == digest(tmp_path / "eights")
-
-
-def test_what_another_process_finished_meanwhile_is_left_alone(meshes, tmp_path, monkeypatch, capsys):
-    """It ends between our look and our lock."""
-    flags = [meshes, *SMALL]
-    prepare(*flags, "--out", tmp_path / "theirs")
-    original = output_folder._lock
-
-    def lock(descriptor, file, out):
-        for path in (tmp_path / "theirs").iterdir():
-            shutil.copy2(path, out / path.name)
-        original(descriptor, file, out)
-
-    monkeypatch.setattr(output_folder, "_lock", lock)
-    prepare(*flags, "--out", tmp_path / "ours")
-    assert "finished already" in capsys.readouterr().out
-    assert digest(tmp_path / "ours") == digest(tmp_path / "theirs")
-
-
-@pytest.mark.parametrize("instead", ["nothing", "another"])
-def test_a_lock_on_a_file_that_is_gone_keeps_nobody_out(tmp_path, monkeypatch, instead):
-    original = os.open
-
-    def open_and_lose(path, *args):
-        descriptor = original(path, *args)
-        if Path(path).name == "lock":
-            Path(path).unlink()
-            if instead == "another":
-                os.close(original(path, os.O_RDWR | os.O_CREAT))
-        return descriptor
-
-    monkeypatch.setattr(os, "open", open_and_lose)
-    with pytest.raises(InputError, match="another process is preparing"), workplace(tmp_path / "out", {}):
-        pass
 
 
 def test_names_that_hide_files_or_are_not_allowed_lose_nothing(tmp_path):
@@ -348,53 +283,5 @@ for i, sample in enumerate(samples):
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
 merge_parts(folder / "out", sorted(folder.glob("*.part")), manifest_fields={"feature_names": FEATURES})
 """
-    subprocess.run([sys.executable, "-c", code, str(tmp_path), str(ROOT)], check=True)
+    assert run_python("-c", code, str(tmp_path), str(ROOT)).returncode == 0
     assert len(PackedStore.open(tmp_path / "out")) == 300
-
-
-def _write_or_die(chunk: Chunk, settings, dead=()) -> int:
-    for position, source in enumerate(chunk.sources):
-        if source.index == 5 and position not in dead:
-            chunk.path.with_name(f".{chunk.path.name}.{os.getpid()}.tmp").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-    return write_chunk(chunk, settings, dead)
-
-
-def test_an_object_that_kills_its_process_is_the_only_one_lost(tmp_path):
-    sources = [Source("solid", f"built-in solid {i}", f"solids/{i}", index=i) for i in range(12)]
-    chunks = [Chunk(tmp_path / f"{i}.part", tuple(sources[i : i + 3])) for i in range(0, 12, 3)]
-    settings = {
-        "target": "solid", "scale": 1.0, "samples": 1, "views": (1, 1), "points": (48, 48),
-        "sampling": "farthest", "pattern": "grid", "num_rays": 400, "noise": (0.01, 0.01), "k": 6,
-        "normalise": "unit", "seed": 0,
-    }  # fmt: skip
-    written = dict(write_chunks(chunks, settings, workers=2, work=_write_or_die))
-    assert {chunk.path.stem: num for chunk, num in written.items()} == {"0": 3, "3": 2, "6": 3, "9": 3}
-    parts = [read_part(chunk.path) for chunk in chunks]
-    assert [item.source for part in parts for item in part.rejected] == ["built-in solid 5"]
-    assert "died" in parts[1].rejected[0].reason
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.part", "3.part", "6.part", "9.part"]
-
-
-def test_a_defect_says_which_object_it_met(tmp_path, monkeypatch):
-    def fail(source, **settings):
-        raise RuntimeError("boom")
-
-    monkeypatch.setattr(samples, "make_samples", fail)
-    with pytest.raises(RuntimeError, match="boom") as caught:
-        write_chunk(Chunk(tmp_path / "0.part", (Source("mesh", "mug.ply", "mug", Path("a/mug.ply")),)), {})
-    assert caught.value.__notes__ == ["while preparing a/mug.ply"]
-
-
-def _first_only(chunk: Chunk, settings, dead=()) -> int:
-    if chunk.sources[0].index > 0:
-        time.sleep(60)
-    return 1
-
-
-def test_stopping_does_not_wait_for_the_work_in_hand(tmp_path):
-    chunks = [Chunk(tmp_path / f"{i}.part", (Source("solid", f"{i}", f"{i}", index=i),)) for i in range(4)]
-    started = time.monotonic()
-    with closing(write_chunks(chunks, {}, workers=2, work=_first_only)) as written:
-        assert next(written) == (chunks[0], 1)
-    assert time.monotonic() - started < 30

@@ -152,7 +152,7 @@ def test_a_file_or_a_folder_of_other_files_is_not_to_be_prepared_into(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(InputError, match=r"notes.txt is a file, not a data set"):
         open_data(tmp_path / "notes.txt")
-    with pytest.raises(InputError, match=r"looked for manifest.json .*--out data/NAME`"):
+    with pytest.raises(InputError, match=r"found neither manifest.json .*--out data/NAME`"):
         open_data(tmp_path)
 
 
@@ -161,7 +161,7 @@ def test_a_folder_of_meshes_gets_the_command_that_prepares_them(tmp_path):
     path = tmp_path / "m"
     with pytest.raises(InputError) as caught:
         open_data(path)
-    command = f"with `plumbline prepare {path} --out data/NAME`"
+    command = f"with `plumbline prepare {shlex.quote(str(path))} --out data/NAME`"
     assert str(caught.value) == f"{path} holds 1 mesh, not a data set: prepare it {command}"
     write_off(tmp_path / "m" / "crate.off", BOX)
     with pytest.raises(InputError, match=r"holds 2 meshes, not a data set: prepare them with"):
@@ -172,16 +172,16 @@ def test_a_folder_of_scans_gets_the_commands_that_take_scans(tmp_path, capsys):
     folder = tmp_path / "my scans"
     folder.mkdir()
     trimesh.PointCloud(BOX).export(folder / "cloud.ply")
-    predict = f"`plumbline predict '{folder}'` answers for"
-    prepare = "`plumbline prepare --labels CSV --out data/NAME` makes a data set of"
+    predict = f"`plumbline predict '{folder}'` predicts"
+    prepare = "`plumbline prepare --labels CSV --out data/NAME` makes a data set from"
     table = " and a table of centres of mass\n"
-    one = f"{folder} holds 1 scan, not a data set: {predict} it, and {prepare} it{table}"
+    one = f"{folder} holds 1 scan, not a data set: {predict} its centre of mass, and {prepare} it{table}"
     assert one in refused(capsys, "check", folder)
     for name in ("a.npz", "b.pcd", "deep/c.NPY", "d.xyz", "e.las", "f.laz", "notes.txt"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
-    many = f"{folder} holds 7 scans, not a data set: {predict} them, and {prepare} them{table}"
-    assert many in refused(capsys, "check", folder)
+    many = f"{folder} holds 7 scans, not a data set: {predict} their centres of mass, and {prepare} them"
+    assert many + table in refused(capsys, "check", folder)
     trimesh.Trimesh(BOX, BOX_FACES).export(folder / "mesh.ply")
     assert "my scans holds 1 mesh, not a data set" in refused(capsys, "check", folder)
 
@@ -192,7 +192,7 @@ def test_an_unfinished_data_set_is_to_be_finished(tmp_path, moved):
     (tmp_path / ".parts").mkdir()
     if moved:
         write_pt(tmp_path / "a.pt", random_samples(0, 1)[0])
-    with pytest.raises(InputError, match=r"not finished: run the same `plumbline prepare` command again"):
+    with pytest.raises(InputError, match=r"did not finish: run the same `plumbline prepare` command again"):
         open_data(tmp_path)
     if moved:
         (tmp_path / "dataset_metadata.json").write_text("{}")

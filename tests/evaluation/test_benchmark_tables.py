@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
-from plumbline.evaluation.benchmark import CONDITIONS
 from plumbline.evaluation.benchmark_tables import grids, markdown, print_result
+from plumbline.evaluation.conditions import CONDITIONS
 
 
 def made_up(values: dict[str, tuple[float, float]]) -> dict:

@@ -17,7 +17,6 @@ from plumbline.evaluation.metrics import (
     Errors,
     bootstrap_mean,
     displacement_errors,
-    group_of,
     summarise_errors,
 )
 from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, print_table, sentence, summarise
@@ -83,15 +82,19 @@ class TestErrors:
         np.testing.assert_allclose(errors.error_rel, [0.5, 0.5])
         np.testing.assert_allclose(errors.error_m, [0.5, 3])
 
-    @pytest.mark.parametrize(
-        ("name", "group"), [("mug/0001", "mug"), ("solids/mug/0001", "solids/mug"), ("anvil", ""), ("", "")]
-    )
-    def test_group_is_what_precedes_the_last_slash(self, name, group):
-        assert group_of(name) == group
-
     def test_groups_per_graph(self):
         errors = some_errors(np.random.default_rng(1))
         assert list(errors.groups) == [name.rpartition("/")[0] for name in errors.objects]
+        parts = errors.by_group()
+        assert list(parts) == ["group0", "group1", "group2"]
+        for number, part in enumerate(parts.values()):
+            np.testing.assert_array_equal(part.error, errors.error[number::3])
+
+    def test_an_object_of_no_folder_is_its_own_group_and_such_objects_alone_have_none(self):
+        errors = some_errors(np.random.default_rng(1), num=4)
+        mixed = replace(errors, objects=np.array(["mug", "a/b", "a/c", "mug"], object))
+        assert {group: len(part) for group, part in mixed.by_group().items()} == {"a": 2, "mug": 2}
+        assert replace(errors, objects=np.array(["mug", "cup", "pan", "mug"], object)).by_group() == {}
 
 
 class TestSummary:
@@ -263,6 +266,7 @@ class TestPrinting:
             (75, ["90 % below"], ["median", "95 % interval"]),
             (60, ["90 % below", "median"], ["mean", "metres"]),
             (30, ["interval", "metres", "data units"], ["mean"]),
+            (24, ["interval", "metres", "data units"], ["mean"]),
         ):
             head, _, *rows = self.shown(table, width=width).splitlines()[:6]
             assert not any(name in head for name in gone)

@@ -7,8 +7,8 @@ import trimesh
 from plumbline.geometry.carving import carve, convex_hull
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_rotation
-from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
+from tests.helpers.scans import scan_of
 
 CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
 
@@ -167,10 +167,7 @@ def test_a_second_view_takes_from_the_depth_what_it_saw_empty():
 
 def scan(index, views, noise):
     solid = make_solid(5, index)
-    seen = scan_solid(
-        solid, Caster(solid.vertices, solid.faces), rng=np.random.default_rng(index), views=views, points=200,
-        noise=noise, pattern="lidar", num_rays=1600,
-    )  # fmt: skip
+    seen = scan_of(solid, index, views=views, points=200, noise=noise, pattern="lidar")
     return seen.points / solid.bounding_radius, seen.sensor / solid.bounding_radius, seen.view
 
 

@@ -13,12 +13,11 @@ from plumbline.geometry.graphs import LEADERS, SPACING_NEIGHBOUR, build_sample
 from plumbline.geometry.harmonics import spherical_harmonics
 from plumbline.geometry.neighbours import nearest_neighbours
 from plumbline.geometry.normals import estimate_surface
-from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.sampling import farthest_points
-from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Scan, Solid
+from tests.helpers.scans import scan_of
 
 SETTINGS = {"k": 8, "edge_attr": "sh", "sh_degree": 2, "normalise": "unit", "object_name": "thing"}
 
@@ -32,10 +31,7 @@ def make_scan(seed=0, points=200, noise=0.005, views=2):
     mesh.apply_translation([3.0, 1.0, -2.0])
     vertices, faces, centre = np.array(mesh.vertices), np.array(mesh.faces), np.array([3.0, 1.0, -2.0])
     solid = Solid("torus", vertices, faces, centre + [0.1, 0, 0], centre, 1.4, float(mesh.volume))
-    return scan_solid(
-        solid, Caster(vertices, faces), rng=np.random.default_rng(seed), views=views, points=points,
-        noise=noise, pattern="grid", num_rays=1600,
-    )  # fmt: skip
+    return scan_of(solid, seed, views=views, points=points, noise=noise)
 
 
 def move(scan, matrix, shift):
@@ -101,10 +97,7 @@ def test_normals_of_a_sphere_point_out():
     mesh = trimesh.creation.icosphere(subdivisions=4)
     vertices, faces = np.array(mesh.vertices), np.array(mesh.faces)
     ball = Solid("ball", vertices, faces, np.zeros(3), np.zeros(3), 1.0, 4.18)
-    scan = scan_solid(
-        ball, Caster(vertices, faces), rng=np.random.default_rng(0), views=1, points=512, noise=0.0,
-        pattern="grid", num_rays=1600,
-    )  # fmt: skip
+    scan = scan_of(ball, 0, points=512, noise=0.0)
     normals = estimate_surface(scan.points, to_sensor(scan)).normal
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, rtol=1e-12)
     assert ((normals * to_sensor(scan)).sum(1) >= 0).all()
@@ -272,10 +265,7 @@ def moved_scan(scan, rng, mirror, size, normalise):
 
 def solid_scan(index, views, noise):
     solid = make_solid(11, index)
-    return scan_solid(
-        solid, Caster(solid.vertices, solid.faces), rng=np.random.default_rng(index), views=views, points=150,
-        noise=noise, pattern="lidar", num_rays=1600,
-    )  # fmt: skip
+    return scan_of(solid, index, views=views, points=150, noise=noise, pattern="lidar")
 
 
 @pytest.mark.parametrize("mirror", [1, -1])
@@ -338,7 +328,7 @@ def test_positions_that_float32_would_blur_are_refused_unless_they_are_centred(a
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        ([[0, 0, 1]], "scan of 1 points"),
+        ([[0, 0, 1]], "1 points; a graph needs at least two"),
         ([[0, 0, 1], [0, np.nan, 1]], "not finite"),
         ([[0, 0, 1], [0, 0, 1]], "all points of the scan coincide"),
         ([[0, 0, 0], [0, 0, 1]], "1 points lie at the sensor"),

@@ -174,7 +174,9 @@ print(solid_properties(vertices, faces)[1].tobytes().hex(), shell_centroid(verti
     for threads in ("1", "2", "7"):
         env = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
         said.add(
-            subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True).stdout
+            subprocess.run(
+                [sys.executable, "-c", code], env=env, check=True, capture_output=True, timeout=300
+            ).stdout
         )
     assert len(said) == 1
 
@@ -261,13 +263,13 @@ def test_triangle_soup_slivers_and_loose_vertices_are_harmless():
         (BOX, np.zeros((0, 3), int), "no faces"),
         (np.where(BOX[3] == BOX, np.nan, BOX), BOX_FACES, "not finite"),
         (np.where(BOX > 0.5, np.inf, BOX), BOX_FACES, "not finite"),
-        (BOX * 1e13, BOX_FACES, r"1e\+13 m is no real one"),
-        (BOX * 1e100, BOX_FACES, r"1e\+100 m is no real one"),
-        (BOX * 1e160, BOX_FACES, r"1e\+160 m is no real one"),
+        (BOX * 1e13, BOX_FACES, r"1e\+13 m is too large"),
+        (BOX * 1e100, BOX_FACES, r"1e\+100 m is too large"),
+        (BOX * 1e160, BOX_FACES, r"1e\+160 m is too large"),
         (BOX * [1, 1, 0], BOX_FACES, "no volume"),
         (BOX * [1, 1, 1e-14], BOX_FACES, "no volume"),
-        (BOX[:7], BOX_FACES, "names vertex 7"),
-        (BOX, BOX_FACES - 1, "names vertex"),
+        (BOX[:7], BOX_FACES, "faces use vertices 0 to 7, but there are only 7"),
+        (BOX, BOX_FACES - 1, "faces use vertices -1 to 6"),
         (BOX[:, :2], BOX_FACES, "must be"),
     ],
 )

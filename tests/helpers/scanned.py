@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from plumbline.cli import main
-from plumbline.geometry.raycast import Caster
-from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
 from plumbline.records import Scan
 from tests.helpers.preparing import prepare
+from tests.helpers.scans import scan_of
 from tests.helpers.training_fixtures import train
 
 K = 16
@@ -21,16 +20,15 @@ K = 16
 def simulate(number: int, points: int = 300) -> Scan:
     """A scan of a built-in solid, from one to three sides, with noise."""
     solid = make_solid(77, number)
-    return scan_solid(
-        solid,
-        Caster(solid.vertices, solid.faces),
-        rng=np.random.default_rng(number),
-        views=1 + number % 3,
-        points=points,
-        noise=0.01,
-        pattern="grid",
-        num_rays=1600,
-    )
+    return scan_of(solid, number, views=1 + number % 3, points=points)
+
+
+def box_points() -> np.ndarray:
+    """Points on all six sides of a box of 2 x 1 x 0.6 about the origin, its corners and edges among them."""
+    halves = np.array([1.0, 0.5, 0.3])
+    axes = [np.linspace(-half, half, round(20 * half) + 1) for half in halves]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    return grid[(np.abs(grid) == halves).any(axis=1)]
 
 
 def write_scan(path: Path, scan: Scan) -> Path:

@@ -3,120 +3,29 @@
 Letters: G scans. All in float64, where nothing but rounding may break a symmetry.
 """
 
-from functools import cache
-from typing import NamedTuple
-
 import numpy as np
 import pytest
 import torch
 
 from plumbline.data.batches.collate import make_batch
-from plumbline.data.store.in_memory import MemoryStore
-from plumbline.geometry.graphs import LEADERS, build_sample
-from plumbline.geometry.raycast import Caster
-from plumbline.geometry.rotations import random_rotation
-from plumbline.geometry.scans import scan_solid
-from plumbline.geometry.solids import make_solid
 from plumbline.models import MODELS, load_model_class
 from plumbline.models.egnn import EGNNLayer
 from plumbline.models.inputs import FEATURES
 from plumbline.models.painn import PaiNN
-from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Float, Scan
+from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Scan
+from plumbline.testing import deviation, moves, scans, store_of
 from tests.helpers.architectures import model_of as build
 
-K = 16
 DATA = {"input_dim": 12, "feature_names": FEATURE_NAMES, "vector_names": VECTOR_NAMES}
-CONDITIONS = [(views, noise) for views in (1, 3) for noise in (0.0, 0.01)]
 EQUIVARIANT = [name for name in MODELS if load_model_class(name).symmetry == "E(3)"]
 CLOSE, FAR = 1e-10, 1e-3
 """Fractions of the object's radius: rounding, and a symmetry that is not there."""
 
 
-class Move(NamedTuple):
-    """``x -> scale * turn @ x + shift``, points in another order."""
-
-    turn: Float
-    scale: float
-    shift: Float
-
-
-def moves():
-    rng = np.random.default_rng(11)
-    turn = random_rotation(rng)
-    return {
-        "rotation": Move(turn, 1.7, np.array([3.0, -2.0, 1.0])),
-        "mirror": Move(turn @ np.diag([1.0, 1.0, -1.0]), 0.6, np.array([-1.0, 4.0, 2.0])),
-        "translation": Move(np.eye(3), 2.3, np.array([5.0, 1.0, -3.0])),
-    }
-
-
-MOVES = moves()
-
-
-@cache
-def scans():
-    """One of each condition, of different built-in solids."""
-    found = []
-    for index, (views, noise) in enumerate(CONDITIONS * 2):
-        solid = make_solid(5, index)
-        found.append(scan_solid(
-            solid, Caster(solid.vertices, solid.faces), rng=np.random.default_rng(index), views=views,
-            points=128, noise=noise, pattern="grid", num_rays=1600,
-        ))  # fmt: skip
-    return found
-
-
-def moved_scan(scan, move):
-    order = np.random.default_rng(1).permutation(len(scan.points))
-
-    def place(points):
-        return move.scale * points @ move.turn.T + move.shift
-
-    return Scan(place(scan.points)[order], place(scan.sensor)[order], scan.view[order], place(scan.com),
-                move.scale * scan.bounding_radius)  # fmt: skip
-
-
-def store_of(some, normalise="unit", dtype=np.float64):
-    samples = [
-        build_sample(
-            scan, k=K, edge_attr="none", sh_degree=0, normalise=normalise, object_name="thing", dtype=dtype
-        )
-        for scan in some
-    ]  # fmt: skip
-    return MemoryStore(samples, feature_names=FEATURE_NAMES, vector_names=VECTOR_NAMES, leaders=LEADERS, k=K)
-
-
-@cache
-def stores(kind, normalise):
-    """The scans as they are, or moved."""
-    if kind == "still":
-        return store_of(scans(), normalise)
-    return store_of([moved_scan(scan, MOVES[kind]) for scan in scans()], normalise)
-
-
-def answers(model, store, rows=None):
-    """``[G, 3]`` in the frame and unit of the raw points."""
-    rows = np.arange(len(store)) if rows is None else np.asarray(rows)
-    with torch.no_grad():
-        found = model.eval()(make_batch(store, rows, model.needs)).numpy()
-    chosen = [store._samples[row] for row in rows]
-    return np.stack([s.scale * a + s.origin for s, a in zip(chosen, found, strict=True)])
-
-
-def error(model, kind, normalise="unit"):
-    """Largest distance from the moved answer to the answer on moved points, in radii of the object."""
-    move = MOVES[kind]
-    expected = move.scale * answers(model, stores("still", normalise)) @ move.turn.T + move.shift
-    found = answers(model, stores(kind, normalise))
-    radius = move.scale * np.array([scan.bounding_radius for scan in scans()])
-    return (np.linalg.norm(found - expected, axis=1) / radius).max()
-
-
 def model_of(name, **changes):
     """Weights of order one, whose answers lie well away from the mean of the points."""
     model = build(name, DATA, **changes)
-    still = stores("still", "unit")
-    batch = make_batch(still, np.arange(len(still)), model.needs)
+    batch = make_batch(store_of(scans()), np.arange(len(scans())), model.needs)
     away = (model.eval()(batch) - batch.centre).norm(dim=1)
     assert away.min() > 0.01
     return model
@@ -126,17 +35,17 @@ def model_of(name, **changes):
 @pytest.mark.parametrize("name", [name for name in MODELS if load_model_class(name).symmetry != "none"])
 def test_answers_move_with_the_raw_points(name, normalise):
     model = model_of(name)
-    assert error(model, "translation", normalise) < CLOSE
+    assert deviation(model, "translation", normalise) < CLOSE
     for kind in ("rotation", "mirror"):
-        found = error(model, kind, normalise)
+        found = deviation(model, kind, normalise)
         assert found < CLOSE if model.symmetry == "E(3)" else found > FAR
 
 
 def test_the_documented_network_does_not_turn_with_the_points():
     model = model_of("gcn")
     assert load_model_class("gcn").symmetry == "none"
-    assert error(model, "rotation") > FAR
-    assert error(model, "mirror") > FAR
+    assert deviation(model, "rotation") > FAR
+    assert deviation(model, "mirror") > FAR
 
 
 class WithConstant(PaiNN):
@@ -160,8 +69,8 @@ class WithCrossProduct(PaiNN):
 def test_the_test_sees_a_broken_model(broken, seen_by):
     model = model_of("painn")
     model.__class__ = broken
-    for kind in MOVES:
-        assert error(model, kind) > FAR if kind in seen_by else error(model, kind) < CLOSE
+    for kind in moves():
+        assert deviation(model, kind) > FAR if kind in seen_by else deviation(model, kind) < CLOSE
 
 
 @pytest.mark.parametrize("off", FEATURES)
@@ -170,23 +79,14 @@ def test_every_feature_can_be_switched_off(name, off):
     model = model_of(name, features=[feature for feature in FEATURES if feature != off])
     whole = model_of(name)
     assert sum(p.numel() for p in model.parameters()) < sum(p.numel() for p in whole.parameters())
-    assert error(model, "mirror") < CLOSE
+    assert deviation(model, "mirror") < CLOSE
 
 
 @pytest.mark.parametrize("name", EQUIVARIANT)
 def test_positions_are_enough(name):
     model = model_of(name, features=[])
-    assert error(model, "rotation") < CLOSE
-    assert error(model, "mirror") < CLOSE
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_neither_order_nor_company_in_a_batch_matters(name):
-    model, store = model_of(name), stores("still", "unit")
-    together = answers(model, store)
-    order = np.random.default_rng(2).permutation(len(store))
-    np.testing.assert_allclose(answers(model, store, order), together[order], rtol=0, atol=1e-11)
-    np.testing.assert_allclose(answers(model, store, [3, 3, 0]), together[[3, 3, 0]], rtol=0, atol=1e-11)
+    assert deviation(model, "rotation") < CLOSE
+    assert deviation(model, "mirror") < CLOSE
 
 
 def distorted(scan, how):

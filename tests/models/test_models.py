@@ -1,6 +1,6 @@
 """The networks: sparse products and dropout against plain torch, and what every model must do."""
 
-import re
+import math
 import sys
 
 import numpy as np
@@ -14,9 +14,10 @@ from plumbline.data.batches.gcn_constants import SparsePair
 from plumbline.data.store.in_memory import MemoryStore
 from plumbline.errors import InputError
 from plumbline.models import MODELS, build_model, load_model_class
-from plumbline.models.blocks import highest, relu_dropout, sparse_product
+from plumbline.models.blocks import max_pool, relu_dropout, sparse_product
 from plumbline.models.equivariant import softmax_by
 from plumbline.records import FEATURE_NAMES
+from plumbline.testing import ModelTests
 from tests.helpers.architectures import model_of as build
 from tests.helpers.random_samples import FEATURES, random_sample, random_store
 
@@ -46,24 +47,6 @@ def batch_of(store, rows, name="gcn"):
     return Batch(
         **_mapped(parts, torch.Tensor, lambda part: part.double() if part.dtype == torch.float32 else part)
     )
-
-
-def degenerate_store():
-    """One node, with and without a self loop; two, apart and in one place; loops and parallel edges alone."""
-    rng = np.random.default_rng(5)
-    loops = {"num_nodes": 3, "in_degree": np.array([2, 0, 3], np.int32)}
-    samples = [
-        random_sample(rng, num_nodes=1, in_degree=np.zeros(1, np.int32), edge_source=np.zeros(0, np.int32)),
-        random_sample(
-            rng, num_nodes=1, in_degree=np.ones(1, np.int32), edge_source=np.zeros(1, np.int32),
-            node_features=np.zeros((1, 9), np.float32),
-        ),
-        random_sample(rng, num_nodes=2),
-        random_sample(rng, num_nodes=2, node_features=np.ones((2, 9), np.float32)),
-        random_sample(rng, **loops, edge_source=np.array([0, 0, 2, 2, 1], np.int32)),
-        random_sample(rng, **loops, edge_source=np.array([0, 0, 2, 2, 2], np.int32)),
-    ]  # fmt: skip
-    return MemoryStore(samples, feature_names=FEATURES)
 
 
 def random_pair(rows, cols):
@@ -130,64 +113,17 @@ def test_dropout_is_off_in_evaluation_and_at_zero():
         assert factor == 1.0
 
 
+for name in MODELS:
+    label = f"Test_{name}"
+    globals()[label] = type(label, (ModelTests,), {"model": load_model_class(name), "__module__": __name__})
+
+
 @pytest.mark.parametrize("name", MODELS)
 class TestEveryModel:
-    def test_declares_what_it_is(self, name):
-        kind = load_model_class(name)
-        assert kind.symmetry in ("none", "translation", "SE(3)", "E(3)")
-        assert isinstance(kind.needs, frozenset)
-        assert all(word in kind.__doc__ for word in ("Symmetry:", "In:", "Out:", "Source:"))
+    """What only the networks of this package promise."""
 
-    def test_answers_three_numbers_per_graph(self, name, store):
-        answer = model_of(name)(batch_of(store, range(9), name))
-        assert answer.shape == (9, 3)
-        assert answer.isfinite().all()
-        assert answer.std(0).min() > 1e-3, "the answer depends on the graph"
-
-    def test_a_graph_does_not_see_its_neighbours_in_the_batch(self, name, store):
-        model, rows = model_of(name).eval(), [0, 1, 17, 30]
-        together = model(batch_of(store, rows, name))
-        alone = torch.cat([model(batch_of(store, [row], name)) for row in rows])
-        torch.testing.assert_close(together, alone, rtol=0, atol=1e-10)
-
-    def test_the_gradient_reaches_every_parameter(self, name, store):
-        _, gradients = answer_and_gradients(model_of(name), batch_of(store, range(20), name))
-        for label, gradient in gradients.items():
-            assert gradient is not None, label
-            assert gradient.abs().max() > 0, label
-
-    def test_runs_in_its_own_type(self, name, store):
-        batch = make_batch(store, np.arange(6), load_model_class(name).needs)
-        for dtype in (torch.float32, torch.bfloat16):
-            assert model_of(name).to(dtype)(batch).dtype == dtype
-
-    def test_runs_under_autocast(self, name, store):
-        batch = make_batch(store, np.arange(6), load_model_class(name).needs)
-        model = model_of(name).float()
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            answer, gradients = answer_and_gradients(model, batch)
-        assert all(part.isfinite().all() for part in (answer, *gradients.values()))
-        assert (answer - model(batch)).norm() < 0.1 * model(batch).norm()
-
-    def test_graphs_without_a_shape(self, name):
-        """One node, coinciding nodes, no edges, self loops, parallel edges: finite answers and gradients."""
-        batch = make_batch(degenerate_store(), np.arange(6), load_model_class(name).needs)
-        for dtype in (torch.float32, torch.bfloat16):
-            answer, gradients = answer_and_gradients(model_of(name).to(dtype), batch)
-            assert all(part.isfinite().all() for part in (answer, *gradients.values()))
-
-    def test_a_batch_without_any_edge(self, name):
-        alone = MemoryStore([degenerate_store()._samples[0]], feature_names=FEATURES)
-        batch = make_batch(alone, np.arange(1), load_model_class(name).needs)
-        answer, gradients = answer_and_gradients(model_of(name), batch)
-        assert all(part.isfinite().all() for part in (answer, *gradients.values()))
-
-    def test_the_same_bits_every_time(self, name, store):
-        def once():
-            answer, gradients = answer_and_gradients(model_of(name), batch_of(store, range(20), name))
-            return [answer, *gradients.values()]
-
-        assert all(torch.equal(a, b) for a, b in zip(once(), once(), strict=True))
+    def test_its_docstring_has_every_part(self, name):
+        assert all(word in load_model_class(name).__doc__ for word in ("Symmetry:", "In:", "Out:", "Source:"))
 
     def test_untrained_it_answers_the_mean_of_the_points(self, name, store):
         if load_model_class(name).symmetry == "none":
@@ -205,6 +141,22 @@ class TestEveryModel:
     def test_depth_and_width(self, name, store, num_layers):
         model = model_of(name, num_layers=num_layers, hidden_dim=8)
         assert model(batch_of(store, range(3), name)).shape == (3, 3)
+
+
+def test_shares_of_distinct_votes_are_those_of_a_softmax_in_each_group():
+    """Against the definition: the shares of a group stand to each other as the exponentials of its votes."""
+    generator = torch.Generator().manual_seed(5)
+    votes = torch.randn(12, 1, dtype=torch.float64, generator=generator)
+    group = torch.tensor([2, 0, 0, 3, 2, 0, 3, 3, 0, 2, 3, 0])
+    shares = softmax_by(votes.requires_grad_(), group, 5)
+    expected = torch.empty(12, 1, dtype=torch.float64)
+    for number in (0, 2, 3):
+        weights = [math.exp(vote) for vote in votes.detach()[group == number, 0].tolist()]
+        expected[group == number, 0] = torch.tensor([w / sum(weights) for w in weights], dtype=torch.float64)
+    assert 0.01 < expected.min() < expected.max() < 0.9, "moderate votes"
+    assert len(expected.unique()) == 12
+    torch.testing.assert_close(shares, expected, rtol=0, atol=1e-15)
+    assert torch.autograd.gradcheck(lambda x: softmax_by(x, group, 5), votes)
 
 
 def test_shares_of_large_votes_are_finite_and_sum_to_one():
@@ -227,7 +179,7 @@ def test_frames_where_no_direction_to_the_sensor_is_left():
 def test_steerable_says_how_to_install_what_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "e3nn", None)
     monkeypatch.delitem(sys.modules, "plumbline.models.steerable", raising=False)
-    with pytest.raises(InputError, match=re.escape("pip install 'plumbline[steerable]'")):
+    with pytest.raises(InputError, match=r"needs e3nn: pip install e3nn$"):
         load_model_class("steerable")
 
 
@@ -252,18 +204,18 @@ def test_the_documented_network_has_the_documented_parts():
     }
 
 
-def test_the_highest_row_and_its_gradient_are_those_of_amax() -> None:
+def test_max_pool_and_its_gradient_are_those_of_amax() -> None:
     generator = torch.Generator().manual_seed(3)
     x = torch.randn(5, 6, 7, dtype=torch.float64, generator=generator)
     x[1] = x[1, :1]  # all alike
     x[2, 4:] = x[2, :2]
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     grad = torch.randn(5, 7, dtype=torch.float64, generator=generator)
-    top = highest(ours)
+    top = max_pool(ours)
     assert torch.equal(top, theirs.amax(1))
     top.backward(grad)
     theirs.amax(1).backward(grad)
     assert ours.grad is not None
     assert theirs.grad is not None
     assert torch.allclose(ours.grad, theirs.grad, rtol=0, atol=1e-15)
-    assert torch.autograd.gradcheck(highest, x[[0, 3]].requires_grad_())
+    assert torch.autograd.gradcheck(max_pool, x[[0, 3]].requires_grad_())

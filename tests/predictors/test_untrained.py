@@ -255,5 +255,7 @@ class TestManyGraphs:
             "import sys, plumbline.data.store.in_memory, plumbline.predictors.untrained; "
             "print('torch' in sys.modules)"
         )
-        shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        shown = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+        )
         assert shown.stdout.strip() == "False"

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ class Touch:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.how == "system":
-            return os.system, (f"touch {self.trace}",)
+            return os.system, (f"touch {shlex.quote(self.trace)}",)
         if self.how == "eval":
             return eval, (f"open({self.trace!r}, 'w').close()",)
         buffer = io.BytesIO()

@@ -30,6 +30,7 @@ from plumbline.geometry.clouds import load_scan, read_labels, read_scan
 from plumbline.geometry.meshes import load_mesh
 from plumbline.models import build_model
 from plumbline.predictors.checkpoint import FORMAT, load_checkpoint, seal
+from plumbline.predictors.trained_on import TrainedOn
 from plumbline.records import Sample
 from tests.helpers.preparing import BOX, BOX_FACES, write_off
 from tests.helpers.random_samples import FEATURES, random_sample
@@ -337,11 +338,16 @@ def _checkpoint_seeds(_: Path) -> list[bytes]:
     arguments = {"input_dim": 4, "hidden_dim": 4, "num_layers": 2}
     torch.manual_seed(0)
     model = build_model("gcn", **arguments)
+    trained_on = TrainedOn(
+        data_dir="data", fingerprint="f" * 64, feature_names=("x", "y", "z", "w"), vector_names=("hull",),
+        leaders=0, k=4, edge_attr="none", sh_degree=None, normalise="unit", num_train=9, num_val=1,
+        objects="0" * 16, val_split=0.1, split_by="object", seed=0,
+    )  # fmt: skip
     content = {
         "state_dict": {f"model.{name}": value for name, value in model.state_dict().items()},
         "plumbline": {
             "format": FORMAT, "model": "gcn", "model_args": arguments, "config": {"lr": 0.001},
-            "data": {"fingerprint": "f" * 64, "k": 4}, "metrics": {"val_loss": 1.5}, "error_factors": {},
+            "data": trained_on.to_dict(), "metrics": {"val_loss": 1.5}, "error_factors": {},
             "epochs_done": 3,
         },
     }  # fmt: skip
@@ -359,7 +365,14 @@ def _read_checkpoint(folder: Path, data: bytes) -> str:
     trained = load_checkpoint(folder / "a.ckpt")
     state = trained.model.state_dict()
     return digest(
-        [state, trained.model_name, trained.model_args, trained.config, trained.data, trained.metrics]
+        [
+            state,
+            trained.model_name,
+            trained.model_args,
+            trained.config,
+            trained.data.to_dict(),
+            trained.metrics,
+        ]
     )
 
 

@@ -3,17 +3,14 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.processes import DEADLINE, running
 from tests.helpers.training_fixtures import (
-    ROOT,
     assert_same_end,
     flags,
-    fresh_environment,
     in_fresh_process,
     metric_rows,
     run_python,
@@ -90,16 +87,13 @@ def test_killed(tiny: Path, straight: Path, tmp_path: Path, moment: str) -> None
 )
 def test_a_signal_ends_it_after_the_step(tiny: Path, tmp_path: Path, signum: int, code: int) -> None:
     settings = {"max_epochs": 100_000}
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "plumbline", "train", *flags(tiny, tmp_path, **settings)],
-        cwd=ROOT, env=fresh_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    for line in process.stdout:
-        if re.match("epoch +2/", line):
-            process.send_signal(signum)
-            break
-    rest, _ = process.communicate(timeout=60)
+    with running("-u", "-m", "plumbline", "train", *flags(tiny, tmp_path, **settings)) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if re.match("epoch +2/", line):
+                process.send_signal(signum)
+                break
+        rest, _ = process.communicate(timeout=DEADLINE)
     assert process.returncode == code, rest
     assert f"the state is in {tmp_path / 'last.ckpt'}" in rest
     steps = saved(tmp_path / "last.ckpt")["global_step"]

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pickle
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -292,7 +293,7 @@ TAGS = {
 @pytest.mark.parametrize("where", TAGS)
 def test_settings(tmp_path: Path, trace: Path, capsys: pytest.CaptureFixture[str], where: str) -> None:
     path = tmp_path / "evil.yaml"
-    path.write_text(TAGS[where].format(trace))
+    path.write_text(TAGS[where].format(shlex.quote(str(trace))))
     assert main(["train", "--config", str(path)]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: --config {path}")

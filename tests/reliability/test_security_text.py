@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_benchmark_tables import made_up
 
 from plumbline.cli import main
 from plumbline.console.terminal import make_console
@@ -22,6 +21,7 @@ from plumbline.console.text import visible
 from plumbline.data.store.writer import write_store
 from plumbline.evaluation.benchmark_tables import markdown
 from plumbline.records import FEATURE_NAMES, Rejected
+from tests.evaluation.test_benchmark_tables import made_up
 from tests.helpers.preparing import BOX, SMALL, write_off
 from tests.helpers.training_fixtures import flags, fresh_environment, random_samples, train
 from tests.reliability.malice import plumbline

@@ -33,7 +33,7 @@ def test_memory_is_taken_from_the_heap_and_stays_there() -> None:
         map(
             int,
             subprocess.run(
-                [sys.executable, "-c", STEPS, mode], capture_output=True, check=True
+                [sys.executable, "-c", STEPS, mode], capture_output=True, check=True, timeout=300
             ).stdout.split(),
         )
         for mode in ("keep", "as ever")

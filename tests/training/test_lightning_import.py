@@ -10,7 +10,9 @@ HEAVY = {"matplotlib", "scipy.signal", "scipy.stats", "scipy.spatial", "trimesh"
 
 
 def printed(code):
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     return result.stdout.splitlines()[-1]
 
 
@@ -93,7 +95,11 @@ from torch._dynamo.utils import counters
 print(COMPILER in sys.modules, isinstance(compiled, OptimizedModule), counters["stats"]["unique_graphs"] > 0)
 """
     lines = subprocess.run(
-        [sys.executable, "-c", f"COMPILER = {COMPILER!r}\n{code}"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"COMPILER = {COMPILER!r}\n{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
     ).stdout.splitlines()
     assert lines == ["False False", "True True True"]
 

@@ -15,9 +15,11 @@ import pytest
 import torch
 
 from plumbline.cli import main
+from plumbline.console.text import command
 from plumbline.data.batches.loader import Loader
 from plumbline.training.loop.graceful_stop import STOPPING
 from plumbline.training.loop.task import CentreOfMassTask
+from tests.helpers.processes import DEADLINE, running
 from tests.helpers.training_fixtures import (
     ROOT,
     fresh_environment,
@@ -97,22 +99,21 @@ def test_a_training_leaves_nothing_of_itself(
 def test_ctrl_c_in_a_real_process_saves_and_says_how_to_go_on(tiny: Path, tmp_path: Path) -> None:
     from tests.helpers.training_fixtures import flags
 
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "plumbline", "train", *flags(tiny, tmp_path, max_epochs=100_000)],
-        cwd=ROOT, env=fresh_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
     seen = []
-    for line in process.stdout:
-        seen.append(line)
-        if line.startswith("epoch 3/") or re.match(r"epoch +3/", line):
-            process.send_signal(signal.SIGINT)
-            break
-    rest, _ = process.communicate(timeout=60)
+    endless = flags(tiny, tmp_path, max_epochs=100_000)
+    with running("-u", "-m", "plumbline", "train", *endless) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            seen.append(line)
+            if re.match(r"epoch +3/", line):
+                process.send_signal(signal.SIGINT)
+                break
+        rest, _ = process.communicate(timeout=DEADLINE)
     text = "".join(seen) + rest
     assert process.returncode == 130, text
     assert f"the state is in {tmp_path / 'last.ckpt'}" in text
-    assert f"go on with: plumbline train --config {tmp_path / 'config.yaml'} --resume" in text
+    again = command("plumbline", "train", "--config", tmp_path / "config.yaml", "--resume")
+    assert f"go on with: {again}" in text
     assert "Traceback" not in text
     content = saved(tmp_path / "last.ckpt")
     stopped = int(re.search(r"interrupted after ([\d,]+) steps", text)[1].replace(",", ""))  # type: ignore[index]

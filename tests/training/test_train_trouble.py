@@ -25,6 +25,7 @@ from plumbline.training.loop.error_messages import plain_words
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.loop.trainer import End
 from plumbline.training.persistence import run_folder as rundir
+from tests.helpers.processes import DEADLINE
 from tests.helpers.training_fixtures import (
     differences,
     metric_rows,
@@ -98,7 +99,7 @@ def dies(*_: object) -> None:
 
 
 def hangs(*_: object) -> None:
-    time.sleep(60)
+    time.sleep(DEADLINE)
 
 
 def refuses(*_: object) -> None:
@@ -117,7 +118,7 @@ def test_trouble_of_a_reader_process_is_one_sentence(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: Any, sentence: str
 ) -> None:
     monkeypatch.setattr(loader_module, "loose_batch", worker)
-    outcome = train(tiny, tmp_path, stall_timeout=1.0, **WORKERS)
+    outcome = train(tiny, tmp_path, stall_timeout=1.0 if worker is hangs else 20.0, **WORKERS)
     assert outcome.code == 2
     assert re.search(sentence, outcome.text, re.MULTILINE), outcome.text
     assert ("--num_workers 0, or --loader resident" in outcome.text) == (worker is not refuses)
@@ -170,21 +171,30 @@ def test_two_trainings_in_one_folder_are_refused(
     assert train(tiny, tmp_path, max_epochs=2, resume="").code == 0
 
 
-def _hold(folder: Path, seconds: float, held: Any) -> None:
+def _hold(folder: Path, held: Any, release: Any) -> None:
     with rundir.sole_use(folder):
         held.set()
-        time.sleep(seconds)
+        release.wait(DEADLINE)
 
 
-def test_a_folder_that_becomes_free_is_waited_for(tmp_path: Path) -> None:
+def test_a_folder_that_becomes_free_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = multiprocessing.get_context("spawn")
-    held = context.Event()
-    process = context.Process(target=_hold, args=(tmp_path, 0.5, held))
+    held, release = context.Event(), context.Event()
+    process = context.Process(target=_hold, args=(tmp_path, held, release), daemon=True)
     process.start()
-    assert held.wait(30)
-    began = time.monotonic()
+    assert held.wait(DEADLINE)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        release.set()
+        sleep(seconds)
+
+    sleep = time.sleep
+    monkeypatch.setattr(rundir.time, "sleep", pause)
+    monkeypatch.setattr(rundir, "_PATIENCE", float(DEADLINE))
     with rundir.sole_use(tmp_path):
-        assert 0.2 < time.monotonic() - began < 5
+        assert pauses
     process.join()
 
 

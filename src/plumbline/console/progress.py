@@ -1,9 +1,92 @@
-"""How far a piece of work is."""
+"""How far a piece of work is: a bar on a terminal, elsewhere a line now and then."""
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+
+from plumbline.console.terminal import print_line
+from plumbline.console.text import counted, seconds
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+EVERY = 10.0
+"""Seconds between two lines where the output is no terminal."""
+
+
+class ProgressDisplay:
+    """Shows one count after another; nothing until the first.
+
+    Args:
+        console: where.
+        every: seconds between two lines where the console is no terminal; ``inf`` for none.
+    """
+
+    def __init__(self, console: Console, *, every: float = EVERY) -> None:
+        self._console, self._every = console, every
+        self._pace: _Pace | None = None
+        self._shown = 0.0
+        self._bar: Progress | None = None
+
+    def show(self, unit: str, done: int, total: int, *, rate: str = "", phase: str = "") -> None:
+        """Show that ``done`` of ``total`` units are done; another unit or phase begins another count.
+
+        Args:
+            unit: what is counted, in the singular.
+            done, total: numbers of them; total 0 if nobody knows.
+            rate: how fast, in words.
+            phase: what it is a part of, in words.
+        """
+        now = time.perf_counter()
+        if self._pace is None or (self._pace.unit, self._pace.phase) != (unit, phase):
+            self.close()
+            self._pace, self._shown = _Pace(unit, phase, done, now), now
+        text = self._pace.text(done, total, rate, now)
+        if self._console.is_terminal:
+            self._bar = self._bar or _started_bar(self._console, phase)
+            self._bar.update(self._bar.task_ids[0], completed=done, total=total or None, description=text)
+        elif now - self._shown >= self._every:
+            self._shown = now
+            print_line(self._console, f"  {text}")
+
+    def close(self) -> None:
+        """Take the bar off the terminal."""
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = self._pace = None
+
+
+class _Pace:
+    """From when and where a count started."""
+
+    def __init__(self, unit: str, phase: str, first: int, started: float) -> None:
+        self.unit, self.phase, self._first, self._started = unit, phase, first, started
+
+    def text(self, done: int, total: int, rate: str, now: float) -> str:
+        if not total:
+            return counted(done, self.unit)
+        line = f"{done:,} of {counted(total, self.unit)}"
+        if done == self._first or now == self._started:
+            return line
+        left = math.ceil((total - done) * (now - self._started) / (done - self._first))
+        return ", ".join(
+            [line, *([rate] if rate else []), f"{seconds(left) if left >= 60 else f'{left} s'} left"]
+        )
+
+
+def _started_bar(console: Console, phase: str) -> "Progress":
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    titled = [TextColumn(phase, markup=False)] if phase else []
+    columns = (*titled, BarColumn(bar_width=30), TextColumn("{task.description}", markup=False))
+    bar = Progress(*columns, console=console, transient=True, refresh_per_second=4)
+    bar.add_task("", total=None)
+    bar.start()
+    return bar
 
 
 @contextmanager
@@ -15,18 +98,8 @@ def file_bar(console: Console) -> Iterator[Callable[[int, int], None] | None]:
     if not console.is_terminal:
         yield None
         return
-    from rich.progress import Progress
-
-    bar = Progress(console=console, transient=True)
-
-    def advance(done: int, total: int) -> None:
-        if not bar.tasks:
-            bar.start()
-            bar.add_task("reading files")
-        bar.update(bar.task_ids[0], completed=done, total=total)
-
+    display = ProgressDisplay(console)
     try:
-        yield advance
+        yield lambda done, total: display.show("file", done, total, phase="reading files")
     finally:
-        if bar.tasks:
-            bar.stop()
+        display.close()

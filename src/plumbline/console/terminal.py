@@ -12,6 +12,9 @@ from rich.segment import Segment
 
 from plumbline.console.text import visible
 
+_FILE_COLUMNS = 120
+"""At least, where there is no terminal: ``COLUMNS`` is the width of one, not of a file."""
+
 
 class _Visible:
     """Something to print, with its text made visible and its own control codes left as they are."""
@@ -33,13 +36,23 @@ class _ShowCommands(RenderHook):
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """A console that never wraps or colours what is piped into a file, and shows text as :func:`visible`."""
+    """A console that shows text as :func:`visible`, and never wraps or redraws what goes into a file.
+
+    ``FORCE_COLOR`` means colours there, not a terminal: no bar moves in a log.
+    """
     stream = sys.stderr if stderr else sys.stdout
     if stream.isatty():
         console = Console(stderr=stderr, highlight=False)
     else:
-        width = int(os.environ.get("COLUMNS", "120"))
-        console = Console(stderr=stderr, highlight=False, width=width, soft_wrap=True, color_system=None)
+        columns = os.environ.get("COLUMNS", "")
+        console = Console(
+            stderr=stderr,
+            highlight=False,
+            force_terminal=False,
+            width=max(int(columns) if columns.isdecimal() else 0, _FILE_COLUMNS),
+            soft_wrap=True,
+            color_system="standard" if os.environ.get("FORCE_COLOR", "0") not in ("", "0") else None,
+        )
     console.push_render_hook(_ShowCommands())
     return console
 

@@ -38,6 +38,20 @@ def seconds(value: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 object``, ``1,200 objects``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def file_size(size: float) -> str:
+    """A number of bytes with three significant digits, e.g. ``23.4 MB``."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
 def percent(value: float) -> str:
     """A fraction as per cent with three significant digits, e.g. ``18.2 %``."""
     return "–" if value != value else f"{length(100 * value)} %"

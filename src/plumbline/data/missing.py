@@ -1,4 +1,4 @@
-"""What is said of a folder that is no data set, and the command that makes one of what is in it."""
+"""The message for a folder that is not a data set, with the command that makes one from its contents."""
 
 from pathlib import Path
 
@@ -7,11 +7,14 @@ from plumbline.data.store.writer import MANIFEST
 from plumbline.files import visible_files
 
 PARTS = ".parts"
-"""What `plumbline prepare` keeps in a folder that is not finished."""
+"""Subfolder that `plumbline prepare` keeps until the data set is finished."""
 
 
 def no_data(folder: Path) -> str:
-    """Why there is no data set, and the command that makes one there, or elsewhere if it cannot be there."""
+    """Say why ``folder`` is not a data set, and which command makes one.
+
+    The command writes to ``folder`` itself where possible, otherwise to a new folder.
+    """
     if not folder.exists():
         made = _prepare("--solids", 200, out=folder)
         return f"the data folder {folder} does not exist: make one with {made}"
@@ -19,11 +22,12 @@ def no_data(folder: Path) -> str:
         return f"{folder} is a file, not a data set: name the folder that `plumbline prepare` made"
     if (folder / PARTS).is_dir():
         return (
-            f"{folder} is not a data set yet, its preparation was not finished: "
+            f"{folder} is not a data set yet, because its preparation did not finish: "
             "run the same `plumbline prepare` command again"
         )
     meshes, scans = _count(folder)
     them = "it" if (meshes or scans) == 1 else "them"
+    their_centres = "its centre" if scans == 1 else "their centres"
     if meshes:
         what = "1 mesh" if meshes == 1 else f"{meshes:,} meshes"
         made = _prepare(folder, out="data/NAME")
@@ -32,18 +36,18 @@ def no_data(folder: Path) -> str:
         what = "1 scan" if scans == 1 else f"{scans:,} scans"
         asked, made = command("plumbline", "predict", folder), _prepare("--labels", "CSV", out="data/NAME")
         return (
-            f"{folder} holds {what}, not a data set: `{asked}` answers for {them}, and {made} makes a data "
-            f"set of {them} and a table of centres of mass"
+            f"{folder} holds {what}, not a data set: `{asked}` predicts {their_centres} of mass, and {made} "
+            f"makes a data set from {them} and a table of centres of mass"
         )
     out = "data/NAME" if any(folder.iterdir()) else folder  # prepare leaves a folder with other files alone
     return (
-        f"no data set in {folder}: looked for {MANIFEST} (packed) and for *.pt files; "
+        f"no data set in {folder}: found neither {MANIFEST} (packed) nor *.pt files; "
         f"make one with {_prepare('--solids', 200, out=out)}"
     )
 
 
 def _count(folder: Path) -> tuple[int, int]:
-    """How many meshes and how many scans there are; a ply file may be either."""
+    """Count the meshes and the scans in a folder; a ply file may be either."""
     from plumbline.geometry.clouds import SEARCHED_SUFFIXES
     from plumbline.geometry.headers import is_ply_of_points
     from plumbline.geometry.meshes import MESH_SUFFIXES

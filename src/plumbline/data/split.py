@@ -1,4 +1,4 @@
-"""The split into training and validation: by object or by group, decided by the name alone."""
+"""Split samples into training and validation, by object or by group; only names decide."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 def split_samples(
     object_idx: Int, object_names: Sequence[str], val_split: float, seed: int, split_by: str
 ) -> tuple[Int, Int]:
-    """Divides samples by ``split_by``, "object" or "group": what must not have samples on both sides.
+    """Split samples by ``split_by``: no "object", or no "group", has samples on both sides.
 
-    A group is divided as an object of that name is, see :func:`split_by_object` for the rest.
+    A group is assigned to a side like an object of that name. For the other arguments, the result and the
+    rule see :func:`split_by_object`.
 
     Raises:
-        InputError: as there, or the samples show fewer than two groups.
+        InputError: as in :func:`split_by_object`, or the samples show fewer than two groups.
     """
     if split_by == "object":
         return split_by_object(object_idx, object_names, val_split, seed)
@@ -30,32 +31,32 @@ def split_samples(
     group_idx = np.array([number[group_of(name)] for name in object_names], np.int64)[object_idx]
     if len(np.unique(group_idx)) == 1:
         raise InputError(
-            f"--split_by group: the data set shows only objects of one group ({groups[group_idx[0]]}), and a "
+            f"--split_by group: all objects of the data set are of one group ({groups[group_idx[0]]}), and a "
             "split by group needs at least two: use --split_by object, or add objects of another group"
         )
     return split_by_object(group_idx, groups, val_split, seed)
 
 
 def group_of(name: str) -> str:
-    """What an object belongs to: its name before the last slash; one without a slash stands for itself."""
+    """The group of an object: its name up to the last slash, or the whole name if it has no slash."""
     return name.rpartition("/")[0] or name
 
 
 def split_by_object(
     object_idx: Int, object_names: Sequence[str], val_split: float, seed: int
 ) -> tuple[Int, Int]:
-    """Divides samples so that no object has samples on both sides.
+    """Split samples so that no object has samples on both sides.
 
     An object goes to the validation side if the hash of (seed, its name), read as a number in [0, 1), is
-    below ``val_split``. So neither the order of files, nor the platform, nor other objects that come or
-    go can move it. The one exception: if a side would stay empty, the object nearest to the boundary
-    changes sides.
+    below ``val_split``. The side therefore does not depend on the order of files, on the platform, or on
+    which other objects are added or removed. There is one exception: if a side would be empty, the object
+    nearest to the boundary changes sides.
 
     Args:
-        object_idx: ``[G]`` which object each sample shows, an index into ``object_names``.
+        object_idx: ``[G]`` the object that each sample shows, as an index into ``object_names``.
         object_names: the distinct names.
-        val_split: expected fraction of objects that validate, strictly between 0 and 1.
-        seed: another seed, another split.
+        val_split: expected fraction of objects on the validation side, strictly between 0 and 1.
+        seed: each seed gives a different split.
 
     Returns:
         Ascending int64 indices of the training samples and of the validation samples.
@@ -64,7 +65,7 @@ def split_by_object(
         InputError: ``val_split`` is out of range, or the samples show fewer than two objects.
     """
     if not 0.0 < val_split < 1.0:
-        raise InputError(f"--val_split must lie strictly between 0 and 1, got {val_split}")
+        raise InputError(f"--val_split must be strictly between 0 and 1, got {val_split}")
     present = np.unique(object_idx)
     if len(present) < 2:
         shown = "only one object" if len(present) else "no object"
@@ -84,19 +85,19 @@ def split_by_object(
 
 
 def _position(name: str, seed: int) -> float:
-    """Where an object lies in [0, 1): the leading 53 bits of a hash, which a double holds exactly."""
+    """Position of an object in [0, 1): the leading 53 bits of a hash, which float64 represents exactly."""
     digest = hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
 
 
 _SOLIDS = "solids/"
-"""How names of built-in solids begin."""
+"""Prefix of the names of built-in solids."""
 _MARK = 16
-"""Hex digits that stand for an object: 64 bits, so that no two of a million are ever the same."""
+"""Hex digits of an object's mark: 64 bits, so that two of a million objects practically never share one."""
 
 
 def object_sizes(store: "PackedStore", graphs: Int) -> dict[str, float]:
-    """Name of each object that some graphs show, and its bounding radius in metres."""
+    """Map the name of each object that the given graphs show to its bounding radius in metres."""
     objects, first = np.unique(store.object_idx[graphs], return_index=True)
     shown = np.asarray(graphs)[first]
     radius = store.bounding_radius[shown] * store.scale[shown]
@@ -104,18 +105,18 @@ def object_sizes(store: "PackedStore", graphs: Int) -> dict[str, float]:
 
 
 def mark_objects(sizes: Mapping[str, float]) -> str:
-    """Objects (name to radius) as hashes, sorted and joined: short enough for a checkpoint to keep."""
+    """Encode objects (name to radius) as sorted, joined hashes, short enough to keep in a checkpoint."""
     return "".join(sorted({mark for name, size in sizes.items() for mark in _marks(name, size)}))
 
 
 def num_marked(marks: str, sizes: Mapping[str, float]) -> int:
-    """How many objects (name to radius) are among those that :func:`mark_objects` was given."""
+    """Count the objects (name to radius) that are among those passed to :func:`mark_objects`."""
     known = _split(marks)
     return sum(not known.isdisjoint(_marks(name, size)) for name, size in sizes.items())
 
 
 def num_same(marks: str, sizes: Mapping[str, float]) -> int:
-    """:func:`num_marked` of those that have the same size too: many are called ``object_1``."""
+    """Count as :func:`num_marked`, but only objects whose size matches too: many are called ``object_1``."""
     known = _split(marks)
     return sum(_marks(name, size)[0] in known for name, size in sizes.items())
 
@@ -125,9 +126,10 @@ def _split(marks: str) -> set[str]:
 
 
 def _marks(name: str, size: float) -> list[str]:
-    """An object is known by its name in the folder of all, or, from another folder, by file name and size.
+    """Hashes that identify an object: of its file name with its size, and of its full name.
 
-    Built-in solids of another seed have the same names and are others.
+    The first also matches when the data set was prepared from another folder. Built-in solids have only the
+    first: with another seed the same names stand for different solids.
     """
     texts = [f"{name.rpartition('/')[2]} {size:.6g}"]
     if not name.startswith(_SOLIDS):
@@ -136,6 +138,6 @@ def _marks(name: str, size: float) -> list[str]:
 
 
 def _first(position: Float, present: Int, names: Sequence[str], *, largest: bool) -> int:
-    """The present object nearest to the boundary (ties by name, so that order never matters)."""
+    """Find the present object nearest to the boundary; ties are broken by name, so order never matters."""
     sign = -1.0 if largest else 1.0
     return min(present.tolist(), key=lambda i: (sign * position[i], names[i]))

@@ -3,68 +3,43 @@
 The conditions are fixed; what is measured is the displacement as a fraction of the object's bounding radius.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 
+import plumbline
+from plumbline.console.text import seconds
+from plumbline.data.prepare.dataset import AllRejectedError, make_plan, prepare
+from plumbline.data.prepare.limits import check_settings
+from plumbline.data.prepare.pool import Workers
+from plumbline.data.prepare.sources import Source, caster_name, fingerprint, library_versions, list_sources
+from plumbline.data.split import num_marked, object_sizes
 from plumbline.data.store.reader import Gathered, PackedStore
+from plumbline.data.store.writer import MANIFEST
 from plumbline.errors import InputError
+from plumbline.evaluation.benchmark_tables import markdown
+from plumbline.evaluation.conditions import CONDITIONS, EDITION, MAIN, SEED, Condition, recorded
 from plumbline.evaluation.metrics import Errors, displacement_errors, summarise_errors
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.untrained import BASELINES, baseline_predictions
-from plumbline.records import Float, Int
+from plumbline.records import Float, GraphSettings, Int, Rejected
+from plumbline.reporting import Event, Reporter
+from plumbline.writing import write_atomically
 
-EDITION = 1
-"""Rises when a number could change for a reason other than the method or the objects."""
-SEED = 20_231
-"""Of sensors, noise and built-in solids; not that of ``plumbline prepare``, whose solids are trained on."""
+NUMBERS, TABLES, SCANS = "scancom.json", "scancom.md", "scans"
 SHARES = (0.05, 0.1)
 """Displacements below which scans are counted."""
-
-
-class Condition(NamedTuple):
-    """How scans are taken: sensors, range noise (1 sigma, of the radius), points kept, and which ones."""
-
-    views: int
-    noise: float
-    points: int
-    sampling: str = "farthest"
-
-    @property
-    def name(self) -> str:
-        """For folders and JSON, e.g. ``v1-noise0.01-256-farthest``."""
-        return f"v{self.views}-noise{self.noise:g}-{self.points}-{self.sampling}"
-
-    @property
-    def title(self) -> str:
-        """In words, e.g. ``1 view, 1 % noise, 256 points``."""
-        views = f"{self.views} view{'s' if self.views > 1 else ''}"
-        noise = f"{100 * self.noise:g} % noise" if self.noise else "no noise"
-        return f"{views}, {noise}, {self.points} {'random ' * (self.sampling == 'random')}points"
-
-
-VIEWS = (1, 3)
-MAIN = tuple(Condition(views, 0.01, 256) for views in VIEWS)
-"""The conditions by which methods are ranked."""
-CONDITIONS = tuple(
-    condition
-    for views in VIEWS
-    for condition in (
-        *(Condition(views, noise, points) for noise in (0.0, 0.01, 0.03) for points in (128, 256, 512)),
-        Condition(views, 0.01, 256, "random"),
-    )
-)
-
-OPTICS: dict[str, Any] = {
-    "pattern": "grid",
-    "num_rays": 1600,
-    "distance": (2.0, 3.0),
-    "dropout_grazing": float(np.radians(80.0)),
-    "pose_error": (0.0, 0.0),
-    "rotate": True,
-}
-"""What all conditions share: a camera aimed at the object, turned at random before every scan."""
+_PLAIN = GraphSettings(k=16, edge_attr="sh", sh_degree=2, normalise="unit")
+"""Graphs of the baselines and of most models; some need more neighbours or another frame."""
 
 
 class Asked(NamedTuple):
@@ -151,8 +126,6 @@ def measure(store: PackedStore, asked: Sequence[Asked], baselines: Sequence[str]
 
 def figures(errors: Errors) -> dict[str, Any]:
     """What is said of one method under one condition, in shares of the bounding radius, as plain values."""
-    groups = errors.groups
-    some = {str(group): errors.take(groups == group) for group in np.unique(groups)}
     return {
         **summarise_errors(errors.error_rel, errors.objects).to_dict(),
         **{f"below_{share:g}": float((errors.error_rel < share).mean()) for share in SHARES},
@@ -162,7 +135,7 @@ def figures(errors: Errors) -> dict[str, Any]:
                 "n": len(part),
                 "mean": float(part.error_rel.mean()),
             }
-            for group, part in some.items()
+            for group, part in errors.by_group().items()
         },
     }
 
@@ -176,3 +149,241 @@ def best_baseline(conditions: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [conditions[condition.name]["methods"] for condition in MAIN]
     names = [name for name in BASELINES if name in rows[0]]
     return min(names, key=lambda name: sum(row[name]["mean"] for row in rows))
+
+
+# ------------------------------------------------------------------------------------------- the whole
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkResult:
+    """What a benchmark measured.
+
+    Attributes:
+        samples: scans per object and condition.
+        meshes, solids: inputs.
+        inputs_sha256: of what the inputs are, wherever their files lie.
+        caster: the ray caster that was used.
+        objects: different ones that were measured on.
+        rejected: inputs that were not measured on, and why.
+        checkpoints: the trained models: ``name``, ``path``, ``model``, ``symmetry``, ``parameters``, and
+            ``objects_seen``, how many of these objects it was trained on (None if it does not say).
+        conditions: name of a condition to its ``views``, ``noise``, ``points`` and ``sampling``, the number
+            of ``scans``, and ``methods``: name of a model or baseline to its figures, see :func:`figures`.
+    """
+
+    samples: int
+    meshes: int
+    solids: int
+    inputs_sha256: str
+    caster: str
+    objects: int
+    rejected: tuple[Rejected, ...]
+    checkpoints: tuple[dict[str, Any], ...]
+    conditions: dict[str, dict[str, Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of ``scancom.json``: plain values."""
+        return {
+            "benchmark": f"ScanCoM {EDITION}",
+            "version": plumbline.__version__,
+            "libraries": library_versions()
+            | {"scipy": scipy.__version__, "python": platform.python_version()},
+            "caster": self.caster,
+            "seed": SEED,
+            "settings": {"samples": self.samples, "meshes": self.meshes, "solids": self.solids},
+            "inputs_sha256": self.inputs_sha256,
+            "objects": self.objects,
+            "rejected": [{"source": item.source, "reason": item.reason} for item in self.rejected],
+            "checkpoints": list(self.checkpoints),
+            "best_baseline": best_baseline(self.conditions),
+            "conditions": self.conditions,
+        }
+
+
+def benchmark(
+    checkpoints: Iterable[Path | str] = (),
+    *,
+    meshes: Path | str | Iterable[Path | str] = (),
+    solids: int = 0,
+    samples: int = 2,
+    out: Path | str,
+    workers: int = 0,
+    report: Callable[[Event], None] | None = None,
+) -> BenchmarkResult:
+    """Measure trained models and untrained baselines under the conditions of ScanCoM.
+
+    The scans of each condition are made once and kept in ``out``, next to the result as ``scancom.json`` and
+    ``scancom.md``. Ctrl-C (KeyboardInterrupt) passes through; the scans made so far are kept. Nothing is
+    printed.
+
+    Args:
+        checkpoints: trained models: files, or folders of runs, of which the best one is taken.
+        meshes: mesh files, or folders that are searched for them.
+        solids: built-in solids to add.
+        samples: scans per object and condition.
+        out: the folder of scans and result.
+        workers: processes that scan; 0 for one per core.
+        report: called with every :class:`plumbline.reporting.Event`, in the thread of the call.
+
+    Raises:
+        InputError: the arguments cannot be meant, an input or checkpoint does not exist or cannot be used, or
+            ``out`` holds something else or cannot be written to.
+    """
+    out = Path(out)
+    paths = [Path(meshes)] if isinstance(meshes, str | os.PathLike) else [Path(path) for path in meshes]
+    check_settings(MAIN[0].settings(samples), _PLAIN, solids=solids, workers=workers)
+    if not paths and not solids:
+        raise InputError("nothing to measure on: give meshes or a number of solids")
+    if (out / MANIFEST).exists():
+        raise InputError(f"--out {out}: this is a data set; choose another folder")
+    reporter = Reporter(report)
+    sources = list_sources(paths, solids, None)
+    models = _load(checkpoints)
+    try:
+        with Workers(workers) as pool:
+            result = _Benchmark(out, sources, models, samples, pool, reporter).run()
+        plain = result.to_dict()
+        numbers = json.dumps(plain, indent=1, allow_nan=False) + "\n"
+        for name, text in ((NUMBERS, numbers), (TABLES, markdown(plain))):
+            write_atomically(out / name, text.encode("utf-8", "backslashreplace"))
+    except KeyboardInterrupt:
+        reporter.say(f"stopped; the scans made so far are kept in {out / SCANS}: the same command goes on")
+        raise
+    except BrokenPipeError:  # of whoever shows the report
+        raise
+    except OSError as error:
+        raise InputError(
+            f"--out {out} cannot be written to ({error.strerror}); what is done is kept, and the same "
+            "command goes on from there"
+        ) from error
+    return result
+
+
+class _Model:
+    """A checkpoint to be measured, as ``load_checkpoint`` reads it, and what the result says of it."""
+
+    def __init__(self, trained: Any) -> None:
+        self.trained, self.net = trained, trained.model
+        self.form = GraphForm.of(trained.data, needs=self.net.needs, path=trained.path)
+        self.name = trained.model_name
+
+    @property
+    def graphs(self) -> GraphSettings:
+        """The graphs that it can be measured on."""
+        return replace(_PLAIN, normalise=self.form.normalise, k=max(_PLAIN.k, self.form.k or 0))
+
+    def asked(self) -> Asked:
+        """As it is measured."""
+        from plumbline.predictors.device import choose_device
+        from plumbline.predictors.inference import predict
+
+        device = choose_device("auto")
+
+        def answer(store: Any, indices: Int) -> Float:
+            return predict(self.net, store, indices, device=device)
+
+        return Asked(self.name, self.form, answer)
+
+    def describe(self, objects: Mapping[str, float]) -> dict[str, Any]:
+        """For the result."""
+        marks = self.trained.data.objects
+        return {
+            "name": self.name,
+            "path": str(self.trained.path),
+            "model": self.trained.model_name,
+            "symmetry": self.net.symmetry,
+            "parameters": sum(weights.numel() for weights in self.net.parameters()),
+            "objects_seen": None if marks is None else num_marked(marks, objects),
+        }
+
+
+def _load(given: Iterable[Path | str]) -> list[_Model]:
+    """The checkpoints, with names that tell them apart."""
+    paths = [Path(path) for path in given]
+    if not paths:
+        return []
+    from plumbline.predictors.checkpoint import load_checkpoint
+    from plumbline.predictors.find_checkpoint import find_best
+
+    models = [_Model(load_checkpoint(find_best(path))) for path in paths]
+    count = Counter(model.name for model in models)
+    for model in models:
+        if count[model.name] > 1:
+            model.name = f"{model.name} ({model.trained.path.resolve().parent.name})"
+    count = Counter(model.name for model in models)
+    for number, model in enumerate(models, 1):
+        if count[model.name] > 1:
+            model.name = f"{model.name} #{number}"
+    return models
+
+
+@dataclass
+class _Benchmark:
+    """One run over all conditions."""
+
+    out: Path
+    sources: Sequence[Source]
+    models: Sequence[_Model]
+    samples: int
+    pool: Workers
+    report: Reporter
+
+    def run(self) -> BenchmarkResult:
+        conditions: dict[str, dict[str, Any]] = {}
+        rejected: dict[str, Rejected] = {}
+        objects: dict[str, float] = {}
+        for number, condition in enumerate(CONDITIONS, 1):
+            title, started = f"{number} of {len(CONDITIONS)}  {condition.title}", time.perf_counter()
+            errors: dict[str, Errors] = {}
+            scans = 0
+            for graphs in dict.fromkeys([*(model.graphs for model in self.models), _PLAIN]):
+                store = self._scans(condition, graphs, title)
+                mine = [model.asked() for model in self.models if model.graphs == graphs]
+                errors |= measure(store, mine, tuple(BASELINES) if graphs == _PLAIN else ())
+                scans = len(store)
+                objects |= object_sizes(store, np.arange(len(store)))
+                rejected |= {item.source: item for item in store.rejected}
+            order = [*(model.name for model in self.models), *BASELINES]
+            conditions[condition.name] = {
+                **condition._asdict(),
+                "scans": scans,
+                "methods": {name: figures(errors[name]) for name in order},
+            }
+            took = seconds(time.perf_counter() - started)
+            self.report.step(f"{title}: {scans:,} scans, {took}")
+        kinds = Counter(source.kind for source in self.sources)
+        return BenchmarkResult(
+            samples=self.samples,
+            meshes=kinds["mesh"],
+            solids=kinds["solid"],
+            inputs_sha256=fingerprint(self.sources),
+            caster=caster_name(),
+            objects=len(objects),
+            rejected=tuple(rejected.values()),
+            checkpoints=tuple(model.describe(objects) for model in self.models),
+            conditions=conditions,
+        )
+
+    def _scans(self, condition: Condition, graphs: GraphSettings, title: str) -> PackedStore:
+        """The packed store of one condition, made or finished if need be."""
+        suffix = "" if graphs == _PLAIN else f"-{graphs.normalise}-k{graphs.k}"
+        out = self.out / SCANS / (condition.name + suffix)
+        settings = condition.settings(self.samples)
+        plan = make_plan(self.sources, recorded(condition, settings, graphs), "packed")
+
+        def progress(event: Event) -> None:
+            if event.kind == "progress":
+                self.report.progress(event.text, event.done, event.total, event.rate)
+
+        try:
+            with self.report.phase(title):
+                prepare(
+                    out, self.sources, settings, graphs, plan=plan, pool=self.pool, report=Reporter(progress)
+                )
+        except AllRejectedError as error:
+            first = error.rejected[0]
+            raise InputError(
+                f"nothing is left to measure: all {len(self.sources):,} inputs were rejected (the first, "
+                f"{first.source}: {first.reason})"
+            ) from error
+        return PackedStore.open(out)

@@ -6,14 +6,12 @@ from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich import box
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table as RichTable
 from rich.text import Text
 
+from plumbline.console.tables import fits, plain_table
 from plumbline.console.text import percent, visible
-from plumbline.evaluation.benchmark import CONDITIONS, MAIN, Condition
+from plumbline.evaluation.conditions import CONDITIONS, MAIN, Condition
 
 Result = Mapping[str, Any]
 """The content of ``scancom.json``."""
@@ -41,7 +39,8 @@ class Grid(NamedTuple):
 def grids(result: Result) -> list[Grid]:
     """Ranking, robustness and sources of a result."""
     compared = [one["name"] for one in result["checkpoints"]] + [result["best_baseline"]]
-    return [_ranking(result), _robustness(result, compared), _sources(result, compared)]
+    sources = _sources(result, compared)
+    return [_ranking(result), _robustness(result, compared), *([sources] if sources.rows else [])]
 
 
 def _ranking(result: Result) -> Grid:
@@ -82,7 +81,7 @@ def _sources(result: Result, compared: Sequence[str]) -> Grid:
     heads = [f"{name},\n{_views(condition)}" for condition in MAIN for name in compared]
     rows, best = [], set()
     for number, source in enumerate(sources):
-        cells = [source or "(none)", f"{sources[source]['objects']:,}"]
+        cells = [source, f"{sources[source]['objects']:,}"]
         for row in conditions:
             means = [row[name]["sources"].get(source, {}).get("mean", float("nan")) for name in compared]
             if not np.isnan(means).all():
@@ -156,14 +155,13 @@ def _plain(text: str) -> str:
 def print_result(console: Console, result: Result) -> None:
     """Prints the tables, the least of each comparison in bold; a table that does not fit is only named."""
     for grid in grids(result):
-        table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table = plain_table()
         for i, head in enumerate(grid.heads):
             table.add_column(Text(head), justify="right" if i else "left", no_wrap=i > 0)
         for i, row in enumerate(grid.rows):
             table.add_row(*(Text(text, "bold" if (i, j) in grid.best else "") for j, text in enumerate(row)))
         console.print(Text(grid.title, "bold"))
-        wide = console.options.update(max_width=10_000)
-        if Measurement.get(console, wide, table).maximum <= console.width:
+        if fits(console, table):
             console.print(table)
         else:
             console.print(Text("  too wide for this terminal; it is in the Markdown file", style="dim"))

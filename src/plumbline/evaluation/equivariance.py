@@ -7,7 +7,6 @@ vectors, graph) is computed anew from the moved points.
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,12 +16,14 @@ from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
-from plumbline.predictors.estimators import trained
+from plumbline.predictors.checkpoint import Trained
 from plumbline.predictors.graph_form import GraphForm
-from plumbline.records import Float, Int, Sample, Scan
+from plumbline.predictors.predictor import Predictor
+from plumbline.records import Float, Int, Range, Sample, Scan, ScanSettings
 
 SCANS, VIEWS, POINTS, NOISE = 32, (1, 3), 256, 0.01
 _SEED = 1_000_003
+_SETTINGS = ScanSettings(points=Range(POINTS), noise=Range(NOISE))
 LIMITS = {"float32": 1e-5, "float64": 1e-9}
 """Largest deviation that counts as rounding, as a fraction of the object's bounding radius."""
 
@@ -61,34 +62,51 @@ class _Move(NamedTuple):
         return Scan(points, sensor, scan.view[self.order], None, None)
 
 
-def measure(model: Any, name: str, data: dict[str, Any], *, path: Path) -> dict[str, dict[str, Deviation]]:
+def measure(trained: Trained) -> dict[str, dict[str, Deviation]]:
     """By move and precision (``float32``: as it predicts; ``float64``: all of it) how far answers deviate.
 
-    Args:
-        model: with its weights; left as it is.
-        name: as in ``MODELS``.
-        data: what its checkpoint says about the data that it was trained on.
-        path: of the checkpoint, for messages.
+    The model is left as it is.
 
     Raises:
         InputError: no graph such as the model takes can be made of a scan, or its answers are not finite.
     """
     scans, moves = standard_scans(), _draw_moves()
-    form = GraphForm.of(data, needs=model.needs, path=path)
+    single = Predictor.trained(trained)
+    double = Predictor.trained(replace(trained, model=copy.deepcopy(trained.model).double()))
+    form = single.form
     fine = [_samples(form, scans), *(_samples(form, _moved(scans, moves[kind])) for kind in MOVES)]
+    coarse = [[_rounded(sample) for sample in some] for some in fine]
     found: dict[str, dict[str, Deviation]] = {kind: {} for kind in MOVES}
-    for precision in LIMITS:
-        if precision == "float32":
-            used, samples = model, [[_rounded(sample) for sample in some] for some in fine]
-        else:
-            used, samples = copy.deepcopy(model).double(), fine
-        estimator = trained(used, name, data, path=path)
-        here, *there = (estimator.locate(some).com for some in samples)
+    for precision, predictor, graphs in (("float32", single, coarse), ("float64", double, fine)):
+        here, *there = (predictor.locate(some)[0] for some in graphs)
         if not all(np.isfinite(com).all() for com in (here, *there)):
-            raise InputError(f"{path}: the answers of the model are no finite numbers; its training diverged")
+            raise InputError(
+                f"{trained.path}: the answers of the model are not finite; its training diverged"
+            )
         for kind, com in zip(MOVES, there, strict=True):
             found[kind][precision] = _deviation(scans, moves[kind], here, com)
     return found
+
+
+def describe(trained: Trained, found: dict[str, dict[str, Deviation]]) -> dict[str, Any]:
+    """What :func:`measure` found of a model, as plain values for JSON."""
+    model: Any = trained.model
+    symmetry = str(model.symmetry)
+    return {
+        "checkpoint": str(trained.path),
+        "model": trained.model_name,
+        "declares": symmetry,
+        "ok": keeps(symmetry, found),
+        "scans": SCANS,
+        "limits": LIMITS,
+        "moves": {
+            kind: {
+                "declared": kind in KEPT[symmetry],
+                **{name: item._asdict() for name, item in some.items()},
+            }
+            for kind, some in found.items()
+        },
+    }
 
 
 def keeps(symmetry: str, found: dict[str, dict[str, Deviation]]) -> bool:
@@ -109,12 +127,8 @@ def standard_scans() -> list[Scan]:
             scan_solid(
                 solid,
                 Caster(solid.vertices, solid.faces),
+                replace(_SETTINGS, views=Range(VIEWS[number % len(VIEWS)])),
                 rng=np.random.default_rng([_SEED, number]),
-                views=VIEWS[number % len(VIEWS)],
-                points=POINTS,
-                noise=NOISE,
-                pattern="grid",
-                num_rays=1600,
             )
         )
     return scans

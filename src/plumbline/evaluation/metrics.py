@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from plumbline.data.split import group_of
 from plumbline.records import Float, Int
 
 RESAMPLES = 2000
@@ -60,9 +61,16 @@ class Errors:
 
     @property
     def groups(self) -> np.ndarray:
-        """``[G]`` group of each graph: its object's name before the last slash, or ``""``."""
+        """``[G]`` group of each graph's object: its name before the last slash, or the object itself."""
         names, inverse = np.unique(self.objects, return_inverse=True)
         return np.array([group_of(str(name)) for name in names], dtype=object)[inverse]
+
+    def by_group(self) -> dict[str, "Errors"]:
+        """The errors of each group, by name; empty where every object is a group of its own."""
+        groups = self.groups
+        if (groups == self.objects).all():
+            return {}
+        return {str(group): self.take(groups == group) for group in np.unique(groups)}
 
     def take(self, chosen: Int | np.ndarray) -> "Errors":
         """Those of some graphs (indices or mask)."""
@@ -93,11 +101,6 @@ def displacement_errors(
     difference = np.asarray(predicted, dtype=np.float64) - np.asarray(target, dtype=np.float64)
     error = np.linalg.norm(difference, axis=-1)
     return Errors(error, error / bounding_radius, error * scale, np.asarray(objects, dtype=object))
-
-
-def group_of(object_name: str) -> str:
-    """The group of an object: everything before the last slash of its name, or ``""``."""
-    return object_name.rpartition("/")[0]
 
 
 def summarise_errors(

@@ -162,15 +162,15 @@ def _groups_section(table: Table) -> str:
     groups = table.group_summaries()
     if len(groups) < 2:
         return ""
-    model = table.errors[table.model]
+    parts = table.errors[table.model].by_group()
     rows = []
     for group, summaries in groups.items():
         means = [summaries[name].mean for name in table.methods]
         best = int(np.argmin(means))
-        objects = len(np.unique(model.objects[model.groups == group]))
+        objects = len(np.unique(parts[group].objects))
         cells = "".join(_cell(percent(mean), i == best) for i, mean in enumerate(means))
         rows.append(
-            f'<tr><td class="name">{escape(group or "(none)")}</td><td class="quiet">{objects:,}</td>'
+            f'<tr><td class="name">{escape(group)}</td><td class="quiet">{objects:,}</td>'
             f'<td class="quiet">{summaries[table.model].n:,}</td>{cells}</tr>'
         )
     heads = ["group", "objects", "scans", *table.methods]

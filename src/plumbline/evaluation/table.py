@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich import box
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table as RichTable
 from rich.text import Text
 
+from plumbline.console.tables import Column, print_fitting
 from plumbline.console.text import length, percent
 from plumbline.errors import InputError
 from plumbline.evaluation.metrics import Errors, Summary, bootstrap_mean, displacement_errors
@@ -85,14 +83,11 @@ class Table:
         return self.errors[method].summary(kind)
 
     def group_summaries(self) -> dict[str, dict[str, Summary]]:
-        """Group to method to summary of the relative error (no intervals), groups by name."""
-        groups = self.errors[self.model].groups
+        """Group to method to summary of the relative error (no intervals); as :meth:`Errors.by_group`."""
+        parts = {name: errors.by_group() for name, errors in self.errors.items()}
         return {
-            str(group): {
-                name: errors.take(groups == group).summary(resamples=0)
-                for name, errors in self.errors.items()
-            }
-            for group in np.unique(groups)
+            group: {name: part[group].summary(resamples=0) for name, part in parts.items()}
+            for group in parts[self.model]
         }
 
     def advantage(self) -> tuple[float, float, float]:
@@ -221,52 +216,35 @@ def print_table(console: Console, table: Table) -> None:
 
     Where the terminal is too narrow, columns are left out; a number is never cut.
     """
-    columns = _columns(table)
-    shown = _layout(table, columns)
-    for head in ("90 % below", "median", "95 % interval", "metres", "data units"):
-        wide = console.options.update(max_width=10_000)
-        if Measurement.get(console, wide, shown).maximum <= console.width:
-            break
-        columns.pop(head, None)
-        shown = _layout(table, columns)
-    console.print(shown)
+    print_fitting(console, [Column("miss / radius", table.methods), *_columns(table)])
     console.print()
     console.print(Text(sentence(table)))
     for note in notes(table):
         console.print(Text(note, style="dim"))
 
 
-def _columns(table: Table) -> dict[str, list[Text]]:
-    """Heading to one cell per method."""
+def _columns(table: Table) -> list[Column]:
+    """One cell per method."""
     kinds = {
-        "mean": ("mean", "error_rel"),
-        "95 % interval": ("interval", "error_rel"),
-        "median": ("median", "error_rel"),
-        "90 % below": ("p90", "error_rel"),
-        "data units": ("mean", "error"),
+        "mean": ("mean", "error_rel", None),
+        "95 % interval": ("interval", "error_rel", 3),
+        "median": ("median", "error_rel", 2),
+        "90 % below": ("p90", "error_rel", 1),
+        "data units": ("mean", "error", 5),
     }
     if table.metric_scale:
-        kinds["metres"] = ("mean", "error_m")
-    columns = {}
-    for head, (stat, kind) in kinds.items():
+        kinds["metres"] = ("mean", "error_m", 4)
+    columns = []
+    for head, (stat, kind, gives_way) in kinds.items():
         summaries = [table.summary(name, kind) for name in table.methods]
         if stat == "interval":
-            columns[head] = [Text(interval(summary), style="dim") for summary in summaries]
-            continue
-        values = [getattr(summary, stat) for summary in summaries]
-        columns[head] = [Text((percent if kind == "error_rel" else length)(value)) for value in values]
-        columns[head][int(np.argmin(values))].stylize("bold")
+            cells = [Text(interval(summary), style="dim") for summary in summaries]
+        else:
+            values = [getattr(summary, stat) for summary in summaries]
+            cells = [Text((percent if kind == "error_rel" else length)(value)) for value in values]
+            cells[int(np.argmin(values))].stylize("bold")
+        columns.append(Column(head, cells, gives_way))
     return columns
-
-
-def _layout(table: Table, columns: dict[str, list[Text]]) -> RichTable:
-    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    shown.add_column("miss / radius")
-    for head in columns:
-        shown.add_column(head, justify="right", no_wrap=True)
-    for name, *cells in zip(table.methods, *columns.values(), strict=True):
-        shown.add_row(Text(name), *cells)
-    return shown
 
 
 def notes(table: Table) -> list[str]:

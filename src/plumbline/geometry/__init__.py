@@ -1,1 +1,1 @@
-"""Scans and graphs from meshes: numpy only, no torch."""
+"""Meshes, simulated scans and graphs: numpy only, no torch."""

@@ -1,9 +1,9 @@
-"""The space that no sensor has seen empty: the convex hull without the lines of sight.
+"""Space carving: the part of the convex hull that no sensor has seen to be empty.
 
-A sensor that measured a point saw that the way there is free, and knows nothing of what lies behind. The
-object is inside its hull and behind its surface, so the centre of what is left is a better guess than the
-hull's. The space is sampled at fixed places of a frame that turns and mirrors with the scan; so does the
-answer.
+A sensor that measured a point saw that the line of sight to it is free, and knows nothing about what lies
+behind it. The object is inside its hull and behind its surface, so the centre of the remaining space is a
+better guess than the hull's centre. The space is sampled at fixed positions in a frame that rotates and
+reflects with the scan, so the result does too.
 """
 
 from typing import NamedTuple
@@ -15,13 +15,13 @@ from scipy.spatial import ConvexHull, QhullError, cKDTree
 from plumbline.records import Float, Int
 
 _STEPS = 4
-"""Midpoints at which the way from a hit to the far side of the hull is looked at."""
+"""Number of midpoints tested between a hit and the far side of the hull."""
 _PLACES = 1536
-"""Places tried on either side of the middle plane; about half of them lie in the hull."""
+"""Sample positions on each side of the middle plane; about half of them lie in the hull."""
 _NEIGHBOURS = 4
-"""The angle between rays is that to the so-many-th nearest ray of the same view, in the median."""
+"""The angle between rays is the median angle to the Nth nearest ray of the same view, for this N."""
 _SLACK = 1.0
-"""A place in front of a surface counts as empty beyond so many distances between rays."""
+"""A position this many ray spacings or more in front of a surface counts as empty."""
 
 
 class Hull(NamedTuple):
@@ -34,14 +34,14 @@ class Hull(NamedTuple):
 
 
 class Carved(NamedTuple):
-    """What is left of the hull: ``centre [3]``, and per point the ``depth [N]`` of unseen space behind it."""
+    """The remaining space: its ``centre [3]``, and the ``depth [N]`` of unseen space behind each point."""
 
     centre: Float
     depth: Float
 
 
 def convex_hull(points: Float) -> Hull | None:
-    """The convex hull of ``[N, 3]``, or None where the points span no volume. Symmetry: E(3)."""
+    """Compute the convex hull of points ``[N, 3]``; None if they span no volume. Symmetry: E(3)."""
     if len(points) < 4:
         return None
     mean = np.asarray(points, dtype=np.float64).mean(axis=0)
@@ -50,8 +50,8 @@ def convex_hull(points: Float) -> Hull | None:
         hull = ConvexHull(points)
     except QhullError:
         return None
-    # The mean lies inside, so the tetrahedra from it to the facets fill the hull without overlap and need no
-    # orientation: the divergence theorem with every sign known.
+    # The mean lies inside, so the tetrahedra from it to the facets fill the hull without overlap. This is the
+    # divergence theorem with all signs known, so the facets need no orientation.
     corners = points[hull.simplices]
     volumes = np.abs(np.linalg.det(corners)) / 6
     total = float(volumes.sum())
@@ -63,7 +63,7 @@ def convex_hull(points: Float) -> Hull | None:
 
 
 class _View(NamedTuple):
-    """What one sensor saw: its place, a tree of its rays, their ranges, and the angle between rays."""
+    """What one sensor saw: its position, a tree of its rays, their ranges, and the angle between rays."""
 
     station: Float
     tree: cKDTree
@@ -72,22 +72,22 @@ class _View(NamedTuple):
 
 
 def carve(points: Float, sensor: Float, view: Int, hull: Hull) -> Carved:
-    """The centre of the hull's volume that no view saw empty, and how deep it reaches behind each point.
+    """Compute the centre of the hull's volume that no view saw to be empty, and its depth behind each point.
 
-    A place is empty where a view saw something farther away in its direction, or nothing at all.
+    A position is empty if a view saw something farther away in its direction, or nothing at all.
 
     Args:
         points: ``[N, 3]``.
-        sensor: ``[N, 3]`` position of the sensor that measured each point, not at the point.
-        view: ``[N]`` which points were measured from one place.
-        hull: of the points.
+        sensor: ``[N, 3]`` position of the sensor that measured each point; it differs from the point.
+        view: ``[N]`` the view of each point; points of one view were measured from one position.
+        hull: convex hull of the points.
 
     Returns:
-        Centre and depths in the frame and unit of the points; the hull's centre where nothing is left.
+        Centre and depths in the frame and unit of the points; the hull's centre if no space remains.
 
-    Symmetry: E(3), and scale; but for points whose hull's centre lies exactly on the line of sight through
-    their mean, which leave the frame open. Source: Laurentini, The Visual Hull Concept for Silhouette-Based
-    Image Understanding, 1994, here with ranges.
+    Symmetry: E(3), and scale; except for points whose hull's centre lies exactly on the line of sight through
+    their mean, for which the frame is not defined. Source: Laurentini, The Visual Hull Concept for
+    Silhouette-Based Image Understanding, 1994, here with ranges.
     """
     offset = points - sensor
     reach = np.linalg.norm(offset, axis=1)
@@ -113,7 +113,7 @@ def carve(points: Float, sensor: Float, view: Int, hull: Hull) -> Carved:
 
 
 def _places(points: Float, towards: Float, hull: Hull) -> Float:
-    """Evenly spread places in the hull, in a frame of the direction to the sensors and the hull's centre."""
+    """Sample the hull evenly, in a frame given by sensor direction and hull centre: ``[n, 3]``."""
     mean = points.mean(axis=0)
     first = towards / max(float(np.linalg.norm(towards)), 1e-300)
     second = hull.centre - mean
@@ -123,14 +123,18 @@ def _places(points: Float, towards: Float, hull: Hull) -> Float:
     local = (points - mean) @ axes.T
     low, high = local.min(axis=0), local.max(axis=0)
     places = mean + (low + _LATTICE * (high - low)) @ axes
-    return places[(places @ hull.normals.T <= hull.offsets).all(axis=1)]
+    result: Float = places[(places @ hull.normals.T <= hull.offsets).all(axis=1)]
+    return result
 
 
 def _lattice() -> Float:
-    """``[2 _PLACES, 3]`` evenly spread in the unit cube, and symmetric about the middle of the third axis.
+    """Spread positions ``[2 _PLACES, 3]`` evenly in the unit cube.
 
-    The third axis is a cross product, which a mirror turns around. Source: Roberts, The Unreasonable
-    Effectiveness of Quasirandom Sequences, 2018 (the additive recurrence of the generalised golden ratio).
+    They are symmetric about the middle of the third axis, because the third axis of the frame is a cross
+    product, which changes sign under reflection.
+
+    Source: Roberts, The Unreasonable Effectiveness of Quasirandom Sequences, 2018 (the additive recurrence of
+    the generalised golden ratio).
     """
     ratio = 1.2207440846057596
     numbers = np.arange(1, _PLACES + 1)[:, None]
@@ -142,7 +146,7 @@ _LATTICE = _lattice()
 
 
 def _way_to_exit(points: Float, rays: Float, hull: Hull) -> Float:
-    """``[N]`` how far each ray goes from its hit until it leaves the hull."""
+    """Compute the distance ``[N]`` from the hit of each ray to the point where the ray leaves the hull."""
     slope = rays @ hull.normals.T
     room = hull.offsets - points @ hull.normals.T
     leaving = slope > 1e-9
@@ -151,16 +155,17 @@ def _way_to_exit(points: Float, rays: Float, hull: Hull) -> Float:
 
 
 def _angle_between(tree: cKDTree, rays: Float) -> float:
-    """The angle between neighbouring rays of a view, radians."""
+    """Estimate the angle between neighbouring rays of a view, in radians."""
     if len(rays) < 2:
         return 0.05
     return float(np.median(tree.query(rays, k=[min(_NEIGHBOURS, len(rays) - 1) + 1])[0]))
 
 
 def _hidden(places: Float, seen: _View) -> NDArray[np.bool_]:
-    """``[n]`` whether places may be solid as far as one view can tell."""
+    """Tell for each position whether it may be solid as far as one view can tell: ``[n]`` bool."""
     offset = places - seen.station
     away = np.linalg.norm(offset, axis=1)
     gap, nearest = seen.tree.query(offset / away[:, None])
     reach = seen.reach[nearest]
-    return (gap < seen.angle) & (away > reach * (1 - _SLACK * seen.angle))
+    result: NDArray[np.bool_] = (gap < seen.angle) & (away > reach * (1 - _SLACK * seen.angle))
+    return result

@@ -1,14 +1,14 @@
-"""Real scans: point clouds from files, and the labels that go with them.
+"""Real scans: point clouds from files, and their labels.
 
-Points are metres in the frame of the file. A file that is damaged, or holds numbers that are not finite,
-is refused. The one exception are organised pcd files (height above 1): there NaN is how a sensor writes
-"no return", so those points are dropped.
+Points are in metres, in the frame of the file. A file that is damaged, or contains numbers that are not
+finite, is refused. The only exception are organised pcd files (height above 1): in them NaN means "no
+return", so those points are dropped.
 """
 
 import csv
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +19,24 @@ from plumbline.files import reading
 from plumbline.geometry.headers import check_las, check_npz, check_pcd
 from plumbline.records import Float, Scan
 
-_EXTRA = "pip install plumbline[clouds]"
 _LARGEST = 1e15
-"""No unit makes coordinates larger than this; damaged bytes do."""
+"""Largest plausible coordinate in any unit; larger ones come from damaged bytes."""
 _PIECE = 1 << 26
 """Bytes of points of a las file that are read at once."""
 _SMALLEST = 1e-9
-"""Extent of a scan, in distances to its sensor, that is none."""
+"""A scan with an extent up to this fraction of the distance to its sensor counts as a single position."""
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What is known about one scan. World frame (that of the scan's file), metres.
+    """The label of one scan. World frame (that of the scan's file), metres.
 
     Attributes:
         path: the scan's file.
-        object_name: id of the object; all scans of one object must share it, or the split leaks.
+        object_name: id of the object. All scans of one object must have the same, otherwise the split leaks.
         com: ``[3]`` true centre of mass.
-        sensor: ``[3]`` position of the sensor, or None where the labels do not say.
-        bounding_radius: of the whole object, or None where the labels do not say.
+        sensor: ``[3]`` position of the sensor, or None if the labels do not give it.
+        bounding_radius: of the whole object, or None if the labels do not give it.
     """
 
     path: Path
@@ -49,25 +48,32 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """What a file says: ``points`` ``[N, 3]`` float64; ``sensor`` ``[3]`` or ``[N, 3]``, or None."""
+    """The points of a scan and the sensor's position from its file. Frame and unit of the file.
+
+    Attributes:
+        points: ``[N, 3]`` float64.
+        sensor: ``[3]`` or ``[N, 3]`` position of the sensor, or None if the file does not give it.
+        name: name of the file, for messages.
+    """
 
     points: Float
     sensor: Float | None = None
+    name: str = ""
 
 
 def read_cloud(path: Path | str) -> Float:
     """Read the points of a scan.
 
-    Formats: ply (vertices; faces are ignored), pcd, las, laz, npy (``[N, >=3]``), npz (``points [N, 3]``, and
-    where the sensor stood, if known: ``sensor`` ``[3]`` or ``[N, 3]``, or ``sensor_positions [S, 3]`` and
-    ``view [N]``), xyz, txt and csv (columns named x, y, z, or else the first three; separated by blanks,
-    commas or semicolons; lines that start with # or // are skipped).
+    Formats: ply (vertices; faces are ignored), pcd, las, laz, npy (``[N, >=3]``), npz (``points [N, 3]`` and,
+    if known, the position of the sensor: ``sensor`` ``[3]`` or ``[N, 3]``, or ``sensor_positions [S, 3]`` and
+    ``view [N]``), xyz, txt and csv (columns named x, y, z, otherwise the first three; separated by
+    whitespace, commas or semicolons; lines that start with # or // are skipped).
 
     Returns:
         ``[N, 3]`` float64, metres, frame of the file.
 
     Raises:
-        InputError: unknown format, missing package, unreadable, empty, or not finite (names the file).
+        InputError: unknown format, missing package, unreadable, empty, or not finite; it names the file.
     """
     return load_cloud(path).points
 
@@ -77,31 +83,31 @@ def read_scan(path: Path | str, sensor: Float | None = None) -> Scan:
 
     Args:
         path: as for :func:`read_cloud`.
-        sensor: ``[3]`` position of the sensor. By default what the file says (``sensor`` in npz, VIEWPOINT
-            in pcd), else the origin, where sensors that report in their own frame stand.
+        sensor: ``[3]`` position of the sensor. By default the position in the file (``sensor`` in npz,
+            VIEWPOINT in pcd), otherwise the origin, which is right if the sensor reports in its own frame.
 
     Returns:
-        All points of the file, one view per position of the sensor; ``com`` and ``bounding_radius`` are None.
+        All points of the file, with one view per sensor position; ``com`` and ``bounding_radius`` are None.
     """
-    return scan_of(load_cloud(path), sensor, path)
+    return scan_of(load_cloud(path), sensor)
 
 
-def scan_of(cloud: Cloud, sensor: Float | None, path: Path | str) -> Scan:
-    """What :func:`read_scan` makes of a file's content.
+def scan_of(cloud: Cloud, sensor: Float | None) -> Scan:
+    """Turn the content of a file into a scan, see :func:`read_scan`.
 
     Raises:
-        InputError: the sensor's position is no such thing, the points are all at one place, or one of them
-            lies at its sensor (names the file).
+        InputError: the sensor's position has the wrong shape or is not finite, all points are at the same
+            position, or a point is at its sensor's position; the message names the cloud.
     """
-    points = cloud.points
+    points, path = cloud.points, cloud.name
     if sensor is None:
         sensor = np.zeros(3) if cloud.sensor is None else cloud.sensor
     sensor = np.asarray(sensor, dtype=np.float64)
     if sensor.shape not in ((3,), points.shape) or not np.isfinite(sensor).all():
         raise InputError(f"{path}: the sensor's position must be 3 finite numbers, or 3 for each point")
     if np.ptp(points, axis=0).max() <= _SMALLEST * np.abs(points - sensor).max():
-        which = "there is 1 point" if len(points) == 1 else f"all {len(points)} points are at one place"
-        raise InputError(f"{path}: {which}; the scan of an object has points at several places")
+        which = "there is 1 point" if len(points) == 1 else f"all {len(points)} points are at one position"
+        raise InputError(f"{path}: {which}; the scan of an object has points at several positions")
     lost = int((points == sensor).all(axis=1).sum())
     if lost:
         which = "1 point lies" if lost == 1 else f"{lost} points lie"
@@ -117,11 +123,11 @@ def read_labels(csv_path: Path | str) -> list[Label]:
     """Read the labels of real scans.
 
     Columns: ``file`` (relative to the CSV), ``com_x, com_y, com_z``, and optionally ``object_name`` (by
-    default the file's path without its suffix), ``sensor_x, sensor_y, sensor_z``, ``bounding_radius``;
-    an optional cell may be empty, other columns are ignored.
+    default the file's path without its suffix), ``sensor_x, sensor_y, sensor_z``, ``bounding_radius``.
+    Optional cells may be empty, other columns are ignored. Positions and radii are in metres.
 
     Raises:
-        InputError: names the file, the line, and what is wrong there.
+        InputError: the message names the file, the line, and what is wrong there.
     """
     csv_path = Path(csv_path)
     if not csv_path.is_file():
@@ -135,7 +141,7 @@ def read_labels(csv_path: Path | str) -> list[Label]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{csv_path} cannot be read as CSV in UTF-8: {error}") from error
     if not labels:
-        raise InputError(f"{csv_path} has no rows below its header; add one per scan")
+        raise InputError(f"{csv_path} has no rows below its header; add one row per scan")
     return labels
 
 
@@ -158,9 +164,9 @@ def _check_header(csv_path: Path, header: Any) -> None:
         for mark, marks in ((";", "semicolons"), ("\t", "tabs")):
             if any(mark in cell for cell in header):
                 raise InputError(
-                    f"{csv_path}, line 1: {marks} between the cells; the separator must be a comma"
+                    f"{csv_path}, line 1: {marks} separate the cells; the separator must be a comma"
                 )
-        raise InputError(f"{csv_path}, line 1: no column {', '.join(missing)}; the header must name it")
+        raise InputError(f"{csv_path}, line 1: no column {', '.join(missing)}; add it to the header")
     plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in _COLUMNS}
     for name in header:
         meant = plain.get(re.sub(r"[^a-z]", "", name.lower()), name)
@@ -172,9 +178,9 @@ def _check_header(csv_path: Path, header: Any) -> None:
 
 def _label(row: dict[str, Any], csv_path: Path, line: int) -> Label:
     where = f"{csv_path}, line {line}"
-    # csv keeps surplus cells under the key None and fills missing ones with the value None.
+    # csv stores surplus cells under the key None, and gives missing cells the value None.
     if None in row or None in row.values():
-        raise InputError(f"{where}: more or fewer cells than the header; quote cells that hold commas")
+        raise InputError(f"{where}: more or fewer cells than the header; quote cells that contain commas")
     name = row["file"].strip()
     path = csv_path.parent / name
     if not name or not path.is_file():
@@ -205,30 +211,40 @@ def _number(row: dict[str, Any], column: str, where: str) -> float:
 
 
 def load_cloud(path: Path | str) -> Cloud:
-    """Points of a file, and where it says that the sensor stood; see :func:`read_cloud`."""
+    """Read the points of a file, and the sensor's position if the file has it; see :func:`read_cloud`."""
     path = Path(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"{path}: unknown format; scans end in {', '.join(sorted(CLOUD_SUFFIXES))}")
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise InputError(f"{path} {what}; give the file of a scan")
+        raise InputError(f"{path} {what}; give a scan file")
     try:
         cloud = reader(path)
     except InputError:
         raise
     except ImportError as error:
-        raise InputError(f"{path}: reading {path.suffix} files needs another package: {_EXTRA}") from error
-    except Exception as error:  # parsers raise whatever a broken file makes them stumble over
+        package = (error.name or str(error)).split(".")[0]
+        raise InputError(
+            f"{path}: reading {path.suffix} files needs {package}: pip install {package}"
+        ) from error
+    except Exception as error:  # parsers raise exceptions of any type for broken files
         detail = " ".join(str(error).split())[:200]
         raise InputError(
             f"{path} cannot be read as {path.suffix[1:]}: {type(error).__name__} {detail}"
         ) from error
-    points = cloud.points
+    check_points(cloud.points, path)
+    return replace(cloud, name=str(path))
+
+
+def check_points(points: Float, path: Path | str) -> None:
+    """Refuse points that are not ``[N, 3]``, not finite, or too far away for any unit.
+
+    Raises:
+        InputError: the points are refused; the message names the file.
+    """
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
-        raise InputError(
-            f"{path}: points of shape {list(points.shape)}; one row of x, y, z per point is needed"
-        )
+        raise InputError(f"{path}: points of shape {list(points.shape)}; rows of x, y, z are needed")
     broken = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if len(broken):
         which = "1 point is" if len(broken) == 1 else f"{len(broken)} points are"
@@ -236,8 +252,7 @@ def load_cloud(path: Path | str) -> Cloud:
             f"{path}: {which} not finite, the first is number {broken[0] + 1}; remove such points"
         )
     if np.abs(points).max() > _LARGEST:
-        raise InputError(f"{path}: coordinates up to {np.abs(points).max():.3g}; the file is damaged")
-    return cloud
+        raise InputError(f"{path}: coordinates up to {np.abs(points).max():.3g}; the data is damaged")
 
 
 def _read_ply(path: Path) -> Cloud:
@@ -268,25 +283,25 @@ def _read_pcd(path: Path) -> Cloud:
 
 def _check_whole(path: Path, found: int, promised: int) -> None:
     if found != promised:
-        raise InputError(f"{path} is cut off: {found} points of the {promised} that its header promises")
+        raise InputError(f"{path} is truncated: it has {found} of the {promised} points its header declares")
 
 
 def _read_las(path: Path) -> Cloud:
     import laspy
 
     if path.suffix.lower() == ".laz" and not laspy.LazBackend.detect_available():
-        raise ImportError("lazrs")
+        raise ImportError("no reader of compressed las files", name="lazrs")
     check_las(path)
-    # The parallel reader ends the whole process where a damaged file promises more than there is room for.
+    # The parallel reader aborts the process if a damaged file declares more points than fit into memory.
     readers = [item for item in laspy.LazBackend.detect_available() if item.name != "LazrsParallel"]
     try:
         with laspy.open(path, read_evlrs=False, laz_backend=readers) as file:
-            # Piece by piece: a compressed file shows only in the end whether it holds all that is promised.
+            # In pieces: only at the end of a compressed file is it known whether all points are there.
             pieces = file.chunk_iterator(max(_PIECE // file.header.point_format.size, 1))
             points = [np.stack([piece.x, piece.y, piece.z], axis=1).astype(np.float64) for piece in pieces]
             promised = file.header.point_count
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # of the reader's own language, which is no Exception
+        if type(error).__name__ != "PanicException":  # a Rust panic is not a subclass of Exception
             raise
         raise ValueError(str(error)) from error
     _check_whole(path, sum(map(len, points)), promised)
@@ -295,13 +310,11 @@ def _read_las(path: Path) -> Cloud:
 
 def _read_npy(path: Path) -> Cloud:
     _check_start(path, b"\x93NUMPY")
-    # Mapped: an array that its header makes larger than the file is refused before it is given room.
+    # Mapped: an array that is larger than the file according to its header is refused before allocation.
     array = np.load(path, allow_pickle=False, mmap_mode="r")
     if array.ndim != 2 or array.shape[1] < 3:
-        raise InputError(
-            f"{path}: an array of shape {list(array.shape)}; rows of at least x, y, z are needed"
-        )
-    return Cloud(_numbers(path, "the array", array[:, :3]))
+        raise InputError(f"{path}: an array of shape {list(array.shape)}; rows of x, y, z are needed")
+    return Cloud(numbers(path, "the array", array[:, :3]))
 
 
 def _read_npz(path: Path) -> Cloud:
@@ -310,21 +323,21 @@ def _read_npz(path: Path) -> Cloud:
     with np.load(path, allow_pickle=False) as arrays:
         if "points" not in arrays:
             raise InputError(
-                f"{path}: no array 'points' among {', '.join(map(repr, arrays.files)) or 'nothing'}"
+                f"{path}: no array 'points'; the file has {', '.join(map(repr, arrays.files)) or 'no array'}"
             )
-        points = _numbers(path, "points", arrays["points"])
+        points = numbers(path, "points", arrays["points"])
         if "sensor" in arrays:
-            return Cloud(points, _numbers(path, "sensor", arrays["sensor"]))
+            return Cloud(points, numbers(path, "sensor", arrays["sensor"]))
         if "sensor_positions" not in arrays:
             return Cloud(points)
-        stations, view = _numbers(path, "sensor_positions", arrays["sensor_positions"]), arrays.get("view")
+        stations, view = numbers(path, "sensor_positions", arrays["sensor_positions"]), arrays.get("view")
     if stations.ndim != 2 or stations.shape[1] != 3 or not len(stations):
-        raise InputError(f"{path}: sensor_positions of shape {list(stations.shape)}; [S, 3] is needed")
+        raise InputError(f"{path}: sensor_positions has shape {list(stations.shape)}; [S, 3] is needed")
     fits = view is not None and view.dtype.kind in "iu" and view.shape == points.shape[:1]
     if not fits or not ((view >= 0) & (view < len(stations))).all():
         raise InputError(
-            f"{path}: beside sensor_positions an array 'view' is needed that gives each point the row of its "
-            f"sensor, a whole number from 0 to {len(stations) - 1}"
+            f"{path}: sensor_positions needs an array 'view' with the row of each point's sensor in it, "
+            f"whole numbers from 0 to {len(stations) - 1}"
         )
     return Cloud(points, stations[view])
 
@@ -333,12 +346,13 @@ def _check_start(path: Path, mark: bytes) -> None:
     with path.open("rb") as file:
         if file.read(len(mark)) != mark:
             suffix = path.suffix[1:]
-            raise InputError(f"{path} cannot be read as {suffix}: it does not begin like an {suffix} file")
+            raise InputError(f"{path} cannot be read as {suffix}: it does not start like an {suffix} file")
 
 
-def _numbers(path: Path, name: str, array: np.ndarray) -> Float:
+def numbers(path: Path | str, name: str, array: np.ndarray) -> Float:
+    """Convert an array to float64. Raises InputError if it does not contain numbers."""
     if array.dtype.kind not in "fiu":
-        raise InputError(f"{path}: {name} holds {array.dtype} where numbers are expected")
+        raise InputError(f"{path}: {name} contains {array.dtype} instead of numbers")
     return array.astype(np.float64)
 
 
@@ -353,7 +367,7 @@ def _read_text(path: Path) -> Cloud:
     if not all(_is_number(name) for name in names[:3]):
         absent = [axis for axis in "xyz" if axis not in names]
         if absent:
-            raise InputError(f"{path}: the header names no column {', '.join(absent)}")
+            raise InputError(f"{path}: the header has no column {', '.join(absent)}")
         columns = [names.index(axis) for axis in "xyz"]
         rows = rows[1:]
     return Cloud(np.loadtxt(rows, delimiter=separator, usecols=columns, ndmin=2, comments=None))
@@ -379,6 +393,6 @@ _READERS = {
     ".xyz": _read_text,
 }
 CLOUD_SUFFIXES = frozenset(_READERS)
-"""File suffixes that are read as scans."""
+"""Suffixes of files that are read as scans."""
 SEARCHED_SUFFIXES = CLOUD_SUFFIXES - {".txt", ".csv"}
-"""Those that are looked for in a folder: text may be anything, it has to be named."""
+"""Suffixes searched for in folders. A txt or csv file may contain anything, so it must be given by name."""

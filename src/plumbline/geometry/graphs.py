@@ -1,6 +1,4 @@
-"""From a scan to a labelled graph."""
-
-from typing import Literal
+"""Turn a scan into a labelled graph."""
 
 import numpy as np
 
@@ -10,19 +8,16 @@ from plumbline.geometry.harmonics import spherical_harmonics
 from plumbline.geometry.neighbours import nearest_neighbours
 from plumbline.geometry.normals import estimate_surface
 from plumbline.geometry.sampling import farthest_points
-from plumbline.records import Float, Int, Sample, Scan
-
-EdgeAttr = Literal["sh", "displacement", "none"]
-Normalise = Literal["unit", "centre", "none"]
+from plumbline.records import EdgeAttr, Float, Int, Normalise, Sample, Scan
 
 NORMAL_NEIGHBOURS = 16
 """Neighbours from which a normal is estimated."""
 SPACING_NEIGHBOUR = 4
-"""The distance to the so-many-th nearest point is the local scale."""
+"""The local spacing is the distance to the Nth nearest point, for this N."""
 LEADERS = 64
-"""So many nodes come first in farthest-point order: any first few of them are spread over the whole scan."""
+"""Number of leading nodes in farthest-point order: any first few of them are spread over the whole scan."""
 _COARSEST = 1e-4
-"""Rounding of stored positions, as a fraction of the scan's size, that is taken for damage."""
+"""Largest accepted rounding of stored positions, as a fraction of the scan's size."""
 
 
 def build_sample(
@@ -35,30 +30,31 @@ def build_sample(
     object_name: str,
     dtype: type = np.float32,
 ) -> Sample:
-    """Turn a scan into a graph: what training, evaluation and prediction see.
+    """Turn a scan into the graph that training, evaluation and prediction use.
 
-    Nodes carry position, unit direction to their sensor, estimated normal and three scalars
-    (``FEATURE_NAMES``), the graph three vectors (``VECTOR_NAMES``). The first ``LEADERS`` nodes are in
-    farthest-point order, the others follow in the order of the scan. An edge runs from j to i where j is one
+    Nodes have a position, a unit direction to their sensor, an estimated normal and three scalars
+    (``FEATURE_NAMES``); the graph has three vectors (``VECTOR_NAMES``). The first ``LEADERS`` nodes are in
+    farthest-point order, the others follow in the order of the scan. An edge runs from j to i if j is one
     of the k nearest neighbours of i, nearest first, so every node has in-degree ``min(k, N - 1)``. Edge
     attributes describe ``pos[source] - pos[target]``, the vector from a node to its neighbour: as real
-    spherical harmonics of its direction (``"sh"``), or as itself in stored units (``"displacement"``).
-    Everything turns with rotations and reflections of the scan, and renumbering its points renumbers nodes
-    and no more (but for exact ties between distances, as on a regular grid without noise).
+    spherical harmonics of its direction (``"sh"``), or as the vector in stored units (``"displacement"``).
+    The graph is equivariant to rotations and reflections of the scan, and renumbering the points only
+    renumbers the nodes (except for exact ties between distances, as on a regular grid without noise).
 
     Args:
-        scan: world frame, N >= 2. Without ``com`` the target is NaN, without ``bounding_radius`` that is.
+        scan: world frame, N >= 2. Without ``com`` the target is NaN; without ``bounding_radius`` the bounding
+            radius is NaN.
         k: neighbours per point.
         edge_attr: kind of edge attributes.
         sh_degree: highest degree for ``"sh"``.
-        normalise: the stored frame. ``"unit"``: origin at the mean of the points, scale their root mean
-            square distance from it; ``"centre"``: the same origin, metres; ``"none"``: as scanned.
+        normalise: the stored frame. ``"unit"``: the origin is the mean of the points, the unit their root
+            mean square distance from it; ``"centre"``: the same origin, in metres; ``"none"``: as scanned.
         object_name: id of the object.
-        dtype: of features and vectors; float64 shows that nothing but rounding breaks the symmetry.
+        dtype: type of features and vectors; with float64 the symmetry holds to float64 rounding.
 
     Raises:
-        InputError: fewer than two points, points that are not finite, lie at their sensor, all coincide, or
-            lie too far from the origin to be stored as scanned.
+        InputError: there are fewer than two points; or points are not finite, lie at their sensor, all
+            coincide, or lie too far from the origin to be stored as scanned.
     """
     origin, scale = _stored_frame(scan.points, normalise, object_name)
     pos = (scan.points - origin) / scale
@@ -87,29 +83,30 @@ def build_sample(
 
 
 def _leaders_first(pos: Float) -> Int:
-    """``[N]`` the order of the nodes: farthest-point order first, then that of the scan."""
+    """Order the nodes: the leaders in farthest-point order, then the rest in scan order; ``[N]`` indices."""
     leaders = farthest_points(pos, min(LEADERS, len(pos)))
     return np.concatenate([leaders, np.delete(np.arange(len(pos)), leaders)])
 
 
 def _directions(pos: Float, sensor: Float, object_name: str) -> Float:
-    """``[N, 3]`` unit vectors to the sensor."""
+    """Compute unit vectors ``[N, 3]`` from the points to their sensors."""
     towards = sensor - pos
     reach = np.linalg.norm(towards, axis=1, keepdims=True)
     if not (reach > 0).all():
         raise InputError(f"{object_name}: {int((reach == 0).sum())} points lie at the sensor; remove them")
-    return towards / reach
+    result: Float = towards / reach
+    return result
 
 
 def _surface(pos: Float, towards: Float, nearest: Int) -> tuple[Float, Float, Float]:
-    """Normal ``[N, 3]``, curvature ``[N, 1]`` and spacing ``[N, 1]`` from the ``nearest [N, >=K]`` nodes."""
+    """Estimate normal ``[N, 3]``, curvature ``[N, 1]`` and spacing ``[N, 1]`` from ``nearest [N, >=K]``."""
     surface = estimate_surface(pos, towards, NORMAL_NEIGHBOURS, neighbours=nearest)
     near = pos[nearest[:, min(SPACING_NEIGHBOUR, nearest.shape[1]) - 1]]
     return surface.normal, surface.curvature[:, None], np.linalg.norm(near - pos, axis=1, keepdims=True)
 
 
 def _edge_attributes(pos: Float, source: Int, edge_attr: EdgeAttr, sh_degree: int) -> Float | None:
-    """``[E, D]`` of the edges from ``source [N, K]``, or None for ``"none"``."""
+    """Compute the attributes ``[E, D]`` of the edges from ``source [N, K]``; None for ``"none"``."""
     if edge_attr == "none":
         return None
     offsets = (pos[source] - pos[:, None]).reshape(-1, 3)
@@ -117,7 +114,10 @@ def _edge_attributes(pos: Float, source: Int, edge_attr: EdgeAttr, sh_degree: in
 
 
 def _whole_scan(pos: Float, sensor: Float, view: Int, towards: Float) -> tuple[Float, Float]:
-    """``[W, 3]`` vectors of the scan and ``[N]`` depths; zero where its points span no volume."""
+    """Compute the vectors ``[W, 3]`` of the scan and the depths ``[N]``.
+
+    If the points span no volume, the depths and the vectors of hull and carving are zero.
+    """
     hull = convex_hull(pos)
     if hull is None:
         flat = np.zeros(3)
@@ -129,7 +129,7 @@ def _whole_scan(pos: Float, sensor: Float, view: Int, towards: Float) -> tuple[F
 
 def _stored_frame(points: Float, normalise: Normalise, object_name: str) -> tuple[Float, float]:
     if len(points) < 2:
-        raise InputError(f"{object_name}: a scan of {len(points)} points; a graph needs at least two")
+        raise InputError(f"{object_name}: {len(points)} points; a graph needs at least two points")
     if not np.isfinite(points).all():
         raise InputError(f"{object_name}: the scan has points that are not finite; remove them")
     if normalise == "none":
@@ -137,13 +137,13 @@ def _stored_frame(points: Float, normalise: Normalise, object_name: str) -> tupl
         if np.spacing(np.float32(farthest)) > _COARSEST * np.ptp(points, axis=0).max() > 0:
             raise InputError(
                 f"{object_name}: the scan lies {farthest:.3g} m from the origin, where float32 positions are "
-                "too coarse for its shape; use --normalise centre or unit"
+                "too coarse to resolve its shape; use --normalise centre or unit"
             )
         return np.zeros(3), 1.0
     origin = points.mean(axis=0)
     if normalise == "centre":
         return origin, 1.0
     scale = float(np.sqrt(((points - origin) ** 2).sum(axis=1).mean()))
-    if scale == 0 or not np.ptp(points, axis=0).any():  # rounded, their mean may lie beside them
-        raise InputError(f"{object_name}: all points of the scan coincide; there is nothing to see")
+    if scale == 0 or not np.ptp(points, axis=0).any():  # rounding may move the mean of equal points off them
+        raise InputError(f"{object_name}: all points of the scan coincide; a graph needs distinct points")
     return origin, scale

@@ -1,4 +1,4 @@
-"""What headers of binary files promise, held against the files' size before anything gets room in memory."""
+"""Check headers of binary files against the size of the file before memory is allocated for the content."""
 
 import math
 import os
@@ -15,32 +15,32 @@ from plumbline.errors import InputError
 from plumbline.files import bomb_reason
 
 _DEFLATE = 1032
-"""Bytes that one byte can stand for in a zip archive, at most."""
+"""Largest number of bytes that one byte of a zip archive can expand to."""
 _LAS = struct.Struct("<4s20xBB68xHIIBHI")
-"""Signature, version, size of the header, where the points begin, records before them, format and size of a
-point, number of points."""
+"""Signature, version, size of the header, offset of the points, number of records before them, format and
+size of a point, number of points."""
 _LAS_14 = struct.Struct("<235xQIQ")
-"""As of version 1.4: where the records behind the points begin, how many they are, number of points."""
+"""From version 1.4 on: offset and number of the records after the points, number of points."""
 _RECORD, _COMPRESSED = 54, 0x80
 _LASZIP = b"laszip encoded", 22204
-"""Who wrote the record that says how points are compressed, and its number."""
+"""User id and record id of the record that describes the compression of the points."""
 _PARTS = struct.Struct("<32xH")
 _PART = struct.Struct("<xxHxx")
-"""In that record: how many parts a point is compressed as, and the bytes of each."""
+"""In that record: the number of parts that a point is compressed as, and the bytes of each part."""
 _GLB_HEADER = 12
 _PLY_HEADER = 1 << 16
 _PCD_LINES = 10
-"""So many lines a pcd header has, comments aside; what has more would be read as compressed numbers."""
+"""Number of lines of a pcd header, not counting comments; further lines would be read as compressed data."""
 _LZF = 100
-"""More bytes than one byte can stand for in a compressed pcd file."""
+"""Upper bound of the number of bytes that one byte of a compressed pcd file can expand to."""
 
 
 def check_archive(path: Path) -> None:
-    """Refuses a zip archive that would fill the memory, or of which a member claims more than it can hold.
+    """Refuse a zip archive that would fill the memory, or with a member larger than the archive can contain.
 
     Raises:
-        InputError: it would, or one does.
-        BadZipFile: it is no zip archive.
+        InputError: the archive is refused.
+        BadZipFile: the file is not a zip archive.
     """
     with ZipFile(path) as archive:
         _check_members(archive, path)
@@ -53,16 +53,16 @@ def _check_members(archive: ZipFile, path: Path) -> None:
     for info in archive.infolist():
         if info.compress_size > size or info.file_size > _DEFLATE * size:
             raise InputError(
-                f"{path} is damaged: {info.filename!r} is said to be larger than the file can hold"
+                f"{path} is damaged: {info.filename!r} is declared to be larger than the file can hold"
             )
 
 
 def check_npz(path: Path, names: Collection[str]) -> None:
-    """Refuses an npz file as :func:`check_archive` does, or where a named array lacks promised numbers.
+    """Refuse an npz file as :func:`check_archive` does, or if a named array is too short for its shape.
 
     Raises:
-        InputError: it does (names the file and the array).
-        BadZipFile: it is no zip archive.
+        InputError: the file is refused; the message names the file and the array.
+        BadZipFile: the file is not a zip archive.
     """
     with ZipFile(path) as archive:
         _check_members(archive, path)
@@ -75,21 +75,21 @@ def check_npz(path: Path, names: Collection[str]) -> None:
                 header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
                 shape, _, dtype = header(file)
             if math.prod(shape) * dtype.itemsize > info.file_size:
-                raise InputError(f"{path} is damaged: {name} has not the numbers of its shape {list(shape)}")
+                raise InputError(f"{path} is damaged: {name} is too short for its shape {list(shape)}")
 
 
 def check_las(path: Path) -> None:
-    """Refuses a las or laz file whose header points outside of it or promises more than there is.
+    """Refuse a las or laz file whose header points outside the file or declares more than the file contains.
 
     Raises:
-        InputError: it does, or the file is shorter than a header.
+        InputError: the file is refused, or is shorter than a header.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(_LAS_14.size)
         if len(head) < _LAS.size or not head.startswith(b"LASF"):
             raise InputError(
-                f"{path} cannot be read as {path.suffix[1:]}: it does not begin like a {path.suffix[1:]} file"
+                f"{path} cannot be read as {path.suffix[1:]}: it does not start like a {path.suffix[1:]} file"
             )
         _, _, minor, header, begin, records, form, width, points = _LAS.unpack_from(head)
         if minor >= 4 and len(head) == _LAS_14.size:
@@ -102,19 +102,19 @@ def check_las(path: Path) -> None:
             sound = points * width <= size - begin
     if not sound:
         raise InputError(
-            f"{path} is cut off or damaged: its header promises {points} points of {width} bytes from byte "
-            f"{begin} on, and the file has {size} bytes"
+            f"{path} is truncated or damaged: its header declares {points} points of {width} bytes from byte "
+            f"{begin} on, but the file has {size} bytes"
         )
     if form & _COMPRESSED and parts is None:
         raise InputError(f"{path} is damaged: it does not say how its points are compressed")
     if form & _COMPRESSED and parts != width:
         raise InputError(
-            f"{path} is damaged: its points have {width} bytes, and their compressed parts {parts}"
+            f"{path} is damaged: its points have {width} bytes, but their compressed parts have {parts}"
         )
 
 
 def _parts(file: BinaryIO, header: int, records: int) -> int | None:
-    """Bytes of a point's compressed parts, for which its reader makes room; None if the file does not say."""
+    """Sum the bytes of a point's compressed parts, which the reader allocates; None if not declared."""
     file.seek(header)
     for _ in range(records):
         head = file.read(_RECORD)
@@ -124,15 +124,18 @@ def _parts(file: BinaryIO, header: int, records: int) -> int | None:
                 return None
             count = _PARTS.unpack_from(data)[0]
             parts = data[_PARTS.size :][: count * _PART.size]
-            return sum(size for (size,) in _PART.iter_unpack(parts[: len(parts) // _PART.size * _PART.size]))
+            result: int = sum(
+                size for (size,) in _PART.iter_unpack(parts[: len(parts) // _PART.size * _PART.size])
+            )
+            return result
     return None
 
 
 def _chunks(file: BinaryIO, begin: int, size: int) -> float:
-    """How many pieces a compressed las file is said to have; infinity if it does not hold their table."""
+    """Read the declared number of chunks of a compressed las file; infinity if the chunk table is missing."""
     file.seek(begin)
     table = int.from_bytes(file.read(8), "little", signed=True)
-    if table == -1:  # written to a pipe: the place of the table is behind all else
+    if table == -1:  # written to a pipe: the offset of the table is at the very end
         file.seek(max(size - 8, 0))
         table = int.from_bytes(file.read(8), "little", signed=True)
     if not begin < table <= size - 8:
@@ -142,11 +145,11 @@ def _chunks(file: BinaryIO, begin: int, size: int) -> float:
 
 
 def check_pcd(path: Path) -> None:
-    """Refuses a pcd file whose header promises more than there is.
+    """Refuse a pcd file whose header declares more than the file contains.
 
     Raises:
-        InputError: it does.
-        ValueError: a count in it is no whole number.
+        InputError: the file is refused.
+        ValueError: a count in the header is not a whole number.
     """
     size = path.stat().st_size
     header: dict[str, list[str]] = {}
@@ -161,20 +164,23 @@ def check_pcd(path: Path) -> None:
             packed = struct.unpack("<II", file.read(8))
     if header.get("DATA") not in (["ascii"], ["binary"], ["binary_compressed"]):
         raise InputError(
-            f"{path} cannot be read as pcd: no line DATA that says ascii, binary or binary_compressed"
+            f"{path} cannot be read as pcd: no line DATA with ascii, binary or binary_compressed"
         )
     widths = zip(header.get("SIZE", []), header.get("COUNT", header.get("SIZE", [])), strict=False)
     width = sum(int(count) * int(bytes_each) for bytes_each, count in widths)
     points = int(header.get("POINTS", ["0"])[0])
     if max(width, packed[0]) > size or max(points * width, packed[1]) > _LZF * size:
         raise InputError(
-            f"{path} is cut off or damaged: its header promises {points} points of {width} bytes, and the "
+            f"{path} is truncated or damaged: its header declares {points} points of {width} bytes, but the "
             f"file has {size} bytes"
         )
 
 
 def is_ply_of_points(path: Path) -> bool:
-    """Whether a ply file has no faces; what it is if it cannot be read shows when somebody uses it."""
+    """Tell whether a ply file has no faces.
+
+    A file that cannot be read counts as a mesh; the error is reported when the file is used.
+    """
     if not os.path.isfile(path):
         return False
     try:
@@ -186,10 +192,10 @@ def is_ply_of_points(path: Path) -> bool:
 
 
 def check_glb(path: Path) -> None:
-    """Refuses a glb file of which a part is said to be longer than the file.
+    """Refuse a glb file with a chunk that is declared to be longer than the file.
 
     Raises:
-        InputError: it is.
+        InputError: the file is refused; the message is the reason alone, without the path.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -198,9 +204,9 @@ def check_glb(path: Path) -> None:
             length = int.from_bytes(head[:4], "little")
             if file.seek(length, 1) > size:
                 raise InputError(
-                    f"is cut off or damaged: a part of {length} bytes is promised, of {size} in all"
+                    f"is truncated or damaged: a chunk of {length} bytes is declared, but it has {size} bytes"
                 )
 
 
 MESH_HEADERS = {".3dxml": check_archive, ".3mf": check_archive, ".glb": check_glb, ".zae": check_archive}
-"""By suffix, what is looked at before a mesh is read."""
+"""By suffix, the check that runs before a mesh file is read."""

@@ -1,12 +1,12 @@
-"""Meshes from files, and the truth about them: volume, centre of mass, minimum enclosing sphere.
+"""Meshes from files, and their ground truth: volume, centre of mass, minimum enclosing sphere.
 
 A mesh is trusted only if it bounds a body: closed (every edge lies between two faces), consistently
-wound, finite, and of positive volume. What is not is refused with a reason, never mended by guessing,
-because a wrong centre of mass would be learnt as truth. What cannot change the truth is put right in
-silence: duplicated vertices along texture seams are joined, faces and vertices without area are
-dropped, and a mesh that is inside out as a whole is turned.
+wound, finite, and of positive volume. Any other mesh is refused with a reason, never repaired by guessing,
+because a wrong centre of mass would be learned as truth. Defects that cannot change the truth are fixed
+silently: duplicate vertices along texture seams are merged, faces that repeat a vertex and unused vertices
+are dropped, and a mesh that is inside out as a whole is flipped.
 
-Bodies that overlap count twice where they do; finding that out would take a boolean operation.
+Where bodies overlap, the overlap counts twice; detecting it would take a boolean operation.
 """
 
 import json
@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 from urllib.parse import unquote
 
 import numpy as np
@@ -25,24 +24,22 @@ from plumbline.files import visible_files
 from plumbline.geometry.clouds import CLOUD_SUFFIXES
 from plumbline.geometry.headers import MESH_HEADERS
 from plumbline.geometry.spheres import bounding_sphere
-from plumbline.records import Float, Int, Solid
+from plumbline.records import Float, Int, Solid, Target
 
 MESH_SUFFIXES = frozenset(
     {".3dxml", ".3mf", ".ctm", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl", ".xaml", ".zae"}
 )
-"""File suffixes that are read as meshes. Some need a package besides trimesh; its absence is said."""
-
-Target = Literal["solid", "shell"]
+"""File suffixes that are read as meshes. Some need a package in addition to trimesh; the error names it."""
 
 _FLAT = 1e-12
-"""A volume below this fraction of the cubed bounding radius is rounding error, not a body."""
+"""A volume up to this fraction of the cubed bounding radius is rounding error, not a body."""
 _FARTHEST = 1e12
-"""Metres from the origin: coordinates beyond this are damage, and their products would overflow."""
+"""Largest accepted coordinate in metres; larger ones come from damaged files, and products would overflow."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeshFile:
-    """A mesh on disk and the name its object goes by."""
+    """A mesh on disk and the name of its object."""
 
     path: Path
     name: str
@@ -52,16 +49,17 @@ class MeshFile:
 
 
 def find_meshes(paths: Sequence[Path | str]) -> list[MeshFile]:
-    """Find every mesh among files and folders (searched to the bottom, hidden entries skipped).
+    """Find all meshes in files and folders (searched recursively, hidden entries skipped).
 
     Args:
         paths: mesh files, or folders of them.
 
     Returns:
-        One entry per file, or link to no file, sorted by name. A name is the POSIX path relative to the given
-        folder, without its suffix (a file's stem if the file itself was given); of several folders it begins
-        with the folder's own name, so that what lies together stays one group. Where two files would share a
-        name it keeps its suffix, then gains the folder's name, then the whole path.
+        One entry per file or broken link, sorted by name. A name is the POSIX path relative to the given
+        folder, without its suffix (the file's stem if the file itself was given). If several folders are
+        given, the name starts with the folder's own name, so that the objects of a folder stay in one group.
+        If two files would have the same name, the name keeps its suffix, then includes the folder's name,
+        then the whole path.
 
     Raises:
         InputError: a path does not exist or cannot be read, a given file is not a mesh, or nothing was found.
@@ -69,12 +67,12 @@ def find_meshes(paths: Sequence[Path | str]) -> list[MeshFile]:
     found: dict[str, tuple[Path, Path]] = {}
     for path in map(Path, paths):
         for file, root in _walk(path):
-            # Of several links to one file the first by name is kept.
+            # If several links point to one file, the first one found is kept.
             found.setdefault(os.path.realpath(file), (file, root))
     if not found:
         raise InputError(
-            f"no mesh found in {', '.join(map(str, paths)) or 'an empty list of paths'}; files that end in "
-            f"{_suffix_list()} are read, and real scans are given with --labels"
+            f"no mesh found in {', '.join(map(str, paths)) or 'an empty list of paths'}; mesh files end in "
+            f"{_suffix_list()}, and real scans are given with --labels"
         )
     files = sorted(found.values())
     folders = {path.resolve() for path in map(Path, paths) if path.is_dir()}
@@ -102,13 +100,13 @@ def find_meshes(paths: Sequence[Path | str]) -> list[MeshFile]:
 
 
 def _walk(path: Path) -> list[tuple[Path, Path]]:
-    """``(file, folder its name is relative to)`` for every mesh that ``path`` means."""
+    """List ``(file, folder that its name is relative to)`` for a mesh file, or for all meshes in a folder."""
     if path.is_file():
         if path.suffix.lower() in CLOUD_SUFFIXES - MESH_SUFFIXES:
-            raise InputError(f"{path} is not a mesh: real scans are given with --labels, a CSV of them")
+            raise InputError(f"{path} is not a mesh: list real scans in a CSV file and give it with --labels")
         if path.suffix.lower() not in MESH_SUFFIXES:
             raise InputError(
-                f"{path} is not a mesh that can be read: give a file that ends in {_suffix_list()}"
+                f"{path} is not a mesh in a supported format: give a file that ends in {_suffix_list()}"
             )
         return [(path, path.parent)]
     if not path.is_dir():
@@ -121,28 +119,28 @@ def _suffix_list() -> str:
 
 
 def companion_files(path: Path) -> list[Path]:
-    """The other files that hold a part of a mesh: the buffers that a ``.gltf`` names below its own folder."""
+    """List the other files that contain parts of a mesh: the buffers of a ``.gltf`` within its own folder."""
     if path.suffix.lower() != ".gltf":
         return []
     try:
         uris = [buffer.get("uri", "data:") for buffer in json.loads(path.read_bytes())["buffers"]]
         files = [path.parent / unquote(uri) for uri in uris if not uri.startswith("data:")]
-        root = path.parent.resolve()  # what leads out of it is not read, here or by load_mesh
+        root = path.parent.resolve()  # files outside this folder are not read, neither here nor by load_mesh
         return [file for file in files if file.resolve().is_relative_to(root) and file.is_file()]
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
-        return []  # not a gltf: load_mesh says so
+        return []  # not a valid gltf: load_mesh reports it
 
 
 def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: float = 1.0) -> Solid:
-    """Read one mesh file and find the truth about it.
+    """Read one mesh file and compute its centre of mass, volume and bounding sphere.
 
-    A scene (glb, gltf, 3mf, dae) becomes one mesh: all its parts where the scene puts them.
+    A scene (glb, gltf, 3mf, dae) becomes one mesh of all its parts, each placed as in the scene.
 
     Args:
         path: a file with one of :data:`MESH_SUFFIXES`.
         name: the object's name.
-        target: ``"solid"``: the body inside the mesh, of uniform density. ``"shell"``: the surface
-            alone, of uniform thickness; such a mesh may be open.
+        target: ``"solid"``: the body inside the mesh, of uniform density. ``"shell"``: only the surface, of
+            uniform thickness; such a mesh may be open.
         scale: metres per unit of the file, > 0.
 
     Returns:
@@ -150,7 +148,7 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
 
     Raises:
         MeshError: the file is missing or unreadable, or its mesh has no trustworthy centre of mass.
-        InputError: ``scale`` or ``target`` makes no sense, or the file unpacks to fill the memory.
+        InputError: ``scale`` or ``target`` is invalid, or the file would fill the memory when unpacked.
     """
     if not (np.isfinite(scale) and scale > 0):
         raise InputError(f"scale must be a positive number of metres per unit, not {scale}")
@@ -168,7 +166,7 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
 
 
 def _read(path: Path) -> tuple[Float, Int]:
-    """Vertices and triangles of everything in a file, as the file has them."""
+    """Read the vertices and triangles of everything in a file, with the scene's transforms applied."""
     import trimesh
 
     try:
@@ -189,15 +187,15 @@ def _read(path: Path) -> tuple[Float, Int]:
             start += len(part.vertices)
     except ImportError as error:
         raise MeshError(
-            f"cannot be read without another package, install it or convert the file to ply ({error})"
+            f"needs another package to be read, install it or convert the file to ply ({error})"
         ) from error
-    except Exception as error:  # trimesh's parsers raise whatever a broken file makes them stumble over
+    except Exception as error:  # trimesh's parsers raise exceptions of any type for broken files
         detail = " ".join(str(error).split())[:200]
         raise MeshError(
-            f"cannot be read as {path.suffix[1:]}, export it anew ({type(error).__name__}: {detail})"
+            f"cannot be read as {path.suffix[1:]}, export it again ({type(error).__name__}: {detail})"
         ) from error
     if not faces:
-        raise MeshError("holds no faces; give a mesh (real scans are given with --labels)")
+        raise MeshError("has no faces; give a mesh (real scans are given with --labels)")
     return np.concatenate(vertices), np.concatenate(faces)
 
 
@@ -205,24 +203,24 @@ def _read(path: Path) -> tuple[Float, Int]:
 
 
 def make_solid_record(name: str, vertices: Float, faces: Int) -> Solid:
-    """Check that a mesh bounds a body of uniform density, and record the truth about it.
+    """Check that a mesh bounds a body, and compute its properties for uniform density.
 
     Args:
         name: the object's name.
         vertices: ``[V, 3]`` metres.
-        faces: ``[F, 3]`` vertex indices; wound either way, but consistently.
+        faces: ``[F, 3]`` vertex indices, consistently wound in either direction.
 
     Returns:
         The solid, in the same frame, wound counter-clockwise seen from outside.
 
     Raises:
-        MeshError: empty, not finite, open, not manifold, inconsistently wound, or without volume.
+        MeshError: the mesh is empty, not finite, open, not manifold, inconsistently wound, or without volume.
     """
     vertices, faces = _tidy(vertices, faces)
     reason = open_reason(faces)
     if reason is not None:
-        # Texture seams and triangle soups (stl) store a vertex once per face: join them by position.
-        # Only now: two bodies that touch along an edge are fine apart and non-manifold when joined.
+        # Texture seams and triangle soups (stl) store a vertex once per face: merge vertices by position.
+        # Only if needed: two bodies that touch along an edge are valid apart, but not manifold when merged.
         vertices, faces = _tidy(*_join_vertices(vertices, faces))
         if open_reason(faces) is not None:
             raise MeshError(f"the mesh has no inside: {open_reason(faces)}; repair it or use --target shell")
@@ -235,12 +233,12 @@ def make_solid_record(name: str, vertices: Float, faces: Int) -> Solid:
     stray = _inside_out_bodies(vertices, faces)
     if stray:
         bodies = "1 body of the mesh is" if stray == 1 else f"{stray} bodies of the mesh are"
-        raise MeshError(f"{bodies} inside out and not the cavity of another; turn the faces around")
+        raise MeshError(f"{bodies} inside out and not a cavity of another body; flip its faces")
     return Solid(name, vertices, np.ascontiguousarray(faces), com, centre, radius, volume)
 
 
 def _inside_out_bodies(vertices: Float, faces: Int) -> int:
-    """How many bodies are wound against the whole although they lie in no larger body's bounding box."""
+    """Count bodies that are wound inside out and not cavities: in no other body's bounding box."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -269,7 +267,7 @@ def _make_shell_record(name: str, vertices: Float, faces: Int) -> Solid:
 
 
 def _tidy(vertices: Float, faces: Int) -> tuple[Float, Int]:
-    """Refuse what is not a mesh; drop faces that repeat a vertex, and vertices in no face."""
+    """Refuse invalid arrays; drop faces that repeat a vertex, and vertices that no face uses."""
     vertices = np.ascontiguousarray(vertices, dtype=np.float64)
     faces = np.ascontiguousarray(faces, dtype=np.int64)
     if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
@@ -278,7 +276,7 @@ def _tidy(vertices: Float, faces: Int) -> tuple[Float, Int]:
         )
     if len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices):
         raise MeshError(
-            f"a face names vertex {faces.max()} or {faces.min()}, but there are only {len(vertices)}"
+            f"faces use vertices {faces.min()} to {faces.max()}, but there are only {len(vertices)} vertices"
         )
     a, b, c = faces.T
     slivers = (a == b) | (b == c) | (c == a)
@@ -294,17 +292,17 @@ def _tidy(vertices: Float, faces: Int) -> tuple[Float, Int]:
     if not np.isfinite(vertices).all():
         num = int((~np.isfinite(vertices).all(axis=1)).sum())
         raise MeshError(
-            f"{num} {'vertex is' if num == 1 else 'vertices are'} not finite; export the mesh anew"
+            f"{num} {'vertex is' if num == 1 else 'vertices are'} not finite; export the mesh again"
         )
     if np.abs(vertices).max() > _FARTHEST:
         raise MeshError(
-            f"a coordinate of {np.abs(vertices).max():.3g} m is no real one; mend the mesh or its scale"
+            f"a coordinate of {np.abs(vertices).max():.3g} m is too large; fix the mesh or its scale"
         )
     return vertices, faces
 
 
 def _join_vertices(vertices: Float, faces: Int) -> tuple[Float, Int]:
-    """Make vertices at exactly the same place one."""
+    """Merge vertices at exactly the same position."""
     order = np.lexsort(vertices.T)
     ordered = vertices[order]
     first = np.ones(len(vertices), bool)
@@ -318,14 +316,14 @@ def _join_vertices(vertices: Float, faces: Int) -> tuple[Float, Int]:
 
 
 def open_reason(faces: Int) -> str | None:
-    """Why faces do not close around an inside.
+    """Say why faces do not form a closed, consistently wound surface.
 
     Args:
         faces: ``[F, 3]`` vertex indices.
 
     Returns:
-        None if every edge lies between exactly two faces that run along it in opposite directions;
-        else one phrase that counts the edges where this fails.
+        None if every edge lies between exactly two faces that traverse it in opposite directions;
+        otherwise one phrase that counts the edges where this is not so.
     """
     num = int(faces.max(initial=-1)) + 1
     start, end = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
@@ -351,19 +349,19 @@ def open_reason(faces: Int) -> str | None:
 
 
 def solid_properties(vertices: Float, faces: Int) -> tuple[float, Float]:
-    """Volume and centre of mass of the body of uniform density inside a closed mesh.
+    """Compute volume and centre of mass of the body of uniform density inside a closed mesh.
 
-    By the divergence theorem: the signed tetrahedra between a reference point and every face add up
-    to the body. The reference is the middle of the bounding box, so that a body far from the origin
-    loses no digits. Equivariant to rotation, translation and mirroring; the volume of a mesh that is
-    inside out is negative and its centre of mass right.
+    Uses the divergence theorem: the signed tetrahedra between a reference point and every face add up
+    to the body. The reference is the centre of the bounding box, so that a body far from the origin
+    loses no precision. Equivariant to rotation, translation and reflection. If the mesh is inside out, the
+    volume is negative and the centre of mass is still right.
 
     Args:
         vertices: ``[V, 3]``.
         faces: ``[F, 3]``, closed and consistently wound (see :func:`open_reason`).
 
     Returns:
-        Volume, and ``[3]`` centre of mass (NaN if the volume is zero), float64.
+        The volume, and the ``[3]`` centre of mass (NaN if the volume is zero), float64.
     """
     origin = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
     a, b, c = (np.asarray(vertices, np.float64) - origin)[faces.T]
@@ -375,16 +373,17 @@ def solid_properties(vertices: Float, faces: Int) -> tuple[float, Float]:
 
 
 def _weighted_sum(weights: Float, vectors: Float) -> Float:
-    """``weights @ vectors``, but for a matrix product's last bits, which hang on the number of threads."""
-    return (weights * np.ascontiguousarray(vectors.T)).sum(axis=1)
+    """Compute ``weights @ vectors``; a matrix product's last bits would depend on the number of threads."""
+    result: Float = (weights * np.ascontiguousarray(vectors.T)).sum(axis=1)
+    return result
 
 
 def shell_centroid(vertices: Float, faces: Int) -> Float:
-    """Centre of mass of the surface itself, of uniform thickness; it may be open.
+    """Compute the centre of mass of the surface itself, with uniform thickness; the surface may be open.
 
     Args:
         vertices: ``[V, 3]``.
-        faces: ``[F, 3]``, wound in any way.
+        faces: ``[F, 3]``, with any winding.
 
     Returns:
         ``[3]`` float64.
@@ -397,4 +396,5 @@ def shell_centroid(vertices: Float, faces: Int) -> Float:
     areas = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     if not areas.sum() > 0:
         raise MeshError("the mesh has no area")
-    return origin + _weighted_sum(areas, a + b + c) / (3 * areas.sum())
+    result: Float = origin + _weighted_sum(areas, a + b + c) / (3 * areas.sum())
+    return result

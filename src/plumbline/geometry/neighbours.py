@@ -8,23 +8,26 @@ from plumbline.records import Float, Int
 
 
 def nearest_neighbours(points: Float, k: int) -> Int:
-    """The k nearest other points of every point.
+    """Find the k nearest other points of every point.
 
-    A point is never its own neighbour, however many duplicates it has; duplicates are neighbours at
+    A point is never its own neighbour, no matter how many duplicates it has; duplicates are neighbours at
     distance zero. Equal distances are ordered by index.
 
     Args:
         points: ``[N, 3]``, N >= 2, finite.
-        k: clipped to N - 1.
+        k: number of neighbours, at least 1; clipped to N - 1.
 
     Returns:
         ``[N, min(k, N - 1)]`` int64, nearest first.
+
+    Raises:
+        InputError: there are fewer than two points, or ``k`` is below 1.
     """
     num = len(points)
     if num < 2 or k < 1:
-        raise InputError(f"{num} points and k = {k}: a graph needs at least two points and k of at least 1")
+        raise InputError(f"{num} points and k = {k}: a graph needs at least two points and a k of at least 1")
     k = min(k, num - 1)
-    # The point itself and one more than asked for: that one shows whether the last place is a tie.
+    # Ask for the point itself and one more than k: the extra one shows whether the last place is a tie.
     distance, index = cKDTree(points).query(points, k=min(k + 2, num))
     myself = index == np.arange(num)[:, None]
     distance[myself] = np.inf

@@ -1,7 +1,7 @@
-"""First hits of rays on a triangle mesh, in float64, with Embree or with numpy alone.
+"""Ray casting: first hits of rays on a triangle mesh, in float64, with Embree or with numpy alone.
 
-Embree finds the triangle in float32; the distance is then computed again in float64 from the plane of
-that triangle, so both backends put their points on the surface to about 1e-12 of its size.
+Embree finds the triangle in float32. The distance is then recomputed in float64 from the plane of that
+triangle, so with both backends the points lie on the surface to about 1e-12 of its size.
 """
 
 import importlib.util
@@ -16,9 +16,9 @@ from plumbline.records import Float, Int
 Backend = Literal["auto", "embree", "numpy"]
 
 _PAIRS_PER_CHUNK = 4_000_000
-"""Ray-triangle pairs that the numpy caster looks at together: bounds its memory at about 150 MB."""
+"""Ray-triangle pairs that the numpy caster tests at once; this limits its memory to about 150 MB."""
 _PLANE_MISMATCH = 1e-3
-"""Greatest difference, in mesh half sizes, of the float32 and float64 distances of one hit."""
+"""Largest accepted difference between the float32 and float64 distances of a hit, in mesh half sizes."""
 
 
 class Caster:
@@ -27,19 +27,19 @@ class Caster:
     Args:
         vertices: ``[V, 3]``.
         faces: ``[F, 3]`` vertex indices; the winding does not matter, both sides are hit.
-        backend: ``"embree"`` (fast), ``"numpy"`` (needs nothing, time grows with R * F), or ``"auto"``:
-            Embree where the package ``embreex`` is installed.
+        backend: ``"embree"`` (fast), ``"numpy"`` (no other package, time grows with R * F), or ``"auto"``:
+            Embree if the package ``embreex`` is installed, otherwise numpy.
 
     Raises:
-        InputError: the mesh is empty, or Embree is asked for and not installed.
+        InputError: the mesh is empty, or Embree is requested and not installed.
     """
 
     def __init__(self, vertices: Float, faces: Int, backend: Backend = "auto") -> None:
         if len(faces) == 0:
-            raise InputError("a mesh without faces cannot be scanned; give one that has triangles")
+            raise InputError("a mesh without faces cannot be scanned; give a mesh with triangles")
         corners = np.asarray(vertices, dtype=np.float64)[np.asarray(faces, dtype=np.int64)]
         low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
-        # Centred and of size 1: float32 is finest there, and the products below keep their digits.
+        # Centred and scaled to size 1: float32 is most precise there, and the products below stay accurate.
         self._centre = (low + high) / 2
         self._unit = float((high - low).max()) / 2 or 1.0
         self._corners = (corners - self._centre) / self._unit
@@ -50,15 +50,15 @@ class Caster:
         self._scene = _embree_scene(self._corners) if self.backend == "embree" else None
 
     def first_hits(self, origins: Float, directions: Float) -> tuple[Float, Int]:
-        """The nearest hit of every ray.
+        """Find the nearest hit of every ray.
 
         Args:
             origins: ``[R, 3]``.
             directions: ``[R, 3]`` unit vectors.
 
         Returns:
-            distance: ``[R]`` float64 along the ray, ``inf`` where it misses.
-            face: ``[R]`` int64 index of the face that is hit, ``-1`` where it misses.
+            distance: ``[R]`` float64 along the ray, ``inf`` for a miss.
+            face: ``[R]`` int64 index of the face that is hit, ``-1`` for a miss.
         """
         origins = (np.asarray(origins, dtype=np.float64) - self._centre) / self._unit
         directions = np.asarray(directions, dtype=np.float64)
@@ -67,7 +67,7 @@ class Caster:
         return distance * self._unit, face
 
     def face_normals(self, face: Int) -> Float:
-        """``[R, 3]`` unit normals of the given faces (zero for a face without area)."""
+        """Return the unit normals ``[R, 3]`` of the given faces (zero for a face without area)."""
         normals = self._normals[face]
         length = np.linalg.norm(normals, axis=1, keepdims=True)
         return normals / np.where(length > 0, length, 1.0)
@@ -84,15 +84,15 @@ class Caster:
         distance[hit] = exact
         with np.errstate(invalid="ignore"):
             good = inside & (exact > 0) & (np.abs(exact - found["tfar"][hit]) <= _PLANE_MISMATCH)
-        # Rays that graze an edge within the rounding of float32 (a few in a million) may belong to the
-        # triangle next door: only looking at all of them in float64 can tell.
+        # Rays that pass an edge within float32 rounding (a few in a million) may hit the neighbouring
+        # triangle instead: only testing all triangles in float64 can tell.
         doubtful = hit[~good]
         if len(doubtful):
             distance[doubtful], face[doubtful] = self._cast_numpy(origins[doubtful], directions[doubtful])
         return distance, face
 
     def _exact(self, origins: Float, directions: Float, face: Int) -> tuple[Float, NDArray[np.bool_]]:
-        """Distance to the plane of one face per ray, and whether the ray runs through that face."""
+        """Compute each ray's distance to the plane of its face, and whether the ray passes through it."""
         corners = self._corners[face] - origins[:, None]
         a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
         normal = self._normals[face]
@@ -103,10 +103,10 @@ class Caster:
         return distance, inside & np.isfinite(distance)
 
     def _cast_numpy(self, origins: Float, directions: Float) -> tuple[Float, Int]:
-        """Every ray against every triangle, by the side of each edge that the ray passes.
+        """Test every ray against every triangle, by the side on which the ray passes each edge.
 
         With Pluecker coordinates the side is one dot product of six numbers, so the whole test is three
-        matrix products. Neighbours share an edge with opposite sign: no ray slips through between them.
+        matrix products. Adjacent triangles share an edge with opposite signs: no ray slips between them.
         """
         if self._pluecker is None:
             following = np.roll(self._corners, -1, axis=1)
@@ -123,7 +123,7 @@ class Caster:
             away, _ = self._exact(origins[ray], directions[ray], candidate)
             valid = np.isfinite(away) & (away > 0)
             ray, candidate, away = ray[valid], candidate[valid], away[valid]
-            # Written from far to near, the nearest stays; equal distances keep the lowest face.
+            # Written from far to near: the nearest hit remains, and the lowest face of equal distances.
             order = np.lexsort((-candidate, -away))
             distance[ray[order]] = away[order]
             face[ray[order]] = candidate[order]
@@ -131,7 +131,7 @@ class Caster:
 
 
 def _through(rays: Float, lines: Float) -> tuple[Int, Int]:
-    """Index pairs (ray, face) of rays that pass inside all three edges of a face, from either side."""
+    """Find index pairs (ray, face) of rays that pass inside all three edges of a face, from either side."""
     below = np.ones((len(rays), lines.shape[2]), dtype=bool)
     above = below.copy()
     for edge in lines:
@@ -161,11 +161,12 @@ def _embree_scene(corners: Float) -> Any:
 
 
 def _dot(a: Float, b: Float) -> Float:
-    return np.einsum("ij,ij->i", a, b)
+    result: Float = np.einsum("ij,ij->i", a, b)
+    return result
 
 
 def _cross(a: Float, b: Float) -> Float:
-    """``np.cross`` for ``[R, 3]``, several times faster on short arrays."""
+    """Compute ``np.cross`` of ``[R, 3]``; several times faster than numpy on short arrays."""
     x, y, z = a.T
     u, v, w = b.T
     return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=1)

@@ -1,4 +1,4 @@
-"""Uniform random rotations and directions. A pure function of the generator's state."""
+"""Uniform random rotations and directions, as pure functions of the generator's state."""
 
 import numpy as np
 
@@ -13,11 +13,11 @@ def random_rotation(rng: np.random.Generator) -> Float:
     Graphics Gems III, 1992).
 
     Args:
-        rng: consumed: four standard normals.
+        rng: four standard normals are drawn from it.
 
     Returns:
-        ``[3, 3]`` float64, orthogonal with determinant +1; rotates column vectors, so points in rows
-        turn by ``points @ rotation.T``.
+        ``[3, 3]`` float64, orthogonal with determinant +1. It rotates column vectors; rotate points in rows
+        by ``points @ rotation.T``.
     """
     quaternion = rng.standard_normal(4)
     w, x, y, z = quaternion / np.linalg.norm(quaternion)
@@ -34,11 +34,12 @@ def random_directions(rng: np.random.Generator, num: int) -> Float:
     """Draw unit vectors uniformly on the sphere.
 
     Args:
-        rng: consumed: ``3 * num`` standard normals.
-        num: how many.
+        rng: ``3 * num`` standard normals are drawn from it.
+        num: number of vectors.
 
     Returns:
         ``[num, 3]`` float64 unit vectors.
     """
     vectors = rng.standard_normal((num, 3))
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    result: Float = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return result

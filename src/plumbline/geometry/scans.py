@@ -1,32 +1,47 @@
-"""Simulated scans: what range sensors see of a solid from a few random poses."""
+"""Simulated scans: the points of a solid that range sensors measure from a few random poses."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from plumbline.errors import InputError
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_directions, random_rotation
-from plumbline.geometry.sampling import Sampling, choose_points
-from plumbline.geometry.sensors import Pattern, ray_directions
-from plumbline.records import Float, Int, Scan, Solid
+from plumbline.geometry.sampling import choose_points, draw_sampling
+from plumbline.geometry.sensors import ray_directions
+from plumbline.records import Float, Int, Sampling, Scan, ScanSettings, Solid
 
 _AIM_JITTER = 0.05
-"""A sensor is aimed past the centre of the bounding sphere by about this many radii (1 sigma per axis)."""
+"""Aiming error of a sensor: distance from the centre of the bounding sphere, in radii (1 sigma per axis)."""
 _FEWEST = 16
-"""With fewer hits than this a set of poses is given up."""
+"""A set of poses with fewer hits than this is discarded."""
 _POSES = 8
-"""Sets of poses that are tried before an object is refused."""
+"""Sets of poses tried before an object is refused."""
 _MOST_RAYS = 400_000
-"""Rays per view at most when an object that fills little of the view is looked at again (0.1 s)."""
+"""Largest number of rays per view when an object that fills little of the view is scanned again (0.1 s)."""
+_DEFAULTS = ScanSettings()
+
+
+class _Drawn(NamedTuple):
+    """What differs from scan to scan."""
+
+    views: int
+    points: int
+    noise: float
+    sampling: Sampling
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """Pose of one sensor. Mesh frame; ``turn`` maps sensor axes to mesh axes."""
+    """Pose of one sensor, mesh frame.
+
+    ``turn`` maps sensor axes to mesh axes; ``drift`` and ``shift`` are the rotation and translation of the
+    pose error.
+    """
 
     position: Float
     turn: Float
@@ -37,9 +52,10 @@ class _View:
 
 @dataclass(frozen=True, slots=True)
 class _Hits:
-    """Returns of all views. Mesh frame.
+    """Returns of all views, mesh frame.
 
-    ``key`` shuffles the hits. It is drawn per ray, so the order does not hang on how many rays hit.
+    Sorting by ``key`` shuffles the hits. It is drawn per ray, so the order does not depend on how many rays
+    hit.
     """
 
     points: Float
@@ -48,59 +64,38 @@ class _Hits:
 
 
 def scan_solid(
-    solid: Solid,
-    caster: Caster,
-    *,
-    rng: np.random.Generator,
-    views: int,
-    points: int,
-    noise: float,
-    pattern: Pattern,
-    num_rays: int,
-    distance: tuple[float, float] = (2.0, 3.0),
-    dropout_grazing: float = math.radians(80),
-    pose_error: tuple[float, float] = (0.0, 0.0),
-    sampling: Sampling = "farthest",
-    rotate: bool = True,
+    solid: Solid, caster: Caster, settings: ScanSettings = _DEFAULTS, *, rng: np.random.Generator
 ) -> Scan:
     """Scan a solid from random poses and merge the views.
 
-    The object turns about the origin of its mesh frame; sensors stand in uniformly random directions, look
-    roughly at the centre of the bounding sphere, roll at random, and see first hits only. An object that
-    fills little of the view is looked at again with more rays; poses that see next to nothing are drawn
-    anew. A pure function of its arguments and the generator's state, the same for both ray casters.
+    The object is rotated about the origin of its mesh frame. Sensors are placed in uniformly random
+    directions, look roughly at the centre of the bounding sphere with a random roll, and see only first hits.
+    If the object fills little of the view, it is scanned again with more rays; if the poses see almost
+    nothing, new poses are drawn. A pure function of its arguments and the generator's state, the same for
+    both ray casters. A setting that is one number takes nothing from the generator.
 
     Args:
-        solid: what is scanned.
-        caster: of the solid's own vertices and faces.
-        rng: the only source of chance.
-        views: how many sensors.
-        points: how many to keep of all views together.
-        noise: range noise along the ray, 1 sigma, as a fraction of the bounding radius.
-        pattern: rays of a camera (``"grid"``) or of a rotating LiDAR (``"lidar"``).
-        num_rays: per view, over the field of view that the bounding sphere fills.
-        distance: of a sensor from the centre, lowest and highest, in bounding radii, above 1.
-        dropout_grazing: angle of incidence, radians, beyond which returns get lost: one at angle a is kept
-            with probability ``cos(a) / cos(limit)``; pi/2 keeps all.
-        pose_error: of each view, 1 sigma per axis: turn about the sensor in radians, shift in bounding
-            radii. It moves the points, not the position at which the sensor is believed to be.
-        sampling: ``"farthest"`` (each next point the farthest from those before it) or ``"random"``.
-        rotate: draw a uniformly random rotation of the object.
+        solid: the solid to scan.
+        caster: ray caster of the solid's own vertices and faces.
+        settings: sensors, noise, and how many points to keep; what is a range is drawn from it.
+        rng: the only source of randomness; ``settings.seed`` is that of a whole data set.
 
     Returns:
-        The scan, world frame, in the order of sampling; fewer points only if the object is too thin.
+        The scan, world frame, in sampling order; it has fewer points only if the object is too thin.
 
     Raises:
-        InputError: no set of poses gives at least 16 hits (names the object).
+        InputError: no set of poses gives at least 16 hits; the message names the object.
     """
-    rotation = random_rotation(rng) if rotate else np.eye(3)
-    needed = min(points, _FEWEST)
+    drawn = _draw(settings, rng)
+    rotation = random_rotation(rng) if settings.rotate else np.eye(3)
+    needed = min(drawn.points, _FEWEST)
     for _ in range(_POSES):
-        poses = [_draw_view(solid, rng, distance, pose_error) for _ in range(views)]
-        measure = partial(_measure, solid, caster, poses, rng, pattern, noise, dropout_grazing)
-        hits = _look_closer(measure, num_rays, points)
+        poses = [_draw_view(solid, rng, settings) for _ in range(drawn.views)]
+        measure = partial(_measure, solid, caster, poses, drawn.noise, settings, rng)
+        hits = _look_closer(measure, settings.rays, drawn.points)
         if len(hits.points) >= needed:
-            kept = choose_points(hits.points, points, sampling=sampling, order=np.argsort(hits.key))
+            order = np.argsort(hits.key)
+            kept = choose_points(hits.points, drawn.points, sampling=drawn.sampling, order=order)
             return _to_world(solid, poses, hits, kept, rotation)
     raise InputError(
         f"{solid.name}: {_POSES} sets of poses gave fewer than {needed} hits on the object; "
@@ -108,33 +103,44 @@ def scan_solid(
     )
 
 
-def _look_closer(measure: Callable[[int], _Hits], num_rays: int, points: int) -> _Hits:
-    """Measure with more and more rays per view until there are enough hits or the rays are too many."""
-    most = max(num_rays, _MOST_RAYS)
+def _draw(settings: ScanSettings, rng: np.random.Generator) -> _Drawn:
+    views = int(rng.integers(int(settings.views.low), int(settings.views.high), endpoint=True))
+    fewest, most = int(settings.points.low), int(settings.points.high)
+    points = most
+    if fewest < most:
+        number = int(math.exp(rng.uniform(math.log(fewest), math.log(most + 1))))
+        points = min(max(number, fewest), most)
+    noise = settings.noise.high
+    if settings.noise.low < noise:
+        noise = float(rng.uniform(settings.noise.low, noise))
+    return _Drawn(views, points, noise, draw_sampling(settings.sampling, rng))
+
+
+def _look_closer(measure: Callable[[int], _Hits], rays: int, points: int) -> _Hits:
+    """Measure with an increasing number of rays per view until there are enough hits or too many rays."""
+    most = max(rays, _MOST_RAYS)
     while True:
-        hits = measure(num_rays)
+        hits = measure(rays)
         found = len(hits.points)
-        if found >= points or num_rays == most:
+        if found >= points or rays == most:
             return hits
-        num_rays = min(most, max(2 * num_rays, math.ceil(1.5 * num_rays * points / max(found, 1))))
+        rays = min(most, max(2 * rays, math.ceil(1.5 * rays * points / max(found, 1))))
 
 
-def _draw_view(
-    solid: Solid, rng: np.random.Generator, distance: tuple[float, float], pose_error: tuple[float, float]
-) -> _View:
+def _draw_view(solid: Solid, rng: np.random.Generator, settings: ScanSettings) -> _View:
     radius = solid.bounding_radius
     direction = random_directions(rng, 1)[0]
-    away = rng.uniform(*distance)
+    away = rng.uniform(settings.distance.low, settings.distance.high)
     aim = solid.bounding_centre + _AIM_JITTER * radius * rng.standard_normal(3)
     roll = rng.uniform(0, 2 * math.pi)
-    drift = _rotation_about(pose_error[0] * rng.standard_normal(3))
-    shift = pose_error[1] * radius * rng.standard_normal(3)
+    drift = _rotation_about(math.radians(settings.pose_error) * rng.standard_normal(3))
+    shift = settings.pose_error / 100 * radius * rng.standard_normal(3)
     position = solid.bounding_centre + away * radius * direction
     return _View(position, _look_at(aim - position, roll), math.asin(min(1 / away, 0.999)), drift, shift)
 
 
 def _look_at(axis: Float, roll: float) -> Float:
-    """``[3, 3]`` right-handed x, y, z axes of a sensor as columns, z along ``axis``."""
+    """Compute the right-handed x, y, z axes of a sensor as columns of ``[3, 3]``, with z along ``axis``."""
     z = axis / np.linalg.norm(axis)
     helper = np.zeros(3)
     helper[np.abs(z).argmin()] = 1.0
@@ -146,43 +152,43 @@ def _look_at(axis: Float, roll: float) -> Float:
 
 
 def _rotation_about(vector: Float) -> Float:
-    """Rotation by the length of a vector (radians) about it (Rodrigues)."""
+    """Compute the rotation ``[3, 3]`` about a vector by its length in radians (Rodrigues)."""
     angle = float(np.linalg.norm(vector))
     if angle == 0:
         return np.eye(3)
     x, y, z = vector / angle
     skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + math.sin(angle) * skew + (1 - math.cos(angle)) * skew @ skew
+    result: Float = np.eye(3) + math.sin(angle) * skew + (1 - math.cos(angle)) * skew @ skew
+    return result
 
 
 def _measure(
     solid: Solid,
     caster: Caster,
     poses: list[_View],
-    rng: np.random.Generator,
-    pattern: Pattern,
     noise: float,
-    dropout_grazing: float,
-    num_rays: int,
+    settings: ScanSettings,
+    rng: np.random.Generator,
+    rays: int,
 ) -> _Hits:
-    """Cast the rays of all views together; draws are per ray, so they do not depend on what is hit."""
+    """Cast the rays of all views together; random draws are per ray, so they do not depend on the hits."""
     local = [
-        ray_directions(pattern, half_angle=pose.half_angle, num_rays=num_rays, rng=rng) for pose in poses
+        ray_directions(settings.pattern, half_angle=pose.half_angle, rays=rays, rng=rng) for pose in poses
     ]
-    view = np.repeat(np.arange(len(poses)), [len(rays) for rays in local])
-    directions = np.concatenate([rays @ pose.turn.T for rays, pose in zip(local, poses, strict=True)])
+    view = np.repeat(np.arange(len(poses)), [len(each) for each in local])
+    directions = np.concatenate([each @ pose.turn.T for each, pose in zip(local, poses, strict=True)])
     origins = np.stack([pose.position for pose in poses])[view]
     error = noise * solid.bounding_radius * rng.standard_normal(len(view))
     luck, key = rng.random(len(view)), rng.random(len(view))
     away, face = caster.first_hits(origins, directions)
     hit = np.flatnonzero(face >= 0)
     facing = np.abs(np.einsum("ij,ij->i", caster.face_normals(face[hit]), directions[hit]))
-    hit = hit[luck[hit] * math.cos(dropout_grazing) < facing]
-    rays = directions[hit] * (away[hit] + error[hit])[:, None]
-    measured = np.empty_like(rays)
+    hit = hit[luck[hit] * math.cos(math.radians(settings.grazing)) < facing]
+    offsets = directions[hit] * (away[hit] + error[hit])[:, None]
+    measured = np.empty_like(offsets)
     for i, pose in enumerate(poses):
         mine = view[hit] == i
-        measured[mine] = pose.position + rays[mine] @ pose.drift.T + pose.shift
+        measured[mine] = pose.position + offsets[mine] @ pose.drift.T + pose.shift
     return _Hits(measured, view[hit], key[hit])
 
 

@@ -1,45 +1,47 @@
-"""Ray patterns of range sensors, in the sensor's frame: it looks along +z, x is right, y is up."""
+"""Ray patterns of range sensors, in the sensor's frame: the sensor looks along +z, x is right, y is up."""
 
 import math
-from typing import Literal
 
 import numpy as np
 
 from plumbline.errors import InputError
-from plumbline.records import Float
-
-Pattern = Literal["grid", "lidar"]
+from plumbline.records import Float, Pattern
 
 _WIDEST = math.radians(85)
-"""A flat image plane cannot hold a wider half angle."""
+"""Largest half angle, in radians, of the flat image plane of a camera."""
 
 
-def ray_directions(pattern: Pattern, *, half_angle: float, num_rays: int, rng: np.random.Generator) -> Float:
-    """Directions of one exposure that covers a cone about +z.
+def ray_directions(pattern: Pattern, *, half_angle: float, rays: int, rng: np.random.Generator) -> Float:
+    """Compute the ray directions of one exposure, which covers a cone about +z.
 
     Args:
         pattern: ``"grid"``, a depth camera: the pixel centres of a square pinhole image whose inscribed
             circle is the cone; ``"lidar"``, a rotating scanner with its spin axis along y: rings of
-            constant elevation, twice as dense along a ring as across, each ring started at a random phase.
-        half_angle: of the cone, radians, above 0 and below 90 degrees.
-        num_rays: how many rays about; the nearest full grid is taken.
+            constant elevation, twice as dense along a ring as across, each ring starting at a random phase.
+        half_angle: half angle of the cone in radians, above 0 and below pi/2.
+        rays: approximate number of rays; the nearest full grid is used.
         rng: draws the phases of the rings; a grid draws nothing.
 
     Returns:
         ``[R, 3]`` unit vectors.
+
+    Raises:
+        InputError: ``half_angle`` is out of range, or the pattern is unknown.
     """
     if not 0 < half_angle < math.pi / 2:
-        raise InputError(f"a field of view of {half_angle:g} radians about the axis: give 0 to pi/2")
+        raise InputError(
+            f"a field of view of {half_angle:g} radians about the axis: it must be between 0 and pi/2"
+        )
     if pattern == "grid":
-        return _grid(min(half_angle, _WIDEST), max(2, round(math.sqrt(num_rays))))
+        return _grid(min(half_angle, _WIDEST), max(2, round(math.sqrt(rays))))
     if pattern == "lidar":
-        rings = max(2, round(math.sqrt(num_rays / 2)))
-        return _lidar(half_angle, rings, max(2, round(num_rays / rings)), rng)
+        rings = max(2, round(math.sqrt(rays / 2)))
+        return _lidar(half_angle, rings, max(2, round(rays / rings)), rng)
     raise InputError(f"unknown ray pattern {pattern!r}: choose grid or lidar")
 
 
 def _centres(num: int) -> Float:
-    """Centres of ``num`` equal parts of [-1, 1]."""
+    """Compute the centres of ``num`` equal parts of [-1, 1]."""
     return (2 * np.arange(num) + 1) / num - 1
 
 
@@ -47,7 +49,8 @@ def _grid(half_angle: float, side: int) -> Float:
     offsets = math.tan(half_angle) * _centres(side)
     x, y = (part.ravel() for part in np.meshgrid(offsets, offsets))
     rays = np.stack([x, y, np.ones_like(x)], axis=1)
-    return rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    result: Float = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    return result
 
 
 def _lidar(half_angle: float, rings: int, steps: int, rng: np.random.Generator) -> Float:

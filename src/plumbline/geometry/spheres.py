@@ -1,4 +1,4 @@
-"""The smallest sphere around a set of points."""
+"""Minimum enclosing sphere of a set of points."""
 
 from itertools import combinations
 
@@ -8,18 +8,18 @@ from plumbline.records import Float
 
 
 def bounding_sphere(points: Float) -> tuple[Float, float]:
-    """Minimum enclosing sphere, exact but for rounding (1e-9 of the radius or better).
+    """Compute the minimum enclosing sphere, exact up to rounding (1e-9 of the radius or better).
 
-    Keeps at most four points that carry the sphere. While some point lies outside, the farthest one
-    joins them and the sphere of these at most five is solved anew; its radius grows every time, so
-    the loop ends (an LP-type problem with the farthest-first rule of Gärtner, "Fast and robust
-    smallest enclosing balls", ESA 1999).
+    Keeps at most four support points, which define the sphere. While any point lies outside, the farthest one
+    is added and the sphere of these at most five points is solved again. The radius grows every time, so the
+    loop ends (an LP-type problem with the farthest-first rule of Gärtner, "Fast and robust smallest enclosing
+    balls", ESA 1999).
 
     Args:
         points: ``[N, 3]`` finite, N >= 1.
 
     Returns:
-        ``[3]`` centre and the radius, which no point exceeds.
+        The ``[3]`` centre, and the radius: no point is farther from the centre.
     """
     origin = (points.min(axis=0) + points.max(axis=0)) / 2
     local = np.asarray(points, np.float64) - origin
@@ -38,7 +38,7 @@ def bounding_sphere(points: Float) -> tuple[Float, float]:
 
 
 def _sphere_through(point: Float, others: Float) -> tuple[Float, float, Float] | None:
-    """Smallest sphere around a few points with ``point`` on it: centre, radius, the points that carry it."""
+    """Find the smallest sphere around a few points with ``point`` on it: centre, radius, support points."""
     for size in range(1, min(len(others), 3) + 1):
         for chosen in combinations(range(len(others)), size):
             edges = others[list(chosen)] - point
@@ -47,7 +47,7 @@ def _sphere_through(point: Float, others: Float) -> tuple[Float, float, Float] |
                 weights = np.linalg.solve(gram, gram.diagonal() / 2)
             except np.linalg.LinAlgError:
                 continue
-            # The circumcentre must lie within the simplex, or a smaller sphere would do.
+            # The circumcentre must lie within the simplex, otherwise a smaller sphere is enough.
             if weights.min() < -1e-12 or weights.sum() > 1 + 1e-12:
                 continue
             offset = weights @ edges

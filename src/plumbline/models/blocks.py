@@ -1,4 +1,4 @@
-"""Building blocks that models share: sparse products, dropout, the highest of some rows."""
+"""Building blocks that models share: sparse products, dropout, max pooling."""
 
 import math
 from typing import Any
@@ -11,20 +11,21 @@ from plumbline.data.batches.gcn_constants import SparsePair
 
 
 def sparse_product(matrix: SparsePair, x: Tensor) -> Tensor:
-    """``matrix @ x`` in float32 at least, with a backward pass that multiplies by the stored transpose.
+    """Multiply ``matrix @ x``, in float32 or wider; the backward pass multiplies by the stored transpose.
 
     Args:
         matrix: ``[rows, N]``.
         x: ``[N, C]``.
 
     Returns:
-        ``[rows, C]`` in the type of ``x``.
+        ``[rows, C]`` in the dtype of ``x``.
     """
-    return _SparseProduct.apply(x, *matrix)
+    result: Tensor = _SparseProduct.apply(x, *matrix)
+    return result
 
 
 class _SparseProduct(torch.autograd.Function):
-    """PyTorch's own sparse product sorts the matrix anew in every backward pass; this one never does."""
+    """Sparse product that never sorts; PyTorch's own sorts the matrix again in every backward pass."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, *matrix: Tensor) -> Tensor:
@@ -38,10 +39,11 @@ class _SparseProduct(torch.autograd.Function):
 
 
 def _multiply(ptr: Tensor, col: Tensor, value: Tensor, x: Tensor) -> Tensor:
-    """CSR times dense. Sums run in float32 whatever the type of ``x`` (float64 stays float64).
+    """Multiply a CSR matrix by a dense one. Sums are in float32 for every dtype of ``x`` except float64.
 
-    Each row of the answer is a weighted sum of rows of ``x``, which is what bags of embeddings are: on a CPU
-    three to four times faster than PyTorch's sparse product, in a fixed order, and autocast leaves it alone.
+    Each row of the result is a weighted sum of rows of ``x``, which is what ``embedding_bag`` computes. On a
+    CPU it is three to four times faster than PyTorch's sparse product, sums in a fixed order, and is not
+    affected by autocast.
     """
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
     bags = torch.embedding_bag(
@@ -51,35 +53,35 @@ def _multiply(ptr: Tensor, col: Tensor, value: Tensor, x: Tensor) -> Tensor:
 
 
 def relu_dropout(x: Tensor, probability: float, training: bool) -> tuple[Tensor, float]:
-    """ReLU, then dropout whose rescaling is left to the caller.
+    """Apply ReLU, then dropout without its rescaling, which is left to the caller.
 
-    On a CPU the usual mask costs more than the layer's matrix product, because it draws one number per
-    unit. Here one number is drawn per dropped unit: how many units are kept before it.
+    On a CPU the usual mask costs more than the layer's matrix product, because it draws one random number
+    per unit. Here one number is drawn per dropped unit: how many units are kept before it.
 
     Args:
         x: ``[N, C]``.
         probability: share of units to drop.
-        training: without it nothing is dropped.
+        training: nothing is dropped if this is False.
 
     Returns:
-        ``y`` and a factor; ``factor * y`` is ``dropout(relu(x))``. Multiply the (small) weights of the
-        next layer by the factor instead of ``y``.
+        ``y`` and a factor, with ``factor * y == dropout(relu(x))``. Multiply the (small) weights of the next
+        layer by the factor instead of ``y``.
     """
     if not training or probability == 0:
         return torch.relu(x), 1.0
-    if x.device.type != "cpu" or torch.compiler.is_compiling():  # which fuse the usual mask
+    if x.device.type != "cpu" or torch.compiler.is_compiling():  # GPUs and the compiler fuse the usual mask
         return torch.nn.functional.dropout(torch.relu(x), probability), 1.0
     return _ReluDropout.apply(x, _dropped(x.numel(), probability)), 1 / (1 - probability)
 
 
 def _dropped(num_units: int, probability: float) -> Tensor:
-    """Positions of the units to drop, sorted: each unit independently of the others.
+    """Draw the positions of the units to drop, in ascending order; units are dropped independently.
 
-    The number of units between two dropped ones has a geometric distribution, and is the whole part of an
-    exponential variable, here of 31 random bits. Its logarithm is taken in float64, so that processors which
-    round it in another way drop the same units.
+    The number of kept units before each dropped one is geometrically distributed: it is the integer part of
+    an exponential variable, which is computed from 31 random bits. The logarithm is computed in float64, so
+    that the same units are dropped on processors that round it differently.
     """
-    # Nine standard deviations more than are needed on average.
+    # Draw nine standard deviations more than are needed on average.
     spread = 9 * math.sqrt(num_units * probability * (1 - probability))
     half = math.ceil((num_units * probability + spread) / 2) + 8
     bits = torch.empty(half, dtype=torch.int64).random_(-(2**63), None).view(torch.int32)
@@ -91,7 +93,7 @@ def _dropped(num_units: int, probability: float) -> Tensor:
 
 
 class _ReluDropout(torch.autograd.Function):
-    """``relu(x)`` without some units; the result's sign pattern is all that the backward pass needs."""
+    """``relu(x)`` with some units set to zero; the backward pass needs only the signs of the result."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, dropped: Tensor) -> Tensor:
@@ -106,15 +108,16 @@ class _ReluDropout(torch.autograd.Function):
         return torch.ops.aten.threshold_backward(grad, y, 0), None
 
 
-def highest(x: Tensor) -> Tensor:
-    """``x.amax(1)`` of ``[R, K, C]``; the gradient is shared evenly among rows that are equally high.
+def max_pool(x: Tensor) -> Tensor:
+    """Compute ``x.amax(1)`` of ``[R, K, C]``; the gradient is shared evenly among equal maxima.
 
     On a CPU PyTorch's own backward pass goes through booleans and takes four times as long.
     """
-    return _Highest.apply(x)
+    result: Tensor = _MaxPool.apply(x)
+    return result
 
 
-class _Highest(torch.autograd.Function):
+class _MaxPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
         top = x.amax(1)

@@ -1,6 +1,6 @@
-"""E(n)-equivariant graph network: messages of invariants, which also move the points. Steps are bounded.
+"""E(n)-equivariant graph network (EGNN): messages built from invariants move the points, in bounded steps.
 
-Letters: N nodes, E edges, G graphs, C hidden channels, V vectors per node (its position among them).
+Letters: N nodes, E edges, G graphs, C hidden channels.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,11 @@ from plumbline.models.inputs import Inputs
 class EGNN(nn.Module):
     """E(n)-equivariant graph network on the edges of the data set.
 
-    An edge sees its length and the dot products of its direction with the vectors of both ends, and of those
-    vectors with each other. Its message changes the scalars of its target and moves it along the edge. The
-    original's step ``coefficient * (x_j - x_i)`` has no bound and throws points away on objects unlike those
-    in training; here it is ``tanh(coefficient) * r / (|r| + 1)``, averaged over the neighbours, so a layer
+    The input of a message is the length of its edge, the dot products of the edge's direction with the
+    vectors of both end nodes, and the dot products of these vectors with each other. The message updates the
+    scalars of the target node and moves it along the edge. The original step ``coefficient * (x_j - x_i)`` is
+    unbounded and throws points far away on objects unlike those in training. Here the step is
+    ``tanh(coefficient) * r / (|r| + 1)`` with ``r = x_j - x_i``, averaged over the neighbours, so a layer
     moves no point by more than the size of the object. Lengths enter as logarithms for the same reason.
 
     Symmetry: E(3), and scale.
@@ -31,10 +32,10 @@ class EGNN(nn.Module):
     Args:
         feature_names: columns of the node features.
         vector_names: vectors of the whole scan.
-        features: which of them to use; all by default.
-        hidden_dim: C; messages are half as wide.
-        num_layers: rounds of messages.
-        dropout: share of hidden channels of nodes dropped in training.
+        features: the features to use; all by default.
+        hidden_dim: C; messages have half as many channels.
+        num_layers: number of message-passing layers.
+        dropout: share of the nodes' hidden channels dropped in training.
     """
 
     symmetry = "E(3)"
@@ -62,13 +63,13 @@ class EGNN(nn.Module):
         self.readout = Readout(hidden_dim, num_vectors, self.inputs.num_graph_vectors, dropout)
 
     def forward(self, batch: Batch) -> Tensor:
-        """``[G, 3]`` in the type of the weights."""
+        """Predict the centre of mass ``[G, 3]``, in the dtype of the weights."""
         dtype = self.readout.vote.weight.dtype
         source, target = edges_of(batch)
         geometry = Geometry(self.inputs, batch, dtype)
         ends = [geometry.vectors.index_select(0, nodes) for nodes in (target, source)]
         both = torch.cat(ends, 2).mT
-        # Products of 16 columns are several times faster than of 11.
+        # Matrix products with 16 columns are several times faster than with 11.
         fixed = functional.pad((ends[0] * ends[1]).sum(1), (0, self.padding))
         scale = geometry.edge_length[geometry.graph_idx][target][:, None]
         h, x = self.embed(geometry.invariants), geometry.pos
@@ -83,13 +84,13 @@ class EGNN(nn.Module):
 
 
 class EGNNLayer(nn.Module):
-    """One round of messages, residual in scalars and places."""
+    """One message-passing layer with residual connections for scalars and positions."""
 
     def __init__(self, hidden_dim: int, num_known: int, dropout: float) -> None:
         super().__init__()
         width = max(hidden_dim // 2, 1)
         self.norm = nn.LayerNorm(hidden_dim)
-        # The first map of [h_i, h_j, known] by its parts: those of nodes are cheaper before the gather.
+        # The first linear map of [h_i, h_j, known], in parts: the node parts are cheaper before the gather.
         self.from_target = nn.Linear(hidden_dim, width, bias=False)
         self.from_source = nn.Linear(hidden_dim, width, bias=False)
         self.from_edge = nn.Linear(num_known, width)
@@ -101,13 +102,22 @@ class EGNNLayer(nn.Module):
     def forward(
         self, h: Tensor, x: Tensor, source: Tensor, target: Tensor, known: Tensor, way: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Scalars ``[N, C]`` and places ``[N, 3]``, of edges with ``known [E, ...]`` and ``way [E, 3]``."""
+        """Update scalars ``h [N, C]`` and positions ``x [N, 3]``.
+
+        Args:
+            h: scalars of the nodes.
+            x: positions of the nodes.
+            source: ``[E]`` first node of each edge.
+            target: ``[E]`` second node of each edge.
+            known: ``[E, num_known]`` invariants of each edge.
+            way: ``[E, 3]`` direction in which the edge moves its target; at most of length 1.
+        """
         normed = self.norm(h)
         of_target = self.from_target(normed).index_select(0, target)
         of_source = self.from_source(normed).index_select(0, source)
         hidden = functional.silu(self.from_edge(known).add_(of_target).add_(of_source))
         message = functional.silu(self.message(hidden))
         heard = mean_by(message, target, len(h))
-        coefficient = torch.tanh(message @ self.step.weight[0])  # as a vector: its backward pass is faster
+        coefficient = torch.tanh(message @ self.step.weight[0])  # with a vector the backward pass is faster
         x = x + mean_by(coefficient[:, None] * way, target, len(x))
         return h + self.update(torch.cat([normed, heard], 1)), x

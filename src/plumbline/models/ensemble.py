@@ -1,4 +1,4 @@
-"""Several trained models that answer together."""
+"""Ensemble of several trained models."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,20 +12,20 @@ _WEAKEST_FIRST = ("none", "translation", "SE(3)", "E(3)")
 
 
 class Ensemble(nn.Module):
-    """The mean of its members' answers; their disagreement is part of the error it expects.
+    """Mean of the members' predictions; their spread is part of the expected error.
 
-    Symmetry: that of its weakest member.
-    In: whatever any member needs. Out: ``[G, 3]`` centre of mass, stored frame.
+    Symmetry: that of the member with the weakest symmetry.
+    In: everything that any member needs. Out: ``[G, 3]`` centre of mass, stored frame.
     Source: Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation using Deep
     Ensembles" (2017).
 
     Args:
-        members: for each its ``model``, a name in ``MODELS``, and its ``model_args``.
+        members: one dict per member, with ``model`` (a name in ``MODELS``) and ``model_args``.
     """
 
     def __init__(self, *, members: Sequence[dict[str, Any]]) -> None:
         super().__init__()
-        from plumbline.models import build_model  # it knows this class by name
+        from plumbline.models import build_model  # imported late: it refers to this class by name
 
         built = [build_model(item["model"], **item["model_args"]) for item in members]
         self.members = nn.ModuleList(built)
@@ -33,13 +33,14 @@ class Ensemble(nn.Module):
         self.needs: frozenset[str] = frozenset().union(*(member.needs for member in built))
 
     def forward(self, batch: Batch) -> Tensor:
-        """``[G, 3]`` in the type of the weights."""
+        """Predict the centre of mass ``[G, 3]``, in the dtype of the weights."""
         return self.answer(batch)[0]
 
     def answer(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The mean answer ``[G, 3]``, and the logarithm ``[G]`` of the error to expect.
+        """Predict the mean ``[G, 3]`` and the natural logarithm ``[G]`` of its expected error, stored units.
 
-        A member's expected error and its distance from the mean add up in squares, averaged over members.
+        The squared expected error is the mean over the members of the member's own squared expected error (if
+        it predicts one) plus its squared distance from the mean prediction.
         """
         from plumbline.models import entry_point
 

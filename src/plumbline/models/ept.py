@@ -1,8 +1,9 @@
-"""An equivariant patch transformer: patches of the surface become tokens of scalars and vectors.
+"""Equivariant patch transformer (EPT): patches of the surface become tokens with scalars and vectors.
 
-Letters: G graphs, T tokens (patches) per graph, K neighbours per patch, C scalar and D vector channels,
-H attention heads, E = G T K pairs of a patch's centre and one of its points, W vectors of the whole scan.
-Vectors are laid out ``[..., 3, D]``, so that a linear map of channels is one matrix product.
+Letters: G graphs, N nodes, T tokens (patches) per graph, K neighbours per patch, C scalar channels, D vector
+channels, H attention heads, V vectors of a node in addition to its position, S scalars of a node, W vectors
+of the whole scan. Vector channels are laid out ``[..., 3, D]``, so that a linear map of channels is one
+matrix product.
 """
 
 from collections.abc import Sequence
@@ -13,45 +14,47 @@ from torch.nn import functional
 
 from plumbline.data.batches.batch import Batch
 from plumbline.errors import InputError
-from plumbline.models.blocks import highest
+from plumbline.models.blocks import max_pool
 from plumbline.models.equivariant import EquivariantNorm
 from plumbline.models.inputs import Inputs
 
 _TYPICAL = 2.0
-"""Logarithm of how many times smaller a usual error is than the object's size."""
+"""Natural logarithm of the object's size divided by a typical error."""
 _PATCH_SCALE = 3.0
-"""Brings offsets within a patch, in units of the object's size, to order one."""
+"""Factor that brings offsets within a patch, in units of the object's size, to order one."""
 
 
 class EPT(nn.Module):
     """Equivariant patch transformer.
 
-    Each of T points in farthest-point order gathers its K nearest points into a patch: invariants of every
-    pair (dot products of the offset and the point's vectors with each other and with the centre's) go
-    through a small network, whose answers are pooled into C scalars and weigh the pairs' vectors into D
-    vectors. All tokens of a graph then attend to each other: scores are dot products of scalars and of
-    vectors alike. The centre of mass is where the tokens vote, each with an offset of its own, plus learned
-    multiples of the pooled vectors and of the vectors of the whole scan. Only dot products and linear maps of
-    vectors occur, no cross products, so mirrors are obeyed too. Nothing couples to the number of points.
+    Each of T points in farthest-point order gathers its K nearest points into a patch. Each pair of the
+    patch's centre and one of its points has invariants: the dot products of the offset and the point's
+    vectors with each other and with the centre's vectors. They go through a small network. Its output is
+    pooled into C scalars, and also weights the vectors of the pairs, whose means are D vectors. All tokens of
+    a graph then attend to each other; the attention scores are dot products of scalars and of vectors. The
+    centre of mass is a weighted mean of the tokens' positions, each with its own offset, plus learned
+    multiples of the pooled vectors and of the vectors of the whole scan. The network uses only dot products
+    and linear maps of vectors, no cross products, so it is equivariant to reflections too. Nothing depends on
+    the number of points.
 
     Symmetry: E(3), and scale.
-    In: patches, positions, vectors and scalars of nodes, vectors of the scan (any of them may be missing but
-    the positions), stored frame. Out: ``[G, 3]`` centre of mass, stored frame.
-    Source: our own; attention on scalars and vectors after Assaad et al., VN-Transformer (2022), gated vector
-    updates after Jing et al., Geometric Vector Perceptrons (2021), patches after Zhao et al., Point
+    In: patches, positions, vectors and scalars of nodes, vectors of the scan (the vectors and scalars may be
+    missing), stored frame. Out: ``[G, 3]`` centre of mass, stored frame.
+    Source: this project; attention on scalars and vectors follows Assaad et al., VN-Transformer (2022), gated
+    vector updates follow Jing et al., Geometric Vector Perceptrons (2021), patches follow Zhao et al., Point
     Transformer (2021).
 
     Args:
         feature_names: columns of the node features.
         vector_names: vectors of the whole scan.
-        features: which of them to use; all by default.
+        features: the features to use; all by default.
         hidden_dim: C; D is a quarter of it.
         num_layers: attention layers.
         dropout: share of hidden scalars dropped in training.
-        num_tokens: T, at most 64.
-        num_neighbours: K.
-        num_heads: H.
-        patch_dim: width of the network on pairs.
+        num_tokens: patches per graph (T), at most 64.
+        num_neighbours: points of a patch in addition to its centre (K).
+        num_heads: heads of the attention, a divisor of hidden_dim.
+        patch_dim: width of the network on the pairs of a patch.
     """
 
     symmetry = "E(3)"
@@ -76,7 +79,7 @@ class EPT(nn.Module):
         self.num_tokens, self.num_neighbours = num_tokens, num_neighbours
         if hidden_dim % num_heads:
             raise InputError(
-                f"--hidden_dim {hidden_dim}: must be a multiple of the {num_heads} attention heads"
+                f"--hidden_dim {hidden_dim}: must be a multiple of {num_heads}, the number of attention heads"
             )
         vector_dim = num_heads * max(hidden_dim // (4 * num_heads), 1)
         num_graph = self.inputs.num_graph_vectors
@@ -89,11 +92,17 @@ class EPT(nn.Module):
         self.head = Head(hidden_dim, vector_dim, num_graph)
 
     def forward(self, batch: Batch) -> Tensor:
-        """``[G, 3]`` in the type of the weights."""
+        """Predict the centre of mass ``[G, 3]``, in the dtype of the weights."""
         return self.answer(batch)[0]
 
     def answer(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Centre of mass ``[G, 3]`` and the logarithm of its expected error ``[G]``, stored units."""
+        """Predict the centre of mass ``[G, 3]`` and the natural logarithm ``[G]`` of its expected error.
+
+        Both are in stored units.
+
+        Raises:
+            InputError: the data set has fewer neighbours per point than ``num_neighbours``.
+        """
         if batch.patches is None:
             raise ValueError("the batch was built without patches (needs 'patches')")
         found = batch.patches.shape[2] - 1
@@ -116,7 +125,7 @@ class EPT(nn.Module):
 
 
 class PatchEncoder(nn.Module):
-    """Pools each patch into scalars ``[G, T, C]`` and vectors ``[G, T, 3, D]``."""
+    """Encodes each patch as scalars ``[G, T, C]`` and vectors ``[G, T, 3, D]``."""
 
     def __init__(
         self, num_vectors: int, num_scalars: int, num_graph: int, width: int, hidden_dim: int, vector_dim: int
@@ -134,7 +143,17 @@ class PatchEncoder(nn.Module):
     def forward(
         self, patches: Tensor, vectors: Tensor, scalars: Tensor, graph_vectors: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Of node numbers ``[G, T, 1 + K]``, node vectors ``[N, D, 3]`` and scalars, and ``[G, W, 3]``."""
+        """Encode the patches of a batch.
+
+        Args:
+            patches: ``[G, T, 1 + K]`` node indices: the centre of each patch, then its points.
+            vectors: ``[N, 1 + V, 3]`` position and vectors of each node.
+            scalars: ``[N, S]`` scalars of each node.
+            graph_vectors: ``[G, W, 3]`` vectors of the whole scan.
+
+        Returns:
+            ``[G, T, C]`` scalars and ``[G, T, 3, D]`` vectors.
+        """
         graphs, tokens, points = patches.shape
         flat = patches.reshape(-1)
         near = vectors.index_select(0, flat).view(graphs * tokens, points, -1, 3)
@@ -144,14 +163,14 @@ class PatchEncoder(nn.Module):
         whole = graph_vectors[:, None].expand(-1, tokens, -1, -1).reshape(graphs * tokens, -1, 3)
         centre = torch.cat([centre, whole], 1)
         each = scalars.index_select(0, flat).view(graphs * tokens, points, -1)
-        # All products, though half of them come twice: picking some costs more than multiplying them again.
+        # All products, although half of them are duplicates: selecting the others costs more time.
         within = (pair @ pair.mT).flatten(2)
         across = (pair.flatten(1, 2) @ centre.mT).view(graphs * tokens, points - 1, -1)
         of_centre = (centre @ centre.mT).flatten(1)
         first = self.from_pair(torch.cat([within, across, each[:, 1:]], 2))
         known = self.from_centre(torch.cat([of_centre, each[:, 0]], 1))
         hidden = functional.silu(self.deep(functional.silu(first + known[:, None])))
-        pooled = torch.cat([hidden.mean(1), highest(hidden), known], 1)
+        pooled = torch.cat([hidden.mean(1), max_pool(hidden), known], 1)
         s = self.pooled(pooled)
         weight = self.weights(hidden).view(graphs * tokens, -1, self.vector_dim)
         v = pair.flatten(1, 2).mT @ weight / (points - 1)
@@ -160,7 +179,7 @@ class PatchEncoder(nn.Module):
 
 
 class AttentionLayer(nn.Module):
-    """Attention among the tokens of a graph, then a gated update of every token; residual, norms first."""
+    """Attention among the tokens of a graph, then a gated update of each token; residual, norms first."""
 
     def __init__(self, hidden_dim: int, vector_dim: int, num_heads: int, dropout: float) -> None:
         super().__init__()
@@ -180,7 +199,7 @@ class AttentionLayer(nn.Module):
         )
 
     def forward(self, s: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """``[G, T, C]`` and ``[G, T, 3, D]`` to the same."""
+        """Update scalars ``s [G, T, C]`` and vectors ``v [G, T, 3, D]``."""
         mixed_s, mixed_v = self.attend(*self.norm(s, v))
         s, v = s + mixed_s, v + mixed_v
         normed_s, normed_v = self.norm_update(s, v)
@@ -190,12 +209,12 @@ class AttentionLayer(nn.Module):
         return s + change, v + gate[:, :, None] * gated
 
     def attend(self, s: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """What the tokens tell each other."""
+        """Apply multi-head attention to normalised scalars ``[G, T, C]`` and vectors ``[G, T, 3, D]``."""
         graphs, tokens, width = s.shape
         heads = self.num_heads
 
         def by_head(x: Tensor) -> Tensor:
-            """``[G, T, 3, ...]`` for query, key and value, to ``[3, G, H, T, ...]`` flattened."""
+            """Separate query, key and value, and heads: ``[G, T, R, 3 H c]`` to ``[3, G, H, T, R, c]``."""
             return x.reshape(graphs, tokens, -1, 3, heads, x.shape[-1] // (3 * heads)).permute(
                 3, 0, 4, 1, 2, 5
             )
@@ -203,7 +222,7 @@ class AttentionLayer(nn.Module):
         scalars = by_head(self.scalar_in(s)[:, :, None]).flatten(4)
         vectors = by_head(self.vector_in(v)).flatten(4)
         query, key, value = torch.cat([scalars, vectors], -1)
-        # So few tokens that PyTorch's fused attention takes half as long again, forward and backward.
+        # With so few tokens PyTorch's fused attention takes 1.5 times as long, forward and backward.
         found = torch.softmax(query @ key.mT * query.shape[-1] ** -0.5, -1) @ value
         new_s, new_v = found.split([scalars.shape[-1], vectors.shape[-1]], -1)
         new_s = new_s.transpose(1, 2).reshape(graphs, tokens, width)
@@ -212,12 +231,14 @@ class AttentionLayer(nn.Module):
 
 
 class Head(nn.Module):
-    """Where the tokens vote, and how far off they expect to be; starts as the mean of the points."""
+    """Predicts the centre of mass and its expected error; untrained, it predicts the mean of the points."""
 
     def __init__(self, hidden_dim: int, vector_dim: int, num_graph: int) -> None:
         super().__init__()
         self.norm = EquivariantNorm(hidden_dim, vector_dim)
-        self.vote = nn.Linear(hidden_dim, 1)
+        # No bias: it would shift all logits equally, which does not change their softmax.
+        self.vote = nn.Linear(hidden_dim, 1, bias=False)
+        torch.rand(1)  # formerly the draw of a bias: with it a seed still gives the same other weights
         self.offset = nn.Linear(vector_dim, 1, bias=False)
         self.gate = nn.Linear(hidden_dim, vector_dim)
         last = nn.Linear(hidden_dim, 1 + vector_dim + num_graph)
@@ -229,12 +250,21 @@ class Head(nn.Module):
             nn.init.zeros_(weight)
 
     def forward(self, s: Tensor, v: Tensor, pos: Tensor, graph_vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens, their positions ``[G, T, 3]`` and ``[G, W, 3]``, to ``[G, 3]`` and ``[G]``."""
+        """Predict centres of mass ``[G, 3]`` and the logarithms of their expected errors ``[G]``.
+
+        Both are in units of each graph's size; the centre is relative to the mean of the points.
+
+        Args:
+            s: ``[G, T, C]`` scalars of the tokens.
+            v: ``[G, T, 3, D]`` vectors of the tokens.
+            pos: ``[G, T, 3]`` positions of the tokens.
+            graph_vectors: ``[G, W, 3]`` vectors of the whole scan.
+        """
         s, v = self.norm(s, v)
         share = torch.softmax(self.vote(s), 1)
         place = pos + self.offset(v * self.gate(s)[:, :, None])[..., 0]
         pooled = s.mean(1)
         vectors = torch.cat([(share * place).sum(1)[..., None], v.mean(1), graph_vectors.mT], -1)
         answer = (vectors @ self.whole(pooled)[..., None])[..., 0]
-        # What the model expects of itself must not change what it answers: no gradient beyond this point.
+        # Learning the expected error must not change the prediction: no gradient flows past this point.
         return answer, self.doubt(pooled.detach())[:, 0] - _TYPICAL

@@ -1,7 +1,8 @@
-"""What the equivariant networks share: means, safe lengths, norms, the first scalars and the answer.
+"""Parts shared by the equivariant networks: means, safe lengths, norms, input invariants and the readout.
 
-Letters: N nodes, E edges, G graphs, C scalar channels, D vector channels, W vectors of the whole scan.
-Vectors are laid out ``[N, 3, D]``, so that a linear map of channels is one matrix product.
+Letters: N nodes, E edges, G graphs, C scalar channels, D vector channels, V vectors of a node in addition to
+its position, S invariants of a node, W vectors of the whole scan, M rows of any kind. Vectors are laid out
+``[N, 3, D]``, so that a linear map of channels is one matrix product.
 """
 
 import torch
@@ -11,42 +12,45 @@ from plumbline.data.batches.batch import Batch
 from plumbline.models.inputs import Inputs
 
 _TINY = 1e-6
-"""Added to squared lengths, so that a length of zero has a gradient; above the smallest number of float16."""
+"""Added to squared lengths, so that a zero length has a gradient; larger than float16's smallest number."""
 
 
 def edges_of(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Source and target of every edge, ``[E]`` each, sorted by target."""
+    """Return the source and target of every edge, ``[E]`` each, sorted by target."""
     if batch.edge_index is None:
         raise ValueError("the batch was built without edges (needs 'edge_index')")
     return batch.edge_index[0], batch.edge_index[1]
 
 
 def length(vectors: Tensor, dim: int = -1) -> Tensor:
-    """Lengths along ``dim``, which stays with size 1; at zero they are 1e-3 and their gradient is zero."""
+    """Compute lengths along ``dim``, which is kept with size 1.
+
+    The length of a zero vector is 1e-3, and its gradient is zero.
+    """
     return (vectors.square().sum(dim, keepdim=True) + _TINY).sqrt()
 
 
 def mean_by(x: Tensor, group: Tensor, num: int) -> Tensor:
-    """Means of the rows of each group, zero for a group without rows.
+    """Compute the mean of the rows of each group, zero for a group without rows.
 
-    Summed by ``index_add``: forward and backward together it is the fastest on a CPU for groups of any size.
+    Sums use ``index_add``: forward and backward together it is the fastest way on a CPU, for any group size.
 
     Args:
         x: ``[M, ...]``.
-        group: ``[M]`` int64 below ``num``.
-        num: how many groups.
+        group: ``[M]`` int64 group of each row, below ``num``.
+        num: number of groups.
 
     Returns:
-        ``[num, ...]`` in the type of ``x``.
+        ``[num, ...]`` in the dtype of ``x``.
     """
     total = x.new_zeros(num, *x.shape[1:]).index_add(0, group, x)
-    # Not bincount: it makes the host wait for a GPU, to see how many there are.
+    # Not bincount: with a GPU it makes the host wait for the largest group number.
     count = group.new_zeros(num).index_add(0, group, torch.ones_like(group)).clamp_min(1)
     return total / count.view(-1, *[1] * (x.dim() - 1)).to(x.dtype)
 
 
 def softmax_by(x: Tensor, group: Tensor, num: int) -> Tensor:
-    """``[M, 1]`` shares that sum to one within each group, of logits ``[M, 1]``."""
+    """Compute the softmax of logits ``[M, 1]`` within each group: ``[M, 1]`` that sum to 1 per group."""
     highest = x.detach().new_full((num,), -torch.inf).scatter_reduce(0, group, x.detach()[:, 0], "amax")
     weight = (x - highest[group][:, None]).exp()
     total = weight.new_zeros(num, 1).index_add(0, group, weight)
@@ -54,7 +58,10 @@ def softmax_by(x: Tensor, group: Tensor, num: int) -> Tensor:
 
 
 def edge_lengths(pos: Tensor, batch: Batch) -> Tensor:
-    """``[G]`` mean length of a graph's edges in units of ``pos``; 1 where there are none, or all are zero."""
+    """Compute the mean edge length ``[G]`` of each graph in units of ``pos``.
+
+    It is 1 for a graph without edges, or with edges of length zero only.
+    """
     source, target = edges_of(batch)
     lengths = (pos[source] - pos[target]).norm(dim=1)
     mean = mean_by(lengths, batch.graph_idx[target], batch.num_graphs)
@@ -62,16 +69,17 @@ def edge_lengths(pos: Tensor, batch: Batch) -> Tensor:
 
 
 class Geometry:
-    """Inputs of a batch in the precision of a network, vectors as columns.
+    """Inputs of a batch in the precision of a network, with vectors as columns.
 
     Attributes:
         pos: ``[N, 3]`` centred and scaled positions.
-        vectors: ``[N, 3, 1 + V]``: the position and the vectors of each node.
-        graph_vectors: ``[G, 3, W]``.
-        invariants: ``[N, S]`` scalars of each node and all dot products of its vectors and the graph's.
-        graph_idx: ``[N]`` the graph of every node.
+        vectors: ``[N, 3, 1 + V]`` position and vectors of each node.
+        graph_vectors: ``[G, 3, W]`` vectors of the whole scan.
+        invariants: ``[N, S]``: all dot products among the node's position and vectors and the vectors of the
+            scan, then the node's scalars.
+        graph_idx: ``[N]`` the graph of each node.
         num_graphs: G.
-        edge_length: ``[G]`` mean length of the edges.
+        edge_length: ``[G]`` mean length of the edges, in units of ``pos``.
     """
 
     def __init__(self, inputs: Inputs, batch: Batch, dtype: torch.dtype) -> None:
@@ -89,13 +97,13 @@ class Geometry:
 
     @staticmethod
     def num_invariants(inputs: Inputs) -> int:
-        """S."""
+        """Count the invariants of a node, S."""
         num = 1 + inputs.num_vectors + inputs.num_graph_vectors
         return num * (num + 1) // 2 + inputs.num_scalars
 
 
 def mlp(*widths: int, dropout: float = 0.0) -> nn.Sequential:
-    """Linear maps with SiLU (and dropout) between them."""
+    """Build a multilayer perceptron: linear maps of the given widths with SiLU (and dropout) between them."""
     parts: list[nn.Module] = []
     for before, after in zip(widths[:-2], widths[1:-1], strict=True):
         parts += [nn.Linear(before, after), nn.SiLU(), nn.Dropout(dropout)]
@@ -103,7 +111,7 @@ def mlp(*widths: int, dropout: float = 0.0) -> nn.Sequential:
 
 
 class EquivariantNorm(nn.Module):
-    """Layer norm of the scalars; vectors divided by the root mean square length of a node's vectors."""
+    """Layer norm for scalars; vectors are divided by the root mean square length of their node's vectors."""
 
     def __init__(self, hidden_dim: int, vector_dim: int) -> None:
         super().__init__()
@@ -111,16 +119,17 @@ class EquivariantNorm(nn.Module):
         self.scale = nn.Parameter(torch.ones(vector_dim))
 
     def forward(self, s: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """``[N, C]`` and ``[N, 3, D]`` (or other rows that turn together) to the same."""
+        """Normalise scalars ``[N, C]`` and vectors ``[N, 3, D]`` (or other rows that rotate together)."""
         mean_square = v.square().sum((-2, -1), keepdim=True) / v.shape[-1]
         return self.scalars(s), v * torch.rsqrt(mean_square + 1e-5) * self.scale
 
 
 class Readout(nn.Module):
-    """Where the nodes vote, plus learned multiples of their vectors and of the scan's. Symmetry: E(3).
+    """Weighted mean of the node positions, plus learned multiples of vectors. Symmetry: E(3).
 
-    The votes are a softmax over the nodes of a graph, hence the answer of the votes is never outside of them.
-    Starts as the mean of the points: equal votes and no vectors.
+    The weights are a softmax over the nodes of a graph, so the weighted mean lies within their convex hull.
+    The vectors are those of the nodes and of the whole scan. Untrained, the result is the mean of the points:
+    equal weights and no vectors.
 
     Args:
         hidden_dim: C.
@@ -141,7 +150,7 @@ class Readout(nn.Module):
             nn.init.zeros_(weight)
 
     def forward(self, s: Tensor, pos: Tensor, v: Tensor, geometry: Geometry) -> Tensor:
-        """``[G, 3]`` of scalars ``[N, C]``, places ``[N, 3]`` and vectors ``[N, 3, D]``."""
+        """Predict ``[G, 3]`` from scalars ``[N, C]``, positions ``[N, 3]`` and vectors ``[N, 3, D]``."""
         graph, num = geometry.graph_idx, geometry.num_graphs
         s = self.norm(s)
         weighted = softmax_by(self.vote(s), graph, num) * pos
@@ -149,4 +158,5 @@ class Readout(nn.Module):
         gated = (v * self.gate(s)[:, None]).sum(2)
         vectors = torch.cat([mean_by(v, graph, num), geometry.graph_vectors], 2)
         weights = self.whole(mean_by(s, graph, num))
-        return votes + mean_by(gated, graph, num) + (vectors * weights[:, None]).sum(2)
+        result: Tensor = votes + mean_by(gated, graph, num) + (vectors * weights[:, None]).sum(2)
+        return result

@@ -1,6 +1,6 @@
-"""PointNet in frames of the scan itself, averaged: any network made equivariant. A strong simple reference.
+"""PointNet made equivariant by frame averaging: a simple, strong reference network.
 
-Letters: N nodes, G graphs, H frames per graph.
+Letters: N nodes, G graphs, H frames per graph, M rows and D vectors of each row.
 """
 
 from collections.abc import Sequence
@@ -16,29 +16,29 @@ from plumbline.models.pointnet import PointNetwork
 
 
 class FramedPointNet(nn.Module):
-    """PointNet in the frame of the sensor, averaged over the frames that cannot be told apart.
+    """PointNet in frames defined by the sensor and the points, averaged over all equivalent frames.
 
     The first axis is the mean direction to the sensors, the second the principal direction of the points
-    across it, the third what is left. The signs of the second and third are nobody's to choose, so the
-    network answers in all 4 frames and the mean of its answers is the answer. Points without directions to
-    a sensor (not in the data set, or switched off) get their 3 principal directions instead, in 8 frames.
-    Nothing but rounding breaks the symmetry as long as the frame is well defined. Where two principal
-    directions have the same spread, or the mean direction to the sensors is zero, the answer is an ordinary
-    finite one, but it jumps when the points move a little, and symmetry is lost for any method of this kind.
+    perpendicular to it, the third is perpendicular to both. The signs of the second and third axes are
+    arbitrary, so the prediction is the mean over all 4 frames. Without directions to a sensor (not in the
+    data set, or not selected) the axes are the 3 principal directions of the points, and there are 8 frames.
+    If the frame is well defined, the symmetry is exact up to rounding. If two principal directions have the
+    same spread, or the mean direction to the sensors is zero, the prediction is still finite, but it jumps
+    when the points move slightly and the symmetry is lost, as with any method of this kind.
 
     Symmetry: E(3), and scale.
-    In: positions, vectors and scalars of nodes, vectors of the scan (any of them may be missing but the
-    positions), stored frame. Out: ``[G, 3]`` centre of mass, stored frame; untrained, the mean of the points.
+    In: positions, vectors and scalars of nodes, vectors of the scan (all but the positions may be missing),
+    stored frame. Out: ``[G, 3]`` centre of mass, stored frame; untrained, the mean of the points.
     Source: Puny et al., "Frame Averaging for Invariant and Equivariant Network Design" (2022); Qi et al.,
     "PointNet" (2017).
 
     Args:
         feature_names: columns of the node features.
         vector_names: vectors of the whole scan.
-        features: which of them to use; all by default.
+        features: the features to use; all by default.
         hidden_dim: channels per point; the pooled layer is four times as wide.
-        num_layers: layers of the network on points.
-        dropout: share of hidden channels of the head dropped in training.
+        num_layers: number of layers of the per-point network.
+        dropout: share of the head's hidden channels dropped in training.
     """
 
     symmetry = "E(3)"
@@ -61,7 +61,7 @@ class FramedPointNet(nn.Module):
         self.net = PointNetwork(self.inputs, hidden_dim, num_layers, dropout)
 
     def forward(self, batch: Batch) -> Tensor:
-        """``[G, 3]`` in the type of the weights."""
+        """Predict the centre of mass ``[G, 3]``, in the dtype of the weights."""
         dtype = self.net.last.weight.dtype
         given, graph_idx, num = self.inputs(batch), batch.graph_idx, batch.num_graphs
         view = None
@@ -83,27 +83,35 @@ class FramedPointNet(nn.Module):
 
 
 def _turn(vectors: Tensor, frames: Tensor) -> Tensor:
-    """``[M, D, 3]`` in the ``[M, H, 3, 3]`` frames: ``[M, H, D, 3]``; in full precision (no autocast)."""
+    """Express vectors ``[M, D, 3]`` in frames ``[M, H, 3, 3]``: ``[M, H, D, 3]``.
+
+    This is not a matrix product, so autocast does not lower its precision.
+    """
     return (vectors[:, None, :, None] * frames[:, :, None]).sum(4)
 
 
 def principal_axes(pos: Tensor, graph_idx: Tensor, num: int, view: Tensor | None) -> Tensor:
-    """``[G, 3, 3]`` orthonormal rows: the view if there is one, then principal axes, the widest first.
+    """Compute orthonormal axes of each graph: the view direction if given, then the principal axes.
 
     Args:
         pos: ``[N, 3]`` centred positions.
-        graph_idx: ``[N]``.
+        graph_idx: ``[N]`` the graph of each node.
         num: G.
-        view: ``[G, 3]`` first axis, of any length; where it is zero, the first axis is arbitrary.
+        view: ``[G, 3]`` direction of the first axis, of any length; if it is zero, the first axis is
+            arbitrary.
+
+    Returns:
+        ``[G, 3, 3]`` with the axes as rows, principal axes in order of decreasing spread; no gradient.
     """
     with torch.no_grad(), torch.autocast(pos.device.type, enabled=False):
         wide = pos.double()
         spread = mean_by(wide[:, :, None] * wide[:, None], graph_idx, num)
         if view is None:
-            return torch.linalg.eigh(spread).eigenvectors.mT.flip(1).to(pos.dtype)
+            axes: Tensor = torch.linalg.eigh(spread).eigenvectors.mT.flip(1)
+            return axes.to(pos.dtype)
         first = nn.functional.normalize(view.double(), dim=1, eps=1e-30)
         across = torch.eye(3, dtype=wide.dtype, device=pos.device) - first[:, :, None] * first[:, None]
-        # With a spread along the view beyond that of all others, the view itself is the last eigenvector.
+        # The spread along the view is made larger than any other, so the view is the last eigenvector.
         beyond = 1 + spread.diagonal(dim1=1, dim2=2).sum(1)
         spread = across @ spread @ across + beyond[:, None, None] * first[:, :, None] * first[:, None]
         axes = torch.linalg.eigh(spread).eigenvectors.mT.flip(1)
@@ -112,6 +120,9 @@ def principal_axes(pos: Tensor, graph_idx: Tensor, num: int, view: Tensor | None
 
 
 def all_frames(axes: Tensor, *, signed: bool) -> Tensor:
-    """``[G, H, 3, 3]``: the axes with every choice of signs, of the first only if it is ``signed``."""
+    """Combine axes ``[G, 3, 3]`` with all choices of signs: ``[G, H, 3, 3]``.
+
+    The first axis changes sign only if ``signed``: H is 8 then, otherwise 4.
+    """
     signs = [(first, *rest) for first in ((1, -1) if signed else (1,)) for rest in product((1, -1), repeat=2)]
     return axes[:, None] * torch.tensor(signs, dtype=axes.dtype, device=axes.device)[:, :, None]

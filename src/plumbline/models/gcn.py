@@ -1,4 +1,4 @@
-"""The documented network: graph convolutions on raw node features, mean pooling, a small head.
+"""Graph convolutional network (GCN) on raw node features, with mean pooling and a small regression head.
 
 Letters: N nodes, F node features, G graphs, C hidden channels.
 """
@@ -14,7 +14,7 @@ from plumbline.models.blocks import relu_dropout, sparse_product
 
 
 class GCNConv(nn.Module):
-    """The weights of one graph convolution ``A X W^T + b``, named as in PyTorch Geometric."""
+    """Weights of one graph convolution ``A X W^T + b``, named as in PyTorch Geometric."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -27,23 +27,24 @@ class GCN(nn.Module):
     """Graph convolutional network of Kipf & Welling with a regression head.
 
     One layer is ``X <- dropout(relu(A X W^T + b))`` with the normalised adjacency ``A`` of
-    ``data.batches.batch.GCNTables``; the last layer has neither ReLU nor dropout and is followed
+    ``data.batches.gcn_constants.GCNTables``. The last layer has neither ReLU nor dropout and is followed
     by the mean over each graph's nodes.
 
-    The same function as ``torch_geometric.nn.GCNConv`` layers with ``global_mean_pool``, summed in another
-    order: the first layer's ``A X`` does not depend on the weights and comes with the batch, and the last
-    propagation is merged with the pooling into one product with a ``[G, N]`` matrix, before the last
-    weights instead of after them. A state dict of the plain network loads unchanged.
+    The network is the same function as ``torch_geometric.nn.GCNConv`` layers with ``global_mean_pool``,
+    summed in a different order: the first layer's ``A X`` does not depend on the weights and comes with the
+    batch, and the last propagation is merged with the pooling into one product with a ``[G, N]`` matrix,
+    before the last weights instead of after them. A state dict of the plain network loads unchanged.
 
-    Symmetry: none. Node features hold raw coordinates, so the answer changes when the object is turned.
+    Symmetry: none. Node features contain raw coordinates, so the prediction changes when the object is
+    rotated.
     In: ``[N, F]`` node features and edges, stored frame. Out: ``[G, 3]`` centre of mass, stored frame.
     Source: Kipf & Welling, "Semi-Supervised Classification with Graph Convolutional Networks" (2017).
 
     Args:
         input_dim: number of node features.
-        columns: of the node features that are used; all by default.
+        columns: the columns of the node features to use; all by default.
         hidden_dim: C.
-        num_layers: graph convolutions, 2 at least.
+        num_layers: number of graph convolutions, at least 2.
         dropout: share of hidden units dropped in training.
     """
 
@@ -75,7 +76,7 @@ class GCN(nn.Module):
         self.dropout = dropout
 
     def forward(self, batch: Batch) -> Tensor:
-        """``[G, 3]`` in the type of the weights."""
+        """Predict the centre of mass ``[G, 3]``, in the dtype of the weights."""
         tables = batch.gcn
         if tables is None:
             raise ValueError("the batch was built without the constants of a graph convolution (needs 'gcn')")
@@ -93,4 +94,5 @@ class GCN(nn.Module):
             x = nn.functional.linear(x, factor * conv.lin.weight, conv.bias)
             if depth < last:
                 x, factor = relu_dropout(x, self.dropout, self.training)
-        return self.head(x)
+        result: Tensor = self.head(x)
+        return result

@@ -1,7 +1,7 @@
-"""What every equivariant model starts from: centred and scaled positions, vectors and scalars by name.
+"""Inputs of all models but the GCN: centred and scaled positions, and vectors and scalars by name.
 
-Centring, scaling and the way back are here and nowhere else. Letters: N nodes, G graphs, C scalars per node,
-D vectors per node beside its position, W vectors per graph.
+Only this file centres and scales, and transforms predictions back. Letters: N nodes, G graphs, S scalars per
+node, V vectors per node in addition to its position, W vectors of the whole scan.
 """
 
 from collections.abc import Sequence
@@ -14,25 +14,25 @@ from plumbline.data.batches.batch import Batch
 from plumbline.errors import InputError
 
 NODE_VECTORS = {"sensor": "sensor_x", "normal": "normal_x"}
-"""Vector features of a node, and the first of the three columns that hold them."""
+"""Vector features of a node, and the first of the three columns that contain each."""
 NODE_SCALARS = {"curvature": 10.0, "spacing": 5.0, "depth": 1.0}
-"""Invariant features of a node, and the factor that brings them to order one."""
+"""Invariant features of a node, and the factor that brings each to order one."""
 LENGTHS = {"spacing", "depth"}
-"""Scalars that grow with the object."""
+"""Scalars that are lengths: they are proportional to the size of the object."""
 GRAPH_VECTORS = {"hull": True, "carve": True, "view": False}
-"""Vectors of a whole scan; True for those that are lengths."""
+"""Vectors of a whole scan; True for those proportional to the size of the object, False for directions."""
 FEATURES = (*NODE_VECTORS, *NODE_SCALARS, *GRAPH_VECTORS)
-"""Everything beyond positions that ``--features`` can name."""
+"""Everything in addition to positions that ``--features`` can name."""
 
 
 class NodeInputs(NamedTuple):
-    """Inputs of a batch, independent of where the object lies and of its size.
+    """Inputs of a batch, independent of the object's position and size.
 
     Attributes:
-        pos: ``[N, 3]`` positions about their mean, in units of their root mean square distance from it.
-        vectors: ``[N, D, 3]``; they turn with the object.
-        scalars: ``[N, C]``; they do not.
-        graph_vectors: ``[G, W, 3]``; they turn with the object.
+        pos: ``[N, 3]`` positions relative to their mean, in units of their root mean square distance from it.
+        vectors: ``[N, V, 3]``; they rotate with the object.
+        scalars: ``[N, S]``; they are invariant.
+        graph_vectors: ``[G, W, 3]``; they rotate with the object.
     """
 
     pos: Tensor
@@ -42,19 +42,19 @@ class NodeInputs(NamedTuple):
 
 
 class Inputs:
-    """Takes the named features out of batches of one data set.
+    """Selects features by name from batches of one data set.
 
     Args:
         feature_names: columns of the node features.
         vector_names: vectors of the whole scan.
-        features: which of ``FEATURES`` to use; all that the data set has by default.
+        features: the ``FEATURES`` to use; by default all that the data set has.
 
     Attributes:
-        names: of the features used.
-        columns: of the node features that hold them, the position first.
+        names: names of the features used.
+        columns: columns of the node features that contain them, the position first.
 
     Raises:
-        InputError: a feature is asked for that the data set lacks.
+        InputError: ``features`` names a feature that the data set does not have.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Inputs:
         missing = sorted(set(features or ()) - set(places))
         if missing:
             raise InputError(
-                f"--features {' '.join(missing)}: the data set does not have this; it has "
+                f"--features {' '.join(missing)}: not in the data set; it has "
                 f"{', '.join(name for name in FEATURES if name in places) or 'positions only'}"
             )
         self.names = tuple(n for n in FEATURES if n in places and (features is None or n in features))
@@ -83,25 +83,25 @@ class Inputs:
 
     @property
     def num_vectors(self) -> int:
-        """D."""
+        """V, the number of vectors per node in addition to its position."""
         return len(self._vector)
 
     @property
     def num_scalars(self) -> int:
-        """C."""
+        """S, the number of scalars per node."""
         return len(self._scalar)
 
     @property
     def num_graph_vectors(self) -> int:
-        """W."""
+        """W, the number of vectors of the whole scan."""
         return len(self._graph)
 
     def __call__(self, batch: Batch, nodes: Tensor | None = None) -> NodeInputs:
-        """Inputs of a batch in the precision of its positions.
+        """Compute the inputs of a batch, in the precision of its positions.
 
         Args:
             batch: G graphs.
-            nodes: ``[n]`` int64 the nodes wanted; all by default.
+            nodes: ``[n]`` int64 indices of the nodes to return; all by default.
         """
         graph_idx, pos, features = batch.graph_idx, batch.pos, batch.node_features
         if nodes is not None:
@@ -125,25 +125,30 @@ class Inputs:
 
     @staticmethod
     def place(batch: Batch, answer: Tensor) -> Tensor:
-        """``[G, 3]`` answers about the mean of the points, in units of their size, to the stored frame."""
+        """Transform predictions ``[G, 3]`` to the stored frame.
+
+        Args:
+            batch: G graphs.
+            answer: ``[G, 3]`` relative to the mean of each graph's points, in units of its size.
+        """
         return batch.centre.to(answer.dtype) + batch.size.to(answer.dtype)[:, None] * answer
 
 
 def input_arguments(
     feature_names: Sequence[str], vector_names: Sequence[str], features: Sequence[str]
 ) -> dict[str, Any]:
-    """The arguments by which a model's constructor may learn about its inputs.
+    """Collect the constructor arguments of a model that describe its inputs.
 
     Args:
-        feature_names, vector_names: of the data set.
-        features: ``["all"]``, ``["none"]`` or names of ``FEATURES``, as ``--features``.
+        feature_names, vector_names: those of the data set.
+        features: value of ``--features``: ``["all"]``, ``["none"]`` or names of ``FEATURES``.
 
     Returns:
-        ``feature_names``, ``vector_names``, ``features`` and, for models that see bare columns, ``columns``
-        and their number ``input_dim``; what is None leaves the choice at everything.
+        ``feature_names``, ``vector_names``, ``features`` and, for models that read plain columns, ``columns``
+        and their number ``input_dim``. ``features`` and ``columns`` are None if all are used.
 
     Raises:
-        InputError: the data set lacks a feature that is named.
+        InputError: ``features`` names a feature that the data set does not have.
     """
     known: dict[str, Any] = {"feature_names": list(feature_names), "vector_names": list(vector_names)}
     if list(features) == ["all"]:

@@ -1,4 +1,4 @@
-"""PaiNN: scalars and vectors of nodes that tell their neighbours, filtered by distance.
+"""PaiNN: message passing with scalars and vectors of nodes, filtered by distance.
 
 Letters: N nodes, E edges, G graphs, C scalar and D vector channels, R radial functions.
 """
@@ -13,20 +13,21 @@ from plumbline.models.equivariant import EquivariantNorm, Geometry, Readout, edg
 from plumbline.models.inputs import Inputs
 
 RADIAL = 16
-"""R."""
+"""R, the number of radial functions."""
 
 
 class PaiNN(nn.Module):
     """Polarizable atom interaction network on the edges of the data set.
 
-    Vectors start as linear maps of each node's position, direction to the sensor and normal, scalars from
-    their dot products. A message is the source's scalars, times a filter of the edge's length; parts of it
-    scale the source's vectors and the edge's direction. Lengths are measured in the mean edge of their own
-    graph, so a denser scan looks the same. Unlike the original: fewer vector than scalar channels, means
-    instead of sums over neighbours (numbers of neighbours are no property of the object), norms before each
-    step, and no cutoff, because k nearest neighbours have none.
+    Vectors start as linear maps of each node's position, direction to the sensor and normal; scalars start
+    from their dot products. A message is computed from the source's scalars and multiplied by a filter that
+    depends on the edge's length; parts of it scale the source's vectors and the edge's direction. Lengths are
+    in units of the graph's mean edge length, so a denser scan looks the same. Differences from the original:
+    fewer vector than scalar channels; means instead of sums over neighbours, because the number of neighbours
+    is not a property of the object; a norm before each step; no cutoff, because a k-nearest-neighbour graph
+    has none.
 
-    Symmetry: E(3), and scale. Linear maps and dot products of vectors only, no cross products.
+    Symmetry: E(3), and scale. Only linear maps and dot products of vectors are used, no cross products.
     In: edges, positions, vectors and scalars of nodes, vectors of the scan (any of the last three may be
     missing), stored frame. Out: ``[G, 3]`` centre of mass, stored frame; untrained, the mean of the points.
     Source: Schuett, Unke & Gastegger, "Equivariant message passing for the prediction of tensorial properties
@@ -35,9 +36,9 @@ class PaiNN(nn.Module):
     Args:
         feature_names: columns of the node features.
         vector_names: vectors of the whole scan.
-        features: which of them to use; all by default.
-        hidden_dim: C; D is a quarter of it, scalar messages are half as wide.
-        num_layers: rounds of messages.
+        features: the features to use; all by default.
+        hidden_dim: C; D is a quarter of it, scalar messages have half as many channels.
+        num_layers: number of message-passing layers.
         dropout: share of hidden scalars dropped in training.
     """
 
@@ -64,7 +65,7 @@ class PaiNN(nn.Module):
         self.readout = Readout(hidden_dim, vector_dim, self.inputs.num_graph_vectors, dropout)
 
     def forward(self, batch: Batch) -> Tensor:
-        """``[G, 3]`` in the type of the weights."""
+        """Predict the centre of mass ``[G, 3]``, in the dtype of the weights."""
         dtype = self.mix.weight.dtype
         source, target = edges_of(batch)
         geometry = Geometry(self.inputs, batch, dtype)
@@ -80,14 +81,17 @@ class PaiNN(nn.Module):
 
 
 def radial_functions(distance: Tensor) -> Tensor:
-    """``[E, R]`` overlapping bumps over ``d / (1 + d)``, which no distance ``d [E, 1]`` leaves."""
+    """Expand distances ``d [E, 1]`` in R overlapping Gaussians of ``d / (1 + d)``: ``[E, R]``.
+
+    ``d / (1 + d)`` is in [0, 1) for every distance, so no distance is out of range.
+    """
     place = (distance / (1 + distance)) * (RADIAL - 1)
     centres = torch.arange(RADIAL, dtype=distance.dtype, device=distance.device)
     return torch.exp(-0.5 * (place - centres).square())
 
 
 class Message(nn.Module):
-    """What nodes hear from their neighbours, added to their scalars and vectors."""
+    """Message passing: adds the mean message of the neighbours to each node's scalars and vectors."""
 
     def __init__(self, hidden_dim: int, vector_dim: int, dropout: float) -> None:
         super().__init__()
@@ -101,7 +105,16 @@ class Message(nn.Module):
     def forward(
         self, s: Tensor, v: Tensor, source: Tensor, target: Tensor, radial: Tensor, direction: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """``[N, C]`` and ``[N, 3, D]`` to the same, along directions ``[E, 3]``."""
+        """Update scalars ``s [N, C]`` and vectors ``v [N, 3, D]``.
+
+        Args:
+            s: scalars of the nodes.
+            v: vectors of the nodes.
+            source: ``[E]`` source of each edge.
+            target: ``[E]`` target of each edge.
+            radial: ``[E, R]`` radial functions of each edge's length.
+            direction: ``[E, 3]`` unit vector of each edge.
+        """
         normed_s, normed_v = self.norm(s, v)
         scalars, gates = self.say(normed_s).split([self.width, 2 * v.shape[2]], 1)
         heard = scalars.index_select(0, source) * self.scalar_filter(radial)
@@ -113,7 +126,7 @@ class Message(nn.Module):
 
 
 class Update(nn.Module):
-    """What a node makes of its scalars and vectors: lengths and dot products in, gates out."""
+    """Update within each node: lengths and dot products of its vectors change scalars and gate vectors."""
 
     def __init__(self, hidden_dim: int, vector_dim: int, dropout: float) -> None:
         super().__init__()
@@ -123,7 +136,7 @@ class Update(nn.Module):
         self.from_products = nn.Linear(vector_dim, hidden_dim, bias=False)
 
     def forward(self, s: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """``[N, C]`` and ``[N, 3, D]`` to the same."""
+        """Update scalars ``s [N, C]`` and vectors ``v [N, 3, D]``."""
         normed_s, normed_v = self.norm(s, v)
         left, right = self.maps(normed_v).chunk(2, 2)
         known = torch.cat([normed_s, length(right, 1)[:, 0]], 1)

@@ -1,6 +1,6 @@
-"""PointNet: every point by itself through one network, pooled, and a head. The plain reference.
+"""PointNet: one network applied to every point, pooling, and a head. The plain reference network.
 
-Letters: N nodes, G graphs, C hidden channels, F columns per point, W vectors of the whole scan.
+Letters: N nodes, G graphs, C hidden channels.
 """
 
 from collections.abc import Sequence
@@ -14,26 +14,27 @@ from plumbline.models.inputs import Inputs, NodeInputs
 
 
 class PointNet(nn.Module):
-    """PointNet on centred and scaled points with their other columns; edges are not read.
+    """PointNet on centred and scaled points with their vectors and scalars; it does not use edges.
 
-    A network shared by all points, its answers pooled by maximum and mean, a head on the pooled channels and
-    the vectors of the whole scan. Without the original's transformation networks (they only help to turn
-    objects into a common pose) and without batch normalisation (an answer must not hang on the batch).
-    Random rotations in training are left out too: a data set of simulated scans turns every object already.
+    One network is applied to every point, and its outputs are pooled by maximum and mean. A head reads the
+    pooled channels and the vectors of the whole scan. Unlike the original there are no transformation
+    networks (they only help to rotate objects into a common pose) and no batch normalisation (a prediction
+    must not depend on the rest of the batch). There are no random rotations in training either: every object
+    in a data set of simulated scans is already rotated at random.
 
-    Symmetry: translation, and scale; centre and size are removed and put back. An object that is turned gets
-    another answer.
-    In: positions, vectors and scalars of nodes, vectors of the scan (any of them may be missing but the
-    positions), stored frame. Out: ``[G, 3]`` centre of mass, stored frame; untrained, the mean of the points.
+    Symmetry: translation, and scale: centre and size are removed from the input and put back into the output.
+    A rotated object gets a different prediction.
+    In: positions, vectors and scalars of nodes, vectors of the scan (all but the positions may be missing),
+    stored frame. Out: ``[G, 3]`` centre of mass, stored frame; untrained, the mean of the points.
     Source: Qi et al., "PointNet: Deep Learning on Point Sets for 3D Classification and Segmentation" (2017).
 
     Args:
         feature_names: columns of the node features.
         vector_names: vectors of the whole scan.
-        features: which of them to use; all by default.
+        features: the features to use; all by default.
         hidden_dim: C; the pooled layer is four times as wide.
-        num_layers: layers of the network on points.
-        dropout: share of hidden channels of the head dropped in training.
+        num_layers: number of layers of the per-point network.
+        dropout: share of the head's hidden channels dropped in training.
     """
 
     symmetry = "translation"
@@ -54,14 +55,14 @@ class PointNet(nn.Module):
         self.net = PointNetwork(self.inputs, hidden_dim, num_layers, dropout)
 
     def forward(self, batch: Batch) -> Tensor:
-        """``[G, 3]`` in the type of the weights."""
+        """Predict the centre of mass ``[G, 3]``, in the dtype of the weights."""
         dtype = self.net.last.weight.dtype
         answer = self.net(self.inputs(batch), batch.graph_idx)
         return self.inputs.place(batch, answer.to(dtype))
 
 
 class PointNetwork(nn.Module):
-    """Coordinates of G points out of the coordinates of clouds; no symmetry of its own."""
+    """Maps each of G point clouds to a position; it has no symmetry of its own."""
 
     def __init__(self, inputs: Inputs, hidden_dim: int, num_layers: int, dropout: float) -> None:
         super().__init__()
@@ -73,7 +74,7 @@ class PointNetwork(nn.Module):
         nn.init.zeros_(self.last.weight)
 
     def forward(self, given: NodeInputs, graph_idx: Tensor) -> Tensor:
-        """``[G, 3]`` in the frame and unit of the inputs."""
+        """Predict ``[G, 3]`` in the frame and unit of the inputs."""
         dtype = self.last.weight.dtype
         num = len(given.graph_vectors)
         columns = torch.cat([given.pos, given.vectors.flatten(1), given.scalars], 1)
@@ -81,4 +82,5 @@ class PointNetwork(nn.Module):
         lowest = x.new_full((num, x.shape[1]), -torch.inf)
         highest = lowest.scatter_reduce(0, graph_idx[:, None].expand_as(x), x, "amax")
         pooled = [highest, mean_by(x, graph_idx, num), given.graph_vectors.flatten(1).to(dtype)]
-        return self.last(nn.functional.silu(self.head(torch.cat(pooled, 1))))
+        result: Tensor = self.last(nn.functional.silu(self.head(torch.cat(pooled, 1))))
+        return result

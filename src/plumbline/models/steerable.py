@@ -1,8 +1,8 @@
-"""A steerable network: features of degree 0, 1 and 2, multiplied with spherical harmonics of the edges.
+"""Steerable network: features of degree 0, 1 and 2 in tensor products with spherical harmonics of the edges.
 
-Letters: N nodes, G graphs, K in-edges of a node at most, C scalar channels, D channels of each higher
-degree. Components of degrees 0 to 2 are laid out ``[..., 9, D]``, so that a linear map of channels is one
-matrix product.
+Letters: N nodes, G graphs, K the largest number of in-edges of a node, C scalar channels, D channels of each
+higher degree, R radial functions. Components of degrees 0 to 2 are laid out
+``[..., 9, D]``, so that a linear map of channels is one matrix product.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,7 @@ from plumbline.models.painn import RADIAL, radial_functions
 try:
     from e3nn import o3
 except ImportError as error:
-    raise InputError(
-        "--model steerable needs the package e3nn; install it with: pip install 'plumbline[steerable]'"
-    ) from error
+    raise InputError("--model steerable needs e3nn: pip install e3nn") from error
 
 DEGREES = (0, 1, 2)
 COMPONENTS = 9
@@ -33,29 +31,29 @@ class Steerable(nn.Module):
     """Tensor-product convolutions on the edges of the data set, with irreps ``C x 0e + D x 1o + D x 2e``.
 
     A message is the tensor product of the source's features with the spherical harmonics of the edge's
-    direction, weighed by a network on the edge's length and both ends' scalars: one weight for each degree of
-    the harmonics, none of its own for each channel and path. So the sum over the neighbours is one matrix
-    product, and the Clebsch-Gordan coefficients, the same for all neighbours, come after it. Only features
-    with the parity of spherical harmonics occur (0e, 1o, 2e), as all inputs are polar vectors. Degree 2
-    starts from the harmonics of the nodes' vectors.
+    direction. It is weighted by a network on the edge's length and the scalars of both end nodes, with one
+    weight for each degree of the harmonics, not one for each channel and path. The sum over the neighbours is
+    therefore one matrix product, and the Clebsch-Gordan coefficients, which are the same for all neighbours,
+    are applied after it. Only features with the parity of spherical harmonics occur (0e, 1o, 2e), because all
+    inputs are polar vectors. Features of degree 2 start from the harmonics of the nodes' vectors.
 
     Symmetry: E(3), and scale.
     In: edges, positions, vectors and scalars of nodes, vectors of the scan (any of the last three may be
     missing), stored frame. Out: ``[G, 3]`` centre of mass, stored frame; untrained, the mean of the points.
-    Memory grows with the largest number of in-edges, for all nodes alike.
-    Source: Thomas et al., "Tensor field networks" (2018); Batatia et al., "MACE" (2022), for the order of sum
-    and coupling; harmonics and coefficients from Geiger & Smidt, "e3nn" (2022).
+    Memory grows with N times K: every node takes as much as the node with the most in-edges.
+    Source: Thomas et al., "Tensor field networks" (2018); Batatia et al., "MACE" (2022), for summing before
+    coupling; harmonics and coefficients from Geiger & Smidt, "e3nn" (2022).
 
     Args:
         feature_names: columns of the node features.
         vector_names: vectors of the whole scan.
-        features: which of them to use; all by default.
+        features: the features to use; all by default.
         hidden_dim: C; D is an eighth of it.
-        num_layers: convolutions.
+        num_layers: number of convolutions.
         dropout: share of hidden scalars dropped in training.
 
     Raises:
-        InputError: e3nn is not installed (when this file is imported).
+        InputError: e3nn is not installed (raised when this module is imported).
     """
 
     symmetry = "E(3)"
@@ -82,7 +80,7 @@ class Steerable(nn.Module):
         self.readout = Readout(hidden_dim, dim, self.inputs.num_graph_vectors, dropout)
 
     def forward(self, batch: Batch) -> Tensor:
-        """``[G, 3]`` in the type of the weights."""
+        """Predict the centre of mass ``[G, 3]``, in the dtype of the weights."""
         dtype = self.readout.vote.weight.dtype
         geometry = Geometry(self.inputs, batch, dtype)
         neighbours, present = padded_neighbours(batch)
@@ -108,12 +106,20 @@ class Steerable(nn.Module):
 
 
 def harmonics(vectors: Tensor) -> Tensor:
-    """Real spherical harmonics ``[..., 9]`` of degrees 0 to 2: polynomials of ``[..., 3]``."""
-    return o3.spherical_harmonics(list(DEGREES), vectors, normalize=False, normalization="component")
+    """Compute real spherical harmonics ``[..., 9]`` of degrees 0 to 2, as polynomials of ``[..., 3]``."""
+    result: Tensor = o3.spherical_harmonics(
+        list(DEGREES), vectors, normalize=False, normalization="component"
+    )
+    return result
 
 
 def padded_neighbours(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Sources of the in-edges of every node ``[N, K]``, padded with zeros, and which of them are there."""
+    """Arrange the edges by node.
+
+    Returns:
+        ``[N, K]`` sources of the in-edges of every node, padded with zeros, and a ``[N, K]`` mask that is
+        True for real edges.
+    """
     source, target = edges_of(batch)
     degree = target.new_zeros(batch.num_nodes).index_add(0, target, torch.ones_like(target))
     place = torch.arange(len(target), device=target.device) - (degree.cumsum(0) - degree)[target]
@@ -122,13 +128,13 @@ def padded_neighbours(batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 class Edges:
-    """What a convolution needs of the edges, padded to K per node.
+    """Edge data for a convolution, padded to K edges per node.
 
     Attributes:
-        neighbours: ``[N, K]`` nodes.
-        share: ``[N, K]`` weights of a mean; zero where there is no edge.
-        radial: ``[N, K, R]``.
-        harmonics: ``[N, K, 9]``.
+        neighbours: ``[N, K]`` source nodes.
+        share: ``[N, K]`` weights for the mean over a node's edges; zero for padding.
+        radial: ``[N, K, R]`` radial functions of the edge's length.
+        harmonics: ``[N, K, 9]`` spherical harmonics of the edge's direction.
     """
 
     def __init__(self, *, neighbours: Tensor, share: Tensor, radial: Tensor, harmonics: Tensor) -> None:
@@ -136,18 +142,20 @@ class Edges:
 
 
 def coupling() -> tuple[Tensor, list[int]]:
-    """The paths of two features of degrees 0 to 2 to a third, by Clebsch-Gordan coefficients.
+    """Compute the Clebsch-Gordan coefficients that couple two features of degrees 0 to 2 to a third.
 
     Returns:
-        ``[81, P]`` float64 from pairs of components (harmonic of the edge, feature), and the number of paths
-        to each degree. Columns are ordered by degree, component, path, and have unit length.
+        A float64 matrix whose 81 rows are pairs of components (harmonic of the edge, feature) and whose
+        columns are ordered by output degree, component, path and have unit length; and the number of paths to
+        each degree.
     """
     columns, paths = [], []
     for out in DEGREES:
         found = []
         for edge in DEGREES:
             for feature in DEGREES:
-                # Parity (-1)^l must be kept: the others would be cross products, which a mirror turns around.
+                # Keep paths that preserve the parity (-1)^l: the others are cross products, which change sign
+                # under reflection.
                 if abs(edge - feature) <= out <= edge + feature and (edge + feature + out) % 2 == 0:
                     table = torch.zeros(COMPONENTS, COMPONENTS, 2 * out + 1, dtype=torch.float64)
                     pair = o3.wigner_3j(edge, feature, out, dtype=torch.float64)
@@ -159,12 +167,12 @@ def coupling() -> tuple[Tensor, list[int]]:
 
 
 class Convolution(nn.Module):
-    """One tensor-product convolution and a gated update of every node; residual, norms first."""
+    """One tensor-product convolution, then a gated update of each node; residual, with norms first."""
 
     def __init__(self, hidden_dim: int, dim: int, dropout: float) -> None:
         super().__init__()
         self.dim, width = dim, max(hidden_dim // 4, 1)
-        # Not a buffer: it must keep its digits when the weights are cast to a shorter type and back.
+        # Not a buffer: casting the weights to a lower precision and back must not round it.
         self.coupling, self.paths = coupling()
         self.norm = EquivariantNorm(hidden_dim, dim)
         self.say = nn.ModuleList(
@@ -182,7 +190,7 @@ class Convolution(nn.Module):
         self.update = mlp(hidden_dim + 2 * dim, hidden_dim, hidden_dim + 2 * dim, dropout=dropout)
 
     def forward(self, s: Tensor, v: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
-        """Scalars ``[N, C]`` and components of degrees 1 and 2 ``[N, 8, D]`` to the same."""
+        """Update scalars ``s [N, C]`` and components of degrees 1 and 2 ``v [N, 8, D]``."""
         normed_s, normed_v = self.norm(s, v)
         heard = self.listen(normed_s, normed_v, edges)
         s, v = s + heard[0][:, 0], v + torch.cat(heard[1:], 1)
@@ -196,7 +204,7 @@ class Convolution(nn.Module):
         return s + change, v + torch.cat(steps, 1)
 
     def listen(self, s: Tensor, v: Tensor, edges: Edges) -> list[Tensor]:
-        """The convolution itself: one ``[N, 2 l + 1, channels]`` for each degree l."""
+        """Compute the convolution: one ``[N, 2 l + 1, channels]`` for each degree l."""
         num, most = edges.neighbours.shape
         said = torch.cat([self.say[0](s)[:, None], self.say[1](v[:, :3]), self.say[2](v[:, 3:])], 1)
         to_me, from_me = self.of_ends(s).chunk(2, 1)
@@ -207,7 +215,7 @@ class Convolution(nn.Module):
         weighed = [weights[:, :, degree, None] * edges.harmonics[..., _ROWS[degree]] for degree in DEGREES]
         features = said.flatten(1).index_select(0, flat).view(num, most, COMPONENTS * self.dim)
         pairs = torch.cat(weighed, 2).mT @ features
-        # One matrix product of long rows; on [81, D] for every node it is many times slower.
+        # One matrix product with many rows; one product with [81, D] for each node is many times slower.
         rows = pairs.view(num, COMPONENTS**2, self.dim).mT.reshape(-1, COMPONENTS**2)
         coupled = (rows @ self.coupling.to(rows)).view(num, self.dim, -1)
         sizes = [2 * degree + 1 for degree in DEGREES]

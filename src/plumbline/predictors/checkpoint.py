@@ -18,18 +18,21 @@ from torch import nn
 from plumbline.data.pt.unpickling import ZIP, load_plain
 from plumbline.errors import InputError
 from plumbline.models import ENSEMBLE, MODELS, build_model
+from plumbline.predictors.trained_on import TrainedOn
+from plumbline.predictors.upgrades import UPGRADES
 
-FORMAT = 2
-"""Of the dict under ``"plumbline"``."""
+FORMAT = 3
+"""Version of a checkpoint's content, of the dict under ``"plumbline"`` above all. Who raises it adds to
+``UPGRADES`` the function that makes a checkpoint of the format before into one of this format."""
 _SEAL = b"\nplumbline sha256\n"
 _SEALED = len(_SEAL) + 32
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of ours as plain values and tensors on the CPU.
+    """A checkpoint of ours as plain values and tensors on the CPU, in today's format whatever its own is.
 
     Raises:
-        InputError: there is no such file, it is damaged, or another program wrote it.
+        InputError: there is no such file, it is damaged, or another program or a newer version wrote it.
     """
     try:
         whole = path.read_bytes()
@@ -49,11 +52,28 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     ours = content.get("plumbline") if isinstance(content, dict) else None
     if not isinstance(ours, dict) or "state_dict" not in content:
         raise InputError(f"{path} is not a checkpoint of this program: it does not say which model it holds")
-    found = ours.get("format")
-    if type(found) is not int or found != FORMAT:
+    return _upgraded(content, path)
+
+
+def _upgraded(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The content of a checkpoint in today's format. Raises InputError: of a newer one, or not whole."""
+    ours = content["plumbline"]
+    found, oldest = ours.get("format"), min(UPGRADES)
+    if type(found) is not int or found < oldest:
         raise InputError(
-            f"{path} has checkpoint format {reprlib.repr(found)}, and this program reads {FORMAT}"
+            f"{path} has checkpoint format {reprlib.repr(found)}, and this program reads {oldest} to {FORMAT}"
         )
+    if found > FORMAT:
+        raise InputError(
+            f"{path} has checkpoint format {found}, which a newer version of plumbline wrote (this one reads "
+            f"up to {FORMAT}): upgrade plumbline"
+        )
+    try:
+        for number in range(found, FORMAT):
+            UPGRADES[number](content)
+            ours["format"] = number + 1
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a whole checkpoint of format {found}") from error
     return content
 
 
@@ -89,9 +109,7 @@ class Trained:
         model_name: as in ``MODELS``.
         model_args: its keyword arguments.
         config: all flags of the training, plain values.
-        data: data set it was trained on: ``data_dir``, ``fingerprint``, ``feature_names``, ``vector_names``,
-            ``leaders``, ``k``, ``edge_attr``, ``sh_degree``, ``normalise``, ``num_train``,
-            ``num_val``, ``objects`` (marks of those trained on), ``val_split``, ``split_by``, ``seed``.
+        data: what it was trained on.
         metrics: of the epoch it was saved after, by their documented names.
         error_factors: share (``"0.9"``) to the factor of the model's expected error within which that share
             of the validation graphs lay; empty for models that expect no error.
@@ -103,7 +121,7 @@ class Trained:
     model_name: str
     model_args: dict[str, Any]
     config: dict[str, Any]
-    data: dict[str, Any]
+    data: TrainedOn
     metrics: dict[str, float]
     error_factors: dict[str, float]
     epochs_done: int
@@ -137,13 +155,17 @@ def load_checkpoint(path: Path | str) -> Trained:
         raise InputError(
             f"{path} does not fit the model {ours['model']!r} of this version: {' '.join(str(error).split())}"
         ) from error
+    try:
+        data = TrainedOn.from_dict(ours["data"])
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} does not say what it was trained on as this version needs it") from error
     return Trained(
         path=path,
         model=model.eval(),
         model_name=ours["model"],
         model_args=ours["model_args"],
         config=ours["config"],
-        data=ours["data"],
+        data=data,
         metrics=ours["metrics"],
         error_factors=ours["error_factors"],
         epochs_done=ours["epochs_done"],

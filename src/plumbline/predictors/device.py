@@ -9,6 +9,8 @@ from plumbline.errors import InputError
 
 def choose_device(accelerator: str) -> torch.device:
     """The device that ``--accelerator`` means on this machine. Raises InputError if it is not there."""
+    if accelerator not in ("auto", "cpu", "cuda", "mps"):
+        raise InputError(f"accelerator must be auto, cpu, cuda or mps, got {accelerator!r}")
     if accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available()):
         if not torch.cuda.is_available():
             raise InputError("--accelerator cuda: PyTorch finds no NVIDIA GPU here; leave it out")

@@ -1,6 +1,6 @@
 """Graphs of scans that are in no data set, made as those that a model was trained on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ import numpy as np
 from plumbline.data.store.in_memory import MemoryStore
 from plumbline.errors import InputError
 from plumbline.geometry.graphs import LEADERS, NORMAL_NEIGHBOURS, build_sample
+from plumbline.predictors.trained_on import TrainedOn
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Sample, Scan
 
 _EDGES = frozenset({"gcn", "edge_index", "edge_attr"})
@@ -35,7 +36,7 @@ class GraphForm(NamedTuple):
     sh_degree: int = 0
 
     @classmethod
-    def of(cls, data: Mapping[str, Any], *, needs: frozenset[str], path: Path) -> "GraphForm":
+    def of(cls, data: TrainedOn, *, needs: frozenset[str], path: Path) -> "GraphForm":
         """The form of the graphs that a model was trained on.
 
         Args:
@@ -46,7 +47,7 @@ class GraphForm(NamedTuple):
         Raises:
             InputError: they were made of more than a scan, or nobody knows how.
         """
-        names, vectors = tuple(data["feature_names"]), tuple(data["vector_names"])
+        names, vectors = data.feature_names, data.vector_names
         if names[:3] != FEATURE_NAMES[:3] or not set(names) <= set(FEATURE_NAMES):
             raise InputError(
                 f"{path} was trained on other features ({', '.join(names)}) than those of a scan "
@@ -54,20 +55,20 @@ class GraphForm(NamedTuple):
             )
         lost = [name for name in vectors if name not in VECTOR_NAMES]
         unknown = [f"vectors {', '.join(lost)}"] if lost else []
-        if data["k"] is None and needs & _EDGES:
+        if data.k is None and needs & _EDGES:
             unknown.append("neighbours (k)")
-        if data["normalise"] == "unknown":
+        if data.normalise == "unknown":
             unknown.append("frame (--normalise)")
-        if "edge_attr" in needs and data["edge_attr"] not in ("sh", "displacement"):
+        if "edge_attr" in needs and data.edge_attr not in ("sh", "displacement"):
             unknown.append("edge attributes")
         if unknown:
             raise InputError(
                 f"{path} was trained on graphs that do not say how they were made ({'; '.join(unknown)}), so "
                 "none can be made of a scan: train on a data set of `plumbline prepare`"
             )
-        edge_attr = data["edge_attr"] if "edge_attr" in needs else "none"
-        leaders = min(data["leaders"], LEADERS)
-        return cls(names, vectors, data["k"], leaders, data["normalise"], edge_attr, data["sh_degree"] or 0)
+        edge_attr = data.edge_attr if "edge_attr" in needs else "none"
+        leaders = min(data.leaders, LEADERS)
+        return cls(names, vectors, data.k, leaders, data.normalise, edge_attr, data.sh_degree or 0)
 
     def sample(self, scan: Scan, name: str, dtype: type = np.float32) -> Sample:
         """The graph of a scan; raises InputError as :func:`plumbline.geometry.graphs.build_sample` does."""

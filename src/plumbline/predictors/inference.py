@@ -8,6 +8,7 @@ import torch
 
 from plumbline.data.batches.batch import Batch
 from plumbline.data.batches.collate import Store, make_batch
+from plumbline.errors import InputError
 from plumbline.models import entry_point
 from plumbline.records import Float, Int
 
@@ -30,10 +31,14 @@ def predict(
         indices: ``[G]`` graphs.
         batch_size: graphs at once; the answers depend on it by rounding only.
         device: where to compute; by default where the model's weights are.
+
+    Raises:
+        InputError: the GPU's memory does not hold a batch.
     """
 
     def answer(batch: Batch) -> Float:
-        return model(batch).cpu().double().numpy()
+        com: Float = model(batch).cpu().double().numpy()
+        return com
 
     answers = _in_batches(answer, model, store, indices, batch_size, device)
     return np.concatenate([np.empty((0, 3)), *answers])
@@ -80,6 +85,10 @@ def _in_batches(
             for start in range(0, len(indices), batch_size):
                 batch = make_batch(store, indices[start : start + batch_size], model.needs).to(device)
                 answers.append(answer(batch))
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"the GPU's memory does not hold --batch_size {batch_size}: give a smaller one"
+        ) from error
     finally:
         model.train(training)
     return answers

@@ -94,7 +94,8 @@ def oriented_box(scans: Scans) -> Float:
         mean = points.mean(axis=0)
         axes = np.linalg.eigh(np.cov(points - mean, rowvar=False, bias=True))[1]
         along = (points - mean) @ axes
-        return mean + axes @ (along.min(axis=0) + along.max(axis=0)) / 2
+        middle: Float = mean + axes @ (along.min(axis=0) + along.max(axis=0)) / 2
+        return middle
 
     return scans.each(centre, scans.mean)
 
@@ -139,7 +140,8 @@ def _alpha_centre(points: Float) -> Float | None:
     kept = np.linalg.norm(a2 * bc + b2 * ca + c2 * ab, axis=1) < 2 * volume * ALPHA * spacing
     if not kept.any():
         return None
-    return mean + volume[kept] @ corners[kept].mean(axis=1) / volume[kept].sum()
+    centre: Float = mean + volume[kept] @ corners[kept].mean(axis=1) / volume[kept].sum()
+    return centre
 
 
 # --------------------------------------------------------------------------- from what the sensors have seen
@@ -171,7 +173,8 @@ def carve_pushed(scans: Scans) -> Float:
 def _push(scans: Scans, most: float, power: float) -> Float:
     view = scans.vectors["view"]
     length = np.linalg.norm(view, axis=1)
-    return (most * scans.size * length ** (power - 1))[:, None] * view
+    way: Float = (most * scans.size * length ** (power - 1))[:, None] * view
+    return way
 
 
 # --------------------------------------------------------------------------------------------- all of them

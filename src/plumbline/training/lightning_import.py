@@ -99,6 +99,7 @@ def _import_lightning() -> None:
 
 _import_lightning()
 
+from lightning.fabric.plugins.environments import LightningEnvironment  # noqa: E402
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO  # noqa: E402
 from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint  # noqa: E402
@@ -108,6 +109,7 @@ __all__ = [
     "Callback",
     "CheckpointIO",
     "EarlyStopping",
+    "LightningEnvironment",
     "LightningModule",
     "ModelCheckpoint",
     "OptimizerLRScheduler",

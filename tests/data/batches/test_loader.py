@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from plumbline.data.batches import batch
+from plumbline.data.batches import gcn_constants
 from plumbline.data.batches.collate import GraphTables, make_batch
 from plumbline.data.batches.loader import (
     _HELD,
@@ -351,7 +351,7 @@ def test_no_worker_processes_where_they_start_slowly(store, monkeypatch, system)
 def test_more_edges_than_int32_counts_are_refused_before_they_wrap(store, monkeypatch):
     tables = GraphTables(store, np.arange(len(store)), frozenset({"gcn"}))
     most = int(tables.batch(np.arange(10)).gcn.propagate.ptr[-1])
-    monkeypatch.setattr(batch, "_MOST_ENTRIES", most)
+    monkeypatch.setattr(gcn_constants, "_MOST_ENTRIES", most)
     tables.batch(np.arange(10))
     with pytest.raises(InputError, match="lower --batch_size"):
         tables.batch(np.arange(11))

@@ -246,7 +246,7 @@ def test_what_is_no_pt_file_is_refused(tmp_path, data):
     with pytest.raises(SampleError, match=r"not a readable \.pt file"):
         read_pt(path)
     path.unlink()
-    with pytest.raises(SampleError, match="is not there"):
+    with pytest.raises(SampleError, match="does not exist"):
         read_pt(path)
 
 

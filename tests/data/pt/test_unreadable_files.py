@@ -74,7 +74,7 @@ def rejected(folder: Path) -> list[tuple[str, str]]:
     ("error", "reason"),
     [
         (DENIED, "cannot be read: Permission denied; check its permissions"),
-        (BROKEN_DISK, "cannot be read: Input/output error; put a sound copy in its place"),
+        (BROKEN_DISK, "cannot be read: Input/output error; replace it with an intact copy"),
     ],
 )
 def test_a_sample_is_used_as_soon_as_it_can_be_read(
@@ -113,8 +113,8 @@ def test_what_the_maker_of_a_folder_wrote_down_is_not_read(folder: Path, reads: 
 def test_a_link_to_a_sample_that_is_not_there_blocks_no_folder(folder: Path, tmp_path: Path) -> None:
     (folder / "link.pt").symlink_to(tmp_path / "away.pt")
     (folder / "ring.pt").symlink_to(folder / "ring.pt")
-    gone = ("link.pt", "is a link to a file that is not there")
-    ring = "cannot be read: Too many levels of symbolic links; put a sound copy in its place"
+    gone = ("link.pt", "is a link to a file that does not exist")
+    ring = "cannot be read: Too many levels of symbolic links; replace it with an intact copy"
     assert rejected(folder) == rejected(folder) == [gone, ("ring.pt", ring)]
     (folder / "ring.pt").unlink()
     assert rejected(folder) == [gone]
@@ -149,10 +149,10 @@ def test_meshes_that_cannot_be_read_are_rejected_by_name_and_the_rest_goes_on(
         prepare(meshes, "--out", tmp_path / "out", *SMALL)
     denied = "cannot be read: Permission denied; check its permissions"
     reasons = {
-        "dang.stl": "is a link to a file that is not there",
+        "dang.stl": "is a link to a file that does not exist",
         "locked.off": denied,
         "model.gltf": f"refers to {buffer.name}, which {denied}",
-        "ring.stl": "cannot be read: Too many levels of symbolic links; put a sound copy in its place",
+        "ring.stl": "cannot be read: Too many levels of symbolic links; replace it with an intact copy",
     }
     store = PackedStore.open(tmp_path / "out")
     assert {item.source: item.reason for item in store.rejected} == reasons

@@ -9,10 +9,9 @@ from plumbline.data.store.in_memory import MemoryStore
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import write_store
 from plumbline.geometry.graphs import LEADERS, build_sample
-from plumbline.geometry.raycast import Caster
-from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Scan
+from tests.helpers.scans import scan_of
 
 NEEDS = frozenset({"gcn", "edge_index", "edge_attr", "patches"})
 NAMES = {"feature_names": FEATURE_NAMES, "vector_names": VECTOR_NAMES, "leaders": LEADERS, "k": 8}
@@ -22,10 +21,7 @@ def samples_of(num=5, dtype=np.float32, known=True):
     samples = []
     for i in range(num):
         solid = make_solid(2, i)
-        scan = scan_solid(
-            solid, Caster(solid.vertices, solid.faces), rng=np.random.default_rng(i), views=1 + i % 2,
-            points=40 + 30 * i, noise=0.01, pattern="grid", num_rays=900,
-        )  # fmt: skip
+        scan = scan_of(solid, i, views=1 + i % 2, points=40 + 30 * i, rays=900)
         if not known:
             scan = Scan(scan.points, scan.sensor, scan.view, scan.com, None)
         samples.append(

@@ -199,11 +199,12 @@ def test_another_training_is_not_continued(
     changed: dict,
     difference: str,
 ) -> None:
-    folder = copied(half, tmp_path / "run")
+    folder = copied(half, tmp_path / "a run")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     outcome = train(tiny, folder, **{"max_epochs": 4, "resume": "", **changed})
     assert outcome.code == 2
     assert difference in outcome.text
+    assert (f"--config '{folder / 'config.yaml'}'" in outcome.text) == ("resume" not in changed)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 

@@ -4,8 +4,6 @@ import csv
 import json
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 import zlib
@@ -13,7 +11,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -22,12 +20,12 @@ from plumbline.training.show import tracking, wandb_run
 from plumbline.training.show.metrics_file import COLUMNS, CsvFile
 from plumbline.training.show.tracking import Trackers, open_trackers
 from plumbline.training.show.wandb_run import plan_wandb
+from tests.helpers.processes import DEADLINE
 from tests.helpers.training_fixtures import (
-    ROOT,
     flags,
-    fresh_environment,
     in_fresh_process,
     metric_rows,
+    run_python,
     telling,
     train,
 )
@@ -85,7 +83,7 @@ def talking() -> Iterator[str]:
             self.send_error(404)
 
         def do_POST(self) -> None:
-            asleep.wait(60)
+            asleep.wait(DEADLINE)
 
         do_GET = do_POST
 
@@ -111,12 +109,22 @@ def test_logged_in_and_reachable_is_online(talking: str, silent: str, tmp_path: 
 
 
 def test_looking_up_a_name_that_hangs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    released = threading.Event()
-    monkeypatch.setattr(wandb_run, "urlopen", lambda *_, **__: released.wait(30) and socket.socket())
-    began = time.monotonic()
-    assert plan_wandb({"WANDB_API_KEY": KEY, "WANDB_BASE_URL": "https://far.away"}).mode == "offline"
-    assert time.monotonic() - began < 3
+    released, ended = threading.Event(), threading.Event()
+
+    def hang(*_: Any, **__: Any) -> NoReturn:
+        released.wait(DEADLINE)
+        ended.set()
+        raise OSError
+
+    monkeypatch.setattr(wandb_run, "urlopen", hang)
+    plan = plan_wandb({"WANDB_API_KEY": KEY, "WANDB_BASE_URL": "https://far.away"})
+    assert plan.mode == "offline"
+    assert not ended.is_set()
     released.set()
+
+
+def test_starting_wandb_is_bounded() -> None:
+    assert wandb_run._PROBE_SECONDS < wandb_run._START_SECONDS < 5
 
 
 # -- trainings ---------------------------------------------------------------------------------------------
@@ -158,13 +166,23 @@ def read_offline_run(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]
     return config, history
 
 
-def test_an_unreachable_server_costs_less_than_five_seconds_and_the_run_is_readable(
+PATIENT = f"""
+import sys
+from plumbline.cli import main
+from plumbline.training.show import tracking
+tracking._START_SECONDS = {DEADLINE}
+sys.exit(main())
+"""
+"""The program with patience for W&B, which takes seconds to start on a busy machine."""
+
+
+def test_with_an_unreachable_server_the_run_is_readable(
     tiny: Path,
     tmp_path: Path,
 ) -> None:
     wandb_flags = {"use_wandb": True, "wandb_name": "first", "wandb_tags": ["a", "b"], "max_epochs": 3}
-    done = in_fresh_process(
-        flags(tiny, tmp_path, **wandb_flags),
+    done = run_python(
+        "-c", PATIENT, "train", *flags(tiny, tmp_path, **wandb_flags),
         WANDB_BASE_URL=NOBODY, WANDB_API_KEY=KEY, NETRC=str(tmp_path / "none"),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -173,9 +191,6 @@ def test_an_unreachable_server_costs_less_than_five_seconds_and_the_run_is_reada
         assert "; logging locally: metrics.csv and TensorBoard in " in done.stdout
         assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
     assert done.stderr == ""
-    phases = json.loads((tmp_path / "startup.json").read_text())["phases"]
-    (logging,) = [phase["seconds"] for phase in phases if phase["name"] == "Logging Setup"]
-    assert logging < 5
     config, history = read_offline_run(tmp_path)
     rows = metric_rows(tmp_path)
     epochs = [row for row in history if "val_loss" in row]
@@ -208,8 +223,10 @@ def test_a_server_that_never_answers_does_not_stop_the_training(
     assert "W&B did not start" in done.stdout
     assert len(metric_rows(tmp_path)) == 2
     phases = json.loads((tmp_path / "startup.json").read_text())["phases"]
-    assert next(phase["seconds"] for phase in phases if phase["name"] == "Logging Setup") < 7
-    assert ended - (tmp_path / "curves.png").stat().st_mtime < 5, "W&B held up the end of the program"
+    assert next(phase["seconds"] for phase in phases if phase["name"] == "Logging Setup") < DEADLINE / 2
+    assert ended - (tmp_path / "curves.png").stat().st_mtime < DEADLINE / 2, (
+        "W&B held up the end of the program"
+    )
 
 
 def test_without_wandb_tensorboard_stands_in(
@@ -268,7 +285,7 @@ def test_a_tracker_that_fails_is_dropped_once_and_the_rest_goes_on(tmp_path: Pat
 
 
 def test_a_finish_that_hangs_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    released = threading.Event()
+    released, ended = threading.Event(), threading.Event()
     monkeypatch.setattr(wandb_run, "_FINISH_SECONDS", -4.8)
     run = object.__new__(wandb_run.WandbRun)
 
@@ -276,13 +293,13 @@ def test_a_finish_that_hangs_is_bounded(tmp_path: Path, monkeypatch: pytest.Monk
         dir = str(tmp_path / "run" / "files")
 
         def finish(self, exit_code: int) -> None:
-            released.wait(30)
+            released.wait(DEADLINE)
+            ended.set()
 
     run._run, run._online = Hanging(), False  # type: ignore[assignment]
     said: list[str] = []
-    began = time.monotonic()
     Trackers(None, [run], telling(said)).finish(0)
-    assert time.monotonic() - began < 2
+    assert not ended.is_set()
     assert "not all was sent in time" in said[0]
     released.set()
 
@@ -340,4 +357,4 @@ def test_continuing_keeps_exactly_the_rows_up_to_the_step(tmp_path: Path) -> Non
 
 def test_the_tracking_module_does_not_import_wandb() -> None:
     code = "import sys, plumbline.training.show.tracking; sys.exit('wandb' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=fresh_environment()).returncode == 0
+    assert run_python("-c", code).returncode == 0

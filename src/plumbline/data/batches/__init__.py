@@ -1,1 +1,1 @@
-"""From stored graphs to the batches that a model reads."""
+"""Turn stored graphs into the batches that a model reads."""

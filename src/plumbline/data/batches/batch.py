@@ -1,4 +1,4 @@
-"""A batch of graphs as a handful of flat tensors."""
+"""A batch of graphs as a few flat tensors."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,28 +11,30 @@ from plumbline.data.batches.gcn_constants import GCNTables, SparsePair
 
 
 class Batch:
-    """Everything a model may read about G graphs with N nodes and E edges. Stored frame.
+    """Everything a model may read about G graphs with N nodes and E edges, in the stored frame.
 
-    Not a dataclass on purpose: Lightning's half-precision plugins cast the tensors of every collection
+    Deliberately not a dataclass: Lightning's half-precision plugins cast the tensors of every collection type
     they know, and the geometry must stay in float32.
 
     Attributes:
         node_features: ``[N, F]`` float32.
         pos: ``[N, 3]`` float32.
-        node_ptr: ``[G + 1]`` int64, first node of each graph.
+        node_ptr: ``[G + 1]`` int64, first node of each graph; the last entry is N.
         target: ``[G, 3]`` float32 centre of mass.
         bounding_radius: ``[G]`` float32, stored units.
         centre: ``[G, 3]`` float32 mean of each graph's positions.
-        size: ``[G]`` float32 root mean square distance of the positions from it; 1 where they coincide.
+        size: ``[G]`` float32 root mean square distance of the positions from ``centre``; 1 where all
+            positions coincide.
         vectors: ``[G, W, 3]`` float32 vectors of the whole scan, stored units.
         index: ``[G]`` int64 position of each graph in its data set.
-        edge_index: ``[2, E]`` int64, or None unless the model needs it.
-        max_in_degree: most edges that end at one node, known on the host; 0 unless the model needs edges.
-        edge_attr: ``[E, D]`` float32, or None unless the model needs it.
-        gcn: the constants of a graph convolutional network, or None unless the model needs them.
-        patches: ``[G, T, 1 + K]`` int64, or None unless the model needs it: T nodes of each graph in
-            farthest-point order, each followed by its K nearest nodes, nearest first. A graph that has fewer
-            repeats them, so any first few rows and columns are patches too.
+        edge_index: ``[2, E]`` int64, or None if the model does not need it.
+        max_in_degree: largest number of edges that end at one node, known on the host; 0 if the model does
+            not need edges.
+        edge_attr: ``[E, D]`` float32, or None if the model does not need it.
+        gcn: the constants of a graph convolutional network, or None if the model does not need them.
+        patches: ``[G, T, 1 + K]`` int64, or None if the model does not need it: T nodes of each graph in
+            farthest-point order, each followed by its K nearest nodes, nearest first. A graph with fewer
+            nodes repeats them, so the first few rows and columns are valid patches too.
     """
 
     __slots__ = (
@@ -87,17 +89,17 @@ class Batch:
 
     @property
     def num_graphs(self) -> int:
-        """G."""
+        """G, the number of graphs."""
         return len(self.node_ptr) - 1
 
     @property
     def num_nodes(self) -> int:
-        """N."""
+        """N, the number of nodes."""
         return len(self.node_features)
 
     @property
     def graph_idx(self) -> Tensor:
-        """``[N]`` int64, the graph of every node."""
+        """The graph of every node, ``[N]`` int64."""
         return torch.repeat_interleave(torch.diff(self.node_ptr), output_size=self.num_nodes)
 
     def tensors(self) -> Iterator[Tensor]:
@@ -110,34 +112,35 @@ class Batch:
                 yield from (*value.propagate, *value.pool, value.aggregated)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """The batch on a device, sent as one block of memory; itself if it is there already."""
+        """Move the batch to a device as one block of memory; return ``self`` if it is already there."""
         if self.node_features.device == torch.device(device):
             return self
         block, places = self.as_block()
         return Batch.of_block(block.to(device, non_blocking=non_blocking), places)
 
     def pin_memory(self) -> "Batch":
-        """The batch in one block of page-locked memory."""
+        """Copy the batch into one block of page-locked memory."""
         block, places = self.as_block()
         return Batch.of_block(block.pin_memory(), places)
 
     def packed(self) -> "Batch":
-        """The same batch in one block of memory."""
+        """Copy the batch into one block of memory."""
         return Batch.of_block(*self.as_block())
 
     def __reduce__(self) -> tuple[Callable[..., "Batch"], tuple[Any, ...]]:
-        """Pickled as a block: reader processes send each tensor as an open file, and a batch has twenty."""
+        """Pickle as one block: otherwise each of about twenty tensors is sent as an open file of its own."""
         return Batch.of_block, self.as_block()
 
     def as_block(self, room: Tensor | None = None) -> tuple[Tensor, dict[str, Any]]:
-        """All tensors in one, aligned as PyTorch aligns its own, and where each is.
+        """Join all tensors in one block of memory, aligned as PyTorch aligns its own tensors.
 
         Args:
-            room: ``[bytes]`` uint8 that is filled if it is large enough and they are not in one already.
+            room: ``[bytes]`` uint8 to fill. It is used if it is large enough and the tensors do not already
+                share one block.
 
         Returns:
-            ``[bytes]`` uint8, and the attributes with places instead of tensors, for :meth:`of_block`.
-            Strides and shared storages stay what they are.
+            The block ``[bytes]`` uint8, and the attributes with a :class:`Place` instead of each tensor, for
+            :meth:`of_block`. Strides and shared storages are preserved.
         """
         storages = Storages()
         places = _mapped({name: getattr(self, name) for name in self.__slots__}, Tensor, storages.place)
@@ -145,12 +148,12 @@ class Batch:
 
     @staticmethod
     def of_block(block: Tensor, places: dict[str, Any]) -> "Batch":
-        """The batch that :meth:`as_block` was asked of."""
+        """Rebuild a batch from what :meth:`as_block` returned."""
 
         storage = block.untyped_storage()
 
         def tensor(place: Place) -> Tensor:
-            # No view of the block: of views autograd would take a change of one for a change of all.
+            # Not a view of the block: autograd would count an in-place change of one view as a change of all.
             whole = torch.empty(0, dtype=place.dtype, device=block.device)
             return whole.set_(storage, place.first, place.size, place.stride)
 
@@ -158,7 +161,7 @@ class Batch:
 
 
 def _mapped(values: dict[str, Any], kind: type, change: Callable[[Any], Any]) -> dict[str, Any]:
-    """A batch's attributes with ``change`` applied to everything of one kind, in the same order each time."""
+    """Apply ``change`` to all of a batch's attributes that are of type ``kind``, always in the same order."""
 
     def pair(tensors: SparsePair) -> SparsePair:
         return SparsePair(*(change(tensor) for tensor in tensors))

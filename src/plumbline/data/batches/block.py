@@ -1,4 +1,4 @@
-"""Several tensors as one block of memory: a batch travels between processes and devices in one piece."""
+"""Several tensors in one block of memory: a batch moves between processes and devices in one piece."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 _ALIGNMENT = 64
-"""Bytes: a row of the processor's cache, as PyTorch aligns its own tensors."""
+"""Bytes: a cache line of the processor; PyTorch aligns its own tensors to it too."""
 
 
 class Place(NamedTuple):
-    """Where a tensor lies in a block of memory, in elements of its own type."""
+    """Position of a tensor in a block of memory; ``stride`` and ``first`` count elements of its own type."""
 
     dtype: torch.dtype
     size: tuple[int, ...]
@@ -19,14 +19,14 @@ class Place(NamedTuple):
 
 
 class Storages:
-    """The storages behind several tensors, to be laid end to end."""
+    """The storages behind several tensors, to be laid end to end in one block."""
 
     def __init__(self) -> None:
         self._storages: dict[tuple[int, int], tuple[int, torch.UntypedStorage]] = {}
         self._bytes = 0
 
     def place(self, tensor: Tensor) -> Place:
-        """Keeps a place for the tensor's storage, unless another tensor has brought it."""
+        """Reserve a place for the tensor's storage, unless another tensor with this storage already has."""
         storage = tensor.untyped_storage()
         key = storage.data_ptr(), storage.nbytes()
         begin, _ = self._storages.setdefault(key, (self._bytes, storage))
@@ -36,7 +36,10 @@ class Storages:
         return Place(tensor.dtype, tuple(tensor.shape), tensor.stride(), first)
 
     def joined(self, room: Tensor | None) -> Tensor:
-        """``[bytes]`` uint8, all storages."""
+        """Join all storages as ``[bytes]`` uint8, in ``room`` if it is large enough.
+
+        A single storage is returned as it is, without a copy.
+        """
         if len(self._storages) == 1:
             return torch.empty(0, dtype=torch.uint8).set_(next(iter(self._storages.values()))[1])
         if room is None or len(room) < self._bytes:

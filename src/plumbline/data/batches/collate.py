@@ -1,4 +1,4 @@
-"""Batches out of flat arrays: a handful of vectorised gathers, never a loop over graphs.
+"""Build batches from flat arrays with a few vectorised gathers, never with a loop over graphs.
 
 Letters: G graphs in the source, B graphs in a batch, N nodes, E edges.
 """
@@ -18,18 +18,21 @@ from plumbline.records import Int
 
 Store = PackedStore | MemoryStore
 
+PARTS = frozenset({"gcn", "edge_index", "edge_attr", "patches"})
+"""The parts of a batch that a model's ``needs`` may name."""
+
 _CHUNK = 64
-"""Graphs whose constants are computed at once: few enough to stay in the processor's cache, which makes
+"""Graphs whose constants are computed at once: few enough to stay in the processor's cache. This makes
 opening a large data set several times faster."""
 
 
 class _Rows(NamedTuple):
-    """The nodes, edges or entries of a batch's graphs, one graph after the other.
+    """The nodes, edges or adjacency entries of a batch's graphs, one graph after the other.
 
     Attributes:
-        ptr: ``[B + 1]`` int64 where each graph's rows begin.
-        owner: ``[rows]`` int64 which graph a row belongs to.
-        columns: by name, ``[rows, ...]``, with indices local to each graph.
+        ptr: ``[B + 1]`` int64, the first row of each graph.
+        owner: ``[rows]`` int64, the graph that each row belongs to.
+        columns: by name, ``[rows, ...]``; indices in them are local to each graph.
     """
 
     ptr: Tensor
@@ -42,10 +45,10 @@ class GraphTables:
 
     Args:
         store: the data set.
-        indices: ``[G]`` which of its graphs.
-        needs: parts of a :class:`Batch` that the model reads beyond the node features: any of
+        indices: ``[G]`` the graphs of the data set to use.
+        needs: parts of a :class:`Batch` that the model reads in addition to the node features: any of
             ``"gcn"``, ``"edge_index"``, ``"edge_attr"``, ``"patches"``.
-        device: where the tensors live and the batches are built.
+        device: where the tensors are kept and the batches are built.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class GraphTables:
         return len(self._sizes["node"])
 
     def batch(self, rows: Int) -> Batch:
-        """The graphs at ``rows [B]`` (positions among this table's graphs), in that order."""
+        """Gather the graphs at ``rows [B]`` (positions among this table's graphs), in that order."""
         wanted = torch.from_numpy(rows).to(self._device, non_blocking=True)
         levels = {
             level: self._rows(level, rows, wanted)
@@ -79,7 +82,7 @@ class GraphTables:
         return _assembled(levels, graph, largest)
 
     def _rows(self, level: str, rows: Int, wanted: Tensor) -> _Rows:
-        """The nodes, edges or entries of some graphs. Their number is known on the host."""
+        """Gather the nodes, edges or entries of some graphs; their number is known on the host."""
         total = int(self._sizes[level][rows].sum())
         if level == "entry":
             check_entries(total)
@@ -95,7 +98,7 @@ class GraphTables:
 
 
 def _assembled(levels: dict[str, _Rows], graph: dict[str, Tensor], max_in_degree: int) -> Batch:
-    """A batch out of its rows, which are changed: their indices become those of the whole batch."""
+    """Build a batch from its rows. The rows are changed: local indices become indices of the whole batch."""
     nodes = levels["node"]
     node = nodes.columns
     edge_index = edge_attr = gcn = None
@@ -149,11 +152,11 @@ def _gcn_tables(nodes: _Rows, entries: _Rows) -> GCNTables:
 
 
 _Columns = dict[str, tuple[Int, dict[str, np.ndarray]]]
-"""By level (graph, node, edge, entry of the adjacency): rows per graph, columns with that many rows."""
+"""For each level (graph, node, edge, entry of the adjacency): rows per graph, and the columns by name."""
 
 
 def _columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
-    """What :class:`GraphTables` keeps of some graphs, with indices local to each graph."""
+    """Read what :class:`GraphTables` keeps of some graphs, with indices local to each graph."""
     flat = store.gather(indices, edge_attr="edge_attr" in needs)
     node: dict[str, np.ndarray] = {"node_features": flat.node_features}
     edge: dict[str, np.ndarray] = {}
@@ -187,8 +190,8 @@ def _columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
 
 
 def _all_columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
-    """:func:`_columns` of many graphs, computed piece by piece into arrays that are allocated once."""
-    unknown = needs - {"gcn", "edge_index", "edge_attr", "patches"}
+    """Compute :func:`_columns` of many graphs in chunks, into arrays that are allocated once."""
+    unknown = needs - PARTS
     if unknown:
         raise ValueError(f"a batch has no {', '.join(sorted(unknown))}")
     indices = np.ascontiguousarray(indices, np.int64)
@@ -196,10 +199,10 @@ def _all_columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
     if len(indices) <= _CHUNK:
         return columns
     if isinstance(store, PackedStore):
-        store.shards_of(indices)  # what follows makes room for all of them
+        store.shards_of(indices)  # refuses damaged shards before memory is allocated for all graphs
     num_nodes = int((store.node_ptr[indices + 1] - store.node_ptr[indices]).sum())
     num_edges = int((store.edge_ptr[indices + 1] - store.edge_ptr[indices]).sum())
-    # Self loops that the edges hold already make fewer entries than this.
+    # An upper bound for entries: self loops that are already among the edges are not counted twice.
     room = {"graph": len(indices), "node": num_nodes, "edge": num_edges, "entry": num_nodes + num_edges}
     whole = {
         level: {
@@ -226,7 +229,7 @@ def _all_columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
 
 
 def _cumulative(sizes: Int) -> Int:
-    """``[n]`` sizes as ``[n + 1]`` int64 offsets."""
+    """Turn ``[n]`` sizes into ``[n + 1]`` int64 offsets."""
     return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
 
@@ -235,19 +238,22 @@ def _tensor(array: np.ndarray, device: torch.device | str) -> Tensor:
 
 
 def _pointers(sizes: Tensor) -> Tensor:
-    """``[N]`` row sizes as ``[N + 1]`` int32 row pointers."""
+    """Turn ``[N]`` row sizes into ``[N + 1]`` int32 row pointers."""
     ptr = torch.zeros(len(sizes) + 1, dtype=torch.int32, device=sizes.device)
     torch.cumsum(sizes, 0, dtype=torch.int32, out=ptr[1:])
     return ptr
 
 
 def make_batch(store: Store, indices: Int, needs: frozenset[str]) -> Batch:
-    """One batch straight from the store, equal to what :class:`GraphTables` of all graphs gathers."""
+    """Build one batch directly from the store, equal to what :class:`GraphTables` of all graphs gathers."""
     return loose_batch(store, indices, needs).packed()
 
 
 def loose_batch(store: Store, indices: Int, needs: frozenset[str]) -> Batch:
-    """:func:`make_batch` as numpy allocates it: with less alignment than products ask for."""
+    """Build the batch of :func:`make_batch` without packing it.
+
+    The tensors are aligned as numpy aligns arrays, which is less than matrix products need to be fast.
+    """
     levels = {}
     columns = _all_columns(store, indices, needs)
     for level, (sizes, arrays) in columns.items():
@@ -261,6 +267,6 @@ def loose_batch(store: Store, indices: Int, needs: frozenset[str]) -> Batch:
 
 
 def largest_batch(store: Store, indices: Int, batch_size: int, needs: frozenset[str]) -> Batch:
-    """The largest batch there can be: the biggest of the graphs ``indices``."""
+    """Build the largest possible batch: the ``batch_size`` largest of the graphs ``indices``."""
     sizes = np.diff(store.node_ptr)[indices]
     return make_batch(store, indices[np.argsort(sizes, kind="stable")[::-1][:batch_size]], needs)

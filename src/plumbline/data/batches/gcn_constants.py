@@ -1,4 +1,4 @@
-"""What a graph convolutional network needs of its graphs, none of which depends on the weights."""
+"""Per-graph constants of a graph convolutional network, none of which depends on the weights."""
 
 from typing import NamedTuple
 
@@ -13,18 +13,22 @@ _MOST_ENTRIES = 2**31 - 1
 
 
 def check_entries(num: int) -> None:
-    """Refuses more entries of one sparse matrix than its int32 indices can count."""
+    """Refuse more entries in one sparse matrix than its int32 indices can count.
+
+    Raises:
+        InputError: ``num`` is larger than 2**31 - 1.
+    """
     if num > _MOST_ENTRIES:
         raise InputError(
-            f"{num:,} edges at once, and a sparse matrix holds {_MOST_ENTRIES:,}: lower --batch_size, or "
-            "prepare smaller graphs"
+            f"{num:,} edges at once are too many, a sparse matrix holds at most {_MOST_ENTRIES:,}: "
+            "lower --batch_size, or prepare smaller graphs"
         )
 
 
 class SparsePair(NamedTuple):
-    """A sparse matrix ``[rows, cols]`` in CSR form beside its transpose, which the backward pass needs.
+    """A sparse matrix ``[rows, cols]`` in CSR format and its transpose, which the backward pass needs.
 
-    Row pointers and column indices are int32 (what MKL and cuSPARSE take without a copy), values float32.
+    Row pointers and column indices are int32 (MKL and cuSPARSE accept these without a copy), values float32.
     """
 
     ptr: Tensor
@@ -36,16 +40,16 @@ class SparsePair(NamedTuple):
 
 
 class GCNTables(NamedTuple):
-    """What a graph convolutional network needs of its graphs, none of which depends on the weights.
+    """Constants of a graph convolutional network for one batch; they do not depend on the weights.
 
-    With the symmetrically normalised adjacency ``A = D^-1/2 (adjacency + 1) D^-1/2`` (Kipf & Welling,
-    "Semi-Supervised Classification with Graph Convolutional Networks", eq. 2; in-degrees, as in PyTorch
-    Geometric):
+    ``A = D^-1/2 (adjacency + 1) D^-1/2`` is the symmetrically normalised adjacency (Kipf & Welling,
+    "Semi-Supervised Classification with Graph Convolutional Networks", eq. 2; with in-degrees, as in PyTorch
+    Geometric).
 
     Attributes:
         propagate: ``A`` of the whole batch, block-diagonal, ``[N, N]``.
-        pool: ``P A`` with ``P`` the mean over each graph's nodes, ``[G, N]``: propagation followed by
-            global mean pooling is this one product.
+        pool: ``P A``, where ``P`` is the mean over each graph's nodes, ``[G, N]``: propagation followed by
+            global mean pooling, as one product.
         aggregated: ``A X`` of the node features ``X``, ``[N, F]`` float32.
     """
 
@@ -55,10 +59,10 @@ class GCNTables(NamedTuple):
 
 
 class GCNArrays(NamedTuple):
-    """:class:`GCNTables` of many graphs as numpy arrays with indices local to each graph.
+    """The content of :class:`GCNTables` for many graphs, as numpy arrays with indices local to each graph.
 
-    ``degree`` counts a node's entries in its row of ``A`` (in-edges and itself), ``degree_t`` those in its
-    column; ``pool`` is the node's weight in ``P A``.
+    ``degree`` counts the entries in a node's row of ``A`` (its in-edges and itself), ``degree_t`` those in
+    its column; ``pool`` is the node's weight in ``P A``.
     """
 
     degree: Int
@@ -72,19 +76,22 @@ class GCNArrays(NamedTuple):
 
 
 def gcn_arrays(node_features: Float, in_degree: Int, edge_source: Int, node_ptr: Int) -> GCNArrays:
-    """The constants of a graph convolution for G graphs.
+    """Compute the constants of a graph convolution for G graphs.
 
-    Self loops are treated as PyTorch Geometric's ``gcn_norm`` does: one per node, whether the edges held
-    it already or not. Parallel edges count as often as they occur.
+    Self loops are treated as in PyTorch Geometric's ``gcn_norm``: each node has exactly one, whether or not
+    the edges already contain it. Parallel edges count as often as they occur.
 
     Args:
         node_features: ``[N, F]``.
         in_degree: ``[N]`` edges that end at each node.
-        edge_source: ``[E]`` source of each edge, counted over all N nodes, sorted by target.
+        edge_source: ``[E]`` source of each edge, an index into all N nodes; edges are sorted by target.
         node_ptr: ``[G + 1]`` first node of each graph.
 
     Returns:
-        Arrays with local indices: ``col - first node of the graph``.
+        The arrays; column indices are local: ``col - first node of the graph``.
+
+    Raises:
+        InputError: there are more entries than int32 can index.
     """
     num_nodes = len(node_features)
     check_entries(num_nodes + len(edge_source))
@@ -97,7 +104,7 @@ def gcn_arrays(node_features: Float, in_degree: Int, edge_source: Int, node_ptr:
         source, target = source[proper], target[proper]
         degree = np.bincount(target, minlength=num_nodes).astype(np.int32) + 1
     ptr = np.concatenate([[0], np.cumsum(degree)]).astype(np.int32)
-    # Self loops go last in each row; the edges keep their order before them.
+    # Self loops come last in each row; the edges before them keep their order.
     col = np.empty(ptr[-1], np.int32)
     loop_at = ptr[1:] - 1
     is_edge = np.ones(len(col), bool)

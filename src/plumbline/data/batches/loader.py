@@ -1,11 +1,10 @@
-"""Which graphs come when, and who builds the batches.
+"""Data loaders for training and validation.
 
 The order is a pure function of (seed, epoch, position), so the state of a loader is two integers. Both
-kinds of loader give the same batches in the same order: ``resident`` gathers them from tensors that stay
-in memory (or on the GPU), ``workers`` has reader processes build them from the memory-mapped store.
+kinds of loader yield the same batches in the same order: ``resident`` gathers them from tensors that stay
+in memory (or on the GPU); with ``workers``, reader processes build them from the memory-mapped store.
 """
 
-import os
 import signal
 import sys
 import threading
@@ -19,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from plumbline.cores import num_cores
 from plumbline.data.batches.batch import Batch
 from plumbline.data.batches.collate import GraphTables, largest_batch, loose_batch
 from plumbline.data.batches.order import BatchOrder
@@ -29,25 +29,25 @@ from plumbline.records import Int
 
 PREFETCH_FACTOR = 4
 _HELD = 3
-"""Batches that the training has at once: the one it computes, the next, and one that is just let go."""
+"""Batches that the training holds at once: the current one, the next, and one that is just being released."""
 RESIDENT_SHARE = 0.4
-"""Share of the free memory that ``--loader auto`` is willing to fill."""
+"""Largest share of the free memory that ``--loader auto`` fills."""
 _GRACE = 1.0
-"""Seconds in which a reader process may end by itself before it is killed."""
+"""Seconds that a reader process has to exit by itself before it is killed."""
 _OUTLIVE = 60
-"""Seconds in which a reader process that is told to end still serves a training."""
-_UNKNOWN_MEMORY = 4 << 30  # where the system does not say: what the smallest usable machine has free
+"""Seconds for which a reader process keeps serving the training after it receives SIGTERM."""
+_UNKNOWN_MEMORY = 4 << 30  # if the system does not report it: free memory of the smallest usable machine
 
 
 class Loader:
-    """Batches of one side of the split. Iterating yields the current epoch's :class:`Batch` objects."""
+    """The batches of one side of the split. Iterating yields the :class:`Batch` objects of one epoch."""
 
     def __init__(self, order: BatchOrder) -> None:
         self.order = order
 
     @property
     def num_graphs(self) -> int:
-        """G, graphs on this side of the split."""
+        """G, the number of graphs on this side of the split."""
         return self.order.num_graphs
 
     def __len__(self) -> int:
@@ -57,20 +57,20 @@ class Loader:
         raise NotImplementedError
 
     def set_epoch(self, epoch: int) -> None:
-        """Takes the order of this epoch from the next iteration on; another epoch begins at its start."""
+        """Use the order of this epoch from the next iteration on; a different epoch starts at its start."""
         if epoch != self.order.epoch:
             self.order.epoch, self.order.position = epoch, 0
 
     def state_dict(self) -> dict[str, int]:
-        """Epoch, and the number of batches of it that were handed out."""
+        """The epoch, and how many of its batches were handed out."""
         return {"epoch": self.order.epoch, "position": self.order.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Goes on where :meth:`state_dict` was taken."""
+        """Continue at the point where :meth:`state_dict` was taken."""
         self.order.epoch, self.order.position = state["epoch"], state["position"]
 
     def close(self) -> None:
-        """Ends the reader processes, if there are any; the next iteration would start new ones."""
+        """End the reader processes, if there are any. The next iteration starts new ones."""
 
 
 class ResidentLoader(Loader):
@@ -89,7 +89,7 @@ class ResidentLoader(Loader):
 
 
 class _InSlot(NamedTuple):
-    """A batch that a reader has left in its slot; ``places`` as of :meth:`Batch.as_block`."""
+    """A batch that a reader process wrote to a slot; ``places`` as returned by :meth:`Batch.as_block`."""
 
     number: int
     size: int
@@ -97,7 +97,7 @@ class _InSlot(NamedTuple):
 
 
 class _StoreDataset(Dataset):
-    """Builds whole batches in a worker process. Pickles as a path and indices; the store is re-opened."""
+    """Builds whole batches in a reader process. Pickles as a path and indices; the store is opened again."""
 
     def __init__(self, folder: Path, indices: Int, needs: frozenset[str], slots: Slots) -> None:
         self._folder, self._indices, self._needs = folder, indices, needs
@@ -121,7 +121,7 @@ class _StoreDataset(Dataset):
 
 
 class _Work(Sampler):
-    """What the readers are sent: the graphs of each batch, and the slot in which to leave it."""
+    """The work sent to the reader processes: the graphs of each batch, and the slot to write it to."""
 
     def __init__(self, order: BatchOrder, slots: Slots) -> None:
         self._order, self._slots = order, slots
@@ -130,14 +130,14 @@ class _Work(Sampler):
         return len(self._order)
 
     def __iter__(self) -> Iterator[tuple[Int, int | None]]:
-        # DataLoader asks for the first work when every reader is new or has said that the last epoch is over.
+        # DataLoader asks for the first item only when every reader is new or has finished the last epoch.
         self._slots.recover()
         for rows in self._order:
             yield rows, self._slots.take()
 
 
 class WorkerLoader(Loader):
-    """Has PyTorch's ``DataLoader`` read the batches; ``settings`` as from :func:`worker_settings`."""
+    """Reads the batches with PyTorch's ``DataLoader``; ``settings`` come from :func:`worker_settings`."""
 
     def __init__(
         self,
@@ -157,8 +157,8 @@ class WorkerLoader(Loader):
             batch_size=None,
             collate_fn=_unchanged,
             worker_init_fn=_outlive_the_last_step,
-            multiprocessing_context="fork" if settings["num_workers"] else None,  # which shares the slots
-            # Its own generator: a DataLoader otherwise draws from the one that dropout uses.
+            multiprocessing_context="fork" if settings["num_workers"] else None,  # fork shares the slots
+            # A generator of its own: otherwise a DataLoader draws from the one that dropout uses.
             generator=torch.Generator(),
             timeout=stall_timeout if settings["num_workers"] else 0,
             **{name: settings[name] for name in names},
@@ -177,7 +177,7 @@ class WorkerLoader(Loader):
         self.order.position = 0
 
     def _sent(self) -> Iterator[Batch | _InSlot]:
-        """What the readers send, in order. Raises RuntimeError if they were ended meanwhile."""
+        """Yield what the reader processes send, in order. RuntimeError if the loader is closed meanwhile."""
         readers = iter(self._loader)
         while True:
             if self._loader.num_workers and self._loader._iterator is not readers:
@@ -189,15 +189,17 @@ class WorkerLoader(Loader):
             yield sent
 
     def close(self) -> None:
-        """PyTorch ends them when its iterator is collected, which references to it put off for ever.
+        """End the reader processes, by force after a second.
 
-        It only asks them to. One that is stopped does not hear that, and Python would wait for it at exit.
+        PyTorch would end them only when its iterator is garbage-collected, which a remaining reference
+        delays forever. It also only asks them to exit: a suspended process does not answer, and Python would
+        wait for it at exit.
         """
         readers, self._loader._iterator = self._loader._iterator, None
         if isinstance(readers, _MultiProcessingDataLoaderIter):
             late = threading.Timer(_GRACE, _kill, args=[readers._workers])
             late.start()
-            with suppress(RuntimeError):  # PyTorch says that one was killed
+            with suppress(RuntimeError):  # PyTorch reports that a process was killed
                 readers._shutdown_workers()
             late.cancel()
 
@@ -205,21 +207,22 @@ class WorkerLoader(Loader):
 def _slots(
     store: PackedStore, indices: Int, order: BatchOrder, needs: frozenset[str], settings: dict[str, Any]
 ) -> Slots:
-    """Room for all batches on their way; none where they are read in this process or go on to a GPU."""
+    """Make slots for all batches in transit; none if batches are read in this process or sent to a GPU."""
     if not settings["num_workers"] or settings["pin_memory"] or not len(order):
         return Slots(0, 0)
     count = min(settings["num_workers"] * settings["prefetch_factor"], len(order)) + _HELD
     block, _ = largest_batch(store, indices, order.batch_size, needs).as_block()
     try:
         return Slots(count, len(block))
-    except OSError:  # more than the system promises at once; batches are sent in files of their own
+    except OSError:  # the system refuses that much memory; PyTorch then sends each batch in its own file
         return Slots(0, 0)
 
 
 def _outlive_the_last_step(_: int) -> None:
-    """In a reader: SIGTERM to all processes of a job must not take it from a training that saves its state.
+    """Keep a reader process alive after SIGTERM, because the training may still need it to save its state.
 
-    The training ends its readers itself; should it not, they end by themselves after a while.
+    SIGTERM often goes to all processes of a job. The training ends its reader processes itself; if it does
+    not, they exit after ``_OUTLIVE`` seconds.
     """
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_OUTLIVE))
 
@@ -234,13 +237,13 @@ def _kill(processes: Iterable[BaseProcess]) -> None:
 
 
 class Loaders(NamedTuple):
-    """Both sides of the split, and what was decided about them.
+    """The loaders of both sides of the split, and the settings chosen for them.
 
     Attributes:
-        train: shuffled.
-        val: in order.
-        settings: what ``--debug`` shows.
-        notes: sentences about settings that differ from what was asked for.
+        train: training graphs, shuffled.
+        val: validation graphs, in order.
+        settings: shown by ``--debug``.
+        notes: one sentence for each setting that differs from what was asked for, or could be better.
     """
 
     train: Loader
@@ -262,7 +265,7 @@ def make_loaders(
     device: torch.device | str = "cpu",
     stall_timeout: float = 300.0,
 ) -> Loaders:
-    """Loaders for training (shuffled, last short batch dropped) and validation (in order, complete).
+    """Make the loaders for training (shuffled, last short batch dropped) and validation (in order, complete).
 
     Args:
         store: the data set.
@@ -270,13 +273,12 @@ def make_loaders(
         val_idx: graphs to validate on.
         batch_size: graphs per batch.
         loader: ``"resident"``, ``"workers"``, or ``"auto"``: resident if it fits into memory.
-        num_workers: reader processes of ``"workers"``; none on Windows and macOS, where each would have
+        num_workers: reader processes for ``"workers"``; none on Windows and macOS, where each would have
             to start a new interpreter.
-        seed: of the training order.
+        seed: seed of the training order.
         needs: what the model reads, see :class:`~plumbline.data.batches.batch.Batch`.
         device: where training runs.
-        stall_timeout: seconds after which a batch that does not come means that the reader processes hang; 0
-            waits without end.
+        stall_timeout: seconds to wait for a batch before the reader processes count as hung; 0 waits forever.
     """
     device = torch.device(device)
     notes: list[str] = []
@@ -285,7 +287,7 @@ def make_loaders(
     if not drop_last:
         notes.append(
             f"the training set ({len(train_idx)} graphs) is smaller than one batch ({batch_size}), "
-            "so the short batch is kept"
+            "so it is used as one short batch"
         )
     train = BatchOrder(len(train_idx), batch_size=batch_size, shuffle=True, drop_last=drop_last, seed=seed)
     val = BatchOrder(len(val_idx), batch_size=batch_size, shuffle=False, drop_last=False, seed=seed)
@@ -310,21 +312,21 @@ def make_loaders(
 
 
 def _readers(num_workers: int, notes: list[str]) -> int:
-    """How many reader processes there will be; a note where that is not what is best or was asked for."""
+    """Choose the number of reader processes; add a note if it is not the number asked for, or too high."""
     if num_workers > 0 and sys.platform in ("win32", "darwin"):
-        notes.append("batches are read in this process: worker processes start too slowly on this system")
+        notes.append("batches are read in this process: reader processes start too slowly on this system")
         return 0
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    here = num_cores()
     if num_workers > here:
         notes.append(
-            f"{num_workers} reader processes share {here} processors with the training: "
+            f"{num_workers} reader processes and the training share {here} processor cores: "
             f"--num_workers {max(here - 1, 1)} may be faster"
         )
     return num_workers
 
 
 def worker_settings(num_workers: int, device: torch.device) -> dict[str, Any]:
-    """The documented settings of PyTorch's ``DataLoader``."""
+    """Settings of PyTorch's ``DataLoader``, as documented."""
     several = num_workers > 0
     return {
         "num_workers": num_workers,
@@ -337,7 +339,7 @@ def worker_settings(num_workers: int, device: torch.device) -> dict[str, Any]:
 def _choose(
     loader: str, store: PackedStore, needs: frozenset[str], device: torch.device, notes: list[str]
 ) -> str:
-    """What ``auto`` means for this data set and this machine."""
+    """Resolve ``auto`` for this data set and this machine; add a note if the data set does not fit."""
     if loader != "auto":
         return loader
     needed, free = _resident_bytes(store, needs), _free_bytes(device)
@@ -345,13 +347,13 @@ def _choose(
         return "resident"
     notes.append(
         f"the data set would take {needed / 2**30:.1f} of {free / 2**30:.1f} GiB free memory, so it stays "
-        "on disk and worker processes read it (--loader workers)"
+        "on disk and reader processes read it (--loader workers)"
     )
     return "workers"
 
 
 def _resident_bytes(store: PackedStore, needs: frozenset[str]) -> int:
-    """What :class:`GraphTables` of the whole store takes."""
+    """Estimate the bytes that :class:`GraphTables` of the whole store occupies."""
     per_node = 4 * len(store.feature_names) * (2 if "gcn" in needs else 1) + 24
     per_edge = (16 if "gcn" in needs else 0) + (8 if "edge_index" in needs else 0)
     if "edge_attr" in needs:

@@ -1,4 +1,4 @@
-"""The order of samples: a pure function of (seed, epoch), and how far iteration has come."""
+"""The order of samples, a pure function of (seed, epoch), and the position reached in it."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from plumbline.records import Int
 
 
 def epoch_order(seed: int, epoch: int, num_samples: int) -> Int:
-    """The order in which one epoch visits the samples.
+    """Compute the order in which one epoch visits the samples.
 
     Sorts the raw 64-bit output of the counter-based generator Philox4x64-10 (Salmon et al., "Parallel
     random numbers: as easy as 1, 2, 3", SC 2011) keyed by (seed, epoch). Raw output, unlike
@@ -17,7 +17,7 @@ def epoch_order(seed: int, epoch: int, num_samples: int) -> Int:
     Args:
         seed: any integer; taken modulo 2**64.
         epoch: 0, 1, 2, ...
-        num_samples: how many samples there are.
+        num_samples: number of samples.
 
     Returns:
         ``[num_samples]`` int64 permutation of ``0 .. num_samples - 1``.
@@ -28,14 +28,18 @@ def epoch_order(seed: int, epoch: int, num_samples: int) -> Int:
 
 
 class BatchOrder:
-    """Positions of each batch's graphs, epoch by epoch, with the place where iteration stands.
+    """The graphs of each batch, epoch by epoch, and the position that iteration has reached.
 
     Args:
         num_graphs: G.
         batch_size: graphs per batch.
-        shuffle: visit them in :func:`epoch_order` instead of as they come.
+        shuffle: visit the graphs in :func:`epoch_order` instead of in ascending order.
         drop_last: leave out the last batch of an epoch if it is not full.
-        seed: of the order.
+        seed: seed of the order.
+
+    Attributes:
+        epoch: the current epoch.
+        position: number of its batches that iteration has completed; set by the loader.
     """
 
     def __init__(
@@ -54,12 +58,15 @@ class BatchOrder:
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Int]:
-        """The batches of the current epoch from ``position`` on; afterwards ``position`` is 0 again."""
+        """Yield the batches of the current epoch from ``position`` on, then reset ``position`` to 0.
+
+        Each batch is an int64 array of positions among the ``num_graphs`` graphs.
+        """
         if self.shuffle:
             order = epoch_order(self.seed, self.epoch, self.num_graphs)
         else:
             order = np.arange(self.num_graphs)
-        if self.position >= len(self):  # an epoch that was read to its last batch but not past it
+        if self.position >= len(self):  # the last batch was read, but the iteration was not finished
             self.position = 0
         for number in range(self.position, len(self)):
             yield order[number * self.batch_size : (number + 1) * self.batch_size]

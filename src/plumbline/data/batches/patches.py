@@ -1,4 +1,4 @@
-"""Constants of a graph that equivariant models start from: its centre and size, and patches that cover it."""
+"""Constants of a graph for equivariant models: its centre and size, and patches that cover it."""
 
 import numpy as np
 
@@ -7,15 +7,15 @@ from plumbline.geometry.sampling import farthest_points
 from plumbline.records import Float, Int
 
 TOKENS = 64
-"""Patches per graph; a model takes the first few."""
+"""Patches per graph; a model uses the first few."""
 NEIGHBOURS = 16
-"""Nodes of a patch beside its centre, where the graph's own neighbours are not known to be the nearest."""
+"""Nodes of a patch in addition to its centre, if the graph is not known to be a k-nearest-neighbour graph."""
 
 
 def centre_and_size(pos: Float, node_ptr: Int) -> tuple[Float, Float]:
-    """Mean of each graph's positions ``[G, 3]``, and their root mean square distance from it ``[G]``.
+    """Compute each graph's mean position ``[G, 3]`` and the root mean square distance from it ``[G]``.
 
-    Where all positions coincide, the size is 1. Sums run in float64.
+    If all positions of a graph coincide, its size is 1. Sums are computed in float64.
     """
     counts = np.diff(node_ptr)
     wide = pos.astype(np.float64)
@@ -26,12 +26,13 @@ def centre_and_size(pos: Float, node_ptr: Int) -> tuple[Float, Float]:
 
 
 def patches(flat: Gathered, *, leaders: int, k: int | None) -> Int:
-    """``[G, T, 1 + K]`` int32 node numbers within each graph, see ``Batch``.
+    """Find the patches of each graph: ``[G, T, 1 + K]`` int32 local node indices, see ``Batch``.
 
     Args:
         flat: the graphs.
-        leaders: so many first nodes are in farthest-point order already.
-        k: the graph joins every node to its k nearest, nearest first; None if it is another graph.
+        leaders: number of leading nodes that are already in farthest-point order.
+        k: neighbours per node, if the graph joins every node to its k nearest, nearest first; None for any
+            other kind of graph.
     """
     sizes = np.diff(flat.node_ptr)
     if leaders >= TOKENS and k is not None:

@@ -1,7 +1,7 @@
-"""Memory that reader processes share with the training, and fill again and again.
+"""Reusable slots of shared memory through which reader processes pass batches to the training.
 
-What a reader sends otherwise lies in new pages of shared memory, which cost both sides more than what is
-written on them, and in a file of ``/dev/shm``, which many containers keep small.
+Without slots, PyTorch sends each batch in new pages of shared memory, which cost both sides more than the
+data written to them, and in a file in ``/dev/shm``, which is small in many containers.
 """
 
 import mmap
@@ -12,50 +12,53 @@ import numpy as np
 
 
 class Slots:
-    """Blocks of memory shared with the processes that are forked after they were made.
+    """Blocks of memory shared with all processes that are forked after the blocks were made.
 
-    A number is taken for each piece of work that is sent to the readers, which comes back in the same order.
+    Each batch requested from a reader process reserves one slot, or none if no slot is free. Batches return
+    in the order in which they were requested.
 
     Args:
-        count: how many.
-        size: bytes of each, at least.
+        count: number of slots.
+        size: bytes of each slot, rounded up to whole pages.
     """
 
     def __init__(self, count: int, size: int) -> None:
         self._size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
-        memory = mmap.mmap(-1, max(count * self._size, 1))  # without a name: gone with the last process
+        memory = mmap.mmap(-1, max(count * self._size, 1))  # anonymous: freed when the last process exits
         self._memory = np.frombuffer(memory, np.uint8)
         self._free = list(range(count))
         self._taken: deque[int | None] = deque()
 
     def take(self) -> int | None:
-        """The number of a free slot for the work that is sent next; None if there is none."""
-        self._taken.append(self._free.pop() if self._free else None)  # the last one, which has its pages
+        """Reserve a free slot for the next batch that is requested; None if no slot is free."""
+        self._taken.append(self._free.pop() if self._free else None)  # last freed first: it has its pages
         return self._taken[-1]
 
     def room(self, number: int) -> np.ndarray:
-        """``[size]`` uint8, one slot."""
+        """The memory of one slot, ``[size]`` uint8."""
         return self._memory[number * self._size : (number + 1) * self._size]
 
     def receive(self, number: int, size: int) -> np.ndarray:
-        """``[size]`` uint8, what was left in the slot of the work sent first; free when nothing refers to it.
+        """Return the ``[size]`` uint8 that a reader process wrote to the slot of the oldest open request.
+
+        The slot becomes free when nothing refers to the returned array any more.
 
         Raises:
-            RuntimeError: another slot was taken for that work.
+            RuntimeError: another slot was reserved for that request.
         """
         if (taken := self._taken.popleft()) != number:
-            raise RuntimeError(f"a reader process filled slot {number}, and {taken} was taken for its work")
+            raise RuntimeError(f"a reader process filled slot {number}, but slot {taken} was reserved for it")
         room = self.room(number)[:size]
         weakref.finalize(room, self._free.append, number).atexit = False
         return room
 
     def skip(self) -> None:
-        """The work that was sent first came back without its slot, which is free again."""
+        """Free the slot of the oldest open request: its batch came back by another way."""
         number = self._taken.popleft()
         if number is not None:
             self._free.append(number)
 
     def recover(self) -> None:
-        """Nothing that was sent will come back any more."""
+        """Free the slots of all open requests: none of their batches will come back."""
         while self._taken:
             self.skip()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from plumbline.data.missing import PARTS
 from plumbline.data.prepare.sources import Chunk
@@ -24,7 +24,7 @@ from plumbline.errors import DamagedStoreError, InputError
 from plumbline.files import reading
 from plumbline.geometry.graphs import LEADERS
 from plumbline.locks import LockedError, sole_owner
-from plumbline.records import FEATURE_NAMES, VECTOR_NAMES
+from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Rejected
 from plumbline.writing import write_atomically
 
 PT_METADATA = "dataset_metadata.json"
@@ -47,8 +47,8 @@ def look(out: Path, plan: Plan) -> Literal["new", "unfinished", "finished"]:
 
     Args:
         out: the folder; need not exist.
-        plan: ``format``, ``settings`` (flags), ``inputs`` (counts and a hash), ``caster`` and ``version``;
-            what else is in it is not compared.
+        plan: ``format``, ``settings`` (flags), ``inputs`` (counts and a hash), ``caster`` and, unless it is
+            1, ``generator``; what else is in it, such as the version of the program, is not compared.
 
     Raises:
         InputError: it holds something else; the message names the difference.
@@ -113,9 +113,10 @@ def _differences(found: Plan, plan: Plan) -> list[str]:
     ]
     if not result and old.get("sha256") != new["sha256"]:
         result.append("the names or contents of the input files have changed")
-    for what in ("caster", "version"):
-        if found.get(what) != plan[what]:
-            result.append(f"{what} {found.get(what)} there, {plan[what]} now")
+    for what, default in (("caster", None), ("generator", 1)):
+        there, now = found.get(what, default), plan.get(what, default)
+        if there != now:
+            result.append(f"{what} {there} there, {now} now")
     return result
 
 
@@ -137,6 +138,34 @@ def _check_whole(out: Path, layout: str) -> None:
     missing = [name for name in names if Path(name).name != name or not (out / name).is_file()]
     if missing:
         raise InputError(f"{out} is damaged, it lacks {len(missing)} of its files ({missing[0]}): {_MEND}")
+
+
+class Contents(NamedTuple):
+    """What a finished data set holds: numbers of things, what was rejected, bytes on the disk."""
+
+    objects: int
+    scans: int
+    points: int
+    views: int
+    rejected: tuple[Rejected, ...]
+    size: int
+
+
+def contents(out: Path, layout: str) -> Contents:
+    """What the finished data set in a folder holds. Raises InputError if it is damaged."""
+    size = sum(file.stat().st_size for file in out.iterdir() if file.is_file())
+    if layout == "packed":
+        store = PackedStore.open(out)
+        views = int(store.num_views.sum())
+        return Contents(store.num_objects, len(store), store.num_nodes, views, tuple(store.rejected), size)
+    found = _read(out / PT_METADATA)
+    try:
+        files, rejected = found["files"], [Rejected(**item) for item in found["rejected"]]
+        objects = len({item["object_name"] for item in files})
+        points, views = (sum(item[key] for item in files) for key in ("num_nodes", "num_views"))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{out / PT_METADATA} is damaged: {_MEND}") from error
+    return Contents(objects, len(files), points, views, tuple(rejected), size)
 
 
 # ---------------------------------------------------------------------------------------------- writing
@@ -171,7 +200,7 @@ def finish(out: Path, chunks: Sequence[Chunk], plan: Plan, *, tick: Callable[[in
         out: the folder.
         chunks: whose part files are all there.
         plan: goes into the manifest as provenance.
-        tick: told how many files of how many are written (documented layout only).
+        tick: called with (files written, files in all); documented layout only.
 
     Raises:
         InputError: no sample is left.

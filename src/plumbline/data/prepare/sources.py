@@ -8,7 +8,7 @@ consecutive sources that becomes one part file, named after a hash of all that d
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -17,14 +17,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-import plumbline
 from plumbline.data.store.writer import SCHEMA
 from plumbline.files import refusal
 from plumbline.geometry.clouds import Label, read_labels
 from plumbline.geometry.meshes import companion_files, find_meshes
 from plumbline.geometry.raycast import Caster
-from plumbline.records import FEATURE_NAMES
+from plumbline.records import FEATURE_NAMES, GraphSettings, ScanSettings
 
+GENERATOR = 1
+"""Rises when the bytes of a data set change for the same input, settings and libraries. Where none is
+recorded it is 1."""
 OBJECTS_PER_CHUNK = 8
 _FEWEST_CHUNKS = 64
 """With few objects a chunk has fewer, so that all workers have some and progress shows. The number of workers
@@ -145,21 +147,24 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
-def cut(sources: Sequence[Source], settings: Mapping[str, Any], folder: Path) -> list[Chunk]:
-    """Cuts the sources into chunks whose part files lie in ``folder``.
+def cut(
+    sources: Sequence[Source], scan: ScanSettings, graph: GraphSettings, *, caster: str, folder: Path
+) -> list[Chunk]:
+    """Cut the sources into chunks whose part files lie in ``folder``.
 
     Args:
         sources: everything to prepare.
-        settings: keyword arguments of :func:`make_samples`, and whatever else decides what a part holds.
+        scan, graph: what decides what a part holds; edge attributes do not, a store computes them.
+        caster: that is used.
         folder: of the part files.
     """
-    chunks, libraries = [], library_versions()
-    bytes_per_node = 4 * (len(FEATURE_NAMES) + 1 + settings["k"])
-    most_samples = max(settings["samples"], settings.get("solid_samples", 0))
-    bytes_per_object = bytes_per_node * most_samples * settings["points"][1]
+    decisive = [GENERATOR, SCHEMA, library_versions(), caster, repr(scan), graph.k, graph.normalise]
+    bytes_per_node = 4 * (len(FEATURE_NAMES) + 1 + graph.k)
+    bytes_per_object = bytes_per_node * max(scan.samples, scan.solid_samples) * int(scan.points.high)
     size = max(1, min(OBJECTS_PER_CHUNK, len(sources) // _FEWEST_CHUNKS, _CHUNK_BYTES // bytes_per_object))
+    chunks = []
     for begin in range(0, len(sources), size):
         some = tuple(sources[begin : begin + size])
-        key = _digest([plumbline.__version__, libraries, SCHEMA, dict(settings), fingerprint(some)])
+        key = _digest([*decisive, fingerprint(some)])
         chunks.append(Chunk(folder / f"{begin // size:06d}-{key[:24]}.part", some))
     return chunks

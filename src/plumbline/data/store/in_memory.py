@@ -30,18 +30,18 @@ class MemoryStore:
         leaders: int = 0,
         k: int | None = None,
     ) -> None:
-        self._samples = list(samples)
+        self.samples = list(samples)
         self.feature_names, self.vector_names = tuple(feature_names), tuple(vector_names)
         self.leaders, self.k = leaders, k
         self.node_ptr = _offsets([len(sample.in_degree) for sample in samples])
         self.edge_ptr = _offsets([len(sample.edge_source) for sample in samples])
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self.samples)
 
     def gather(self, indices: Int, *, edge_attr: bool = False) -> Gathered:
         """Graphs joined into one batch, in the order asked for, in the samples' own precision."""
-        chosen = [self._samples[int(i)] for i in indices]
+        chosen = [self.samples[int(i)] for i in indices]
         node_ptr = _offsets([len(sample.in_degree) for sample in chosen])
         dtype = chosen[0].node_features.dtype
         attributes = [sample.edge_attr for sample in chosen if sample.edge_attr is not None]

@@ -1,37 +1,22 @@
-"""Endless supply of built-in solids: random members of families of everyday and of made-up shapes.
+"""Built-in solids: unlimited random members of families of everyday and abstract shapes.
 
-Every shape is put together by exact boolean operations (manifold3d), so it is a closed manifold and
-its centre of mass is exact for the very polyhedron that is returned.
+Every shape is built with exact boolean operations (manifold3d), so it is a closed manifold, and its centre
+of mass is exact for the polyhedron that is returned.
 """
 
-from collections.abc import Callable
-from types import ModuleType
-
 import numpy as np
-from manifold3d import Manifold
 
 from plumbline.geometry.meshes import make_solid_record
 from plumbline.geometry.solids import abstract, furniture, hardware, tableware, tools, toys
-from plumbline.geometry.solids.primitives import largest
+from plumbline.geometry.solids.primitives import Family, largest
 from plumbline.records import Solid
 
-Family = Callable[[np.random.Generator], Manifold]
-
-
-def _families(module: ModuleType) -> dict[str, Family]:
-    return {
-        name: member
-        for name, member in vars(module).items()
-        if getattr(member, "__module__", None) == module.__name__ and not name.startswith("_")
-    }
-
-
 FAMILIES: dict[str, Family] = {
-    name: family
+    family.__name__: family
     for module in (tableware, furniture, tools, hardware, toys, abstract)
-    for name, family in _families(module).items()
+    for family in module.FAMILIES
 }
-"""Every family: its name, and the function that draws one member. The order is part of the seed."""
+"""Every family by name: what each file lists in its own ``FAMILIES``. The order is part of the seed."""
 
 _FEWEST_FACES = 100
 
@@ -39,14 +24,14 @@ _FEWEST_FACES = 100
 def make_solid(seed: int, index: int) -> Solid:
     """Draw one built-in solid. A pure function of its arguments.
 
-    The family is drawn first, then its member, then for half of the solids a stretch along each axis.
+    The family is drawn first, then a member of it, then for half of the solids a scaling along each axis.
 
     Args:
-        seed: of the whole collection, >= 0.
-        index: which solid of it, >= 0; solids of one collection are independent.
+        seed: seed of the whole collection, >= 0.
+        index: index of the solid in the collection, >= 0; the solids of a collection are independent.
 
     Returns:
-        One connected closed body, metres, named ``solids/<family>/<index>``, of 100 faces or more.
+        One connected closed body in metres, named ``solids/<family>/<index>``, with at least 100 faces.
     """
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index])))
     family = list(FAMILIES)[rng.integers(len(FAMILIES))]

@@ -1,10 +1,11 @@
-"""Shapes that are no thing in particular, so that a network cannot learn things by heart."""
+"""Abstract shapes, so that a network cannot just memorise everyday objects."""
 
 import numpy as np
 from manifold3d import CrossSection, Manifold
 
 from plumbline.geometry.rotations import random_directions, random_rotation
 from plumbline.geometry.solids.primitives import (
+    Family,
     ball,
     box,
     circle,
@@ -22,7 +23,7 @@ from plumbline.records import Float
 
 
 def _basic(rng: np.random.Generator) -> Manifold:
-    """A textbook body of about unit size at the origin."""
+    """A basic geometric body of about unit size at the origin."""
     u = rng.uniform
     kind = rng.integers(8)
     if kind == 0:
@@ -43,33 +44,33 @@ def _basic(rng: np.random.Generator) -> Manifold:
 
 
 def _placed(rng: np.random.Generator, spread: float, stretch: float = 0.35) -> Manifold:
-    """A basic body, stretched, turned and moved at random."""
+    """A basic body, randomly stretched, rotated and moved."""
     linear = random_rotation(rng) @ np.diag(np.exp(rng.normal(0, stretch, 3)))
     return _basic(rng).transform(np.column_stack([linear, rng.normal(0, spread, 3)]))
 
 
 def primitive(rng: np.random.Generator) -> Manifold:
-    """One textbook body, stretched and sheared."""
+    """One basic geometric body, stretched and sometimes sheared."""
     shear = np.eye(3) + 0.3 * np.triu(rng.standard_normal((3, 3)), 1) * (rng.random() < 0.4)
     size = rng.uniform(0.02, 0.3) * np.exp(rng.normal(0, 0.5, 3))
     return _basic(rng).transform(np.column_stack([np.diag(size) @ shear, np.zeros(3)]))
 
 
 def composite(rng: np.random.Generator) -> Manifold:
-    """Two to six bodies grown together."""
+    """The union of two to six bodies."""
     parts = [_placed(rng, 0.9, 0.5) for _ in range(int(rng.integers(2, 7)))]
     return largest(union(*parts)).scale((rng.uniform(0.01, 0.2),) * 3)
 
 
 def carved(rng: np.random.Generator) -> Manifold:
-    """A body with one to four others cut out of it."""
+    """A body with one to four other bodies cut out of it."""
     body = union(_placed(rng, 0), _placed(rng, 0.5))
     cuts = [_placed(rng, 1.2).scale((rng.uniform(0.3, 0.8),) * 3) for _ in range(int(rng.integers(1, 5)))]
     return largest(body - union(*cuts)).scale((rng.uniform(0.02, 0.2),) * 3)
 
 
 def twisted(rng: np.random.Generator) -> Manifold:
-    """A random star-shaped outline drawn up with twist and taper; solid or a tube."""
+    """A random star-shaped outline, extruded with twist and taper; solid or a tube."""
     u = rng.uniform
     num, size = int(rng.integers(3, 14)), u(0.02, 0.12)
     outline = circle(num) * rng.uniform(u(0.3, 1), 1, num)[:, None]
@@ -82,7 +83,7 @@ def twisted(rng: np.random.Generator) -> Manifold:
 
 
 def lofted(rng: np.random.Generator) -> Manifold:
-    """A bent bar whose section changes along the way: horn, banana, bone, fin."""
+    """A bent bar with a varying section: horn, banana, bone, fin."""
     u = rng.uniform
     num, segments, size = 20, int(rng.choice([4, 5, 8, 14, 14])), u(0.03, 0.25)
     radius = np.maximum(spline(rng.uniform(0.08, 0.45, (5, 1)), num)[:, 0], 0.04)
@@ -95,7 +96,7 @@ def lofted(rng: np.random.Generator) -> Manifold:
 
 
 def wire(rng: np.random.Generator) -> Manifold:
-    """A thin tube along a random open curve, with a lump at either end or none."""
+    """A thin tube along a random open curve, with a lump at one end, both or neither."""
     u = rng.uniform
     size, thick = u(0.03, 0.3), u(0.04, 0.1)
     num = int(rng.integers(3, 7))
@@ -113,20 +114,21 @@ def wire(rng: np.random.Generator) -> Manifold:
 
 
 def blob(rng: np.random.Generator) -> Manifold:
-    """A potato: a sphere swelled by a few smooth waves. Star-shaped, so it never meets itself."""
+    """A potato: a sphere deformed by a few smooth waves. It is star-shaped, so it never intersects itself."""
     num = int(rng.integers(2, 9))
     waves = random_directions(rng, num) * rng.uniform(1, 4.5, (num, 1))
     phase, height = rng.uniform(0, 2 * np.pi, num), rng.uniform(0.1, 0.7, num) / np.sqrt(num)
 
     def swell(points: Float) -> Float:
-        return points * np.exp(np.sin(points @ waves.T + phase) @ height)[:, None]
+        result: Float = points * np.exp(np.sin(points @ waves.T + phase) @ height)[:, None]
+        return result
 
     size = rng.uniform(0.02, 0.15) * np.exp(rng.normal(0, 0.25, 3))
     return Manifold.sphere(1, int(rng.choice([12, 20, 32, 40]))).warp_batch(swell).scale(tuple(size))
 
 
 def boulder(rng: np.random.Generator) -> Manifold:
-    """A convex stone, sometimes two grown together."""
+    """A convex stone, sometimes the union of two."""
 
     def stone() -> Manifold:
         points = rng.standard_normal((int(rng.integers(6, 80)), 3)) * np.exp(rng.normal(0, 0.4, 3))
@@ -137,7 +139,7 @@ def boulder(rng: np.random.Generator) -> Manifold:
 
 
 def turnery(rng: np.random.Generator) -> Manifold:
-    """Stacked and turned shapes about one axis: chess men, finials, bells; solid, faceted, cut or hollow."""
+    """Stacked and turned shapes about one axis: chess piece, finial, bell; solid, faceted, cut or hollow."""
     u = rng.uniform
     radius, height = u(0.01, 0.08), u(0.03, 0.3)
     profile = turned(rng, radius, height, int(rng.integers(4, 9)), 0.6)
@@ -150,7 +152,7 @@ def turnery(rng: np.random.Generator) -> Manifold:
 
 
 def assembly(rng: np.random.Generator) -> Manifold:
-    """A chain of boxes, balls and bars, each grown from the one before, mirrored half of the time."""
+    """A chain of boxes, balls and bars, each attached to the one before, mirrored half of the time."""
     u = rng.uniform
     at, parts = np.zeros(3), []
     for _ in range(int(rng.integers(3, 8))):
@@ -183,3 +185,18 @@ def sheet(rng: np.random.Generator) -> Manifold:
         return np.column_stack([x, across, z + bow * x * x + arch * y * y + twist * x * y])
 
     return box(2, 2, thick).refine(9).warp_batch(bend).scale((u(0.03, 0.3),) * 3)
+
+
+FAMILIES: tuple[Family, ...] = (
+    primitive,
+    composite,
+    carved,
+    twisted,
+    lofted,
+    wire,
+    blob,
+    boulder,
+    turnery,
+    assembly,
+    sheet,
+)

@@ -1,9 +1,10 @@
-"""Things that stand in a room: chair, table, stool, shelf, sofa, bed, lamp, house."""
+"""Furniture: chair, table, stool, shelf, sofa, bed, lamp; and a model house."""
 
 import numpy as np
 from manifold3d import Manifold
 
 from plumbline.geometry.solids.primitives import (
+    Family,
     ball,
     box,
     cylinder,
@@ -36,7 +37,7 @@ def _legs(rng: np.random.Generator, x: float, y: float, height: float, thickness
 
 
 def chair(rng: np.random.Generator) -> Manifold:
-    """A chair: four legs, a seat, a back of slats or one board, sometimes arms."""
+    """A chair: four legs, a seat, a back of slats or a single board, sometimes arms."""
     u = rng.uniform
     width, depth, seat = u(0.38, 0.6), u(0.38, 0.55), u(0.38, 0.5)
     thick, leg, back = u(0.02, 0.08), u(0.015, 0.035), u(0.3, 0.65)
@@ -68,7 +69,7 @@ def chair(rng: np.random.Generator) -> Manifold:
 
 
 def table(rng: np.random.Generator) -> Manifold:
-    """A table or desk: oblong, round or oval, on four legs, a pedestal, or a drawer block and two legs."""
+    """A table or desk: rectangular, round or oval, on four legs, a pedestal, or drawers and two legs."""
     u = rng.uniform
     x, y, height, thick = u(0.5, 1.8), u(0.4, 0.9), u(0.35, 1.05), u(0.015, 0.07)
     round_top = rng.random() < 0.35
@@ -125,7 +126,7 @@ def stool(rng: np.random.Generator) -> Manifold:
 
 
 def shelf(rng: np.random.Generator) -> Manifold:
-    """A bookcase or cupboard: boards in a frame, often with a back and a few goods in it."""
+    """A bookcase or cupboard: boards in a frame, often with a back and a few items in it."""
     u = rng.uniform
     x, y, z, board = u(0.4, 1.2), u(0.2, 0.45), u(0.5, 2.0), u(0.012, 0.035)
     rows, columns = int(rng.integers(2, 6)), int(rng.integers(1, 4))
@@ -195,7 +196,7 @@ def bed(rng: np.random.Generator) -> Manifold:
 
 
 def lamp(rng: np.random.Generator) -> Manifold:
-    """A table or floor lamp: a foot, a turned or arched stem, and a hollow or full shade."""
+    """A table or floor lamp: a foot, a turned or arched stem, and a hollow or solid shade."""
     u = rng.uniform
     height, foot, shade = u(0.25, 1.6), u(0.06, 0.18), u(0.08, 0.25)
     narrow, tall, wall = u(0.4, 1) * shade, u(0.8, 1.6) * shade, u(0.003, 0.01)
@@ -220,7 +221,7 @@ def lamp(rng: np.random.Generator) -> Manifold:
 
 
 def house(rng: np.random.Generator) -> Manifold:
-    """A model house: walls, pitched roof, chimney, door and windows; full, or hollow and open below."""
+    """A model house: walls, pitched roof, chimney, door and windows; solid, or hollow and open below."""
     u = rng.uniform
     x, y, z, eave = u(0.1, 0.3), u(0.08, 0.2), u(0.06, 0.2), u(0.003, 0.02)
     ridge, wall = z + u(0.3, 0.8) * y, u(0.004, 0.01)
@@ -244,3 +245,6 @@ def house(rng: np.random.Generator) -> Manifold:
     ]
     openings += [box(0.12 * x, 3 * wall, 0.25 * z, (s * 0.35 * x, -y / 2, 0.5 * z)) for s in (-1, 1)]
     return solid - union(*openings)
+
+
+FAMILIES: tuple[Family, ...] = (chair, table, stool, shelf, sofa, bed, lamp, house)

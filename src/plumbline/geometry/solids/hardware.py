@@ -1,9 +1,10 @@
-"""Machine parts: bracket, beam, gear, bolt, pipe, ring, spring, flange, pulley, dumbbell."""
+"""Machine parts: bracket, beam, gear, bolt, pipe, ring, spring, flange, pulley, dumbbell, hook."""
 
 import numpy as np
 from manifold3d import CrossSection, Manifold, OpType
 
 from plumbline.geometry.solids.primitives import (
+    Family,
     ball,
     box,
     circle,
@@ -19,7 +20,7 @@ from plumbline.geometry.solids.primitives import (
 
 
 def _profile(rng: np.random.Generator, size: float, thick: float) -> CrossSection:
-    """The section of a random L, U, T, I, Z or plus beam, put together from its flanges and webs."""
+    """The section of a random L, U, T, I, Z or plus beam, built from its flanges and webs."""
     a, b, t = size, size * rng.uniform(0.4, 1.6), thick
 
     def strip(x: float, y: float, wide: float, tall: float) -> CrossSection:
@@ -65,7 +66,7 @@ def bracket(rng: np.random.Generator) -> Manifold:
 
 
 def beam(rng: np.random.Generator) -> Manifold:
-    """A length of rolled profile, cut square or aslant, sometimes drilled."""
+    """A length of rolled profile, cut straight or at an angle, sometimes drilled."""
     u = rng.uniform
     size = u(0.02, 0.15)
     length = size * u(1.5, 8)
@@ -79,7 +80,7 @@ def beam(rng: np.random.Generator) -> Manifold:
 
 
 def gear(rng: np.random.Generator) -> Manifold:
-    """A spur, helical or bevel gear with bore, hub, keyway and lightening holes."""
+    """A spur, helical or bevel gear with a bore, hub, keyway and lightening holes."""
     u = rng.uniform
     teeth, radius = int(rng.integers(8, 36)), u(0.015, 0.08)
     depth, thick = u(1.5, 3) * radius / teeth, radius * u(0.1, 0.8)
@@ -188,7 +189,7 @@ def spring(rng: np.random.Generator) -> Manifold:
 
 
 def flange(rng: np.random.Generator) -> Manifold:
-    """A drilled plate, round or square, with a raised boss or pipe stub off its middle."""
+    """A drilled plate, round or square, with a raised boss or pipe stub off its centre."""
     u = rng.uniform
     radius = u(0.02, 0.12)
     thick, num, square = radius * u(0.08, 0.3), int(rng.integers(3, 9)), rng.random() < 0.4
@@ -215,7 +216,7 @@ def flange(rng: np.random.Generator) -> Manifold:
 
 
 def pulley(rng: np.random.Generator) -> Manifold:
-    """A wheel of random groove: pulley, spool, castor or yo-yo; pierced, spoked or on an axle."""
+    """A wheel with a random groove: pulley, spool, castor or yo-yo; pierced, spoked or on an axle."""
     u = rng.uniform
     radius = u(0.015, 0.12)
     width, bore, num = radius * u(0.2, 1.2), radius * u(0.08, 0.3), int(rng.integers(4, 7))
@@ -237,7 +238,7 @@ def pulley(rng: np.random.Generator) -> Manifold:
 
 
 def dumbbell(rng: np.random.Generator) -> Manifold:
-    """Two weights on a bar, seldom alike: dumbbell, barbell, bone or rattle."""
+    """Two weights on a bar, usually different: dumbbell, barbell, bone or rattle."""
     u = rng.uniform
     length, bar = u(0.1, 0.3), u(0.008, 0.018)
     parts = [rod((0, 0, 0), (length, 0, 0), bar)]
@@ -264,7 +265,7 @@ def dumbbell(rng: np.random.Generator) -> Manifold:
 
 
 def hook(rng: np.random.Generator) -> Manifold:
-    """A bent bar: hook, crank, carabiner half or coat hanger, on a plate or an eye."""
+    """A bent bar: hook, crank, half a carabiner or coat hanger, on a plate or an eye."""
     u = rng.uniform
     size, thick = u(0.02, 0.12), u(0.05, 0.14)
     knots = [
@@ -280,3 +281,6 @@ def hook(rng: np.random.Generator) -> Manifold:
         return bar + rounded(size * u(0.4, 1), size * u(0.4, 1), 0.1 * size).extrude(1.2 * thick * size)
     eye = lathe(circle(10) * 0.8 * thick * size + [2.2 * thick * size, 0], 24).rotate((90, 0, 0))
     return bar + eye.translate((0, 0, -2.2 * thick * size))
+
+
+FAMILIES: tuple[Family, ...] = (bracket, beam, gear, bolt, pipe, ring, spring, flange, pulley, dumbbell, hook)

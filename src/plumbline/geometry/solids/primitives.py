@@ -1,16 +1,18 @@
-"""The few shapes that every built-in family is put together from.
+"""Basic shapes that the built-in families are built from.
 
-Metres, z up. Unless said otherwise a shape is centred in x and y and stands on ``z = 0``; ``at``
-moves it from there. Outlines run counter-clockwise.
+Units are metres, z is up. Unless stated otherwise, a shape is centred in x and y and stands on ``z = 0``;
+``at`` moves it from there. Outlines are counter-clockwise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from manifold3d import CrossSection, JoinType, Manifold, Mesh64, OpType
 
 from plumbline.records import Float
 
+Family = Callable[[np.random.Generator], Manifold]
+"""Draws one member of a family of solids."""
 Vector = Sequence[float] | Float
 
 ORIGIN = (0.0, 0.0, 0.0)
@@ -34,14 +36,14 @@ def ball(radius: float | Vector, at: Vector = ORIGIN, *, segments: int = 24) -> 
 
 
 def rounded(x: float, y: float, radius: float, segments: int = 16) -> CrossSection:
-    """A centred rectangle with round corners; the radius is cut to what fits."""
+    """A centred rectangle with round corners; the radius is limited to what fits."""
     radius = min(radius, 0.49 * x, 0.49 * y)
     core = CrossSection.square((x - 2 * radius, y - 2 * radius), True)
     return core.offset(radius, JoinType.Round, 2.0, segments)
 
 
 def slab(x: float, y: float, z: float, radius: float, at: Vector = ORIGIN) -> Manifold:
-    """A plate with round upright edges."""
+    """A plate with rounded vertical edges."""
     return rounded(x, y, radius).extrude(z).translate(tuple(at))
 
 
@@ -56,16 +58,16 @@ def lathe(profile: Float, segments: int = 40) -> Manifold:
 
 
 def vessel(profile: Float, wall: float, floor: float, segments: int = 40) -> tuple[Manifold, Manifold]:
-    """An outer body of revolution and the cavity that hollows it, open at the top.
+    """An outer body of revolution, and the cavity that makes it hollow and open at the top.
 
     Args:
         profile: ``[P, 2]`` (radius, z) of the outside from bottom to top.
-        wall: thickness, measured horizontally.
+        wall: thickness of the wall, measured horizontally.
         floor: thickness of the floor.
-        segments: around the axis.
+        segments: number of segments around the axis.
 
     Returns:
-        Two bodies to add to and to subtract, in that order.
+        The body to add to, and the body to subtract.
     """
     radius, height = np.asarray(profile, float).T
     outer = np.concatenate([[(0, height[0])], np.column_stack([radius, height]), [(0, height[-1])]])
@@ -79,11 +81,11 @@ def vessel(profile: Float, wall: float, floor: float, segments: int = 40) -> tup
 
 
 def loft(rings: Float) -> Manifold:
-    """The skin over a stack of rings, closed by a flat fan at either end.
+    """A skin over a stack of rings, closed by a flat triangle fan at each end.
 
     Args:
         rings: ``[P, S, 3]``: P rings of S points, each counter-clockwise when the next ring lies
-            towards the viewer. The first and last must be star-shaped about their mean.
+            towards the viewer. The first and last ring must be star-shaped about their mean.
     """
     num, size, _ = rings.shape
     below = np.arange(num * size).reshape(num, size)
@@ -102,7 +104,7 @@ def loft(rings: Float) -> Manifold:
 
 
 def circle(segments: int) -> Float:
-    """``[segments, 2]`` points of the unit circle."""
+    """Points ``[segments, 2]`` on the unit circle."""
     angle = np.arange(segments) * (2 * np.pi / segments)
     return np.column_stack([np.cos(angle), np.sin(angle)])
 
@@ -110,13 +112,13 @@ def circle(segments: int) -> Float:
 def sweep(
     path: Float, radius: float | Float, *, section: Float | None = None, segments: int = 12
 ) -> Manifold:
-    """A section carried along a path without turning about it.
+    """A section swept along a path without twisting about it.
 
     Args:
-        path: ``[P, 3]``; must bend less sharply than the section is wide.
-        radius: factor on the section, one or ``[P]``.
+        path: ``[P, 3]``; its radius of curvature must be larger than the section's width.
+        radius: scale of the section, one number or ``[P]``.
         section: ``[S, 2]`` star-shaped outline; a circle by default.
-        segments: of that circle.
+        segments: number of segments of that circle.
     """
     path = np.asarray(path, float)
     section = circle(segments) if section is None else section
@@ -142,25 +144,26 @@ def rod(
 
 
 def spline(points: Sequence[Vector] | Float, num: int) -> Float:
-    """``[num, D]`` points along the Catmull-Rom curve through ``points`` ``[P, D]``."""
+    """Points ``[num, D]`` along the Catmull-Rom spline through ``points [P, D]``."""
     knots = np.asarray(points, float)
     knots = np.concatenate([[2 * knots[0] - knots[1]], knots, [2 * knots[-1] - knots[-2]]])
     at = np.linspace(0, len(knots) - 3, num)
     i = np.minimum(at.astype(int), len(knots) - 4)
     t = (at - i)[:, None]
     a, b, c, d = (knots[i + k] for k in range(4))
-    return b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
+    result: Float = b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
+    return result
 
 
 def turned(rng: np.random.Generator, radius: float, height: float, knots: int, spread: float = 0.4) -> Float:
-    """``[P, 2]`` smooth random (radius, z) profile from z = 0 up, as a turner or potter would make."""
+    """A smooth random profile ``[P, 2]`` of (radius, z) from z = 0 up, as of turned wood or pottery."""
     radii = radius * rng.uniform(1 - spread, 1 + spread, knots)
     curve = spline(np.column_stack([radii, np.linspace(0, height, knots)]), 4 * knots)
     return np.maximum(curve, [0.25 * radius, 0])
 
 
 def is_clear(path: Float, radius: float | Float) -> bool:
-    """Whether a round tube along a path ``[P, 3]`` neither meets itself nor folds in a bend."""
+    """Tell whether a round tube along a path ``[P, 3]`` neither intersects itself nor folds in a bend."""
     radius = np.broadcast_to(radius, len(path))
     steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
     along = np.concatenate([[0], np.cumsum(steps)])
@@ -173,10 +176,10 @@ def is_clear(path: Float, radius: float | Float) -> bool:
 
 
 def union(*parts: Manifold) -> Manifold:
-    """Everything that lies in any of the parts."""
+    """The union of the parts."""
     return Manifold.batch_boolean(list(parts), OpType.Add)
 
 
 def largest(body: Manifold) -> Manifold:
-    """The largest connected piece of a body, its hidden cavities filled."""
+    """The largest connected piece of a body, with enclosed cavities filled."""
     return max(body.decompose(), key=lambda piece: piece.volume())

@@ -1,9 +1,10 @@
-"""Things that hold or serve food: mug, bottle, bowl, plate, vase, goblet, teapot, pan, spoon, fork."""
+"""Tableware and kitchenware: mug, bottle, bowl, plate, vase, goblet, teapot, pan, spoon, fork."""
 
 import numpy as np
 from manifold3d import Manifold
 
 from plumbline.geometry.solids.primitives import (
+    Family,
     ball,
     box,
     cylinder,
@@ -20,12 +21,12 @@ from plumbline.records import Float
 
 
 def _hollow(rng: np.random.Generator, body: Manifold, cavity: Manifold, filled: float = 0.3) -> Manifold:
-    """Empty a vessel, or leave it full: scanned vessels often come without their inside."""
+    """Hollow out a vessel, or leave it solid: scanned meshes of vessels often lack their inside."""
     return body if rng.random() < filled else body - cavity
 
 
 def _handle(rng: np.random.Generator, radius: float, low: float, high: float, thickness: float) -> Manifold:
-    """A bow on the +x side of a vessel that reaches from z = low to z = high into its wall."""
+    """A curved handle on the +x side of a vessel, joined to its wall from z = low to z = high."""
     reach, sag = radius + rng.uniform(0.35, 0.8) * (high - low), rng.uniform(-0.15, 0.15) * (high - low)
     root = 0.9 * radius
     knots = [
@@ -57,7 +58,7 @@ def mug(rng: np.random.Generator) -> Manifold:
 
 
 def bottle(rng: np.random.Generator) -> Manifold:
-    """A bottle with shoulder and neck; full, empty, or empty and capped."""
+    """A bottle with shoulder and neck; solid, hollow, or hollow and capped."""
     u = rng.uniform
     radius, height = u(0.025, 0.06), u(0.12, 0.35)
     neck, shoulder, collar = u(0.2, 0.55) * radius, u(0.4, 0.75), u(0.78, 0.9)
@@ -84,7 +85,7 @@ def bottle(rng: np.random.Generator) -> Manifold:
 
 
 def bowl(rng: np.random.Generator) -> Manifold:
-    """An open bowl on a foot, flared or closing."""
+    """An open bowl on a foot, widening or narrowing towards the rim."""
     u = rng.uniform
     radius, height = u(0.05, 0.16), u(0.03, 0.11)
     bend = u(0.3, 1.2)
@@ -97,7 +98,7 @@ def bowl(rng: np.random.Generator) -> Manifold:
 
 
 def plate(rng: np.random.Generator) -> Manifold:
-    """A plate, tray or saucer: a thin dished sheet, round or oblong."""
+    """A plate, tray or saucer: a thin dished sheet, round or elongated."""
     u = rng.uniform
     radius, rise, thick = u(0.06, 0.16), u(0.008, 0.03), u(0.003, 0.008)
     level, flat = np.linspace(0, 1, 16), u(0.4, 0.8)
@@ -109,7 +110,7 @@ def plate(rng: np.random.Generator) -> Manifold:
 
 
 def vase(rng: np.random.Generator) -> Manifold:
-    """A thrown vase with a smooth random profile, sometimes faceted or fluted by a twist."""
+    """A vase with a smooth random profile, sometimes faceted, or fluted with a twist."""
     u = rng.uniform
     radius, height = u(0.03, 0.12), u(0.1, 0.4)
     profile = turned(rng, radius, height, int(rng.integers(4, 7)))
@@ -146,7 +147,7 @@ def goblet(rng: np.random.Generator) -> Manifold:
 
 
 def teapot(rng: np.random.Generator) -> Manifold:
-    """A pot with spout, handle and knob; its inside open under the lid or full."""
+    """A pot with spout, handle and knob; hollow under the lid, or solid."""
     u = rng.uniform
     radius, height = u(0.05, 0.09), u(0.07, 0.16)
     level = np.linspace(0, 1, 14)
@@ -183,7 +184,7 @@ def pan(rng: np.random.Generator) -> Manifold:
 
 
 def spoon(rng: np.random.Generator) -> Manifold:
-    """A spoon or ladle: a shell-like bowl at the end of a curved handle."""
+    """A spoon or ladle: a thin bowl at the end of a curved handle."""
     u = rng.uniform
     length, width, depth = u(0.1, 0.3), u(0.015, 0.045), u(0.4, 1.1)
     thick = u(0.08, 0.2) * width
@@ -225,3 +226,6 @@ def fork(rng: np.random.Generator) -> Manifold:
         return np.column_stack([x, y * (1 + flare * along**2), z + bow * np.sin(np.pi * x / length)])
 
     return body.warp_batch(bend)
+
+
+FAMILIES: tuple[Family, ...] = (mug, bottle, bowl, plate, vase, goblet, teapot, pan, spoon, fork)

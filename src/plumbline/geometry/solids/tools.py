@@ -1,9 +1,10 @@
-"""Things made for the hand: hammer, axe, wrench, screwdriver, knife, saw, pliers, key, brush."""
+"""Hand tools: hammer, axe, wrench, screwdriver, knife, saw, pliers, key, brush."""
 
 import numpy as np
 from manifold3d import CrossSection, Manifold
 
 from plumbline.geometry.solids.primitives import (
+    Family,
     ball,
     box,
     circle,
@@ -65,7 +66,7 @@ def hammer(rng: np.random.Generator) -> Manifold:
 
 
 def axe(rng: np.random.Generator) -> Manifold:
-    """An axe or hatchet, single or double, its blade flared to an edge."""
+    """An axe or hatchet with one blade or two, each flared to an edge."""
     u = rng.uniform
     length, thick, reach = u(0.25, 0.8), u(0.012, 0.022), u(0.06, 0.16)
     spread, poll = u(0.3, 0.9) * reach, u(0.5, 0.9) * reach * 0.4
@@ -88,7 +89,7 @@ def axe(rng: np.random.Generator) -> Manifold:
 
 
 def wrench(rng: np.random.Generator) -> Manifold:
-    """A spanner: a flat bar with an open jaw at one end and a ring, a jaw or nothing at the other."""
+    """A wrench: a flat bar with an open jaw at one end and a ring, a jaw or nothing at the other."""
     u = rng.uniform
     length, size, thick = u(0.1, 0.35), u(0.012, 0.035), u(0.004, 0.012)
     radius = u(0.75, 1.0) * size
@@ -202,7 +203,7 @@ def key(rng: np.random.Generator) -> Manifold:
 
 
 def brush(rng: np.random.Generator) -> Manifold:
-    """A brush, broom or mop: a block of bristles on a handle, in line with it or across it."""
+    """A brush, broom or mop: a block of bristles on a handle, in line with the handle or across it."""
     u = rng.uniform
     length, thick = u(0.1, 0.3), u(0.006, 0.012)
     x, y, z = u(0.03, 0.12), u(0.02, 0.06), u(0.01, 0.02)
@@ -221,3 +222,6 @@ def brush(rng: np.random.Generator) -> Manifold:
     if rng.random() < 0.3:
         parts.append(ball(1.5 * thick, (0.3 * x + length, 0, z / 2), segments=16))
     return union(*parts)
+
+
+FAMILIES: tuple[Family, ...] = (hammer, axe, wrench, screwdriver, knife, saw, pliers, key, brush)

@@ -1,9 +1,10 @@
-"""Things of many parts: aeroplane, rocket, car, animal, figure, laptop, crate, shoe, tree, boat."""
+"""Objects of many parts: aeroplane, rocket, car, animal, figure, laptop, crate, shoe, tree, boat."""
 
 import numpy as np
 from manifold3d import Manifold
 
 from plumbline.geometry.solids.primitives import (
+    Family,
     ball,
     box,
     circle,
@@ -20,7 +21,7 @@ from plumbline.geometry.solids.primitives import (
 
 
 def _wing(root: float, tip: float, span: float, swept: float, thick: float) -> Manifold:
-    """One wing along +y from the origin: chord from ``root`` to ``tip``, its tip ``swept`` back in x."""
+    """One wing along +y from the origin, with chord ``root`` there and ``tip`` at its end, ``swept`` in x."""
     near = [(x, 0, z) for x in (-root / 2, root / 2) for z in (-thick, thick)]
     far = [(swept + x, span, 0.5 * z) for x in (-tip / 2, tip / 2) for z in (-thick, thick)]
     return Manifold.hull_points(np.array(near + far))
@@ -78,7 +79,7 @@ def rocket(rng: np.random.Generator) -> Manifold:
 
 
 def car(rng: np.random.Generator) -> Manifold:
-    """A toy car, van, lorry or tractor: hull, cabin, wheels, sometimes an open bed."""
+    """A toy car, van, lorry or tractor: body, cabin, wheels, sometimes an open bed."""
     u = rng.uniform
     x, y, z = u(0.07, 0.3), u(0.35, 0.55), u(0.15, 0.35)
     y, z = x * y, x * z
@@ -170,7 +171,7 @@ def figure(rng: np.random.Generator) -> Manifold:
 
 
 def laptop(rng: np.random.Generator) -> Manifold:
-    """A laptop, phone on its stand, picture frame or open book: two thin leaves that meet in a hinge."""
+    """A laptop, phone on its stand, picture frame or open book: two thin leaves that meet at a hinge."""
     u = rng.uniform
     x, y, thick, angle = u(0.1, 0.4), u(0.08, 0.28), u(0.004, 0.02), u(20, 135)
     base = slab(x, y, thick, 0.05 * x, (0, y / 2, 0))
@@ -186,7 +187,7 @@ def laptop(rng: np.random.Generator) -> Manifold:
 
 
 def crate(rng: np.random.Generator) -> Manifold:
-    """A box: open, lidded, slatted, divided, loaded, or with a lid ajar."""
+    """A box: open, lidded, slatted, divided, filled, or with a lid ajar."""
     u = rng.uniform
     x, y, z, wall = u(0.05, 0.45), u(0.05, 0.35), u(0.03, 0.3), u(0.03, 0.1)
     wall *= min(x, y, z)
@@ -211,7 +212,7 @@ def crate(rng: np.random.Generator) -> Manifold:
 
 
 def shoe(rng: np.random.Generator) -> Manifold:
-    """A shoe, boot or iron: a sole and an upper that rises towards the heel, open or full."""
+    """A shoe, boot or iron: a sole and an upper that rises towards the heel, open or solid."""
     u = rng.uniform
     length, wide, tall = u(0.12, 0.32), u(0.3, 0.45), u(0.25, 0.8)
     x = np.linspace(0, 1, 14)
@@ -255,7 +256,7 @@ def shoe(rng: np.random.Generator) -> Manifold:
 
 
 def tree(rng: np.random.Generator) -> Manifold:
-    """A tree, cactus, coral or antler: limbs that fork, bare or with a crown, on a root plate."""
+    """A tree, cactus, coral or antler: branches that fork, bare or with a crown, on a base plate."""
     u = rng.uniform
     height, thick = u(0.08, 0.4), u(0.03, 0.09)
     parts = [cylinder(u(1.5, 4) * thick * height, 0.04 * height)]
@@ -306,3 +307,6 @@ def boat(rng: np.random.Generator) -> Manifold:
     if rng.random() < 0.5:
         hull += rod((0.1 * length, 0, floor), (0.1 * length, 0, u(0.4, 0.9) * length), 0.02 * length)
     return hull
+
+
+FAMILIES: tuple[Family, ...] = (aeroplane, rocket, car, animal, figure, laptop, crate, shoe, tree, boat)

@@ -10,7 +10,7 @@ from plumbline.console.text import command
 from plumbline.data.batches.loader import Loaders
 from plumbline.reporting import Reporter
 from plumbline.training.allocator import keep_freed_memory
-from plumbline.training.lightning_import import Callback, Trainer
+from plumbline.training.lightning_import import Callback, LightningEnvironment, Trainer
 from plumbline.training.loop.graceful_stop import GracefulStop, StoppedAtOnce, TrainingInterrupted
 from plumbline.training.loop.precision import Precision
 from plumbline.training.loop.task import CentreOfMassTask
@@ -62,7 +62,8 @@ def make_trainer(
         deterministic=determined,
         log_every_n_steps=LOG_EVERY,
         callbacks=callbacks,
-        plugins=[DurableCheckpoints()],
+        # One process trains, so the variables of a SLURM job around it, whole or not, say nothing about it.
+        plugins=[DurableCheckpoints(), LightningEnvironment()],
         default_root_dir=folder,
         enable_checkpointing=not fast_dev_run,
         # Lightning's own extras are off: each costs time per step or says what is said already.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plumbline.console.text import command
 from plumbline.errors import InputError
 from plumbline.predictors.checkpoint import read_checkpoint
 from plumbline.training.persistence.run_folder import find_checkpoints
@@ -82,7 +83,7 @@ def find_resumable(resume: str, folder: Path, config: dict[str, Any], *, allow_m
             way = "" if impossible else ", or --allow_mismatch to go on with those of here"
             raise InputError(
                 f"{path} cannot be continued with other settings ({'; '.join(impossible + allowed)}): give "
-                f"the same flags, or --config {path.parent / 'config.yaml'}{way}"
+                f"the same flags, or {command('--config', path.parent / 'config.yaml')}{way}"
             )
         return Resumed(path, ours, notes + [f"--allow_mismatch: {difference}" for difference in allowed])
     assert trouble is not None

@@ -1,0 +1,44 @@
+"""Shows on a console what a long operation reports."""
+
+from types import TracebackType
+
+from rich.console import Console
+
+from plumbline.console.progress import EVERY, ProgressDisplay
+from plumbline.console.terminal import print_line
+from plumbline.reporting import Event
+
+
+class ConsoleListener:
+    """A listener for a :class:`plumbline.reporting.Reporter`: sentences become lines, counts a bar.
+
+    Used in a ``with`` statement, it takes the bar off the terminal at the end.
+
+    Args:
+        console: where.
+        debug: details are shown too.
+        every: seconds between two lines of progress where the console is no terminal; ``inf`` for none.
+    """
+
+    def __init__(self, console: Console, *, debug: bool = False, every: float = EVERY) -> None:
+        self._console, self._debug = console, debug
+        self._progress = ProgressDisplay(console, every=every)
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        if event.kind == "progress":
+            self._progress.show(event.text, event.done, event.total, rate=event.rate, phase=event.phase)
+        elif (
+            event.kind == "message"
+            or (event.kind == "detail" and self._debug)
+            or (event.kind == "step" and not self._console.is_terminal)
+        ):
+            print_line(self._console, event.text)
+
+    def __enter__(self) -> "ConsoleListener":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.close()

@@ -1,0 +1,161 @@
+"""Is a data set whole, and what is in it?"""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plumbline.data.pt.cache import open_data, remove_unused
+from plumbline.data.split import group_of, split_by_object
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.verify import verify
+from plumbline.data.store.writer import MANIFEST
+from plumbline.errors import DamagedStoreError, InputError
+from plumbline.records import Float, Int
+
+_VAL_SPLIT, _SEED = 0.1, 0
+_CHUNK_NODES = 1_000_000
+_SMALLEST, _LARGEST = 0.001, 20.0
+"""Median bounding radius in metres outside of which a scale was probably forgotten."""
+_FAR = 3.0
+"""Bounding radii between target and mean of the points that no view of one object explains."""
+
+
+def check_data(
+    path: Path, *, deep: bool = False, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Look whether a data set is whole, and describe it if it is.
+
+    A packed copy of a folder of ``.pt`` files that is damaged is made again, unless it is in use.
+
+    Args:
+        path: a packed data set, or a folder of ``.pt`` files.
+        deep: also recompute every checksum and look at every number.
+        progress: called with (files read, files in all) while ``.pt`` files are read.
+
+    Returns:
+        Plain values for JSON: ``ok``, ``problems`` (one sentence each), and, if there are none, those of
+        :func:`describe`.
+
+    Raises:
+        InputError: there is no data set, or nothing in it can be used.
+    """
+    report: dict[str, Any] = {"path": str(path), "ok": False, "deep": deep, "problems": []}
+    try:
+        store = open_data(path, progress=progress)
+        report["problems"] = verify(store, deep=deep)
+        cache = None if store.path == path else store.path
+        if report["problems"] and cache is not None:
+            del store  # it keeps the cache in use
+            report["cache"] = str(cache)
+            if remove_unused(cache):
+                report["made_again"] = report["problems"]
+                store = open_data(path, progress=progress)
+                report["problems"] = verify(store, deep=deep)
+    except DamagedStoreError as error:
+        report["problems"] = [str(error)]
+    report["ok"] = not report["problems"]
+    if report["ok"]:
+        report.update(describe(store, path))
+    return report
+
+
+def describe(store: PackedStore, path: Path) -> dict[str, Any]:
+    """Everything that is printed, as plain values for JSON; lengths in stored units."""
+    names = [group_of(name) for name in store.object_names]
+    grouped = names != list(store.object_names)
+    offsets, size = _target_distances(store), _sizes(store)
+    outside = np.flatnonzero(offsets > _FAR)
+    objects = Counter(names)
+    graphs: Counter[str] = Counter()
+    for number, amount in enumerate(np.bincount(store.object_idx, minlength=store.num_objects).tolist()):
+        graphs[names[number]] += amount
+    return {
+        "layout": "packed" if (path / MANIFEST).exists() else "folder of .pt files",
+        "store": str(store.path),
+        "fingerprint": store.fingerprint,
+        "created_by": store.manifest["created_by"],
+        "num_graphs": len(store),
+        "num_objects": store.num_objects,
+        "groups": {
+            name: {"objects": objects[name], "graphs": graphs[name]}
+            for name in sorted(objects if grouped else ())
+        },
+        "nodes_per_graph": _spread(np.diff(store.node_ptr)),
+        "edges_per_graph": _spread(np.diff(store.edge_ptr)),
+        "feature_names": list(store.feature_names),
+        "edge_attr": store.manifest["edge_attr"],
+        "normalise": store.normalise,
+        "k": store.k,
+        "bounding_radius": {"of": store.radius_source, **_spread(store.bounding_radius)},
+        "size_in_metres": size,
+        "target_from_point_mean_in_radii": _spread(offsets),
+        "warnings": _warnings(store, size, outside),
+        "split": _split(store),
+        "rejected": [{"source": item.source, "reason": item.reason} for item in store.rejected],
+    }
+
+
+def _spread(values: np.ndarray) -> dict[str, float]:
+    plain = values.astype(np.float64)
+    return {"min": float(plain.min()), "mean": float(plain.mean()), "max": float(plain.max())}
+
+
+def _sizes(store: PackedStore) -> dict[str, float] | None:
+    """Bounding radii in metres; None where the frame is normalised and nothing says by how much."""
+    if store.normalise in ("unit", "unknown") and (store.scale == 1).all():
+        return None
+    radius = store.bounding_radius * store.scale
+    return {"min": float(radius.min()), "median": float(np.median(radius)), "max": float(radius.max())}
+
+
+def _warnings(store: PackedStore, size: dict[str, float] | None, outside: Int) -> list[str]:
+    """What is stored rightly and yet looks like a mistake; ``outside``: graphs with a target far away."""
+    found = []
+    if size is not None and not _SMALLEST <= size["median"] <= _LARGEST:
+        found.append(
+            f"half of the bounding radii are {'above' if size['median'] > _LARGEST else 'below'} "
+            f"{size['median']:.3g} m: is --scale right?"
+        )
+    if len(outside):
+        name = store.object_names[store.object_idx[outside[0]]]
+        graphs = "of 1 graph lies" if len(outside) == 1 else f"of {len(outside):,} graphs lies"
+        found.append(
+            f"the target {graphs} more than {_FAR:g} bounding radii from the mean of the points, "
+            f"first that of {name}: are its label and its unit right?"
+        )
+    return found
+
+
+def _target_distances(store: PackedStore) -> Float:
+    """``[G]`` distance of the target from the mean of the points, in bounding radii."""
+    distances = np.empty(len(store))
+    for number in range(len(store.manifest["shards"])):
+        graphs, arrays = store.shard_graphs(number), store.shard(number)
+        pos = arrays.get("point_cloud", arrays["node_features"][:, :3])
+        ptr = store.node_ptr[graphs.start : graphs.stop + 1] - store.node_ptr[graphs.start]
+        begin = 0
+        while begin < len(graphs):
+            end = max(int(np.searchsorted(ptr, ptr[begin] + _CHUNK_NODES, side="right")) - 1, begin + 1)
+            points = pos[ptr[begin] : ptr[end]].astype(np.float64)
+            total = np.add.reduceat(points, ptr[begin:end] - ptr[begin], axis=0)
+            rows = slice(graphs.start + begin, graphs.start + end)
+            mean = total / np.diff(ptr[begin : end + 1])[:, None]
+            distances[rows] = np.linalg.norm(store.target[rows] - mean, axis=1)
+            begin = end
+    radius = np.where(store.bounding_radius > 0, store.bounding_radius, np.inf)
+    return distances / radius
+
+
+def _split(store: PackedStore) -> dict[str, Any]:
+    try:
+        sides = split_by_object(store.object_idx, store.object_names, _VAL_SPLIT, _SEED)
+    except InputError as error:
+        return {"reason": str(error)}
+    counts = {
+        side: {"graphs": len(indices), "objects": len(np.unique(store.object_idx[indices]))}
+        for side, indices in zip(("train", "val"), sides, strict=True)
+    }
+    return {"val_split": _VAL_SPLIT, "seed": _SEED, **counts}

@@ -1,0 +1,280 @@
+"""From inputs to a data set: the one pipeline of ``prepare``, ``benchmark`` and the Python interface."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import plumbline
+from plumbline.console.text import counted
+from plumbline.data.prepare.limits import check_settings
+from plumbline.data.prepare.output_folder import Plan, clean, contents, discard, finish, look, workplace
+from plumbline.data.prepare.pool import Workers
+from plumbline.data.prepare.sources import (
+    GENERATOR,
+    Chunk,
+    Source,
+    caster_name,
+    cut,
+    fingerprint,
+    library_versions,
+    list_sources,
+)
+from plumbline.data.store.writer import read_part
+from plumbline.errors import InputError
+from plumbline.records import GraphSettings, Rejected, ScanSettings
+from plumbline.reporting import Event, Reporter
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSummary:
+    """What a data set holds, and what was done for it.
+
+    Attributes:
+        out: its folder.
+        inputs: meshes, built-in solids and real scans that it was made from.
+        objects: different ones that are in it.
+        scans: samples, each a labelled graph.
+        points, views: of all scans together.
+        rejected: inputs that are not in it, and why.
+        size: bytes on the disk.
+        finished_already: it was there before, and nothing was done.
+        new_scans: scans that this call made; the others are of a call that was stopped.
+        seconds: that the call took.
+        scans_per_second: while new scans were made; 0 without any.
+    """
+
+    out: Path
+    inputs: int
+    objects: int
+    scans: int
+    points: int
+    views: int
+    rejected: tuple[Rejected, ...]
+    size: int
+    finished_already: bool = False
+    new_scans: int = 0
+    seconds: float = 0.0
+    scans_per_second: float = 0.0
+
+
+class AllRejectedError(InputError):
+    """Every input was rejected.
+
+    Attributes:
+        rejected: which, and why.
+    """
+
+    def __init__(self, rejected: Sequence[Rejected]) -> None:
+        which = "the only input was" if len(rejected) == 1 else f"all {len(rejected):,} inputs were"
+        first = f"{'' if len(rejected) == 1 else 'the first, '}{rejected[0].source}: {rejected[0].reason}"
+        super().__init__(f"nothing is left to prepare: {which} rejected ({first})")
+        self.rejected = tuple(rejected)
+
+
+def make_dataset(
+    out: Path | str,
+    meshes: Path | str | Iterable[Path | str] = (),
+    *,
+    solids: int = 0,
+    labels: Path | str | None = None,
+    scan: ScanSettings | None = None,
+    graph: GraphSettings | None = None,
+    format: str = "packed",
+    workers: int = 0,
+    report: Callable[[Event], None] | None = None,
+) -> DatasetSummary:
+    """Make a data set of labelled graphs, or finish one, or find it finished.
+
+    The bytes are a function of inputs and settings alone, not of the number of processes or the folders.
+    Ctrl-C (KeyboardInterrupt) passes through; what is done is kept, and the same call resumes from there.
+    Nothing is printed. Safe to call again and from any thread; two calls at a time need two folders.
+
+    Args:
+        out: the folder: missing, empty, or of an earlier call with the same inputs and settings.
+        meshes: mesh files, or folders that are searched for them.
+        solids: built-in solids to add.
+        labels: real scans, as a CSV file with ``file, com_x, com_y, com_z`` and, if known, ``object_name``,
+            ``sensor_x, sensor_y, sensor_z`` and ``bounding_radius``, metres.
+        scan: how objects are scanned; by default as ``plumbline prepare`` does it.
+        graph: how scans become graphs; by default as ``plumbline prepare`` does it.
+        format: ``"packed"``, one memory-mapped store; ``"pt"``, the documented folder of ``.pt`` files.
+        workers: processes; 0 for one per core.
+        report: called with every :class:`plumbline.reporting.Event`, in the thread of the call.
+
+    Raises:
+        InputError: the arguments cannot be meant, an input does not exist, every input is rejected, or
+            ``out`` holds something else or cannot be written to.
+    """
+    scan, graph = scan or ScanSettings(), graph or GraphSettings()
+    paths = [Path(meshes)] if isinstance(meshes, str | os.PathLike) else [Path(path) for path in meshes]
+    check_settings(scan, graph, solids=solids, workers=workers, format=format)
+    if not paths and not solids and labels is None:
+        raise InputError("nothing to prepare: give meshes, a number of solids, or labels")
+    sources = list_sources(paths, solids, None if labels is None else Path(labels))
+    plan = make_plan(sources, recorded(scan, graph), format)
+    with Workers(workers) as pool:
+        return prepare(Path(out), sources, scan, graph, plan=plan, pool=pool, report=Reporter(report))
+
+
+def recorded(scan: ScanSettings, graph: GraphSettings) -> dict[str, Any]:
+    """The settings as a data set records them: ranges are text; one number of points or noise is a number."""
+    settings: dict[str, Any] = {item.name: getattr(scan, item.name) for item in fields(scan)}
+    settings |= {"views": str(scan.views), "distance": str(scan.distance)}
+    settings["points"] = int(scan.points.low) if scan.points.is_one else str(scan.points)
+    settings["noise"] = float(scan.noise.low) if scan.noise.is_one else str(scan.noise)
+    if not scan.solid_samples:
+        del settings["solid_samples"]
+    seed = settings.pop("seed")
+    return {**settings, **asdict(graph), "seed": seed}
+
+
+def make_plan(sources: Sequence[Source], settings: Mapping[str, Any], layout: str) -> Plan:
+    """What determines a data set: recorded in it, and compared when it is asked for again."""
+    count = Counter(source.kind for source in sources)
+    plan = {
+        "format": layout,
+        "settings": dict(settings),
+        "inputs": {
+            "meshes": count["mesh"],
+            "solids": count["solid"],
+            "scans": count["scan"],
+            "sha256": fingerprint(sources),
+        },
+        "caster": caster_name(),
+        "version": plumbline.__version__,
+        "libraries": library_versions(),
+    }
+    return plan if GENERATOR == 1 else {**plan, "generator": GENERATOR}
+
+
+def prepare(
+    out: Path,
+    sources: Sequence[Source],
+    scan: ScanSettings,
+    graph: GraphSettings,
+    *,
+    plan: Plan,
+    pool: Workers,
+    report: Reporter,
+) -> DatasetSummary:
+    """The data set of a plan, made or finished if need be; see :func:`make_dataset`.
+
+    Args:
+        out: its folder.
+        sources: the inputs.
+        scan, graph: the settings.
+        plan: what is recorded and compared, see :func:`make_plan`.
+        pool: does the work.
+        report: told what is done, and how far it is.
+    """
+    started = time.perf_counter()
+    if look(out, plan) == "finished":
+        return _finished_already(out, sources, plan)
+    with workplace(out, plan) as parts:
+        if look(out, plan) == "finished":  # by another process since the first look
+            return _finished_already(out, sources, plan)
+        chunks = cut(sources, scan, graph, caster=plan["caster"], folder=parts)
+        try:
+            new_scans, scanning = _write_missing(chunks, scan, graph, out, pool, report)
+            _refuse_nothing(out, chunks)
+            finish(out, chunks, plan, tick=_file_counter(report))
+        except KeyboardInterrupt:
+            done = sum(len(chunk.sources) for chunk in chunks if chunk.path.exists())
+            report.say(
+                f"stopped; {done} of {counted(len(sources), 'object')} done and kept in {parts}: "
+                "the same command goes on from there"
+            )
+            raise
+        except BrokenPipeError:  # of whoever shows the report
+            raise
+        except OSError as error:
+            raise InputError(
+                f"--out {out} cannot be written to ({error.strerror}); what is done is kept, "
+                "and the same command goes on from there"
+            ) from error
+    return DatasetSummary(
+        out,
+        len(sources),
+        *contents(out, plan["format"]),
+        new_scans=new_scans,
+        seconds=time.perf_counter() - started,
+        scans_per_second=new_scans / scanning if new_scans else 0.0,
+    )
+
+
+def _finished_already(out: Path, sources: Sequence[Source], plan: Plan) -> DatasetSummary:
+    clean(out)
+    return DatasetSummary(out, len(sources), *contents(out, plan["format"]), finished_already=True)
+
+
+def _write_missing(
+    chunks: Sequence[Chunk],
+    scan: ScanSettings,
+    graph: GraphSettings,
+    out: Path,
+    pool: Workers,
+    report: Reporter,
+) -> tuple[int, float]:
+    """Write the parts that are missing. Returns the number of new scans and the seconds they took."""
+    sources = [source for chunk in chunks for source in chunk.sources]
+    missing = [chunk for chunk in chunks if not _is_whole(chunk)]
+    done = len(sources) - sum(len(chunk.sources) for chunk in missing)
+    processes = min(pool.num, len(missing) or 1)
+    with_processes = "1 process" if processes == 1 else f"{processes} processes"
+    report.say(f"preparing {_kinds(sources)} in {out} with {with_processes}")
+    objects = [source.name for source in sources if source.kind == "scan"]
+    if len(objects) > 1 and len(set(objects)) == len(objects):
+        report.say("  every real scan counts as an object of its own; where several show one object,")
+        report.say("  give them the same object_name, or training and validation share it")
+    if done:
+        report.say(f"  {done:,} {'is' if done == 1 else 'are'} done already")
+    started, new_scans = time.perf_counter(), 0
+    report.progress("object", done, len(sources))
+    with closing(pool.write(missing, scan, graph)) as finished:
+        for chunk, num_samples in finished:
+            done += len(chunk.sources)
+            new_scans += num_samples
+            rate = new_scans / (time.perf_counter() - started)
+            report.progress("object", done, len(sources), f"{rate:.0f} scans/s")
+    return new_scans, time.perf_counter() - started
+
+
+def _is_whole(chunk: Chunk) -> bool:
+    """Whether the part is there and whole; a damaged one is made again."""
+    try:
+        read_part(chunk.path)
+    except InputError:
+        return False
+    return True
+
+
+def _kinds(sources: Sequence[Source]) -> str:
+    names = {
+        "mesh": ("mesh", "meshes"),
+        "solid": ("built-in solid", "built-in solids"),
+        "scan": ("real scan", "real scans"),
+    }
+    count: Counter[str] = Counter(source.kind for source in sources)
+    return ", ".join(f"{count[kind]:,} {names[kind][count[kind] > 1]}" for kind in names if count[kind])
+
+
+def _refuse_nothing(out: Path, chunks: Sequence[Chunk]) -> None:
+    """Raise AllRejectedError, and leave nothing behind, if the parts hold no sample."""
+    parts = [read_part(chunk.path) for chunk in chunks]
+    if not any(len(part) for part in parts):
+        discard(out)
+        raise AllRejectedError([item for part in parts for item in part.rejected])
+
+
+def _file_counter(report: Reporter) -> Callable[[int, int], None]:
+    started = time.perf_counter()
+
+    def tick(done: int, total: int) -> None:
+        report.progress("file", done, total, f"{done / (time.perf_counter() - started):.0f} files/s")
+
+    return tick

@@ -1,0 +1,269 @@
+"""A trained model on a data set, compared with the untrained guesses: numbers and a report."""
+
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+import plumbline
+from plumbline.console.text import command, percent
+from plumbline.data.pt.cache import open_data
+from plumbline.data.split import num_same, object_sizes, split_samples
+from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.writer import MANIFEST
+from plumbline.errors import InputError
+from plumbline.evaluation.plots import read_history
+from plumbline.evaluation.report import examples_of, write_report
+from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, summarise
+from plumbline.models import SYMMETRIES
+from plumbline.predictors.calibration import coverage
+from plumbline.predictors.checkpoint import Trained, load_checkpoint
+from plumbline.predictors.device import choose_device
+from plumbline.predictors.find_checkpoint import find_best
+from plumbline.predictors.inference import predict_with_error
+from plumbline.predictors.trained_on import TrainedOn
+from plumbline.records import Int
+from plumbline.reporting import Event, Reporter
+from plumbline.writing import write_atomically
+
+REPORT, NUMBERS, METRICS = "report.html", "evaluation.json", "metrics.csv"
+
+SPLITS = {"val": "kept back in training", "train": "trained on", "all": "all"}
+"""What the graphs of a split are."""
+
+
+class Choice(NamedTuple):
+    """Which graphs are measured: their split's name, their indices, how they relate to training, and how many
+    objects of another data set were trained on."""
+
+    split: str
+    indices: Int
+    relation: str
+    trained_on: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How well a model answers for the graphs of a data set.
+
+    Attributes:
+        trained: the model.
+        store: the data set.
+        data_dir: where it lies.
+        split: which graphs: "val" (kept back in training), "train" or "all".
+        table: the errors of the model and of the untrained guesses, graph by graph.
+        held: share (``"0.9"``) to the share of errors that lie within the radius which the model says holds
+            it; empty for a model that expects no error.
+    """
+
+    trained: Trained
+    store: PackedStore
+    data_dir: Path
+    split: str
+    table: Table
+    held: dict[str, float]
+
+    @property
+    def folder(self) -> Path:
+        """Where report and numbers belong: with the checkpoint; those of other data in a folder in there."""
+        own = self.trained.path.parent
+        return own / self.data_dir.resolve().name if self.table.relation == OTHER else own
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the content of ``evaluation.json``."""
+        return {
+            **self.table.to_dict(),
+            "held_by_expected_error": self.held,
+            "checkpoint": str(self.trained.path),
+            "data_dir": str(self.data_dir),
+            "fingerprint": self.store.fingerprint,
+            "split": self.split,
+            "version": plumbline.__version__,
+        }
+
+    def to_json(self) -> str:
+        """The text of ``evaluation.json``."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+    def write(self, out: Path) -> None:
+        """Write ``evaluation.json`` and ``report.html`` into a folder. Raises InputError if it cannot."""
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            write_atomically(out / NUMBERS, self.to_json().encode())
+        except OSError as error:
+            raise InputError(
+                f"cannot write into {out} ({error.strerror}): choose another folder with --out"
+            ) from error
+        path = self.trained.path
+        again = ["plumbline", "evaluate", path, "--data_dir", self.data_dir, "--split", self.split]
+        write_report(
+            out / REPORT,
+            table=self.table,
+            examples=examples_of(self.store, self.table),
+            history=read_history(path.parent / METRICS),
+            facts=_facts(self),
+            command=command(*again, *([] if out == self.folder else ["--out", out])),
+            kicker=f"plumbline {plumbline.__version__} · evaluation · {date.today().isoformat()}",
+        )
+
+
+def evaluate(
+    checkpoint: Path | str,
+    *,
+    data_dir: Path | str | None = None,
+    split: str = "auto",
+    batch_size: int = 64,
+    out: Path | str | None = None,
+    report: Callable[[Event], None] | None = None,
+) -> Evaluation:
+    """Measure a trained model on a data set, next to guesses that need no training.
+
+    Args:
+        checkpoint: a checkpoint, or the folder of a run, whose best one is taken.
+        data_dir: the data set; by default the one that the model was trained on.
+        split: which graphs: "val" (kept back in training), "train", "all", or "auto": "val" on the data set
+            of the training, else "all".
+        batch_size: graphs at once.
+        out: a folder for ``report.html`` and ``evaluation.json``; None writes nothing.
+        report: called with every event; it counts files while a folder of ``.pt`` files is read.
+
+    Raises:
+        InputError: there is no such checkpoint or data set, they do not fit each other, the model's answers
+            are not finite, or ``out`` cannot be written to.
+    """
+    out = None if out is None else Path(out)
+    if out is not None and (out / MANIFEST).exists():
+        raise InputError(f"--out {out}: this is a data set; choose another folder for the report")
+    trained = load_checkpoint(find_best(Path(checkpoint)))
+    where = _data_dir(trained.data) if data_dir is None else Path(data_dir)
+    reporter = Reporter(report)
+    store = open_data(where, progress=lambda done, total: reporter.progress("file", done, total))
+    check_features(trained.data, store, where)
+    choice = choose_graphs(store, trained.data, split, where)
+    answers, expected = predict_with_error(
+        trained.model, store, choice.indices, batch_size=batch_size, device=choose_device("auto")
+    )
+    table = summarise(
+        store,
+        choice.indices,
+        answers,
+        model=trained.model_name,
+        relation=choice.relation,
+        trained_on=choice.trained_on,
+    )
+    errors = table.errors[table.model].error
+    held = {} if expected is None else coverage(errors, expected, trained.error_factors)
+    found = Evaluation(trained, store, where, choice.split, table, held)
+    if out is not None:
+        found.write(out)
+    return found
+
+
+def check_features(trained_on: TrainedOn, store: PackedStore, data_dir: Path) -> None:
+    """Refuses a data set whose points carry other features, or lie in another frame, than in training."""
+    if trained_on.normalise != store.normalise:
+        raise InputError(
+            f"the model was trained on points in another frame (--normalise {trained_on.normalise}) than "
+            f"{data_dir} holds (--normalise {store.normalise}): prepare it as the training data were"
+        )
+    wanted, found = trained_on.feature_names, tuple(store.feature_names)
+    if wanted != found:
+        raise InputError(
+            f"the model reads {len(wanted)} features per point ({', '.join(wanted)}), and {data_dir} has "
+            f"{len(found)} ({', '.join(found)}): prepare the data set as the one the model was trained on"
+        )
+
+
+def choose_graphs(store: PackedStore, trained_on: TrainedOn, split: str, data_dir: Path) -> Choice:
+    """The graphs that ``split`` means on this data set.
+
+    Args:
+        store: the data set.
+        trained_on: what the checkpoint says of its training data.
+        split: "auto", "val", "train" or "all".
+        data_dir: for the message.
+
+    Raises:
+        InputError: "val" or "train" on a data set that the model was not trained on, or another word.
+    """
+    same = store.fingerprint == trained_on.fingerprint
+    everything = np.arange(len(store))
+    if split == "auto":
+        split = "val" if same else "all"
+    if split == "all":
+        if same:
+            return Choice(split, everything, SEEN)
+        known = num_same(trained_on.objects or "", object_sizes(store, everything))
+        return Choice(split, everything, OTHER, known)
+    if split not in SPLITS:
+        raise InputError(f"split must be auto, {', '.join(SPLITS)}, got {split!r}")
+    if not same:
+        raise InputError(
+            f"--split {split}: {data_dir} is not the data set that the model was trained on "
+            f"({trained_on.data_dir}), so it has no such part; use --split all"
+        )
+    train, val = split_samples(
+        store.object_idx, store.object_names, trained_on.val_split, trained_on.seed, trained_on.split_by
+    )
+    return Choice(split, val, UNSEEN) if split == "val" else Choice(split, train, SEEN)
+
+
+def held_line(held: dict[str, float]) -> str | None:
+    """How many errors lie within the model's 90 % radius, in words; None if it has none."""
+    return f"holds {percent(held['0.9'])} of the true centres of mass" if "0.9" in held else None
+
+
+def _data_dir(trained_on: TrainedOn) -> Path:
+    folder = Path(trained_on.data_dir)
+    if not folder.is_dir():
+        raise InputError(
+            f"the data set that the model was trained on ({folder}) is not here: give one with --data_dir"
+        )
+    return folder
+
+
+def _facts(found: Evaluation) -> dict[str, dict[str, str]]:
+    """What the report says about the data, the model, the settings and the versions."""
+    store, table, trained = found.store, found.table, found.trained
+    sizes = np.diff(store.node_ptr)[table.indices]
+    points = f"{sizes.min():,}" if sizes.min() == sizes.max() else f"{sizes.min():,} to {sizes.max():,}"
+    data = {
+        "folder": str(found.data_dir),
+        "scans": f"{table.num_graphs:,} of {len(store):,} ({SPLITS[found.split]})",
+        "objects": f"{table.num_objects:,} of {store.num_objects:,}",
+        "points per scan": points,
+        "features per point": ", ".join(store.feature_names),
+        "rejected inputs": f"{len(store.rejected):,}",
+        "fingerprint": store.fingerprint[:16],
+    }
+    model: Any = trained.model
+    held = held_line(found.held)
+    facts = {
+        "name": trained.model_name,
+        "parameters": f"{sum(weights.numel() for weights in model.parameters()):,}",
+        "arguments": ", ".join(f"{name} {value}" for name, value in trained.model_args.items()),
+        "symmetry": f"{model.symmetry}: {SYMMETRIES[model.symmetry]}",
+        "trained for": f"{trained.epochs_done:,} epoch{'s' * (trained.epochs_done != 1)}",
+        **({"its own 90 % radius": held} if held else {}),
+        "checkpoint": str(trained.path),
+    }
+    versions = {
+        "plumbline": plumbline.__version__,
+        "Python": platform.python_version(),
+        "NumPy": np.__version__,
+        "PyTorch": torch.__version__,
+    }
+    settings = {name: _plain(value) for name, value in trained.config.items()}
+    return {"Data set": data, "Model": facts, "Training flags": settings, "Versions": versions}
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    return "not given" if value is None else str(value)

@@ -1,0 +1,55 @@
+"""Predictions as a table."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from plumbline.console.tables import WIDEST, Column, print_fitting
+from plumbline.errors import InputError
+from plumbline.predictors.predictor import Prediction, Predictor
+
+
+def print_predictions(
+    console: Console,
+    files: Sequence[Path],
+    found: Sequence[Prediction | InputError],
+    predictor: Predictor,
+) -> None:
+    """Print one row for each file that has an answer, and who answered."""
+    rows = [
+        _row(file, answer)
+        for file, answer in zip(files, found, strict=True)
+        if isinstance(answer, Prediction)
+    ]
+    if not rows:
+        return
+    if not console.is_terminal:  # a terminal folds long names; who reads a pipe wants one line per file
+        console.width = WIDEST
+    heads = ("file", "x", "y", "z", "expected error", "90 % within", "points", "views")
+    gives_way = {"views": 1, "points": 2, "90 % within": 3}
+    columns = [
+        Column(head, cells, gives_way.get(head))
+        for head, *cells in zip(heads, *rows, strict=True)
+        if any(cells)
+    ]
+    print_fitting(console, columns)
+    where = f" ({predictor.checkpoint})" if predictor.checkpoint else ", untrained"
+    text = f"centres of mass by {predictor.name}{where}, in the frame and unit of each file"
+    console.print(f"\n{text}", markup=False)
+
+
+def _row(file: Path, answer: Prediction) -> list[str]:
+    # To a thousandth of the scan's extent or a little better.
+    digits = int(np.clip(3 - math.floor(math.log10(answer.extent)), 0, 12))
+    doubts = (answer.expected_error, answer.radius_90)
+    used, points = answer.num_points_used, answer.num_points
+    return [
+        str(file),
+        *(f"{value:.{digits}f}" for value in answer.com.tolist()),
+        *("" if doubt is None else f"{doubt:.{digits}f}" for doubt in doubts),
+        f"{points:,}" if used == points else f"{used:,} of {points:,}",
+        f"{answer.num_views}",
+    ]

@@ -1,0 +1,370 @@
+"""Who answers: a scan goes in, the centre of mass of its object comes out; by a trained model or a guess."""
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from itertools import count, islice
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from plumbline.data.store.in_memory import MemoryStore
+from plumbline.errors import InputError
+from plumbline.geometry.clouds import Cloud, check_points, numbers, scan_of
+from plumbline.geometry.sampling import thin_scan
+from plumbline.predictors.find_checkpoint import find_best
+from plumbline.predictors.graph_form import GraphForm
+from plumbline.predictors.untrained import BASELINES, baseline_predictions
+from plumbline.records import Float, Int, Sample, Scan
+
+if TYPE_CHECKING:
+    from plumbline.predictors.checkpoint import Trained
+
+UNTRAINED = {name.replace(" ", "_"): name for name in BASELINES}
+"""The guesses that need no training, as ``--model`` and :func:`load_predictor` spell them."""
+
+_SHARE = "0.9"
+"""Of the validation's errors, within ``radius_90``."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """The answer for one scan, in the frame and unit of its points.
+
+    Attributes:
+        com: ``[3]`` float64 centre of mass.
+        expected_error: distance from the truth that the model expects; None if it expects none.
+        radius_90: radius around ``com`` that holds the truth nine times in ten, for scans like those that
+            the model was validated on; None if it has none.
+        extent: largest side of the box around all points of the scan, along the axes of its frame.
+        num_points: points of the scan.
+        num_points_used: those that were looked at.
+        num_views: places from which they were measured.
+        sensor: how the sensor's position is known; "assumed" at the origin of the points' frame.
+    """
+
+    com: Float
+    expected_error: float | None
+    radius_90: float | None
+    extent: float
+    num_points: int
+    num_points_used: int
+    num_views: int
+    sensor: Literal["given", "from the file", "assumed"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, as ``plumbline predict --json`` prints them."""
+        doubts = {"error_scale": self.expected_error, "radius_90": self.radius_90}
+        return {
+            "com": self.com.tolist(),
+            **{key: value for key, value in doubts.items() if value is not None},
+            "points": self.num_points,
+            "points_used": self.num_points_used,
+            "views": self.num_views,
+            "sensor": "assumed at the origin" if self.sensor == "assumed" else self.sensor,
+            "unit": "as in the file",
+        }
+
+
+Answers = tuple[Float, Float | None]
+"""Centres of mass ``[G, 3]`` and, of a model that says so, the errors ``[G]`` that it expects."""
+
+
+class _Seen(NamedTuple):
+    """A scan as its graphs, one for each draw of its points; the rest as in :class:`Prediction`."""
+
+    name: str
+    graphs: list[Sample]
+    extent: float
+    num_points: int
+    num_points_used: int
+    num_views: int
+    sensor: Literal["given", "from the file", "assumed"]
+
+
+class Predictor:
+    """Finds centres of mass; made by :func:`load_predictor`. Several threads may use one at the same time.
+
+    Attributes:
+        name: of the network or of the guess.
+        symmetry: how the answer moves with the scan: "none", "translation", "SE(3)" or "E(3)".
+        checkpoint: the file of the model; None for a guess that needs no training.
+        form: the graphs that it takes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        symmetry: str,
+        form: GraphForm,
+        answer: Callable[[MemoryStore], Answers],
+        *,
+        checkpoint: Path | None = None,
+        error_factors: Mapping[str, float] = MappingProxyType({}),
+        batch_size: int = 64,
+    ) -> None:
+        self.name, self.symmetry, self.form, self.checkpoint = name, symmetry, form, checkpoint
+        self._answer, self._error_factors, self._batch_size = answer, error_factors, batch_size
+
+    @classmethod
+    def untrained(cls, name: str, *, batch_size: int = 64) -> "Predictor":
+        """A guess by its name in ``UNTRAINED``."""
+        baseline = UNTRAINED[name]
+
+        def answer(store: MemoryStore) -> Answers:
+            found = baseline_predictions(store, np.arange(len(store)), (baseline,))
+            return found.predictions[baseline], None
+
+        return cls(name, BASELINES[baseline].symmetry, GraphForm(), answer, batch_size=batch_size)
+
+    @classmethod
+    def trained(cls, trained: "Trained", *, batch_size: int = 64) -> "Predictor":
+        """A model with its weights, on the device where they are.
+
+        Raises:
+            InputError: no graph such as the model takes can be made of a scan.
+        """
+        from plumbline.predictors.inference import predict_with_error
+
+        model: Any = trained.model
+
+        def answer(store: MemoryStore) -> Answers:
+            return predict_with_error(model, store, np.arange(len(store)), batch_size=batch_size)
+
+        return cls(
+            trained.model_name,
+            str(model.symmetry),
+            GraphForm.of(trained.data, needs=model.needs, path=trained.path),
+            answer,
+            checkpoint=trained.path,
+            error_factors=trained.error_factors,
+            batch_size=batch_size,
+        )
+
+    def __repr__(self) -> str:
+        where = "untrained" if self.checkpoint is None else str(self.checkpoint)
+        return f"<Predictor {self.name} ({where}), symmetry {self.symmetry}>"
+
+    def predict(
+        self,
+        points: ArrayLike,
+        *,
+        sensor: ArrayLike | None = None,
+        view: ArrayLike | None = None,
+        max_points: int = 512,
+        draws: int = 1,
+    ) -> Prediction:
+        """Find the centre of mass of the object that a scan shows.
+
+        Args:
+            points: ``[N, 3]`` finite numbers, in any frame and unit.
+            sensor: ``[3]`` or ``[N, 3]`` where the sensor stood, in the same frame and unit. None: at the
+                origin, where sensors that report in their own frame stand.
+            view: ``[N]`` whole numbers, equal for points of one view. None: points that were measured from
+                one place are one view.
+            max_points: points that are used, at most; they are chosen with a fixed seed.
+            draws: choose the points of a larger scan this often and answer with the mean.
+
+        Raises:
+            InputError: the points are no scan, or the answer is not finite.
+        """
+        _check(max_points, draws)
+        seen = self._look(_cloud(points, "the scan"), sensor, view, max_points, draws)
+        (answer,) = self._answers([seen])
+        if isinstance(answer, InputError):
+            raise answer
+        return answer
+
+    def predict_many(
+        self,
+        scans: "Iterable[ArrayLike | Cloud | InputError]",
+        *,
+        sensor: ArrayLike | None = None,
+        max_points: int = 512,
+        draws: int = 1,
+    ) -> Iterator[Prediction | InputError]:
+        """Find the centres of mass of many scans, in batches.
+
+        The next batch is read, in another thread, while the model looks at this one, so that ``scans`` may be
+        a generator that reads files.
+
+        Args:
+            scans: points as for :meth:`predict`, or :class:`plumbline.Cloud` with a sensor and a name of its
+                own. An ``InputError`` in place of a scan, such as a file that cannot be read, is passed on.
+            sensor: where the sensor stood in all of them, whatever they say themselves.
+            max_points, draws: as for :meth:`predict`.
+
+        Returns:
+            One answer for each scan, in order, as soon as its batch is done: a ``Prediction``, or the
+            ``InputError`` that :meth:`predict` would raise. The answers of a model depend on the
+            others of the batch by rounding only, those of a guess not at all.
+        """
+        _check(max_points, draws)
+        return self._in_batches(iter(scans), sensor, max_points, draws)
+
+    def locate(self, graphs: Sequence[Sample]) -> Answers:
+        """Centres of mass of graphs of the right form, in the frame and unit of their scans."""
+        com, expected_error = self._answer(self.form.store(graphs))
+        origin = np.array([graph.origin for graph in graphs])
+        scale = np.array([graph.scale for graph in graphs])
+        return origin + scale[:, None] * com, None if expected_error is None else scale * expected_error
+
+    def _in_batches(
+        self, scans: Iterator[Any], sensor: ArrayLike | None, max_points: int, draws: int
+    ) -> Iterator[Prediction | InputError]:
+        numbered = zip(count(1), scans, strict=False)
+
+        def look(number: int, scan: Any) -> _Seen | InputError:
+            if isinstance(scan, InputError):
+                return scan
+            try:
+                return self._look(_cloud(scan, f"scan {number}"), sensor, None, max_points, draws)
+            except InputError as error:
+                return error
+
+        def read() -> list[_Seen | InputError]:
+            return [look(number, scan) for number, scan in islice(numbered, self._batch_size)]
+
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(read)
+            while batch := ahead.result():
+                ahead = pool.submit(read)
+                yield from self._answers(batch)
+
+    def _look(
+        self, cloud: Cloud, sensor: ArrayLike | None, view: ArrayLike | None, max_points: int, draws: int
+    ) -> _Seen:
+        """A scan as graphs of at most ``max_points`` of its points, always the same ones."""
+        place = None if sensor is None else _numbers(sensor, cloud.name, "sensor")
+        scan = scan_of(cloud, place)
+        if view is not None:
+            scan = replace(scan, view=_views(view, len(scan.points), cloud.name))
+        draws = draws if len(scan.points) > max_points else 1
+        thin = [_draw(scan, max_points, draw) for draw in range(draws)]
+        return _Seen(
+            cloud.name,
+            [self.form.sample(some, cloud.name) for some in thin],
+            extent=float(np.ptp(scan.points, axis=0).max()),
+            num_points=len(scan.points),
+            num_points_used=len(thin[0].points),
+            num_views=len(np.unique(scan.view)),
+            sensor="given" if sensor is not None else "assumed" if cloud.sensor is None else "from the file",
+        )
+
+    def _answers(self, batch: Sequence[_Seen | InputError]) -> Iterator[Prediction | InputError]:
+        """The answer for each scan of a batch, the mean over its draws."""
+        seen = [one for one in batch if isinstance(one, _Seen)]
+        found: Iterator[tuple[Float, float | None]] = iter(())
+        if seen:
+            first = np.cumsum([0, *(len(one.graphs) for one in seen)])[:-1]
+            com, expected = self.locate([graph for one in seen for graph in one.graphs])
+            errors = [None] * len(seen) if expected is None else _means(expected, first).tolist()
+            found = zip(_means(com, first), errors, strict=True)
+        for one in batch:
+            yield one if isinstance(one, InputError) else self._prediction(one, *next(found))
+
+    def _prediction(self, seen: _Seen, com: Float, error: float | None) -> Prediction | InputError:
+        if not (np.isfinite(com).all() and math.isfinite(error or 0.0)):
+            return InputError(f"{seen.name}: the answer of {self.name} is not finite")
+        factor = self._error_factors.get(_SHARE)
+        return Prediction(
+            com,
+            expected_error=error,
+            radius_90=None if factor is None or error is None else factor * error,
+            extent=seen.extent,
+            num_points=seen.num_points,
+            num_points_used=seen.num_points_used,
+            num_views=seen.num_views,
+            sensor=seen.sensor,
+        )
+
+
+def load_predictor(
+    source: str | os.PathLike[str], *, accelerator: str = "auto", batch_size: int = 64
+) -> Predictor:
+    """Load what finds the centre of mass of scans: a trained model, or a guess that needs no training.
+
+    Args:
+        source: a checkpoint; the folder of a run, whose best checkpoint is taken; or the name of an untrained
+            guess, such as ``"carve"`` (as ``plumbline predict --model``).
+        accelerator: where a model computes: "auto", "cpu", "cuda" or "mps".
+        batch_size: scans that are looked at together in :meth:`Predictor.predict_many`.
+
+    Raises:
+        InputError: there is no such checkpoint, it cannot be read, it was trained on graphs that cannot be
+            made of a scan, or the accelerator is not there.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, got {batch_size}")
+    if isinstance(source, str) and source in UNTRAINED:
+        return Predictor.untrained(source, batch_size=batch_size)
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(f"a predictor is loaded from a path or the name of a guess, not from {source!r}")
+    path = Path(source)
+    if isinstance(source, str) and not path.exists():
+        near = get_close_matches(source, UNTRAINED, n=1)
+        raise InputError(
+            f"there is no checkpoint, no folder and no untrained guess {source!r}: "
+            + (f"did you mean {near[0]!r}?" if near else f"guesses are {', '.join(UNTRAINED)}")
+        )
+    from plumbline.predictors.checkpoint import load_checkpoint
+    from plumbline.predictors.device import choose_device
+
+    loaded = load_checkpoint(find_best(path))
+    loaded.model.to(choose_device(accelerator))
+    return Predictor.trained(loaded, batch_size=batch_size)
+
+
+# ------------------------------------------------------------------------------------------- from the caller
+
+
+def _check(max_points: int, draws: int) -> None:
+    if max_points < 2:
+        raise InputError(f"max_points must be at least 2, got {max_points}")
+    if draws < 1:
+        raise InputError(f"draws must be at least 1, got {draws}")
+
+
+def _cloud(given: ArrayLike | Cloud, name: str) -> Cloud:
+    if isinstance(given, Cloud):
+        cloud = given if given.name else replace(given, name=name)
+    else:
+        cloud = Cloud(_numbers(given, name, "points"), name=name)
+    check_points(cloud.points, cloud.name)
+    return cloud
+
+
+def _numbers(given: ArrayLike, name: str, what: str) -> Float:
+    try:
+        array = np.asarray(given)
+    except ValueError as error:  # rows of different lengths
+        raise InputError(f"{name}: {what} must be an array of numbers ({error})") from error
+    return numbers(name, what, array)
+
+
+def _views(given: ArrayLike, num: int, name: str) -> Int:
+    """``[N]`` numbers from 0 of any whole numbers."""
+    view = _numbers(given, name, "view")
+    if view.shape != (num,) or (view % 1 != 0).any():
+        raise InputError(f"{name}: view must be [N], one whole number for each of the {num} points")
+    return np.unique(view, return_inverse=True)[1].astype(np.int64)
+
+
+def _draw(scan: Scan, points: int, draw: int) -> Scan:
+    """A choice of points; from the second on of a random half: the farthest of all are always the same."""
+    rng = np.random.default_rng(draw)
+    if draw:
+        scan = thin_scan(scan, max(points, len(scan.points) // 2), sampling="random", rng=rng)
+    return thin_scan(scan, points, sampling="farthest", rng=rng)
+
+
+def _means(values: Float, first: Int) -> Float:
+    """Means over the draws of each scan; a scan's first draw stands at ``first [scans]``."""
+    counts = np.diff([*first, len(values)])
+    return np.add.reduceat(values, first, axis=0) / counts.reshape(-1, *[1] * (values.ndim - 1))

@@ -1,0 +1,298 @@
+"""Tests that every network must pass: those of this package, and yours.
+
+Subclass :class:`ModelTests` in a test file and run pytest; nothing of pytest is imported here::
+
+    from my_network import MyNetwork
+    from plumbline.testing import ModelTests
+
+    class TestMyNetwork(ModelTests):
+        model = MyNetwork
+
+Letters: G graphs. Symmetry is tested in float64 from raw points to the answer: features and graphs are
+computed again from the moved points, so that only rounding may break it.
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plumbline.data.batches.batch import Batch
+from plumbline.data.batches.collate import PARTS, make_batch
+from plumbline.data.store.in_memory import MemoryStore
+from plumbline.geometry.graphs import LEADERS, build_sample
+from plumbline.geometry.raycast import Caster
+from plumbline.geometry.rotations import random_rotation
+from plumbline.geometry.scans import scan_solid
+from plumbline.geometry.solids import make_solid
+from plumbline.models import SYMMETRIES, entry_point
+from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Float, Int, Range, Sample, Scan, ScanSettings
+
+ROUNDING = 1e-10
+"""Largest deviation that counts as rounding in float64, as a fraction of the object's bounding radius."""
+_K = 16
+_CONDITIONS = [(views, noise) for views in (1, 3) for noise in (0.0, 0.01)] * 2
+
+
+@dataclass(frozen=True)
+class Move:
+    """``x -> scale * rotation @ x + shift``, with the points in another order.
+
+    Attributes:
+        rotation: ``[3, 3]`` orthogonal; a mirror has determinant -1.
+        scale: factor of all lengths.
+        shift: ``[3]``.
+    """
+
+    rotation: Float
+    scale: float
+    shift: Float
+
+    def points(self, points: Float) -> Float:
+        """``[..., 3]`` points, moved."""
+        moved: Float = self.scale * points @ self.rotation.T + self.shift
+        return moved
+
+    def scan(self, scan: Scan) -> Scan:
+        """The scan of the moved object from the moved sensors."""
+        assert scan.com is not None
+        assert scan.bounding_radius is not None
+        order = np.random.default_rng(1).permutation(len(scan.points))
+        return Scan(
+            self.points(scan.points)[order],
+            self.points(scan.sensor)[order],
+            scan.view[order],
+            self.points(scan.com),
+            self.scale * scan.bounding_radius,
+        )
+
+
+@cache
+def moves() -> Mapping[str, Move]:
+    """One move of each kind; only the mirror and the rotation turn anything."""
+    rotation = random_rotation(np.random.default_rng(11))
+    mirror = rotation @ np.diag([1.0, 1.0, -1.0])
+    return {
+        "translation": Move(np.eye(3), 2.3, np.array([5.0, 1.0, -3.0])),
+        "rotation": Move(rotation, 1.7, np.array([3.0, -2.0, 1.0])),
+        "mirror": Move(mirror, 0.6, np.array([-1.0, 4.0, 2.0])),
+    }
+
+
+OBEYED = {
+    "none": (),
+    "translation": ("translation",),
+    "SE(3)": ("translation", "rotation"),
+    "E(3)": ("translation", "rotation", "mirror"),
+}
+"""Moves that the answer of a model must follow, by the symmetry that the model declares."""
+
+
+@cache
+def scans() -> tuple[Scan, ...]:
+    """Eight scans of built-in solids, from one and from three views, with and without noise."""
+    found = []
+    for index, (views, noise) in enumerate(_CONDITIONS):
+        solid = make_solid(5, index)
+        caster = Caster(solid.vertices, solid.faces)
+        settings = ScanSettings(views=Range(views), points=Range(128), noise=Range(noise))
+        found.append(scan_solid(solid, caster, settings, rng=np.random.default_rng(index)))
+    return tuple(found)
+
+
+def store_of(some: Sequence[Scan], normalise: Any = "unit", dtype: type = np.float64) -> MemoryStore:
+    """Scans as graphs with all features of ``plumbline prepare``.
+
+    Args:
+        some: the scans.
+        normalise: stored frame, as ``--normalise``.
+        dtype: of features and vectors.
+    """
+    graph: dict[str, Any] = {"k": _K, "edge_attr": "none", "sh_degree": 0, "normalise": normalise}
+    samples = [build_sample(scan, object_name="thing", dtype=dtype, **graph) for scan in some]
+    return MemoryStore(samples, feature_names=FEATURE_NAMES, vector_names=VECTOR_NAMES, leaders=LEADERS, k=_K)
+
+
+@cache
+def _store(kind: str, normalise: str) -> MemoryStore:
+    """The scans as they are (``"still"``), or moved."""
+    return store_of(scans() if kind == "still" else [moves()[kind].scan(scan) for scan in scans()], normalise)
+
+
+def _degenerate_store() -> MemoryStore:
+    """Graphs without a shape: one node, coinciding nodes, no edges, self loops alone, parallel edges."""
+    rng = np.random.default_rng(5)
+
+    def sample(in_degree: Sequence[int], source: Sequence[int], features: Float | None = None) -> Sample:
+        nodes = len(in_degree)
+        if features is None:
+            features = rng.normal(size=(nodes, len(FEATURE_NAMES)))
+        return Sample(
+            node_features=features.astype(np.float32),
+            in_degree=np.array(in_degree, np.int32),
+            edge_source=np.array(source, np.int32),
+            target=np.zeros(3),
+            object_name="thing",
+            bounding_radius=1.0,
+            vectors=np.zeros((len(VECTOR_NAMES), 3), np.float32),
+        )
+
+    samples = [
+        sample([0], []),
+        sample([1], [0], np.zeros((1, len(FEATURE_NAMES)))),
+        sample([1, 1], [1, 0]),
+        sample([1, 1], [1, 0], np.ones((2, len(FEATURE_NAMES)))),
+        sample([2, 0, 3], [0, 0, 2, 2, 1]),
+        sample([2, 0, 3], [0, 0, 2, 2, 2]),
+    ]
+    return MemoryStore(samples, feature_names=FEATURE_NAMES, vector_names=VECTOR_NAMES)
+
+
+class ModelTests:
+    """What training, evaluation and prediction rely on, as tests of one network.
+
+    Attributes:
+        model: the class of the network.
+        arguments: of its constructor, where it takes them; small, so that the tests take seconds.
+    """
+
+    model: ClassVar[type[Any]]
+    arguments: ClassVar[Mapping[str, Any]] = {"hidden_dim": 16, "num_layers": 3, "dropout": 0.0}
+
+    def build(self, **changes: Any) -> Any:
+        """The network in float64, every weight of order one: no test may pass because an answer is nearly 0.
+
+        Args:
+            changes: of ``arguments``.
+        """
+        torch.manual_seed(3)
+        data = {
+            "input_dim": len(FEATURE_NAMES),
+            "feature_names": FEATURE_NAMES,
+            "vector_names": VECTOR_NAMES,
+        }
+        taken = inspect.signature(self.model).parameters
+        given = {**data, **self.arguments, **changes}
+        model = self.model(**{name: value for name, value in given.items() if name in taken})
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.normal_(std=0.5)
+        return model.double()
+
+    def batch(self, rows: Sequence[int] = range(len(_CONDITIONS))) -> Batch:
+        """Some of the scans as a batch in float64."""
+        return make_batch(_store("still", "unit"), np.asarray(rows), self.model.needs)
+
+    # -- what it declares ----------------------------------------------------------------------------------
+
+    def test_it_declares_symmetry_and_needs(self) -> None:
+        """``symmetry`` is one of four words; ``needs`` names parts of a batch."""
+        assert self.model.symmetry in SYMMETRIES, f"symmetry: one of {', '.join(SYMMETRIES)}"
+        assert isinstance(self.model.needs, frozenset)
+        assert self.model.needs <= PARTS, f"needs: some of {', '.join(sorted(PARTS))}"
+        assert issubclass(self.model, nn.Module)
+
+    # -- answers and gradients -----------------------------------------------------------------------------
+
+    def test_it_answers_three_numbers_per_graph(self) -> None:
+        """``[G, 3]``, finite, and not the same for every graph."""
+        answer = self.build()(self.batch())
+        assert answer.shape == (len(_CONDITIONS), 3)
+        assert answer.isfinite().all()
+        assert answer.std(0).min() > 1e-3, "the answer does not depend on the graph"
+
+    def test_a_graph_does_not_see_the_others_in_its_batch(self) -> None:
+        """Alone, together and in another order, a graph gets the same answer."""
+        model = self.build().eval()
+        together = model(self.batch())
+        for rows in ([3], [5, 0], [3, 3, 0], [7, 6, 5, 4, 3, 2, 1, 0]):
+            torch.testing.assert_close(model(self.batch(rows)), together[rows], rtol=0, atol=ROUNDING)
+
+    def test_the_gradient_reaches_every_parameter(self) -> None:
+        """No parameter is without effect; gradients that are zero up to rounding count as none."""
+        _, gradients = _answer_and_gradients(self.build(), self.batch())
+        largest = max(float(gradient.abs().max()) for gradient in gradients.values() if gradient is not None)
+        for name, gradient in gradients.items():
+            assert gradient is not None, f"no gradient reaches {name}"
+            assert gradient.abs().max() > 1e-9 * largest, f"{name} has no effect on the answer"
+
+    def test_the_same_bits_every_time(self) -> None:
+        """The same weights and the same batch give the same bits, gradients included."""
+        model = self.build()
+        first, second = (_answer_and_gradients(model, self.batch()) for _ in range(2))
+        assert torch.equal(first[0], second[0])
+        assert all(torch.equal(first[1][name], second[1][name]) for name in first[1])
+
+    def test_it_computes_in_the_type_of_its_weights(self) -> None:
+        """float32 and bfloat16 weights give answers of their type (``--precision 32`` and ``bf16``)."""
+        batch = make_batch(store_of(scans(), dtype=np.float32), np.arange(6), self.model.needs)
+        for dtype in (torch.float32, torch.bfloat16):
+            assert self.build().to(dtype)(batch).dtype == dtype
+
+    def test_it_runs_under_autocast(self) -> None:
+        """``--precision bf16-mixed``: finite, and near the answer without it."""
+        batch = make_batch(store_of(scans(), dtype=np.float32), np.arange(6), self.model.needs)
+        model = self.build().float()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            answer, gradients = _answer_and_gradients(model, batch)
+        assert all(part.isfinite().all() for part in (answer, *gradients.values()))
+        assert (answer - model(batch)).norm() < 0.1 * model(batch).norm()
+
+    def test_graphs_without_a_shape(self) -> None:
+        """One node, coinciding nodes, no edges, self loops: answers and gradients are finite."""
+        store = _degenerate_store()
+        for rows in (np.arange(len(store)), np.arange(1)):
+            batch = make_batch(store, rows, self.model.needs)
+            for dtype in (torch.float32, torch.bfloat16):
+                answer, gradients = _answer_and_gradients(self.build().to(dtype), batch)
+                parts = (answer, *(gradient for gradient in gradients.values() if gradient is not None))
+                assert all(part.isfinite().all() for part in parts)
+
+    # -- symmetry ------------------------------------------------------------------------------------------
+
+    def test_it_keeps_the_symmetry_that_it_declares(self) -> None:
+        """Moved points give the moved answer, to 1e-10 of the object's radius."""
+        model = self.build().eval()
+        for kind in OBEYED[self.model.symmetry]:
+            for normalise in ("unit", "none"):
+                found = deviation(model, kind, normalise)
+                assert found < ROUNDING, f"{kind}: off by {found:.1e} of the radius"
+
+
+def deviation(model: Any, kind: str, normalise: str = "unit") -> float:
+    """How far the answer for moved points is from the moved answer, at most, in radii of the object.
+
+    Args:
+        model: in float64.
+        kind: of :func:`moves`.
+        normalise: stored frame of the graphs.
+    """
+    move = moves()[kind]
+    expected = move.points(_world_answers(model, _store("still", normalise)))
+    found = _world_answers(model, _store(kind, normalise))
+    radius = move.scale * np.array([scan.bounding_radius for scan in scans()], float)
+    return float((np.linalg.norm(found - expected, axis=1) / radius).max())
+
+
+def _world_answers(model: Any, store: MemoryStore) -> Float:
+    """``[G, 3]`` in the frame and unit of the raw points."""
+    rows: Int = np.arange(len(store))
+    with torch.no_grad():
+        found = model(make_batch(store, rows, model.needs)).numpy()
+    samples = store.samples
+    return np.stack([s.scale * a + s.origin for s, a in zip(samples, found, strict=True)])
+
+
+def _answer_and_gradients(model: Any, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """The answer, and the gradients of all that the model answers (some also expect an error)."""
+    model.zero_grad()
+    given = entry_point(model)(batch)
+    answer, *scale = given if isinstance(given, tuple) else (given,)
+    loss: Tensor = torch.stack([part.double().square().sum() for part in (answer, *scale)]).sum()
+    loss.backward()
+    return answer.detach(), {name: parameter.grad for name, parameter in model.named_parameters()}

@@ -1,0 +1,52 @@
+"""What the package says of itself: its name, its version in one place, its types."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import plumbline
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+TEXTS = [
+    path
+    for pattern in ("*.md", "docs/*.md", "src/**/*.py", "pyproject.toml", "Makefile")
+    for path in sorted(ROOT.glob(pattern))
+]
+
+
+def test_the_version_stands_in_one_place():
+    assert "version" not in PROJECT["project"]
+    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "plumbline.__version__"}
+    assert "\nversion:" not in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_the_version_is_read_without_importing_anything():
+    """setuptools takes a plain assignment from the source; anything else it would have to import."""
+    body = ast.parse((ROOT / "src" / "plumbline" / "__init__.py").read_text(encoding="utf-8")).body
+    values = [
+        ast.literal_eval(item.value)
+        for item in body
+        if isinstance(item, ast.Assign) and ast.unparse(item.targets[0]) == "__version__"
+    ]
+    assert values == [plumbline.__version__]
+
+
+def test_the_changelog_has_the_version():
+    heads = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert heads[:2] == ["Unreleased", plumbline.__version__]
+
+
+def test_types_reach_the_user():
+    assert (ROOT / "src" / "plumbline" / "py.typed").is_file()
+    assert "py.typed" in PROJECT["tool"]["setuptools"]["package-data"]["plumbline"]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nobody_is_told_to_install_another_project(path):
+    """``plumbline`` on the public index belongs to somebody else; ours is ``plumbline-com``."""
+    told = re.findall(r"pip install[^\n`]*\bplumbline\b(?!-com)", path.read_text(encoding="utf-8"))
+    assert told == []
