@@ -24,10 +24,20 @@ A single slow test elsewhere is marked ``@pytest.mark.slow``.
 """
 
 
+def slow_by_its_place(path: Path) -> bool:
+    """Whether a file or folder of tests is listed in SLOW, or stands in a folder that is."""
+    return path.relative_to(Path(__file__).parent).parts[:1] in [(name,) for name in SLOW]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves out even the imports of what ``make test-fast`` leaves out."""
+    return True if "not slow" in config.option.markexpr and slow_by_its_place(collection_path) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what is slow by where it stands."""
+    """Marks what is slow by its place."""
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] in SLOW:
+        if slow_by_its_place(item.path):
             item.add_marker(pytest.mark.slow)
 
 
