@@ -32,7 +32,7 @@ ELSEWHERE = (
 devices, a compiler or a service, or is no training of its own."""
 
 NETWORK: dict[str, Any] = {
-    "model": "pointnet", "hidden_dim": 8, "num_layers": 3, "features": "none",
+    "model": "pointnet", "hidden_dim": 8, "num_layers": 3, "features": "none", "model_args": "num_tokens=8",
     "member": 1, "optimizer": "adamw", "schedule": "cosine", "precision": "64",
 }  # fmt: skip
 TRAINING: dict[str, Any] = {
@@ -98,7 +98,8 @@ def test_another_folder_may_go_on(tiny: Path, run: Path, straight: Path, tmp_pat
     assert_same_end(straight, other)
 
 
-@pytest.mark.parametrize("name", NETWORK)
+# No two values of model_args fit this network, which has none: tests/models/test_model_flags.py has them.
+@pytest.mark.parametrize("name", [name for name in NETWORK if name != "model_args"])
 def test_another_network_is_refused_whatever_is_allowed(tiny: Path, run: Path, name: str) -> None:
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     changed = {"max_epochs": 3, "lr": 1e-2, "resume": "", "allow_mismatch": True, name: NETWORK[name]}
