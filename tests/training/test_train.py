@@ -223,7 +223,7 @@ def test_a_split_by_group_is_kept_in_the_checkpoint(tmp_path: Path, tiny: Path) 
     assert "--split_by object here and group there" in resumed.text
     alone = train(tiny, tmp_path / "alone", split_by="group")
     assert alone.code == 2
-    assert "only objects of one group (random)" in alone.text
+    assert "are of one group (random)" in alone.text
 
 
 def test_the_loss_is_the_mean_absolute_error(tiny: Path) -> None:
