@@ -26,6 +26,7 @@ _HOME = {
     "Caster": "geometry.raycast",
     "scan_solid": "geometry.scans",
     "read_cloud": "geometry.clouds",
+    "load_cloud": "geometry.clouds",
     "build_sample": "geometry.graphs",
     "make_dataset": "data.prepare.dataset",
     "PackedStore": "data.store.reader",

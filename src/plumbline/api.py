@@ -5,7 +5,6 @@ Nothing is printed: ``report`` is called with every :class:`~plumbline.reporting
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from os import PathLike, fspath
@@ -42,9 +41,9 @@ def train(
     warning filters and signal handlers are afterwards what they were; while it runs, they are those of the
     training, so train once at a time per process. In the main thread Ctrl-C ends the training with its state
     saved and ``outcome`` ``"interrupted"``; in other threads signals are left alone. What stays: imported
-    libraries with the warning filters that they add, W&B's threads and, on Linux, the C library's setting to
-    keep freed memory. If nothing moves for ``stall_timeout`` seconds, the place of every thread is written to
-    the error stream; 0 turns that off.
+    libraries, which add warning filters and draw from Python's ``random`` when they are first imported; W&B's
+    threads; and, on Linux, the C library's setting to keep freed memory. If nothing moves for
+    ``stall_timeout`` seconds, the place of every thread is written to the error stream; 0 turns that off.
 
     Args:
         settings: from :func:`train_settings`; the recipe's defaults if None.
@@ -65,10 +64,8 @@ def train(
         resume=chosen.resume if chosen.ensemble == 1 else None,
         trial=chosen.fast_dev_run > 0,
     )
-    drawn = random.getstate()  # which some of these libraries use when they are imported
     from plumbline.training import run  # only now: torch and Lightning take a second
 
-    random.setstate(drawn)
     return run.train(chosen, Reporter(report))
 
 

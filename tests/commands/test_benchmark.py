@@ -283,9 +283,9 @@ class TestMethods:
         features = ("x", "y", "z", "depth", "normal_x")
         form = GraphForm(feature_names=features, vector_names=("view", "hull"), k=5)
         chosen = np.array([2, 0, 3])
-        found = AsTrained(stored[0], form).gather(chosen, edge_attr=True)
-        expected = stored[1].gather(chosen, edge_attr=True)
-        for name in ("in_degree", "edge_source", "edge_ptr", "edge_attr", "node_ptr", "pos", "target"):
+        found = AsTrained(stored[0], form).gather(chosen)
+        expected = stored[1].gather(chosen)
+        for name in ("in_degree", "edge_source", "edge_ptr", "node_ptr", "pos", "target"):
             np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
         columns = [FEATURE_NAMES.index(name) for name in features]
         np.testing.assert_array_equal(found.node_features, expected.node_features[:, columns])

@@ -144,7 +144,6 @@ def test_a_form_takes_its_columns_by_name():
         ({"k": None}, {"edge_index"}, "neighbours"),
         ({"normalise": "unknown"}, {"patches"}, "frame"),
         ({"vector_names": ["vector_0"]}, {"patches"}, "vectors vector_0"),
-        ({"edge_attr": "stored"}, {"edge_attr"}, "edge attributes"),
         ({"edge_attr": "stored"}, {"patches"}, None),
         ({"feature_names": ["depth", "x", "y", "z"]}, {"patches"}, "other features"),
     ],
@@ -157,7 +156,7 @@ def test_a_form_is_refused_where_nobody_knows_it(known, needs, said):
     })  # fmt: skip
     if said is None:
         form = GraphForm.of(data, needs=frozenset(needs), path=Path("a.ckpt"))
-        assert (form.k, form.edge_attr) == (data.k, "none")
+        assert form.k == data.k
         return
     with pytest.raises(InputError, match=said):
         GraphForm.of(data, needs=frozenset(needs), path=Path("a.ckpt"))

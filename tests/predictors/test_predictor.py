@@ -130,6 +130,15 @@ def test_what_is_not_known_of_the_sensor_is_assumed_and_said():
     assert tell(many) == [given.com.tolist()] * 2
 
 
+def test_a_file_says_where_its_sensor_stood(tmp_path):
+    scan, predictor = simulate(2), plumbline.load_predictor("carve")
+    cloud = plumbline.load_cloud(write_scan(tmp_path / "a.npz", scan))
+    found = predictor.predict(cloud)
+    assert (found.sensor, found.num_views) == ("from the file", 3)
+    assert tell([found]) == tell([predictor.predict(scan.points, sensor=scan.sensor)])
+    assert tell(predictor.predict_many([cloud])) == tell([found])
+
+
 def test_views_are_those_that_are_named():
     scan, predictor = simulate(2), load_predictor("carve")
     assert len(np.unique(scan.view)) == 3
@@ -330,7 +339,7 @@ if "torch" in sys.modules:
 def test_in_a_fresh_process_nothing_is_printed_and_nothing_left_behind(trained, tmp_path, source):
     command = [sys.executable, "-c", PROGRAM, str(trained.get(source, source)), str(tmp_path)]
     done = subprocess.run(
-        command, capture_output=True, text=True, env=fresh_environment(OMP_NUM_THREADS="2"), timeout=120
+        command, capture_output=True, text=True, env=fresh_environment(OMP_NUM_THREADS="2"), timeout=300
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

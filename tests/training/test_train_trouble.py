@@ -24,7 +24,7 @@ from plumbline.training.loop.compiling import CompiledForward
 from plumbline.training.loop.error_messages import plain_words
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.loop.trainer import End
-from plumbline.training.persistence import run_folder as rundir
+from plumbline.training.persistence import run_folder
 from tests.helpers.processes import DEADLINE
 from tests.helpers.training_fixtures import (
     differences,
@@ -159,10 +159,10 @@ def test_two_trainings_in_one_folder_are_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rundir, "_PATIENCE", 0.0)
+    monkeypatch.setattr(run_folder, "_PATIENCE", 0.0)
     assert train(tiny, tmp_path, max_epochs=1).code == 0
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with rundir.sole_use(tmp_path):
+    with run_folder.sole_use(tmp_path):
         for resume in (None, ""):
             outcome = train(tiny, tmp_path, max_epochs=2, resume=resume)
             assert outcome.code == 2
@@ -172,7 +172,7 @@ def test_two_trainings_in_one_folder_are_refused(
 
 
 def _hold(folder: Path, held: Any, release: Any) -> None:
-    with rundir.sole_use(folder):
+    with run_folder.sole_use(folder):
         held.set()
         release.wait(DEADLINE)
 
@@ -191,9 +191,9 @@ def test_a_folder_that_becomes_free_is_waited_for(tmp_path: Path, monkeypatch: p
         sleep(seconds)
 
     sleep = time.sleep
-    monkeypatch.setattr(rundir.time, "sleep", pause)
-    monkeypatch.setattr(rundir, "_PATIENCE", float(DEADLINE))
-    with rundir.sole_use(tmp_path):
+    monkeypatch.setattr(run_folder.time, "sleep", pause)
+    monkeypatch.setattr(run_folder, "_PATIENCE", float(DEADLINE))
+    with run_folder.sole_use(tmp_path):
         assert pauses
     process.join()
 

@@ -1,14 +1,12 @@
 """``plumbline train``: the documented training program."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
+from math import inf
 
 from rich.console import Console
 
 from plumbline.config import TrainConfig
-from plumbline.console.progress import file_bar
-from plumbline.console.terminal import print_line
+from plumbline.console.listener import ConsoleListener
 from plumbline.reporting import Event, Reporter
 from plumbline.training.records import TrainSettings
 from plumbline.training.run import train_each
@@ -25,8 +23,8 @@ def run(config: TrainConfig, console: Console) -> int:
     settings = TrainSettings.of(config)
     live_bar = partial(LiveBar, console) if console.is_terminal else None
     exit_code = 0
-    with _Screen(console, debug=settings.debug) as screen:
-        for result in train_each(settings, Reporter(screen.show), live_bar=live_bar):
+    with _TrainingListener(console, debug=settings.debug) as listener:
+        for result in train_each(settings, Reporter(listener), live_bar=live_bar):
             exit_code = result.exit_code
             if result.table is not None or result.members:
                 # Not before: it brings scipy's geometry, and the first step need not wait for it.
@@ -36,32 +34,21 @@ def run(config: TrainConfig, console: Console) -> int:
     return exit_code
 
 
-class _Screen(ExitStack):
-    """Shows on a console what a training reports."""
+class _TrainingListener(ConsoleListener):
+    """Shows what is said during a phase on the phase's line."""
 
     def __init__(self, console: Console, *, debug: bool) -> None:
-        super().__init__()
-        self._console, self._debug = console, debug
+        super().__init__(console, debug=debug, every=inf)
         self._startup = StartupLines(console)
-        self._file_bar: Callable[[int, int], None] | None = None
 
-    def show(self, event: Event) -> None:
-        """One event."""
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
         if event.kind == "phase":
-            self.close()
-            self._file_bar = None
+            self._progress.close()
             self._startup.ended(event.phase, event.seconds, event.text)
-        elif event.kind == "progress":
-            if self._file_bar is None:
-                self._file_bar = self.enter_context(file_bar(self._console))
-            if self._file_bar is not None:
-                self._file_bar(event.done, event.total)
-        elif event.kind == "detail":
-            if self._debug:
-                self._console.print(f"debug  {event.text}", markup=False, style="dim")
-        elif event.kind == "step":
-            self._console.print(event.text)
-        elif event.phase:
+        elif event.kind == "message" and event.phase:
             self._startup.remark(event.text)
+        elif event.kind == "detail" and self._debug:
+            self._console.print(f"debug  {event.text}", markup=False, style="dim")
         else:
-            print_line(self._console, event.text)
+            super().__call__(event)

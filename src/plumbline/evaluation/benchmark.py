@@ -78,9 +78,9 @@ class AsTrained:
     def __len__(self) -> int:
         return len(self._store)
 
-    def gather(self, indices: Int, *, edge_attr: bool = False) -> Gathered:
+    def gather(self, indices: Int) -> Gathered:
         """As :meth:`PackedStore.gather`, without the farthest neighbours of every node."""
-        found = self._store.gather(indices, edge_attr=edge_attr)
+        found = self._store.gather(indices)
         found = found._replace(
             node_features=found.node_features[:, self._columns], vectors=found.vectors[:, self._rows]
         )
@@ -94,7 +94,6 @@ class AsTrained:
             in_degree=degree,
             edge_source=found.edge_source[kept],
             edge_ptr=edges[found.node_ptr],
-            edge_attr=None if found.edge_attr is None else found.edge_attr[kept],
         )
 
 

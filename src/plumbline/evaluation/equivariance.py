@@ -70,10 +70,9 @@ def measure(trained: Trained) -> dict[str, dict[str, Deviation]]:
     Raises:
         InputError: no graph such as the model takes can be made of a scan, or its answers are not finite.
     """
-    scans, moves = standard_scans(), _draw_moves()
     single = Predictor.trained(trained)
     double = Predictor.trained(replace(trained, model=copy.deepcopy(trained.model).double()))
-    form = single.form
+    scans, moves, form = standard_scans(), _draw_moves(), single.form
     fine = [_samples(form, scans), *(_samples(form, _moved(scans, moves[kind])) for kind in MOVES)]
     coarse = [[_rounded(sample) for sample in some] for some in fine]
     found: dict[str, dict[str, Deviation]] = {kind: {} for kind in MOVES}
@@ -174,9 +173,8 @@ def _samples(form: GraphForm, scans: Sequence[Scan]) -> list[Sample]:
 def _rounded(sample: Sample) -> Sample:
     """As the sample would have been built in float32: features are rounded last."""
     assert sample.vectors is not None
-    edges = None if sample.edge_attr is None else sample.edge_attr.astype(np.float32)
     features, vectors = sample.node_features.astype(np.float32), sample.vectors.astype(np.float32)
-    return replace(sample, node_features=features, vectors=vectors, edge_attr=edges)
+    return replace(sample, node_features=features, vectors=vectors)
 
 
 def _deviation(scans: Sequence[Scan], moves: Sequence[_Move], here: Float, there: Float) -> Deviation:

@@ -204,7 +204,7 @@ def check_glb(path: Path) -> None:
             length = int.from_bytes(head[:4], "little")
             if file.seek(length, 1) > size:
                 raise InputError(
-                    f"is truncated or damaged: a chunk of {length} bytes is declared, but it has {size} bytes"
+                    f"is truncated or damaged: a chunk of {length} bytes is declared in {size} bytes"
                 )
 
 

@@ -83,7 +83,7 @@ def choose_points(points: Float, num: int, *, sampling: Sampling, order: Int) ->
 
 
 def draw_sampling(sampling: Sampling | Literal["mixed"], rng: np.random.Generator) -> Sampling:
-    """One of the two ways: ``"mixed"`` draws it, the others take nothing from the generator."""
+    """Resolve ``"mixed"`` to one of the two methods at random; the others draw nothing from the generator."""
     if sampling != "mixed":
         return sampling
     return "farthest" if rng.random() < 0.5 else "random"

@@ -27,7 +27,7 @@ _DEFAULTS = ScanSettings()
 
 
 class _Drawn(NamedTuple):
-    """What differs from scan to scan."""
+    """Settings that are drawn for each scan."""
 
     views: int
     points: int
@@ -72,13 +72,13 @@ def scan_solid(
     directions, look roughly at the centre of the bounding sphere with a random roll, and see only first hits.
     If the object fills little of the view, it is scanned again with more rays; if the poses see almost
     nothing, new poses are drawn. A pure function of its arguments and the generator's state, the same for
-    both ray casters. A setting that is one number takes nothing from the generator.
+    both ray casters. A setting that is a single number draws nothing from the generator.
 
     Args:
         solid: the solid to scan.
         caster: ray caster of the solid's own vertices and faces.
-        settings: sensors, noise, and how many points to keep; what is a range is drawn from it.
-        rng: the only source of randomness; ``settings.seed`` is that of a whole data set.
+        settings: sensors, noise, and number of points to keep; a value is drawn from every range.
+        rng: the only source of randomness; ``settings.seed`` is for a whole data set and not used here.
 
     Returns:
         The scan, world frame, in sampling order; it has fewer points only if the object is too thin.

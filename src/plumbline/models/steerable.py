@@ -1,8 +1,8 @@
 """Steerable network: features of degree 0, 1 and 2 in tensor products with spherical harmonics of the edges.
 
 Letters: N nodes, G graphs, K the largest number of in-edges of a node, C scalar channels, D channels of each
-higher degree, R radial functions. Components of degrees 0 to 2 are laid out
-``[..., 9, D]``, so that a linear map of channels is one matrix product.
+higher degree, R radial functions. Components of degrees 0 to 2 are laid out ``[..., 9, D]``, so that a linear
+map of channels is one matrix product.
 """
 
 from collections.abc import Sequence

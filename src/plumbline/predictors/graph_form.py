@@ -13,7 +13,7 @@ from plumbline.geometry.graphs import LEADERS, NORMAL_NEIGHBOURS, build_sample
 from plumbline.predictors.trained_on import TrainedOn
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Sample, Scan
 
-_EDGES = frozenset({"gcn", "edge_index", "edge_attr"})
+_EDGES = frozenset({"gcn", "edge_index"})
 """Parts of a batch for which the graph must be joined as in training."""
 
 
@@ -24,7 +24,7 @@ class GraphForm(NamedTuple):
         feature_names, vector_names: which of ``FEATURE_NAMES`` and ``VECTOR_NAMES``, in this order.
         k: neighbours per node; None if the graphs of the training were of another kind.
         leaders: so many first nodes are known to be in farthest-point order.
-        normalise, edge_attr, sh_degree: as in :func:`plumbline.geometry.graphs.build_sample`.
+        normalise: stored frame, as in :func:`plumbline.geometry.graphs.build_sample`.
     """
 
     feature_names: tuple[str, ...] = FEATURE_NAMES
@@ -32,8 +32,6 @@ class GraphForm(NamedTuple):
     k: int | None = NORMAL_NEIGHBOURS
     leaders: int = LEADERS
     normalise: Any = "unit"
-    edge_attr: Any = "none"
-    sh_degree: int = 0
 
     @classmethod
     def of(cls, data: TrainedOn, *, needs: frozenset[str], path: Path) -> "GraphForm":
@@ -59,24 +57,21 @@ class GraphForm(NamedTuple):
             unknown.append("neighbours (k)")
         if data.normalise == "unknown":
             unknown.append("frame (--normalise)")
-        if "edge_attr" in needs and data.edge_attr not in ("sh", "displacement"):
-            unknown.append("edge attributes")
         if unknown:
             raise InputError(
                 f"{path} was trained on graphs that do not say how they were made ({'; '.join(unknown)}), so "
                 "none can be made of a scan: train on a data set of `plumbline prepare`"
             )
-        edge_attr = data.edge_attr if "edge_attr" in needs else "none"
         leaders = min(data.leaders, LEADERS)
-        return cls(names, vectors, data.k, leaders, data.normalise, edge_attr, data.sh_degree or 0)
+        return cls(names, vectors, data.k, leaders, data.normalise)
 
     def sample(self, scan: Scan, name: str, dtype: type = np.float32) -> Sample:
         """The graph of a scan; raises InputError as :func:`plumbline.geometry.graphs.build_sample` does."""
         sample = build_sample(
             scan,
             k=NORMAL_NEIGHBOURS if self.k is None else self.k,
-            edge_attr=self.edge_attr,
-            sh_degree=self.sh_degree,
+            edge_attr="none",
+            sh_degree=0,
             normalise=self.normalise,
             object_name=name,
             dtype=dtype,

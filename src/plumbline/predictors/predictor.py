@@ -153,7 +153,7 @@ class Predictor:
 
     def predict(
         self,
-        points: ArrayLike,
+        points: ArrayLike | Cloud,
         *,
         sensor: ArrayLike | None = None,
         view: ArrayLike | None = None,
@@ -163,9 +163,9 @@ class Predictor:
         """Find the centre of mass of the object that a scan shows.
 
         Args:
-            points: ``[N, 3]`` finite numbers, in any frame and unit.
-            sensor: ``[3]`` or ``[N, 3]`` where the sensor stood, in the same frame and unit. None: at the
-                origin, where sensors that report in their own frame stand.
+            points: ``[N, 3]`` finite numbers, in any frame and unit; or a file's, of ``load_cloud``.
+            sensor: ``[3]`` or ``[N, 3]`` where the sensor stood, in the same frame and unit. None: where the
+                file says, or else at the origin, where sensors that report in their own frame stand.
             view: ``[N]`` whole numbers, equal for points of one view. None: points that were measured from
                 one place are one view.
             max_points: points that are used, at most; they are chosen with a fixed seed.

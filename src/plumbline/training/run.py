@@ -166,8 +166,8 @@ def _result(settings: TrainSettings, end: End, **found: Any) -> TrainResult:
 
 
 def _shown(path: str, folder: Path) -> Path | None:
-    """A checkpoint as the user would name it; None if it is not there."""
-    given = Path(path)
-    if not given.is_file():
+    """A checkpoint as the user would name it; None if none was written."""
+    if not path:
         return None
+    given = Path(path)
     return folder / given.name if given.parent.resolve() == folder.resolve() else given

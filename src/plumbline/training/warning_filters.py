@@ -8,9 +8,9 @@ from contextlib import contextmanager
 _CHATTY = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
 
 _HARMLESS = (
-    # Runs of their own are moved away first (rundir.py); what is left belongs to somebody else.
+    # Runs of their own are moved away first (run_folder.py); what is left belongs to somebody else.
     r"Checkpoint directory .* exists and is not empty",
-    # The checkpoint callback finds the best file in a moved folder itself (checkpoint.py).
+    # The checkpoint callback finds the best file in a moved folder itself (saving.py).
     r"The dirpath has changed from",
     # The number of workers is the user's, and resident loaders have none.
     r"The '.*_dataloader' does not have many workers",

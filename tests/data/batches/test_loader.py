@@ -24,7 +24,7 @@ from plumbline.data.batches.slots import Slots
 from plumbline.errors import InputError
 from tests.helpers.random_samples import random_store
 
-EVERYTHING = frozenset({"gcn", "edge_index", "edge_attr"})
+EVERYTHING = frozenset({"gcn", "edge_index"})
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,6 @@ def test_a_batch_holds_the_graphs_asked_for(store):
         assert batch.bounding_radius[place] == np.float32(sample.bounding_radius)
         mine = batch.graph_idx[batch.edge_index[1]] == place
         assert np.array_equal(batch.edge_index[:, mine] - batch.node_ptr[place], sample.edge_index)
-        assert np.array_equal(batch.edge_attr[mine], sample.edge_attr)
     assert batch.max_in_degree == torch.bincount(batch.edge_index[1]).max()
     assert torch.equal(batch.graph_idx, torch.repeat_interleave(torch.arange(5), torch.diff(batch.node_ptr)))
 

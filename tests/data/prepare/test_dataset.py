@@ -140,7 +140,7 @@ def test_from_a_script_without_a_guard(meshes, tmp_path, command):
         "                       graph=plumbline.GraphSettings(k=6), workers=2)\n"
     )
     done = subprocess.run(
-        [sys.executable, script, tmp_path / "out", meshes], capture_output=True, text=True, timeout=120
+        [sys.executable, script, tmp_path / "out", meshes], capture_output=True, text=True, timeout=300
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "once\n", "")
     assert digest(tmp_path / "out") == command

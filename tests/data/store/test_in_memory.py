@@ -13,7 +13,7 @@ from plumbline.geometry.solids import make_solid
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Scan
 from tests.helpers.scans import scan_of
 
-NEEDS = frozenset({"gcn", "edge_index", "edge_attr", "patches"})
+NEEDS = frozenset({"gcn", "edge_index", "patches"})
 NAMES = {"feature_names": FEATURE_NAMES, "vector_names": VECTOR_NAMES, "leaders": LEADERS, "k": 8}
 
 
@@ -45,9 +45,7 @@ def test_the_batch_is_that_of_a_packed_store(tmp_path, known):
     assert one.num_nodes == other.num_nodes == 2 * 130 + 40 + 160
     for name in one.__slots__:
         left, right = getattr(one, name), getattr(other, name)
-        if name == "edge_attr":  # a store computes them from positions that were rounded before
-            assert torch.allclose(left, right, atol=1e-5)
-        elif name == "gcn":
+        if name == "gcn":
             for a, b in zip(
                 (*left.propagate, left.aggregated), (*right.propagate, right.aggregated), strict=True
             ):
@@ -61,7 +59,7 @@ def test_the_batch_is_that_of_a_packed_store(tmp_path, known):
 
 def test_double_precision_is_kept():
     samples = samples_of(3, dtype=np.float64)
-    batch = make_batch(MemoryStore(samples, **NAMES), np.array([2, 1]), frozenset({"edge_attr", "patches"}))
+    batch = make_batch(MemoryStore(samples, **NAMES), np.array([2, 1]), frozenset({"patches"}))
     for name in (
         "node_features",
         "pos",
@@ -70,7 +68,6 @@ def test_double_precision_is_kept():
         "centre",
         "size",
         "vectors",
-        "edge_attr",
     ):
         assert getattr(batch, name).dtype == torch.float64, name
     np.testing.assert_array_equal(
@@ -86,10 +83,7 @@ def test_samples_without_vectors_or_truth():
     bare = type(sample)(
         sample.node_features, sample.in_degree, sample.edge_source, sample.target, sample.object_name
     )
-    batch = make_batch(
-        MemoryStore([bare], feature_names=FEATURE_NAMES), np.array([0]), frozenset({"edge_attr"})
-    )
+    batch = make_batch(MemoryStore([bare], feature_names=FEATURE_NAMES), np.array([0]), frozenset())
     assert batch.vectors.shape == (1, 0, 3)
-    assert batch.edge_attr is None
     assert torch.isnan(batch.target).all()
     assert batch.bounding_radius.item() == pytest.approx(np.sqrt(2 / 3), rel=1e-6)

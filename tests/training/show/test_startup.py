@@ -12,8 +12,7 @@ import pytest
 from rich.console import Console
 
 from plumbline.reporting import Event, Reporter
-from plumbline.training.show import facts as details
-from plumbline.training.show import startup
+from plumbline.training.show import facts, startup
 from plumbline.training.show.startup import PHASES, Startup, StartupLines, seconds_since_start
 from tests.helpers.training_fixtures import run_python
 
@@ -134,11 +133,11 @@ def test_a_crowded_machine_is_said_only_where_threads_would_suffer(monkeypatch: 
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     monkeypatch.setattr("torch.get_num_threads", lambda: 4)
     monkeypatch.setattr("os.getloadavg", lambda: (3.5, 0.0, 0.0))
-    said = details.crowded()
+    said = facts.crowded()
     assert said is not None
     assert "OMP_NUM_THREADS=1" in said
     monkeypatch.setattr("os.getloadavg", lambda: (1.0, 9.0, 9.0))
-    assert details.crowded() is None
+    assert facts.crowded() is None
     monkeypatch.setattr("os.getloadavg", lambda: (9.0, 9.0, 9.0))
     monkeypatch.setattr("torch.get_num_threads", lambda: 1)
-    assert details.crowded() is None
+    assert facts.crowded() is None

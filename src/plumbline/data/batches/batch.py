@@ -30,7 +30,6 @@ class Batch:
         edge_index: ``[2, E]`` int64, or None if the model does not need it.
         max_in_degree: largest number of edges that end at one node, known on the host; 0 if the model does
             not need edges.
-        edge_attr: ``[E, D]`` float32, or None if the model does not need it.
         gcn: the constants of a graph convolutional network, or None if the model does not need them.
         patches: ``[G, T, 1 + K]`` int64, or None if the model does not need it: T nodes of each graph in
             farthest-point order, each followed by its K nearest nodes, nearest first. A graph with fewer
@@ -40,7 +39,6 @@ class Batch:
     __slots__ = (
         "bounding_radius",
         "centre",
-        "edge_attr",
         "edge_index",
         "gcn",
         "index",
@@ -68,7 +66,6 @@ class Batch:
         index: Tensor,
         edge_index: Tensor | None = None,
         max_in_degree: int = 0,
-        edge_attr: Tensor | None = None,
         gcn: GCNTables | None = None,
         patches: Tensor | None = None,
     ) -> None:
@@ -83,7 +80,6 @@ class Batch:
         self.index = index
         self.edge_index = edge_index
         self.max_in_degree = max_in_degree
-        self.edge_attr = edge_attr
         self.gcn = gcn
         self.patches = patches
 

@@ -18,7 +18,7 @@ from plumbline.records import Int
 
 Store = PackedStore | MemoryStore
 
-PARTS = frozenset({"gcn", "edge_index", "edge_attr", "patches"})
+PARTS = frozenset({"gcn", "edge_index", "patches"})
 """The parts of a batch that a model's ``needs`` may name."""
 
 _CHUNK = 64
@@ -47,7 +47,7 @@ class GraphTables:
         store: the data set.
         indices: ``[G]`` the graphs of the data set to use.
         needs: parts of a :class:`Batch` that the model reads in addition to the node features: any of
-            ``"gcn"``, ``"edge_index"``, ``"edge_attr"``, ``"patches"``.
+            ``"gcn"``, ``"edge_index"``, ``"patches"``.
         device: where the tensors are kept and the batches are built.
     """
 
@@ -101,14 +101,12 @@ def _assembled(levels: dict[str, _Rows], graph: dict[str, Tensor], max_in_degree
     """Build a batch from its rows. The rows are changed: local indices become indices of the whole batch."""
     nodes = levels["node"]
     node = nodes.columns
-    edge_index = edge_attr = gcn = None
+    edge_index = gcn = None
     if "edge" in levels:
         edges = levels["edge"]
-        edge_attr = edges.columns.get("attr")
-        if "source" in edges.columns:
-            source = edges.columns["source"].add_(nodes.ptr.index_select(0, edges.owner))
-            target = torch.repeat_interleave(node["in_degree"], output_size=len(source))
-            edge_index = torch.stack([source, target])
+        source = edges.columns["source"].add_(nodes.ptr.index_select(0, edges.owner))
+        target = torch.repeat_interleave(node["in_degree"], output_size=len(source))
+        edge_index = torch.stack([source, target])
     if "entry" in levels:
         gcn = _gcn_tables(nodes, levels["entry"])
     if "patches" in graph:
@@ -120,7 +118,6 @@ def _assembled(levels: dict[str, _Rows], graph: dict[str, Tensor], max_in_degree
         node_ptr=nodes.ptr,
         edge_index=edge_index,
         max_in_degree=max_in_degree,
-        edge_attr=edge_attr,
         gcn=gcn,
         **graph,
     )
@@ -157,7 +154,7 @@ _Columns = dict[str, tuple[Int, dict[str, np.ndarray]]]
 
 def _columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
     """Read what :class:`GraphTables` keeps of some graphs, with indices local to each graph."""
-    flat = store.gather(indices, edge_attr="edge_attr" in needs)
+    flat = store.gather(indices)
     node: dict[str, np.ndarray] = {"node_features": flat.node_features}
     edge: dict[str, np.ndarray] = {}
     entry: dict[str, np.ndarray] = {}
@@ -167,8 +164,6 @@ def _columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
     if "edge_index" in needs:
         edge["source"] = flat.edge_source - np.repeat(flat.node_ptr[:-1], np.diff(flat.edge_ptr))
         node["in_degree"] = flat.in_degree.astype(np.int64)
-    if flat.edge_attr is not None:
-        edge["attr"] = flat.edge_attr
     if "gcn" in needs:
         gcn = gcn_arrays(flat.node_features, flat.in_degree, flat.edge_source, flat.node_ptr)
         node |= {name: getattr(gcn, name) for name in ("degree", "degree_t", "pool", "aggregated")}

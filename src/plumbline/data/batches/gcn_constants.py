@@ -20,7 +20,7 @@ def check_entries(num: int) -> None:
     """
     if num > _MOST_ENTRIES:
         raise InputError(
-            f"{num:,} edges at once are too many, a sparse matrix holds at most {_MOST_ENTRIES:,}: "
+            f"{num:,} edges at once are too many for a sparse matrix, which holds {_MOST_ENTRIES:,} at most: "
             "lower --batch_size, or prepare smaller graphs"
         )
 

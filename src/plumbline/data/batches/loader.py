@@ -57,7 +57,7 @@ class Loader:
         raise NotImplementedError
 
     def set_epoch(self, epoch: int) -> None:
-        """Use the order of this epoch from the next iteration on; a different epoch starts at its start."""
+        """Use the order of this epoch from the next iteration on; a new epoch starts from its beginning."""
         if epoch != self.order.epoch:
             self.order.epoch, self.order.position = epoch, 0
 
@@ -356,8 +356,6 @@ def _resident_bytes(store: PackedStore, needs: frozenset[str]) -> int:
     """Estimate the bytes that :class:`GraphTables` of the whole store occupies."""
     per_node = 4 * len(store.feature_names) * (2 if "gcn" in needs else 1) + 24
     per_edge = (16 if "gcn" in needs else 0) + (8 if "edge_index" in needs else 0)
-    if "edge_attr" in needs:
-        per_edge += 4 * store.edge_attr_dim
     per_graph = 4 * TOKENS * (NEIGHBOURS + 1) if "patches" in needs else 0
     nodes, edges = store.num_nodes, store.num_edges
     return per_graph * len(store) + per_node * nodes + per_edge * (edges + nodes)

@@ -39,7 +39,7 @@ class BatchOrder:
 
     Attributes:
         epoch: the current epoch.
-        position: number of its batches that iteration has completed; set by the loader.
+        position: number of its batches that were handed out; set by the loader.
     """
 
     def __init__(

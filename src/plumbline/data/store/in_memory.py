@@ -39,12 +39,11 @@ class MemoryStore:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def gather(self, indices: Int, *, edge_attr: bool = False) -> Gathered:
+    def gather(self, indices: Int) -> Gathered:
         """Graphs joined into one batch, in the order asked for, in the samples' own precision."""
         chosen = [self.samples[int(i)] for i in indices]
         node_ptr = _offsets([len(sample.in_degree) for sample in chosen])
         dtype = chosen[0].node_features.dtype
-        attributes = [sample.edge_attr for sample in chosen if sample.edge_attr is not None]
         none = np.zeros((0, 3), dtype)
         return Gathered(
             node_features=np.concatenate([sample.node_features for sample in chosen]),
@@ -59,7 +58,6 @@ class MemoryStore:
             bounding_radius=np.array([_radius(sample) for sample in chosen], dtype),
             num_views=np.array([sample.num_views for sample in chosen], np.int32),
             vectors=np.stack([none if sample.vectors is None else sample.vectors for sample in chosen]),
-            edge_attr=np.concatenate(attributes) if edge_attr and len(attributes) == len(chosen) else None,
         )
 
 

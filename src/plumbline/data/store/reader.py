@@ -58,7 +58,7 @@ class Gathered(NamedTuple):
     bounding_radius: Float
     num_views: Int
     vectors: Float
-    edge_attr: Float | None
+    edge_attr: Float | None = None
 
 
 class PackedStore:

@@ -16,7 +16,7 @@ FAMILIES: dict[str, Family] = {
     for module in (tableware, furniture, tools, hardware, toys, abstract)
     for family in module.FAMILIES
 }
-"""Every family by name: what each file lists in its own ``FAMILIES``. The order is part of the seed."""
+"""All families by name, as listed in the ``FAMILIES`` of each file. Their order is part of the seed."""
 
 _FEWEST_FACES = 100
 

@@ -16,6 +16,7 @@ from plumbline.data.batches.batch import Batch
 from plumbline.data.batches.collate import largest_batch
 from plumbline.data.split import mark_objects, object_sizes
 from plumbline.data.store.reader import PackedStore
+from plumbline.predictors.trained_on import TrainedOn
 from plumbline.records import Int
 
 _CROWDED = 0.75  # load per core from which threads get into each other's way
@@ -48,24 +49,24 @@ def versions() -> dict[str, str]:
 
 
 def data_identity(store: PackedStore, config: dict[str, Any], train_idx: Int, val_idx: Int) -> dict[str, Any]:
-    """What a checkpoint says about the data it was trained on."""
-    return {
-        "data_dir": config["data_dir"],
-        "fingerprint": store.fingerprint,
-        "feature_names": list(store.feature_names),
-        "vector_names": list(store.vector_names),
-        "leaders": store.leaders,
-        "k": store.k,
-        "edge_attr": store.edge_attr_kind,
-        "sh_degree": store.sh_degree,
-        "normalise": store.normalise,
-        "num_train": len(train_idx),
-        "num_val": len(val_idx),
-        "objects": mark_objects(object_sizes(store, train_idx)),
-        "val_split": config["val_split"],
-        "split_by": config["split_by"],
-        "seed": config["seed"],
-    }
+    """What a checkpoint says of the data it was trained on: a :class:`TrainedOn` as plain values."""
+    return TrainedOn(
+        data_dir=config["data_dir"],
+        fingerprint=store.fingerprint,
+        feature_names=store.feature_names,
+        vector_names=store.vector_names,
+        leaders=store.leaders,
+        k=store.k,
+        edge_attr=store.edge_attr_kind,
+        sh_degree=store.sh_degree,
+        normalise=store.normalise,
+        num_train=len(train_idx),
+        num_val=len(val_idx),
+        objects=mark_objects(object_sizes(store, train_idx)),
+        val_split=config["val_split"],
+        split_by=config["split_by"],
+        seed=config["seed"],
+    ).to_dict()
 
 
 def data_statistics(store: PackedStore, identity: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from plumbline.evaluation.table import UNSEEN, Table, print_table, summarise
 from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.predictors.inference import predict
 from plumbline.training.loop.trainer import Fit
-from plumbline.training.persistence import run_folder as rundir
+from plumbline.training.persistence.run_folder import CONFIG, CURVES, METRICS, REJECTED, RESULT, STARTUP
 from plumbline.training.records import TrainResult, TrainSettings
 from plumbline.training.show.facts import Data
 from plumbline.writing import write_atomically
@@ -44,9 +44,9 @@ def measure(
         "table": table.to_dict(),
     }
     text = json.dumps(result, indent=1) + "\n"
-    write_atomically(run_folder / rundir.RESULT, text.encode(), durable=False)
+    write_atomically(run_folder / RESULT, text.encode(), durable=False)
     levels = {name: table.summary(name).mean for name in table.methods[1:]}
-    curves(run_folder / rundir.METRICS, run_folder / rundir.CURVES, baselines=levels)
+    curves(run_folder / METRICS, run_folder / CURVES, baselines=levels)
     return trained.metrics, table
 
 
@@ -66,7 +66,7 @@ def print_report(console: Console, result: TrainResult, settings: TrainSettings)
         assert result.table is not None
         console.print()
         print_table(console, result.table)
-        names = (rundir.METRICS, rundir.CURVES, rundir.RESULT, rundir.CONFIG, rundir.STARTUP, rundir.REJECTED)
+        names = (METRICS, CURVES, RESULT, CONFIG, STARTUP, REJECTED)
         records = ", ".join(name for name in names if (folder / name).is_file())
         lines = [
             "",
@@ -82,7 +82,7 @@ def print_report(console: Console, result: TrainResult, settings: TrainSettings)
 
 def _longer(settings: TrainSettings) -> str:
     """The command that trains for twice as many epochs."""
-    again = ("plumbline", "train", "--config", settings.checkpoint_dir / rundir.CONFIG)
+    again = ("plumbline", "train", "--config", settings.checkpoint_dir / CONFIG)
     epochs = ("--max_epochs", 2 * settings.max_epochs)
     if settings.schedule == "cosine":  # which is another one from its first step on
         return "train longer  " + command(*again, *epochs)
