@@ -10,11 +10,14 @@ import pytest
 
 from docs.build import flags_page
 from plumbline import cli
+from plumbline.config import TrainConfig
 from plumbline.config.train import TrainConfig
+from plumbline.data.pt.cache import open_data
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import FAMILIES, make_solid
 from plumbline.records import Range, ScanSettings
+from tests.helpers.preparing import write_meshes
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -136,6 +139,16 @@ def test_python_lines_run(page, tmp_path, monkeypatch):
         for point in (known["prediction"].com, (scan.points - sensor).mean(axis=0))
     )
     assert miss < naive < solid.bounding_radius
+
+
+def test_python_lines_make_a_data_set(tmp_path, monkeypatch):
+    (lines,) = re.findall(r"```python\n(.*?)```", read("docs", "prepare.md"), re.DOTALL)
+    write_meshes(tmp_path / "meshes")
+    monkeypatch.chdir(tmp_path)
+    known: dict[str, Any] = {}
+    exec(lines, known)
+    assert (known["made"].scans, known["made"].rejected) == (10, ())
+    assert len(open_data(tmp_path / "data" / "from_python")) == 10
 
 
 def test_results_in_the_readme_are_those_of_the_page_on_accuracy():

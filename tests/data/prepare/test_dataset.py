@@ -71,7 +71,11 @@ def state_of_the_process() -> dict[str, object]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc to find processes in")
-def test_twice_in_a_process_gives_the_bytes_of_the_command_and_leaves_nothing(meshes, tmp_path, command):
+def test_twice_in_a_process_gives_the_bytes_of_the_command_and_leaves_nothing(
+    meshes, tmp_path, command, monkeypatch
+):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "3")
     before = state_of_the_process()
     first = make(meshes, tmp_path / "one")
     second = make(meshes, str(tmp_path / "two"), workers=1)
