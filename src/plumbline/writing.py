@@ -24,7 +24,7 @@ def write_atomically(
     with atomic_file(path, durable=durable) as file:
         file.write(content)
         if read_back:
-            file.flush()
+            flush_to_disk(file)
             if Path(file.name).read_bytes() != content:
                 raise OSError(0, "what was read back is not what was written")
 

@@ -261,7 +261,7 @@ def test_a_kill_at_the_start_of_a_resumed_run_leaves_the_rows(
     file.finish(0)
     before = path.read_bytes()
 
-    def killed(*_: Any) -> None:
+    def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     module = "plumbline.training.show.metrics_file"
