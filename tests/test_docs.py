@@ -10,7 +10,6 @@ import pytest
 
 from docs.build import flags_page
 from plumbline import cli
-from plumbline.config import TrainConfig
 from plumbline.config.train import TrainConfig
 from plumbline.data.pt.cache import open_data
 from plumbline.geometry.raycast import Caster

@@ -148,7 +148,8 @@ def test_the_bytes_are_on_the_disk_before_the_name_is(
     monkeypatch.setattr(os, "fsync", lambda handle: (order.append("fsync"), fsync(handle))[1])
     monkeypatch.setattr(os, "replace", lambda a, b: (order.append("replace"), replace(a, b))[1])
     write_durably(tmp_path / "last.ckpt", b"content")
-    assert order == (["fsync", "replace", "fsync"] if os.name == "posix" else ["fsync", "replace"])
+    steps = [step for step, _ in itertools.groupby(order)]
+    assert steps == (["fsync", "replace", "fsync"] if os.name == "posix" else ["fsync", "replace"])
     assert (tmp_path / "last.ckpt").read_bytes() == b"content"
 
 

@@ -191,7 +191,7 @@ def test_a_folder_that_becomes_free_is_waited_for(tmp_path: Path, monkeypatch: p
         sleep(seconds)
 
     sleep = time.sleep
-    monkeypatch.setattr(run_folder.time, "sleep", pause)
+    monkeypatch.setattr("plumbline.locks.time.sleep", pause)
     monkeypatch.setattr(run_folder, "_PATIENCE", float(DEADLINE))
     with run_folder.sole_use(tmp_path):
         assert pauses
