@@ -28,13 +28,6 @@ def write_atomically(
 
     with atomic_file(path, durable=durable, check=check if read_back else None) as file:
         file.write(content)
-<<<<<<< HEAD
-=======
-        if read_back:
-            flush_to_disk(file)
-            if Path(file.name).read_bytes() != content:
-                raise OSError(0, "what was read back is not what was written")
->>>>>>> running
 
 
 @contextmanager
