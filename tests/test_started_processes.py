@@ -4,9 +4,10 @@ import os
 import signal
 from subprocess import Popen
 
-import processes
 import pytest
-from processes import DEADLINE, running
+
+from tests.helpers import processes
+from tests.helpers.processes import DEADLINE, running
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 

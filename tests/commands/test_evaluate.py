@@ -329,7 +329,8 @@ class TestFromPython:
         assert json.loads((found.folder / "evaluation.json").read_text()) == written
         page = (run_folder / "report.html").read_text(encoding="utf-8")
         own = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-        assert own.replace(f" --out {tmp_path / 'out'}", "") == page
+        out = html.escape(shlex.quote(str(tmp_path / "out")))
+        assert own.replace(f" --out {out}", "") == page
 
     def test_without_a_folder_nothing_is_written(self, run_folder):
         before = sorted(run_folder.iterdir())
