@@ -23,6 +23,7 @@ def run(config: BenchmarkConfig, console: Console) -> int:
         with ConsoleListener(screen, every=inf) as listener:
             measured = benchmark(
                 config.checkpoint,
+                model=config.model,
                 meshes=config.paths,
                 solids=config.solids,
                 samples=config.samples,

@@ -43,7 +43,7 @@ def check_equivariance(config: CheckConfig, given: Path, console: Console) -> in
     from plumbline.models import SYMMETRIES
     from plumbline.predictors.checkpoint import load_checkpoint
 
-    trained = load_checkpoint(path)
+    trained = load_checkpoint(path, model=config.model)
     with console.status("moving scans") if console.is_terminal and not config.json else nullcontext():
         report = describe(trained, measure(trained))
     if config.json:

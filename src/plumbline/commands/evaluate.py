@@ -14,6 +14,7 @@ def run(config: EvaluateConfig, console: Console) -> int:
     with file_bar(console) as bar:
         found = evaluate(
             config.checkpoint,
+            model=config.model,
             data_dir=config.data_dir,
             split=config.split,
             batch_size=config.batch_size,

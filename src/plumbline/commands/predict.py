@@ -16,6 +16,7 @@ from plumbline.console.text import visible
 from plumbline.errors import InputError
 from plumbline.files import visible_files
 from plumbline.geometry.clouds import SEARCHED_SUFFIXES, Cloud, load_cloud
+from plumbline.models.from_file import names_a_file
 from plumbline.predictors.prediction_table import print_predictions
 from plumbline.predictors.predictor import Prediction, Predictor, load_predictor
 from plumbline.writing import atomic_file
@@ -79,7 +80,8 @@ def list_scans(paths: Sequence[Path]) -> list[Path]:
 
 def choose_predictor(config: PredictConfig) -> Predictor:
     """The model that is meant. Raises InputError: none is, or two are, or the checkpoint cannot be used."""
-    if config.model is not None:
+    own = config.model if config.model is not None and names_a_file(config.model) else None
+    if config.model is not None and own is None:
         if config.checkpoint is not None:
             raise InputError("--checkpoint and --model are two answers to one question: leave one out")
         return load_predictor(config.model, batch_size=config.batch_size)
@@ -88,7 +90,7 @@ def choose_predictor(config: PredictConfig) -> Predictor:
             "no model is named, and there is no folder checkpoints here: give --checkpoint CKPT, or take a "
             "guess that needs no training, such as --model carve"
         )
-    return load_predictor(config.checkpoint or FOLDER, batch_size=config.batch_size)
+    return load_predictor(config.checkpoint or FOLDER, model=own, batch_size=config.batch_size)
 
 
 def read_file(file: Path, *, needs_sensor: bool) -> Cloud | InputError:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from plumbline.config.networks import own_model_option
 from plumbline.config.options import Flags, debug_option, option
 from plumbline.errors import InputError
 from plumbline.kinds import file, folder, switch, text, whole
@@ -20,6 +21,7 @@ class BenchmarkConfig(Flags):
     checkpoint: list[str] = option(
         [], "trained models to measure; of a folder its best one", text, metavar="CKPT", group="models"
     )
+    model: str | None = own_model_option()
     out: Path | None = option(
         None,
         "folder of scancom.json, scancom.md and the scans, which later runs use again (required)",

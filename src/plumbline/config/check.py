@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from plumbline.config.networks import own_model_option
 from plumbline.config.options import Flags, debug_option, option
 from plumbline.kinds import file, folder, switch
 
@@ -19,6 +20,7 @@ class CheckConfig(Flags):
         file,
         metavar="CKPT",
     )
+    model: str | None = own_model_option()
     deep: bool = option(False, "also recompute every checksum and look at every number", switch)
     json: bool = option(False, "print JSON instead of tables", switch)
     debug: bool = debug_option()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from plumbline.config.networks import own_model_option
 from plumbline.config.options import Flags, debug_option, option
 from plumbline.kinds import file, folder, one_of, switch, whole
 
@@ -18,6 +19,7 @@ class EvaluateConfig(Flags):
         positional=True,
         metavar="CKPT",
     )
+    model: str | None = own_model_option("model")
     data_dir: Path | None = option(
         None, "data set; by default the one it was trained on", folder, group="data"
     )

@@ -1,7 +1,9 @@
 """``--model``, and the flags that a network's own constructor adds."""
 
-from plumbline.config.options import Option
-from plumbline.kinds import Kind, nearest
+from typing import Any
+
+from plumbline.config.options import Option, option
+from plumbline.kinds import Kind, nearest, one_of
 from plumbline.models import MODELS
 from plumbline.models.arguments import own_arguments
 from plumbline.models.from_file import names_a_file
@@ -18,6 +20,33 @@ def _network(name: str) -> str:
 
 network = Kind(_network, f"{{{','.join(MODELS)},FILE.py:CLASS}}", tuple(MODELS))
 """The name of a network, or of a class in the user's own file."""
+
+
+def _own(name: str) -> str:
+    if not names_a_file(name):
+        raise ValueError("give path/to/file.py:ClassName")
+    own_arguments(name)  # refuses what is not there
+    return name
+
+
+own_network = Kind(_own, "FILE.py:CLASS")
+"""A class in the user's own file."""
+
+
+def own_model_option(group: str = "") -> Any:
+    """The flag of every verb that uses a checkpoint."""
+    return option(
+        None,
+        "your own network that the checkpoint was trained with, if its file has moved or changed since",
+        own_network,
+        group=group,
+    )
+
+
+def guess_or_own_network(*guesses: str) -> Kind:
+    """A guess that needs no training, or a class in the user's own file."""
+    guess = one_of(*guesses)
+    return Kind(lambda name: _own(name) if names_a_file(name) else guess.read(name), guess.metavar, guesses)
 
 
 def own_options(model: str) -> dict[str, Option]:

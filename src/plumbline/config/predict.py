@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from plumbline.config.networks import guess_or_own_network
 from plumbline.config.options import Flags, debug_option, option
-from plumbline.kinds import file, one_of, position, switch, whole
+from plumbline.kinds import file, position, switch, whole
 from plumbline.quantities import Position
 
 
@@ -28,8 +29,9 @@ class PredictConfig(Flags):
     )
     model: str | None = option(
         None,
-        "instead of a checkpoint: a guess that needs no training",
-        one_of(
+        "instead of a checkpoint: a guess that needs no training; or, for a checkpoint: "
+        "path/to/file.py:ClassName, your own network, if its file has moved or changed since the training",
+        guess_or_own_network(
             *("point_mean", "bounding_box", "oriented_box", "convex_hull", "alpha_shape"),
             *("mean_pushed", "hull_pushed", "carve", "carve_pushed"),
         ),

@@ -202,6 +202,7 @@ class BenchmarkResult:
 def benchmark(
     checkpoints: Iterable[Path | str] = (),
     *,
+    model: str | type | None = None,
     meshes: Path | str | Iterable[Path | str] = (),
     solids: int = 0,
     samples: int = 2,
@@ -217,6 +218,8 @@ def benchmark(
 
     Args:
         checkpoints: trained models: files, or folders of runs, of which the best one is taken.
+        model: the class of a network of your own, if the checkpoints hold one, see
+            :func:`plumbline.load_checkpoint`.
         meshes: mesh files, or folders that are searched for them.
         solids: built-in solids to add.
         samples: scans per object and condition.
@@ -237,7 +240,7 @@ def benchmark(
         raise InputError(f"--out {out}: this is a data set; choose another folder")
     reporter = Reporter(report)
     sources = list_sources(paths, solids, None)
-    models = _load(checkpoints)
+    models = _load(checkpoints, model)
     try:
         with Workers(workers) as pool:
             result = _Benchmark(out, sources, models, samples, pool, reporter).run()
@@ -296,7 +299,7 @@ class _Model:
         }
 
 
-def _load(given: Iterable[Path | str]) -> list[_Model]:
+def _load(given: Iterable[Path | str], model: str | type | None) -> list[_Model]:
     """The checkpoints, with names that tell them apart."""
     paths = [Path(path) for path in given]
     if not paths:
@@ -304,15 +307,15 @@ def _load(given: Iterable[Path | str]) -> list[_Model]:
     from plumbline.predictors.checkpoint import load_checkpoint
     from plumbline.predictors.find_checkpoint import find_best
 
-    models = [_Model(load_checkpoint(find_best(path))) for path in paths]
-    count = Counter(model.name for model in models)
-    for model in models:
-        if count[model.name] > 1:
-            model.name = f"{model.name} ({model.trained.path.resolve().parent.name})"
-    count = Counter(model.name for model in models)
-    for number, model in enumerate(models, 1):
-        if count[model.name] > 1:
-            model.name = f"{model.name} #{number}"
+    models = [_Model(load_checkpoint(find_best(path), model=model)) for path in paths]
+    count = Counter(each.name for each in models)
+    for each in models:
+        if count[each.name] > 1:
+            each.name = f"{each.name} ({each.trained.path.resolve().parent.name})"
+    count = Counter(each.name for each in models)
+    for number, each in enumerate(models, 1):
+        if count[each.name] > 1:
+            each.name = f"{each.name} #{number}"
     return models
 
 

@@ -116,6 +116,7 @@ class Evaluation:
 def evaluate(
     checkpoint: Path | str,
     *,
+    model: str | type | None = None,
     data_dir: Path | str | None = None,
     split: str = "auto",
     batch_size: int = 64,
@@ -126,6 +127,7 @@ def evaluate(
 
     Args:
         checkpoint: a checkpoint, or the folder of a run, whose best one is taken.
+        model: the class of a network of your own, see :func:`plumbline.load_checkpoint`.
         data_dir: the data set; by default the one that the model was trained on.
         split: which graphs: "val" (kept back in training), "train", "all", or "auto": "val" on the data set
             of the training, else "all".
@@ -140,7 +142,7 @@ def evaluate(
     out = None if out is None else Path(out)
     if out is not None and (out / MANIFEST).exists():
         raise InputError(f"--out {out}: this is a data set; choose another folder for the report")
-    trained = load_checkpoint(find_best(Path(checkpoint)))
+    trained = load_checkpoint(find_best(Path(checkpoint)), model=model)
     where = _data_dir(trained.data) if data_dir is None else Path(data_dir)
     reporter = Reporter(report)
     store = open_data(where, progress=lambda done, total: reporter.progress("file", done, total))

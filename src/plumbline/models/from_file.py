@@ -74,6 +74,67 @@ def load(name: str) -> Any:
     return found
 
 
+def load_recorded(name: str, sha256: str, given: str | None = None) -> None:
+    """Import the class that a checkpoint was trained with, under the name that it has in the checkpoint.
+
+    A checkpoint only names a file. The file is run if it is unchanged since the training, or if the user
+    gives it.
+
+    Args:
+        name: the class as the training was given it, ``path/to/file.py:ClassName``.
+        sha256: digest of the file at the time of the training.
+        given: the class to use instead, wherever its file is and whatever has changed in it.
+
+    Raises:
+        InputError: the file is not there, has changed since the training, or its class cannot be used.
+    """
+    if given is not None:
+        load(given)
+        _LOADED[name] = _LOADED[given]
+        return
+    known = _LOADED.get(name)
+    if known is not None and known[0].sha256 == sha256:
+        return
+    try:
+        source = find(name)
+    except InputError as error:
+        raise InputError(f"{error}; give the network with --model path/to/file.py:ClassName") from error
+    if source.sha256 != sha256:
+        raise InputError(
+            f"{source.path} has changed since the training; to use it anyway, give it: --model {name}"
+        )
+    load(name)
+
+
+def register(found: type) -> str:
+    """Make a class known by the name of the file that defines it, without importing the file again.
+
+    Args:
+        found: a network, defined at the top level of a file.
+
+    Returns:
+        Its name for ``model``: ``path/to/file.py:ClassName``.
+
+    Raises:
+        InputError: the class is not defined in a file, or is not a network.
+    """
+    import inspect
+
+    try:
+        file = inspect.getsourcefile(found) or ""
+    except (OSError, TypeError):
+        file = ""
+    if not Path(file).is_file() or found.__qualname__ != found.__name__:
+        raise InputError(
+            f"the network {found.__qualname__} is not defined at the top level of a file: write it into "
+            "a .py file, so that its checkpoints can be used again"
+        )
+    name = f"{file}:{found.__name__}"
+    _check(found, name)
+    _LOADED[name] = find(name), found
+    return name
+
+
 def _check(found: Any, name: str) -> None:
     """Raises InputError if training could not use the class."""
     from torch import nn

@@ -17,7 +17,8 @@ from torch import nn
 
 from plumbline.data.pt.unpickling import ZIP, load_plain
 from plumbline.errors import InputError
-from plumbline.models import build_model, is_known
+from plumbline.models import ENSEMBLE, build_model, from_file, is_known
+from plumbline.models.from_file import names_a_file
 from plumbline.predictors.trained_on import TrainedOn
 from plumbline.predictors.upgrades import UPGRADES
 
@@ -99,6 +100,23 @@ def _reason(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
+def _load_own_networks(path: Path, ours: dict[str, Any], given: str | type | None) -> None:
+    """Import the networks of the user's own that a checkpoint, perhaps of an ensemble, was trained with."""
+    if isinstance(given, type):
+        given = from_file.register(given)
+    parts = ours["model_args"]["members"] if ours["model"] == ENSEMBLE else [ours]
+    own = {part["model"]: part.get("model_sha256", "") for part in parts if names_a_file(str(part["model"]))}
+    if given is not None and not own:
+        raise InputError(
+            f"{path} holds {reprlib.repr(ours['model'])}, a network of this package: leave --model out"
+        )
+    for name, sha256 in own.items():
+        try:
+            from_file.load_recorded(name, sha256, given)
+        except InputError as error:
+            raise InputError(f"{path} holds a network of your own: {error}") from error
+
+
 @dataclass(frozen=True)
 class Trained:
     """A trained model and what its checkpoint says about it.
@@ -127,15 +145,22 @@ class Trained:
     epochs_done: int
 
 
-def load_checkpoint(path: Path | str) -> Trained:
-    """Builds the model that a checkpoint describes and gives it its weights.
+def load_checkpoint(path: Path | str, *, model: str | type | None = None) -> Trained:
+    """Build the model that a checkpoint describes and give it its weights.
+
+    Args:
+        path: the checkpoint.
+        model: a network of the user's own, ``"path/to/file.py:ClassName"`` or its class. By default it is the
+            one that the checkpoint names, if its file is as it was in training.
 
     Raises:
-        InputError: no such file, damaged, foreign, or of a model that this version does not know.
+        InputError: no such file, damaged, foreign, or of a model that this version does not know; or the file
+            of a network of the user's own is not there or has changed.
     """
     path = Path(path)
     content = read_checkpoint(path)
     ours = content["plumbline"]
+    _load_own_networks(path, ours, model)
     if not is_known(ours["model"]):
         raise InputError(
             f"{path} holds the model {reprlib.repr(ours['model'])}, which this version does not know"
@@ -147,10 +172,10 @@ def load_checkpoint(path: Path | str) -> Trained:
         if name.startswith(prefix)
     }
     try:
-        model = build_model(ours["model"], **ours["model_args"])
+        built = build_model(ours["model"], **ours["model_args"])
         if any(value.dtype == torch.float64 for value in weights.values()):
-            model = model.double()
-        model.load_state_dict(weights)
+            built = built.double()
+        built.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError) as error:
         raise InputError(
             f"{path} does not fit the model {ours['model']!r} of this version: {' '.join(str(error).split())}"
@@ -161,7 +186,7 @@ def load_checkpoint(path: Path | str) -> Trained:
         raise InputError(f"{path} does not say what it was trained on as this version needs it") from error
     return Trained(
         path=path,
-        model=model.eval(),
+        model=built.eval(),
         model_name=ours["model"],
         model_args=ours["model_args"],
         config=ours["config"],

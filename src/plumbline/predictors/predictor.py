@@ -286,13 +286,18 @@ class Predictor:
 
 
 def load_predictor(
-    source: str | os.PathLike[str], *, accelerator: str = "auto", batch_size: int = 64
+    source: str | os.PathLike[str],
+    *,
+    model: str | type | None = None,
+    accelerator: str = "auto",
+    batch_size: int = 64,
 ) -> Predictor:
     """Load what finds the centre of mass of scans: a trained model, or a guess that needs no training.
 
     Args:
         source: a checkpoint; the folder of a run, whose best checkpoint is taken; or the name of an untrained
             guess, such as ``"carve"`` (as ``plumbline predict --model``).
+        model: the class of a network of your own, see :func:`plumbline.load_checkpoint`.
         accelerator: where a model computes: "auto", "cpu", "cuda" or "mps".
         batch_size: scans that are looked at together in :meth:`Predictor.predict_many`.
 
@@ -316,7 +321,7 @@ def load_predictor(
     from plumbline.predictors.checkpoint import load_checkpoint
     from plumbline.predictors.device import choose_device
 
-    loaded = load_checkpoint(find_best(path))
+    loaded = load_checkpoint(find_best(path), model=model)
     loaded.model.to(choose_device(accelerator))
     return Predictor.trained(loaded, batch_size=batch_size)
 

@@ -12,7 +12,7 @@ from plumbline.data.pt.cache import open_data
 from plumbline.data.split import split_samples
 from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
-from plumbline.models import SYMMETRIES, arguments_for, build_model, load_model_class
+from plumbline.models import SYMMETRIES, arguments_for, build_model, load_model_class, source_of
 from plumbline.models.inputs import input_arguments
 from plumbline.reporting import Reporter
 from plumbline.training.loop.compiling import CompiledForward, try_out
@@ -168,6 +168,7 @@ class Phases:
             seed_everything(seed_of(settings.seed, settings.member))
             model_args = _model_args(settings, data.store)
             model = build_model(settings.model, **model_args).to(device, precision.weights)
+            source = source_of(settings.model)
             task = CentreOfMassTask(
                 model,
                 lr=settings.lr,
@@ -180,6 +181,7 @@ class Phases:
                 identity={
                     "model": settings.model,
                     "model_args": model_args,
+                    **({} if source is None else {"model_sha256": source.sha256}),
                     "needs": sorted(model.needs),
                     "config": self.flags,
                     "data": data.identity,

@@ -36,7 +36,7 @@ def write_ensemble(folder: Path, members: Sequence[Path]) -> Path:
         **{key: first[key] for key in ("config", "data", "versions")},
         "format": FORMAT,
         "model": ENSEMBLE,
-        "model_args": {"members": [{key: part[key] for key in ("model", "model_args")} for part in parts]},
+        "model_args": {"members": [_member(part) for part in parts]},
         "needs": sorted({need for part in parts for need in part["needs"]}),
         "epochs_done": min(part["epochs_done"] for part in parts),
         "batches_done": 0,
@@ -48,3 +48,7 @@ def write_ensemble(folder: Path, members: Sequence[Path]) -> Path:
     torch.save({"state_dict": weights, "plumbline": ours}, buffer)
     write_durably(folder / ENSEMBLE_FILE, seal(buffer.getbuffer()))
     return folder / ENSEMBLE_FILE
+
+
+def _member(part: dict[str, Any]) -> dict[str, Any]:
+    return {key: part[key] for key in ("model", "model_args", "model_sha256") if key in part}

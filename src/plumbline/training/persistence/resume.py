@@ -7,6 +7,7 @@ from typing import Any
 
 from plumbline.console.text import command
 from plumbline.errors import InputError
+from plumbline.models import source_of
 from plumbline.predictors.checkpoint import read_checkpoint
 from plumbline.training.persistence.run_folder import find_checkpoints
 
@@ -79,6 +80,9 @@ def find_resumable(resume: str, folder: Path, config: dict[str, Any], *, allow_m
         agree = _SAME_TRAINING + (("max_epochs",) if config["schedule"] == "cosine" else ())
         impossible = _differences(_SAME_NETWORK, ours["config"], config)
         allowed = _differences(agree, ours["config"], config)
+        source = source_of(config["model"])
+        if source is not None and source.sha256 != ours.get("model_sha256"):
+            allowed.append(f"{source.path} has changed since")
         if impossible or (allowed and not allow_mismatch):
             way = "" if impossible else ", or --allow_mismatch to go on with those of here"
             raise InputError(
