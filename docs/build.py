@@ -5,13 +5,16 @@ and its graph, made by the real functions; ``docs/figures/prediction.png``, the 
 the model of ``make demo``.
 """
 
-from dataclasses import fields
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from docs.prediction import draw
 from plumbline.cli import VERBS
+from plumbline.config.networks import own_options
+from plumbline.config.options import Option
+from plumbline.models import MODELS
 
 DOCS = Path(__file__).parent
 DEMO = DOCS.parent / "runs" / "demo"
@@ -27,29 +30,22 @@ def flags_page() -> str:
         "`--print_config` shows the result. `--no_x` turns off a flag `--x` that is on.",
     ]
     for verb, entry in VERBS.items():
-        defaults = entry.config()
-        lines += [
-            "",
-            f"## plumbline {verb}",
-            "",
-            entry.summary,
-            "",
-            "| flag | default | meaning |",
-            "|---|---|---|",
-        ]
-        for item in fields(entry.config):
-            value = getattr(defaults, item.name)
-            if isinstance(value, bool):
-                shown = "on" if value else "off"
-            elif value is None or value == []:
-                shown = "none"
-            else:
-                shown = f"`{value}`"
-            name = item.metadata["metavar"] if item.metadata["positional"] else f"--{item.name}"
-            choices = item.metadata["choices"]
-            meaning = item.metadata["help"] + (f" ({', '.join(choices)})" if choices else "")
-            lines.append(f"| `{name}` | {shown} | {meaning} |")
+        lines += ["", f"## plumbline {verb}", "", entry.summary, "", *_table(entry.config.options().values())]
+        for model in MODELS if verb == "train" else ():
+            if own := own_options(model):
+                lines += ["", f"In addition with `--model {model}`:", "", *_table(own.values())]
     return "\n".join(lines) + "\n"
+
+
+def _table(options: Iterable[Option]) -> list[str]:
+    lines = ["| flag | default | meaning |", "|---|---|---|"]
+    for item in options:
+        off = "off" if isinstance(item.default, bool) else "none"
+        shown = "on" if item.default is True else f"`{item.shown}`" if item.shown else off
+        name = item.metavar or item.kind.metavar if item.positional else f"--{item.name}"
+        choices = f" ({', '.join(item.kind.choices)})" if item.kind.choices else ""
+        lines.append(f"| `{name}` | {shown} | {item.help}{choices} |")
+    return lines
 
 
 def overview(path: Path) -> None:

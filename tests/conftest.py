@@ -17,7 +17,10 @@ for _name in [name for name in os.environ if name.startswith(_FOREIGN)]:
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-SLOW = ("commands", "training", "reliability", "test_cli.py", "test_recipes_of_contributing.py")
+SLOW = (
+    "commands", "training", "reliability",
+    "test_cli.py", "test_recipes_of_contributing.py", "test_started_processes.py",
+)  # fmt: skip
 """Folders and files whose tests run the whole program or train; ``make test-fast`` leaves them out.
 
 A single slow test elsewhere is marked ``@pytest.mark.slow``.

@@ -9,7 +9,7 @@ import pytest
 
 import plumbline
 from plumbline import Event, InputError, TrainSettings
-from plumbline.config import TrainConfig
+from plumbline.config.train import TrainConfig
 from plumbline.training.show.startup import PHASES
 from tests.helpers.training_fixtures import assert_same_end, interrupt_at, run_python, train
 
@@ -157,7 +157,7 @@ def test_settings_are_the_flags() -> None:
         ({"lr": object()}, "--lr <object object at .*>: give a text, a number, a switch or a list of texts"),
         ({"data_dir": "nowhere/at/all"}, "nowhere/at/all"),
         ({"fast_dev_run": 1, "resume": "last"}, "leave --resume out"),
-        ({"features": ["taste"]}, "--features taste: the data set does not have this"),
+        ({"features": ["taste"]}, "--features taste: not in the data set"),
     ],
 )
 def test_what_the_caller_can_fix_is_an_input_error(

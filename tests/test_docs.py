@@ -10,11 +10,13 @@ import pytest
 
 from docs.build import flags_page
 from plumbline import cli
-from plumbline.config import TrainConfig
+from plumbline.config.train import TrainConfig
+from plumbline.data.pt.cache import open_data
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import FAMILIES, make_solid
 from plumbline.records import Range, ScanSettings
+from tests.helpers.preparing import write_meshes
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -62,7 +64,7 @@ def test_commands_are_understood(words, tmp_path, monkeypatch):
         config = Path(flags[flags.index("--config") + 1])
         config.parent.mkdir()
         config.write_text("seed: 1\n")
-    cli.parse(verb, flags, prog="test")
+    cli.parse(verb, flags)
 
 
 def test_defaults_in_the_table_are_the_defaults():
@@ -136,6 +138,16 @@ def test_python_lines_run(page, tmp_path, monkeypatch):
         for point in (known["prediction"].com, (scan.points - sensor).mean(axis=0))
     )
     assert miss < naive < solid.bounding_radius
+
+
+def test_python_lines_make_a_data_set(tmp_path, monkeypatch):
+    (lines,) = re.findall(r"```python\n(.*?)```", read("docs", "prepare.md"), re.DOTALL)
+    write_meshes(tmp_path / "meshes")
+    monkeypatch.chdir(tmp_path)
+    known: dict[str, Any] = {}
+    exec(lines, known)
+    assert (known["made"].scans, known["made"].rejected) == (10, ())
+    assert len(open_data(tmp_path / "data" / "from_python")) == 10
 
 
 def test_results_in_the_readme_are_those_of_the_page_on_accuracy():

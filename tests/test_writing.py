@@ -65,6 +65,18 @@ def test_content_reaches_the_disk_before_the_name_and_the_name_before_the_return
     assert steps == ["name"]
 
 
+def test_what_a_disk_cuts_short_when_it_flushes_is_noticed(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    flush = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (os.ftruncate(handle, 1), flush(handle))[1])
+    with pytest.raises(OSError, match="read back"):
+        write_atomically(path, b"new", read_back=True)
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["a"]
+
+
 def test_what_a_disk_gives_back_wrongly_is_not_named(tmp_path, monkeypatch):
     path = tmp_path / "a"
     path.write_bytes(b"old")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from plumbline.cli import parse
 from plumbline.errors import InputError
+from plumbline.quantities import Duration
 from plumbline.reporting import Event, Reporter
 from plumbline.training.persistence.run_folder import refuse_early
 from plumbline.training.records import TrainSettings
@@ -29,7 +30,7 @@ def train_settings(**flags: Any) -> TrainSettings:
     Raises:
         InputError: there is no such flag, or its value cannot be meant.
     """
-    return TrainSettings.of(parse("train", _words(flags), prog="plumbline.train"))
+    return TrainSettings.of(parse("train", _words(flags)))
 
 
 def train(
@@ -61,8 +62,9 @@ def train(
     refuse_early(
         data_dir=chosen.data_dir,
         checkpoint_dir=chosen.checkpoint_dir,
-        resume=chosen.resume if chosen.ensemble == 1 else None,
-        trial=chosen.fast_dev_run > 0,
+        resume=chosen.resume,
+        ensemble=chosen.ensemble,
+        fast_dev_run=chosen.fast_dev_run,
     )
     from plumbline.training import run  # only now: torch and Lightning take a second
 
@@ -77,7 +79,7 @@ def _words(flags: Mapping[str, Any]) -> list[str]:
             words.append(f"--{name}" if value else f"--no_{name}")
         elif isinstance(value, list | tuple):
             words += [f"--{name}", *map(str, value)] if value else []
-        elif isinstance(value, str | int | float | PathLike):
+        elif isinstance(value, str | int | float | PathLike | Duration):
             words.append(f"--{name}={fspath(value) if isinstance(value, PathLike) else value}")
         elif value is not None:
             raise InputError(f"--{name} {value!r}: give a text, a number, a switch or a list of texts")

@@ -14,11 +14,13 @@ Edges run from source to target as in PyTorch Geometric: ``edge_index[0]`` is th
 ``edge_index[1] == repeat(arange(N), in_degree)``.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from plumbline.quantities import Range as Range  # one of the records
 
 Float = NDArray[np.floating]
 Int = NDArray[np.integer]
@@ -142,35 +144,6 @@ class Rejected:
 
     source: str
     reason: str
-
-
-@dataclass(frozen=True, slots=True, init=False)
-class Range:
-    """The numbers from ``low`` to ``high``, both included; ``Range(2)`` is one number.
-
-    Attributes:
-        low, high: the ends.
-        written: how the user wrote it; empty if it was not read from a text.
-    """
-
-    low: float
-    high: float
-    written: str = field(default="", compare=False, repr=False)
-
-    def __init__(self, low: float, high: float | None = None, written: str = "") -> None:
-        object.__setattr__(self, "low", low)
-        object.__setattr__(self, "high", low if high is None else high)
-        object.__setattr__(self, "written", written)
-
-    def __str__(self) -> str:
-        """As the flags take it: ``2``, ``1-3``, ``0-0.03``."""
-        ends = [str(int(end)) if float(end).is_integer() else repr(end) for end in (self.low, self.high)]
-        return self.written or "-".join(dict.fromkeys(ends))
-
-    @property
-    def is_one(self) -> bool:
-        """Whether it is just one number."""
-        return self.low == self.high
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Writing files in one step: a reader sees the old content or the new one, never half of it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -21,40 +21,41 @@ def write_atomically(
     Raises:
         OSError: the system refused, or gave back something else; the old file is untouched.
     """
-    with atomic_file(path, durable=durable) as file:
+
+    def check(written: Path) -> None:
+        if written.read_bytes() != content:
+            raise OSError(0, "what was read back is not what was written")
+
+    with atomic_file(path, durable=durable, check=check if read_back else None) as file:
         file.write(content)
-        if read_back:
-            flush_to_disk(file)
-            if Path(file.name).read_bytes() != content:
-                raise OSError(0, "what was read back is not what was written")
 
 
 @contextmanager
-def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+def atomic_file(
+    path: Path, *, durable: bool = True, check: Callable[[Path], None] | None = None
+) -> Iterator[BinaryIO]:
     """Open a new file that takes its name when the block ends; if it ends with an exception, nothing is left.
 
     Args:
         path: of the file, in an existing folder.
         durable: as for :func:`write_atomically`.
+        check: called with the file before it takes its name, after it is on the disk; may raise.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
             yield file
             if durable:
-                flush_to_disk(file)
+                file.flush()
+                os.fsync(file.fileno())
+        if check is not None:
+            check(temporary)
         os.replace(temporary, path)
     finally:
         with suppress(OSError):  # a read-only disk refuses this too, and must not hide the first refusal
             temporary.unlink(missing_ok=True)
     if durable:
         _flush_folder(path.parent)
-
-
-def flush_to_disk(file: BinaryIO) -> None:
-    """Wait until what was written to an open file is on the disk."""
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _flush_folder(folder: Path) -> None:

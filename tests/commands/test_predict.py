@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from plumbline.cli import VERBS, main
-from plumbline.commands.predict import list_scans, parse_sensor
-from plumbline.config import PredictConfig
+from plumbline.cli import VERBS, main, parse
+from plumbline.commands.predict import list_scans
+from plumbline.config.predict import PredictConfig
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError
@@ -291,15 +291,15 @@ def test_negative_positions_may_follow_a_blank(ask, tmp_path):
     for words in (["--sensor", "-9,0,0"], ["--sensor=-9,0,0"]):
         code, (line,), _ = ask(tmp_path / "a.npy", *CARVE, *words)
         assert (code, line["sensor"]) == (0, "given")
-    np.testing.assert_array_equal(parse_sensor(" -9, 0,1e-3"), [-9, 0, 1e-3])
-    with pytest.raises(InputError, match="write three numbers"):
-        parse_sensor("9")
+    assert parse("predict", ["--sensor", " -9, 0,1e-3"]).sensor == (-9, 0, 1e-3)
+    for words in ("9", "1,2,3,4", "1,2,inf", "1,2,x"):
+        with pytest.raises(InputError, match="write three numbers"):
+            parse("predict", ["--sensor", words])
 
 
 def test_every_untrained_guess_can_be_named():
     assert set(UNTRAINED) == {name.replace(" ", "_") for name in BASELINES}
-    (field,) = (f for f in PredictConfig.__dataclass_fields__.values() if f.name == "model")
-    assert set(field.metadata["choices"]) == set(UNTRAINED)
+    assert set(PredictConfig.options()["model"].kind.choices) == set(UNTRAINED)
     assert VERBS["predict"].summary == "Find the centre of mass of scans."
 
 

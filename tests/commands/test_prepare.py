@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from plumbline.commands.prepare import settings_of
-from plumbline.config import PrepareConfig
+from plumbline.config.prepare import PrepareConfig
 from plumbline.data.store.reader import PackedStore
 from plumbline.geometry.meshes import load_mesh, open_reason
 from plumbline.records import GraphSettings, Range, ScanSettings
@@ -109,9 +109,9 @@ def test_every_setting_is_a_flag_with_the_same_default():
 
 def test_every_flag_reaches_the_record():
     config = PrepareConfig(
-        target="shell", scale=0.5, samples=3, solid_samples=4, views="2-4", points="99-120", sampling="mixed",
-        pattern="lidar", rays=777, distance="1.5", noise="0-0.2", grazing=60.0, pose_error=3.0,
-        rotate=False, k=5, edge_attr="displacement", sh_degree=4, normalise="none", seed=8,
+        target="shell", scale=0.5, samples=3, solid_samples=4, views=Range(2, 4), points=Range(99, 120),
+        sampling="mixed", pattern="lidar", rays=777, distance=Range(1.5), noise=Range(0, 0.2), grazing=60.0,
+        pose_error=3.0, rotate=False, k=5, edge_attr="displacement", sh_degree=4, normalise="none", seed=8,
     )  # fmt: skip
     scan, graph = settings_of(config, ScanSettings), settings_of(config, GraphSettings)
     assert scan == ScanSettings(
@@ -261,7 +261,7 @@ def test_real_sensors(shared_meshes, tmp_path):
         (["nowhere"], "nowhere does not exist"),
         (["--solids", "3", "--views", "3-1"], "--views 3-1"),
         (["--solids", "3", "--views", "1.5"], "--views 1.5"),
-        (["--solids", "3", "--distance", "0.5"], "outside the object"),
+        (["--solids", "3", "--distance", "0.5"], "--distance 0.5: must be above 1"),
         (["--solids", "3", "--k", "300"], "--k 300"),
         (["--solids", "3", "--points", "3"], "--points 3: must be at least 16"),
         (["--solids", "3", "--target", "shel"], "did you mean shell?"),

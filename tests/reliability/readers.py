@@ -331,7 +331,7 @@ def _config_seeds(_: Path) -> list[bytes]:
 
 def _read_config(folder: Path, data: bytes) -> str:
     (folder / "config.yaml").write_bytes(data)
-    return digest(cli.parse("train", ["--config", str(folder / "config.yaml")], prog="plumbline train"))
+    return digest(cli.parse("train", ["--config", str(folder / "config.yaml")]))
 
 
 def _checkpoint_seeds(_: Path) -> list[bytes]:

@@ -1,7 +1,6 @@
 """Settings of any kind: a file is refused in one sentence that names a flag in it, or means what it says."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plumbline import cli
-from plumbline.config import TrainConfig
+from plumbline.config.train import TrainConfig
 from plumbline.errors import InputError
 from plumbline.training.persistence.run_folder import write_config
 from plumbline.training.records import TrainSettings
 
-ITEMS = {item.name: item for item in dataclasses.fields(TrainConfig)}
+ITEMS = TrainConfig.options()
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 SCALARS = (
     st.none()
@@ -35,20 +34,21 @@ VALUES = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(TEXT, SCALARS
 def entries(draw: st.DrawFn) -> tuple[str, Any]:
     """A flag and something that it might mean, or something that it cannot."""
     name = draw(st.sampled_from(sorted(ITEMS)))
-    default, choices = getattr(TrainConfig(), name), ITEMS[name].metadata["choices"]
-    fitting: list[Any] = [str(default) if isinstance(default, Path) else default, *(choices or ())]
-    if isinstance(default, list):
+    fitting: list[Any] = [TrainConfig().plain()[name], *ITEMS[name].kind.choices]
+    if ITEMS[name].many:
         fitting.append(["a", "b"])
     return name, draw(st.sampled_from(fitting) | VALUES)
 
 
 def same(found: Any, said: Any) -> bool:
-    """Whether a setting is what the file says; a number may be meant as text, and text as a path."""
+    """Whether a setting is what the file says; a number may mean text, and a text a path or a switch."""
     if isinstance(found, list):
         return isinstance(said, list) and len(found) == len(said) and all(map(same, found, said))
-    if isinstance(said, list) or isinstance(found, bool) != isinstance(said, bool):
+    if isinstance(found, bool):
+        return said is found or said == ("yes" if found else "no")
+    if isinstance(said, list) or (isinstance(said, bool) and not isinstance(found, str)):
         return False
-    if isinstance(found, str) and isinstance(said, int | float):
+    if isinstance(found, str) and isinstance(said, bool | int | float):
         return repr(yaml.safe_load(found)) == repr(said)
     return found == said or str(found) == str(said)
 
@@ -62,7 +62,7 @@ def test_a_file_of_flags_is_refused_or_means_what_it_says(
     path = folder / "flags.yaml"
     path.write_text(yaml.safe_dump(given_flags, sort_keys=False), encoding="utf-8")
     try:
-        config = cli.parse("train", ["--config", str(path)], prog="plumbline train")
+        config = cli.parse("train", ["--config", str(path)])
     except InputError as error:
         said = str(error)
         assert "\n" not in said
@@ -71,5 +71,5 @@ def test_a_file_of_flags_is_refused_or_means_what_it_says(
     for name, value in given_flags.items():
         assert same(getattr(config, name), value), (name, value, getattr(config, name))
     write_config(folder, TrainSettings.of(config).plain())
-    again = cli.parse("train", ["--config", str(folder / "config.yaml")], prog="plumbline train")
+    again = cli.parse("train", ["--config", str(folder / "config.yaml")])
     assert again == dataclasses.replace(config, resume=None)

@@ -233,7 +233,7 @@ DEEP = "[" * 100_000
 def test_a_number_that_is_larger_than_any_float(tmp_path):
     """It is a whole number like any other; to ask whether it is finite must not convert it."""
     (tmp_path / "config.yaml").write_text("batch_size: " + "1" * 2000)
-    config = parse("train", ["--config", str(tmp_path / "config.yaml")], prog="train")
+    config = parse("train", ["--config", str(tmp_path / "config.yaml")])
     assert config.batch_size == int("1" * 2000)
 
 

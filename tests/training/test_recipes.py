@@ -2,9 +2,6 @@
 
 import itertools
 import math
-import re
-from dataclasses import fields
-from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +10,12 @@ import torch
 
 from plumbline.cli import parse
 from plumbline.config.recipes import RECIPES
-from plumbline.config.train import NETWORKS, TrainConfig
+from plumbline.config.train import TrainConfig
 from plumbline.data.batches.collate import make_batch
 from plumbline.data.split import split_by_object
 from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
-from plumbline.models import MODELS, arguments_for, build_model, load_model_class
+from plumbline.models import MODELS, build_model
 from plumbline.models.ensemble import Ensemble
 from plumbline.predictors.calibration import conformal_factors
 from plumbline.predictors.checkpoint import load_checkpoint
@@ -37,79 +34,28 @@ SMALL_BEST = {"recipe": "best", "hidden_dim": 8, "num_layers": 1, "batch_size": 
 
 class TestPrecedence:
     def test_a_recipe_changes_defaults_and_flags_win(self) -> None:
-        config = parse("train", ["--lr", "0.5", "--recipe", "best"], prog="plumbline train")
+        config = parse("train", ["--lr", "0.5", "--recipe", "best"])
         best = RECIPES["best"]
         assert config.lr == 0.5
         assert {name: getattr(config, name) for name in best if name != "lr"} == {
             name: value for name, value in best.items() if name != "lr"
         }
-        assert parse("train", [], prog="plumbline train").model == "gcn"
+        assert parse("train", []).model == "gcn"
 
     def test_a_file_may_name_the_recipe_and_a_flag_another(self, tmp_path: Path) -> None:
         file = tmp_path / "run.yaml"
         file.write_text("recipe: best\nlr: 0.25\n")
-        config = parse("train", ["--config", str(file)], prog="plumbline train")
+        config = parse("train", ["--config", str(file)])
         assert (config.model, config.lr) == (RECIPES["best"]["model"], 0.25)
-        config = parse("train", ["--config", str(file), "--recipe=documented"], prog="plumbline train")
+        config = parse("train", ["--config", str(file), "--recipe=documented"])
         assert (config.model, config.lr) == ("gcn", 0.25)
 
     def test_an_unknown_recipe_is_refused(self) -> None:
         with pytest.raises(InputError, match="--recipe bset: choose one of documented, best; did you mean"):
-            parse("train", ["--recipe", "bset"], prog="plumbline train")
+            parse("train", ["--recipe", "bset"])
 
     def test_the_flag_knows_every_network(self) -> None:
-        assert tuple(MODELS) == NETWORKS
-
-
-class TestModelArguments:
-    def test_values_take_the_type_of_the_default(self) -> None:
-        assert arguments_for("ept", {"feature_names": ["x"]}, ["num_tokens=8"]) == {
-            "feature_names": ["x"],
-            "num_tokens": 8,
-        }
-
-    @pytest.mark.parametrize(
-        ("text", "said"),
-        [
-            ("num_tokens=many", "num_tokens must be a whole number"),
-            ("colour=red", r"ept has no such argument of its own \(it has .*num_tokens=32"),
-            ("hidden_dim=3", "ept has no such argument"),
-        ],
-    )
-    def test_others_are_refused(self, text: str, said: str) -> None:
-        known = {"feature_names": ["x"], "vector_names": [], "features": None, "hidden_dim": 8}
-        with pytest.raises(InputError, match=said):
-            arguments_for("ept", known, [text])
-
-    @pytest.mark.parametrize("name", ["num_tokens", "num_neighbours", "num_heads", "patch_dim"])
-    @pytest.mark.parametrize("value", [0, -4])
-    def test_no_whole_number_is_below_one(self, name: str, value: int) -> None:
-        with pytest.raises(InputError, match=rf"^--model_args {name}={value}: must be at least 1$"):
-            arguments_for("ept", {"feature_names": ["x"]}, [f"{name}={value}"])
-        assert arguments_for("ept", {"feature_names": ["x"]}, [f"{name}=1"])[name] == 1
-
-    def test_refusals_name_the_flag_that_there_is(self, tiny: Path, tmp_path: Path) -> None:
-        for given, said in (("0", "must be at least 1"), ("100000", "the data set joins each point to ")):
-            outcome = train(tiny, tmp_path, model="ept", model_args=[f"num_neighbours={given}"])
-            assert outcome.code == 2
-            assert f"error: --model_args num_neighbours={given}: {said}" in outcome.text
-
-    def test_the_help_lists_them_all(self) -> None:
-        """What a constructor takes beyond the flags, of every network; only ept has any."""
-        (flag,) = [item for item in fields(TrainConfig) if item.name == "model_args"]
-        flags = {item.name for item in fields(TrainConfig)}
-        given = flags | {"feature_names", "vector_names", "columns", "input_dim"}
-        own = {
-            name: {
-                parameter.name: parameter.default
-                for parameter in signature(load_model_class(name)).parameters.values()
-                if parameter.name not in given
-            }
-            for name in MODELS
-        }
-        listed = re.findall(r"(\w+)=(\d+)", flag.metadata["help"])
-        assert own.pop("ept") == {name: int(value) for name, value in listed}
-        assert not any(own.values())
+        assert TrainConfig.options()["model"].kind.choices == tuple(MODELS)
 
 
 class TestLosses:

@@ -22,7 +22,7 @@ from plumbline.models import build_model
 from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.predictors.inference import predict
 from plumbline.records import FEATURE_NAMES
-from plumbline.training.loop import callbacks
+from plumbline.training.loop import graceful_stop
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.optim.schedules import PLATEAU
 from plumbline.training.show.startup import PHASES
@@ -223,7 +223,7 @@ def test_a_split_by_group_is_kept_in_the_checkpoint(tmp_path: Path, tiny: Path) 
     assert "--split_by object here and group there" in resumed.text
     alone = train(tiny, tmp_path / "alone", split_by="group")
     assert alone.code == 2
-    assert "only objects of one group (random)" in alone.text
+    assert "are of one group (random)" in alone.text
 
 
 def test_the_loss_is_the_mean_absolute_error(tiny: Path) -> None:
@@ -283,7 +283,7 @@ def test_early_stopping_and_max_time(tiny: Path, tmp_path: Path, monkeypatch: py
     train(tiny, tmp_path / "a", max_epochs=50, lr=1e-30, early_stopping=2)
     assert len(metric_rows(tmp_path / "a")) == 3
     ticks = itertools.count()
-    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 100))
+    monkeypatch.setattr(graceful_stop, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 100))
     outcome = train(tiny, tmp_path / "b", max_epochs=100_000, max_time="00:00:00:01")
     assert outcome.code == 0
     steps = saved(tmp_path / "b" / "last.ckpt")["global_step"]

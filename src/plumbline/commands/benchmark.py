@@ -6,7 +6,7 @@ from math import inf
 
 from rich.console import Console
 
-from plumbline.config import BenchmarkConfig
+from plumbline.config.benchmark import BenchmarkConfig
 from plumbline.console.listener import ConsoleListener
 from plumbline.console.terminal import make_console, print_line
 from plumbline.console.text import seconds

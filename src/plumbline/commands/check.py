@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from plumbline.config import CheckConfig
+from plumbline.config.check import CheckConfig
 from plumbline.console.check_report import print_data_set, print_equivariance
 from plumbline.console.progress import file_bar
 from plumbline.data.describe import check_data

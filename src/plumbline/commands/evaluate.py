@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from plumbline.config import EvaluateConfig
+from plumbline.config.evaluate import EvaluateConfig
 from plumbline.console.progress import file_bar
 from plumbline.console.terminal import print_line
 from plumbline.evaluation.evaluate import NUMBERS, REPORT, SPLITS, evaluate, held_line

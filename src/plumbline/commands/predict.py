@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from plumbline.config import PredictConfig
+from plumbline.config.predict import PredictConfig
 from plumbline.console.progress import file_bar
 from plumbline.console.text import visible
 from plumbline.errors import InputError
@@ -18,7 +18,6 @@ from plumbline.files import visible_files
 from plumbline.geometry.clouds import SEARCHED_SUFFIXES, Cloud, load_cloud
 from plumbline.predictors.prediction_table import print_predictions
 from plumbline.predictors.predictor import Prediction, Predictor, load_predictor
-from plumbline.records import Float
 from plumbline.writing import atomic_file
 
 FOLDER = Path("checkpoints")
@@ -28,7 +27,7 @@ FOLDER = Path("checkpoints")
 def run(config: PredictConfig, console: Console) -> int:
     """Reads, answers and prints. Returns 0; 1 if some files were refused, 2 if all were."""
     files = list_scans(config.paths)
-    sensor = parse_sensor(config.sensor)
+    sensor = None if config.sensor is None else np.array(config.sensor)
     _check_out(config.out, files)
     predictor = choose_predictor(config)
     model = {"model": predictor.name}
@@ -76,19 +75,6 @@ def list_scans(paths: Sequence[Path]) -> list[Path]:
         found = [path / name for name in visible_files(path, SEARCHED_SUFFIXES)] if path.is_dir() else []
         files += found or [path]
     return files
-
-
-def parse_sensor(text: str | None) -> Float | None:
-    """``"x,y,z"`` as ``[3]``. Raises InputError."""
-    if text is None:
-        return None
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 3 or not np.isfinite(numbers).all():
-        raise InputError(f"--sensor {text}: write three numbers with commas between them, such as 0,0,1.5")
-    return np.array(numbers)
 
 
 def choose_predictor(config: PredictConfig) -> Predictor:

@@ -3,18 +3,18 @@
 import time
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rich.console import Console
 
-from plumbline.config import PrepareConfig, parse_range
+from plumbline.config.prepare import PrepareConfig
 from plumbline.console.listener import ConsoleListener
 from plumbline.console.terminal import print_line
 from plumbline.console.text import command, counted, file_size, seconds
 from plumbline.data.prepare.dataset import AllRejectedError, DatasetSummary, make_dataset
 from plumbline.data.prepare.output_folder import PT_METADATA
 from plumbline.data.store.writer import MANIFEST
-from plumbline.records import GraphSettings, Range, Rejected, ScanSettings
+from plumbline.records import GraphSettings, Rejected, ScanSettings
 
 _SHOWN = 10
 """Rejected inputs that are listed at the end; the rest are counted."""
@@ -58,16 +58,7 @@ def run(config: PrepareConfig, console: Console) -> int:
 
 def settings_of(config: PrepareConfig, record: type[Settings]) -> Settings:
     """The flags of the same names as a record."""
-    return record(**{item.name: _value(config, item.name) for item in fields(record)})
-
-
-def _value(config: PrepareConfig, name: str) -> Any:
-    value = getattr(config, name)
-    if name not in ("views", "points", "distance", "noise"):
-        return value
-    whole = name in ("views", "points")
-    low, high = parse_range(value, name, whole=whole, zero=name == "noise")
-    return Range(int(low), int(high), value) if whole else Range(low, high, value)
+    return record(**{item.name: getattr(config, item.name) for item in fields(record)})
 
 
 def _say_made(console: Console, made: DatasetSummary, config: PrepareConfig) -> None:

@@ -5,7 +5,7 @@ from math import inf
 
 from rich.console import Console
 
-from plumbline.config import TrainConfig
+from plumbline.config.train import TrainConfig
 from plumbline.console.listener import ConsoleListener
 from plumbline.reporting import Event, Reporter
 from plumbline.training.records import TrainSettings

@@ -3,20 +3,22 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from plumbline.config.options import debug_option, option
+from plumbline.config.options import Flags, debug_option, option
+from plumbline.kinds import file, folder, switch
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckConfig:
+class CheckConfig(Flags):
     """Validate a data set and print what is in it, or prove a checkpoint's symmetry."""
 
-    path: Path = option(Path("data/processed_sh"), "the data set", positional=True, metavar="DIR")
+    path: Path = option(Path("data/processed_sh"), "the data set", folder, positional=True)
     equivariance: Path | None = option(
         None,
         "instead of a data set: does this checkpoint (or a folder's best one) keep the symmetry that its "
         "model declares, from raw points to the answer?",
+        file,
         metavar="CKPT",
     )
-    deep: bool = option(False, "also recompute every checksum and look at every number")
-    json: bool = option(False, "print JSON instead of tables")
+    deep: bool = option(False, "also recompute every checksum and look at every number", switch)
+    json: bool = option(False, "print JSON instead of tables", switch)
     debug: bool = debug_option()

@@ -1,188 +1,193 @@
 """The flags of ``plumbline train``."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from plumbline.config.options import option
+from plumbline.config.networks import network, own_options, owners
+from plumbline.config.options import NOTHING, Flags, Option, option
 from plumbline.config.recipes import RECIPES
-
-NETWORKS = ("gcn", "pointnet", "egnn", "painn", "steerable", "framed", "ept")
-"""Names of the networks, those of ``plumbline.models.MODELS``: flags must not load torch."""
+from plumbline.errors import InputError
+from plumbline.kinds import duration, folder, number, one_of, switch, text, whole
+from plumbline.models.arguments import read_arguments
+from plumbline.quantities import Duration
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Flags):
     """Train a model on a data set."""
 
     recipe: str = option(
         "documented",
         "defaults of everything below: the documented ones, or those that are best for accuracy",
-        choices=tuple(RECIPES),
+        one_of(*RECIPES),
     )
     data_dir: Path = option(
-        Path("data/processed_sh"), "data set: a prepared folder or a folder of .pt samples", group="data"
+        Path("data/processed_sh"),
+        "data set: a prepared folder or a folder of .pt samples",
+        folder,
+        group="data",
     )
-    batch_size: int = option(16, "graphs per training step", at_least=1, group="data")
-    val_split: float = option(0.1, "share of the objects kept for validation", above=0, below=1, group="data")
+    batch_size: int = option(16, "graphs per training step", whole(at_least=1))
+    val_split: float = option(0.1, "share of the objects kept for validation", number(above=0, below=1))
     split_by: str = option(
         "object",
         "what validation shares none of with training: an object, or a whole group of them (the folder of a "
         "mesh, the family of a built-in solid: the name of the object before the last slash)",
-        choices=("object", "group"),
-        group="data",
+        one_of("object", "group"),
     )
-    num_workers: int = option(4, "reader processes for --loader workers", at_least=0, group="data")
+    num_workers: int = option(4, "reader processes for --loader workers", whole(at_least=0))
     loader: str = option(
         "auto",
         "where batches are built: in this process from memory, in worker processes, or as fits",
-        choices=("auto", "resident", "workers"),
-        group="data",
+        one_of("auto", "resident", "workers"),
     )
-    model: str = option("gcn", "which network", choices=NETWORKS, group="model")
-    hidden_dim: int = option(128, "width of the hidden layers", at_least=4, group="model")
+    model: str = option("gcn", "network; path/to/file.py:ClassName is your own", network, group="model")
+    hidden_dim: int = option(128, "width of the hidden layers", whole(at_least=4))
     num_layers: int = option(
-        4, "layers: graph convolutions (first and last included) or attention", at_least=1, group="model"
+        4, "layers: graph convolutions (first and last included) or attention", whole(at_least=1)
     )
-    dropout: float = option(
-        0.1, "share of hidden units dropped in training", at_least=0, below=1, group="model"
-    )
+    dropout: float = option(0.1, "share of hidden units dropped in training", number(at_least=0, below=1))
     features: list[str] = option(
         ["all"],
         "what the network sees beyond positions: all, none, or some of sensor, normal, curvature, spacing, "
         "depth, hull, carve, view",
+        text,
         metavar="NAME",
-        group="model",
     )
     model_args: list[str] = option(
         [],
-        "arguments of the network that have no flag of their own; ept has num_tokens=32 (patches), "
-        "num_neighbours=16 (points of a patch), num_heads=4 (of attention) and patch_dim=64 (width of the "
-        "network on a patch), the others have none",
+        "the network's own flags, which --model NAME --help lists, in another form",
+        text,
         metavar="NAME=VALUE",
-        group="model",
     )
     loss: str = option(
         "l1",
         "what is minimised: mean absolute error, or mean displacement in radii of the object",
-        choices=("l1", "displacement"),
+        one_of("l1", "displacement"),
         group="training",
     )
     optimizer: str = option(
         "adam",
         "which optimizer; muon turns the steps of matrices orthogonal and leaves the rest to adamw",
-        choices=("adam", "adamw", "muon"),
-        group="training",
+        one_of("adam", "adamw", "muon"),
     )
     schedule: str = option(
         "plateau",
         "learning rate: halved when val_loss stands still, or half a cosine over all epochs",
-        choices=("plateau", "cosine"),
-        group="training",
+        one_of("plateau", "cosine"),
     )
     warmup: float = option(
-        0.0, "share of the steps in which --schedule cosine rises", at_least=0, below=1, group="training"
+        0.0, "share of the steps in which --schedule cosine rises", number(at_least=0, below=1)
     )
-    max_epochs: int = option(100, "epochs at most", at_least=1, group="training")
-    lr: float = option(1e-3, "learning rate", above=0, group="training")
+    max_epochs: int = option(100, "epochs at most", whole(at_least=1))
+    lr: float = option(1e-3, "learning rate", number(above=0))
     weight_decay: float = option(
-        1e-5, "L2 penalty on the weights; decay of matrices with adamw and muon", at_least=0, group="training"
+        1e-5, "L2 penalty on the weights; decay of matrices with adamw and muon", number(at_least=0)
     )
-    gradient_clip: float = option(
-        1.0, "largest norm of the gradient; 0 turns it off", at_least=0, group="training"
-    )
+    gradient_clip: float = option(1.0, "largest norm of the gradient; 0 turns it off", number(at_least=0))
     early_stopping: int = option(
-        0, "stop after this many epochs without a better val_loss; 0 never", at_least=0, group="training"
+        0, "stop after this many epochs without a better val_loss; 0 never", whole(at_least=0)
     )
     ema: float = option(
-        0.0,
-        "decay of the averaged weights that are validated and saved; 0 off",
-        at_least=0,
-        below=1,
-        group="training",
+        0.0, "decay of the averaged weights that are validated and saved; 0 off", number(at_least=0, below=1)
     )
     skip_nonfinite: bool = option(
-        False,
-        "leave out and count steps whose loss is not finite, instead of stopping at the first",
-        group="training",
+        False, "leave out and count steps whose loss is not finite, instead of stopping at the first", switch
     )
-    max_time: str | None = option(
-        None,
-        "stop after DD:HH:MM:SS, with the last checkpoint written",
-        metavar="DD:HH:MM:SS",
-        group="training",
+    max_time: Duration | None = option(
+        None, "stop after DD:HH:MM:SS, with the last checkpoint written", duration
     )
-    seed: int = option(
-        0, "seed of weights, order and dropout", at_least=0, at_most=2**32 - 1, group="training"
-    )
+    seed: int = option(0, "seed of weights, order and dropout", whole(at_least=0, at_most=2**32 - 1))
     ensemble: int = option(
         1,
         "train so many models one after the other and join them: ensemble.ckpt answers with their mean",
-        at_least=1,
-        at_most=64,
-        group="training",
+        whole(at_least=1, at_most=64),
     )
     member: int = option(
         0,
         "which member of an ensemble: other weights and another order at the same --seed and split",
-        at_least=0,
-        at_most=63,
-        group="training",
+        whole(at_least=0, at_most=63),
     )
     precision: str = option(
         "32",
         "numbers in the network: 32, true half (16, bf16), mixed (16-mixed, bf16-mixed), or 64",
-        choices=("32", "16", "bf16", "16-mixed", "bf16-mixed", "64"),
+        one_of("32", "16", "bf16", "16-mixed", "bf16-mixed", "64"),
         group="machine",
     )
-    accelerator: str = option(
-        "auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"), group="machine"
-    )
-    devices: int = option(1, "devices per node; more than one is not there yet", at_least=1, group="machine")
-    num_nodes: int = option(1, "nodes; more than one is not there yet", at_least=1, group="machine")
-    strategy: str = option("auto", "how devices share the work", choices=("auto", "ddp"), group="machine")
+    accelerator: str = option("auto", "where to compute", one_of("auto", "cpu", "cuda", "mps"))
+    devices: int = option(1, "devices per node; more than one is not there yet", whole(at_least=1))
+    num_nodes: int = option(1, "nodes; more than one is not there yet", whole(at_least=1))
+    strategy: str = option("auto", "how devices share the work", one_of("auto", "ddp"))
     stall_timeout: float = option(
         300.0,
         "seconds without a step after which every thread's place in the program is shown, and reader "
         "processes are given up; 0 never",
-        at_least=0,
-        group="machine",
+        number(at_least=0),
     )
-    deterministic: bool = option(False, "only deterministic kernels, also on CUDA", group="machine")
-    use_compile: bool = option(False, "compile the network with torch.compile", group="machine")
+    deterministic: bool = option(False, "only deterministic kernels, also on CUDA", switch)
+    use_compile: bool = option(False, "compile the network with torch.compile", switch)
     checkpoint_dir: Path = option(
-        Path("checkpoints"), "folder of checkpoints and of the run's records", group="output"
+        Path("checkpoints"), "folder of checkpoints and of the run's records", folder, group="output"
     )
     resume: str | None = option(
         None,
-        "go on from this checkpoint; without a path, from the last one in --checkpoint_dir",
+        "resume from this checkpoint; without a path, from the last one in --checkpoint_dir",
+        text,
         bare="last",
         metavar="PATH",
-        group="output",
     )
     allow_mismatch: bool = option(
-        False,
-        "resume although data or flags differ from those that the checkpoint was written with",
-        group="output",
+        False, "resume although data or flags differ from those that the checkpoint was written with", switch
     )
     checkpoint_every_n_steps: int = option(
-        0,
-        "also write last.ckpt after so many steps; 0 only at the end of an epoch",
-        at_least=0,
-        group="output",
+        0, "also write last.ckpt after so many steps; 0 only at the end of an epoch", whole(at_least=0)
     )
-    use_wandb: bool = option(False, "log to Weights & Biases", group="output")
-    wandb_project: str = option("equivariant-center-of-mass", "its project", group="output")
-    wandb_name: str | None = option(None, "its name of the run; made up if not given", group="output")
-    wandb_tags: list[str] = option([], "its tags", metavar="TAG", group="output")
+    use_wandb: bool = option(False, "log to Weights & Biases", switch)
+    wandb_project: str = option("equivariant-center-of-mass", "its project", text)
+    wandb_name: str | None = option(None, "its name of the run; made up if not given", text)
+    wandb_tags: list[str] = option([], "its tags", text, metavar="TAG")
     fast_dev_run: int = option(
-        0,
-        "try N batches of each loop and stop; nothing is saved or tracked",
-        at_least=0,
-        metavar="N",
-        group="output",
+        0, "try N batches of each loop and stop; nothing is saved or tracked", whole(at_least=0)
     )
     debug: bool = option(
-        False,
-        "say more: data set, architecture, loaders, first epoch, first batches, tracebacks",
-        group="output",
+        False, "say more: data set, architecture, loaders, first epoch, first batches, tracebacks", switch
     )
+
+    @classmethod
+    def options(cls, said: Mapping[str, str] = NOTHING) -> dict[str, Option]:
+        """With the recipe's defaults, and the network's own flags next to its others."""
+        found = super().options()
+        for name, value in RECIPES.get(said.get("recipe", ""), {}).items():
+            found[name] = replace(found[name], default=value)
+        model = said.get("model", found["model"].default)
+        own = own_options(found["model"].read(model))
+        items = list(found.items())
+        place = list(found).index("model_args")
+        return dict(items[:place]) | own | found
+
+    @classmethod
+    def unknown(cls, name: str, options: Mapping[str, Option]) -> str:
+        """With the network whose flag it is."""
+        owner = owners(name)
+        if owner:
+            return f"--{name} belongs to --model {owner}: leave it out, or choose that network"
+        return super().unknown(name, options)
+
+    def check(self) -> None:
+        """Refuse flags that contradict each other, and what is not there yet."""
+        if self.model == "gcn" and self.num_layers < 2:
+            raise InputError(f"--num_layers {self.num_layers}: must be at least 2 for the gcn")
+        read_arguments(self.model, self.model_args)
+        if self.ensemble > 1 and self.member > 0:
+            raise InputError(f"--member {self.member} is one model: leave --ensemble out")
+        if self.ensemble > 1 and self.resume not in (None, "last"):
+            raise InputError(
+                f"--resume {self.resume} resumes one model: give --resume alone, which resumes every member, "
+                "or --ensemble 1"
+            )
+        for flag, value in (("devices", self.devices), ("num_nodes", self.num_nodes)):
+            if value > 1:
+                raise InputError(
+                    f"--{flag} {value}: training on several devices is not there yet; leave it at 1"
+                )

@@ -108,7 +108,7 @@ class EPT(nn.Module):
         found = batch.patches.shape[2] - 1
         if self.num_neighbours > found:
             raise InputError(
-                f"--model_args num_neighbours={self.num_neighbours}: the data set joins each point to "
+                f"--num_neighbours {self.num_neighbours}: the data set joins each point to "
                 f"{found} others; lower it, or prepare the data set with a larger --k"
             )
         dtype = self.head.vote.weight.dtype

@@ -17,7 +17,7 @@ from torch import nn
 
 from plumbline.data.pt.unpickling import ZIP, load_plain
 from plumbline.errors import InputError
-from plumbline.models import ENSEMBLE, MODELS, build_model
+from plumbline.models import build_model, is_known
 from plumbline.predictors.trained_on import TrainedOn
 from plumbline.predictors.upgrades import UPGRADES
 
@@ -136,7 +136,7 @@ def load_checkpoint(path: Path | str) -> Trained:
     path = Path(path)
     content = read_checkpoint(path)
     ours = content["plumbline"]
-    if ours["model"] not in (*MODELS, ENSEMBLE):
+    if not is_known(ours["model"]):
         raise InputError(
             f"{path} holds the model {reprlib.repr(ours['model'])}, which this version does not know"
         )

@@ -17,7 +17,7 @@ from plumbline.models.inputs import input_arguments
 from plumbline.reporting import Reporter
 from plumbline.training.loop.compiling import CompiledForward, try_out
 from plumbline.training.loop.early_stopping import stop_early
-from plumbline.training.loop.graceful_stop import GracefulStop, parse_max_time
+from plumbline.training.loop.graceful_stop import GracefulStop
 from plumbline.training.loop.nonfinite import NonFinite
 from plumbline.training.loop.precision import Precision, forbid_tf32
 from plumbline.training.loop.stall_watch import StallWatch
@@ -257,7 +257,7 @@ class Phases:
             stop = GracefulStop(
                 checkpoints,
                 self.report,
-                max_time=parse_max_time(settings.max_time),
+                max_time=None if settings.max_time is None else settings.max_time.seconds,
                 checkpoint_every_n_steps=settings.checkpoint_every_n_steps,
             )
             callbacks: list[Callback] = [AveragedWeights(settings.ema)] if settings.ema else []

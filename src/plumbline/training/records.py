@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from plumbline.quantities import Duration
+
 if TYPE_CHECKING:
     from plumbline.evaluation.table import Table
 
@@ -45,7 +47,7 @@ class TrainSettings:
     early_stopping: int
     ema: float
     skip_nonfinite: bool
-    max_time: str | None
+    max_time: Duration | None
     seed: int
     ensemble: int
     member: int
@@ -85,7 +87,7 @@ class TrainSettings:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
-    return str(value) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, Path | Duration) else value
 
 
 @dataclass(frozen=True, kw_only=True)

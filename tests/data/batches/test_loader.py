@@ -326,7 +326,7 @@ def test_auto_reads_from_disk_what_does_not_fit(store, monkeypatch):
     result = loaders(store, num_workers=0)
     assert result.settings["loader"] == "workers"
     assert re.fullmatch(
-        r"the data set would take 0\.0 of 0\.0 GiB free memory, so it stays on disk and worker processes "
+        r"the data set would take 0\.0 of 0\.0 GiB free memory, so it stays on disk and reader processes "
         r"read it \(--loader workers\)",
         result.notes[0],
     )

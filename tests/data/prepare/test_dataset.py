@@ -15,7 +15,7 @@ import pytest
 
 import plumbline
 from plumbline import GraphSettings, InputError, Range, make_dataset
-from plumbline.config import PrepareConfig
+from plumbline.config.prepare import PrepareConfig
 from plumbline.data.prepare import dataset, limits
 from plumbline.data.prepare.dataset import AllRejectedError
 from plumbline.data.prepare.pool import Workers
@@ -71,7 +71,11 @@ def state_of_the_process() -> dict[str, object]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc to find processes in")
-def test_twice_in_a_process_gives_the_bytes_of_the_command_and_leaves_nothing(meshes, tmp_path, command):
+def test_twice_in_a_process_gives_the_bytes_of_the_command_and_leaves_nothing(
+    meshes, tmp_path, command, monkeypatch
+):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "3")
     before = state_of_the_process()
     first = make(meshes, tmp_path / "one")
     second = make(meshes, str(tmp_path / "two"), workers=1)
@@ -259,17 +263,22 @@ def test_arguments_that_cannot_be_meant_are_refused_by_name(tmp_path, changed, s
 
 def test_limits_are_those_of_the_flags():
     """Each is written twice, once where it is refused by the name of the flag."""
-    default = PrepareConfig()
-    bounds = {name: ("at_least", *ends) for name, ends in (limits.WHOLE | limits.AT_LEAST).items()}
-    bounds |= {name: ("above", *ends) for name, ends in limits.ABOVE.items()}
-    for name, (word, low, high) in bounds.items():
-        meta = default.__dataclass_fields__[name].metadata
-        if isinstance(getattr(default, name), str):
-            continue  # a range, whose ends have no bounds of their own
-        assert meta[word] == low, name
-        assert meta["at_most"] == (None if high == np.inf else high), name
+    options = PrepareConfig.options()
+
+    def takes(name, value):
+        try:
+            return options[name].read(f"{value:.12g}") is not None
+        except InputError:
+            return False
+
+    for name, (low, high) in (limits.WHOLE | limits.AT_LEAST | limits.ABOVE).items():
+        assert takes(name, low) == (name not in limits.ABOVE), name
+        assert takes(name, low + (1 if name in limits.WHOLE else 1e-6)), name
+        assert not takes(name, low - 1), name
+        assert takes(name, 1e9 if high == np.inf else high), name
+        assert high == np.inf or not takes(name, high + 1), name
     for name, choices in limits.CHOICES.items():
-        assert default.__dataclass_fields__[name].metadata["choices"] == choices
+        assert options[name].kind.choices == choices
 
 
 def test_defaults_are_those_of_the_command(tmp_path):

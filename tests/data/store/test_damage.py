@@ -141,7 +141,7 @@ def test_indices_that_lead_out_of_the_data_are_refused_before_they_are_followed(
     arrays[name][2] = value
     tensors.write_tensors(copy / "shard-00001.safetensors", {key: [array] for key, array in arrays.items()})
     store = PackedStore.open(copy)
-    graphs, needs = np.array(store.shard_graphs(1)), frozenset({"gcn", "edge_attr"})
+    graphs, needs = np.array(store.shard_graphs(1)), frozenset({"gcn"})
     with pytest.raises(DamagedStoreError, match=r"edges lead out of their graphs; plumbline check --deep"):
         make_batch(store, graphs, needs) if build == "batch" else GraphTables(store, graphs, needs)
 

@@ -42,7 +42,7 @@ CHOICES = {
     "edge_attr": get_args(EdgeAttr),
     "normalise": get_args(Normalise),
 }
-_RANGES = {item.name for item in fields(ScanSettings) if item.type is Range or item.type == "Range"}
+_RANGES = {item.name for item in fields(ScanSettings) if item.type is Range}
 
 
 def check_settings(scan: ScanSettings, graph: GraphSettings, **others: Any) -> None:

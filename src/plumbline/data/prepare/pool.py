@@ -228,12 +228,10 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Processes started within do not run the caller's script again, which may have no guard against that."""
+    """Processes started within do not run the caller's script, which may have no guard against that."""
     main = sys.modules["__main__"]
-    before, main.__spec__ = (
-        main.__spec__,
-        ModuleSpec("plumbline.__main__", None),
-    )  # never imported by its name
+    before = main.__spec__
+    main.__spec__ = ModuleSpec("plumbline.__main__", None)  # multiprocessing imports no package's __main__
     try:
         yield
     finally:

@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 import time
-from datetime import timedelta
 from typing import Any
 
 from plumbline.reporting import Reporter
@@ -133,11 +132,3 @@ class GracefulStop(Callback):
             if signal.getsignal(signum) == self._receive:
                 signal.signal(signum, handler)
         self._previous = {}
-
-
-def parse_max_time(text: str | None) -> float | None:
-    """``DD:HH:MM:SS`` in seconds."""
-    if text is None:
-        return None
-    days, hours, minutes, seconds = (int(part) for part in text.split(":"))
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()

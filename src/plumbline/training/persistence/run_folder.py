@@ -58,28 +58,31 @@ def make_run_folder(folder: Path) -> None:
             )
 
 
-def refuse_early(*, data_dir: Path, checkpoint_dir: Path, resume: str | None, trial: bool) -> None:
+def refuse_early(
+    *, data_dir: Path, checkpoint_dir: Path, resume: str | None, ensemble: int, fast_dev_run: int
+) -> None:
     """Looks whether the folders and the checkpoint are there, for which nothing large is imported.
 
     Args:
         data_dir: the data set.
         checkpoint_dir: run folder, which may still have to be made.
-        resume: what ``--resume`` says.
-        trial: nothing will be saved (``--fast_dev_run``).
+        resume: what ``--resume`` says; each member of an ensemble will look in its own folder.
+        ensemble: number of members.
+        fast_dev_run: nothing will be saved if it is above 0.
 
     Raises:
         InputError: the sentence that the training itself would say later.
     """
     if not data_dir.is_dir():
         open_data(data_dir)
-    if checkpoint_dir.resolve() == data_dir.resolve() and not trial:
+    if checkpoint_dir.resolve() == data_dir.resolve() and not fast_dev_run:
         raise InputError(f"--checkpoint_dir {checkpoint_dir} is the data set: name another folder")
-    if trial:
+    if fast_dev_run:
         return
     standing = next(path for path in (checkpoint_dir, *checkpoint_dir.absolute().parents) if path.exists())
     if standing == checkpoint_dir or not standing.is_dir() or not os.access(standing, os.W_OK):
         make_run_folder(checkpoint_dir)
-    if resume is not None:
+    if resume is not None and ensemble == 1:
         find_checkpoints(resume, checkpoint_dir)
 
 

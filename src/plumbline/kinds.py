@@ -1,0 +1,126 @@
+"""The kinds of values that flags take: each reads a text, from the command line and from YAML alike.
+
+A kind refuses a text by a ValueError with what it must be; the option adds the flag and the text. A value
+that is neither number, text nor path is a record, whose ``str()`` reads back as the same value.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from plumbline.quantities import Duration, Position, Range, brief
+
+
+class Kind(NamedTuple):
+    """How a flag's text is read, what its value is called in ``--help``, and its choices if it has some."""
+
+    read: Callable[[str], Any]
+    metavar: str
+    choices: tuple[str, ...] = ()
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A "did you mean" for a misspelt name, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _numeric(convert: Callable[[str], float], noun: str, metavar: str, **bounds: float) -> Kind:
+    limits = " and ".join(f"{word.replace('_', ' ')} {brief(bound)}" for word, bound in bounds.items())
+
+    def read(text: str) -> float:
+        try:
+            value = convert(text)
+        except (ValueError, OverflowError):
+            raise ValueError(f"must be {noun}") from None
+        inside = bounds.get("at_least", -math.inf) <= value <= bounds.get("at_most", math.inf)
+        if not inside or not bounds.get("above", -math.inf) < value < bounds.get("below", math.inf):
+            raise ValueError(f"must be {limits or noun}")
+        return value
+
+    return Kind(read, metavar)
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        value = float(text)  # 1e6, 2.0
+        if not value.is_integer() or abs(value) >= 2**53:
+            raise
+        return int(value)
+
+
+def whole(**bounds: float) -> Kind:
+    """A whole number within ``at_least``, ``at_most``, ``above`` and ``below``."""
+    return _numeric(_whole, "a whole number", "N", **bounds)
+
+
+def number(**bounds: float) -> Kind:
+    """A finite number within ``at_least``, ``at_most``, ``above`` and ``below``."""
+    return _numeric(float, "a finite number", "X", **bounds)
+
+
+def span(end: Kind, example: str, metavar: str) -> Kind:
+    """A :class:`Range` with ends of another kind: ``2``, or ``1-3``."""
+
+    def read(text: str) -> Range:
+        parts = re.split("(?<![eE])-", text)
+        if len(parts) > 2 or not all(re.match(r"\s*[\d.]", part) for part in parts):
+            raise ValueError(f"give a number or a range such as {example}")
+        low, high = end.read(parts[0]), end.read(parts[-1])
+        if low > high:
+            raise ValueError(f"give the smaller number first, as in {example}")
+        return Range(low, high, text)
+
+    return Kind(read, metavar)
+
+
+_OTHER_NAMES = {"gpu": "cuda"}
+"""What other programs call one of our choices."""
+
+
+def one_of(*choices: str) -> Kind:
+    """One of a few words."""
+
+    def read(text: str) -> str:
+        if text in choices:
+            return text
+        guess = nearest(_OTHER_NAMES.get(text, text), choices)
+        raise ValueError(f"choose one of {', '.join(choices)}{guess}")
+
+    return Kind(read, f"{{{','.join(choices)}}}", choices)
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in ("true", "yes", "on", "false", "no", "off"):
+        raise ValueError("must be true or false")
+    return text.lower() in ("true", "yes", "on")
+
+
+def _duration(text: str) -> Duration:
+    match = re.fullmatch(r"(\d+):(\d+):(\d+):(\d+)", text, re.ASCII)
+    days, hours, minutes, seconds = map(int, match.groups()) if match else (0, 0, 0, 0)
+    if whole := ((days * 24 + hours) * 60 + minutes) * 60 + seconds:
+        return Duration(whole)
+    raise ValueError("write days:hours:minutes:seconds, such as 00:00:10:00")
+
+
+def _position(text: str) -> Position:
+    try:
+        x, y, z = map(number().read, text.split(","))
+    except ValueError:
+        raise ValueError("write three numbers with commas between them, such as 0,0,1.5") from None
+    return Position(x, y, z)
+
+
+switch = Kind(_switch, "")
+"""On or off: ``--x`` and ``--no_x``."""
+text = Kind(str, "TEXT")
+file = Kind(Path, "FILE")
+folder = Kind(Path, "DIR")
+duration = Kind(_duration, "DD:HH:MM:SS")
+position = Kind(_position, "X,Y,Z")

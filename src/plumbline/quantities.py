@@ -1,0 +1,60 @@
+"""Values of flags that are more than a number or a text. ``str()`` writes them as the user does."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Range:
+    """The numbers from ``low`` to ``high``, both included; ``Range(2)`` is one number.
+
+    Attributes:
+        low, high: the ends.
+        written: how the user wrote it; empty if it was not read from a text.
+    """
+
+    low: float
+    high: float
+    written: str = field(default="", compare=False, repr=False)
+
+    def __init__(self, low: float, high: float | None = None, written: str = "") -> None:
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", low if high is None else high)
+        object.__setattr__(self, "written", written)
+
+    def __str__(self) -> str:
+        """As the flags take it: ``2``, ``1-3``, ``0-0.03``."""
+        return self.written or "-".join(dict.fromkeys((brief(self.low), brief(self.high))))
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it is just one number."""
+        return self.low == self.high
+
+
+@dataclass(frozen=True)
+class Duration:
+    """A time in seconds, written as ``DD:HH:MM:SS``."""
+
+    seconds: int
+
+    def __str__(self) -> str:
+        minutes, seconds = divmod(self.seconds, 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours // 24:02d}:{hours % 24:02d}:{minutes:02d}:{seconds:02d}"
+
+
+class Position(NamedTuple):
+    """A place, written as ``x,y,z``."""
+
+    x: float
+    y: float
+    z: float
+
+    def __str__(self) -> str:
+        return ",".join(map(brief, self))
+
+
+def brief(value: float) -> str:
+    """A number without a needless ``.0``."""
+    return str(int(value)) if float(value).is_integer() else repr(value)
