@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import torch
 
 from plumbline.models import MODELS
+from plumbline.training.loop.task import CentreOfMassTask
 from tests.golden.losses import FILE, SEED, SETTINGS, STEPS, losses, machine
 from tests.helpers.training_fixtures import ROOT, flags, fresh_environment, in_fresh_process, write_seeded
 
@@ -98,20 +98,22 @@ def test_neither_loader_nor_workers_matter(data: Path, model: str, num_workers: 
     assert losses(data, model, loader="workers", num_workers=num_workers) == resident
 
 
-@pytest.fixture
-def as_before() -> Iterator[None]:
-    """``--deterministic`` is for the whole process, and so for the tests after it."""
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
-@pytest.mark.usefixtures("as_before")
 @pytest.mark.parametrize("model", MODELS)
-def test_deterministic_kernels_change_nothing_on_a_cpu(data: Path, model: str) -> None:
+def test_deterministic_kernels_change_nothing_on_a_cpu(
+    data: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    start = CentreOfMassTask.on_train_start
+
+    def watched(task: CentreOfMassTask) -> None:
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        start(task)
+
+    monkeypatch.setattr(CentreOfMassTask, "on_train_start", watched)
     usual = losses(data, model)
-    assert not torch.are_deterministic_algorithms_enabled()
     assert losses(data, model, deterministic=True) == usual
-    assert torch.are_deterministic_algorithms_enabled()
+    assert seen == [False, True]
+    assert not torch.are_deterministic_algorithms_enabled(), "it is for one training only"
 
 
 @pytest.mark.gpu

@@ -27,11 +27,12 @@ MOMENTS = {
     """,
     "while a checkpoint is written": """
         import os as owner
-        name, when = "fsync", lambda *_: calls == 9
+        name, when = "fsync", lambda *_: calls == 10
     """,
     "before it has its name": """
         import os as owner
-        name, when = "replace", lambda source, target: str(target).endswith("last.ckpt") and calls > 4
+        name = "replace"
+        when = lambda _, target: str(target).endswith("last.ckpt") and owner.path.exists(target)
     """,
     "when the best is new and the last is old": """
         from plumbline.training.persistence.saving import DurableCheckpoints as owner
