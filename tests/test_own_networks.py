@@ -10,9 +10,8 @@ import pytest
 
 import plumbline
 from plumbline.models import from_file
-from tests.helpers.processes import run_python
 from tests.helpers.scanned import simulate, write_scan
-from tests.helpers.training_fixtures import saved
+from tests.helpers.training_fixtures import run_python, saved
 
 NETWORK = '''"""The mean of the points, moved along what the features say."""
 import torch
@@ -109,8 +108,12 @@ def test_a_changed_file_is_refused_unless_it_is_given(moved: Path) -> None:
     ):
         code, said = command(verb, *words, folder=moved)
         assert code == 2, said
-        assert "mine.py has changed since the training; to use it anyway, give it: --model mine.py:Mine" in said
-    code, said = command("predict", "scan.npz", "--checkpoint", "run", "--model", "mine.py:Mine", folder=moved)
+        assert (
+            "mine.py has changed since the training; to use it anyway, give it: --model mine.py:Mine" in said
+        )
+    code, said = command(
+        "predict", "scan.npz", "--checkpoint", "run", "--model", "mine.py:Mine", folder=moved
+    )
     assert code == 0, said
     again = ["--config", "run/config.yaml", "--resume", "--max_epochs", 3]
     code, said = command("train", *again, folder=moved)
@@ -142,7 +145,9 @@ def test_a_checkpoint_cannot_have_another_file_run(moved: Path) -> None:
 
 
 def test_ours_need_no_file(trained: dict[str, Path], project: Path) -> None:
-    with pytest.raises(plumbline.InputError, match="holds 'gcn', a network of this package: leave --model out"):
+    with pytest.raises(
+        plumbline.InputError, match="holds 'gcn', a network of this package: leave --model out"
+    ):
         plumbline.load_checkpoint(trained["gcn"], model=str(project / "mine.py:Mine"))
 
 
@@ -171,9 +176,10 @@ if __name__ == "__main__":
     results.append(asyncio.run(within_a_loop()))
     losses = [result.metrics["val_loss"] for result in results]
     assert losses[0] == losses[1] == losses[2], losses
-    predictor = plumbline.load_predictor(results[0].best)
+    predictor = plumbline.load_predictor(results[0].best_checkpoint)
     cloud = plumbline.load_cloud({str(project / "scan.npz")!r})
-    print(json.dumps([predictor.predict(cloud).com.tolist(), plumbline.evaluate(results[0].best).split]))
+    split = plumbline.evaluate(results[0].best_checkpoint).split
+    print(json.dumps([predictor.predict(cloud).com.tolist(), split]))
 """
     )
     done = run_python(str(script), cwd=tmp_path)

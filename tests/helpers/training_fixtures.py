@@ -137,11 +137,11 @@ def in_fresh_process(arguments: list[str], **environment: str) -> subprocess.Com
     return run_python("-m", "plumbline", "train", *arguments, **environment)
 
 
-def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_python(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     """Python in a process of its own, with the tests' environment."""
     return subprocess.run(
         [sys.executable, *arguments],
-        cwd=ROOT, env=fresh_environment(**environment), capture_output=True, text=True, timeout=300,
+        cwd=cwd, env=fresh_environment(**environment), capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 

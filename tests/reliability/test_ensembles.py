@@ -86,7 +86,7 @@ def test_an_ensemble_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("resume", "refusal"),
-    [("last", "no member in .* has a checkpoint"), ("a.ckpt", "--resume a.ckpt goes on with one model")],
+    [("last", "no member in .* has a checkpoint"), ("a.ckpt", "--resume a.ckpt resumes one model")],
 )
 def test_going_on_from_what_is_no_ensemble_is_refused(tiny: Path, tmp_path: Path, resume, refusal) -> None:
     outcome = train(tiny, tmp_path / "run", ensemble=2, resume=resume)

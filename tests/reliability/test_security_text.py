@@ -168,7 +168,7 @@ def test_every_command_shows_names_as_they_are(tiny: Path, tmp_path: Path) -> No
         ["prepare", "--labels", tmp_path / "labels.csv", "--out", tmp_path / "none"],
         ["check", data], ["check", tmp_path / name],
         ["train", *flags(data, run, wandb_name=name, debug=True)],
-        ["train", "--config", tmp_path / name], ["train", f"--{TITLE}"], ["train", "--lr", name], [name],
+        ["train", "--config", tmp_path / name], ["train", f"--{TITLE}"], ["train", "--lr", TITLE], [name],
         ["evaluate", run], ["evaluate", tmp_path / name],
         ["predict", scan, tmp_path / f"broken{name}.npy", "--model", "carve"],
         ["predict", scan, "--model", "carve", "--json"],

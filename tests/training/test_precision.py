@@ -1,6 +1,7 @@
 """The precisions: what they mean, what a device cannot do, and that errors stay in float32."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -93,11 +94,23 @@ def test_mixed_and_double_precision_stay_near_single(tiny: Path, tmp_path: Path)
     assert losses["bf16-mixed"] == pytest.approx(losses["32"], rel=2e-2)
 
 
-def test_tf32_is_off_after_a_start(tiny: Path, tmp_path: Path) -> None:
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    train(tiny, tmp_path, max_epochs=1)
-    assert not torch.backends.cuda.matmul.allow_tf32
-    assert not torch.backends.cudnn.allow_tf32
+def test_tf32_is_off_in_a_training_and_back_after_it(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    for place in places:
+        monkeypatch.setattr(place, "allow_tf32", True)
+    seen: set[bool] = set()
+    step = CentreOfMassTask.training_step
+
+    def watched(task: CentreOfMassTask, *given: Any) -> Any:
+        seen.update(place.allow_tf32 for place in places)
+        return step(task, *given)
+
+    monkeypatch.setattr(CentreOfMassTask, "training_step", watched)
+    assert train(tiny, tmp_path, max_epochs=1).code == 0
+    assert seen == {False}
+    assert all(place.allow_tf32 for place in places)
 
 
 def test_adam_in_float16_survives_units_without_gradient() -> None:
