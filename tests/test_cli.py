@@ -165,14 +165,17 @@ def test_print_config_is_a_config_file(tmp_path, capsys):
         (["--lr", "inf"], "--lr"),
         (["--precision", "17"], "--precision 17: choose one of 32, 16"),
         (["--precision", "bf16-mix"], "did you mean bf16-mixed?"),
-        (["--devices", "2"], "--devices 2: training on several devices is not there yet"),
-        (["--num_nodes", "2"], "--num_nodes 2: training on several devices is not there yet"),
+        (["--devices", "2"], "--devices 2: training on several devices is not supported yet"),
+        (["--num_nodes", "2"], "--num_nodes 2: training on several devices is not supported yet"),
         (["--seed", "-1"], "--seed -1: must be at least 0 and at most 4294967295"),
         (["--accelerator", "gpu"], "did you mean cuda?"),
         (["--max_time", "soon"], "--max_time soon: write days:hours:minutes:seconds"),
         (["--config", "nowhere.yaml"], "--config nowhere.yaml: there is no such file"),
-        (["stray"], "no flag takes stray: a value follows its flag, and a switch such as --debug has none"),
-        (["--debug", "true"], "no flag takes true: "),
+        (
+            ["stray"],
+            "unexpected value stray: a value follows its flag, and a switch such as --debug takes none",
+        ),
+        (["--debug", "true"], "unexpected value true: "),
         (["--fast_dev_run"], "--fast_dev_run needs a value after it"),
         (["--data_dir", "--debug"], "--data_dir needs a value after it"),
         (["--wandb_tags"], "--wandb_tags needs a value after it"),
@@ -197,11 +200,11 @@ def test_bad_training_flags_are_refused_in_a_sentence(argv, said):
     ("content", "said"),
     [
         ("batch_sise: 3", "config.yaml: there is no flag --batch_sise; did you mean --batch_size?"),
-        ("- 3", "must be lines 'flag: value'"),
+        ("- 3", "must consist of lines 'flag: value'"),
         ("batch_size: [", "not readable as YAML"),
         ("batch_size: 0", "config.yaml: --batch_size 0: must be at least 1"),
         ("batch_size: x", "config.yaml: --batch_size x: must be a whole number"),
-        ("batch_size: 3\nlr: 0.1\nbatch-size: 4", "batch_size is there twice"),
+        ("batch_size: 3\nlr: 0.1\nbatch-size: 4", "batch_size occurs twice"),
         ("max_epochs: null", "max_epochs has no value; leave the line out for the default"),
         ("wandb_tags: one", "wandb_tags must be a list, such as [a, b]"),
         ("wandb_tags: null", "wandb_tags has no value"),
@@ -236,7 +239,7 @@ def test_tags_may_be_numbers_and_aliases(tmp_path):
 
 
 def test_a_config_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
-    assert f"--config {tmp_path}: cannot read it (Is a directory)" in refusal(
+    assert f"--config {tmp_path}: cannot be read (Is a directory)" in refusal(
         "train", "--config", str(tmp_path)
     )
     assert "--config needs a value" in refusal("train", "--config")
@@ -245,7 +248,7 @@ def test_a_config_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "read_text", forbidden)
-    assert "--config f.yaml: cannot read it (Permission denied)" in refusal("train", "--config", "f.yaml")
+    assert "--config f.yaml: cannot be read (Permission denied)" in refusal("train", "--config", "f.yaml")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"]], ids=" ".join)
@@ -296,7 +299,7 @@ def test_help_speaks_of_flags_not_of_types(capsys):
         assert not re.search(r"type:|class|\[\]|None", said)
         texts += said
     assert "--split {auto,val,train,all}" in texts
-    assert "graphs per step (default: 64)" in texts
+    assert "graphs per batch (default: 64)" in texts
 
 
 def test_what_cannot_be_found_is_refused_without_torch(tmp_path):
@@ -412,7 +415,7 @@ def test_words_between_and_behind_flags_are_files():
     given = parse("predict", "a.npy", "--json", "b.npy", "--sensor", "-1,0,0", "c.npy", "--", "--d.npy")
     assert given.paths == [*map(Path, ("a.npy", "b.npy", "c.npy", "--d.npy"))]
     assert (given.json, given.sensor) == (True, (-1, 0, 0))
-    assert "no flag takes b: " in refusal("check", "a", "b")
+    assert "unexpected value b: " in refusal("check", "a", "b")
     assert "there is no flag --path" in refusal("check", "--path", "a")
 
 

@@ -1,6 +1,6 @@
-"""What the commands do, as Python functions: the same flags as keyword arguments, the same refusals.
+"""The commands as Python functions, with the flags as keyword arguments and the same errors.
 
-Nothing is printed: ``report`` is called with every :class:`~plumbline.reporting.Event`.
+Nothing is printed; ``report`` receives every :class:`~plumbline.reporting.Event`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 def train_settings(**flags: Any) -> TrainSettings:
-    """All settings of a training: the given ones, and the defaults of ``recipe`` for the others.
+    """All settings of a training: the given flags, and the defaults of ``recipe`` for the others.
 
     Args:
-        flags: those of ``plumbline train``, by name.
+        flags: flags of ``plumbline train``, by name.
 
     Raises:
-        InputError: there is no such flag, or its value cannot be meant.
+        InputError: a flag does not exist, or its value is invalid.
     """
     return TrainSettings.of(parse("train", _words(flags)))
 
@@ -37,26 +37,26 @@ def train_settings(**flags: Any) -> TrainSettings:
 def train(
     settings: TrainSettings | None = None, *, report: Callable[[Event], None] | None = None, **flags: Any
 ) -> TrainResult:
-    """Train a model, or an ensemble, to the same bits as ``plumbline train``.
+    """Train a model or an ensemble, with the same bits as ``plumbline train``.
 
-    The run folder (``checkpoint_dir``) holds checkpoints and records. Random generators, torch's settings,
-    warning filters and signal handlers are afterwards what they were; while it runs, they are those of the
-    training, so train once at a time per process. In the main thread Ctrl-C ends the training with its state
-    saved and ``outcome`` ``"interrupted"``; in other threads signals are left alone. What stays: imported
-    libraries, which add warning filters and draw from Python's ``random`` when they are first imported; W&B's
-    threads; and, on Linux, the C library's setting to keep freed memory. If nothing moves for
-    ``stall_timeout`` seconds, the place of every thread is written to the error stream; 0 turns that off.
+    The run folder (``checkpoint_dir``) holds checkpoints and records. The training changes random generators,
+    torch's settings, warning filters and signal handlers while it runs and restores them afterwards, so run
+    one training at a time per process. In the main thread, Ctrl-C ends the training with its state saved and
+    ``outcome`` ``"interrupted"``; other threads leave signals alone. Not undone: imported libraries, which
+    add warning filters and draw from Python's ``random`` at their first import; W&B's threads; and, on Linux,
+    the C library's setting to keep freed memory. If no step ends for ``stall_timeout`` seconds, the stack of
+    every thread is written to the error stream; 0 turns that off.
 
     Args:
-        settings: from :func:`train_settings`; the recipe's defaults if None.
-        report: called with everything that happens, in order, in the thread of the call.
-        flags: those of ``plumbline train`` by name; they win over ``settings``.
+        settings: from :func:`train_settings`; None for the recipe's defaults.
+        report: called with every event, in order, in the calling thread.
+        flags: flags of ``plumbline train``, by name; they override ``settings``.
 
     Returns:
-        How it ended, the checkpoints, and the best model's errors next to those of untrained baselines.
+        The outcome, the checkpoints, and the best model's errors compared with the untrained baselines.
 
     Raises:
-        InputError: settings, data or machine do not allow it; the message says what to change.
+        InputError: settings, data or machine do not allow the training; the message says what to change.
     """
     known = {} if settings is None else {item.name: getattr(settings, item.name) for item in fields(settings)}
     chosen = train_settings(**known | flags)
@@ -67,13 +67,13 @@ def train(
         ensemble=chosen.ensemble,
         fast_dev_run=chosen.fast_dev_run,
     )
-    from plumbline.training import run  # only now: torch and Lightning take a second
+    from plumbline.training import run  # imported late: torch and Lightning take a second
 
     return run.train(chosen, Reporter(report))
 
 
 def _words(flags: Mapping[str, Any]) -> list[str]:
-    """Flags as a command line has them. None and an empty list stand for a flag that is not given."""
+    """Flags as words of a command line. None and an empty list mean that the flag is not given."""
     words: list[str] = []
     for name, value in flags.items():
         if isinstance(value, bool):

@@ -1,7 +1,7 @@
-"""The only reader of the command line.
+"""The command line: parsing, ``--help``, and dispatch to the verbs.
 
-``plumbline VERB ...`` imports the verb's command module when it is chosen, so that ``--help`` and a
-refused flag cost no torch. Precedence: defaults < recipe < ``--config FILE`` < flags.
+``plumbline VERB ...`` imports the module of the chosen verb only, so that ``--help`` and a refused flag do
+not import torch. Precedence: defaults < recipe < ``--config FILE`` < flags.
 """
 
 import sys
@@ -21,12 +21,12 @@ from plumbline.kinds import nearest, switch
 
 
 class Verb(NamedTuple):
-    """One sub-command, by the places of its parts, which are imported when it is chosen.
+    """A subcommand, as ``module:name`` strings that are imported only when it is used.
 
     Attributes:
-        flags: its config, a :class:`~plumbline.config.options.Flags`.
-        run: ``(config, console) -> exit code``.
-        early: refuses what it can before ``run`` is imported; it gets the flags that it has as keywords.
+        flags: config class, a :class:`~plumbline.config.options.Flags`.
+        run: function ``(config, console) -> exit code``.
+        early: function that refuses bad input before ``run`` is imported; its keyword arguments are flags.
     """
 
     flags: str
@@ -35,7 +35,7 @@ class Verb(NamedTuple):
 
     @property
     def config(self) -> type[Flags]:
-        """The class of its flags."""
+        """The config class."""
         return _import(self.flags)
 
     @property
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "plumbline") -> int:
         code = _answer(list(sys.argv[1:] if argv is None else argv), prog)
         sys.stdout.flush()
     except BrokenPipeError:
-        discard_output()  # nobody reads on, as in `plumbline --help | head -3`
+        discard_output()  # the reader has closed the pipe, as in `plumbline --help | head -3`
         code = 0
     except OSError as error:
         if can_write():
@@ -118,7 +118,7 @@ def _run(verb: Verb, config: Flags) -> int:
 
 
 def overview() -> str:
-    """What ``plumbline --help`` prints."""
+    """The text of ``plumbline --help``."""
     rows = "\n".join(f"  {name:<10}{verb.summary}" for name, verb in VERBS.items())
     return (
         f"usage: plumbline COMMAND [flags]\n\n"
@@ -128,7 +128,7 @@ def overview() -> str:
 
 
 def explain(verb: str, argv: Sequence[str], *, prog: str) -> str:
-    """What ``plumbline VERB --help`` prints, for the recipe and the network that ``argv`` names."""
+    """The text of ``plumbline VERB --help``, for the recipe and the network that ``argv`` names."""
     from argparse import ArgumentParser
 
     options = [CONFIG, *CommandLine(argv).options(VERBS[verb].config).values()]
@@ -157,7 +157,7 @@ def _called(item: Option) -> str:
 
 
 def parse(verb: str, argv: Sequence[str]) -> Any:
-    """Flags and YAML of one verb as its config. Raises InputError for whatever cannot be meant."""
+    """Parse and check the flags and YAML files of a verb. Raises InputError for invalid or unknown ones."""
     config = CommandLine(argv).read(VERBS[verb].config)
     config.check()
     return config

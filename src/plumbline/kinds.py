@@ -1,7 +1,7 @@
-"""The kinds of values that flags take: each reads a text, from the command line and from YAML alike.
+"""The kinds of flag values. Each parses a text, from the command line or from YAML.
 
-A kind refuses a text by a ValueError with what it must be; the option adds the flag and the text. A value
-that is neither number, text nor path is a record, whose ``str()`` reads back as the same value.
+A kind refuses a text with a ValueError that states what is allowed; the option adds the flag and the text. A
+value that is not a number, text or path is a record, whose ``str()`` reads back as the same value.
 """
 
 import difflib
@@ -15,7 +15,7 @@ from plumbline.quantities import Duration, Position, Range, brief
 
 
 class Kind(NamedTuple):
-    """How a flag's text is read, what its value is called in ``--help``, and its choices if it has some."""
+    """A flag value's parser, its name in ``--help``, and its choices, if any."""
 
     read: Callable[[str], Any]
     metavar: str
@@ -23,7 +23,7 @@ class Kind(NamedTuple):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A "did you mean" for a misspelt name, or nothing."""
+    """A "did you mean" suffix for a misspelt name; empty if no known name is close."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -55,17 +55,17 @@ def _whole(text: str) -> int:
 
 
 def whole(**bounds: float) -> Kind:
-    """A whole number within ``at_least``, ``at_most``, ``above`` and ``below``."""
+    """Kind of a whole number within ``at_least``, ``at_most``, ``above`` and ``below``."""
     return _numeric(_whole, "a whole number", "N", **bounds)
 
 
 def number(**bounds: float) -> Kind:
-    """A finite number within ``at_least``, ``at_most``, ``above`` and ``below``."""
+    """Kind of a finite number within ``at_least``, ``at_most``, ``above`` and ``below``."""
     return _numeric(float, "a finite number", "X", **bounds)
 
 
 def span(end: Kind, example: str, metavar: str) -> Kind:
-    """A :class:`Range` with ends of another kind: ``2``, or ``1-3``."""
+    """Kind of a :class:`Range` whose ends are of the given kind: ``2``, or ``1-3``."""
 
     def read(text: str) -> Range:
         parts = re.split("(?<![eE])-", text)
@@ -80,11 +80,11 @@ def span(end: Kind, example: str, metavar: str) -> Kind:
 
 
 _OTHER_NAMES = {"gpu": "cuda"}
-"""What other programs call one of our choices."""
+"""Names that other programs use, and our choice that each stands for."""
 
 
 def one_of(*choices: str) -> Kind:
-    """One of a few words."""
+    """Kind of a value that is one of a few words."""
 
     def read(text: str) -> str:
         if text in choices:
@@ -118,7 +118,7 @@ def _position(text: str) -> Position:
 
 
 switch = Kind(_switch, "")
-"""On or off: ``--x`` and ``--no_x``."""
+"""Kind of a switch: ``--x`` and ``--no_x``."""
 text = Kind(str, "TEXT")
 file = Kind(Path, "FILE")
 folder = Kind(Path, "DIR")

@@ -1,6 +1,6 @@
-"""Locks of the system on files and folders. A lock ends with its process, however that ends.
+"""Operating-system locks on files and folders. A lock ends with its process, however that ends.
 
-Where the system or the file system has no locks, nothing is kept out and no error is raised.
+Without support by system and file system, locking has no effect and raises no error.
 """
 
 import os
@@ -16,14 +16,14 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 _POLL = 0.1
-"""Seconds between two attempts."""
+"""Seconds between two attempts to take a lock."""
 
 
 class LockedError(Exception):
-    """Somebody else holds the lock.
+    """The lock is held by another process.
 
     Attributes:
-        owner: who, such as ``"process 12 on laptop"``; empty if that is unknown.
+        owner: the holder, such as ``"process 12 on laptop"``; empty if unknown.
     """
 
     def __init__(self, path: Path, owner: str = "") -> None:
@@ -32,18 +32,18 @@ class LockedError(Exception):
 
 
 def lock(descriptor: int, *, shared: bool = False, patience: float = 0.0) -> bool:
-    """Lock an open file or folder until it is closed in every process that holds it open.
+    """Lock an open file or folder until every process that has it open has closed it.
 
     Args:
-        descriptor: of the file; on some file systems an exclusive lock needs one that can be written.
-        shared: others may hold shared locks on it at the same time.
-        patience: seconds to wait for those who hold it; ``inf`` for as long as it takes.
+        descriptor: file descriptor; on some file systems an exclusive lock needs a writable one.
+        shared: whether others may hold shared locks at the same time.
+        patience: seconds to wait for the current holder; ``inf``: without limit.
 
     Returns:
-        Whether it is locked; False where there are no locks.
+        Whether it is locked; False if locks are not supported.
 
     Raises:
-        BlockingIOError: somebody else still holds it.
+        BlockingIOError: another holder still has the lock.
     """
     if fcntl is None:
         return False
@@ -63,25 +63,25 @@ def lock(descriptor: int, *, shared: bool = False, patience: float = 0.0) -> boo
 
 @contextmanager
 def sole_owner(path: Path, *, patience: float = 0.0, note: Path | None = None) -> Iterator[bool]:
-    """Hold an exclusive lock on a file, which is made if it is missing, or on a folder while the block runs.
+    """Hold an exclusive lock on a file (created if missing) or on a folder while the block runs.
 
     Args:
-        path: of the file or folder. Whoever holds its lock may remove it.
+        path: file or folder. The holder of the lock may remove it.
         patience: as for :func:`lock`.
-        note: a file that says whose the lock is while it is held.
+        note: file that names the holder while the lock is held.
 
     Yields:
-        Whether it is locked; False where there are no locks.
+        Whether it is locked; False if locks are not supported.
 
     Raises:
-        LockedError: somebody else holds the lock, or removed the file in this moment.
+        LockedError: another process holds the lock, or removed the file just now.
         OSError: the file cannot be opened.
     """
     handle = _open(path)
     try:
         try:
             locked = lock(handle, patience=patience)
-            # Who held it before may have removed the file, and a lock on what is gone keeps nobody out.
+            # The previous holder may have removed the file, and a lock on a removed file excludes nobody.
             if locked and not os.path.samestat(os.fstat(handle), os.stat(path)):
                 raise LockedError(path)
         except (BlockingIOError, FileNotFoundError) as error:
@@ -106,7 +106,7 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDONLY)
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except PermissionError:  # somebody else's, who shares the folder
+    except PermissionError:  # the file of another user, who shares the folder
         return os.open(path, os.O_RDONLY)
 
 

@@ -1,4 +1,4 @@
-"""Values of flags that are more than a number or a text. ``str()`` writes them as the user does."""
+"""Flag values that are more than a number or a text. ``str()`` gives the form that flags accept."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,7 +10,7 @@ class Range:
 
     Attributes:
         low, high: the ends.
-        written: how the user wrote it; empty if it was not read from a text.
+        written: the text that it was parsed from; empty if there was none.
     """
 
     low: float
@@ -23,18 +23,18 @@ class Range:
         object.__setattr__(self, "written", written)
 
     def __str__(self) -> str:
-        """As the flags take it: ``2``, ``1-3``, ``0-0.03``."""
+        """The form that flags accept: ``2``, ``1-3``, ``0-0.03``."""
         return self.written or "-".join(dict.fromkeys((brief(self.low), brief(self.high))))
 
     @property
     def is_one(self) -> bool:
-        """Whether it is just one number."""
+        """Whether both ends are equal."""
         return self.low == self.high
 
 
 @dataclass(frozen=True)
 class Duration:
-    """A time in seconds, written as ``DD:HH:MM:SS``."""
+    """A duration in whole seconds, written as ``DD:HH:MM:SS``."""
 
     seconds: int
 
@@ -45,7 +45,7 @@ class Duration:
 
 
 class Position(NamedTuple):
-    """A place, written as ``x,y,z``."""
+    """A position, written as ``x,y,z``."""
 
     x: float
     y: float
@@ -56,5 +56,5 @@ class Position(NamedTuple):
 
 
 def brief(value: float) -> str:
-    """A number without a needless ``.0``."""
+    """Format a number, without ``.0`` if it is whole."""
     return str(int(value)) if float(value).is_integer() else repr(value)

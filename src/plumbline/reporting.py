@@ -1,4 +1,4 @@
-"""What a long operation says while it works: through one callback, and nothing unless asked."""
+"""Progress reports of long operations: events that are passed to one optional callback."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,19 +8,18 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that a long operation reports.
+    """An event of a long operation.
 
     Attributes:
-        kind: ``"message"``, a sentence; ``"detail"``, a sentence for who wants to know more (``--debug``);
-            ``"step"``, a sentence for who sees no progress bar; ``"progress"``, a count;
-            ``"phase"``, the end of a phase.
-        text: the sentence; or what is counted, in the singular (``"object"``); or why a phase was skipped,
+        kind: ``"message"``, a sentence; ``"detail"``, a sentence for ``--debug``; ``"step"``, a sentence for
+            listeners without a progress bar; ``"progress"``, a count; ``"phase"``, the end of a phase.
+        text: the sentence; or the counted unit, in the singular (``"object"``); or why a phase was skipped,
             empty if it was not.
-        done: how many of ``total`` are done.
-        total: 0 where nothing is counted or nobody knows.
-        phase: the phase of the operation, such as ``"Dataset Loading"``; empty outside of phases.
-        seconds: how long the phase took that ended.
-        rate: how fast, such as ``"403 scans/s"``; empty if that is unknown.
+        done: number of finished units.
+        total: number of all units; 0 if nothing is counted or the number is unknown.
+        phase: the current phase, such as ``"Dataset Loading"``; empty outside of phases.
+        seconds: duration of the phase that ended.
+        rate: speed, such as ``"403 scans/s"``; empty if unknown.
     """
 
     kind: Literal["message", "detail", "step", "progress", "phase"]
@@ -33,11 +32,10 @@ class Event:
 
 
 class Reporter:
-    """Takes what an operation says to whoever listens. One per operation; it knows the current phase.
+    """Sends the events of one operation to a listener, each with the current phase.
 
     Args:
-        listener: called with every event, in the order of events, in the thread of the operation; None for
-            nobody.
+        listener: called with every event, in order, in the thread of the operation; None to drop all events.
     """
 
     def __init__(self, listener: Callable[[Event], None] | None = None) -> None:
@@ -45,24 +43,24 @@ class Reporter:
         self._phase = ""
 
     def say(self, text: str) -> None:
-        """Report one sentence."""
+        """Report a sentence."""
         self._tell(Event("message", text, phase=self._phase))
 
     def detail(self, text: str) -> None:
-        """Report one sentence that only some listeners want."""
+        """Report a sentence that is shown with ``--debug`` only."""
         self._tell(Event("detail", text, phase=self._phase))
 
     def step(self, text: str) -> None:
-        """Report in one sentence what a progress bar shows already."""
+        """Report a sentence that repeats what a progress bar shows."""
         self._tell(Event("step", text, phase=self._phase))
 
     def progress(self, unit: str, done: int, total: int, rate: str = "") -> None:
-        """Report that ``done`` of ``total`` units are done, and how fast."""
+        """Report that ``done`` of ``total`` units are finished, and at what rate."""
         self._tell(Event("progress", unit, done, total, self._phase, rate=rate))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Mark everything that is reported within the block as of one phase."""
+        """Assign every event reported within the block to a phase."""
         before, self._phase = self._phase, name
         try:
             yield
@@ -70,7 +68,7 @@ class Reporter:
             self._phase = before
 
     def ended(self, phase: str, seconds: float, *, skipped: str = "") -> None:
-        """Report that a phase took this long, or why it was skipped."""
+        """Report the end of a phase: its duration, or why it was skipped."""
         self._tell(Event("phase", skipped, phase=phase, seconds=seconds))
 
     def _tell(self, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""Writing files in one step: a reader sees the old content or the new one, never half of it."""
+"""Atomic writing of files: a reader sees the old content or the new one, never a part of it."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,21 +10,21 @@ from typing import BinaryIO
 def write_atomically(
     path: Path, content: bytes | memoryview, *, durable: bool = True, read_back: bool = False
 ) -> None:
-    """Replace a file, or make it, in one step.
+    """Create or replace a file in one step.
 
     Args:
-        path: of the file, in an existing folder.
-        content: all of it.
-        durable: wait until content and name are on the disk: a crash of the machine loses neither.
-        read_back: compare what the system gives back with ``content`` before the file gets its name.
+        path: file path, in an existing folder.
+        content: the complete content.
+        durable: wait until content and name are on disk, so that a crash of the machine loses neither.
+        read_back: read the file back and compare it with ``content`` before it gets its name.
 
     Raises:
-        OSError: the system refused, or gave back something else; the old file is untouched.
+        OSError: writing failed, or the content read back differs; the old file is untouched.
     """
 
     def check(written: Path) -> None:
         if written.read_bytes() != content:
-            raise OSError(0, "what was read back is not what was written")
+            raise OSError(0, "the content read back differs from the content written")
 
     with atomic_file(path, durable=durable, check=check if read_back else None) as file:
         file.write(content)
@@ -34,12 +34,12 @@ def write_atomically(
 def atomic_file(
     path: Path, *, durable: bool = True, check: Callable[[Path], None] | None = None
 ) -> Iterator[BinaryIO]:
-    """Open a new file that takes its name when the block ends; if it ends with an exception, nothing is left.
+    """Open a new file that gets its name when the block ends; after an exception, no file is left.
 
     Args:
-        path: of the file, in an existing folder.
+        path: file path, in an existing folder.
         durable: as for :func:`write_atomically`.
-        check: called with the file before it takes its name, after it is on the disk; may raise.
+        check: called with the temporary file, after it is on disk and before it gets its name; may raise.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -52,14 +52,14 @@ def atomic_file(
             check(temporary)
         os.replace(temporary, path)
     finally:
-        with suppress(OSError):  # a read-only disk refuses this too, and must not hide the first refusal
+        with suppress(OSError):  # a read-only disk refuses this too; that error must not hide the first one
             temporary.unlink(missing_ok=True)
     if durable:
         _flush_folder(path.parent)
 
 
 def _flush_folder(folder: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be flushed
+    if os.name != "posix":  # other systems cannot flush a folder
         return
     handle = os.open(folder, os.O_RDONLY)
     try:

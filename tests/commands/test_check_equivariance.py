@@ -143,8 +143,8 @@ def test_refusals(trained, tmp_path, capsys):
         return capsys.readouterr().err
 
     assert "there is no such file or folder" in refused(tmp_path / "none.ckpt")
-    assert "--equivariance looks at a checkpoint alone" in refused(trained["ept"], "--deep")
-    assert "--equivariance looks at a checkpoint alone" in refused(trained["ept"], tmp_path)
+    assert "--equivariance tests a checkpoint only" in refused(trained["ept"], "--deep")
+    assert "--equivariance tests a checkpoint only" in refused(trained["ept"], tmp_path)
     assert "needs a value after it" in refused()
     content = saved(trained["gcn"])
     content["state_dict"]["model.head.6.bias"][:] = float("nan")

@@ -192,7 +192,7 @@ def test_the_sensor_matters_and_comes_from_where_it_is_said(ask, tmp_path):
     code, assumed, err = ask(*bare, *CARVE)
     assert (code, [line["sensor"] for line in assumed]) == (0, ["assumed at the origin"] * 2)
     assert err.count("\n") == 1
-    assert "2 files do not say where their sensor stood; taken as 0,0,0" in err
+    assert "2 files do not say where their sensor stood; assumed at 0,0,0" in err
 
 
 def test_two_views_are_counted(ask, tmp_path):

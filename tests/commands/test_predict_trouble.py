@@ -178,8 +178,8 @@ def refused(capsys, *args) -> str:
 def test_refusals(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = write_scan(tmp_path / "a.npz", simulate(0))
-    assert "no scan to look at" in refused(capsys, *CARVE)
-    assert "give --checkpoint CKPT, or take a guess" in refused(capsys, file)
+    assert "no scans given" in refused(capsys, *CARVE)
+    assert "give --checkpoint CKPT, or use an untrained baseline" in refused(capsys, file)
     assert "leave one out" in refused(capsys, file, *CARVE, "--checkpoint", trained["gcn"])
     assert "there is no such file or folder" in refused(capsys, file, "--checkpoint", "none.ckpt")
     assert "did you mean carve?" in refused(capsys, file, "--model", "carv")

@@ -155,7 +155,7 @@ def test_a_finished_data_set_is_left_alone(meshes, tmp_path, capsys, layout):
     prepare(*flags, "--workers", 1)
     assert digest(out) == before
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == times
-    assert "finished already" in capsys.readouterr().out
+    assert "is already complete" in capsys.readouterr().out
     other = {"packed": "pt", "pt": "packed"}[layout]
     for flag, value, said in (
         ("--points", 49, "--points 48 there, 49 now"),
@@ -220,7 +220,7 @@ def test_a_folder_that_was_trained_on_is_finished_too(meshes, tmp_path, capsys):
     num_graphs = len(open_data(tmp_path / "out"))
     assert num_graphs == 6
     prepare(*flags)
-    assert "finished already" in capsys.readouterr().out
+    assert "is already complete" in capsys.readouterr().out
 
 
 def test_a_buffer_beside_a_gltf_is_part_of_the_input(tmp_path, capsys):

@@ -98,8 +98,9 @@ def test_tf32_is_off_in_a_training_and_back_after_it(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [place.allow_tf32 for place in places]
     for place in places:
-        monkeypatch.setattr(place, "allow_tf32", True)
+        place.allow_tf32 = True
     seen: set[bool] = set()
     step = CentreOfMassTask.training_step
 
@@ -108,9 +109,13 @@ def test_tf32_is_off_in_a_training_and_back_after_it(
         return step(task, *given)
 
     monkeypatch.setattr(CentreOfMassTask, "training_step", watched)
-    assert train(tiny, tmp_path, max_epochs=1).code == 0
-    assert seen == {False}
-    assert all(place.allow_tf32 for place in places)
+    try:
+        assert train(tiny, tmp_path, max_epochs=1).code == 0
+        assert seen == {False}
+        assert all(place.allow_tf32 for place in places)
+    finally:
+        for place, allowed in zip(places, before, strict=True):
+            place.allow_tf32 = allowed
 
 
 def test_adam_in_float16_survives_units_without_gradient() -> None:

@@ -1,4 +1,4 @@
-"""``plumbline benchmark``: models and untrained baselines under stated conditions (ScanCoM)."""
+"""``plumbline benchmark``: measures models and untrained baselines under stated conditions (ScanCoM)."""
 
 import json
 import time
@@ -15,7 +15,7 @@ from plumbline.evaluation.benchmark_tables import print_result
 
 
 def run(config: BenchmarkConfig, console: Console) -> int:
-    """Prepare what is missing, measure, print, and write ``scancom.json`` and ``scancom.md``."""
+    """Prepare missing scans, measure, print, and write ``scancom.json`` and ``scancom.md``."""
     assert config.out is not None
     started = time.perf_counter()
     screen = make_console(stderr=True) if config.json else console

@@ -1,4 +1,4 @@
-"""``plumbline check``: is a data set whole, and what is in it? Does a model keep its symmetry?"""
+"""``plumbline check``: validates a data set, or verifies the symmetry of a model."""
 
 import json
 from contextlib import nullcontext
@@ -15,13 +15,13 @@ from plumbline.predictors.find_checkpoint import find_best
 
 
 def run(config: CheckConfig, console: Console) -> int:
-    """Checks a data set (packed, or a folder of `.pt` files) or a checkpoint's symmetry, and reports.
+    """Check a data set (packed, or a folder of `.pt` files) or a checkpoint's symmetry, and print a report.
 
     Returns:
-        0 if all is well, 1 if something stored is damaged or a model breaks the symmetry that it declares.
+        0 if everything is intact, 1 if the data set is damaged or the model breaks its declared symmetry.
 
     Raises:
-        InputError: there is no data set or no checkpoint, or nothing in it can be used.
+        InputError: the data set or checkpoint is missing, or nothing in it is usable.
     """
     if config.equivariance is not None:
         return check_equivariance(config, config.equivariance, console)
@@ -35,9 +35,9 @@ def run(config: CheckConfig, console: Console) -> int:
 
 
 def check_equivariance(config: CheckConfig, given: Path, console: Console) -> int:
-    """Measures a checkpoint's symmetry and prints it; 1 if the model breaks what it declares."""
+    """Measure and print a checkpoint's symmetry. Returns 1 if the model breaks its declared one, else 0."""
     if config.path != CheckConfig().path or config.deep:
-        raise InputError("--equivariance looks at a checkpoint alone: leave the data set and --deep out")
+        raise InputError("--equivariance tests a checkpoint only: remove the data set and --deep")
     path = find_best(given)
     from plumbline.evaluation.equivariance import describe, measure
     from plumbline.models import SYMMETRIES

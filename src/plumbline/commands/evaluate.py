@@ -1,4 +1,4 @@
-"""``plumbline evaluate``: a trained model compared with the untrained guesses, as a table and a report."""
+"""``plumbline evaluate``: compares a trained model with the untrained baselines, in a table and a report."""
 
 from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""``plumbline predict``: the centre of mass of scans, each in the frame and unit of its file."""
+"""``plumbline predict``: finds the centre of mass of scans, in the frame and unit of each file."""
 
 import json
 import os
@@ -22,11 +22,11 @@ from plumbline.predictors.predictor import Prediction, Predictor, load_predictor
 from plumbline.writing import atomic_file
 
 FOLDER = Path("checkpoints")
-"""Where a checkpoint is looked for when none is named."""
+"""Default folder for checkpoints."""
 
 
 def run(config: PredictConfig, console: Console) -> int:
-    """Reads, answers and prints. Returns 0; 1 if some files were refused, 2 if all were."""
+    """Read scans, predict and print. Returns 0; 1 if some files were refused, 2 if all were."""
     files = list_scans(config.paths)
     sensor = None if config.sensor is None else np.array(config.sensor)
     _check_out(config.out, files)
@@ -60,7 +60,7 @@ def run(config: PredictConfig, console: Console) -> int:
             "1 file does not say where its" if assumed == 1 else f"{assumed:,} files do not say where their"
         )
         print(
-            f"note: {whose} sensor stood; taken as 0,0,0 of its frame (--sensor x,y,z names the place)",
+            f"note: {whose} sensor stood; assumed at 0,0,0 of its frame (give --sensor x,y,z to set it)",
             file=sys.stderr,
         )
     refused = sum(isinstance(answer, InputError) for answer in found)
@@ -68,9 +68,9 @@ def run(config: PredictConfig, console: Console) -> int:
 
 
 def list_scans(paths: Sequence[Path]) -> list[Path]:
-    """The files that are meant, in the order given, those of a folder sorted; InputError if none is."""
+    """The scan files in the order given, those of a folder sorted. Raises InputError if no path is given."""
     if not paths:
-        raise InputError("no scan to look at: name files, or folders of them")
+        raise InputError("no scans given: name files, or folders of them")
     files: list[Path] = []
     for path in paths:
         found = [path / name for name in visible_files(path, SEARCHED_SUFFIXES)] if path.is_dir() else []
@@ -79,26 +79,28 @@ def list_scans(paths: Sequence[Path]) -> list[Path]:
 
 
 def choose_predictor(config: PredictConfig) -> Predictor:
-    """The model that is meant. Raises InputError: none is, or two are, or the checkpoint cannot be used."""
+    """Load the chosen model. Raises InputError: none or two are named, or the checkpoint is unusable."""
     own = config.model if config.model is not None and names_a_file(config.model) else None
     if config.model is not None and own is None:
         if config.checkpoint is not None:
-            raise InputError("--checkpoint and --model are two answers to one question: leave one out")
+            raise InputError("--checkpoint and --model exclude each other: remove one")
         return load_predictor(config.model, batch_size=config.batch_size)
     if config.checkpoint is None and not FOLDER.is_dir():
         raise InputError(
-            "no model is named, and there is no folder checkpoints here: give --checkpoint CKPT, or take a "
-            "guess that needs no training, such as --model carve"
+            "no model is named, and there is no folder checkpoints here: give --checkpoint CKPT, or use an "
+            "untrained baseline, such as --model carve"
         )
     return load_predictor(config.checkpoint or FOLDER, model=own, batch_size=config.batch_size)
 
 
 def read_file(file: Path, *, needs_sensor: bool) -> Cloud | InputError:
-    """A scan, or why it cannot be read."""
+    """Read a scan; returns the error if it cannot be read."""
     try:
         if file.is_dir():
             endings = ", ".join(sorted(SEARCHED_SUFFIXES))
-            raise InputError(f"{file}: no scans in this folder ({endings}; text files have to be named)")
+            raise InputError(
+                f"{file}: no scans in this folder ({endings}; text files must be named individually)"
+            )
         cloud = load_cloud(file)
         if needs_sensor and cloud.sensor is None and file.suffix.lower() == ".npz":
             raise InputError(
@@ -110,11 +112,11 @@ def read_file(file: Path, *, needs_sensor: bool) -> Cloud | InputError:
 
 
 def _check_out(out: Path | None, files: Sequence[Path]) -> None:
-    """Refuses now what could not be written, or would destroy a scan, later."""
+    """Refuse an output file that cannot be written, or that would overwrite a scan."""
     if out is None:
         return
     if out.is_dir():
-        raise InputError(f"--out {out}: is a folder; name a file")
+        raise InputError(f"--out {out} is a folder; name a file")
     if out.exists() and any(file.exists() and out.samefile(file) for file in files):
         raise InputError(f"--out {out}: this is one of the scans; choose another name")
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
@@ -126,4 +128,4 @@ def _write(out: Path, lines: Sequence[dict[str, Any]]) -> None:
         with atomic_file(out) as file:
             file.writelines(json.dumps(line, allow_nan=False).encode() + b"\n" for line in lines)
     except OSError as error:
-        raise InputError(f"--out {out}: cannot write it ({error.strerror})") from error
+        raise InputError(f"--out {out}: cannot be written ({error.strerror})") from error

@@ -1,4 +1,4 @@
-"""``plumbline prepare``: meshes, built-in solids or real scans become a data set of labelled graphs."""
+"""``plumbline prepare``: makes a data set of labelled graphs from meshes, built-in solids or real scans."""
 
 import time
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from plumbline.data.store.writer import MANIFEST
 from plumbline.records import GraphSettings, Rejected, ScanSettings
 
 _SHOWN = 10
-"""Rejected inputs that are listed at the end; the rest are counted."""
+"""Maximum number of rejected inputs listed at the end; the rest are only counted."""
 
 Settings = TypeVar("Settings", ScanSettings, GraphSettings)
 
 
 def run(config: PrepareConfig, console: Console) -> int:
-    """Make the data set, or finish it, or say that it is there. Returns the exit code."""
+    """Make the data set, or finish a partial one; report if it is complete already. Returns the exit code."""
     assert config.out is not None
     started = time.perf_counter()
     try:
@@ -45,9 +45,7 @@ def run(config: PrepareConfig, console: Console) -> int:
         _say_rejected(console, error.rejected, "")
         raise
     if made.finished_already:
-        print_line(
-            console, f"{made.out} is finished already, made from the same input with the same settings"
-        )
+        print_line(console, f"{made.out} is already complete: same input, same settings")
     else:
         _say_made(console, made, config)
         rate = f", {made.scans_per_second:.0f} scans/s" if made.new_scans else ""
@@ -57,12 +55,12 @@ def run(config: PrepareConfig, console: Console) -> int:
 
 
 def settings_of(config: PrepareConfig, record: type[Settings]) -> Settings:
-    """The flags of the same names as a record."""
+    """A record filled from the flags of the same names."""
     return record(**{item.name: getattr(config, item.name) for item in fields(record)})
 
 
 def _say_made(console: Console, made: DatasetSummary, config: PrepareConfig) -> None:
-    real = not config.paths and not config.solids  # many scans may show one object: that is no loss
+    real = not config.paths and not config.solids  # several scans may show one object: none is lost
     print_line(console, f"{made.out} is ready")
     share = f" from {counted(made.inputs, 'input')}" if made.objects != made.inputs and not real else ""
     print_line(console, f"  objects   {made.objects:,}{share}")

@@ -15,10 +15,10 @@ from plumbline.training.show.startup import StartupLines
 
 
 def run(config: TrainConfig, console: Console) -> int:
-    """Train as the flags say. Returns the exit code: 0 done, 130 or 143 interrupted with the state saved.
+    """Train a model. Returns the exit code: 0 done, 130 or 143 interrupted with the state saved.
 
     Raises:
-        InputError: the flags, the data or the machine do not allow it; the message says what to change.
+        InputError: flags, data or machine do not allow the training; the message says what to change.
     """
     settings = TrainSettings.of(config)
     live_bar = partial(LiveBar, console) if console.is_terminal else None
@@ -27,7 +27,7 @@ def run(config: TrainConfig, console: Console) -> int:
         for result in train_each(settings, Reporter(listener), live_bar=live_bar):
             exit_code = result.exit_code
             if result.table is not None or result.members:
-                # Not before: it brings scipy's geometry, and the first step need not wait for it.
+                # Imported late: it imports scipy's geometry, which would delay the first step.
                 from plumbline.training.show.final_report import print_report
 
                 print_report(console, result, settings)
@@ -35,7 +35,7 @@ def run(config: TrainConfig, console: Console) -> int:
 
 
 class _TrainingListener(ConsoleListener):
-    """Shows what is said during a phase on the phase's line."""
+    """Prints messages of a start-up phase on the line of that phase."""
 
     def __init__(self, console: Console, *, debug: bool) -> None:
         super().__init__(console, debug=debug, every=inf)

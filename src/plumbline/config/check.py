@@ -10,17 +10,17 @@ from plumbline.kinds import file, folder, switch
 
 @dataclass(frozen=True, kw_only=True)
 class CheckConfig(Flags):
-    """Validate a data set and print what is in it, or prove a checkpoint's symmetry."""
+    """Validate a data set and summarise its content, or verify a checkpoint's symmetry."""
 
     path: Path = option(Path("data/processed_sh"), "the data set", folder, positional=True)
     equivariance: Path | None = option(
         None,
-        "instead of a data set: does this checkpoint (or a folder's best one) keep the symmetry that its "
-        "model declares, from raw points to the answer?",
+        "instead of a data set: test whether this checkpoint (or a folder's best one) keeps the symmetry "
+        "that its model declares, from raw points to the prediction",
         file,
         metavar="CKPT",
     )
     model: str | None = own_model_option()
-    deep: bool = option(False, "also recompute every checksum and look at every number", switch)
+    deep: bool = option(False, "also recompute every checksum and inspect every number", switch)
     json: bool = option(False, "print JSON instead of tables", switch)
     debug: bool = debug_option()

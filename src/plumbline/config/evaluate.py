@@ -10,30 +10,30 @@ from plumbline.kinds import file, folder, one_of, switch, whole
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(Flags):
-    """Measure a trained model beside the untrained baselines and write a report."""
+    """Compare a trained model with the untrained baselines and write a report."""
 
     checkpoint: Path = option(
         Path("checkpoints"),
-        "a checkpoint, or a folder whose best one is taken",
+        "a checkpoint, or a folder, whose best checkpoint is used",
         file,
         positional=True,
         metavar="CKPT",
     )
     model: str | None = own_model_option("model")
     data_dir: Path | None = option(
-        None, "data set; by default the one it was trained on", folder, group="data"
+        None, "data set; by default the one that the model was trained on", folder, group="data"
     )
     split: str = option(
         "auto",
-        "which graphs: val (kept back in training), train, all; auto is val on the training data set, "
-        "else all",
+        "graphs to use: val (held out in training), train, all; auto: val on the training data set, "
+        "otherwise all",
         one_of("auto", "val", "train", "all"),
     )
-    batch_size: int = option(64, "graphs per step", whole(at_least=1))
+    batch_size: int = option(64, "graphs per batch", whole(at_least=1))
     out: Path | None = option(
         None,
-        "folder of report.html and evaluation.json; by default the checkpoint's, and for another data set "
-        "than the training's a folder of its name in there",
+        "output folder for report.html and evaluation.json; by default the checkpoint's folder, or, if the "
+        "data set is not the training data set, a subfolder with the data set's name",
         folder,
         group="output",
     )

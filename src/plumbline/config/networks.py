@@ -1,4 +1,4 @@
-"""``--model``, and the flags that a network's own constructor adds."""
+"""``--model``, and the flags that a network's constructor adds."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from plumbline.models.from_file import names_a_file
 
 def _network(name: str) -> str:
     if names_a_file(name):
-        own_arguments(name)  # refuses what is not there
+        own_arguments(name)  # raises InputError if file or class is missing
     elif name not in MODELS:
         names = ", ".join((*MODELS, "path/to/file.py:ClassName"))
         raise ValueError(f"choose one of {names}{nearest(name, MODELS)}")
@@ -50,7 +50,7 @@ def guess_or_own_network(*guesses: str) -> Kind:
 
 
 def own_options(model: str) -> dict[str, Option]:
-    """The flags of a network by name: what its constructor takes and no other part of the program gives."""
+    """The flags of a network by name: its constructor's arguments that training does not fill in."""
     return {
         name: Option(name, item.default, item.help, item.kind, group=f"model {model}", into="model_args")
         for name, item in own_arguments(model).items()
@@ -58,5 +58,5 @@ def own_options(model: str) -> dict[str, Option]:
 
 
 def owners(name: str) -> str:
-    """The networks that have a flag of their own by this name."""
+    """The networks whose own flags include this name, joined by "or"; empty if there are none."""
     return " or ".join(model for model in MODELS if name in own_arguments(model))

@@ -1,4 +1,4 @@
-"""What a flag is: a field of a dataclass, declared once, with its default, its help and its kind of value."""
+"""The declaration of a flag: a dataclass field with its default, its help and its kind of value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -9,10 +9,10 @@ from plumbline.errors import InputError
 from plumbline.kinds import Kind, nearest, switch
 
 Given = str | list[str] | None
-"""What a flag is given: a text, several, or YAML's ``null``."""
+"""The raw value of a flag: one text, several, or None for YAML's ``null``."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
 _LONGEST = 60
-"""Letters of a refused text that are repeated."""
+"""Length in characters at which an error message truncates the value that it quotes."""
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,15 @@ class Option:
     """One flag.
 
     Attributes:
-        name: of the flag, the YAML key and the field.
-        default: a list for a flag that takes several values.
-        help: what it means.
-        kind: of its value, or of each of them.
-        group: heading in ``--help``; a field without one belongs to that of the field before.
-        metavar: what its value is called, if not as the kind calls it.
-        positional: its values stand on the command line without the flag.
-        bare: what it means when no value follows.
-        into: the field, a list of ``NAME=VALUE``, that holds its value.
+        name: name of the flag, the YAML key and the field.
+        default: default value; a list for a flag that takes several values.
+        help: help text.
+        kind: kind of the value, or of each value.
+        group: heading in ``--help``; a field without one belongs to the group of the field before it.
+        metavar: name of the value in ``--help``; by default that of the kind.
+        positional: whether the values are given without the flag's name.
+        bare: value that is used if the flag is given without one.
+        into: the field, a list of ``NAME=VALUE``, that stores the value.
     """
 
     name: str
@@ -43,18 +43,18 @@ class Option:
 
     @property
     def many(self) -> bool:
-        """Whether it takes several values."""
+        """Whether the flag takes several values."""
         return isinstance(self.default, list)
 
     @property
     def shown(self) -> str:
-        """The default as the user would write it; nothing for none, and for a switch that is off."""
+        """The default as the user would write it; empty for None and for a switch that is off."""
         if isinstance(self.default, bool):
             return "on" if self.default else ""
         return " ".join(self.default) if self.many else "" if self.default is None else str(self.default)
 
     def read(self, given: Given) -> Any:
-        """The value that is meant. Raises InputError with the flag, what it was given, and what it takes."""
+        """Convert a raw value. Raises InputError that names the flag, the value, and what is allowed."""
         if given is None and self.default is None:
             return None
         if given is None:
@@ -74,7 +74,7 @@ class Option:
 
 
 def option(default: Any, help: str, kind: Kind, **more: Any) -> Any:
-    """A field of a :class:`Flags` dataclass; ``more`` are other attributes of its :class:`Option`."""
+    """A field of a :class:`Flags` dataclass; ``more`` sets other attributes of its :class:`Option`."""
     metadata = {"option": Option("", default, help, kind, **more)}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
@@ -82,17 +82,17 @@ def option(default: Any, help: str, kind: Kind, **more: Any) -> Any:
 
 
 def debug_option() -> Any:
-    """The flag that every verb has."""
-    return option(False, "say more, and show a traceback when something fails", switch, group="output")
+    """``--debug``, which every verb has."""
+    return option(False, "log more, and show the traceback of an error", switch, group="output")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:
-    """The flags of one verb. The first line of its docstring says what the verb does."""
+    """The flags of one verb. The first line of a subclass's docstring is the verb's summary in ``--help``."""
 
     @classmethod
     def options(cls, said: Mapping[str, str] = NOTHING) -> dict[str, Option]:
-        """Every flag by name; which there are, and their defaults, may depend on texts given to others."""
+        """Every flag by name. Which exist, and their defaults, may depend on ``said``, the values given."""
         found, group = {}, ""
         for item in fields(cls):
             declared: Option = item.metadata["option"]
@@ -102,14 +102,14 @@ class Flags:
 
     @classmethod
     def unknown(cls, name: str, options: Mapping[str, Option]) -> str:
-        """A sentence that refuses a flag that is not among them."""
+        """The error sentence for a flag that is not in ``options``."""
         return f"there is no flag --{name}{nearest(f'--{name}', [f'--{flag}' for flag in options])}"
 
     def check(self) -> None:
         """Refuse flags that contradict each other. Raises InputError."""
 
     def plain(self) -> dict[str, Any]:
-        """The flags as values of YAML and JSON that read back as the same."""
+        """The flags as YAML and JSON values that read back as the same flags."""
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
 
 

@@ -16,40 +16,42 @@ class PredictConfig(Flags):
     paths: list[Path] = option(
         [],
         "scans: npz (points, sensor), ply, pcd, las, laz, npy, xyz, txt, csv; or folders, which are searched "
-        "for all of these but txt and csv",
+        "for all of these except txt and csv",
         file,
         positional=True,
     )
     checkpoint: Path | None = option(
         None,
-        "a trained model, or a folder whose best one is taken; by default that of checkpoints",
+        "a checkpoint, or a folder, whose best checkpoint is used; by default the folder checkpoints",
         file,
         metavar="CKPT",
         group="model",
     )
     model: str | None = option(
         None,
-        "instead of a checkpoint: a guess that needs no training; or, for a checkpoint: "
-        "path/to/file.py:ClassName, your own network, if its file has moved or changed since the training",
+        "an untrained baseline to use instead of a checkpoint; or, for a checkpoint, "
+        "path/to/file.py:ClassName: your own network, if its file has moved or changed since the training",
         guess_or_own_network(
             *("point_mean", "bounding_box", "oriented_box", "convex_hull", "alpha_shape"),
             *("mean_pushed", "hull_pushed", "carve", "carve_pushed"),
         ),
     )
-    batch_size: int = option(64, "scans at once", whole(at_least=1))
+    batch_size: int = option(64, "scans per batch", whole(at_least=1))
     sensor: Position | None = option(
         None,
-        "where the sensor stood, in the frame and unit of the files; by default what a file says, else its "
-        "origin",
+        "sensor position in the frame and unit of the files; by default the position stored in a file, or "
+        "the origin of its frame if it stores none",
         position,
         group="scans",
     )
-    points: int = option(512, "points of a scan that are used, at most", whole(at_least=2))
+    points: int = option(512, "maximum number of points used per scan", whole(at_least=2))
     draws: int = option(
         1,
-        "choose the points of a larger scan so many times, and answer with the mean",
+        "number of random choices of points for a larger scan; their predictions are averaged",
         whole(at_least=1, at_most=1000),
     )
-    out: Path | None = option(None, "also write the answers to a file, as with --json", file, group="output")
+    out: Path | None = option(
+        None, "also write the predictions to this file, as with --json", file, group="output"
+    )
     json: bool = option(False, "print one line of JSON per scan instead of a table", switch)
     debug: bool = debug_option()

@@ -14,16 +14,18 @@ class PrepareConfig(Flags):
     """Make a data set of labelled graphs from meshes, built-in solids or real scans."""
 
     paths: list[Path] = option(
-        [], "mesh files, or folders that are searched for them", file, positional=True, metavar="PATH"
+        [], "mesh files, or folders to search for them", file, positional=True, metavar="PATH"
     )
-    out: Path | None = option(None, "folder of the data set (required)", folder, group="input and output")
+    out: Path | None = option(
+        None, "output folder for the data set (required)", folder, group="input and output"
+    )
     solids: int = option(
-        0, "built-in solids to add, each with an exactly known centre of mass", whole(at_least=0)
+        0, "number of built-in solids to add, each with an exactly known centre of mass", whole(at_least=0)
     )
     labels: Path | None = option(
         None,
-        "real scans: a CSV with file, com_x, com_y, com_z and, if known, object_name, sensor_x, sensor_y, "
-        "sensor_z, bounding_radius",
+        "CSV that lists real scans, with columns file, com_x, com_y, com_z and, if known, object_name, "
+        "sensor_x, sensor_y, sensor_z, bounding_radius",
         file,
         metavar="CSV",
     )
@@ -34,7 +36,7 @@ class PrepareConfig(Flags):
     )
     target: str = option(
         "solid",
-        "centre of mass of the solid (closed meshes only) or of its surface",
+        "label: centre of mass of the solid (closed meshes only) or of its surface",
         one_of("solid", "shell"),
         group="truth",
     )
@@ -42,48 +44,48 @@ class PrepareConfig(Flags):
     samples: int = option(10, "scans per object", whole(at_least=1), group="scan")
     solid_samples: int = option(
         0,
-        "scans per built-in solid, where real meshes deserve another number; 0: as many as --samples",
+        "scans per built-in solid, if it should differ from --samples; 0: the same as --samples",
         whole(at_least=0),
     )
     views: Range = option(
         Range(1, 1),
-        "views merged in a scan: a number or a range such as 1-3",
+        "views merged into one scan: a number or a range such as 1-3",
         span(whole(at_least=1), "1-3", "V"),
     )
     points: Range = option(
         Range(256, 256),
-        "points per scan: a number or a range such as 128-512, drawn evenly on a logarithmic scale; "
-        "real scans keep the most",
+        "points per scan: a number, or a range such as 128-512, sampled log-uniformly; real scans keep at "
+        "most the upper end",
         span(whole(at_least=16, at_most=65536), "128-512", "N"),
     )
     sampling: str = option(
         "farthest",
-        "how points are chosen from the hits; mixed: either way, evenly, scan by scan",
+        "how points are chosen from the hits; mixed: farthest or random with equal probability, per scan",
         one_of("farthest", "random", "mixed"),
     )
-    pattern: str = option("grid", "rays of a camera or of a rotating LiDAR", one_of("grid", "lidar"))
+    pattern: str = option("grid", "ray pattern: a camera's grid or a rotating LiDAR", one_of("grid", "lidar"))
     rays: int = option(1600, "rays per view over the field of view", whole(at_least=64, at_most=4_000_000))
     distance: Range = option(
         Range(2.0, 3.0),
-        "distance of the sensor, in radii of the object and more than one: a number or a range",
+        "sensor distance in radii of the object, above 1: a number or a range such as 2-3",
         span(number(above=1), "2-3", "D"),
     )
     noise: Range = option(
         Range(0.01, 0.01),
-        "range noise (1 sigma), as a fraction of the object's radius: a number or a range such as 0-0.03",
+        "range noise (1 sigma) as a fraction of the object's radius: a number or a range such as 0-0.03",
         span(number(at_least=0, at_most=1), "0-0.03", "SIGMA"),
     )
     grazing: float = option(
         80.0,
-        "angle of incidence in degrees beyond which returns get lost; 90 keeps all",
+        "angle of incidence in degrees above which returns are lost; 90 keeps all",
         number(above=0, at_most=90),
     )
     pose_error: float = option(
         0.0,
-        "error of each view's pose (1 sigma): degrees, and as many hundredths of the radius",
+        "pose error per view (1 sigma): X degrees of rotation and X hundredths of the radius of translation",
         number(at_least=0, at_most=45),
     )
-    rotate: bool = option(True, "turn every object at random before each scan", switch)
+    rotate: bool = option(True, "rotate every object randomly before each scan", switch)
     k: int = option(16, "neighbours per point", whole(at_least=1, at_most=1024), group="graph")
     edge_attr: str = option(
         "sh",
@@ -97,18 +99,21 @@ class PrepareConfig(Flags):
         one_of("unit", "centre", "none"),
     )
     seed: int = option(
-        0, "seed of solids, poses, noise and sampling", whole(at_least=0, at_most=2**32 - 1), group="run"
+        0,
+        "random seed of solids, poses, noise and sampling",
+        whole(at_least=0, at_most=2**32 - 1),
+        group="run",
     )
-    workers: int = option(0, "processes; 0 takes one per core", whole(at_least=0))
+    workers: int = option(0, "number of processes; 0: one per core", whole(at_least=0))
     debug: bool = debug_option()
 
     def check(self) -> None:
-        """Refuse too few points for ``--k``, and to start without an input or somewhere to write."""
+        """Refuse too few points for ``--k``, a missing ``--out`` and an empty input. Raises InputError."""
         if self.k >= self.points.low:
             raise InputError(
                 f"--k {self.k}: a point has only {self.points.low - 1:.0f} others (--points {self.points})"
             )
         if self.out is None:
-            raise InputError("--out is missing: name the folder that the data set goes to")
+            raise InputError("--out is missing: name the folder for the data set")
         if not self.paths and not self.solids and self.labels is None:
             raise InputError("nothing to prepare: give mesh files or folders, --solids N, or --labels CSV")

@@ -1,4 +1,4 @@
-"""From the words of a command line, and the files that it names, to one config."""
+"""Reading a command line, and the YAML files that it names, into one config."""
 
 import re
 from collections.abc import Sequence
@@ -10,14 +10,16 @@ from plumbline.config.yaml_files import read_yaml
 from plumbline.errors import InputError
 from plumbline.kinds import file, switch
 
-CONFIG = Option("config", None, "YAML file with flags as keys; flags win over it", file)
+CONFIG = Option(
+    "config", None, "YAML file with flags as keys; flags on the command line take precedence", file
+)
 _FLAG = re.compile(r"-(?![\d.]|$)")
-"""How a flag begins; a dash in front of a digit belongs to a number."""
+"""The start of a flag; a dash before a digit belongs to a number."""
 
 
 @dataclass
 class _Word:
-    """A flag as it was typed, with underscores; the text after its ``=``; the words up to the next flag."""
+    """A flag as typed, with underscores; the text after its ``=``; the words up to the next flag."""
 
     name: str
     text: str | None
@@ -29,10 +31,10 @@ class _Word:
 
 
 class CommandLine:
-    """One command line, and the files that it names.
+    """A parsed command line, and the YAML files that it names.
 
     Args:
-        argv: its words, without the program and the verb.
+        argv: its words, without program and verb.
 
     Raises:
         InputError: a file cannot be read, or a word cannot be a flag of any verb.
@@ -57,7 +59,7 @@ class CommandLine:
         self._files = [(f"--config {path}: ", read_yaml(path)) for path in files]
 
     def options(self, config: type[Flags]) -> dict[str, Option]:
-        """The flags of a verb, as far as they depend on what is said here."""
+        """The flags of a verb; recipe and model given here decide which exist."""
         texts = [
             {name: text for name, text in given.items() if isinstance(text, str)} for _, given in self._files
         ]
@@ -65,10 +67,10 @@ class CommandLine:
         return config.options({name: text for source in texts for name, text in source.items()})
 
     def read(self, config: type[Flags]) -> Flags:
-        """The config of a verb: defaults, under files wherever they stood, under flags.
+        """Build a verb's config: flags override files, wherever these are named; files override defaults.
 
         Raises:
-            InputError: there is no such flag, or it lacks its value, or cannot mean it.
+            InputError: a flag does not exist, lacks its value, or has an invalid one.
         """
         options = self.options(config)
         flags = self._flags(config, options)
@@ -89,7 +91,7 @@ class CommandLine:
         return config(**{key: list(item) if isinstance(item, list) else item for key, item in values.items()})
 
     def _flags(self, config: type[Flags], options: dict[str, Option]) -> dict[str, Given]:
-        """What the command line gives to each flag; the last one wins."""
+        """The raw value of each flag on the command line; the last one wins."""
         given: dict[str, Given] = {}
         loose = list(self._before)
         for word in self._words:
@@ -118,7 +120,7 @@ class CommandLine:
             loose = [] if place.many else loose[1:]
         if loose:
             raise InputError(
-                f"no flag takes {' '.join(loose)}: a value follows its flag, and a switch such as --debug "
-                "has none"
+                f"unexpected value {' '.join(loose)}: a value follows its flag, and a switch such as --debug "
+                "takes none"
             )
         return given

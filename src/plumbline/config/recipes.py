@@ -1,4 +1,4 @@
-"""Named sets of defaults of ``plumbline train``: what ``--recipe`` means before any other flag is read."""
+"""Named sets of defaults for ``plumbline train`` (``--recipe``); other flags override them."""
 
 from typing import Any
 
@@ -20,4 +20,4 @@ RECIPES: dict[str, dict[str, Any]] = {
         "max_epochs": 10,
     },
 }
-"""Recipe name to the defaults that it changes. ``docs/accuracy.md`` says how they were found."""
+"""Defaults that each recipe changes, by recipe name. ``docs/accuracy.md`` describes how they were found."""

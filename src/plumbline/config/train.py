@@ -19,7 +19,7 @@ class TrainConfig(Flags):
 
     recipe: str = option(
         "documented",
-        "defaults of everything below: the documented ones, or those that are best for accuracy",
+        "set of defaults for all flags below: the documented ones, or the most accurate ones",
         one_of(*RECIPES),
     )
     data_dir: Path = option(
@@ -29,106 +29,111 @@ class TrainConfig(Flags):
         group="data",
     )
     batch_size: int = option(16, "graphs per training step", whole(at_least=1))
-    val_split: float = option(0.1, "share of the objects kept for validation", number(above=0, below=1))
+    val_split: float = option(
+        0.1, "fraction of the objects held out for validation", number(above=0, below=1)
+    )
     split_by: str = option(
         "object",
-        "what validation shares none of with training: an object, or a whole group of them (the folder of a "
-        "mesh, the family of a built-in solid: the name of the object before the last slash)",
+        "unit that is never split between training and validation: an object, or a group of objects (the "
+        "folder of a mesh, the family of a built-in solid: the object's name before the last slash)",
         one_of("object", "group"),
     )
     num_workers: int = option(4, "reader processes for --loader workers", whole(at_least=0))
     loader: str = option(
         "auto",
-        "where batches are built: in this process from memory, in worker processes, or as fits",
+        "resident: batches are built in this process, from memory; workers: in reader processes; auto: "
+        "whichever fits",
         one_of("auto", "resident", "workers"),
     )
-    model: str = option("gcn", "network; path/to/file.py:ClassName is your own", network, group="model")
+    model: str = option("gcn", "network, or path/to/file.py:ClassName for your own", network, group="model")
     hidden_dim: int = option(128, "width of the hidden layers", whole(at_least=4))
     num_layers: int = option(
-        4, "layers: graph convolutions (first and last included) or attention", whole(at_least=1)
+        4, "number of layers: graph convolutions (first and last included) or attention", whole(at_least=1)
     )
-    dropout: float = option(0.1, "share of hidden units dropped in training", number(at_least=0, below=1))
+    dropout: float = option(0.1, "fraction of hidden units dropped in training", number(at_least=0, below=1))
     features: list[str] = option(
         ["all"],
-        "what the network sees beyond positions: all, none, or some of sensor, normal, curvature, spacing, "
+        "network inputs in addition to positions: all, none, or some of sensor, normal, curvature, spacing, "
         "depth, hull, carve, view",
         text,
         metavar="NAME",
     )
     model_args: list[str] = option(
         [],
-        "the network's own flags, which --model NAME --help lists, in another form",
+        "the network's own flags as NAME=VALUE; --model NAME --help lists them",
         text,
         metavar="NAME=VALUE",
     )
     loss: str = option(
         "l1",
-        "what is minimised: mean absolute error, or mean displacement in radii of the object",
+        "l1: mean absolute error; displacement: mean displacement in radii of the object",
         one_of("l1", "displacement"),
         group="training",
     )
     optimizer: str = option(
         "adam",
-        "which optimizer; muon turns the steps of matrices orthogonal and leaves the rest to adamw",
+        "optimizer; muon orthogonalises the updates of matrices and uses adamw for all other weights",
         one_of("adam", "adamw", "muon"),
     )
     schedule: str = option(
         "plateau",
-        "learning rate: halved when val_loss stands still, or half a cosine over all epochs",
+        "learning rate: plateau: halved when val_loss stops improving; cosine: half a cosine over all epochs",
         one_of("plateau", "cosine"),
     )
     warmup: float = option(
-        0.0, "share of the steps in which --schedule cosine rises", number(at_least=0, below=1)
+        0.0, "fraction of the steps during which --schedule cosine warms up", number(at_least=0, below=1)
     )
-    max_epochs: int = option(100, "epochs at most", whole(at_least=1))
+    max_epochs: int = option(100, "maximum number of epochs", whole(at_least=1))
     lr: float = option(1e-3, "learning rate", number(above=0))
     weight_decay: float = option(
-        1e-5, "L2 penalty on the weights; decay of matrices with adamw and muon", number(at_least=0)
+        1e-5,
+        "adam: L2 penalty on all weights; adamw, muon: weight decay of matrices only",
+        number(at_least=0),
     )
-    gradient_clip: float = option(1.0, "largest norm of the gradient; 0 turns it off", number(at_least=0))
+    gradient_clip: float = option(1.0, "maximum norm of the gradient; 0: no clipping", number(at_least=0))
     early_stopping: int = option(
-        0, "stop after this many epochs without a better val_loss; 0 never", whole(at_least=0)
+        0, "stop after this many epochs without a better val_loss; 0: never", whole(at_least=0)
     )
     ema: float = option(
-        0.0, "decay of the averaged weights that are validated and saved; 0 off", number(at_least=0, below=1)
+        0.0, "decay of the averaged weights that are validated and saved; 0: off", number(at_least=0, below=1)
     )
     skip_nonfinite: bool = option(
-        False, "leave out and count steps whose loss is not finite, instead of stopping at the first", switch
+        False, "skip and count steps whose loss is not finite instead of stopping at the first one", switch
     )
-    max_time: Duration | None = option(
-        None, "stop after DD:HH:MM:SS, with the last checkpoint written", duration
+    max_time: Duration | None = option(None, "stop after DD:HH:MM:SS; the state is saved first", duration)
+    seed: int = option(
+        0, "random seed of weights, split, order and dropout", whole(at_least=0, at_most=2**32 - 1)
     )
-    seed: int = option(0, "seed of weights, order and dropout", whole(at_least=0, at_most=2**32 - 1))
     ensemble: int = option(
         1,
-        "train so many models one after the other and join them: ensemble.ckpt answers with their mean",
+        "train N models in sequence and join them: ensemble.ckpt predicts their mean",
         whole(at_least=1, at_most=64),
     )
     member: int = option(
         0,
-        "which member of an ensemble: other weights and another order at the same --seed and split",
+        "index of the ensemble member: different weights and order with the same --seed and split",
         whole(at_least=0, at_most=63),
     )
     precision: str = option(
         "32",
-        "numbers in the network: 32, true half (16, bf16), mixed (16-mixed, bf16-mixed), or 64",
+        "number format in the network: 32, true half (16, bf16), mixed (16-mixed, bf16-mixed), or 64",
         one_of("32", "16", "bf16", "16-mixed", "bf16-mixed", "64"),
         group="machine",
     )
-    accelerator: str = option("auto", "where to compute", one_of("auto", "cpu", "cuda", "mps"))
-    devices: int = option(1, "devices per node; more than one is not there yet", whole(at_least=1))
-    num_nodes: int = option(1, "nodes; more than one is not there yet", whole(at_least=1))
+    accelerator: str = option("auto", "device to compute on", one_of("auto", "cpu", "cuda", "mps"))
+    devices: int = option(1, "devices per node; more than one is not supported yet", whole(at_least=1))
+    num_nodes: int = option(1, "number of nodes; more than one is not supported yet", whole(at_least=1))
     strategy: str = option("auto", "how devices share the work", one_of("auto", "ddp"))
     stall_timeout: float = option(
         300.0,
-        "seconds without a step after which every thread's place in the program is shown, and reader "
-        "processes are given up; 0 never",
+        "seconds without a step after which the stack of every thread is printed, and reader processes "
+        "count as hung; 0: never",
         number(at_least=0),
     )
-    deterministic: bool = option(False, "only deterministic kernels, also on CUDA", switch)
+    deterministic: bool = option(False, "use only deterministic kernels, on CUDA too", switch)
     use_compile: bool = option(False, "compile the network with torch.compile", switch)
     checkpoint_dir: Path = option(
-        Path("checkpoints"), "folder of checkpoints and of the run's records", folder, group="output"
+        Path("checkpoints"), "run folder: checkpoints and records of the training", folder, group="output"
     )
     resume: str | None = option(
         None,
@@ -138,25 +143,25 @@ class TrainConfig(Flags):
         metavar="PATH",
     )
     allow_mismatch: bool = option(
-        False, "resume although data or flags differ from those that the checkpoint was written with", switch
+        False, "resume even if data or flags differ from those of the checkpoint", switch
     )
     checkpoint_every_n_steps: int = option(
-        0, "also write last.ckpt after so many steps; 0 only at the end of an epoch", whole(at_least=0)
+        0, "also write last.ckpt every N steps; 0: only at the end of an epoch", whole(at_least=0)
     )
     use_wandb: bool = option(False, "log to Weights & Biases", switch)
-    wandb_project: str = option("equivariant-center-of-mass", "its project", text)
-    wandb_name: str | None = option(None, "its name of the run; made up if not given", text)
-    wandb_tags: list[str] = option([], "its tags", text, metavar="TAG")
+    wandb_project: str = option("equivariant-center-of-mass", "Weights & Biases: project", text)
+    wandb_name: str | None = option(None, "Weights & Biases: name of the run; generated by default", text)
+    wandb_tags: list[str] = option([], "Weights & Biases: tags of the run", text, metavar="TAG")
     fast_dev_run: int = option(
-        0, "try N batches of each loop and stop; nothing is saved or tracked", whole(at_least=0)
+        0, "trial run: N batches of each loop; nothing is saved or tracked", whole(at_least=0)
     )
     debug: bool = option(
-        False, "say more: data set, architecture, loaders, first epoch, first batches, tracebacks", switch
+        False, "log more: data set, architecture, loaders, first epoch, first batches, tracebacks", switch
     )
 
     @classmethod
     def options(cls, said: Mapping[str, str] = NOTHING) -> dict[str, Option]:
-        """With the recipe's defaults, and the network's own flags next to its others."""
+        """Every flag, with the recipe's defaults and the network's own flags."""
         found = super().options()
         for name, value in RECIPES.get(said.get("recipe", ""), {}).items():
             found[name] = replace(found[name], default=value)
@@ -168,16 +173,16 @@ class TrainConfig(Flags):
 
     @classmethod
     def unknown(cls, name: str, options: Mapping[str, Option]) -> str:
-        """With the network whose flag it is."""
+        """The error sentence for an unknown flag; it names the network that has the flag, if one does."""
         owner = owners(name)
         if owner:
             return f"--{name} belongs to --model {owner}: leave it out, or choose that network"
         return super().unknown(name, options)
 
     def check(self) -> None:
-        """Refuse flags that contradict each other, and what is not there yet."""
+        """Refuse flags that contradict each other, and several devices. Raises InputError."""
         if self.model == "gcn" and self.num_layers < 2:
-            raise InputError(f"--num_layers {self.num_layers}: must be at least 2 for the gcn")
+            raise InputError(f"--num_layers {self.num_layers}: must be at least 2 for --model gcn")
         read_arguments(self.model, self.model_args)
         if self.ensemble > 1 and self.member > 0:
             raise InputError(f"--member {self.member} is one model: leave --ensemble out")
@@ -188,6 +193,4 @@ class TrainConfig(Flags):
             )
         for flag, value in (("devices", self.devices), ("num_nodes", self.num_nodes)):
             if value > 1:
-                raise InputError(
-                    f"--{flag} {value}: training on several devices is not there yet; leave it at 1"
-                )
+                raise InputError(f"--{flag} {value}: training on several devices is not supported yet; use 1")

@@ -1,4 +1,4 @@
-"""Reading ``--config FILE``: flat YAML, each scalar kept as the text that stands there."""
+"""Reading ``--config FILE``: flat YAML, with each scalar kept as its source text."""
 
 from pathlib import Path
 from typing import Any
@@ -7,14 +7,14 @@ from plumbline.config.options import Given
 from plumbline.errors import InputError
 
 _DEEPEST = 3
-"""The whole, a list in it, an item of that: nothing that is nested deeper means anything."""
+"""Maximum nesting depth: the mapping, a list in it, an item of that list."""
 
 
 def read_yaml(path: Path) -> dict[str, Given]:
-    """What a file gives to each flag.
+    """Read the raw value of each flag in a file.
 
     Raises:
-        InputError: it cannot be read, is not flat, or names a flag twice.
+        InputError: the file cannot be read, is not flat, or names a flag twice.
     """
     import yaml
 
@@ -23,25 +23,25 @@ def read_yaml(path: Path) -> dict[str, Given]:
     except FileNotFoundError as error:
         raise InputError(f"--config {path}: there is no such file") from error
     except OSError as error:
-        raise InputError(f"--config {path}: cannot read it ({error.strerror})") from error
+        raise InputError(f"--config {path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())})") from error
     if node is None or _is_null(node):
         return {}
     if not isinstance(node, yaml.MappingNode):
-        raise InputError(f"--config {path}: must be lines 'flag: value'")
+        raise InputError(f"--config {path}: must consist of lines 'flag: value'")
     given: dict[str, Given] = {}
     for key, value in node.value:
         many = isinstance(value, yaml.SequenceNode)
         items = value.value if many else [value]
-        # An alias stands for any depth, and a few lines of them fill any memory when they are shown.
+        # An alias can stand for any depth, and printing a few lines of nested ones exhausts memory.
         if not all(isinstance(item, yaml.ScalarNode) for item in (key, *items)):
             raise _nested(path, key)
         name = key.value.replace("-", "_")
         if name in given:
-            raise InputError(f"--config {path}: {name} is there twice; leave one of the lines out")
+            raise InputError(f"--config {path}: {name} occurs twice; remove one of the lines")
         if many and any(map(_is_null, items)):
-            raise InputError(f"--config {path}: an item of {name} has no value; leave it out")
+            raise InputError(f"--config {path}: an item of {name} has no value; remove it")
         given[name] = [item.value for item in items] if many else None if _is_null(value) else value.value
     return given
 
@@ -56,7 +56,7 @@ def _nested(path: Path, found: Any) -> InputError:
 
 
 def _compose(text: str, path: Path) -> Any:
-    """The tree of a YAML text, given up where it gets too deep: reading takes time with every level."""
+    """Parse YAML into a node tree; refuse deep nesting at once, since parsing time grows with depth."""
     import yaml
 
     class Shallow(yaml.SafeLoader):
