@@ -181,7 +181,8 @@ def test_an_unfinished_data_set_with_other_settings_is_refused(tmp_path, capsys)
     before = digest(out)
     assert prepare("--out", out, *flags, "--noise", 0.5, ok=False) == 2
     assert (
-        "an unfinished data set made in another way (--noise 0.01 there, 0.5 now)" in capsys.readouterr().err
+        "an unfinished data set made with other settings (--noise 0.01 there, 0.5 now)"
+        in capsys.readouterr().err
     )
     assert digest(out) == before
 

@@ -265,7 +265,7 @@ def test_scans_and_labels_by_the_command_line(tmp_path: Path, trace: Path) -> No
     labels = tmp_path / "labels.csv"
     labels.write_text("file,com_x,com_y,com_z\n" + "".join(f"{scan.name},0,0,0\n" for scan in scans))
     done = plumbline("prepare", "--labels", labels, "--out", tmp_path / "out")
-    assert_refused(done, "nothing is left to prepare")
+    assert_refused(done, "there is nothing to prepare")
     assert "scan.npy: " in done.stdout
     assert "points.npz: " in done.stdout
     assert "2 inputs were rejected" in done.stderr

@@ -257,7 +257,7 @@ def test_nothing_to_store_is_refused_with_the_first_reason(tmp_path):
 
 def test_widths_that_differ_are_refused(samples, tmp_path):
     narrow = random_sample(np.random.default_rng(0), num_nodes=2, node_features=np.zeros((2, 4), np.float32))
-    with pytest.raises(InputError, match="widths of node_features"):
+    with pytest.raises(InputError, match="whose node_features differ in width"):
         write_store(tmp_path / "a", [samples[0], narrow], feature_names=FEATURES)
     with pytest.raises(InputError, match="4 node features, but the data set has 9"):
         write_store(tmp_path / "b", [narrow], feature_names=FEATURES)
