@@ -126,7 +126,7 @@ def test_parts_are_reused(tmp_path, capsys):
     done = len(list((out / ".parts").glob("*.part")))
     assert f"stopped; {done} of 96 objects done and kept" in said
     prepare("--out", out, *flags)
-    assert f"{done} are done already" in capsys.readouterr().out
+    assert f"{done} are already done" in capsys.readouterr().out
     prepare("--out", tmp_path / "whole", *flags)
     assert digest(out) == digest(tmp_path / "whole")
 

@@ -117,7 +117,7 @@ def caster_name() -> str:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that compute the numbers: another version may change the last bits or more."""
+    """Versions of the libraries that compute the numbers: another one may change the last bits or more."""
     found = {}
     for name in _LIBRARIES:
         try:
