@@ -80,7 +80,8 @@ def test_an_interrupt_passes_through_and_keeps_the_scans(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         benchmark(out=tmp_path, report=interrupt, **SETTINGS)
     assert said == [
-        f"stopped; the scans made so far are kept in {tmp_path / 'scans'}: run the same command again to resume"
+        f"stopped; the scans made so far are kept in {tmp_path / 'scans'}: "
+        "run the same command again to resume"
     ]
     assert (tmp_path / "scans" / MAIN[0].name / "manifest.json").exists()
     assert multiprocessing.active_children() == []

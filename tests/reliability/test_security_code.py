@@ -164,10 +164,10 @@ def test_checkpoints(run: Path, tmp_path: Path, trace: Path, how: str, place: st
     else:
         content["plumbline"][place] = payload
     path = write_sealed(tmp_path / "last.ckpt", content)
-    with pytest.raises(InputError, match=r"no readable checkpoint .*which this program never loads"):
+    with pytest.raises(InputError, match=r"not a readable checkpoint .*which this program never loads"):
         read_checkpoint(path)
     path.write_bytes(pickle.dumps(payload))
-    with pytest.raises(InputError, match="no readable checkpoint"):
+    with pytest.raises(InputError, match="not a readable checkpoint"):
         read_checkpoint(path)
     assert_loaded(trace, lambda: unpickle(path))
 

@@ -1,6 +1,7 @@
 """ScanCoM, a benchmark of methods that find centres of mass.
 
-The conditions are fixed, so that others can compare. It measures the displacement as a fraction of the object's bounding radius.
+The conditions are fixed, so that others can compare. The measure is the displacement as a fraction of the
+object's bounding radius.
 """
 
 import json

@@ -83,7 +83,7 @@ class Table:
         return self.errors[method].summary(kind)
 
     def group_summaries(self) -> dict[str, dict[str, Summary]]:
-        """Summaries of the relative error, without intervals, by group (:meth:`Errors.by_group`) and method."""
+        """Summaries of the relative error, without intervals, by group (see :class:`Errors`) and method."""
         parts = {name: errors.by_group() for name, errors in self.errors.items()}
         return {
             group: {name: part[group].summary(resamples=0) for name, part in parts.items()}
