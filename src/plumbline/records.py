@@ -35,8 +35,8 @@ FEATURE_NAMES = (
     *("x", "y", "z", "sensor_x", "sensor_y", "sensor_z", "normal_x", "normal_y", "normal_z"),
     *("curvature", "spacing", "depth"),
 )
-"""Node features that ``plumbline prepare`` writes: position, unit direction to the sensor, normal, share of the
-neighbourhood's variance off its plane, distance to the 4th nearest point, unseen depth behind the point."""
+"""Node features that ``plumbline prepare`` writes: position, unit direction to the sensor, normal, share of
+the neighbourhood's variance off its plane, distance to the 4th nearest point, unseen depth behind it."""
 
 VECTOR_NAMES = ("hull", "carve", "view")
 """Vectors of a whole scan that ``plumbline prepare`` writes: centre of the convex hull and of the space that

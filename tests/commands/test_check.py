@@ -130,7 +130,7 @@ def test_a_damaged_packed_copy_is_named_and_made_again_unless_it_is_in_use(tmp_p
     code, text = run(tmp_path, deep=True)
     assert code == 1
     assert f"{shard} is damaged" in text
-    assert f"another program has it open: end that program and check again, or delete {shard.parent}." in text
+    assert f"in use by another program: end that program and check again, or delete {shard.parent}." in text
     assert bytes(data) == shard.read_bytes()
     del user
     code, text = run(tmp_path, deep=True)

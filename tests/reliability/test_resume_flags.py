@@ -1,4 +1,4 @@
-"""Which flags a resumed training may change, and which it may not; what it never deletes; damaged files."""
+"""Flags that may and may not differ on resume; files that a resume never deletes; damaged files."""
 
 import shutil
 from collections.abc import Iterator

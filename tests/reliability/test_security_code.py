@@ -1,4 +1,4 @@
-"""Nothing that a file says is ever run: data, checkpoints, scans, labels, settings."""
+"""No code in a file is ever executed: data, checkpoints, scans, labels, settings."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""No name in a file leads out of its folder, and no file unpacks to fill the memory."""
+"""No name in a file points out of its folder, and no file fills the memory when unpacked."""
 
 import json
 import os

@@ -90,7 +90,7 @@ def _in_batches(
                 answers.append(answer(batch))
     except torch.OutOfMemoryError as error:
         raise InputError(
-            f"--batch_size {batch_size} does not fit into the GPU's memory: give a smaller one"
+            f"the GPU's memory does not hold --batch_size {batch_size}: give a smaller one"
         ) from error
     finally:
         model.train(training)

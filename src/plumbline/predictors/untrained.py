@@ -25,8 +25,8 @@ CHUNK = 2048
 # of them one view, half three) and tested on 6 other sources; see "Untrained baselines" in docs/log.md.
 MEAN_PUSH, HULL_PUSH, CARVE_PUSH = (0.333, 1.58), (0.235, 3.5), (0.238, 6.9)
 """Pushed guesses: (distance, power). The distance, in sizes of the scan, is for sensors that all stand in one
-direction, where the mean direction has length 1. It is multiplied by that power of the length, which decreases
-as more sides are seen."""
+direction, where the mean direction has length 1. It is multiplied by that power of the length, which is
+smaller the more sides were seen."""
 ALPHA_NEIGHBOUR, ALPHA = 4, 3.0
 """Alpha shape: tetrahedra are kept up to this circumradius, in units of the largest distance of a point to
 its 4th nearest neighbour. Smaller values leave holes in sparse regions; larger ones approach the hull."""

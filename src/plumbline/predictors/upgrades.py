@@ -7,7 +7,7 @@ from plumbline.models import ENSEMBLE
 
 
 def _without_vote_bias(content: dict[str, Any]) -> None:
-    """Upgrade format 2, in which the votes of ``ept`` had a bias that moved all votes alike, without effect."""
+    """Upgrade format 2, where the votes of ``ept`` had a bias that moved all votes alike, without effect."""
     names = list(content["state_dict"])
     gone = [name for name in names if name.endswith("head.vote.bias")]
     if content["plumbline"]["model"] != ENSEMBLE:
