@@ -1,13 +1,13 @@
-"""The one exception that means "the user can mend this".
+"""The exceptions that mean "the user can fix this".
 
 Every refusal of bad input is an :class:`InputError` (or a subclass): one sentence that says what is
-wrong, where, and how to mend it. The command line prints that sentence and exits with code 2; any
-other exception is a defect of the program and keeps its traceback.
+wrong, where, and how to fix it. The command line prints that sentence and exits with code 2. Any
+other exception is a bug in the program and keeps its traceback.
 """
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used; the message says what, where, and how to mend it."""
+    """Bad input from the user; the message says what is wrong, where, and how to fix it."""
 
 
 class MeshError(InputError):
@@ -19,4 +19,4 @@ class SampleError(InputError):
 
 
 class DamagedStoreError(InputError):
-    """A file of a packed store is missing, cut short, or does not hold what it should."""
+    """A file of a packed store that is missing, cut short, or has wrong content."""

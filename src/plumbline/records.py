@@ -1,4 +1,4 @@
-"""The vocabulary of the house: shape letters, frames, units, and the records that flow through it.
+"""The vocabulary of the package: shape letters, frames, units, and the records that its parts exchange.
 
 Shape letters: N points (= graph nodes), E edges, G graphs, F node features, D edge features,
 K neighbours, V/F mesh vertices/faces, R rays, C channels, S sensors (one per view),
@@ -35,17 +35,17 @@ FEATURE_NAMES = (
     *("x", "y", "z", "sensor_x", "sensor_y", "sensor_z", "normal_x", "normal_y", "normal_z"),
     *("curvature", "spacing", "depth"),
 )
-"""Node features that ``plumbline prepare`` writes: position, unit direction to the sensor, normal; share of
-the neighbourhood's variance off its plane, distance to the 4th nearest point, unseen depth behind."""
+"""Node features that ``plumbline prepare`` writes: position, unit direction to the sensor, normal, share of
+the neighbourhood's variance off its plane, distance to the 4th nearest point, unseen depth behind it."""
 
 VECTOR_NAMES = ("hull", "carve", "view")
 """Vectors of a whole scan that ``plumbline prepare`` writes: centre of the convex hull and of the space that
-no sensor saw empty, both as seen from the mean of the points, and the mean unit direction to the sensor."""
+no sensor saw to be empty, both relative to the mean of the points, and mean unit direction to the sensor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Solid:
-    """A mesh together with the truth about it. Mesh frame, metres.
+    """A mesh with its true centre of mass. Mesh frame, metres.
 
     Attributes:
         name: object id, unique in a data set, POSIX path style, e.g. ``"mug/000012"`` or
@@ -54,7 +54,7 @@ class Solid:
         faces: ``[F, 3]`` int64, counter-clockwise seen from outside.
         com: ``[3]`` float64 centre of mass (of the solid, or of the shell for ``--target shell``).
         bounding_centre: ``[3]`` float64 centre of the minimum enclosing sphere.
-        bounding_radius: its radius; the unit in which errors are reported.
+        bounding_radius: radius of that sphere; the unit in which errors are reported.
         volume: cubic metres (0.0 for an open shell).
     """
 
@@ -69,15 +69,15 @@ class Solid:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What sensors saw of one object. World frame, metres.
+    """The points that sensors measured of one object. World frame, metres.
 
     Attributes:
         points: ``[N, 3]`` float64 measured points (noise and pose error included).
-        sensor: ``[N, 3]`` float64 position of the sensor that measured each point (as it is believed to
-            be, without the pose error).
-        view: ``[N]`` int64, which view each point belongs to, ``0 .. S-1``.
+        sensor: ``[N, 3]`` float64 assumed position of the sensor that measured each point (without the pose
+            error).
+        view: ``[N]`` int64, the view of each point, ``0 .. S-1``.
         com: ``[3]`` float64 true centre of mass, or None for a real scan without a label.
-        bounding_radius: of the whole object, or None if unknown.
+        bounding_radius: radius of the whole object, or None if unknown.
     """
 
     points: Float
@@ -94,16 +94,16 @@ class Sample:
     Attributes:
         node_features: ``[N, F]`` float32; the first three columns are the position unless
             ``point_cloud`` is given.
-        in_degree: ``[N]`` int32, edges that end at each node.
+        in_degree: ``[N]`` int32, number of edges that end at each node.
         edge_source: ``[E]`` int32 source node of each edge, edges sorted by target (stable).
         target: ``[3]`` float64 centre of mass.
-        object_name: id of the object; the split never separates samples of one object.
+        object_name: id of the object; all samples of one object are on the same side of a split.
         edge_attr: ``[E, D]`` float32 in the order of ``edge_source``, or None.
-        point_cloud: ``[N, 3]`` float32 positions, only where they are not ``node_features[:, :3]``.
-        bounding_radius: of the whole object, stored units; NaN if unknown.
+        point_cloud: ``[N, 3]`` float32 positions, only if they differ from ``node_features[:, :3]``.
+        bounding_radius: radius of the whole object, stored units; NaN if unknown.
         origin: ``[3]`` float64, world position of the stored frame's origin, metres.
         scale: metres per stored unit: ``world = origin + scale * stored``.
-        num_views: how many views were merged; 0 if unknown.
+        num_views: number of views that were merged; 0 if unknown.
         vectors: ``[W, 3]`` float32 vectors of the whole scan (``VECTOR_NAMES``), stored units, or None.
     """
 
@@ -133,14 +133,14 @@ class Sample:
 
 
 def scan_radius(sample: Sample) -> float:
-    """Largest distance of a point from the mean of the points: what stands for an unknown bounding radius."""
+    """Largest distance of a point from the mean of the points, used if the bounding radius is unknown."""
     pos = sample.pos.astype(np.float64)
     return float(np.linalg.norm(pos - pos.mean(axis=0), axis=1).max())
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An input that was refused: where it is and the one-sentence reason."""
+    """A rejected input: where it is, and the reason in one sentence."""
 
     source: str
     reason: str
@@ -153,24 +153,25 @@ class ScanSettings:
     Attributes:
         target: centre of mass of the solid (closed meshes only) or of its surface.
         scale: metres per unit of the mesh files.
-        samples: scans per object; a real scan is one.
-        solid_samples: scans per built-in solid; 0 for as many as ``samples``.
-        views: sensors per scan, drawn uniformly.
-        points: kept of all views together, drawn uniformly on a logarithmic scale; a real scan keeps the
-            most, or all that it has.
-        sampling: ``"farthest"`` (each next point the farthest from those before it), ``"random"``, or
-            ``"mixed"``: either way, scan by scan.
+        samples: scans per object; a real scan counts as one.
+        solid_samples: scans per built-in solid; 0 for the same number as ``samples``.
+        views: number of sensors per scan, drawn uniformly.
+        points: number of points kept of all views together, drawn uniformly on a logarithmic scale. A real
+            scan keeps the upper end of the range, or all its points if it has fewer.
+        sampling: ``"farthest"`` (each point is the farthest from all previous ones), ``"random"``, or
+            ``"mixed"`` (one or the other, chosen per scan).
         pattern: rays of a camera (``"grid"``) or of a rotating LiDAR (``"lidar"``).
-        rays: per view, over the field of view that the bounding sphere fills.
-        distance: of a sensor from the centre of the bounding sphere, in bounding radii, above 1.
+        rays: rays per view, over the field of view that the bounding sphere fills.
+        distance: distance of a sensor from the centre of the bounding sphere, in bounding radii, above 1.
         noise: range noise along the ray, 1 sigma, as a fraction of the bounding radius, drawn uniformly per
             scan.
-        grazing: angle of incidence, degrees, beyond which returns get lost: one at angle a is kept with
+        grazing: angle of incidence, degrees, beyond which returns get lost: a return at angle a is kept with
             probability ``cos(a) / cos(grazing)``; 90 keeps all.
-        pose_error: of each view, 1 sigma per axis: a turn about the sensor in degrees, and as many hundredths
-            of the bounding radius. It moves the points, not where the sensor is believed to be.
-        rotate: turn every object by a uniformly random rotation before each scan.
-        seed: of solids, poses, noise and sampling.
+        pose_error: pose error of each view, 1 sigma per axis: a rotation about the sensor in degrees, and a
+            shift of the same number of hundredths of the bounding radius. It moves the points, but not the
+            assumed position of the sensor.
+        rotate: rotate every object by a uniformly random rotation before each scan.
+        seed: seed of solids, poses, noise and sampling.
     """
 
     target: Target = "solid"
@@ -199,8 +200,8 @@ class GraphSettings:
         edge_attr: attributes of the edge from a node to its neighbour: real spherical harmonics of its
             direction (``"sh"``), the displacement in stored units, or none.
         sh_degree: highest degree for ``"sh"``.
-        normalise: the stored frame. ``"unit"``: origin at the mean of the points, scale their root mean
-            square distance from it; ``"centre"``: the same origin, metres; ``"none"``: as scanned.
+        normalise: the stored frame. ``"unit"``: origin at the mean of the points, unit length their root
+            mean square distance from it; ``"centre"``: the same origin, metres; ``"none"``: as scanned.
     """
 
     k: int = 16

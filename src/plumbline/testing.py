@@ -1,6 +1,6 @@
-"""Tests that every network must pass: those of this package, and yours.
+"""Tests that every network must pass, in this package and in your own code.
 
-Subclass :class:`ModelTests` in a test file and run pytest; nothing of pytest is imported here::
+Subclass :class:`ModelTests` in a test file and run pytest; this module does not import pytest::
 
     from my_network import MyNetwork
     from plumbline.testing import ModelTests
@@ -8,8 +8,8 @@ Subclass :class:`ModelTests` in a test file and run pytest; nothing of pytest is
     class TestMyNetwork(ModelTests):
         model = MyNetwork
 
-Letters: G graphs. Symmetry is tested in float64 from raw points to the answer: features and graphs are
-computed again from the moved points, so that only rounding may break it.
+Letters: G graphs. Symmetry is tested in float64 from raw points to the prediction: features and graphs are
+recomputed from the moved points, so only rounding may break it.
 """
 
 import inspect
@@ -41,12 +41,12 @@ _CONDITIONS = [(views, noise) for views in (1, 3) for noise in (0.0, 0.01)] * 2
 
 @dataclass(frozen=True)
 class Move:
-    """``x -> scale * rotation @ x + shift``, with the points in another order.
+    """The move ``x -> scale * rotation @ x + shift``, which also reorders the points.
 
     Attributes:
-        rotation: ``[3, 3]`` orthogonal; a mirror has determinant -1.
+        rotation: ``[3, 3]`` orthogonal matrix; a mirror has determinant -1.
         scale: factor of all lengths.
-        shift: ``[3]``.
+        shift: ``[3]`` translation.
     """
 
     rotation: Float
@@ -54,12 +54,12 @@ class Move:
     shift: Float
 
     def points(self, points: Float) -> Float:
-        """``[..., 3]`` points, moved."""
+        """Move points ``[..., 3]``."""
         moved: Float = self.scale * points @ self.rotation.T + self.shift
         return moved
 
     def scan(self, scan: Scan) -> Scan:
-        """The scan of the moved object from the moved sensors."""
+        """Move a scan: the object and the sensors."""
         assert scan.com is not None
         assert scan.bounding_radius is not None
         order = np.random.default_rng(1).permutation(len(scan.points))
@@ -74,7 +74,7 @@ class Move:
 
 @cache
 def moves() -> Mapping[str, Move]:
-    """One move of each kind; only the mirror and the rotation turn anything."""
+    """One move of each kind; only the mirror and the rotation change the orientation."""
     rotation = random_rotation(np.random.default_rng(11))
     mirror = rotation @ np.diag([1.0, 1.0, -1.0])
     return {
@@ -90,12 +90,12 @@ OBEYED = {
     "SE(3)": ("translation", "rotation"),
     "E(3)": ("translation", "rotation", "mirror"),
 }
-"""Moves that the answer of a model must follow, by the symmetry that the model declares."""
+"""Moves that the prediction of a model must follow, by the symmetry that the model declares."""
 
 
 @cache
 def scans() -> tuple[Scan, ...]:
-    """Eight scans of built-in solids, from one and from three views, with and without noise."""
+    """Make eight scans of built-in solids, from one and three views, with and without noise."""
     found = []
     for index, (views, noise) in enumerate(_CONDITIONS):
         solid = make_solid(5, index)
@@ -106,12 +106,12 @@ def scans() -> tuple[Scan, ...]:
 
 
 def store_of(some: Sequence[Scan], normalise: Any = "unit", dtype: type = np.float64) -> MemoryStore:
-    """Scans as graphs with all features of ``plumbline prepare``.
+    """Convert scans to graphs with all features of ``plumbline prepare``.
 
     Args:
         some: the scans.
         normalise: stored frame, as ``--normalise``.
-        dtype: of features and vectors.
+        dtype: type of features and vectors.
     """
     graph: dict[str, Any] = {"k": _K, "edge_attr": "none", "sh_degree": 0, "normalise": normalise}
     samples = [build_sample(scan, object_name="thing", dtype=dtype, **graph) for scan in some]
@@ -120,12 +120,12 @@ def store_of(some: Sequence[Scan], normalise: Any = "unit", dtype: type = np.flo
 
 @cache
 def _store(kind: str, normalise: str) -> MemoryStore:
-    """The scans as they are (``"still"``), or moved."""
+    """The scans, unmoved (``"still"``) or moved."""
     return store_of(scans() if kind == "still" else [moves()[kind].scan(scan) for scan in scans()], normalise)
 
 
 def _degenerate_store() -> MemoryStore:
-    """Graphs without a shape: one node, coinciding nodes, no edges, self loops alone, parallel edges."""
+    """Degenerate graphs: one node, coincident nodes, no edges, only self loops, parallel edges."""
     rng = np.random.default_rng(5)
 
     def sample(in_degree: Sequence[int], source: Sequence[int], features: Float | None = None) -> Sample:
@@ -154,21 +154,24 @@ def _degenerate_store() -> MemoryStore:
 
 
 class ModelTests:
-    """What training, evaluation and prediction rely on, as tests of one network.
+    """Tests of one network for everything that training, evaluation and prediction rely on.
 
     Attributes:
         model: the class of the network.
-        arguments: of its constructor, where it takes them; small, so that the tests take seconds.
+        arguments: arguments for its constructor; those that it does not take are ignored. They are small, so
+            that the tests take seconds.
     """
 
     model: ClassVar[type[Any]]
     arguments: ClassVar[Mapping[str, Any]] = {"hidden_dim": 16, "num_layers": 3, "dropout": 0.0}
 
     def build(self, **changes: Any) -> Any:
-        """The network in float64, every weight of order one: no test may pass because an answer is nearly 0.
+        """Build the network in float64 with every weight of order one.
+
+        With such weights no test can pass because a prediction is almost zero.
 
         Args:
-            changes: of ``arguments``.
+            changes: replacements in ``arguments``.
         """
         torch.manual_seed(3)
         data = {
@@ -185,41 +188,41 @@ class ModelTests:
         return model.double()
 
     def batch(self, rows: Sequence[int] = range(len(_CONDITIONS))) -> Batch:
-        """Some of the scans as a batch in float64."""
+        """Make a batch of some of the scans, in float64."""
         return make_batch(_store("still", "unit"), np.asarray(rows), self.model.needs)
 
-    # -- what it declares ----------------------------------------------------------------------------------
+    # -- declarations --------------------------------------------------------------------------------------
 
     def test_it_declares_symmetry_and_needs(self) -> None:
-        """``symmetry`` is one of four words; ``needs`` names parts of a batch."""
+        """``symmetry`` is one of the four known values; ``needs`` names parts of a batch."""
         assert self.model.symmetry in SYMMETRIES, f"symmetry: one of {', '.join(SYMMETRIES)}"
         assert isinstance(self.model.needs, frozenset)
         assert self.model.needs <= PARTS, f"needs: some of {', '.join(sorted(PARTS))}"
         assert issubclass(self.model, nn.Module)
 
-    # -- answers and gradients -----------------------------------------------------------------------------
+    # -- predictions and gradients -------------------------------------------------------------------------
 
     def test_it_answers_three_numbers_per_graph(self) -> None:
-        """``[G, 3]``, finite, and not the same for every graph."""
+        """The prediction is ``[G, 3]``, finite, and not the same for every graph."""
         answer = self.build()(self.batch())
         assert answer.shape == (len(_CONDITIONS), 3)
         assert answer.isfinite().all()
-        assert answer.std(0).min() > 1e-3, "the answer does not depend on the graph"
+        assert answer.std(0).min() > 1e-3, "the prediction does not depend on the graph"
 
     def test_a_graph_does_not_see_the_others_in_its_batch(self) -> None:
-        """Alone, together and in another order, a graph gets the same answer."""
+        """A graph gets the same prediction alone, in a batch and in another order."""
         model = self.build().eval()
         together = model(self.batch())
         for rows in ([3], [5, 0], [3, 3, 0], [7, 6, 5, 4, 3, 2, 1, 0]):
             torch.testing.assert_close(model(self.batch(rows)), together[rows], rtol=0, atol=ROUNDING)
 
     def test_the_gradient_reaches_every_parameter(self) -> None:
-        """No parameter is without effect; gradients that are zero up to rounding count as none."""
+        """Every parameter has an effect; gradients that are zero up to rounding count as none."""
         _, gradients = _answer_and_gradients(self.build(), self.batch())
         largest = max(float(gradient.abs().max()) for gradient in gradients.values() if gradient is not None)
         for name, gradient in gradients.items():
             assert gradient is not None, f"no gradient reaches {name}"
-            assert gradient.abs().max() > 1e-9 * largest, f"{name} has no effect on the answer"
+            assert gradient.abs().max() > 1e-9 * largest, f"{name} has no effect on the prediction"
 
     def test_the_same_bits_every_time(self) -> None:
         """The same weights and the same batch give the same bits, gradients included."""
@@ -229,13 +232,13 @@ class ModelTests:
         assert all(torch.equal(first[1][name], second[1][name]) for name in first[1])
 
     def test_it_computes_in_the_type_of_its_weights(self) -> None:
-        """float32 and bfloat16 weights give answers of their type (``--precision 32`` and ``bf16``)."""
+        """float32 and bfloat16 weights give predictions of their type (``--precision 32`` and ``bf16``)."""
         batch = make_batch(store_of(scans(), dtype=np.float32), np.arange(6), self.model.needs)
         for dtype in (torch.float32, torch.bfloat16):
             assert self.build().to(dtype)(batch).dtype == dtype
 
     def test_it_runs_under_autocast(self) -> None:
-        """``--precision bf16-mixed``: finite, and near the answer without it."""
+        """``--precision bf16-mixed`` gives finite predictions, close to those without it."""
         batch = make_batch(store_of(scans(), dtype=np.float32), np.arange(6), self.model.needs)
         model = self.build().float()
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -244,7 +247,7 @@ class ModelTests:
         assert (answer - model(batch)).norm() < 0.1 * model(batch).norm()
 
     def test_graphs_without_a_shape(self) -> None:
-        """One node, coinciding nodes, no edges, self loops: answers and gradients are finite."""
+        """Predictions and gradients are finite for one node, coincident nodes, no edges and self loops."""
         store = _degenerate_store()
         for rows in (np.arange(len(store)), np.arange(1)):
             batch = make_batch(store, rows, self.model.needs)
@@ -256,7 +259,7 @@ class ModelTests:
     # -- symmetry ------------------------------------------------------------------------------------------
 
     def test_it_keeps_the_symmetry_that_it_declares(self) -> None:
-        """Moved points give the moved answer, to 1e-10 of the object's radius."""
+        """Moved points give the moved prediction, to 1e-10 of the object's radius."""
         model = self.build().eval()
         for kind in OBEYED[self.model.symmetry]:
             for normalise in ("unit", "none"):
@@ -265,11 +268,11 @@ class ModelTests:
 
 
 def deviation(model: Any, kind: str, normalise: str = "unit") -> float:
-    """How far the answer for moved points is from the moved answer, at most, in radii of the object.
+    """Largest distance between the prediction for moved points and the moved prediction, in object radii.
 
     Args:
-        model: in float64.
-        kind: of :func:`moves`.
+        model: the model, in float64.
+        kind: a key of :func:`moves`.
         normalise: stored frame of the graphs.
     """
     move = moves()[kind]
@@ -280,7 +283,7 @@ def deviation(model: Any, kind: str, normalise: str = "unit") -> float:
 
 
 def _world_answers(model: Any, store: MemoryStore) -> Float:
-    """``[G, 3]`` in the frame and unit of the raw points."""
+    """Predictions ``[G, 3]`` in the frame and unit of the raw points."""
     rows: Int = np.arange(len(store))
     with torch.no_grad():
         found = model(make_batch(store, rows, model.needs)).numpy()
@@ -289,7 +292,7 @@ def _world_answers(model: Any, store: MemoryStore) -> Float:
 
 
 def _answer_and_gradients(model: Any, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-    """The answer, and the gradients of all that the model answers (some also expect an error)."""
+    """The prediction, and the gradients of all outputs of the model (some also predict their error)."""
     model.zero_grad()
     given = entry_point(model)(batch)
     answer, *scale = given if isinstance(given, tuple) else (given,)

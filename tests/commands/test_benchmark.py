@@ -215,7 +215,7 @@ class TestAgain:
         monkeypatch.setattr(Workers, "write", write)
         monkeypatch.setattr(dataset, "finish", finish)
         assert benchmark(meshes, tmp_path / "out") == 130
-        assert "goes on" in capsys.readouterr().out
+        assert "again to resume" in capsys.readouterr().out
         assert not (tmp_path / "out" / "scancom.json").exists()
         parts = sorted((tmp_path / "out" / "scans" / FEW[1].name / ".parts").glob("*.part"))
         parts[0].unlink()
@@ -259,7 +259,7 @@ class TestMethods:
         def broken(graphs, indices):
             return np.where(indices[:, None] == 3, np.nan, np.zeros(3))
 
-        with pytest.raises(Exception, match="broken answers 1 of 16 scans with no finite number"):
+        with pytest.raises(Exception, match="the predictions of broken for 1 of 16 scans are not finite"):
             measure(store, [Asked("broken", GraphForm(), broken)], [])
 
     @pytest.mark.parametrize("points", [12, 30])
@@ -366,7 +366,7 @@ class TestRefusals:
     def test_meshes_that_are_all_rejected(self, tmp_path, capsys):
         write_off(tmp_path / "in" / "open.off", np.eye(4)[:, :3], BOX_FACES[:1])
         said = self.refused(capsys, tmp_path / "in", "--out", tmp_path / "out", "--workers", 1)
-        assert "nothing is left to measure: all 1 inputs were rejected (the first, open.off:" in said
+        assert "there is nothing to measure: all 1 inputs were rejected (the first is open.off:" in said
 
     @pytest.mark.parametrize(
         ("changes", "reason"),

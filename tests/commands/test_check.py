@@ -130,7 +130,7 @@ def test_a_damaged_packed_copy_is_named_and_made_again_unless_it_is_in_use(tmp_p
     code, text = run(tmp_path, deep=True)
     assert code == 1
     assert f"{shard} is damaged" in text
-    assert f"another program has it open: end that program and check again, or delete {shard.parent}." in text
+    assert f"in use by another program: end that program and check again, or delete {shard.parent}." in text
     assert bytes(data) == shard.read_bytes()
     del user
     code, text = run(tmp_path, deep=True)
@@ -190,8 +190,8 @@ def sized(radii, **given):
     ("radii", "said"),
     [
         ([0.05, 0.1, 30.0], None),
-        ([0.05, 50.0, 60.0], "above 50 m: is --scale right?"),
-        ([1e-5, 2e-5, 3.0], "below 2e-05 m: is --scale right?"),
+        ([0.05, 50.0, 60.0], "above 50 m: is --scale correct?"),
+        ([1e-5, 2e-5, 3.0], "below 2e-05 m: is --scale correct?"),
         ([20.0, 20.0, 20.0], None),
         ([0.001, 0.001, 0.001], None),
     ],
@@ -224,7 +224,7 @@ def test_targets_far_from_the_points_are_counted_and_named(tmp_path):
     report, text = report_on(tmp_path / "a", samples, normalise="unit")
     [warning] = report["warnings"]
     assert warning.startswith("the target of 2 graphs lies more than 3 bounding radii from")
-    assert "first that of a/1:" in warning
+    assert "(the first is a/1):" in warning
     assert f"warning: {warning}" in text
     report, _ = report_on(tmp_path / "b", [*samples[:3], samples[2]], normalise="unit")
     assert report["warnings"][0].startswith("the target of 1 graph lies")

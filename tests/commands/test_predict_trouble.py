@@ -118,7 +118,7 @@ def test_answers_that_are_no_numbers_are_errors(trained, ask, tmp_path):
     file = write_scan(tmp_path / "a.npz", simulate(0))
     code, (line,), _ = ask(file, "--checkpoint", tmp_path / "broken.ckpt")
     assert code == 2
-    assert "the answer of gcn is not finite" in line["error"]
+    assert "the prediction of gcn is not finite" in line["error"]
 
 
 def test_a_form_takes_its_columns_by_name():
@@ -183,7 +183,7 @@ def test_refusals(trained, tmp_path, capsys, monkeypatch):
     assert "leave one out" in refused(capsys, file, *CARVE, "--checkpoint", trained["gcn"])
     assert "there is no such file or folder" in refused(capsys, file, "--checkpoint", "none.ckpt")
     assert "did you mean carve?" in refused(capsys, file, "--model", "carv")
-    assert "no readable checkpoint" in refused(capsys, file, "--checkpoint", file)
+    assert "not a readable checkpoint" in refused(capsys, file, "--checkpoint", file)
     for text in ("1,2", "1,2,3,4", "a,b,c", "1,2,inf", ""):
         assert "write three numbers" in refused(capsys, file, *CARVE, f"--sensor={text}")
     assert "is a folder; name a file" in refused(capsys, file, *CARVE, "--out", tmp_path)
@@ -198,7 +198,7 @@ def test_a_checkpoint_whose_graphs_no_scan_gives(tiny, tmp_path, capsys):
     file = write_scan(tmp_path / "a.npz", simulate(0))
     (path,) = (tmp_path / "run").glob("best*.ckpt")
     said = refused(capsys, file, "--checkpoint", path)
-    assert "do not say how they were made (neighbours (k); frame (--normalise))" in said
+    assert "does not record how its graphs were made (neighbours (k); frame (--normalise))" in said
     content = saved(path)
     content["plumbline"]["data"]["feature_names"] = ["feature_0", "feature_1", "feature_2"]
     torch.save(content, path)

@@ -126,7 +126,7 @@ def test_parts_are_reused(tmp_path, capsys):
     done = len(list((out / ".parts").glob("*.part")))
     assert f"stopped; {done} of 96 objects done and kept" in said
     prepare("--out", out, *flags)
-    assert f"{done} are done already" in capsys.readouterr().out
+    assert f"{done} are already done" in capsys.readouterr().out
     prepare("--out", tmp_path / "whole", *flags)
     assert digest(out) == digest(tmp_path / "whole")
 
@@ -181,7 +181,8 @@ def test_an_unfinished_data_set_with_other_settings_is_refused(tmp_path, capsys)
     before = digest(out)
     assert prepare("--out", out, *flags, "--noise", 0.5, ok=False) == 2
     assert (
-        "an unfinished data set made in another way (--noise 0.01 there, 0.5 now)" in capsys.readouterr().err
+        "an unfinished data set made with other settings (--noise 0.01 there, 0.5 now)"
+        in capsys.readouterr().err
     )
     assert digest(out) == before
 

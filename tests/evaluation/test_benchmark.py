@@ -80,7 +80,8 @@ def test_an_interrupt_passes_through_and_keeps_the_scans(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         benchmark(out=tmp_path, report=interrupt, **SETTINGS)
     assert said == [
-        f"stopped; the scans made so far are kept in {tmp_path / 'scans'}: the same command goes on"
+        f"stopped; the scans made so far are kept in {tmp_path / 'scans'}: "
+        "run the same command again to resume"
     ]
     assert (tmp_path / "scans" / MAIN[0].name / "manifest.json").exists()
     assert multiprocessing.active_children() == []
@@ -104,7 +105,7 @@ def test_arguments_that_cannot_be_meant_are_refused_by_name(tmp_path, changed, s
 
 def test_meshes_that_are_all_rejected_are_refused(tmp_path):
     write_off(tmp_path / "open.off", BOX, BOX_FACES[:-1])
-    with pytest.raises(InputError, match="nothing is left to measure: all 1 inputs were rejected"):
+    with pytest.raises(InputError, match="there is nothing to measure: all 1 inputs were rejected"):
         benchmark(meshes=tmp_path / "open.off", out=tmp_path / "out", workers=1)
 
 

@@ -142,7 +142,7 @@ class TestPage:
             "By group",
             "Training",
             "Data set",
-            "Repeat it",
+            "How to repeat it",
         ):
             assert part in text
         assert "2 scans span no volume" in text

@@ -118,7 +118,7 @@ def test_a_newer_format_says_to_upgrade(changed):
 
 @pytest.mark.parametrize("number", [1, 0, True, 2.0, "2", None])
 def test_a_format_that_never_was_is_refused(changed, number):
-    with pytest.raises(InputError, match=f"has checkpoint format {number!r}, and this program reads 2 to"):
+    with pytest.raises(InputError, match=f"has checkpoint format {number!r}, but this program reads 2 to"):
         read_checkpoint(changed(format=number))
 
 
@@ -144,5 +144,5 @@ def test_one_that_does_not_say_its_data_is_refused(changed, data):
     known = saved(OLD / "gcn" / "last.ckpt")["plumbline"]["data"]
     if data is not None and ("more" in data or "feature_names" in data):
         data = known | data
-    with pytest.raises(InputError, match="does not say what it was trained on"):
+    with pytest.raises(InputError, match="does not describe its training data"):
         load_checkpoint(changed(data=data))

@@ -227,7 +227,7 @@ def test_many_refuses_its_options_at_once():
         ("oracle", "no untrained guess 'oracle': guesses are point_mean, bounding_box"),
         (Path("carve"), "checkpoint carve: there is no such file or folder"),
         ("", "neither best-model"),
-        (None, "from a path or the name of a guess, not from None"),
+        (None, "from a path or the name of a guess, got None"),
     ],
 )
 def test_what_no_predictor_is_loaded_from(tmp_path, monkeypatch, source, said):

@@ -118,7 +118,7 @@ def test_one_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     content = saved(OLD)
     content["optimizer_states"] = [{}]
     torch.save(content, tmp_path / "cut.ckpt")
-    with pytest.raises(InputError, match="is not a whole checkpoint of format 2"):
+    with pytest.raises(InputError, match="is not a complete checkpoint of format 2"):
         read_checkpoint(tmp_path / "cut.ckpt")
 
 

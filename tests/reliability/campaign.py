@@ -1,8 +1,8 @@
-"""Damaged files for every reader, in a child process that has little memory and little time.
+"""Damaged files for every reader, in a child process with limited memory and time.
 
-``python -m tests.reliability.campaign --count 4000 [READER ...]`` tries so many for each. A finding is
-anything but a sound value or an InputError: another exception, a value that breaks its promises, more than
-a gibibyte of memory, more than five seconds, the end of the process.
+``python -m tests.reliability.campaign --count N [READER ...]`` tries N damaged files for each reader.
+Anything but a sound value or an InputError is a finding: another exception, a value that breaks its promises,
+more than a gibibyte of memory, more than five seconds, the death of the process.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Coverage-guided damage to files, by atheris: ``python -m tests.reliability.fuzz --seconds N [READER ...]``.
+"""Coverage-guided fuzzing with atheris: ``python -m tests.reliability.fuzz --seconds N [READER ...]``.
 
-Every reader gets an equal share of the time in a process of its own, which is bounded as those of
-``tests.reliability.campaign`` are. Here the checksums of sealed formats are not held against the seeds:
-whatever is read must be sound.
+Every reader gets an equal share of the time in its own process, with the limits of
+``tests.reliability.campaign``. For sealed formats the result is not compared with the seeds: whatever is read
+must be sound.
 """
 
 import argparse

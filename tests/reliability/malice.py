@@ -1,4 +1,4 @@
-"""Files that would do harm if anything in them were ever run, and processes that would show it."""
+"""Files that would do harm if anything in them were executed, and processes that would show it."""
 
 import io
 import os

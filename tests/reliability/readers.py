@@ -1,9 +1,9 @@
-"""Every reader of files: seeds that it reads, and what must hold of whatever it makes of damaged ones.
+"""Every reader of files, with valid seed files and the properties that results of damaged files must have.
 
 A reader's ``read`` gets a folder and the bytes of a file, reads them as a command would, and returns a digest
-of all that it got. It raises InputError for what is refused and Unsound for a value that no command may see.
-Where a format carries checksums (``sealed``), damage must be refused or change nothing. The others promise
-what can be seen in a value: finite numbers, matching shapes, indices in range.
+of the whole result. It raises InputError for a refused file and Unsound for a value that no command may see.
+For a format with checksums (``sealed``), damage must be refused or change nothing. The others guarantee what
+can be checked in a value: finite numbers, matching shapes, indices in range.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Settings of any kind: a file is refused in one sentence that names a flag in it, or means what it says."""
+"""Random settings files: each is refused in one sentence that names a flag in it, or is read as written."""
 
 import dataclasses
 from typing import Any

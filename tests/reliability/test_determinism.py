@@ -1,4 +1,4 @@
-"""The same seed on the same machine gives the same bits; elsewhere the same numbers but for rounding."""
+"""The same seed gives the same bits on the same machine, and the same numbers up to rounding on others."""
 
 import json
 import shutil

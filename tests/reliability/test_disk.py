@@ -1,4 +1,4 @@
-"""A disk that is full, read-only, failing or gone: the last good checkpoint stays, and it is said."""
+"""A disk that is full, read-only, failing or gone: the last good checkpoint stays, and a message says so."""
 
 import errno
 import os

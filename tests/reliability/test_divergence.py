@@ -1,4 +1,4 @@
-"""Trainings that really diverge: by an absurd learning rate, or by data that float32 cannot hold."""
+"""Trainings that really diverge, from an absurd learning rate or from data that float32 cannot represent."""
 
 import re
 from dataclasses import replace

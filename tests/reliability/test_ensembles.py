@@ -1,4 +1,4 @@
-"""An ensemble that is stopped: the command that it prints goes on with all of it, to the same bits."""
+"""A stopped ensemble: the command that it prints resumes all members and ends with the same bits."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The smallest, largest and oddest inputs: they are read and built soundly, or refused in one sentence."""
+"""The smallest, largest and oddest inputs: each is processed correctly or refused in one sentence."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Bad files: a campaign of damage for every reader, and what earlier campaigns found, one test each."""
+"""Damaged files: a campaign for every reader, and one test for each finding of earlier campaigns."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""A training that is killed again and again, and gone on with each time, ends as one that never was."""
+"""A training that is killed and resumed repeatedly ends like an uninterrupted one."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Stopped and gone on with is the same training: every network, recipe, precision and loader, dropout on."""
+"""Resumed trainings equal uninterrupted ones: every network, recipe, precision and loader, with dropout."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""Meshes of any shape: the label moves with the body, survives every format, and is not wrong in silence."""
+"""Random meshes: the label moves with the body, survives every file format, and is never silently wrong."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A training that is killed at the worst moments, or stopped by a signal, goes on to the same bits."""
+"""A training that is killed at the worst moments, or stopped by a signal, resumes to the same bits."""
 
 import os
 import re

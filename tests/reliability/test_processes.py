@@ -1,4 +1,4 @@
-"""Trainings in processes of their own that get in each other's way, run out of time, or lose a reader."""
+"""Trainings in separate processes that conflict with each other, run out of time, or lose a reader."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Flags that a resumed training may change change no bit of its end: each of them, from within an epoch."""
+"""Flags that may differ on resume do not change a bit of the result: each is tested from within an epoch."""
 
 import shutil
 from pathlib import Path

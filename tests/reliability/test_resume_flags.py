@@ -1,4 +1,4 @@
-"""Which flags a resumed training may change, and which it may not; what it never deletes; damaged files."""
+"""Flags that may and may not differ on resume; files that a resume never deletes; damaged files."""
 
 import shutil
 from collections.abc import Iterator
@@ -169,4 +169,4 @@ def test_nothing_but_damaged_checkpoints_is_refused(tiny: Path, run: Path) -> No
         path.write_bytes(b"")
     outcome = train(tiny, run, lr=1e-2, max_epochs=3, resume="")
     assert outcome.code == 2
-    assert f"{run / 'last.ckpt'} is no readable checkpoint" in outcome.text
+    assert f"{run / 'last.ckpt'} is not a readable checkpoint" in outcome.text

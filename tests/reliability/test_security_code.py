@@ -1,4 +1,4 @@
-"""Nothing that a file says is ever run: data, checkpoints, scans, labels, settings."""
+"""No code in a file is ever executed: data, checkpoints, scans, labels, settings."""
 
 import contextlib
 import json
@@ -164,10 +164,10 @@ def test_checkpoints(run: Path, tmp_path: Path, trace: Path, how: str, place: st
     else:
         content["plumbline"][place] = payload
     path = write_sealed(tmp_path / "last.ckpt", content)
-    with pytest.raises(InputError, match=r"no readable checkpoint .*which this program never loads"):
+    with pytest.raises(InputError, match=r"not a readable checkpoint .*which this program never loads"):
         read_checkpoint(path)
     path.write_bytes(pickle.dumps(payload))
-    with pytest.raises(InputError, match="no readable checkpoint"):
+    with pytest.raises(InputError, match="not a readable checkpoint"):
         read_checkpoint(path)
     assert_loaded(trace, lambda: unpickle(path))
 
@@ -265,7 +265,7 @@ def test_scans_and_labels_by_the_command_line(tmp_path: Path, trace: Path) -> No
     labels = tmp_path / "labels.csv"
     labels.write_text("file,com_x,com_y,com_z\n" + "".join(f"{scan.name},0,0,0\n" for scan in scans))
     done = plumbline("prepare", "--labels", labels, "--out", tmp_path / "out")
-    assert_refused(done, "nothing is left to prepare")
+    assert_refused(done, "there is nothing to prepare")
     assert "scan.npy: " in done.stdout
     assert "points.npz: " in done.stdout
     assert "2 inputs were rejected" in done.stderr

@@ -1,4 +1,4 @@
-"""No name in a file leads out of its folder, and no file unpacks to fill the memory."""
+"""No name in a file points out of its folder, and no file fills the memory when unpacked."""
 
 import json
 import os
@@ -79,7 +79,7 @@ def test_a_manifest_names_files_beside_it_only(packed: Path, what: str, name: An
         name = name.format(item["file"], outside=packed.parent / item["file"])
     item["file"] = name
     (packed / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(DamagedStoreError, match=r"not the name of a file beside it|TypeError"):
+    with pytest.raises(DamagedStoreError, match=r"not the name of a file in the same folder|TypeError"):
         PackedStore.open(packed)
     assert main(["train", "--data_dir", str(packed)]) == 2
 
@@ -97,7 +97,7 @@ def test_links_of_a_packed_data_set(packed: Path, tmp_path: Path) -> None:
     (packed / "blob").rename(tmp_path / "blob")
     for target in ("../blob", tmp_path / "blob"):
         shard.symlink_to(target)
-        with pytest.raises(DamagedStoreError, match="a link that leads out of its folder"):
+        with pytest.raises(DamagedStoreError, match="a link that points out of its folder"):
             PackedStore.open(packed)
         shard.unlink()
 

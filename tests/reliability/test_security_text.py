@@ -1,4 +1,4 @@
-"""Names are shown and never obeyed, by no page and no terminal; secrets of the environment are never kept."""
+"""Names are shown, never interpreted by a page or a terminal; environment secrets are never stored."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Small files that would keep their reader busy for minutes, or fill the memory when it complains."""
+"""Small files that could keep a reader busy for minutes, or make its error message fill the memory."""
 
 import io
 import zipfile

@@ -1,4 +1,4 @@
-"""A step that fails or hangs in the middle of a training: nothing that is saved is lost, and it is said."""
+"""A step that fails or hangs during training: no saved state is lost, and a message says what happened."""
 
 import re
 from dataclasses import replace

@@ -1,6 +1,6 @@
-"""The terminal: calm, aligned, and plain when it is not one."""
+"""Terminal output: aligned and unobtrusive, and plain text if the output is not a terminal."""
 
 import time
 
 STARTED = time.perf_counter()
-"""The first moment the program knows of; this file is imported before anything large."""
+"""Start time of the program; this file is imported before anything large."""

@@ -1,4 +1,4 @@
-"""What ``plumbline check`` prints of a data set and of a model's symmetry."""
+"""Output of ``plumbline check`` on a data set and on a model's symmetry."""
 
 import textwrap
 from typing import Any
@@ -13,15 +13,15 @@ SHOWN_REJECTS = 20
 
 
 def print_data_set(console: Console, report: dict[str, Any]) -> None:
-    """Print what is in a data set, or what is damaged; ``report``: of ``data.describe.check_data``."""
+    """Print the content of a data set or its damage; ``report``: from ``data.describe.check_data``."""
     if not report["ok"]:
         console.print(f"{escape(report['path'])} is damaged:")
         for text in report["problems"]:
             console.print(f"  {escape(text)}")
-        advice = "Restore the files from a copy, or delete the folder and run `plumbline prepare` again."
+        advice = "Restore the files from a backup, or delete the folder and run `plumbline prepare` again."
         if "cache" in report:
             advice = (
-                "The .pt files are not damaged, only their packed copy, and another program has it open: "
+                "The .pt files are intact, but their packed copy is damaged and in use by another program: "
                 f"end that program and check again, or delete {escape(report['cache'])}."
             )
         console.print(advice)
@@ -34,7 +34,7 @@ def print_data_set(console: Console, report: dict[str, Any]) -> None:
 
 
 def print_equivariance(console: Console, report: dict[str, Any], meaning: str) -> None:
-    """Print how far a model's answers deviate from its symmetry; ``meaning``: that symmetry in words."""
+    """Print how far a model's predictions deviate from its symmetry; ``meaning``: the symmetry in words."""
     limits, declares = report["limits"], report["declares"]
     console.print(f"{report['model']} ({report['checkpoint']})", markup=False)
     console.print(f"declares {declares}: {meaning}\n", markup=False)
@@ -48,10 +48,10 @@ def print_equivariance(console: Console, report: dict[str, Any], meaning: str) -
     rounding = " and ".join(f"{limit:.0e} in {name}" for name, limit in limits.items())
     console.print(
         f"\n|f(R x) - R f(x)| as a fraction of the object's radius, over {report['scans']} scans of built-in "
-        f"solids; up to {rounding} is rounding."
+        f"solids; up to {rounding} counts as rounding."
     )
     if declares == "none":
-        console.print("The model declares no symmetry, so there is none to keep.")
+        console.print("The model declares no symmetry, so there is nothing to test.")
     elif report["ok"]:
         console.print("The model keeps the symmetry that it declares.")
     else:
@@ -77,7 +77,7 @@ def _show_facts(report: dict[str, Any], console: Console) -> None:
 
 
 def _folded(value: str, room: int) -> list[str]:
-    """Lines between words, none of which is changed: a path can be copied."""
+    """Wrap at spaces only, without changing words, so that a path can be copied."""
     folder = textwrap.TextWrapper(
         max(room, 20),
         break_long_words=False,
@@ -99,7 +99,7 @@ def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
     whose = {
         "object": "of the object",
         "scan": "of the scan (the object's is unknown)",
-        "mixed": "of the object where known, else of the scan",
+        "mixed": "of the object if known, else of the scan",
     }
     if "reason" in split:
         preview = split["reason"]
@@ -110,10 +110,10 @@ def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         ]
         preview = f"{sides[0]} train, {sides[1]} validate (--val_split {split['val_split']})"
     offset, size = report["target_from_point_mean_in_radii"], report["size_in_metres"]
-    checked = "every checksum and number is right" if report["deep"] else "sizes and index are right"
+    checked = "every checksum and number is correct" if report["deep"] else "sizes and index are correct"
     return [
         ("data set", f"{report['path']} ({report['layout']})"),
-        ("condition", f"whole: {checked}" + ("" if report["deep"] else "; --deep looks at everything")),
+        ("condition", f"intact: {checked}" + ("" if report["deep"] else "; --deep checks everything")),
         ("graphs", f"{report['num_graphs']:,} of {_count(report['num_objects'], 'object')}"),
         ("rejected", _count(len(report["rejected"]), "input")),
         ("nodes per graph", _range(report["nodes_per_graph"], ",.0f")),

@@ -1,4 +1,4 @@
-"""Shows on a console what a long operation reports."""
+"""Console output of the events that a long operation reports."""
 
 from types import TracebackType
 
@@ -10,14 +10,14 @@ from plumbline.reporting import Event
 
 
 class ConsoleListener:
-    """A listener for a :class:`plumbline.reporting.Reporter`: sentences become lines, counts a bar.
+    """Shows the events of a :class:`plumbline.reporting.Reporter`: messages as lines, progress as a bar.
 
-    Used in a ``with`` statement, it takes the bar off the terminal at the end.
+    Used in a ``with`` statement, it removes the bar from the terminal at the end.
 
     Args:
-        console: where.
-        debug: details are shown too.
-        every: seconds between two lines of progress where the console is no terminal; ``inf`` for none.
+        console: where to print.
+        debug: also show details.
+        every: seconds between two lines of progress if the console is not a terminal; ``inf`` for none.
     """
 
     def __init__(self, console: Console, *, debug: bool = False, every: float = EVERY) -> None:
@@ -25,7 +25,7 @@ class ConsoleListener:
         self._progress = ProgressDisplay(console, every=every)
 
     def __call__(self, event: Event) -> None:
-        """Show an event."""
+        """Show one event."""
         if event.kind == "progress":
             self._progress.show(event.text, event.done, event.total, rate=event.rate, phase=event.phase)
         elif (

@@ -1,4 +1,4 @@
-"""How far a piece of work is: a bar on a terminal, elsewhere a line now and then."""
+"""Progress display: a bar on a terminal, a line every few seconds elsewhere."""
 
 import math
 import time
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 EVERY = 10.0
-"""Seconds between two lines where the output is no terminal."""
+"""Seconds between two lines if the output is not a terminal."""
 
 
 class ProgressDisplay:
-    """Shows one count after another; nothing until the first.
+    """Shows the progress of one count at a time, and nothing before the first.
 
     Args:
-        console: where.
-        every: seconds between two lines where the console is no terminal; ``inf`` for none.
+        console: where to print.
+        every: seconds between two lines if the console is not a terminal; ``inf`` for none.
     """
 
     def __init__(self, console: Console, *, every: float = EVERY) -> None:
@@ -33,13 +33,13 @@ class ProgressDisplay:
         self._bar: Progress | None = None
 
     def show(self, unit: str, done: int, total: int, *, rate: str = "", phase: str = "") -> None:
-        """Show that ``done`` of ``total`` units are done; another unit or phase begins another count.
+        """Show that ``done`` of ``total`` units are done; a new unit or phase starts a new count.
 
         Args:
             unit: what is counted, in the singular.
-            done, total: numbers of them; total 0 if nobody knows.
-            rate: how fast, in words.
-            phase: what it is a part of, in words.
+            done, total: number of units; total is 0 if unknown.
+            rate: speed, in words.
+            phase: the operation that the count is part of, in words.
         """
         now = time.perf_counter()
         if self._pace is None or (self._pace.unit, self._pace.phase) != (unit, phase):
@@ -54,14 +54,14 @@ class ProgressDisplay:
             print_line(self._console, f"  {text}")
 
     def close(self) -> None:
-        """Take the bar off the terminal."""
+        """Remove the bar from the terminal."""
         if self._bar is not None:
             self._bar.stop()
         self._bar = self._pace = None
 
 
 class _Pace:
-    """From when and where a count started."""
+    """Start time and start value of a count, from which the remaining time is estimated."""
 
     def __init__(self, unit: str, phase: str, first: int, started: float) -> None:
         self.unit, self.phase, self._first, self._started = unit, phase, first, started
@@ -91,9 +91,10 @@ def _started_bar(console: Console, phase: str) -> "Progress":
 
 @contextmanager
 def file_bar(console: Console) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar for files being read, on a terminal: call it with (files read, files in all); else None.
+    """Provide a progress callback for reading files, or None if the console is not a terminal.
 
-    It appears with the first call: a data set that is ready shows none.
+    It is called with (files read, total files). The bar appears on the first call, so it is not shown for a
+    data set that needs no reading.
     """
     if not console.is_terminal:
         yield None

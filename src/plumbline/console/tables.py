@@ -1,4 +1,4 @@
-"""Tables that fit the terminal: names fold, columns give way, and a number is never cut."""
+"""Tables that fit the terminal: names wrap, columns are dropped, and numbers are never truncated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 WIDEST = 10_000
-"""Columns of a table that nobody has to fold, at most."""
+"""Width, in characters, at which no table wraps."""
 _SHORTEST = 20
-"""Letters of a name that stay in one line; columns give way to them."""
+"""Characters of a name that stay on one line; columns are dropped to make room for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,11 @@ class Column:
     """One column of a table.
 
     Attributes:
-        head: its heading, in lines where that makes it narrower.
+        head: its heading, split into lines to keep it narrow.
         cells: one per row.
-        gives_way: it may be left out where the terminal is too narrow; lower numbers go first, None stays.
-        words: the cells are words, which stand to the left; so do those of the first column.
+        gives_way: order in which columns are dropped if the terminal is too narrow, lowest first; None is
+            never dropped.
+        words: the cells are words and left-aligned, like those of the first column.
     """
 
     head: str
@@ -33,10 +34,10 @@ class Column:
 
 
 def print_fitting(console: Console, columns: Sequence[Column]) -> None:
-    """Print a table that is as wide as the terminal allows.
+    """Print a table that fits the width of the terminal.
 
-    The first column names the rows; long names fold. Where that is not enough, columns that may be left out
-    are. Where what stays is still too wide, each row becomes a few lines of headings and values.
+    The first column names the rows, and long names wrap. If that is not enough, optional columns are dropped.
+    If the rest is still too wide, each row becomes a few lines of headings and values.
     """
     shown = list(columns)
     while not fits(console, _layout(shown, shortest=_SHORTEST)):
@@ -49,18 +50,18 @@ def print_fitting(console: Console, columns: Sequence[Column]) -> None:
 
 
 def fits(console: Console, table: Table) -> bool:
-    """Whether the terminal is wide enough for a table none of whose cells is folded."""
+    """Whether the terminal is wide enough for a table without wrapping any cell."""
     wide = console.options.update(max_width=WIDEST)
     return Measurement.get(console, wide, table).maximum <= console.width
 
 
 def plain_table() -> Table:
-    """A table with a line below its heading and nothing else."""
+    """Make a table with a line below its heading and no other lines."""
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
 
 
 def _layout(columns: Sequence[Column], shortest: int | None = None) -> Table:
-    """The table, or, to be measured, with names as short as they may fold."""
+    """Lay out the table; with ``shortest``, names are cut to that length, to measure the minimum width."""
     table = plain_table()
     for number, column in enumerate(columns):
         left = number == 0 or column.words
@@ -74,7 +75,7 @@ def _layout(columns: Sequence[Column], shortest: int | None = None) -> Table:
 
 
 def _print_rows(console: Console, columns: Sequence[Column]) -> None:
-    """Each row as its name and, below it, headings and values; lines break between them only."""
+    """Print each row as its name and, below it, headings and values; lines break only between these."""
     names, *others = columns
     for row, name in enumerate(names.cells):
         console.print(_text(name), soft_wrap=True)

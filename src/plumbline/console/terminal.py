@@ -1,4 +1,4 @@
-"""The output streams: calm and plain when they are no terminal, and never commanded by what is printed."""
+"""Output streams: plain if they are not a terminal, with control characters in printed text made visible."""
 
 import codecs
 import os
@@ -13,11 +13,11 @@ from rich.segment import Segment
 from plumbline.console.text import visible
 
 _FILE_COLUMNS = 120
-"""At least, where there is no terminal: ``COLUMNS`` is the width of one, not of a file."""
+"""Minimum width if the output is not a terminal: ``COLUMNS`` is the width of a terminal, not of a file."""
 
 
 class _Visible:
-    """Something to print, with its text made visible and its own control codes left as they are."""
+    """A renderable whose text is made visible and whose own control codes are kept."""
 
     def __init__(self, content: ConsoleRenderable) -> None:
         self._content = content
@@ -36,9 +36,9 @@ class _ShowCommands(RenderHook):
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """A console that shows text as :func:`visible`, and never wraps or redraws what goes into a file.
+    """Make a console that shows text as :func:`visible`, and never wraps or redraws output to a file.
 
-    ``FORCE_COLOR`` means colours there, not a terminal: no bar moves in a log.
+    ``FORCE_COLOR`` turns on colours in a file, but does not make it a terminal: a log gets no moving bar.
     """
     stream = sys.stderr if stderr else sys.stdout
     if stream.isatty():
@@ -58,12 +58,16 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 def make_writable() -> None:
-    """A closed stream leads nowhere; one that cannot show a character shows the nearest that it can."""
+    """Make the standard streams safe to write to.
+
+    A closed stream is replaced by the null device. A character that the encoding cannot represent is
+    replaced by the nearest one that it can.
+    """
     codecs.register_error("nearest", _nearest)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (as long as the program)
-    # Python itself spells out on the error stream what it cannot show.
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (never closed)
+    # Python itself escapes such characters on the error stream.
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.encoding.lower().replace("-", "") != "utf8":
         sys.stdout.reconfigure(errors="nearest")
 
@@ -77,7 +81,7 @@ def _nearest(error: UnicodeError) -> tuple[str, int]:
 
 
 def can_write() -> bool:
-    """Whether a line break still reaches whoever reads the output."""
+    """Print a line break; whether the reader of the output still receives it."""
     try:
         print(flush=True)
     except OSError:
@@ -86,10 +90,10 @@ def can_write() -> bool:
 
 
 def discard_output() -> None:
-    """What is still to be written leads nowhere: Python flushes once more when it ends."""
+    """Redirect remaining output to the null device, because Python flushes once more when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_line(console: Console, text: str) -> None:
-    """One line as it is: a terminal may fold it, but who copies a command gets it whole."""
+    """Print one line unchanged: the terminal may wrap it, but a command can be copied in one piece."""
     console.print(text, markup=False, emoji=False, soft_wrap=True)

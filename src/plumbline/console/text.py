@@ -1,34 +1,35 @@
-"""Values, commands and names as text that a person reads."""
+"""Formatting of values, commands and names for people to read."""
 
 import math
 import re
 import shlex
 
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What a terminal obeys instead of showing it, all but tab and line feed; and what no stream can encode."""
+"""Characters that a terminal obeys instead of showing (but not tab and line feed), or no stream can encode."""
 
 
 def visible(text: str) -> str:
-    r"""The text with control characters and bytes that are no UTF-8 spelt out, such as ``\x1b``.
+    r"""Escape control characters and bytes that are not UTF-8, such as ``\x1b``.
 
-    Names of files and objects may hold anything, also what moves the cursor or retitles a window.
+    Names of files and objects may contain anything, including sequences that move the cursor or change the
+    window title.
     """
     return _COMMANDS.sub(lambda match: _spelt(ord(match[0])), text)
 
 
 def _spelt(code: int) -> str:
-    if 0xDC80 <= code <= 0xDCFF:  # how Python stands in for a byte of a file name
+    if 0xDC80 <= code <= 0xDCFF:  # Python's placeholder for an undecodable byte
         code -= 0xDC00
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def command(*words: object) -> str:
-    """A command as a shell takes it."""
+    """Quote a command for the shell."""
     return shlex.join(str(word) for word in words)
 
 
 def seconds(value: float) -> str:
-    """A duration as people read it: ``0.03 s``, ``12.4 s``, ``3:07``, ``1:02:03``."""
+    """Format a duration: ``0.03 s``, ``12.4 s``, ``3:07``, ``1:02:03``."""
     if value < 10:
         return f"{value:.2f} s"
     if value < 60:
@@ -39,12 +40,12 @@ def seconds(value: float) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """``1 object``, ``1,200 objects``."""
+    """Format a count: ``1 object``, ``1,200 objects``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def file_size(size: float) -> str:
-    """A number of bytes with three significant digits, e.g. ``23.4 MB``."""
+    """Format a number of bytes with three significant digits, e.g. ``23.4 MB``."""
     for unit in ("bytes", "kB", "MB"):
         if size < 1000:
             return f"{size:.3g} {unit}"
@@ -53,12 +54,12 @@ def file_size(size: float) -> str:
 
 
 def percent(value: float) -> str:
-    """A fraction as per cent with three significant digits, e.g. ``18.2 %``."""
+    """Format a fraction as per cent with three significant digits, e.g. ``18.2 %``."""
     return "–" if value != value else f"{length(100 * value)} %"
 
 
 def length(value: float) -> str:
-    """A length with three significant digits and no exponent within reason."""
+    """Format a length with three significant digits; exponents only for very small and very large values."""
     if value != value:
         return "–"
     if value and not 1e-4 <= abs(value) < 1e5:

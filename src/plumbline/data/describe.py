@@ -1,4 +1,4 @@
-"""Is a data set whole, and what is in it?"""
+"""Integrity check and description of a data set, as ``plumbline check`` reports them."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -18,26 +18,26 @@ from plumbline.records import Float, Int
 _VAL_SPLIT, _SEED = 0.1, 0
 _CHUNK_NODES = 1_000_000
 _SMALLEST, _LARGEST = 0.001, 20.0
-"""Median bounding radius in metres outside of which a scale was probably forgotten."""
+"""Range of the median bounding radius in metres; outside it, the scale is probably wrong."""
 _FAR = 3.0
-"""Bounding radii between target and mean of the points that no view of one object explains."""
+"""Distance of target and mean of the points, in bounding radii, that no view of one object can explain."""
 
 
 def check_data(
     path: Path, *, deep: bool = False, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Look whether a data set is whole, and describe it if it is.
+    """Check whether a data set is intact, and describe it if it is.
 
-    A packed copy of a folder of ``.pt`` files that is damaged is made again, unless it is in use.
+    A damaged packed copy of a folder of ``.pt`` files is built again, unless it is in use.
 
     Args:
         path: a packed data set, or a folder of ``.pt`` files.
-        deep: also recompute every checksum and look at every number.
-        progress: called with (files read, files in all) while ``.pt`` files are read.
+        deep: also recompute every checksum and check every number.
+        progress: called with (files read, total files) while ``.pt`` files are read.
 
     Returns:
-        Plain values for JSON: ``ok``, ``problems`` (one sentence each), and, if there are none, those of
-        :func:`describe`.
+        Plain values for JSON: ``ok``, ``problems`` (one sentence each), and, if there is no problem, the
+        values of :func:`describe`.
 
     Raises:
         InputError: there is no data set, or nothing in it can be used.
@@ -48,7 +48,7 @@ def check_data(
         report["problems"] = verify(store, deep=deep)
         cache = None if store.path == path else store.path
         if report["problems"] and cache is not None:
-            del store  # it keeps the cache in use
+            del store  # an open store keeps its cache from being removed
             report["cache"] = str(cache)
             if remove_unused(cache):
                 report["made_again"] = report["problems"]
@@ -63,7 +63,7 @@ def check_data(
 
 
 def describe(store: PackedStore, path: Path) -> dict[str, Any]:
-    """Everything that is printed, as plain values for JSON; lengths in stored units."""
+    """Describe a data set as plain values for JSON; lengths in stored units."""
     names = [group_of(name) for name in store.object_names]
     grouped = names != list(store.object_names)
     offsets, size = _target_distances(store), _sizes(store)
@@ -104,7 +104,7 @@ def _spread(values: np.ndarray) -> dict[str, float]:
 
 
 def _sizes(store: PackedStore) -> dict[str, float] | None:
-    """Bounding radii in metres; None where the frame is normalised and nothing says by how much."""
+    """Bounding radii in metres; None if the frame is normalised and the scale is not recorded."""
     if store.normalise in ("unit", "unknown") and (store.scale == 1).all():
         return None
     radius = store.bounding_radius * store.scale
@@ -112,19 +112,19 @@ def _sizes(store: PackedStore) -> dict[str, float] | None:
 
 
 def _warnings(store: PackedStore, size: dict[str, float] | None, outside: Int) -> list[str]:
-    """What is stored rightly and yet looks like a mistake; ``outside``: graphs with a target far away."""
+    """Warn of valid data that look like a mistake; ``outside``: graphs whose target is far away."""
     found = []
     if size is not None and not _SMALLEST <= size["median"] <= _LARGEST:
         found.append(
             f"half of the bounding radii are {'above' if size['median'] > _LARGEST else 'below'} "
-            f"{size['median']:.3g} m: is --scale right?"
+            f"{size['median']:.3g} m: is --scale correct?"
         )
     if len(outside):
         name = store.object_names[store.object_idx[outside[0]]]
         graphs = "of 1 graph lies" if len(outside) == 1 else f"of {len(outside):,} graphs lies"
         found.append(
-            f"the target {graphs} more than {_FAR:g} bounding radii from the mean of the points, "
-            f"first that of {name}: are its label and its unit right?"
+            f"the target {graphs} more than {_FAR:g} bounding radii from the mean of the points "
+            f"(the first is {name}): are its label and its unit correct?"
         )
     return found
 

@@ -1,1 +1,1 @@
-"""How good an answer is: metrics, untrained baselines, plots, report."""
+"""Evaluation of predictions: metrics, comparison with untrained guesses, plots, report."""

@@ -1,6 +1,7 @@
-"""ScanCoM: how well a method finds centres of mass under stated conditions, so that others can compare.
+"""ScanCoM, a benchmark of methods that find centres of mass.
 
-The conditions are fixed; what is measured is the displacement as a fraction of the object's bounding radius.
+The conditions are fixed, so that others can compare. The measure is the displacement as a fraction of the
+object's bounding radius.
 """
 
 import json
@@ -37,18 +38,19 @@ from plumbline.writing import write_atomically
 
 NUMBERS, TABLES, SCANS = "scancom.json", "scancom.md", "scans"
 SHARES = (0.05, 0.1)
-"""Displacements below which scans are counted."""
+"""Displacements, as fractions of the bounding radius, below which scans are counted."""
 _PLAIN = GraphSettings(k=16, edge_attr="sh", sh_degree=2, normalise="unit")
-"""Graphs of the baselines and of most models; some need more neighbours or another frame."""
+"""Graphs of the baselines and most models; some models need more neighbours or another frame."""
 
 
 class Asked(NamedTuple):
-    """A trained model that is measured: ``answer(store, indices)`` gives ``[G, 3]``, stored frame.
+    """A trained model to measure.
 
     Attributes:
-        name: in the tables.
+        name: its name in the tables.
         form: the graphs that it takes.
-        answer: of graphs of that form.
+        answer: ``answer(store, indices)`` returns predictions ``[G, 3]`` in the stored frame, for a store of
+            graphs of that form.
     """
 
     name: str
@@ -57,11 +59,11 @@ class Asked(NamedTuple):
 
 
 class AsTrained:
-    """A store whose graphs have the features, vectors and neighbours that a model was trained with.
+    """A view of a store with the features, vectors and neighbours that a model was trained with.
 
     Args:
-        store: with all features and vectors, and no fewer neighbours.
-        form: what the model takes.
+        store: a store with all features and vectors, and at least as many neighbours.
+        form: the graphs that the model takes.
     """
 
     has_point_cloud = False
@@ -72,14 +74,14 @@ class AsTrained:
         self._rows = [store.vector_names.index(name) for name in form.vector_names]
         self.feature_names, self.vector_names = form.feature_names, form.vector_names
         self.leaders, self.k = form.leaders, form.k
-        # Room for edges is made by the store's own, which are no fewer.
+        # Batches reserve space for the edges of the store, which has at least as many.
         self.node_ptr, self.edge_ptr = store.node_ptr, store.edge_ptr
 
     def __len__(self) -> int:
         return len(self._store)
 
     def gather(self, indices: Int) -> Gathered:
-        """As :meth:`PackedStore.gather`, without the farthest neighbours of every node."""
+        """Like :meth:`PackedStore.gather`, but keep only the ``k`` nearest neighbours of every node."""
         found = self._store.gather(indices)
         found = found._replace(
             node_features=found.node_features[:, self._columns], vectors=found.vectors[:, self._rows]
@@ -101,7 +103,7 @@ def measure(store: PackedStore, asked: Sequence[Asked], baselines: Sequence[str]
     """Errors of models and untrained baselines on all graphs of a store, by name.
 
     Raises:
-        InputError: an answer is no finite number.
+        InputError: a prediction is not finite.
     """
     everything = np.arange(len(store))
     answers = {one.name: one.answer(AsTrained(store, one.form), everything) for one in asked}
@@ -109,8 +111,8 @@ def measure(store: PackedStore, asked: Sequence[Asked], baselines: Sequence[str]
         broken = int((~np.isfinite(answer).all(axis=1)).sum())
         if broken:
             raise InputError(
-                f"{name} answers {broken} of {len(store)} scans with no finite number; its weights are "
-                "damaged or its training diverged"
+                f"the predictions of {name} for {broken} of {len(store)} scans are not finite; its weights "
+                "are damaged or its training diverged"
             )
     if baselines:
         answers |= baseline_predictions(store, everything, baselines).predictions
@@ -124,7 +126,7 @@ def measure(store: PackedStore, asked: Sequence[Asked], baselines: Sequence[str]
 
 
 def figures(errors: Errors) -> dict[str, Any]:
-    """What is said of one method under one condition, in shares of the bounding radius, as plain values."""
+    """Results of one method under one condition, as fractions of the bounding radius, as plain values."""
     return {
         **summarise_errors(errors.error_rel, errors.objects).to_dict(),
         **{f"below_{share:g}": float((errors.error_rel < share).mean()) for share in SHARES},
@@ -140,7 +142,7 @@ def figures(errors: Errors) -> dict[str, Any]:
 
 
 def best_baseline(conditions: Mapping[str, Mapping[str, Any]]) -> str:
-    """The untrained baseline of least mean under the main conditions, all of them counted alike.
+    """The untrained baseline with the smallest mean error over the main conditions, equally weighted.
 
     Args:
         conditions: condition name to its part of the result.
@@ -150,24 +152,24 @@ def best_baseline(conditions: Mapping[str, Mapping[str, Any]]) -> str:
     return min(names, key=lambda name: sum(row[name]["mean"] for row in rows))
 
 
-# ------------------------------------------------------------------------------------------- the whole
+# ---------------------------------------------------------------------------------------- the benchmark
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkResult:
-    """What a benchmark measured.
+    """Result of a benchmark.
 
     Attributes:
         samples: scans per object and condition.
-        meshes, solids: inputs.
-        inputs_sha256: of what the inputs are, wherever their files lie.
+        meshes, solids: number of inputs of each kind.
+        inputs_sha256: hash of the inputs, independent of where their files lie.
         caster: the ray caster that was used.
-        objects: different ones that were measured on.
-        rejected: inputs that were not measured on, and why.
+        objects: number of distinct objects measured.
+        rejected: inputs that were left out, and why.
         checkpoints: the trained models: ``name``, ``path``, ``model``, ``symmetry``, ``parameters``, and
-            ``objects_seen``, how many of these objects it was trained on (None if it does not say).
+            ``objects_seen``, how many of these objects it was trained on (None if not recorded).
         conditions: name of a condition to its ``views``, ``noise``, ``points`` and ``sampling``, the number
-            of ``scans``, and ``methods``: name of a model or baseline to its figures, see :func:`figures`.
+            of ``scans``, and ``methods``: name of a model or baseline to its results, see :func:`figures`.
     """
 
     samples: int
@@ -221,21 +223,21 @@ def benchmark(
         model: the class of a network of your own, if the checkpoints hold one, see
             :func:`plumbline.load_checkpoint`.
         meshes: mesh files, or folders that are searched for them.
-        solids: built-in solids to add.
+        solids: number of built-in solids to add.
         samples: scans per object and condition.
         out: the folder of scans and result.
-        workers: processes that scan; 0 for one per core.
+        workers: number of processes that scan; 0 for one per core.
         report: called with every :class:`plumbline.reporting.Event`, in the thread of the call.
 
     Raises:
-        InputError: the arguments cannot be meant, an input or checkpoint does not exist or cannot be used, or
-            ``out`` holds something else or cannot be written to.
+        InputError: the arguments are invalid, an input or checkpoint does not exist or cannot be used, or
+            ``out`` holds something else or is not writable.
     """
     out = Path(out)
     paths = [Path(meshes)] if isinstance(meshes, str | os.PathLike) else [Path(path) for path in meshes]
     check_settings(MAIN[0].settings(samples), _PLAIN, solids=solids, workers=workers)
     if not paths and not solids:
-        raise InputError("nothing to measure on: give meshes or a number of solids")
+        raise InputError("there is nothing to measure on: give meshes or a number of solids")
     if (out / MANIFEST).exists():
         raise InputError(f"--out {out}: this is a data set; choose another folder")
     reporter = Reporter(report)
@@ -249,20 +251,22 @@ def benchmark(
         for name, text in ((NUMBERS, numbers), (TABLES, markdown(plain))):
             write_atomically(out / name, text.encode("utf-8", "backslashreplace"))
     except KeyboardInterrupt:
-        reporter.say(f"stopped; the scans made so far are kept in {out / SCANS}: the same command goes on")
+        reporter.say(
+            f"stopped; the scans made so far are kept in {out / SCANS}: run the same command again to resume"
+        )
         raise
-    except BrokenPipeError:  # of whoever shows the report
+    except BrokenPipeError:  # raised by a listener of the report
         raise
     except OSError as error:
         raise InputError(
-            f"--out {out} cannot be written to ({error.strerror}); what is done is kept, and the same "
-            "command goes on from there"
+            f"--out {out} cannot be written to ({error.strerror}); finished work is kept: run the same "
+            "command again to resume"
         ) from error
     return result
 
 
 class _Model:
-    """A checkpoint to be measured, as ``load_checkpoint`` reads it, and what the result says of it."""
+    """A checkpoint to measure, as loaded by ``load_checkpoint``, and its description in the result."""
 
     def __init__(self, trained: Any) -> None:
         self.trained, self.net = trained, trained.model
@@ -271,11 +275,11 @@ class _Model:
 
     @property
     def graphs(self) -> GraphSettings:
-        """The graphs that it can be measured on."""
+        """Settings of graphs that the model can be measured on."""
         return replace(_PLAIN, normalise=self.form.normalise, k=max(_PLAIN.k, self.form.k or 0))
 
     def asked(self) -> Asked:
-        """As it is measured."""
+        """The model in the form that :func:`measure` takes."""
         from plumbline.predictors.device import choose_device
         from plumbline.predictors.inference import predict
 
@@ -287,7 +291,7 @@ class _Model:
         return Asked(self.name, self.form, answer)
 
     def describe(self, objects: Mapping[str, float]) -> dict[str, Any]:
-        """For the result."""
+        """The entry of the model in the result; ``objects``: the objects of the benchmark."""
         marks = self.trained.data.objects
         return {
             "name": self.name,
@@ -367,7 +371,7 @@ class _Benchmark:
         )
 
     def _scans(self, condition: Condition, graphs: GraphSettings, title: str) -> PackedStore:
-        """The packed store of one condition, made or finished if need be."""
+        """Make or finish the packed store of one condition, and open it."""
         suffix = "" if graphs == _PLAIN else f"-{graphs.normalise}-k{graphs.k}"
         out = self.out / SCANS / (condition.name + suffix)
         settings = condition.settings(self.samples)
@@ -385,7 +389,7 @@ class _Benchmark:
         except AllRejectedError as error:
             first = error.rejected[0]
             raise InputError(
-                f"nothing is left to measure: all {len(self.sources):,} inputs were rejected (the first, "
+                f"there is nothing to measure: all {len(self.sources):,} inputs were rejected (the first is "
                 f"{first.source}: {first.reason})"
             ) from error
         return PackedStore.open(out)

@@ -1,4 +1,4 @@
-"""The result of the benchmark as tables: in the terminal, and in Markdown to be pasted elsewhere."""
+"""Tables of a benchmark result, for the terminal and as Markdown to paste elsewhere."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,10 +24,10 @@ class Grid(NamedTuple):
     """A table of text.
 
     Attributes:
-        title: what it shows.
-        heads: one per column, in lines where that makes it narrower; the first column names the rows.
-        rows: of as many cells.
-        best: (row, column) of the cells that stand out.
+        title: title of the table.
+        heads: one heading per column, split into lines to keep it narrow; the first column names the rows.
+        rows: one cell per column each.
+        best: (row, column) of the highlighted cells.
     """
 
     title: str
@@ -37,14 +37,14 @@ class Grid(NamedTuple):
 
 
 def grids(result: Result) -> list[Grid]:
-    """Ranking, robustness and sources of a result."""
+    """The tables of a result: ranking, robustness and sources."""
     compared = [one["name"] for one in result["checkpoints"]] + [result["best_baseline"]]
     sources = _sources(result, compared)
     return [_ranking(result), _robustness(result, compared), *([sources] if sources.rows else [])]
 
 
 def _ranking(result: Result) -> Grid:
-    """One row per method, the least mean miss first; the least of every column is best."""
+    """One row per method, the smallest mean miss first; the smallest value of each column is best."""
     conditions = [result["conditions"][condition.name]["methods"] for condition in MAIN]
     heads = [
         f"{_views(condition)}\n{text}" if not i else text
@@ -59,7 +59,7 @@ def _ranking(result: Result) -> Grid:
 
 
 def _robustness(result: Result, compared: Sequence[str]) -> Grid:
-    """One row per condition, the means of some methods; the least of every row is best."""
+    """One row per condition with the means of the compared methods; the smallest of each row is best."""
     values = np.array(
         [
             [result["conditions"][condition.name]["methods"][name]["mean"] for name in compared]
@@ -75,7 +75,10 @@ def _robustness(result: Result, compared: Sequence[str]) -> Grid:
 
 
 def _sources(result: Result, compared: Sequence[str]) -> Grid:
-    """One row per source, the means of some methods under the main conditions; the least of each is best."""
+    """One row per source with the means of the compared methods under each main condition.
+
+    The smallest mean under each condition is best.
+    """
     conditions = [result["conditions"][condition.name]["methods"] for condition in MAIN]
     sources = conditions[0][compared[0]]["sources"]
     heads = [f"{name},\n{_views(condition)}" for condition in MAIN for name in compared]
@@ -98,12 +101,12 @@ def _views(condition: Condition) -> str:
 
 
 def notes(result: Result) -> list[str]:
-    """What a reader must know about the numbers."""
+    """Notes that a reader needs to understand the numbers."""
     main = result["conditions"][MAIN[0].name]
     lines = [
         f"{result['benchmark']}, seed {result['seed']}: {result['objects']:,} objects, "
-        f"{main['scans']:,} scans of them under each condition. The miss is the distance from the answer "
-        "to the true centre of mass, the radius that of the object's smallest enclosing sphere."
+        f"{main['scans']:,} scans of them under each condition. The miss is the distance from the prediction "
+        "to the true centre of mass; the radius is that of the object's smallest enclosing sphere."
     ]
     if result["rejected"]:
         number = len(result["rejected"])
@@ -112,25 +115,25 @@ def notes(result: Result) -> list[str]:
 
 
 def warnings(result: Result) -> list[str]:
-    """Checkpoints whose figures say less than they seem to, because they were trained on these objects."""
+    """Warnings about checkpoints that were, or may have been, trained on objects of the benchmark."""
     lines = []
     for one in result["checkpoints"]:
         seen = one["objects_seen"]
         if seen is None:
             lines.append(
                 f"{one['name']}: its checkpoint does not say which objects it was trained on; "
-                "these may be among them"
+                "it may have been trained on some of these"
             )
         elif seen:
             lines.append(
-                f"{one['name']} was trained on {seen:,} of these {result['objects']:,} objects: its figures "
-                "here do not say how well it does on objects that it has not seen"
+                f"{one['name']} was trained on {seen:,} of these {result['objects']:,} objects: its results "
+                "here do not show how well it does on unseen objects"
             )
     return lines
 
 
 def markdown(result: Result) -> str:
-    """The tables and notes as Markdown, in which names are nothing but text."""
+    """Format tables and notes as Markdown; names are escaped, so they are shown as plain text."""
     lines = [f"# {_plain(result['benchmark'])}", ""]
     for grid in grids(result):
         lines += [f"**{grid.title}**", "", _row(map(_plain, grid.heads)), "|" + "---|" * len(grid.heads)]
@@ -148,12 +151,12 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text on one line, with every character that Markdown or HTML would read as markup escaped."""
+    """The text on one line, with every character escaped that Markdown or HTML would treat as markup."""
     return _MARKUP.sub(r"\\\g<0>", escape(" ".join(visible(text).split()), quote=False))
 
 
 def print_result(console: Console, result: Result) -> None:
-    """Prints the tables, the least of each comparison in bold; a table that does not fit is only named."""
+    """Print the tables, the best values in bold; of a table that does not fit, only the title."""
     for grid in grids(result):
         table = plain_table()
         for i, head in enumerate(grid.heads):
@@ -164,7 +167,7 @@ def print_result(console: Console, result: Result) -> None:
         if fits(console, table):
             console.print(table)
         else:
-            console.print(Text("  too wide for this terminal; it is in the Markdown file", style="dim"))
+            console.print(Text("  too wide for this terminal; see the Markdown file", style="dim"))
         console.print()
     for note in notes(result):
         console.print(Text(note, style="dim"))

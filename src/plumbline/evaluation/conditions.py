@@ -1,4 +1,4 @@
-"""The conditions of ScanCoM, fixed so that others can compare, and the settings that they mean."""
+"""The conditions of ScanCoM, fixed so that others can compare, and their settings."""
 
 import math
 from typing import Any, NamedTuple
@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 from plumbline.records import GraphSettings, Range, Sampling, ScanSettings
 
 EDITION = 1
-"""Rises when a number could change for a reason other than the method or the objects."""
+"""Raised by one when a result could change for any reason other than the method or the objects."""
 SEED = 20_231
-"""Of sensors, noise and built-in solids; not that of ``plumbline prepare``, whose solids are trained on."""
+"""Seed of sensors, noise and built-in solids; differs from that of ``plumbline prepare``, because models are
+trained on the solids of the latter."""
 
 
 class Condition(NamedTuple):
-    """How scans are taken: sensors, range noise (1 sigma, of the radius), points kept, and which ones."""
+    """How scans are taken: sensors, range noise (1 sigma, fraction of the radius), points kept, sampling."""
 
     views: int
     noise: float
@@ -21,18 +22,18 @@ class Condition(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For folders and JSON, e.g. ``v1-noise0.01-256-farthest``."""
+        """Name in folders and JSON, e.g. ``v1-noise0.01-256-farthest``."""
         return f"v{self.views}-noise{self.noise:g}-{self.points}-{self.sampling}"
 
     @property
     def title(self) -> str:
-        """In words, e.g. ``1 view, 1 % noise, 256 points``."""
+        """Title in words, e.g. ``1 view, 1 % noise, 256 points``."""
         views = f"{self.views} view{'s' if self.views > 1 else ''}"
         noise = f"{100 * self.noise:g} % noise" if self.noise else "no noise"
         return f"{views}, {noise}, {self.points} {'random ' * (self.sampling == 'random')}points"
 
     def settings(self, samples: int) -> ScanSettings:
-        """A camera aimed at the object, which is turned at random before every scan."""
+        """Scan settings: a camera aimed at the object, which is turned at random before every scan."""
         return ScanSettings(
             target="solid",
             scale=1.0,
@@ -65,7 +66,7 @@ CONDITIONS = tuple(
 
 
 def recorded(condition: Condition, scan: ScanSettings, graph: GraphSettings) -> dict[str, Any]:
-    """The settings as the data sets of the benchmark record them, from the first edition on."""
+    """Settings as the data sets of the benchmark record them, unchanged since the first edition."""
     return {
         "target": scan.target,
         "scale": scan.scale,

@@ -1,7 +1,7 @@
-"""Does a model keep the symmetry that it declares? Measured from raw points to the answer.
+"""Test whether a model keeps the symmetry that it declares, from raw points to the prediction.
 
-Scans of built-in solids are moved as they would lie in a file: everything that a model reads (features,
-vectors, graph) is computed anew from the moved points.
+The raw points of scans of built-in solids are moved; everything that a model reads (features, vectors, graph)
+is recomputed from the moved points.
 """
 
 import copy
@@ -28,7 +28,7 @@ LIMITS = {"float32": 1e-5, "float64": 1e-9}
 """Largest deviation that counts as rounding, as a fraction of the object's bounding radius."""
 
 MOVES = ("rotation", "mirror", "translation", "size", "order of points", "together")
-"""What is done to the points; "together" is all of it but the mirror."""
+"""How the points are moved; "together" is all moves at once except the mirror."""
 _SPECIAL = frozenset(MOVES) - {"mirror"}
 KEPT = {
     "none": frozenset[str](),
@@ -36,7 +36,7 @@ KEPT = {
     "SE(3)": _SPECIAL,
     "E(3)": _SPECIAL | {"mirror"},
 }
-"""Moves with which the answer of a model has to go along, by the symmetry that it declares."""
+"""Moves that the prediction of a model must follow, by the symmetry that the model declares."""
 
 
 class Deviation(NamedTuple):
@@ -47,7 +47,7 @@ class Deviation(NamedTuple):
 
 
 class _Move(NamedTuple):
-    """``x -> factor * turn @ x + shift``, and the ``order [N]`` that the points get."""
+    """The move ``x -> factor * turn @ x + shift`` and the new ``order [N]`` of the points."""
 
     turn: Float
     shift: Float
@@ -63,12 +63,14 @@ class _Move(NamedTuple):
 
 
 def measure(trained: Trained) -> dict[str, dict[str, Deviation]]:
-    """By move and precision (``float32``: as it predicts; ``float64``: all of it) how far answers deviate.
+    """Measure how far predictions deviate, by move and precision.
 
-    The model is left as it is.
+    ``float32`` is the precision of normal predictions; in ``float64`` everything is computed in float64. The
+    model is not changed.
 
     Raises:
-        InputError: no graph such as the model takes can be made of a scan, or its answers are not finite.
+        InputError: the graphs that the model takes cannot be made from a scan, or its predictions are not
+            finite.
     """
     single = Predictor.trained(trained)
     double = Predictor.trained(replace(trained, model=copy.deepcopy(trained.model).double()))
@@ -80,7 +82,7 @@ def measure(trained: Trained) -> dict[str, dict[str, Deviation]]:
         here, *there = (predictor.locate(some)[0] for some in graphs)
         if not all(np.isfinite(com).all() for com in (here, *there)):
             raise InputError(
-                f"{trained.path}: the answers of the model are not finite; its training diverged"
+                f"{trained.path}: the predictions of the model are not finite; its training diverged"
             )
         for kind, com in zip(MOVES, there, strict=True):
             found[kind][precision] = _deviation(scans, moves[kind], here, com)
@@ -88,7 +90,7 @@ def measure(trained: Trained) -> dict[str, dict[str, Deviation]]:
 
 
 def describe(trained: Trained, found: dict[str, dict[str, Deviation]]) -> dict[str, Any]:
-    """What :func:`measure` found of a model, as plain values for JSON."""
+    """Describe a model and the result of :func:`measure` as plain values for JSON."""
     model: Any = trained.model
     symmetry = str(model.symmetry)
     return {
@@ -109,7 +111,7 @@ def describe(trained: Trained, found: dict[str, dict[str, Deviation]]) -> dict[s
 
 
 def keeps(symmetry: str, found: dict[str, dict[str, Deviation]]) -> bool:
-    """Whether every move that the declared symmetry names stays within ``LIMITS``."""
+    """Whether the deviation stays within ``LIMITS`` for every move of the declared symmetry."""
     return all(
         found[kind][precision].largest <= limit
         for kind in KEPT[symmetry]
@@ -118,7 +120,7 @@ def keeps(symmetry: str, found: dict[str, dict[str, Deviation]]) -> bool:
 
 
 def standard_scans() -> list[Scan]:
-    """The scans that are moved, always the same; the numbers of ``VIEWS`` take turns."""
+    """Make the scans that are moved, always the same ones; ``VIEWS`` are used in turn."""
     scans = []
     for number in range(SCANS):
         solid = make_solid(_SEED, number)
@@ -134,7 +136,7 @@ def standard_scans() -> list[Scan]:
 
 
 def _draw_moves() -> dict[str, list[_Move]]:
-    """For each kind one random move per scan; lengths in units of the scan's bounding radius."""
+    """Draw one random move per kind and scan; lengths in units of the scan's bounding radius."""
     rng = np.random.default_rng(_SEED)
     moves: dict[str, list[_Move]] = {kind: [] for kind in MOVES}
     for _ in range(SCANS):
@@ -160,7 +162,7 @@ def _moved(scans: Sequence[Scan], moves: Sequence[_Move]) -> list[Scan]:
 
 
 def _in_radii(move: _Move, scan: Scan) -> _Move:
-    """The move for this scan: its shift in the scan's unit, its order cut to the scan's points."""
+    """Adapt a move to a scan: the shift in the scan's unit, the order limited to the scan's points."""
     assert scan.bounding_radius is not None
     order = move.order[move.order < len(scan.points)]
     return move._replace(shift=move.shift * scan.bounding_radius * move.factor, order=order)
@@ -171,7 +173,7 @@ def _samples(form: GraphForm, scans: Sequence[Scan]) -> list[Sample]:
 
 
 def _rounded(sample: Sample) -> Sample:
-    """As the sample would have been built in float32: features are rounded last."""
+    """The sample as it would have been built in float32, where features are rounded last."""
     assert sample.vectors is not None
     features, vectors = sample.node_features.astype(np.float32), sample.vectors.astype(np.float32)
     return replace(sample, node_features=features, vectors=vectors)

@@ -1,4 +1,4 @@
-"""A trained model on a data set, compared with the untrained guesses: numbers and a report."""
+"""Evaluation of a trained model on a data set, compared with the untrained guesses: numbers and a report."""
 
 import json
 import platform
@@ -34,13 +34,13 @@ from plumbline.writing import write_atomically
 
 REPORT, NUMBERS, METRICS = "report.html", "evaluation.json", "metrics.csv"
 
-SPLITS = {"val": "kept back in training", "train": "trained on", "all": "all"}
-"""What the graphs of a split are."""
+SPLITS = {"val": "held out from training", "train": "trained on", "all": "all"}
+"""Splits, with a description of their graphs."""
 
 
 class Choice(NamedTuple):
-    """Which graphs are measured: their split's name, their indices, how they relate to training, and how many
-    objects of another data set were trained on."""
+    """The graphs to measure: name of their split, their indices, their relation to the training (UNSEEN, SEEN
+    or OTHER), and, on another data set, how many of its objects were trained on."""
 
     split: str
     indices: Int
@@ -50,16 +50,16 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """How well a model answers for the graphs of a data set.
+    """Result of the evaluation of a model on a data set.
 
     Attributes:
         trained: the model.
         store: the data set.
-        data_dir: where it lies.
-        split: which graphs: "val" (kept back in training), "train" or "all".
+        data_dir: folder of the data set.
+        split: which graphs: "val" (held out from training), "train" or "all".
         table: the errors of the model and of the untrained guesses, graph by graph.
-        held: share (``"0.9"``) to the share of errors that lie within the radius which the model says holds
-            it; empty for a model that expects no error.
+        held: nominal share (``"0.9"``) to the actual share of errors within the radius that the model
+            predicts for it; empty for a model that does not predict its error.
     """
 
     trained: Trained
@@ -71,12 +71,12 @@ class Evaluation:
 
     @property
     def folder(self) -> Path:
-        """Where report and numbers belong: with the checkpoint; those of other data in a folder in there."""
+        """Default output folder: next to the checkpoint, or, for another data set, a subfolder of that."""
         own = self.trained.path.parent
         return own / self.data_dir.resolve().name if self.table.relation == OTHER else own
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: the content of ``evaluation.json``."""
+        """The content of ``evaluation.json`` as plain values."""
         return {
             **self.table.to_dict(),
             "held_by_expected_error": self.held,
@@ -98,7 +98,7 @@ class Evaluation:
             write_atomically(out / NUMBERS, self.to_json().encode())
         except OSError as error:
             raise InputError(
-                f"cannot write into {out} ({error.strerror}): choose another folder with --out"
+                f"cannot write to {out} ({error.strerror}): choose another folder with --out"
             ) from error
         path = self.trained.path
         again = ["plumbline", "evaluate", path, "--data_dir", self.data_dir, "--split", self.split]
@@ -129,15 +129,15 @@ def evaluate(
         checkpoint: a checkpoint, or the folder of a run, whose best one is taken.
         model: the class of a network of your own, see :func:`plumbline.load_checkpoint`.
         data_dir: the data set; by default the one that the model was trained on.
-        split: which graphs: "val" (kept back in training), "train", "all", or "auto": "val" on the data set
-            of the training, else "all".
-        batch_size: graphs at once.
+        split: which graphs: "val" (held out from training), "train", "all", or "auto": "val" on the training
+            data set, "all" on any other.
+        batch_size: graphs per batch.
         out: a folder for ``report.html`` and ``evaluation.json``; None writes nothing.
-        report: called with every event; it counts files while a folder of ``.pt`` files is read.
+        report: called with every event; files are counted while a folder of ``.pt`` files is read.
 
     Raises:
-        InputError: there is no such checkpoint or data set, they do not fit each other, the model's answers
-            are not finite, or ``out`` cannot be written to.
+        InputError: the checkpoint or data set does not exist, they do not match, the model's predictions are
+            not finite, or ``out`` is not writable.
     """
     out = None if out is None else Path(out)
     if out is not None and (out / MANIFEST).exists():
@@ -168,31 +168,31 @@ def evaluate(
 
 
 def check_features(trained_on: TrainedOn, store: PackedStore, data_dir: Path) -> None:
-    """Refuses a data set whose points carry other features, or lie in another frame, than in training."""
+    """Refuse a data set whose features or frame differ from those of the training data."""
     if trained_on.normalise != store.normalise:
         raise InputError(
             f"the model was trained on points in another frame (--normalise {trained_on.normalise}) than "
-            f"{data_dir} holds (--normalise {store.normalise}): prepare it as the training data were"
+            f"that of {data_dir} (--normalise {store.normalise}): prepare it like the training data"
         )
     wanted, found = trained_on.feature_names, tuple(store.feature_names)
     if wanted != found:
         raise InputError(
-            f"the model reads {len(wanted)} features per point ({', '.join(wanted)}), and {data_dir} has "
-            f"{len(found)} ({', '.join(found)}): prepare the data set as the one the model was trained on"
+            f"the model reads {len(wanted)} features per point ({', '.join(wanted)}), but {data_dir} has "
+            f"{len(found)} ({', '.join(found)}): prepare it like the training data"
         )
 
 
 def choose_graphs(store: PackedStore, trained_on: TrainedOn, split: str, data_dir: Path) -> Choice:
-    """The graphs that ``split`` means on this data set.
+    """Choose the graphs of a split on this data set.
 
     Args:
         store: the data set.
-        trained_on: what the checkpoint says of its training data.
+        trained_on: the checkpoint's description of its training data.
         split: "auto", "val", "train" or "all".
-        data_dir: for the message.
+        data_dir: folder of the data set, for error messages.
 
     Raises:
-        InputError: "val" or "train" on a data set that the model was not trained on, or another word.
+        InputError: "val" or "train" on a data set that the model was not trained on, or an unknown split.
     """
     same = store.fingerprint == trained_on.fingerprint
     everything = np.arange(len(store))
@@ -208,7 +208,7 @@ def choose_graphs(store: PackedStore, trained_on: TrainedOn, split: str, data_di
     if not same:
         raise InputError(
             f"--split {split}: {data_dir} is not the data set that the model was trained on "
-            f"({trained_on.data_dir}), so it has no such part; use --split all"
+            f"({trained_on.data_dir}), so it has no such split; use --split all"
         )
     train, val = split_samples(
         store.object_idx, store.object_names, trained_on.val_split, trained_on.seed, trained_on.split_by
@@ -217,21 +217,21 @@ def choose_graphs(store: PackedStore, trained_on: TrainedOn, split: str, data_di
 
 
 def held_line(held: dict[str, float]) -> str | None:
-    """How many errors lie within the model's 90 % radius, in words; None if it has none."""
-    return f"holds {percent(held['0.9'])} of the true centres of mass" if "0.9" in held else None
+    """Share of errors within the model's 90 % radius, in words; None if the model has none."""
+    return f"contains {percent(held['0.9'])} of the true centres of mass" if "0.9" in held else None
 
 
 def _data_dir(trained_on: TrainedOn) -> Path:
     folder = Path(trained_on.data_dir)
     if not folder.is_dir():
         raise InputError(
-            f"the data set that the model was trained on ({folder}) is not here: give one with --data_dir"
+            f"the data set that the model was trained on ({folder}) does not exist: give one with --data_dir"
         )
     return folder
 
 
 def _facts(found: Evaluation) -> dict[str, dict[str, str]]:
-    """What the report says about the data, the model, the settings and the versions."""
+    """Facts for the report about the data, the model, the settings and the versions."""
     store, table, trained = found.store, found.table, found.trained
     sizes = np.diff(store.node_ptr)[table.indices]
     points = f"{sizes.min():,}" if sizes.min() == sizes.max() else f"{sizes.min():,} to {sizes.max():,}"
@@ -252,7 +252,7 @@ def _facts(found: Evaluation) -> dict[str, dict[str, str]]:
         "arguments": ", ".join(f"{name} {value}" for name, value in trained.model_args.items()),
         "symmetry": f"{model.symmetry}: {SYMMETRIES[model.symmetry]}",
         "trained for": f"{trained.epochs_done:,} epoch{'s' * (trained.epochs_done != 1)}",
-        **({"its own 90 % radius": held} if held else {}),
+        **({"predicted 90 % radius": held} if held else {}),
         "checkpoint": str(trained.path),
     }
     versions = {

@@ -1,7 +1,7 @@
-"""Small pictures of single scans as inline SVG: the points, the truth and the answer.
+"""Small pictures of single scans as inline SVG: the points, the truth and the prediction.
 
-Each scan is drawn from a direction in which its miss is seen at full length: the miss lies in the
-picture's plane. Nearer points stand out more.
+Each scan is drawn from a direction in which its miss appears at full length: the miss lies in the picture
+plane. Nearer points stand out more.
 """
 
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ import numpy as np
 from plumbline.records import Float, Int
 
 SIZE = 200.0
-"""Side of a picture in its own units."""
+"""Side length of a picture in its own units."""
 
 MOST_POINTS = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One scan to be shown. Stored frame.
+    """One scan to show. Stored frame.
 
     Attributes:
         name: object name.
@@ -39,7 +39,7 @@ class Example:
 
 
 def choose(error_rel: Float, each: int = 3) -> dict[str, Int]:
-    """Positions of the best, the middle and the worst of G errors; no graph twice, small G gives fewer."""
+    """Positions of the best, median and worst of G errors; no graph appears twice, so small G gives fewer."""
     order = np.argsort(error_rel, kind="stable")
     each = max(1, min(each, len(order) // 3))
     middle = (len(order) - each) // 2
@@ -50,9 +50,13 @@ def choose(error_rel: Float, each: int = 3) -> dict[str, Int]:
 
 
 def view_axes(pos: Float, miss: Float) -> Float:
-    """``[3, 3]`` orthonormal rows right, up, towards the viewer; the miss lies in the picture's plane.
+    """Choose the axes of a picture so that the miss lies in its plane.
 
-    ``up`` or ``right`` follows the miss, the other is the widest direction of the points across it.
+    Either ``right`` or ``up`` is the direction of the miss; the other is the widest direction of the points
+    perpendicular to it.
+
+    Returns:
+        ``[3, 3]`` orthonormal rows: right, up, towards the viewer.
     """
     spread = np.linalg.svd(pos - pos.mean(axis=0), full_matrices=False)[2]
     length = np.linalg.norm(miss)
@@ -69,9 +73,10 @@ def view_axes(pos: Float, miss: Float) -> Float:
 
 
 def picture(example: Example) -> str:
-    """The scan as one ``<svg>``: points in three shades of depth, the truth as a ring, the answer as a dot.
+    """Draw a scan as one ``<svg>``.
 
-    Contains only numbers, nothing that would have to be escaped.
+    Points have three shades of depth, the truth is a ring, the prediction a dot. Only numbers are written,
+    so nothing needs escaping.
     """
     pos = np.asarray(example.pos, dtype=np.float64)
     axes = view_axes(pos, np.asarray(example.predicted, float) - np.asarray(example.target, float))
@@ -103,7 +108,7 @@ def _dots(xy: Float, level: int) -> str:
 
 
 def _ruler(example: Example, zoom: float) -> str:
-    """A bar as long as a fifth of the radius."""
+    """A scale bar, one fifth of the radius long."""
     length = 0.2 * example.bounding_radius * zoom
     x, y = 4.0, SIZE - 4
     return f'<path class="ruler" d="M{x:g} {y:g}h{length:.1f}m0 -3v6M{x:g} {y - 3:g}v6"/>'

@@ -1,8 +1,8 @@
-"""How far an answer lies from the truth, and how to sum that up.
+"""Displacement errors of predictions, and their summaries.
 
-Everything starts from the displacement ``||predicted - true||`` of one graph. It is given three names:
-``error`` in stored units (the unit of the data set and of ``val_error``), ``error_m`` in metres, and
-``error_rel`` as a fraction of the object's bounding-sphere radius, the number that compares objects.
+The displacement ``||predicted - true||`` of a graph is given in three units: ``error`` in stored units (the
+unit of the data set and of ``val_error``), ``error_m`` in metres, and ``error_rel`` as a fraction of the
+object's bounding-sphere radius, which makes objects comparable.
 """
 
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ from plumbline.data.split import group_of
 from plumbline.records import Float, Int
 
 RESAMPLES = 2000
-"""Bootstrap resamples; the ends of a 95 % interval then vary by a few per cent of its width."""
+"""Bootstrap resamples; with this many, the ends of a 95 % interval vary by a few per cent of its width."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What is said of many errors.
+    """Summary statistics of many errors.
 
     Attributes:
-        n: graphs.
-        mean, median, p90: of the errors.
-        low, high: 95 % interval of the mean, objects resampled; NaN for a single object.
+        n: number of graphs.
+        mean, median, p90: mean, median and 90th percentile of the errors.
+        low, high: 95 % interval of the mean, by resampling objects; NaN for a single object.
     """
 
     n: int
@@ -36,13 +36,13 @@ class Summary:
     high: float = float("nan")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, with None for what is not known."""
+        """Plain numbers, with None for unknown values."""
         return {key: None if value != value else value for key, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Displacement errors of G graphs, kept one by one.
+    """Displacement errors of G graphs, one value per graph.
 
     Attributes:
         error: ``[G]`` stored units.
@@ -66,18 +66,18 @@ class Errors:
         return np.array([group_of(str(name)) for name in names], dtype=object)[inverse]
 
     def by_group(self) -> dict[str, "Errors"]:
-        """The errors of each group, by name; empty where every object is a group of its own."""
+        """The errors of each group, by name; empty if every object is its own group."""
         groups = self.groups
         if (groups == self.objects).all():
             return {}
         return {str(group): self.take(groups == group) for group in np.unique(groups)}
 
     def take(self, chosen: Int | np.ndarray) -> "Errors":
-        """Those of some graphs (indices or mask)."""
+        """The errors of some graphs (indices or mask)."""
         return Errors(self.error[chosen], self.error_rel[chosen], self.error_m[chosen], self.objects[chosen])
 
     def summary(self, kind: str = "error_rel", *, seed: int = 0, resamples: int = RESAMPLES) -> Summary:
-        """Sums up one kind of error: ``"error"``, ``"error_rel"`` or ``"error_m"``."""
+        """Summarise one kind of error: ``"error"``, ``"error_rel"`` or ``"error_m"``."""
         return summarise_errors(getattr(self, kind), self.objects, seed=seed, resamples=resamples)
 
 
@@ -89,12 +89,12 @@ def displacement_errors(
     scale: Float,
     objects: Sequence[str] | np.ndarray,
 ) -> Errors:
-    """Errors of predicted ``[G, 3]`` against target ``[G, 3]``, both in the stored frame.
+    """Displacement errors of predictions, in the stored frame.
 
     Args:
-        predicted: answers.
-        target: truths.
-        bounding_radius: ``[G]`` of each whole object, stored units.
+        predicted: ``[G, 3]`` predictions.
+        target: ``[G, 3]`` true centres of mass.
+        bounding_radius: ``[G]`` radius of each whole object, stored units.
         scale: ``[G]`` metres per stored unit.
         objects: ``[G]`` object names.
     """
@@ -106,7 +106,7 @@ def displacement_errors(
 def summarise_errors(
     values: Float, objects: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Summary:
-    """Sums up errors ``[G]`` of graphs that belong to ``objects`` ``[G]``. At least one graph."""
+    """Summarise errors ``[G]`` of at least one graph; ``objects`` ``[G]`` names the object of each."""
     values = np.asarray(values, dtype=np.float64)
     median, p90 = np.quantile(values, (0.5, 0.9))
     low, high = bootstrap_mean(values, objects, seed=seed, resamples=resamples)
@@ -116,11 +116,12 @@ def summarise_errors(
 def bootstrap_mean(
     values: Float, objects: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> tuple[float, float]:
-    """95 % percentile interval of the mean over graphs when whole objects are drawn again.
+    """95 % percentile interval of the mean over graphs, by resampling whole objects (cluster bootstrap).
 
-    Scans of one object share its difficulty, so drawing graphs one by one would claim too much
-    (cluster bootstrap; Davison & Hinkley, *Bootstrap Methods and their Application*, section 3.8).
-    Deterministic for a seed and independent of the order of the graphs up to rounding.
+    Scans of one object share its difficulty, so resampling single graphs would give an interval that is too
+    narrow. Deterministic for a seed, and independent of the order of the graphs up to rounding.
+
+    Source: Davison & Hinkley, *Bootstrap Methods and their Application*, section 3.8.
 
     Returns:
         (low, high); NaN for fewer than two objects.

@@ -1,6 +1,6 @@
-"""The report: one HTML file that holds everything, asks nothing of the network and runs no script.
+"""The evaluation report: one self-contained HTML file without network requests or scripts.
 
-Whatever comes from data (names, paths, configuration) is escaped where it enters the page.
+All text that comes from data (names, paths, configuration) is escaped where it enters the page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from plumbline.evaluation.table import Table, interval, notes, sentence
 from plumbline.writing import write_atomically
 
 Facts = Mapping[str, Mapping[str, str]]
-"""Heading to (name to value), as shown at the end of a report."""
+"""Heading to (name to value), shown at the end of a report."""
 
 
 def write_report(
@@ -30,15 +30,15 @@ def write_report(
     command: str,
     kicker: str,
 ) -> None:
-    """Writes a report, atomically.
+    """Write a report, atomically.
 
     Args:
         path: the HTML file.
-        table: what was measured.
+        table: the measured errors.
         examples: scans to show, best to worst (see :func:`examples_of`).
-        history: of the training run, or None if its metrics are not there.
+        history: metrics of the training run, or None if they are not available.
         facts: data set, model, configuration, versions.
-        command: how to repeat the evaluation.
+        command: the command that repeats the evaluation.
         kicker: the line above the title.
     """
     text = render(
@@ -57,7 +57,7 @@ def render(
     command: str,
     kicker: str,
 ) -> str:
-    """The report as HTML text; arguments as in :func:`write_report`."""
+    """Render the report as HTML text; arguments as in :func:`write_report`."""
     title = f"How well {table.model} finds the centre of mass"
     body = [
         f'<header><p class="kicker">{escape(kicker)}</p><h1>{escape(title)}</h1>'
@@ -70,7 +70,7 @@ def render(
         _training_section(table, history),
         *(_facts_section(heading, rows) for heading, rows in facts.items()),
         "</main>",
-        f"<footer><h2>Repeat it</h2><pre>{escape(command)}</pre></footer>",
+        f"<footer><h2>How to repeat it</h2><pre>{escape(command)}</pre></footer>",
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -82,7 +82,7 @@ def render(
 
 
 def examples_of(store, table: Table, each: int = 3) -> list[Example]:
-    """The scans of least, middle and greatest relative error of a table, read from its store."""
+    """Read the scans with the smallest, median and largest relative errors of a table from its store."""
     errors = table.errors[table.model]
     found = []
     for kind, positions in gallery.choose(errors.error_rel, each).items():
@@ -121,10 +121,10 @@ def _methods_section(table: Table) -> str:
         cells.insert(1, f'<td class="quiet">{escape(interval(table.summary(name)))}</td>')
         rows.append(f"<tr>{_method_cell(name)}{''.join(cells)}</tr>")
     note = " ".join(notes(table))
-    meaning = "Distance between the answer and the true centre of mass, as a share of the object's radius"
+    meaning = "Distance between the prediction and the true centre of mass, as a share of the object's radius"
     units = "in the units of the data set" + (" and in metres" if table.metric_scale else "")
     return (
-        f"<h2>Beside guesses that need no training</h2>{_table(['', *heads], rows)}"
+        f"<h2>Compared with guesses that need no training</h2>{_table(['', *heads], rows)}"
         f'<p class="note">{meaning} (of its smallest enclosing sphere); the mean also {units}. '
         f"{escape(note)}</p>"
     )
@@ -132,7 +132,7 @@ def _methods_section(table: Table) -> str:
 
 def _cumulative_section(table: Table) -> str:
     svg = plots.cumulative_svg({name: errors.error_rel for name, errors in table.errors.items()})
-    caption = "The higher the curve the better: at each distance, the share of scans with a smaller miss."
+    caption = "Share of scans whose miss is smaller than each distance; higher curves are better."
     return f"<h2>All scans</h2><figure>{_chart(svg)}<figcaption>{caption}</figcaption></figure>"
 
 
@@ -146,15 +146,15 @@ def _examples_section(examples: Sequence[Example]) -> str:
     )
     keys = {
         "true centre of mass": '<circle class="truth" cx="8" cy="6" r="4.5"/>',
-        "answer of the model": '<circle class="answer" cx="8" cy="6" r="4"/>',
-        "a fifth of the radius": '<path class="ruler" d="M1 6h14m0 -3v6M1 3v6"/>',
+        "prediction of the model": '<circle class="answer" cx="8" cy="6" r="4"/>',
+        "one fifth of the radius": '<path class="ruler" d="M1 6h14m0 -3v6M1 3v6"/>',
     }
     legend = "".join(
         f'<span><svg viewBox="0 0 16 12" aria-hidden="true">{shape}</svg>{text}</span>'
         for text, shape in keys.items()
     )
     legend = f'<p class="legend">{legend}</p>'
-    how = "Single scans, each seen from where its miss shows at full length; nearer points stand out more."
+    how = "Single scans, each seen from where its miss appears at full length; nearer points stand out more."
     return f'<h2>Examples</h2><p class="note">{how}</p>{legend}<div class="gallery">{cards}</div>'
 
 
@@ -174,7 +174,7 @@ def _groups_section(table: Table) -> str:
             f'<td class="quiet">{summaries[table.model].n:,}</td>{cells}</tr>'
         )
     heads = ["group", "objects", "scans", *table.methods]
-    note = "Mean miss as a share of the radius, for objects whose names share a folder."
+    note = "Mean miss as a share of the radius; a group is all objects whose names share a folder."
     return f'<h2>By group</h2>{_table(heads, rows)}<p class="note">{note}</p>'
 
 
@@ -182,10 +182,10 @@ def _training_section(table: Table, history: plots.History | None) -> str:
     if history is None or not history.num_epochs:
         return ""
     levels = {}
-    note = "Training and validation loss, and the learning rate, epoch by epoch."
+    note = "Training and validation loss, and the learning rate, per epoch."
     if table.relation == "unseen":
         levels = {name: float(table.errors[name].error_rel.mean()) for name in table.methods[1:]}
-        note = "Dashed: the guesses that need no training, on the same objects."
+        note = "Dashed lines: the guesses that need no training, on the same objects."
     svg = plots.curves_svg(history, levels)
     return f"<h2>Training</h2><figure>{_chart(svg)}<figcaption>{note}</figcaption></figure>"
 

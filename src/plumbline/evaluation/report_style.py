@@ -1,4 +1,4 @@
-"""How a report looks: one style sheet, light and dark, screen and paper."""
+"""Style sheet of the report: light and dark mode, screen and print."""
 
 CSS = """
 :root {

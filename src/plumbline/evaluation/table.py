@@ -1,4 +1,4 @@
-"""The end table: a trained model beside the untrained baselines, and the sentence that says who wins."""
+"""Comparison of a trained model with the untrained baselines: the table, and the sentence that sums it up."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from plumbline.data.store.reader import PackedStore
 
 UNSEEN, SEEN, OTHER = "unseen", "seen", "other"
-"""Whether the objects were kept back in training, were trained on, or come from another data set."""
+"""Whether the objects were held out from training, were trained on, or come from another data set."""
 
 FEWEST = 10
-"""Objects below which nobody is said to be better: so few, drawn again, are the same ones."""
+"""Minimum number of objects for a claim that one method is better: fewer are too few to resample."""
 
 _WHERE = {
     UNSEEN: "on objects it has not seen",
@@ -32,19 +32,19 @@ _WHERE = {
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A model beside the baselines on the same graphs.
+    """Errors of a model and of the baselines on the same graphs.
 
     Attributes:
-        model: its name, the first key of ``errors``.
+        model: name of the model, the first key of ``errors``.
         errors: method name to its errors, graph by graph, in the order of ``indices``.
         indices: ``[G]`` graphs of the store.
-        predictions: ``[G, 3]`` of the model, stored frame.
-        metric_scale: the store knows how many metres its unit is, so that ``error_m`` means something new.
-        radius_source: "object", or "scan" / "mixed" where the radius is (partly) that of the scan.
-        flat: graphs without volume, for which hull and carve answered with the point mean.
+        predictions: ``[G, 3]`` predictions of the model, stored frame.
+        metric_scale: the store's unit in metres is known, so that ``error_m`` differs from ``error``.
+        radius_source: "object", or "scan" / "mixed" if the radius is (partly) that of the scan.
+        flat: number of graphs without volume, for which hull and carve fell back to the point mean.
         left_out: baselines that need vectors which the store lacks.
         relation: one of UNSEEN, SEEN, OTHER.
-        trained_on: objects of another data set that the model was trained on.
+        trained_on: for another data set, how many of its objects the model was trained on.
     """
 
     model: str
@@ -65,7 +65,7 @@ class Table:
 
     @property
     def num_objects(self) -> int:
-        """Distinct objects among the graphs."""
+        """Number of distinct objects."""
         return len(np.unique(self.errors[self.model].objects))
 
     @property
@@ -75,15 +75,15 @@ class Table:
 
     @property
     def best_baseline(self) -> str:
-        """The baseline of least mean relative error."""
+        """The baseline with the smallest mean relative error."""
         return min(self.methods[1:], key=lambda name: self.errors[name].error_rel.mean())
 
     def summary(self, method: str, kind: str = "error_rel") -> Summary:
-        """Over all graphs."""
+        """Summary of one method over all graphs."""
         return self.errors[method].summary(kind)
 
     def group_summaries(self) -> dict[str, dict[str, Summary]]:
-        """Group to method to summary of the relative error (no intervals); as :meth:`Errors.by_group`."""
+        """Summaries of the relative error, without intervals, by group (see :class:`Errors`) and method."""
         parts = {name: errors.by_group() for name, errors in self.errors.items()}
         return {
             group: {name: part[group].summary(resamples=0) for name, part in parts.items()}
@@ -91,16 +91,16 @@ class Table:
         }
 
     def advantage(self) -> tuple[float, float, float]:
-        """Mean relative error of the best baseline minus the model's, with its 95 % interval.
+        """Mean relative error of the best baseline minus the model's, and its 95 % interval (low, high).
 
-        Paired: both are measured on the same graphs, and objects are resampled for both at once.
+        Paired: both are measured on the same graphs, and objects are resampled jointly.
         """
         model = self.errors[self.model]
         gain = self.errors[self.best_baseline].error_rel - model.error_rel
         return (float(gain.mean()), *bootstrap_mean(gain, model.objects))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; the same numbers as printed, unrounded."""
+        """Plain values for JSON: the printed numbers, unrounded."""
         kinds = ("error_rel", "error", *(("error_m",) if self.metric_scale else ()))
         mean, low, high = self.advantage()
         return {
@@ -138,18 +138,18 @@ def summarise(
     relation: str = UNSEEN,
     trained_on: int = 0,
 ) -> Table:
-    """Measures a model's answers beside every baseline's.
+    """Compare a model's predictions with every baseline.
 
     Args:
         store: the data set.
         indices: ``[G]`` graphs, at least one.
         predictions: ``[G, 3]`` in the same order, stored frame.
-        model: what to call it.
-        relation: UNSEEN, SEEN or OTHER; decides what the sentence claims.
-        trained_on: objects of another data set that the model was trained on.
+        model: name of the model in the table.
+        relation: UNSEEN, SEEN or OTHER; determines the claim of the sentence.
+        trained_on: for another data set, how many of its objects the model was trained on.
 
     Raises:
-        InputError: no graphs, or an answer that is not a finite number.
+        InputError: there are no graphs, or a prediction is not finite.
     """
     indices = np.asarray(indices, dtype=np.int64)
     predictions = np.asarray(predictions, dtype=np.float64)
@@ -160,7 +160,7 @@ def summarise(
     broken = np.flatnonzero(~np.isfinite(predictions).all(axis=1))
     if len(broken):
         raise InputError(
-            f"the model answers {len(broken)} of {len(indices)} graphs with no finite number "
+            f"the model's predictions for {len(broken)} of {len(indices)} graphs are not finite "
             f"(the first is graph {indices[broken[0]]}); its weights are damaged or its training diverged"
         )
     baselines = baseline_predictions(store, indices)
@@ -190,10 +190,10 @@ def summarise(
 
 
 def sentence(table: Table) -> str:
-    """The result in one sentence, honest whoever wins."""
+    """The result in one sentence, whether or not the model is better."""
     model, best = table.summary(table.model).mean, table.summary(table.best_baseline).mean
     whose = {"object": "object's", "scan": "scan's"}.get(table.radius_source, "object's or scan's")
-    where = _WHERE[table.relation] + (", parts of which it was trained on" if table.trained_on else "")
+    where = _WHERE[table.relation] + (", some of which it was trained on" if table.trained_on else "")
     start = f"The model misses by {percent(model)} of the {whose} radius {where}"
     gain, low, high = table.advantage()
     rival = f"the baseline {table.best_baseline}, which needs no training,"
@@ -207,14 +207,14 @@ def sentence(table: Table) -> str:
 
 
 def interval(summary: Summary) -> str:
-    """The 95 % interval of a mean fraction, e.g. ``17.1 – 19.4 %``."""
+    """Format the 95 % interval of a mean fraction, e.g. ``17.1 – 19.4 %``."""
     return "–" if summary.low != summary.low else f"{length(100 * summary.low)} – {percent(summary.high)}"
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Prints the sentence and one row per method, the least of each column in bold.
+    """Print one row per method, the smallest value of each column in bold, then the sentence and the notes.
 
-    Where the terminal is too narrow, columns are left out; a number is never cut.
+    If the terminal is too narrow, columns are left out; numbers are never truncated.
     """
     print_fitting(console, [Column("miss / radius", table.methods), *_columns(table)])
     console.print()
@@ -224,7 +224,7 @@ def print_table(console: Console, table: Table) -> None:
 
 
 def _columns(table: Table) -> list[Column]:
-    """One cell per method."""
+    """The columns of numbers, with one cell per method."""
     kinds = {
         "mean": ("mean", "error_rel", None),
         "95 % interval": ("interval", "error_rel", 3),
@@ -248,24 +248,24 @@ def _columns(table: Table) -> list[Column]:
 
 
 def notes(table: Table) -> list[str]:
-    """What a reader must know about the numbers: how many, which radius, which fall-backs."""
+    """Notes that a reader needs to understand the numbers: how many, which radius, which fallbacks."""
     lines = [
         f"{table.num_graphs:,} scans of {table.num_objects:,} objects; "
-        "the interval of the mean comes from drawing the objects again."
+        "the interval of the mean comes from resampling the objects."
     ]
     if table.trained_on:
         lines.append(
-            f"The model was trained on {table.trained_on:,} of these {table.num_objects:,} objects; on "
-            "others it may do worse."
+            f"The model was trained on {table.trained_on:,} of these {table.num_objects:,} objects; it may "
+            "do worse on the others."
         )
     if table.radius_source != "object":
         part = "some objects" if table.radius_source == "mixed" else "the objects"
-        lines.append(f"The size of {part} is not recorded; the radius of the scan stands in for it.")
+        lines.append(f"The size of {part} is not recorded; the radius of the scan is used instead.")
     if table.flat:
         lines.append(
-            f"{table.flat:,} scans span no volume; there the convex hull answers with the point mean."
+            f"{table.flat:,} scans span no volume; for these the convex hull falls back to the point mean."
         )
     if table.left_out:
         names, verb = " and ".join(table.left_out), "needs" if len(table.left_out) == 1 else "need"
-        lines.append(f"{names} {verb} to know where the sensors stood, which this data set does not say.")
+        lines.append(f"{names} {verb} the positions of the sensors, which this data set does not record.")
     return lines

@@ -1,9 +1,10 @@
-"""The networks by name. A new one is one file and one line in ``MODELS``; importing this imports no torch.
+"""Registry of the networks by name. A new one is one file and one line in ``MODELS``.
 
 A model is an ``nn.Module`` with a keyword-only constructor (its schema), ``symmetry`` ("none",
-"translation", "SE(3)" or "E(3)"), ``needs`` (parts of a ``data.batches.batch.Batch`` beyond the
-node features that it reads) and ``forward(batch) -> [G, 3]``, the centre of mass in the stored frame. One
-that knows its own doubt also has ``answer(batch)``: that, and the logarithm ``[G]`` of the error it expects.
+"translation", "SE(3)" or "E(3)"), ``needs`` (parts of a ``data.batches.batch.Batch`` that it reads in
+addition to node features) and ``forward(batch) -> [G, 3]``, the centre of mass in the stored frame. A
+model that predicts its own error also has ``answer(batch)``, which returns the centre of mass and the
+logarithm ``[G]`` of the expected error. Importing this module does not import torch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ MODELS = {
 }
 
 ENSEMBLE = "ensemble"
-"""Name of the model that several trained ones make together; it is not trained itself."""
+"""Name of the model that combines several trained ones; it is not trained itself."""
 
 SYMMETRIES = {
     "none": "the answer changes when the object is turned",
@@ -33,15 +34,15 @@ SYMMETRIES = {
     "SE(3)": "the answer moves and turns with the object",
     "E(3)": "the answer moves, turns and mirrors with the object",
 }
-"""What a model's ``symmetry`` means."""
+"""Values of a model's ``symmetry``, explained."""
 
 
 def load_model_class(name: str) -> Any:
-    """The class of a model by its name in ``MODELS``, or of one in a file of the user's own, which is run.
+    """Load the class of a model by its name in ``MODELS``, or from a file of the user, which is executed.
 
     Raises:
         KeyError: there is no model of this name.
-        InputError: ``path/to/file.py:ClassName`` cannot be imported, or is no network.
+        InputError: ``path/to/file.py:ClassName`` cannot be imported, or is not a network.
     """
     return from_file.load(name) if from_file.names_a_file(name) else _known_class(name)
 
@@ -54,12 +55,12 @@ def _known_class(name: str) -> Any:
 
 
 def is_known(name: Any) -> bool:
-    """Whether :func:`build_model` can build it."""
+    """Whether :func:`build_model` can build a model of this name."""
     return isinstance(name, str) and (name in (*MODELS, ENSEMBLE) or from_file.loaded(name) is not None)
 
 
 def source_of(name: str) -> ModelSource | None:
-    """Where a class of the user's own came from, as it was imported, else as it is now; None for our models.
+    """Source file of a user's class, as imported or else as it is now; None for models of this package.
 
     Raises:
         InputError: the file cannot be read.
@@ -71,24 +72,27 @@ def source_of(name: str) -> ModelSource | None:
 
 
 def build_model(name: str, **arguments: Any) -> Any:
-    """A new model with freshly drawn weights (from torch's global generator).
+    """Build a new model with random weights (from torch's global generator).
 
-    One in a file of the user's own must have been loaded by :func:`load_model_class`: checkpoints hold names,
-    and no file is run because a checkpoint names it. KeyError for a name that is not known.
+    A model in a file of the user must have been loaded by :func:`load_model_class` before: checkpoints
+    contain names, and a file must not be executed only because a checkpoint names it.
+
+    Raises:
+        KeyError: the name is not known.
     """
     return _known_class(name)(**arguments)
 
 
 def arguments_for(name: str, known: Mapping[str, Any], texts: Sequence[str]) -> dict[str, Any]:
-    """Keyword arguments of a model's constructor.
+    """Choose the keyword arguments of a model's constructor.
 
     Args:
-        name: of the model.
-        known: what there is to give; a model gets what it takes, and its own default instead of None.
-        texts: ``NAME=VALUE`` for arguments of its own.
+        name: name of the model.
+        known: available arguments; a model gets those that it takes, and its own default in place of None.
+        texts: ``NAME=VALUE`` for the model's own arguments.
 
     Raises:
-        InputError: it has no such argument, or cannot be given this value, or lacks one that it needs.
+        InputError: the model has no such argument, the value is invalid, or a required argument is missing.
     """
     from plumbline.models.arguments import read_arguments
 
@@ -98,5 +102,5 @@ def arguments_for(name: str, known: Mapping[str, Any], texts: Sequence[str]) -> 
 
 
 def entry_point(model: Any) -> Any:
-    """What training calls of a model: ``answer`` where there is one, else ``forward``."""
+    """The method of a model that training calls: ``answer`` if it has one, else ``forward``."""
     return getattr(model, "answer", model.forward)

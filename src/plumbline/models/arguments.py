@@ -1,4 +1,4 @@
-"""What a network's constructor takes, read off its source: flags and ``--help`` need it without torch."""
+"""Arguments of a network's constructor, parsed from its source: flags and ``--help`` work without torch."""
 
 import ast
 import importlib.util
@@ -25,13 +25,13 @@ FILLED = frozenset(
         "input_dim",
     }
 )
-"""Arguments that training fills in for any network that takes them."""
+"""Arguments that training provides to any network that takes them."""
 _KINDS = {"bool": switch, "int": whole(), "float": number(), "str": text}
 
 
 @dataclass(frozen=True)
 class Argument:
-    """A keyword argument of a network's own: a switch, a number or a text."""
+    """A network's own keyword argument: a switch, a number or a text."""
 
     name: str
     kind: Kind
@@ -41,13 +41,13 @@ class Argument:
 
 
 def own_arguments(model: str) -> dict[str, Argument]:
-    """The arguments of a network's constructor that training does not fill in, in order.
+    """List the arguments of a network's constructor that training does not provide, in order.
 
     Args:
-        model: in ``MODELS``, or ``path/to/file.py:ClassName``.
+        model: a name in ``MODELS``, or ``path/to/file.py:ClassName``.
 
     Raises:
-        InputError: the file is no readable Python, or defines no such class at its top level.
+        InputError: the file is not readable Python, or defines no such class at its top level.
     """
     if names_a_file(model):
         source = find(model)
@@ -71,14 +71,14 @@ def own_arguments(model: str) -> dict[str, Argument]:
 
 
 def read_arguments(model: str, texts: Sequence[str]) -> dict[str, Any]:
-    """The values of a network's own arguments.
+    """Parse the values of a network's own arguments.
 
     Args:
         model: as for :func:`own_arguments`.
-        texts: ``NAME=VALUE`` each; the last one of a name counts.
+        texts: ``NAME=VALUE`` each; the last value of a name counts.
 
     Raises:
-        InputError: there is no such argument, or it cannot have this value, or one is missing that it needs.
+        InputError: there is no such argument, the value is invalid, or a required argument is missing.
     """
     own = own_arguments(model)
     values = {}
@@ -98,14 +98,14 @@ def read_arguments(model: str, texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _path_of(module: str) -> Path:
-    spec = importlib.util.find_spec(module)  # imports the package that it is in, not the module itself
+    spec = importlib.util.find_spec(module)  # imports the module's package, but not the module
     assert spec is not None
     assert spec.origin is not None
     return Path(spec.origin)
 
 
 def _constructor(path: Path, class_name: str) -> tuple[ast.ClassDef, ast.FunctionDef | None]:
-    """The class and its constructor, which may be a base class's, in the same file or in this package."""
+    """Find a class and its constructor, perhaps that of a base class in the same file or in this package."""
     try:
         body = ast.parse(path.read_bytes()).body
     except (SyntaxError, ValueError, RecursionError) as error:
@@ -134,7 +134,7 @@ def _constructor(path: Path, class_name: str) -> tuple[ast.ClassDef, ast.Functio
 
 
 def _parameters(found: ast.arguments) -> Iterator[tuple[ast.arg, ast.expr | None]]:
-    """Every parameter that can be given by name, with its default."""
+    """Yield every parameter that can be passed by name, with its default."""
     places = [*found.posonlyargs, *found.args]
     defaults = [None] * (len(places) - len(found.defaults)) + found.defaults
     yield from list(zip(places, defaults, strict=True))[max(len(found.posonlyargs), 1) :]  # not self
@@ -142,7 +142,10 @@ def _parameters(found: ast.arguments) -> Iterator[tuple[ast.arg, ast.expr | None
 
 
 def _kind_of(parameter: ast.arg, default: Any) -> Kind | None:
-    """By its annotation, else by its default; None for what no flag can give. A count stays one."""
+    """Kind of a parameter, from its annotation or else its default; None if no flag can express it.
+
+    An int with a default of at least 1 must be at least 1.
+    """
     name = type(default).__name__
     if parameter.annotation is not None:
         said = ast.unparse(parameter.annotation).strip("'\"")
@@ -155,12 +158,12 @@ def _kind_of(parameter: ast.arg, default: Any) -> Kind | None:
 def _literal(default: ast.expr | None) -> Any:
     try:
         return None if default is None else ast.literal_eval(default)
-    except ValueError:  # an expression: its value shows when the class is imported
+    except ValueError:  # an expression, whose value is only known when the class is imported
         return None
 
 
 def _meanings(docstring: str | None) -> dict[str, str]:
-    """The ``Args:`` section of a docstring by argument."""
+    """Parse the ``Args:`` section of a docstring: argument to description."""
     found: dict[str, str] = {}
     name = ""
     for line in (docstring or "").partition("Args:\n")[2].splitlines():

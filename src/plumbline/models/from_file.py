@@ -1,4 +1,4 @@
-"""A network in a file of the user's own: ``path/to/file.py:ClassName``."""
+"""Loading of a network from a file of the user, ``path/to/file.py:ClassName``."""
 
 import importlib.util
 import sys
@@ -11,7 +11,7 @@ from plumbline.errors import InputError
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a class comes from, and a digest of that file."""
+    """The file and name of a class, and the hash of the file."""
 
     path: Path
     class_name: str
@@ -19,17 +19,17 @@ class ModelSource:
 
 
 _LOADED: dict[str, tuple[ModelSource, Any]] = {}
-"""What was imported last by each name."""
+"""The class that was last imported for each name."""
 
 
 def names_a_file(name: str) -> bool:
-    """Whether the name of a network means a class in a file."""
+    """Whether the name of a network refers to a class in a file."""
     return name.rpartition(":")[0].endswith(".py")
 
 
 def find(name: str) -> ModelSource:
-    """The file as it is now. Raises InputError if it cannot be read."""
-    from hashlib import sha256  # every start would pay for it
+    """Read the current source of a class. Raises InputError if the file cannot be read."""
+    from hashlib import sha256  # a top-level import would slow down every start
 
     file, _, class_name = name.rpartition(":")
     try:
@@ -40,17 +40,17 @@ def find(name: str) -> ModelSource:
 
 
 def loaded(name: str) -> tuple[ModelSource, Any] | None:
-    """The class that :func:`load` imported by this name, and where it came from, or None."""
+    """The class that :func:`load` imported for this name, with its source, or None."""
     return _LOADED.get(name)
 
 
 def load(name: str) -> Any:
-    """Import the file, unless it was imported already as it is now, and return the class.
+    """Import the file, unless its current content was already imported, and return the class.
 
-    The module gets a name of its own in ``sys.modules`` and hides no other.
+    The module gets a unique name in ``sys.modules``, so it does not hide any other.
 
     Raises:
-        InputError: the file cannot be read or imported, or the class is no network.
+        InputError: the file cannot be read or imported, or the class is not a network.
     """
     source = find(name)
     known = _LOADED.get(name)
@@ -65,7 +65,7 @@ def load(name: str) -> Any:
     try:
         spec.loader.exec_module(module)
         found = getattr(module, source.class_name)
-    except (Exception, SystemExit) as error:  # whatever the file does
+    except (Exception, SystemExit) as error:  # the file may raise anything
         del sys.modules[module_name]
         reason = " ".join(str(error).split())
         raise InputError(f"{source.path} cannot be imported ({type(error).__name__}: {reason})") from error
@@ -136,7 +136,7 @@ def register(found: type) -> str:
 
 
 def _check(found: Any, name: str) -> None:
-    """Raises InputError if training could not use the class."""
+    """Raise InputError if training cannot use the class."""
     from torch import nn
 
     from plumbline.models import SYMMETRIES
@@ -147,6 +147,6 @@ def _check(found: Any, name: str) -> None:
         raise InputError(f"{name} lacks a class attribute symmetry, one of {', '.join(SYMMETRIES)}")
     if not isinstance(getattr(found, "needs", None), set | frozenset):
         raise InputError(
-            f"{name} lacks a class attribute needs: the parts of a batch that it reads beyond node features, "
-            "such as frozenset({'edge_index'}), or frozenset()"
+            f"{name} lacks a class attribute needs: the parts of a batch that it reads in addition to node "
+            "features, such as frozenset({'edge_index'}), or frozenset()"
         )

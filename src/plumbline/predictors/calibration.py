@@ -1,4 +1,4 @@
-"""How far the errors reach that a model expects: factors from held-back graphs, and whether they hold."""
+"""Calibration of a model's expected errors: conformal factors from held-out graphs, and their coverage."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,20 +8,20 @@ import numpy as np
 from plumbline.records import Float
 
 SHARES = (0.5, 0.9)
-"""For which the validation says how far the errors reach."""
+"""Shares of errors for which the validation graphs give a factor."""
 
 
 def conformal_factors(ratios: Sequence[float]) -> dict[str, float]:
-    """What to multiply an expected error with, so that a share of all errors lies below it.
+    """Factors to multiply expected errors by, so that a given share of all errors lies below the product.
 
-    Split conformal prediction: for n held-back graphs it is the ``ceil((n + 1) share)``-th smallest ratio of
-    error to expected error. It holds for new objects as far as those of the validation are like them.
+    Split conformal prediction: for n held-out graphs, the factor is the ``ceil((n + 1) share)``-th smallest
+    ratio of error to expected error. It is valid for new objects if they resemble the validation objects.
 
     Args:
-        ratios: of the held-back graphs.
+        ratios: error divided by expected error, of the held-out graphs.
 
     Returns:
-        Share (``"0.5"``, ``"0.9"``) to factor; a share that n is too small for is left out.
+        Share (``"0.5"``, ``"0.9"``) to factor; a share for which n is too small is left out.
 
     Source: Lei et al., Distribution-Free Predictive Inference for Regression (2018), locally weighted.
     """
@@ -31,11 +31,14 @@ def conformal_factors(ratios: Sequence[float]) -> dict[str, float]:
 
 
 def coverage(errors: Float, expected: Float, factors: Mapping[str, float]) -> dict[str, float]:
-    """The share of errors that lie within the radius which should hold that share.
+    """Actual share of errors within the radius that should contain a nominal share.
 
     Args:
-        errors: ``[G]``.
-        expected: ``[G]`` what the model expected them to be, in the same unit.
-        factors: share (``"0.9"``) to what an expected error is stretched by to hold it.
+        errors: ``[G]`` errors.
+        expected: ``[G]`` errors that the model expected, in the same unit.
+        factors: nominal share (``"0.9"``) to factor of the expected error.
+
+    Returns:
+        Nominal share to actual share.
     """
     return {share: float(np.mean(errors <= factor * expected)) for share, factor in factors.items()}

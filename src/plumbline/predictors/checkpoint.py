@@ -1,7 +1,7 @@
-"""Reading checkpoints, so that nothing foreign runs; no training is needed for it, and no Lightning.
+"""Reader of checkpoints, without running foreign code and without importing Lightning.
 
-A checkpoint is Lightning's dict plus the key ``"plumbline"``, with which it describes itself: model and its
-arguments, config, data set, versions, random states. It loads with ``weights_only=True``.
+A checkpoint is Lightning's dict plus the key ``"plumbline"``, which describes it: model and its arguments,
+config, data set, versions, random states. It is loaded with ``weights_only=True``.
 """
 
 import hashlib
@@ -23,17 +23,17 @@ from plumbline.predictors.trained_on import TrainedOn
 from plumbline.predictors.upgrades import UPGRADES
 
 FORMAT = 3
-"""Version of a checkpoint's content, of the dict under ``"plumbline"`` above all. Who raises it adds to
-``UPGRADES`` the function that makes a checkpoint of the format before into one of this format."""
+"""Version of a checkpoint's content, mainly of the dict under ``"plumbline"``. When raising it, add to
+``UPGRADES`` a function that upgrades a checkpoint of the previous format."""
 _SEAL = b"\nplumbline sha256\n"
 _SEALED = len(_SEAL) + 32
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of ours as plain values and tensors on the CPU, in today's format whatever its own is.
+    """Read a checkpoint as plain values and tensors on the CPU, upgraded to the current format.
 
     Raises:
-        InputError: there is no such file, it is damaged, or another program or a newer version wrote it.
+        InputError: the file does not exist, is damaged, or was written by another program or a newer version.
     """
     try:
         whole = path.read_bytes()
@@ -47,9 +47,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"cannot read the checkpoint {path} ({error.strerror or error})") from error
     except Exception as error:
-        raise InputError(f"{path} is no readable checkpoint ({_reason(error)})") from error
+        raise InputError(f"{path} is not a readable checkpoint ({_reason(error)})") from error
     if broken is not None:
-        raise InputError(f"{path} is no readable checkpoint (the checksum of {broken} is wrong)")
+        raise InputError(f"{path} is not a readable checkpoint (the checksum of {broken} is wrong)")
     ours = content.get("plumbline") if isinstance(content, dict) else None
     if not isinstance(ours, dict) or "state_dict" not in content:
         raise InputError(f"{path} is not a checkpoint of this program: it does not say which model it holds")
@@ -57,12 +57,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _upgraded(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The content of a checkpoint in today's format. Raises InputError: of a newer one, or not whole."""
+    """Upgrade the content of a checkpoint. Raises InputError if its format is newer or it is incomplete."""
     ours = content["plumbline"]
     found, oldest = ours.get("format"), min(UPGRADES)
     if type(found) is not int or found < oldest:
         raise InputError(
-            f"{path} has checkpoint format {reprlib.repr(found)}, and this program reads {oldest} to {FORMAT}"
+            f"{path} has checkpoint format {reprlib.repr(found)}, but this program reads {oldest} to {FORMAT}"
         )
     if found > FORMAT:
         raise InputError(
@@ -74,27 +74,27 @@ def _upgraded(content: dict[str, Any], path: Path) -> dict[str, Any]:
             UPGRADES[number](content)
             ours["format"] = number + 1
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a whole checkpoint of format {found}") from error
+        raise InputError(f"{path} is not a complete checkpoint of format {found}") from error
     return content
 
 
 def seal(content: bytes | memoryview) -> bytes:
-    """The content with its checksum behind it, where readers of the format do not look.
+    """Append a checksum to the content, where readers of the zip format ignore it.
 
-    The format's own checksums cover the numbers, not the lists that say where which numbers lie.
+    The format's own checksums cover the numbers, but not the tables that say where they lie.
     """
     return b"".join([content, _SEAL, hashlib.sha256(content).digest()])
 
 
 def is_broken(whole: bytes) -> bool:
-    """Whether a sealed file is not what was sealed; a file without a seal is not judged."""
+    """Whether the checksum of a sealed file is wrong; False for a file without a seal."""
     end = whole.rfind(_SEAL, max(len(whole) - _SEALED, 0))
     return end >= 0 and hashlib.sha256(whole[:end]).digest() != whole[end + len(_SEAL) :]
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnpicklingError):
-        return "it holds more than plain values and tensors, which this program never loads"
+        return "it contains more than plain values and tensors, which this program never loads"
     if isinstance(error, BadZipFile):
         return "it is damaged, or another program wrote it"
     return str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -119,19 +119,19 @@ def _load_own_networks(path: Path, ours: dict[str, Any], given: str | type | Non
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model and what its checkpoint says about it.
+    """A trained model and its description in the checkpoint.
 
     Attributes:
-        path: of the checkpoint.
-        model: with its weights, on the CPU, in float32 (float64 if trained so), ready to predict.
-        model_name: as in ``MODELS``.
+        path: the checkpoint.
+        model: the model with its weights, on the CPU, in float32 (float64 if trained so), ready to predict.
+        model_name: its name, as in ``MODELS``.
         model_args: its keyword arguments.
         config: all flags of the training, plain values.
-        data: what it was trained on.
-        metrics: of the epoch it was saved after, by their documented names.
-        error_factors: share (``"0.9"``) to the factor of the model's expected error within which that share
-            of the validation graphs lay; empty for models that expect no error.
-        epochs_done: whole epochs of training behind it.
+        data: the training data.
+        metrics: metrics of the epoch after which it was saved, by their documented names.
+        error_factors: share (``"0.9"``) to the factor by which the model's expected error is multiplied to
+            contain that share of the validation errors; empty for models that expect no error.
+        epochs_done: number of completed epochs of training.
     """
 
     path: Path
@@ -183,7 +183,7 @@ def load_checkpoint(path: Path | str, *, model: str | type | None = None) -> Tra
     try:
         data = TrainedOn.from_dict(ours["data"])
     except (KeyError, TypeError) as error:
-        raise InputError(f"{path} does not say what it was trained on as this version needs it") from error
+        raise InputError(f"{path} does not describe its training data as this version needs it") from error
     return Trained(
         path=path,
         model=built.eval(),

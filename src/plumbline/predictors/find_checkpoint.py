@@ -1,4 +1,4 @@
-"""Which checkpoint a file or folder means."""
+"""Choice of the checkpoint for a given file or folder."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ _BEST = re.compile(r"best-model-\d+-(-?\d+(?:\.\d+)?)")
 
 
 def find_best(given: Path) -> Path:
-    """The checkpoint that is meant: the file itself, or a folder's ensemble, its best one, or its last one.
+    """Find a checkpoint: the given file, or in a folder the ensemble, else the best, else the last one.
 
     Raises:
         InputError: there is none.
@@ -20,7 +20,7 @@ def find_best(given: Path) -> Path:
     if (given / ENSEMBLE_FILE).is_file():
         return given / ENSEMBLE_FILE
     if not given.is_dir():
-        raise InputError(f"checkpoint {given}: there is no such file or folder; `plumbline train` makes one")
+        raise InputError(f"checkpoint {given}: there is no such file or folder; `plumbline train` writes one")
     named = [(_BEST.match(path.name), path) for path in sorted(given.glob("best-model-*.ckpt"))]
     best = [(float(match[1]), path) for match, path in named if match]
     if best:
@@ -28,5 +28,5 @@ def find_best(given: Path) -> Path:
     if (given / "last.ckpt").is_file():
         return given / "last.ckpt"
     raise InputError(
-        f"checkpoint {given}: the folder holds neither best-model-*.ckpt nor last.ckpt; name the file itself"
+        f"checkpoint {given}: the folder has neither best-model-*.ckpt nor last.ckpt; give the file itself"
     )

@@ -1,4 +1,4 @@
-"""Graphs of scans that are in no data set, made as those that a model was trained on."""
+"""Conversion of single scans into graphs like those that a model was trained on."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ from plumbline.predictors.trained_on import TrainedOn
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Sample, Scan
 
 _EDGES = frozenset({"gcn", "edge_index"})
-"""Parts of a batch for which the graph must be joined as in training."""
+"""Parts of a batch that require the same neighbours as in training."""
 
 
 class GraphForm(NamedTuple):
@@ -22,8 +22,8 @@ class GraphForm(NamedTuple):
 
     Attributes:
         feature_names, vector_names: which of ``FEATURE_NAMES`` and ``VECTOR_NAMES``, in this order.
-        k: neighbours per node; None if the graphs of the training were of another kind.
-        leaders: so many first nodes are known to be in farthest-point order.
+        k: neighbours per node; None if the training graphs were of another kind.
+        leaders: the first ``leaders`` nodes are in farthest-point order; 0 if unknown.
         normalise: stored frame, as in :func:`plumbline.geometry.graphs.build_sample`.
     """
 
@@ -38,18 +38,19 @@ class GraphForm(NamedTuple):
         """The form of the graphs that a model was trained on.
 
         Args:
-            data: what its checkpoint says about them.
-            needs: what the model reads of a batch.
-            path: of the checkpoint, for the message.
+            data: the description of the training data in its checkpoint.
+            needs: parts of a batch that the model reads.
+            path: the checkpoint, for error messages.
 
         Raises:
-            InputError: they were made of more than a scan, or nobody knows how.
+            InputError: the training graphs contain more than a scan provides, or how they were made is not
+                recorded.
         """
         names, vectors = data.feature_names, data.vector_names
         if names[:3] != FEATURE_NAMES[:3] or not set(names) <= set(FEATURE_NAMES):
             raise InputError(
                 f"{path} was trained on other features ({', '.join(names)}) than those of a scan "
-                f"({', '.join(FEATURE_NAMES)}): train on a data set of `plumbline prepare`"
+                f"({', '.join(FEATURE_NAMES)}): train on a data set made by `plumbline prepare`"
             )
         lost = [name for name in vectors if name not in VECTOR_NAMES]
         unknown = [f"vectors {', '.join(lost)}"] if lost else []
@@ -59,14 +60,15 @@ class GraphForm(NamedTuple):
             unknown.append("frame (--normalise)")
         if unknown:
             raise InputError(
-                f"{path} was trained on graphs that do not say how they were made ({'; '.join(unknown)}), so "
-                "none can be made of a scan: train on a data set of `plumbline prepare`"
+                f"{path} was trained on a data set that does not record how its graphs were made "
+                f"({'; '.join(unknown)}), so a scan cannot be converted: train on a data set made by "
+                "`plumbline prepare`"
             )
         leaders = min(data.leaders, LEADERS)
         return cls(names, vectors, data.k, leaders, data.normalise)
 
     def sample(self, scan: Scan, name: str, dtype: type = np.float32) -> Sample:
-        """The graph of a scan; raises InputError as :func:`plumbline.geometry.graphs.build_sample` does."""
+        """Build the graph of a scan. Raises InputError as :func:`plumbline.geometry.graphs.build_sample`."""
         sample = build_sample(
             scan,
             k=NORMAL_NEIGHBOURS if self.k is None else self.k,
@@ -82,7 +84,7 @@ class GraphForm(NamedTuple):
         return replace(sample, node_features=sample.node_features[:, columns], vectors=sample.vectors[rows])
 
     def store(self, samples: Sequence[Sample]) -> MemoryStore:
-        """Such graphs with the interface of a data set."""
+        """Wrap graphs of this form in a store with the interface of a data set."""
         return MemoryStore(
             samples,
             feature_names=self.feature_names,

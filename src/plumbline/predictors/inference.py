@@ -1,4 +1,4 @@
-"""Answers of a trained model for graphs of a store."""
+"""Batched predictions of a trained model for graphs of a store."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,19 +21,19 @@ def predict(
     batch_size: int = 64,
     device: torch.device | str | None = None,
 ) -> Float:
-    """Centres of mass ``[G, 3]`` float64 of the graphs ``indices``, stored frame, in the order given.
+    """Predict the centres of mass of graphs, ``[G, 3]`` float64, stored frame, in the order of ``indices``.
 
-    Dropout is off and no gradients are kept; the model is left in the mode it was found in.
+    Dropout is off and no gradients are kept; the model's train/eval mode is restored.
 
     Args:
-        model: an ``nn.Module`` that declares ``needs``, what it reads of a batch.
+        model: an ``nn.Module`` that declares ``needs``, the parts of a batch that it reads.
         store: the data set.
         indices: ``[G]`` graphs.
-        batch_size: graphs at once; the answers depend on it by rounding only.
+        batch_size: graphs per batch; predictions depend on it only by rounding.
         device: where to compute; by default where the model's weights are.
 
     Raises:
-        InputError: the GPU's memory does not hold a batch.
+        InputError: a batch does not fit into the GPU's memory.
     """
 
     def answer(batch: Batch) -> Float:
@@ -52,7 +52,10 @@ def predict_with_error(
     batch_size: int = 64,
     device: torch.device | str | None = None,
 ) -> tuple[Float, Float | None]:
-    """As :func:`predict`; and how far off the model expects to be ``[G]``, stored units, if it says so."""
+    """Like :func:`predict`, and also return the errors ``[G]`` that the model expects, stored units.
+
+    The second value is None for a model that expects no error.
+    """
 
     def answer(batch: Batch) -> tuple[Float, Float | None]:
         found = entry_point(model)(batch)

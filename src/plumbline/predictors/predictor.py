@@ -1,4 +1,4 @@
-"""Who answers: a scan goes in, the centre of mass of its object comes out; by a trained model or a guess."""
+"""Prediction of centres of mass from scans, by a trained model or an untrained guess."""
 
 import math
 import os
@@ -30,23 +30,23 @@ UNTRAINED = {name.replace(" ", "_"): name for name in BASELINES}
 """The guesses that need no training, as ``--model`` and :func:`load_predictor` spell them."""
 
 _SHARE = "0.9"
-"""Of the validation's errors, within ``radius_90``."""
+"""Share of the validation errors within ``radius_90``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """The answer for one scan, in the frame and unit of its points.
+    """The prediction for one scan, in the frame and unit of its points.
 
     Attributes:
         com: ``[3]`` float64 centre of mass.
         expected_error: distance from the truth that the model expects; None if it expects none.
-        radius_90: radius around ``com`` that holds the truth nine times in ten, for scans like those that
-            the model was validated on; None if it has none.
-        extent: largest side of the box around all points of the scan, along the axes of its frame.
+        radius_90: radius around ``com`` that contains the truth for 90 % of scans like those that the model
+            was validated on; None if it is not available.
+        extent: longest side of the bounding box of all points of the scan, along the axes of its frame.
         num_points: points of the scan.
-        num_points_used: those that were looked at.
-        num_views: places from which they were measured.
-        sensor: how the sensor's position is known; "assumed" at the origin of the points' frame.
+        num_points_used: points that were used.
+        num_views: sensor positions from which the points were measured.
+        sensor: how the sensor's position is known; "assumed" means the origin of the points' frame.
     """
 
     com: Float
@@ -73,11 +73,11 @@ class Prediction:
 
 
 Answers = tuple[Float, Float | None]
-"""Centres of mass ``[G, 3]`` and, of a model that says so, the errors ``[G]`` that it expects."""
+"""Centres of mass ``[G, 3]`` and the errors ``[G]`` that the model expects, or None."""
 
 
 class _Seen(NamedTuple):
-    """A scan as its graphs, one for each draw of its points; the rest as in :class:`Prediction`."""
+    """A scan as graphs, one for each draw of its points; other fields as in :class:`Prediction`."""
 
     name: str
     graphs: list[Sample]
@@ -89,12 +89,12 @@ class _Seen(NamedTuple):
 
 
 class Predictor:
-    """Finds centres of mass; made by :func:`load_predictor`. Several threads may use one at the same time.
+    """Predicts centres of mass; made by :func:`load_predictor`. Safe to use from several threads at a time.
 
     Attributes:
-        name: of the network or of the guess.
-        symmetry: how the answer moves with the scan: "none", "translation", "SE(3)" or "E(3)".
-        checkpoint: the file of the model; None for a guess that needs no training.
+        name: name of the network or of the guess.
+        symmetry: how the prediction moves with the scan: "none", "translation", "SE(3)" or "E(3)".
+        checkpoint: the file of the model; None for an untrained guess.
         form: the graphs that it takes.
     """
 
@@ -114,7 +114,7 @@ class Predictor:
 
     @classmethod
     def untrained(cls, name: str, *, batch_size: int = 64) -> "Predictor":
-        """A guess by its name in ``UNTRAINED``."""
+        """Make a predictor of an untrained guess, by its name in ``UNTRAINED``."""
         baseline = UNTRAINED[name]
 
         def answer(store: MemoryStore) -> Answers:
@@ -125,10 +125,10 @@ class Predictor:
 
     @classmethod
     def trained(cls, trained: "Trained", *, batch_size: int = 64) -> "Predictor":
-        """A model with its weights, on the device where they are.
+        """Make a predictor of a trained model, which computes on the device of its weights.
 
         Raises:
-            InputError: no graph such as the model takes can be made of a scan.
+            InputError: the graphs that the model takes cannot be made from a scan.
         """
         from plumbline.predictors.inference import predict_with_error
 
@@ -163,16 +163,17 @@ class Predictor:
         """Find the centre of mass of the object that a scan shows.
 
         Args:
-            points: ``[N, 3]`` finite numbers, in any frame and unit; or a file's, of ``load_cloud``.
-            sensor: ``[3]`` or ``[N, 3]`` where the sensor stood, in the same frame and unit. None: where the
-                file says, or else at the origin, where sensors that report in their own frame stand.
-            view: ``[N]`` whole numbers, equal for points of one view. None: points that were measured from
-                one place are one view.
-            max_points: points that are used, at most; they are chosen with a fixed seed.
-            draws: choose the points of a larger scan this often and answer with the mean.
+            points: ``[N, 3]`` finite numbers, in any frame and unit; or a :class:`plumbline.Cloud`, such as
+                ``load_cloud`` returns.
+            sensor: ``[3]`` or ``[N, 3]`` position of the sensor, in the same frame and unit. None: the
+                position in the file, or else the origin, where a sensor that reports in its own frame stands.
+            view: ``[N]`` whole numbers, equal for points of one view. None: points measured from the same
+                position are one view.
+            max_points: number of points that are used, at most; they are chosen with a fixed seed.
+            draws: draw the points of a larger scan this many times, and return the mean prediction.
 
         Raises:
-            InputError: the points are no scan, or the answer is not finite.
+            InputError: the points are not a valid scan, or the prediction is not finite.
         """
         _check(max_points, draws)
         seen = self._look(_cloud(points, "the scan"), sensor, view, max_points, draws)
@@ -191,25 +192,25 @@ class Predictor:
     ) -> Iterator[Prediction | InputError]:
         """Find the centres of mass of many scans, in batches.
 
-        The next batch is read, in another thread, while the model looks at this one, so that ``scans`` may be
-        a generator that reads files.
+        The next batch is read in another thread while the model works on the current one, so ``scans`` may
+        be a generator that reads files.
 
         Args:
-            scans: points as for :meth:`predict`, or :class:`plumbline.Cloud` with a sensor and a name of its
-                own. An ``InputError`` in place of a scan, such as a file that cannot be read, is passed on.
-            sensor: where the sensor stood in all of them, whatever they say themselves.
+            scans: points as for :meth:`predict`, or :class:`plumbline.Cloud` with its own sensor and name. An
+                ``InputError`` in place of a scan, for example for an unreadable file, is passed on.
+            sensor: position of the sensor in all scans, overriding their own.
             max_points, draws: as for :meth:`predict`.
 
         Returns:
-            One answer for each scan, in order, as soon as its batch is done: a ``Prediction``, or the
-            ``InputError`` that :meth:`predict` would raise. The answers of a model depend on the
-            others of the batch by rounding only, those of a guess not at all.
+            One result for each scan, in order, as soon as its batch is done: a ``Prediction``, or the
+            ``InputError`` that :meth:`predict` would raise. The predictions of a model depend on the rest of
+            the batch only by rounding, those of a guess not at all.
         """
         _check(max_points, draws)
         return self._in_batches(iter(scans), sensor, max_points, draws)
 
     def locate(self, graphs: Sequence[Sample]) -> Answers:
-        """Centres of mass of graphs of the right form, in the frame and unit of their scans."""
+        """Predict the centres of mass of graphs of this form, in the frame and unit of their scans."""
         com, expected_error = self._answer(self.form.store(graphs))
         origin = np.array([graph.origin for graph in graphs])
         scale = np.array([graph.scale for graph in graphs])
@@ -240,7 +241,7 @@ class Predictor:
     def _look(
         self, cloud: Cloud, sensor: ArrayLike | None, view: ArrayLike | None, max_points: int, draws: int
     ) -> _Seen:
-        """A scan as graphs of at most ``max_points`` of its points, always the same ones."""
+        """Convert a scan to graphs of at most ``max_points`` of its points; the choice is deterministic."""
         place = None if sensor is None else _numbers(sensor, cloud.name, "sensor")
         scan = scan_of(cloud, place)
         if view is not None:
@@ -258,7 +259,7 @@ class Predictor:
         )
 
     def _answers(self, batch: Sequence[_Seen | InputError]) -> Iterator[Prediction | InputError]:
-        """The answer for each scan of a batch, the mean over its draws."""
+        """Yield the prediction for each scan of a batch, the mean over its draws."""
         seen = [one for one in batch if isinstance(one, _Seen)]
         found: Iterator[tuple[Float, float | None]] = iter(())
         if seen:
@@ -271,7 +272,7 @@ class Predictor:
 
     def _prediction(self, seen: _Seen, com: Float, error: float | None) -> Prediction | InputError:
         if not (np.isfinite(com).all() and math.isfinite(error or 0.0)):
-            return InputError(f"{seen.name}: the answer of {self.name} is not finite")
+            return InputError(f"{seen.name}: the prediction of {self.name} is not finite")
         factor = self._error_factors.get(_SHARE)
         return Prediction(
             com,
@@ -292,31 +293,31 @@ def load_predictor(
     accelerator: str = "auto",
     batch_size: int = 64,
 ) -> Predictor:
-    """Load what finds the centre of mass of scans: a trained model, or a guess that needs no training.
+    """Load a predictor of centres of mass: a trained model, or a guess that needs no training.
 
     Args:
-        source: a checkpoint; the folder of a run, whose best checkpoint is taken; or the name of an untrained
+        source: a checkpoint; the folder of a run, whose best checkpoint is used; or the name of an untrained
             guess, such as ``"carve"`` (as ``plumbline predict --model``).
         model: the class of a network of your own, see :func:`plumbline.load_checkpoint`.
         accelerator: where a model computes: "auto", "cpu", "cuda" or "mps".
         batch_size: scans that are looked at together in :meth:`Predictor.predict_many`.
 
     Raises:
-        InputError: there is no such checkpoint, it cannot be read, it was trained on graphs that cannot be
-            made of a scan, or the accelerator is not there.
+        InputError: the checkpoint does not exist or cannot be read, it was trained on graphs that cannot be
+            made from a scan, or the accelerator is not available.
     """
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, got {batch_size}")
     if isinstance(source, str) and source in UNTRAINED:
         return Predictor.untrained(source, batch_size=batch_size)
     if not isinstance(source, str | os.PathLike):
-        raise InputError(f"a predictor is loaded from a path or the name of a guess, not from {source!r}")
+        raise InputError(f"a predictor is loaded from a path or the name of a guess, got {source!r}")
     path = Path(source)
     if isinstance(source, str) and not path.exists():
         near = get_close_matches(source, UNTRAINED, n=1)
         raise InputError(
             f"there is no checkpoint, no folder and no untrained guess {source!r}: "
-            + (f"did you mean {near[0]!r}?" if near else f"guesses are {', '.join(UNTRAINED)}")
+            + (f"did you mean {near[0]!r}?" if near else f"the guesses are {', '.join(UNTRAINED)}")
         )
     from plumbline.predictors.checkpoint import load_checkpoint
     from plumbline.predictors.device import choose_device
@@ -326,7 +327,7 @@ def load_predictor(
     return Predictor.trained(loaded, batch_size=batch_size)
 
 
-# ------------------------------------------------------------------------------------------- from the caller
+# ------------------------------------------------------------------------------------------- input checking
 
 
 def _check(max_points: int, draws: int) -> None:
@@ -354,7 +355,7 @@ def _numbers(given: ArrayLike, name: str, what: str) -> Float:
 
 
 def _views(given: ArrayLike, num: int, name: str) -> Int:
-    """``[N]`` numbers from 0 of any whole numbers."""
+    """Renumber any whole numbers as views ``[N]`` from 0."""
     view = _numbers(given, name, "view")
     if view.shape != (num,) or (view % 1 != 0).any():
         raise InputError(f"{name}: view must be [N], one whole number for each of the {num} points")
@@ -362,7 +363,7 @@ def _views(given: ArrayLike, num: int, name: str) -> Int:
 
 
 def _draw(scan: Scan, points: int, draw: int) -> Scan:
-    """A choice of points; from the second on of a random half: the farthest of all are always the same."""
+    """Draw the farthest points; later draws start from a random half, or all draws would be the same."""
     rng = np.random.default_rng(draw)
     if draw:
         scan = thin_scan(scan, max(points, len(scan.points) // 2), sampling="random", rng=rng)
@@ -370,6 +371,6 @@ def _draw(scan: Scan, points: int, draw: int) -> Scan:
 
 
 def _means(values: Float, first: Int) -> Float:
-    """Means over the draws of each scan; a scan's first draw stands at ``first [scans]``."""
+    """Means over the draws of each scan; ``first`` is the position of each scan's first draw."""
     counts = np.diff([*first, len(values)])
     return np.add.reduceat(values, first, axis=0) / counts.reshape(-1, *[1] * (values.ndim - 1))

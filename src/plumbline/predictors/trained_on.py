@@ -1,4 +1,4 @@
-"""What a checkpoint says of the data that its model was trained on."""
+"""The description of the training data in a checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,20 +7,19 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedOn:
-    """The data set of a training, its split, and how its graphs were made.
+    """The training data set, its split, and how its graphs were made.
 
     Attributes:
-        data_dir: the data set, as the training was given it.
-        fingerprint: of its content.
+        data_dir: the data set, as given to the training.
+        fingerprint: fingerprint of its content.
         feature_names, vector_names: features of a node and vectors of a graph, in this order.
-        leaders: number of first nodes that are in farthest-point order; 0 if unknown.
-        k: neighbours of a node; None for graphs of another kind.
+        leaders: the first ``leaders`` nodes are in farthest-point order; 0 if unknown.
+        k: neighbours of a node; None for any other kind of graph.
         edge_attr: kind of edge attributes.
-        sh_degree: degree of the harmonics among them, or None.
-        normalise: the stored frame; "unknown" where the data set does not say.
-        num_train, num_val: graphs on either side of the split.
-        objects: marks of the objects that were trained on (:func:`plumbline.data.split.mark_objects`);
-            None if unknown.
+        sh_degree: degree of the harmonics for "sh", else None.
+        normalise: the stored frame; "unknown" if the data set does not record it.
+        num_train, num_val: number of training and validation graphs.
+        objects: marks of the training objects (:func:`plumbline.data.split.mark_objects`); None if unknown.
         val_split, split_by, seed: how the data set was split.
     """
 
@@ -42,7 +41,7 @@ class TrainedOn:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainedOn":
-        """From the plain values of :meth:`to_dict`. Raises TypeError or KeyError if they are others."""
+        """Build from the plain values of :meth:`to_dict`. Raises TypeError or KeyError for any others."""
         names = {key: tuple(values[key]) for key in ("feature_names", "vector_names")}
         return cls(**{**values, **names})
 

@@ -1,8 +1,8 @@
-"""Guesses that need no training: every result is shown beside them.
+"""Untrained guesses, the baselines with which every result is compared.
 
-All take scans and answer in the scans' own frame, ``BASELINES[name](scans)``. Most read the points alone;
-some also the vectors that ``plumbline prepare`` computes for a whole scan, which another data set may lack.
-Each says how its answer moves with the object.
+Each takes scans and returns centres of mass in their own frame, ``BASELINES[name](scans)``. Most read only
+the points. Some also read the vectors that ``plumbline prepare`` computes for a whole scan, which other data
+sets may lack. Each declares its symmetry.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,26 +19,27 @@ if TYPE_CHECKING:
     from plumbline.data.store.reader import PackedStore
 
 CHUNK = 2048
-"""Graphs gathered at once, so that a large data set is never held in memory as a whole."""
+"""Graphs gathered at a time, so that a large data set is never in memory as a whole."""
 
-# The constants below were found on 5,052 scans of 842 real objects of 7 sources (256 points, 1 % noise, half
-# of one view, half of three) and tried on 6 other sources; see "Untrained baselines" in docs/log.md.
+# The constants below were fitted on 5,052 scans of 842 real objects of 7 sources (256 points, 1 % noise, half
+# of them one view, half three) and tested on 6 other sources; see "Untrained baselines" in docs/log.md.
 MEAN_PUSH, HULL_PUSH, CARVE_PUSH = (0.333, 1.58), (0.235, 3.5), (0.238, 6.9)
-"""Pushed guesses: the way, in sizes of the scan, where all sensors stand in one direction; and the power of
-the mean direction's length with which it falls: that is 1 there, and less the more sides were seen."""
+"""Pushed guesses: (distance, power). The distance, in sizes of the scan, is for sensors that all stand in one
+direction, where the mean direction has length 1. It is multiplied by that power of the length, which is
+smaller the more sides were seen."""
 ALPHA_NEIGHBOUR, ALPHA = 4, 3.0
-"""Alpha shape: the circumradius up to which tetrahedra are kept, in largest distances of a point to its 4th
-nearest. Smaller ones leave holes in sparse places, larger ones end at the hull."""
+"""Alpha shape: tetrahedra are kept up to this circumradius, in units of the largest distance of a point to
+its 4th nearest neighbour. Smaller values leave holes in sparse regions; larger ones approach the hull."""
 
 
 class Scans(NamedTuple):
-    """What a baseline knows of G scans.
+    """Input of a baseline: G scans.
 
     Attributes:
         pos: ``[N, 3]`` float64 points, scan after scan.
         node_ptr: ``[G + 1]`` where each scan's points begin; no scan is empty.
-        mean: ``[G, 3]`` of each scan's points.
-        size: ``[G]`` root mean square distance of the points from it.
+        mean: ``[G, 3]`` mean of each scan's points.
+        size: ``[G]`` root mean square distance of the points from their mean.
         vectors: name (``VECTOR_NAMES``) to ``[G, 3]``; empty if they are not known.
     """
 
@@ -50,7 +51,10 @@ class Scans(NamedTuple):
 
     @classmethod
     def of(cls, pos: Float, node_ptr: Int | None = None, **vectors: Float) -> "Scans":
-        """From points ``[N, 3]`` (of one scan, without offsets) and vectors ``[G, 3]`` (or ``[3]``)."""
+        """Build from points ``[N, 3]`` (of one scan if there is no ``node_ptr``) and vectors ``[G, 3]``.
+
+        The vectors of one scan may also be ``[3]``.
+        """
         points = np.asarray(pos, dtype=np.float64)
         ptr = np.array([0, len(points)]) if node_ptr is None else np.asarray(node_ptr)
         counts = np.diff(ptr)
@@ -61,7 +65,7 @@ class Scans(NamedTuple):
         return cls(points, ptr, mean, size, known)
 
     def each(self, answer: Callable[[Float], Float | None], otherwise: Float) -> Float:
-        """``[G, 3]`` answers for one scan's points at a time; rows of ``otherwise`` where there is none."""
+        """Call ``answer`` for the points of each scan; ``[G, 3]``, from ``otherwise`` where it gives None."""
         answers = otherwise.copy()
         for graph, (start, stop) in enumerate(zip(self.node_ptr[:-1], self.node_ptr[1:], strict=True)):
             found = answer(self.pos[start:stop])
@@ -101,7 +105,7 @@ def oriented_box(scans: Scans) -> Float:
 
 
 def hull(scans: Scans) -> Float:
-    """Centre of mass of the convex hull's volume; the mean where the points span none. Symmetry: E(3)."""
+    """Centre of mass of the convex hull; the mean if the points span no volume. Symmetry: E(3)."""
     if "hull" in scans.vectors:
         return scans.mean + scans.vectors["hull"]
 
@@ -113,9 +117,9 @@ def hull(scans: Scans) -> Float:
 
 
 def alpha_shape(scans: Scans) -> Float:
-    """Centre of mass of the tetrahedra between neighbouring points; the hull's where none are left.
+    """Centre of mass of the tetrahedra between neighbouring points; that of the hull if none remain.
 
-    Kept are those of the Delaunay tetrahedra whose circumsphere is small beside the distance between points.
+    Keeps the Delaunay tetrahedra whose circumsphere is small compared with the distance between points.
 
     Symmetry: E(3). Source: Edelsbrunner & Mücke, Three-Dimensional Alpha Shapes, 1994.
     """
@@ -136,7 +140,7 @@ def _alpha_centre(points: Float) -> Float | None:
     volume = np.abs((a * bc).sum(axis=1))
     a2, b2, c2 = ((edge**2).sum(axis=1)[:, None] for edge in (a, b, c))
     spacing = cKDTree(points).query(points, k=[ALPHA_NEIGHBOUR + 1])[0].max()
-    # The circumradius is this norm over twice the volume, which may vanish.
+    # The circumradius is this norm divided by twice the volume, which may be zero.
     kept = np.linalg.norm(a2 * bc + b2 * ca + c2 * ab, axis=1) < 2 * volume * ALPHA * spacing
     if not kept.any():
         return None
@@ -148,7 +152,7 @@ def _alpha_centre(points: Float) -> Float | None:
 
 
 def carve(scans: Scans) -> Float:
-    """Centre of the hull's volume that no sensor saw empty (:mod:`plumbline.geometry.carving`).
+    """Centre of the part of the hull that no sensor saw to be empty (:mod:`plumbline.geometry.carving`).
 
     Symmetry: E(3).
     """
@@ -181,12 +185,12 @@ def _push(scans: Scans, most: float, power: float) -> Float:
 
 
 class Baseline(NamedTuple):
-    """A guess: ``answer(scans)`` is ``[G, 3]`` in the frame of the scans; so is calling it.
+    """A guess; calling it with scans returns ``[G, 3]`` in the frame of the scans.
 
     Attributes:
-        answer: the function.
+        answer: the function that is called.
         symmetry: "E(3)" or "translation".
-        needs: vectors of the scans without which it has no answer.
+        needs: vectors of the scans that it requires.
     """
 
     answer: Callable[[Scans], Float]
@@ -194,7 +198,7 @@ class Baseline(NamedTuple):
     needs: tuple[str, ...] = ()
 
     def __call__(self, scans: Scans) -> Float:
-        """What ``answer`` says."""
+        """Call ``answer``."""
         return self.answer(scans)
 
 
@@ -210,16 +214,16 @@ BASELINES = {
     "carve pushed": Baseline(carve_pushed, needs=("carve", "view")),
 }
 USUAL = ("point mean", "bounding box", "convex hull", "carve", "carve pushed")
-"""Those that every result is shown beside; the others are for the benchmark."""
+"""Baselines with which every result is compared; the others are only for the benchmark."""
 
 
 class BaselineAnswers(NamedTuple):
-    """What the baselines answer for G graphs.
+    """Predictions of the baselines for G graphs.
 
     Attributes:
         predictions: name to ``[G, 3]`` float64, stored frame.
-        flat: graphs whose points span no volume, where hull and carve answered with the point mean.
-        left_out: names of those that need vectors which the data set lacks.
+        flat: number of graphs whose points span no volume, where hull and carve fall back to the point mean.
+        left_out: names of the baselines that need vectors which the data set lacks.
     """
 
     predictions: dict[str, Float]
@@ -230,7 +234,7 @@ class BaselineAnswers(NamedTuple):
 def baseline_predictions(
     store: "PackedStore | MemoryStore", indices: Int, names: Sequence[str] = USUAL
 ) -> BaselineAnswers:
-    """Answers of the named baselines for the graphs ``indices`` of a store, in their stored frames."""
+    """Predictions of the named baselines for the graphs ``indices`` of a store, in the stored frame."""
     indices = np.asarray(indices, dtype=np.int64)
     known = set(store.vector_names)
     left_out = tuple(name for name in names if not known.issuperset(BASELINES[name].needs))

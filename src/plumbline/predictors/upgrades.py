@@ -1,4 +1,4 @@
-"""Upgrades of checkpoints of earlier formats: one function from each format to the next."""
+"""Upgrades of checkpoints of earlier formats, with one function from each format to the next."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from plumbline.models import ENSEMBLE
 
 
 def _without_vote_bias(content: dict[str, Any]) -> None:
-    """From format 2: the votes of ``ept`` had a bias, which moved all of them alike and so did nothing."""
+    """Upgrade format 2, where the votes of ``ept`` had a bias that moved all votes alike, without effect."""
     names = list(content["state_dict"])
     gone = [name for name in names if name.endswith("head.vote.bias")]
     if content["plumbline"]["model"] != ENSEMBLE:
@@ -19,15 +19,15 @@ def _without_vote_bias(content: dict[str, Any]) -> None:
 
 
 def _forget(content: dict[str, Any], place: int) -> None:
-    """Takes a vector, a weight with a single dimension, out of the optimizer's state and out of the average.
+    """Remove a vector (a weight with a single dimension) from the optimizer's state and from the average.
 
     Args:
-        content: of a checkpoint, with the vector still in its ``state_dict``.
-        place: of the vector among the weights.
+        content: content of a checkpoint, with the vector still in its ``state_dict``.
+        place: position of the vector among the weights.
     """
     before = list(content["state_dict"].values())[:place]
     for saved in content.get("optimizer_states", []):
-        # adam has one group of all weights; adamw and muon have those with one dimension in their last.
+        # adam has one group of all weights; adamw and muon have those with one dimension in the last group.
         *others, group = saved["param_groups"]
         gone = group["params"].pop(sum(weight.ndim <= 1 or not others for weight in before))
         group["params"] = [number - (number > gone) for number in group["params"]]
@@ -40,4 +40,4 @@ def _forget(content: dict[str, Any], place: int) -> None:
 
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], None]] = {2: _without_vote_bias}
-"""By the format that they read; each changes the content in place."""
+"""Upgrade functions by the format that they read; each changes the content in place."""

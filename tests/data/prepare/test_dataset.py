@@ -247,7 +247,7 @@ def test_what_cannot_be_written_is_a_sentence(meshes, tmp_path, monkeypatch):
         ({"scan": ScanSettings(scale=float("inf"))}, "scale inf"),
         ({"scan": ScanSettings(grazing=0)}, "grazing 0: give a number above 0 and at most 90"),
         ({"scan": ScanSettings(sampling="some")}, "sampling some: choose one of farthest, random, mixed"),
-        ({"graph": GraphSettings(k=256)}, "k 256: a point has only 255 others"),
+        ({"graph": GraphSettings(k=256)}, "k 256: a point has only 255 other points"),
         ({"format": "csv"}, "format csv: choose one of packed, pt"),
         ({"solids": -1}, "solids -1"),
         ({"solids": 0, "meshes": []}, "nothing to prepare: give meshes, a number of solids, or labels"),

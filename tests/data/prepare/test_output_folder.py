@@ -39,7 +39,7 @@ def test_a_data_set_of_another_generator_is_refused(meshes, tmp_path, monkeypatc
     assert "generator" not in json.loads((tmp_path / "first" / recorded).read_text())["provenance"]
     monkeypatch.setattr(dataset, "GENERATOR", 2)
     assert prepare(*flags, "--out", tmp_path / "first", ok=False) == 2
-    assert "made in another way (generator 1 there, 2 now)" in capsys.readouterr().err
+    assert "made with other settings (generator 1 there, 2 now)" in capsys.readouterr().err
     prepare(*flags, "--out", tmp_path / "second")
     prepare(*flags, "--out", tmp_path / "second")
     assert "finished already" in capsys.readouterr().out

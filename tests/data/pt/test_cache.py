@@ -340,7 +340,7 @@ def test_full_disk_is_one_sentence_and_leaves_nothing(folder, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match="no room"):
+    with pytest.raises(InputError, match="no space in"):
         open_data(folder)
     assert caches(folder) == []
 
@@ -386,7 +386,7 @@ def test_majority_decides_the_widths_even_when_the_first_file_is_odd(tmp_path):
 def test_nothing_usable_is_refused_with_the_first_reasons(tmp_path):
     for i in range(5):
         (tmp_path / f"{i}.pt").write_bytes(b"junk")
-    with pytest.raises(InputError, match=r"none of the 5 files.*0\.pt is not a readable.*and 2 more"):
+    with pytest.raises(InputError, match=r"none of the 5 .pt files.*0\.pt is not a readable.*and 2 more"):
         open_data(tmp_path)
     assert caches(tmp_path) == []
 

@@ -142,7 +142,7 @@ def test_indices_that_lead_out_of_the_data_are_refused_before_they_are_followed(
     tensors.write_tensors(copy / "shard-00001.safetensors", {key: [array] for key, array in arrays.items()})
     store = PackedStore.open(copy)
     graphs, needs = np.array(store.shard_graphs(1)), frozenset({"gcn"})
-    with pytest.raises(DamagedStoreError, match=r"edges lead out of their graphs; plumbline check --deep"):
+    with pytest.raises(DamagedStoreError, match=r"edges lead out of their graphs; run plumbline check"):
         make_batch(store, graphs, needs) if build == "batch" else GraphTables(store, graphs, needs)
 
 
@@ -157,7 +157,7 @@ def test_a_graph_outside_its_shard_is_refused(copy, name, value):
     tensors.write_tensors(copy / "index.safetensors", {key: [array] for key, array in arrays.items()})
     for graphs in ([graph], [graph, 0], [0, graph - 1]):
         if value == "last" or graphs[-1] != graph - 1:
-            with pytest.raises(DamagedStoreError, match="its index leads out of it"):
+            with pytest.raises(DamagedStoreError, match="its index points outside a shard"):
                 PackedStore.open(copy).gather(np.array(graphs))
 
 
@@ -166,7 +166,7 @@ def test_a_graph_of_no_object_is_refused(copy, value):
     arrays = {key: array.copy() for key, array in tensors.map_tensors(copy / "index.safetensors").items()}
     arrays["object_idx"][3] = value
     tensors.write_tensors(copy / "index.safetensors", {key: [array] for key, array in arrays.items()})
-    with pytest.raises(DamagedStoreError, match="names objects that are not there; plumbline check --deep"):
+    with pytest.raises(DamagedStoreError, match="names objects that do not exist; run plumbline check"):
         _ = PackedStore.open(copy).object_names
 
 
@@ -178,15 +178,15 @@ def test_an_index_that_leads_out_of_the_data_is_refused_before_it_is_followed(co
     tensors.write_tensors(copy / "index.safetensors", {key: [array] for key, array in arrays.items()})
     store = PackedStore.open(copy)
     for graphs in ([2], [3], range(len(store))):
-        with pytest.raises(DamagedStoreError, match="its index leads out of it; plumbline check --deep"):
+        with pytest.raises(DamagedStoreError, match="its index points outside a shard; run plumbline check"):
             store.gather(np.array(graphs))
 
 
 @pytest.mark.parametrize(
     ("name", "row", "value", "text"),
     [
-        ("node_ptr", 3, 10**9, "node_ptr does not rise"),
-        ("edge_ptr", 3, -1, "edge_ptr does not stay or rise"),
+        ("node_ptr", 3, 10**9, "node_ptr does not increase"),
+        ("edge_ptr", 3, -1, "edge_ptr decreases"),
         ("target", 4, np.inf, "target of graph 4 is not finite"),
         ("bounding_radius", 5, np.nan, "bounding_radius of graph 5"),
         ("vectors", 6, np.nan, "vectors of graph 6 is not finite"),

@@ -111,10 +111,10 @@ def test_vectors_of_the_scan_come_back(tmp_path):
 
 
 def test_another_number_of_vectors_is_refused(tmp_path):
-    with pytest.raises(InputError, match="0 vectors where the data set has 1"):
+    with pytest.raises(InputError, match="0 vectors, but the data set has 1"):
         store_of(tmp_path / "a", random_samples(7, 5), vector_names=["up"])
     mixed = [*random_samples(8, 1, vectors=np.ones((2, 3), np.float32)), *random_samples(7, 1)]
-    with pytest.raises(InputError, match="different widths of vectors"):
+    with pytest.raises(InputError, match="whose vectors differ in width"):
         store_of(tmp_path / "b", mixed, vector_names=["up", "down"])
 
 
@@ -251,15 +251,15 @@ def test_finished_store_is_never_overwritten(samples, store):
 
 
 def test_nothing_to_store_is_refused_with_the_first_reason(tmp_path):
-    with pytest.raises(InputError, match=r"no sample is left.*a\.obj: has a hole"):
+    with pytest.raises(InputError, match=r"there is no sample to store.*a\.obj: has a hole"):
         write_store(tmp_path / "a", [], rejected=[Rejected("a.obj", "has a hole")], feature_names=FEATURES)
 
 
 def test_widths_that_differ_are_refused(samples, tmp_path):
     narrow = random_sample(np.random.default_rng(0), num_nodes=2, node_features=np.zeros((2, 4), np.float32))
-    with pytest.raises(InputError, match="widths of node_features"):
+    with pytest.raises(InputError, match="whose node_features differ in width"):
         write_store(tmp_path / "a", [samples[0], narrow], feature_names=FEATURES)
-    with pytest.raises(InputError, match="4 node features where the data set has 9"):
+    with pytest.raises(InputError, match="4 node features, but the data set has 9"):
         write_store(tmp_path / "b", [narrow], feature_names=FEATURES)
     with pytest.raises(InputError, match="edge_attr"):
         write_store(tmp_path / "c", random_samples(0, 2, edge_dim=2) + samples, feature_names=FEATURES,

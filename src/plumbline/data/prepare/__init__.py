@@ -1,1 +1,1 @@
-"""From meshes, built-in solids and real scans to a data set."""
+"""Preparation of data sets from meshes, built-in solids and real scans."""

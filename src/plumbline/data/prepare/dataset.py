@@ -1,4 +1,4 @@
-"""From inputs to a data set: the one pipeline of ``prepare``, ``benchmark`` and the Python interface."""
+"""The pipeline from inputs to a data set, shared by ``prepare``, ``benchmark`` and the Python interface."""
 
 import os
 import time
@@ -32,20 +32,20 @@ from plumbline.reporting import Event, Reporter
 
 @dataclass(frozen=True, slots=True)
 class DatasetSummary:
-    """What a data set holds, and what was done for it.
+    """Content of a data set, and the work done to make it.
 
     Attributes:
-        out: its folder.
-        inputs: meshes, built-in solids and real scans that it was made from.
-        objects: different ones that are in it.
-        scans: samples, each a labelled graph.
-        points, views: of all scans together.
-        rejected: inputs that are not in it, and why.
-        size: bytes on the disk.
-        finished_already: it was there before, and nothing was done.
-        new_scans: scans that this call made; the others are of a call that was stopped.
-        seconds: that the call took.
-        scans_per_second: while new scans were made; 0 without any.
+        out: folder of the data set.
+        inputs: number of meshes, built-in solids and real scans that it was made from.
+        objects: number of distinct objects.
+        scans: number of samples, each a labelled graph.
+        points, views: totals over all scans.
+        rejected: inputs that are not in the data set, and why.
+        size: bytes on disk.
+        finished_already: the data set was already complete, and nothing was done.
+        new_scans: scans made by this call; the others were made by an earlier call that was stopped.
+        seconds: duration of the call.
+        scans_per_second: rate at which new scans were made; 0 if there were none.
     """
 
     out: Path
@@ -66,13 +66,13 @@ class AllRejectedError(InputError):
     """Every input was rejected.
 
     Attributes:
-        rejected: which, and why.
+        rejected: the inputs, and why each was rejected.
     """
 
     def __init__(self, rejected: Sequence[Rejected]) -> None:
         which = "the only input was" if len(rejected) == 1 else f"all {len(rejected):,} inputs were"
-        first = f"{'' if len(rejected) == 1 else 'the first, '}{rejected[0].source}: {rejected[0].reason}"
-        super().__init__(f"nothing is left to prepare: {which} rejected ({first})")
+        first = f"{'' if len(rejected) == 1 else 'the first is '}{rejected[0].source}: {rejected[0].reason}"
+        super().__init__(f"there is nothing to prepare: {which} rejected ({first})")
         self.rejected = tuple(rejected)
 
 
@@ -88,33 +88,33 @@ def make_dataset(
     workers: int = 0,
     report: Callable[[Event], None] | None = None,
 ) -> DatasetSummary:
-    """Make a data set of labelled graphs, or finish one, or find it finished.
+    """Make a data set of labelled graphs, or finish an unfinished one. A finished one is left as it is.
 
-    The bytes are a function of inputs and settings alone, not of the number of processes or the folders.
-    Ctrl-C (KeyboardInterrupt) passes through; what is done is kept, and the same call resumes from there.
-    Nothing is printed. Safe to call again and from any thread; two calls at a time need two folders.
+    The bytes depend on inputs and settings alone, not on the number of processes or the folders.
+    Ctrl-C (KeyboardInterrupt) passes through; finished work is kept, and the same call resumes from there.
+    Nothing is printed. Safe to call again and from any thread; concurrent calls need different folders.
 
     Args:
-        out: the folder: missing, empty, or of an earlier call with the same inputs and settings.
+        out: the folder: missing, empty, or from an earlier call with the same inputs and settings.
         meshes: mesh files, or folders that are searched for them.
-        solids: built-in solids to add.
+        solids: number of built-in solids to add.
         labels: real scans, as a CSV file with ``file, com_x, com_y, com_z`` and, if known, ``object_name``,
             ``sensor_x, sensor_y, sensor_z`` and ``bounding_radius``, metres.
-        scan: how objects are scanned; by default as ``plumbline prepare`` does it.
-        graph: how scans become graphs; by default as ``plumbline prepare`` does it.
+        scan: how objects are scanned; by default as in ``plumbline prepare``.
+        graph: how scans become graphs; by default as in ``plumbline prepare``.
         format: ``"packed"``, one memory-mapped store; ``"pt"``, the documented folder of ``.pt`` files.
-        workers: processes; 0 for one per core.
+        workers: number of processes; 0 for one per core.
         report: called with every :class:`plumbline.reporting.Event`, in the thread of the call.
 
     Raises:
-        InputError: the arguments cannot be meant, an input does not exist, every input is rejected, or
-            ``out`` holds something else or cannot be written to.
+        InputError: the arguments are invalid, an input does not exist, every input is rejected, or ``out``
+            holds something else or is not writable.
     """
     scan, graph = scan or ScanSettings(), graph or GraphSettings()
     paths = [Path(meshes)] if isinstance(meshes, str | os.PathLike) else [Path(path) for path in meshes]
     check_settings(scan, graph, solids=solids, workers=workers, format=format)
     if not paths and not solids and labels is None:
-        raise InputError("nothing to prepare: give meshes, a number of solids, or labels")
+        raise InputError("there is nothing to prepare: give meshes, a number of solids, or labels")
     sources = list_sources(paths, solids, None if labels is None else Path(labels))
     plan = make_plan(sources, recorded(scan, graph), format)
     with Workers(workers) as pool:
@@ -122,7 +122,7 @@ def make_dataset(
 
 
 def recorded(scan: ScanSettings, graph: GraphSettings) -> dict[str, Any]:
-    """The settings as a data set records them: ranges are text; one number of points or noise is a number."""
+    """Settings as a data set records them: ranges as text, a single value of points or noise as a number."""
     settings: dict[str, Any] = {item.name: getattr(scan, item.name) for item in fields(scan)}
     settings |= {"views": str(scan.views), "distance": str(scan.distance)}
     settings["points"] = int(scan.points.low) if scan.points.is_one else str(scan.points)
@@ -134,7 +134,7 @@ def recorded(scan: ScanSettings, graph: GraphSettings) -> dict[str, Any]:
 
 
 def make_plan(sources: Sequence[Source], settings: Mapping[str, Any], layout: str) -> Plan:
-    """What determines a data set: recorded in it, and compared when it is asked for again."""
+    """Plan of a data set: everything that determines it, recorded and compared with that of a later call."""
     count = Counter(source.kind for source in sources)
     plan = {
         "format": layout,
@@ -162,21 +162,21 @@ def prepare(
     pool: Workers,
     report: Reporter,
 ) -> DatasetSummary:
-    """The data set of a plan, made or finished if need be; see :func:`make_dataset`.
+    """Make or finish the data set of a plan; see :func:`make_dataset`.
 
     Args:
-        out: its folder.
+        out: folder of the data set.
         sources: the inputs.
         scan, graph: the settings.
         plan: what is recorded and compared, see :func:`make_plan`.
-        pool: does the work.
-        report: told what is done, and how far it is.
+        pool: processes that do the work.
+        report: receives messages and progress.
     """
     started = time.perf_counter()
     if look(out, plan) == "finished":
         return _finished_already(out, sources, plan)
     with workplace(out, plan) as parts:
-        if look(out, plan) == "finished":  # by another process since the first look
+        if look(out, plan) == "finished":  # another process finished it since the first look
             return _finished_already(out, sources, plan)
         chunks = cut(sources, scan, graph, caster=plan["caster"], folder=parts)
         try:
@@ -187,15 +187,15 @@ def prepare(
             done = sum(len(chunk.sources) for chunk in chunks if chunk.path.exists())
             report.say(
                 f"stopped; {done} of {counted(len(sources), 'object')} done and kept in {parts}: "
-                "the same command goes on from there"
+                "run the same command again to resume"
             )
             raise
-        except BrokenPipeError:  # of whoever shows the report
+        except BrokenPipeError:  # raised by a listener of the report
             raise
         except OSError as error:
             raise InputError(
-                f"--out {out} cannot be written to ({error.strerror}); what is done is kept, "
-                "and the same command goes on from there"
+                f"--out {out} cannot be written to ({error.strerror}); finished work is kept: "
+                "run the same command again to resume"
             ) from error
     return DatasetSummary(
         out,
@@ -229,10 +229,10 @@ def _write_missing(
     report.say(f"preparing {_kinds(sources)} in {out} with {with_processes}")
     objects = [source.name for source in sources if source.kind == "scan"]
     if len(objects) > 1 and len(set(objects)) == len(objects):
-        report.say("  every real scan counts as an object of its own; where several show one object,")
-        report.say("  give them the same object_name, or training and validation share it")
+        report.say("  every real scan counts as a separate object; if several show the same object, give")
+        report.say("  them the same object_name, or it may be in both training and validation")
     if done:
-        report.say(f"  {done:,} {'is' if done == 1 else 'are'} done already")
+        report.say(f"  {done:,} {'is' if done == 1 else 'are'} already done")
     started, new_scans = time.perf_counter(), 0
     report.progress("object", done, len(sources))
     with closing(pool.write(missing, scan, graph)) as finished:
@@ -245,7 +245,7 @@ def _write_missing(
 
 
 def _is_whole(chunk: Chunk) -> bool:
-    """Whether the part is there and whole; a damaged one is made again."""
+    """Whether the part exists and is whole; a damaged one is made again."""
     try:
         read_part(chunk.path)
     except InputError:
@@ -264,7 +264,7 @@ def _kinds(sources: Sequence[Source]) -> str:
 
 
 def _refuse_nothing(out: Path, chunks: Sequence[Chunk]) -> None:
-    """Raise AllRejectedError, and leave nothing behind, if the parts hold no sample."""
+    """Raise AllRejectedError if the parts hold no sample, and remove them."""
     parts = [read_part(chunk.path) for chunk in chunks]
     if not any(len(part) for part in parts):
         discard(out)

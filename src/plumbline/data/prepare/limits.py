@@ -1,4 +1,4 @@
-"""What the settings of a data set may say; what cannot be meant is refused by the name of the setting."""
+"""Limits of the settings of a data set; a value outside them is refused with the name of the setting."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -29,11 +29,11 @@ WHOLE = {
     "k": (1, 1024),
     "sh_degree": (0, 8),
 }
-"""Whole numbers: at least, at most."""
+"""Whole numbers: (minimum, maximum)."""
 AT_LEAST = {"noise": (0, 1), "pose_error": (0, 45)}
-"""Other numbers: at least, at most."""
+"""Other numbers: (minimum, maximum)."""
 ABOVE = {"scale": (0, inf), "distance": (1, inf), "grazing": (0, 90)}
-"""Other numbers: above, at most."""
+"""Other numbers: (exclusive lower bound, maximum)."""
 CHOICES = {
     "format": ("packed", "pt"),
     "target": get_args(Target),
@@ -46,7 +46,7 @@ _RANGES = {item.name for item in fields(ScanSettings) if item.type is Range}
 
 
 def check_settings(scan: ScanSettings, graph: GraphSettings, **others: Any) -> None:
-    """Refuse settings that cannot be meant, alone or together. Raises InputError naming the setting."""
+    """Refuse invalid settings and combinations of settings. Raises InputError, naming the setting."""
     values = {item.name: getattr(scan, item.name) for item in fields(scan)} | asdict(graph) | others
     for name, allowed in CHOICES.items():
         if name in values and values[name] not in allowed:
@@ -59,7 +59,7 @@ def check_settings(scan: ScanSettings, graph: GraphSettings, **others: Any) -> N
     _check_numbers(values, ABOVE, "above")
     if graph.k >= scan.points.low:
         raise InputError(
-            f"k {graph.k}: a point has only {scan.points.low - 1:.0f} others (points {scan.points})"
+            f"k {graph.k}: a point has only {scan.points.low - 1:.0f} other points (points {scan.points})"
         )
 
 

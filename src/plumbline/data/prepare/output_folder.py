@@ -1,8 +1,9 @@
-"""The folder that ``plumbline prepare`` fills: what it may touch, and how parts become a data set.
+"""The output folder of ``plumbline prepare``: what may be written there, and how parts become a data set.
 
 A folder is *new* (missing or empty), *unfinished* (``.parts/plan.json`` says what is being made) or
-*finished* (it has its manifest, which holds the same plan). What is in it is never overwritten: another
-plan is refused with the difference. Everything on the way lies in ``.parts``, which goes last.
+*finished* (it has a manifest, which contains the same plan). Existing data are never overwritten: a different
+plan is refused, and the message names the difference. Intermediate files lie in ``.parts``, which is removed
+last.
 """
 
 import json
@@ -32,37 +33,37 @@ _FILES = (MANIFEST, PT_METADATA, "index.safetensors", "shard-*.safetensors", "*.
 _OURS = (PARTS, CACHE_FOLDER, *_FILES)
 _MEND = "choose another --out, or delete the folder"
 _LONGEST_STEM = 180
-"""Bytes of a file's name; file systems allow 255."""
+"""Bytes of a file name, at most; file systems allow 255."""
 _NOT_IN_NAMES = re.compile(r'[<>:"|?*\\\x00-\x1f]|^\.')
-"""What some system does not take in a file's name, and the dot that hides a file."""
+"""Characters that some system does not allow in a file name, and the leading dot that hides a file."""
 
 Plan = dict[str, Any]
 
 
-# ------------------------------------------------------------------------------------------ what is there
+# ----------------------------------------------------------------------------------------- existing content
 
 
 def look(out: Path, plan: Plan) -> Literal["new", "unfinished", "finished"]:
-    """What a folder is to the plan.
+    """Return the state of a folder with respect to a plan.
 
     Args:
         out: the folder; need not exist.
         plan: ``format``, ``settings`` (flags), ``inputs`` (counts and a hash), ``caster`` and, unless it is
-            1, ``generator``; what else is in it, such as the version of the program, is not compared.
+            1, ``generator``. Anything else in it, such as the version of the program, is not compared.
 
     Raises:
-        InputError: it holds something else; the message names the difference.
+        InputError: the folder holds something else; the message names the difference.
     """
     with reading(out):
         if not out.exists():
             return "new"
         if not out.is_dir():
-            raise InputError(f"--out {out} is a file: name a folder")
+            raise InputError(f"--out {out} is a file: give a folder")
         entries = sorted(entry.name for entry in out.iterdir())
     foreign = [name for name in entries if not any(fnmatch(name, pattern) for pattern in _OURS)]
     if foreign:
         raise InputError(
-            f"--out {out} holds other files ({', '.join(foreign[:3])}): name a new or empty folder"
+            f"--out {out} holds other files ({', '.join(foreign[:3])}): give a new or empty folder"
         )
     state: Literal["unfinished", "finished"]
     if MANIFEST in entries or PT_METADATA in entries:
@@ -80,7 +81,7 @@ def look(out: Path, plan: Plan) -> Literal["new", "unfinished", "finished"]:
     if differences:
         what = "a data set" if state == "finished" else "an unfinished data set"
         raise InputError(
-            f"--out {out} holds {what} made in another way ({'; '.join(differences[:3])}): {_MEND}"
+            f"--out {out} holds {what} made with other settings ({'; '.join(differences[:3])}): {_MEND}"
         )
     if state == "finished":
         _check_whole(out, plan["format"])
@@ -137,11 +138,11 @@ def _check_whole(out: Path, layout: str) -> None:
         raise InputError(f"{out / PT_METADATA} is damaged: {_MEND}") from error
     missing = [name for name in names if Path(name).name != name or not (out / name).is_file()]
     if missing:
-        raise InputError(f"{out} is damaged, it lacks {len(missing)} of its files ({missing[0]}): {_MEND}")
+        raise InputError(f"{out} is damaged: {len(missing)} of its files are missing ({missing[0]}): {_MEND}")
 
 
 class Contents(NamedTuple):
-    """What a finished data set holds: numbers of things, what was rejected, bytes on the disk."""
+    """Content of a finished data set: counts, rejected inputs, bytes on disk."""
 
     objects: int
     scans: int
@@ -152,7 +153,7 @@ class Contents(NamedTuple):
 
 
 def contents(out: Path, layout: str) -> Contents:
-    """What the finished data set in a folder holds. Raises InputError if it is damaged."""
+    """Read the content of the finished data set in a folder. Raises InputError if it is damaged."""
     size = sum(file.stat().st_size for file in out.iterdir() if file.is_file())
     if layout == "packed":
         store = PackedStore.open(out)
@@ -173,10 +174,10 @@ def contents(out: Path, layout: str) -> Contents:
 
 @contextmanager
 def workplace(out: Path, plan: Plan) -> Iterator[Path]:
-    """The folder of the parts, with the plan in it, for this process alone.
+    """Create the folder of the parts, write the plan into it and lock it for this process.
 
     Raises:
-        InputError: another process is at work in it, or the folder cannot be written to.
+        InputError: another process is using it, or the folder is not writable.
     """
     parts = out / PARTS
     with ExitStack() as stack:
@@ -185,7 +186,7 @@ def workplace(out: Path, plan: Plan) -> Iterator[Path]:
             stack.enter_context(sole_owner(parts / "lock"))
         except LockedError as error:
             raise InputError(
-                f"another process is preparing {out}: let it finish, or name another folder"
+                f"another process is preparing {out}: wait until it finishes, or give another folder"
             ) from error
         except OSError as error:
             raise InputError(f"--out {out} cannot be written to: {error.strerror}") from error
@@ -194,16 +195,16 @@ def workplace(out: Path, plan: Plan) -> Iterator[Path]:
 
 
 def finish(out: Path, chunks: Sequence[Chunk], plan: Plan, *, tick: Callable[[int, int], None]) -> None:
-    """Turns complete parts into the data set; may be interrupted and called again.
+    """Merge complete parts into the data set; may be interrupted and called again.
 
     Args:
         out: the folder.
-        chunks: whose part files are all there.
-        plan: goes into the manifest as provenance.
-        tick: called with (files written, files in all); documented layout only.
+        chunks: all chunks; their part files must exist.
+        plan: written into the manifest as provenance.
+        tick: called with (files written, total files); documented layout only.
 
     Raises:
-        InputError: no sample is left.
+        InputError: the parts hold no sample.
     """
     settings, paths = plan["settings"], [chunk.path for chunk in chunks]
     fields = {
@@ -225,19 +226,19 @@ def finish(out: Path, chunks: Sequence[Chunk], plan: Plan, *, tick: Callable[[in
         merge_parts(packed, paths, manifest_fields=fields)
         _export(PackedStore.open(packed), loose, plan, tick)
         if hasattr(os, "sync"):
-            os.sync()  # once for all files: to wait for each would take most of the time
+            os.sync()  # once for all files: waiting for each would take most of the time
         for file in sorted(loose.iterdir(), key=lambda file: (file.name == PT_METADATA, file.name)):
             os.replace(file, out / file.name)
     clean(out)
 
 
 def clean(out: Path) -> None:
-    """Removes what was only needed on the way."""
+    """Remove the intermediate files."""
     shutil.rmtree(out / PARTS, ignore_errors=True)
 
 
 def discard(out: Path) -> None:
-    """Removes the workplace of a data set that came to nothing, and the folder if that leaves it empty."""
+    """Remove the intermediate files of a data set without samples, and the folder if it is then empty."""
     clean(out)
     if out.is_dir() and not any(out.iterdir()):
         out.rmdir()
@@ -288,7 +289,7 @@ def _export(store: PackedStore, folder: Path, plan: Plan, tick: Callable[[int, i
 
 
 def _file_stems(names: Sequence[str]) -> list[str]:
-    """A file name for each object: allowed everywhere, not hidden, unique also without regard to case."""
+    """A file name for each object: valid on every system, not hidden, unique even if case is ignored."""
     taken: set[str] = set()
     stems = []
     for name in names:

@@ -1,12 +1,12 @@
-"""Processes that prepare chunks and outlive what they are fed.
+"""Pool of processes that prepare chunks and survive inputs that crash them.
 
-Every worker computes with one thread: sums split among threads come out differently in their last bits,
-so the number of cores would change the data. That also holds for a single worker, hence nothing is
-prepared in the calling process. A chunk whose process dies (a crash in a mesh library, the system's
-memory guard) is tried again alone, then object by object; only the object at fault is lost.
+Every worker computes with one thread. Sums split among threads differ in their last bits, so the number of
+cores would change the data. That also applies to a single worker, so nothing is prepared in the calling
+process. A chunk whose process dies (a crash in a mesh library, the system's out-of-memory killer) is tried
+again alone, then object by object; only the object at fault is lost.
 
-The processes are new ones, whatever the caller is (a script, a notebook, a thread of a server): they import
-this package and not the caller's ``__main__``, and end with the caller however it ends.
+Processes are spawned, whatever the caller is (a script, a notebook, a thread of a server). They import this
+package but not the caller's ``__main__``, and end with the caller however it ends.
 """
 
 import multiprocessing
@@ -34,17 +34,17 @@ from plumbline.records import GraphSettings, ScanSettings
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _AHEAD = 2
-"""Chunks per worker that are handed out at a time."""
+"""Chunks per worker that are submitted in advance."""
 
 Work = Callable[[Chunk, ScanSettings, GraphSettings, Sequence[int]], int]
 
 
 class Workers:
-    """Processes for one data set after another: started when there is work, gone when the block ends.
+    """Worker processes for any number of data sets: started on first use, ended with the ``with`` block.
 
     Args:
-        num: processes at most; 0 for one per core.
-        work: called as ``work(chunk, scan, graph, dead)`` in a worker; importable by its name.
+        num: number of processes, at most; 0 for one per core.
+        work: called as ``work(chunk, scan, graph, dead)`` in a worker; must be importable by name.
     """
 
     def __init__(self, num: int = 0, *, work: Work = write_chunk) -> None:
@@ -65,14 +65,14 @@ class Workers:
     ) -> Generator[tuple[Chunk, int], None, None]:
         """Write the part files of chunks.
 
-        Closing the generator, or an exception in it such as Ctrl-C, ends the processes at once; a part file
-        is either complete or not there.
+        Closing the generator, or an exception in it such as Ctrl-C, ends the processes at once. A part file
+        is either complete or does not exist.
 
         Yields:
-            Each chunk as it is finished, in any order, with the number of its samples.
+            Each finished chunk, in any order, with the number of its samples.
 
         Raises:
-            InputError: an object kills every process that touches it, even when it is left out.
+            InputError: the processes that prepare a chunk keep dying, even without the objects at fault.
         """
         waiting = deque(chunks)
         try:
@@ -88,7 +88,7 @@ class Workers:
     def _until_broken(
         self, waiting: deque[Chunk], scan: ScanSettings, graph: GraphSettings
     ) -> Generator[tuple[Chunk, int], None, list[Chunk]]:
-        """Empty ``waiting``, or return the chunks that were in flight when a process died."""
+        """Work through ``waiting``, or return the chunks that were in progress when a process died."""
         running: dict[Future[int], Chunk] = {}
         self._pool = self._pool or _Pool(self.num)
         try:
@@ -105,7 +105,7 @@ class Workers:
         return []
 
     def _find_culprit(self, chunk: Chunk, scan: ScanSettings, graph: GraphSettings) -> int:
-        """Write a chunk that may kill its process, without the sources that do."""
+        """Write a chunk that may kill its process, leaving out the sources that do."""
         num_samples = self._alone(chunk, scan, graph, ())
         if num_samples is not None:
             return num_samples
@@ -119,16 +119,16 @@ class Workers:
         num_samples = self._alone(chunk, scan, graph, dead)
         if num_samples is None:
             raise InputError(
-                f"the process that prepares {chunk.sources[0].title} to {chunk.sources[-1].title} dies again "
-                "and again: there may be too little memory; run the same command with --workers 1, or leave "
-                "them out"
+                f"the process that prepares {chunk.sources[0].title} to {chunk.sources[-1].title} keeps "
+                "dying, perhaps for lack of memory: run the same command with --workers 1, or leave these "
+                "objects out"
             )
         return num_samples
 
     def _alone(
         self, chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Sequence[int]
     ) -> int | None:
-        """The number of samples, or None if the process died."""
+        """Write a chunk in a process of its own; return the number of samples, or None if it died."""
         pool = _Pool(1)
         died = True
         try:
@@ -148,7 +148,7 @@ class Workers:
 
 
 def _remove_halves(chunk: Chunk) -> None:
-    """Remove what processes that were stopped while they wrote the chunk's file have left of it."""
+    """Remove partial files left by processes that were stopped while writing the chunk's file."""
     for half in chunk.path.parent.glob(f".{escape(chunk.path.name)}.*.tmp"):
         half.unlink(missing_ok=True)
 
@@ -157,20 +157,20 @@ def _remove_halves(chunk: Chunk) -> None:
 
 
 class _Process(SpawnProcess):
-    """A process that computes with one thread, leaves Ctrl-C to its parent, and imports no ``__main__``."""
+    """A process that computes with one thread, ignores Ctrl-C, and does not import ``__main__``."""
 
     def start(self) -> None:
-        """Start it; what it inherits is as before when this returns."""
+        """Start the process; the environment that it inherits is restored before this returns."""
         with _STARTING, _one_thread(), _without_main(), _without_interrupts():
             super().start()
 
 
 _STARTING = threading.Lock()
-"""What a process inherits is the whole program's."""
+"""Held while a process starts, because the environment that it inherits belongs to the whole program."""
 
 
 class _Context(SpawnContext):
-    """Remembers its processes, so that none of another pool is ended with them."""
+    """A context that records its processes, so that ending a pool does not end those of another."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -190,7 +190,7 @@ class _Pool:
         self.submit = self._executor.submit
 
     def end(self, *, at_once: bool) -> None:
-        """Wait for the processes to end, or end them."""
+        """Wait for the processes to end, or terminate them at once."""
         if at_once:
             for process in self._context.started:
                 if process.pid is not None:
@@ -199,7 +199,7 @@ class _Pool:
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it however it ends."""
+    """Ignore Ctrl-C, and end when the parent ends, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -213,7 +213,7 @@ def _start_worker() -> None:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Processes started within compute with one thread each; libraries read this when they load."""
+    """Make processes started within compute with one thread each; libraries read this when they load."""
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     try:
@@ -228,10 +228,11 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Processes started within do not run the caller's script, which may have no guard against that."""
+    """Keep processes started within from running the caller's script, which may lack a ``__main__`` guard."""
     main = sys.modules["__main__"]
     before = main.__spec__
-    main.__spec__ = ModuleSpec("plumbline.__main__", None)  # multiprocessing imports no package's __main__
+    # multiprocessing never imports a package's __main__
+    main.__spec__ = ModuleSpec("plumbline.__main__", None)
     try:
         yield
     finally:
@@ -240,7 +241,7 @@ def _without_main() -> Iterator[None]:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Processes started within do not see Ctrl-C, not even before they can ignore it."""
+    """Block Ctrl-C in processes started within, even before they can ignore it themselves."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

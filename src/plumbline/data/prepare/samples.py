@@ -1,8 +1,7 @@
-"""From one object to its samples, and from a chunk of objects to a part file.
+"""Preparation of the samples of one object, and of the part file of a chunk of objects.
 
-An object's samples are a pure function of the object, the settings and the seed. Each object has its own
-random generator, seeded with its name, so neither other objects nor the number of workers can change its
-samples.
+The samples of an object depend only on the object, the settings and the seed. Each object has its own random
+generator, seeded with its name, so neither other objects nor the number of workers can change its samples.
 """
 
 import hashlib
@@ -32,7 +31,7 @@ def write_chunk(chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Se
     Args:
         chunk: what to prepare, and where to write.
         scan, graph: as for :func:`make_samples`.
-        dead: positions of sources that are known to kill the process that prepares them.
+        dead: positions in the chunk of sources known to kill the process that prepares them.
 
     Returns:
         The number of samples.
@@ -59,16 +58,16 @@ def write_chunk(chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Se
 
 
 def _without_place(reason: str, source: Source) -> str:
-    """The reason alone: a data set must not depend on the folder that its inputs lay in."""
+    """The reason without the path: a data set must not depend on the folder of its inputs."""
     for place in (str(source.path), source.title, source.name):
         reason = reason.removeprefix(f"{place}: ")
     return reason.replace(str(source.path), source.title) if source.path else reason
 
 
 def make_samples(source: Source, scan: ScanSettings, graph: GraphSettings) -> list[Sample]:
-    """All samples of one object: a pure function of its arguments.
+    """Make all samples of one object; the result depends on the arguments alone.
 
-    The ``i``-th scan has a generator of its own, so asking for more scans keeps the first ones. Edge
+    The ``i``-th scan has its own random generator, so asking for more scans keeps the first ones. Edge
     attributes are left out; the store computes them from the positions.
 
     Raises:
@@ -97,7 +96,7 @@ def _sample(scan: Scan, object_name: str, graph: GraphSettings) -> Sample:
 
 
 def _real_scan(source: Source, settings: ScanSettings) -> Scan:
-    """At most the most points that are asked for."""
+    """Load a real scan and thin it to the largest requested number of points."""
     assert source.label is not None
     scan = load_scan(source.label)
     if len(scan.points) < FEWEST_POINTS:

@@ -1,9 +1,9 @@
-"""From inputs to parts of a data set: what ``plumbline prepare`` does, without processes or terminal.
+"""Inputs of ``plumbline prepare``, listed and split into chunks, independent of processes and terminal.
 
-A :class:`Source` is one object (or one real scan). Its samples are a pure function of the source, the
-settings and the seed: chance comes from a generator of its own, seeded with the object's name, so that
-neither the other objects nor the number of workers can change them. A :class:`Chunk` is a run of
-consecutive sources that becomes one part file, named after a hash of all that determines its bytes.
+A :class:`Source` is one object (or one real scan). Its samples depend only on the source, the settings and
+the seed: it has its own random generator, seeded with the object's name, so neither other objects nor the
+number of workers can change them. A :class:`Chunk` is a run of consecutive sources that becomes one part
+file, named after a hash of everything that determines its bytes.
 """
 
 import hashlib
@@ -25,32 +25,32 @@ from plumbline.geometry.raycast import Caster
 from plumbline.records import FEATURE_NAMES, GraphSettings, ScanSettings
 
 GENERATOR = 1
-"""Rises when the bytes of a data set change for the same input, settings and libraries. Where none is
-recorded it is 1."""
+"""Raised by one when the bytes of a data set change for the same input, settings and libraries. A data set
+that records none has generator 1."""
 OBJECTS_PER_CHUNK = 8
 _FEWEST_CHUNKS = 64
-"""With few objects a chunk has fewer, so that all workers have some and progress shows. The number of workers
-does not matter: the same command with another number must find the parts that are there."""
+"""With few objects, chunks are smaller, so that all workers have work and progress is visible. Chunks do not
+depend on the number of workers: the same command with another number must find the existing parts."""
 _CHUNK_BYTES = 256 << 20
-"""What a worker should hold in memory at most: with large scans, a chunk has fewer objects."""
+"""Memory that a chunk may take in a worker, at most: with large scans, a chunk has fewer objects."""
 _READ_AHEAD = 8
-"""Files that are hashed at once."""
+"""Files that are hashed concurrently."""
 _LIBRARIES = ("numpy", "scipy", "trimesh", "embreex", "manifold3d")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One object to prepare, small enough to travel between processes.
+    """One object to prepare, small enough to send between processes.
 
     Attributes:
         kind: a mesh file, a built-in solid, or one row of a labels file.
-        title: what the user knows it by; goes into the list of rejected inputs.
+        title: the name that the user knows it by, as in the list of rejected inputs.
         name: the object's name (a built-in solid gets its own when it is made).
-        path: the file, None for a built-in solid.
-        index: of the built-in solid.
-        label: of the real scan.
-        digest: of the content of the file, and of the files it refers to.
-        refused: why there is no digest, if the system does not give the file.
+        path: the file; None for a built-in solid.
+        index: number of the built-in solid.
+        label: label of the real scan.
+        digest: hash of the content of the file and of the files it refers to.
+        refused: why there is no digest, if the system cannot read the file.
     """
 
     kind: Literal["mesh", "solid", "scan"]
@@ -65,14 +65,14 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive sources and the part file that their samples go to."""
+    """Consecutive sources and the part file of their samples."""
 
     path: Path
     sources: tuple[Source, ...]
 
 
 def list_sources(paths: Sequence[Path], solids: int, labels: Path | None) -> list[Source]:
-    """Everything to prepare: meshes sorted by name, built-in solids by index, real scans as listed.
+    """List all inputs: meshes sorted by name, built-in solids by index, real scans in file order.
 
     Raises:
         InputError: a path does not exist or holds no mesh, or the labels cannot be used.
@@ -112,12 +112,12 @@ def _with_digest(source: Source) -> Source:
 
 
 def caster_name() -> str:
-    """The ray caster that is used on this machine; the two agree only up to rounding."""
+    """Name of the ray caster used on this machine; the two ray casters agree only up to rounding."""
     return Caster(np.eye(3), np.arange(3)[None]).backend
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that the numbers come from: another one may change the last bits or more."""
+    """Versions of the libraries that compute the numbers: another one may change the last bits or more."""
     found = {}
     for name in _LIBRARIES:
         try:
@@ -128,7 +128,7 @@ def library_versions() -> dict[str, str]:
 
 
 def fingerprint(sources: Sequence[Source]) -> str:
-    """SHA-256 of what the sources are, wherever their files lie."""
+    """SHA-256 of the sources, independent of where their files lie."""
     return _digest([_identity(source) for source in sources])
 
 
@@ -150,13 +150,13 @@ def _plain(value: Any) -> Any:
 def cut(
     sources: Sequence[Source], scan: ScanSettings, graph: GraphSettings, *, caster: str, folder: Path
 ) -> list[Chunk]:
-    """Cut the sources into chunks whose part files lie in ``folder``.
+    """Split the sources into chunks whose part files lie in ``folder``.
 
     Args:
-        sources: everything to prepare.
-        scan, graph: what decides what a part holds; edge attributes do not, a store computes them.
-        caster: that is used.
-        folder: of the part files.
+        sources: all inputs.
+        scan, graph: the settings; edge attributes do not affect parts, because the store computes them.
+        caster: name of the ray caster.
+        folder: the folder of the part files.
     """
     decisive = [GENERATOR, SCHEMA, library_versions(), caster, repr(scan), graph.k, graph.normalise]
     bytes_per_node = 4 * (len(FEATURE_NAMES) + 1 + graph.k)

@@ -1,1 +1,1 @@
-"""The documented folder of ``.pt`` files, and its packed cache."""
+"""The documented layout, a folder of ``.pt`` files, and its packed cache."""

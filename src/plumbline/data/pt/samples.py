@@ -1,4 +1,4 @@
-"""The documented sample files: one `.pt` dictionary per scan, read without running any code in it."""
+"""Reader and writer of the documented sample files: one `.pt` dictionary per scan; reading runs no code."""
 
 import json
 import re
@@ -22,13 +22,13 @@ _VIEW_SUFFIX = re.compile(r"(?<=.)[_-](?:sample|view|scan)[_-]?\d+$")
 
 
 def list_pt(folder: Path) -> list[tuple[Path, str | None]]:
-    """The sample files of a folder (and of the folders in it), sorted by name.
+    """List the sample files of a folder and its subfolders, sorted by name.
 
     Returns:
         Each file with the object name that ``dataset_metadata.json`` gives it, or None.
 
     Raises:
-        InputError: ``dataset_metadata.json`` or a folder is there and cannot be read.
+        InputError: ``dataset_metadata.json`` or a folder exists but cannot be read.
     """
     names: dict[str, str] = {}
     for entry in read_dataset_metadata(folder).get("files", []):
@@ -38,7 +38,7 @@ def list_pt(folder: Path) -> list[tuple[Path, str | None]]:
 
 
 def read_dataset_metadata(folder: Path) -> dict[str, Any]:
-    """``dataset_metadata.json`` of a folder; empty if there is none. Raises SampleError if unreadable."""
+    """Read ``dataset_metadata.json``; empty if the folder has none. Raises SampleError if unreadable."""
     file = folder / METADATA_FILE
     try:
         metadata = json.loads(file.read_bytes())
@@ -47,29 +47,29 @@ def read_dataset_metadata(folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise SampleError(f"{file} cannot be read: {error.strerror}") from error
     except (RecursionError, ValueError) as error:
-        raise SampleError(f"{file} is not JSON ({error}): mend or remove it") from error
+        raise SampleError(f"{file} is not JSON ({error}): fix or remove it") from error
     if not isinstance(metadata, dict) or not isinstance(metadata.get("files", []), list):
-        raise SampleError(f"{file} should be a JSON object with a list of `files`: mend or remove it")
+        raise SampleError(f"{file} should be a JSON object with a list of `files`: fix or remove it")
     return metadata
 
 
 def read_pt(path: Path, *, object_name: str | None = None) -> Sample:
-    """Reads and validates one sample file; see :func:`read_pt_metadata` for the rest of it.
+    """Read and validate one sample file; :func:`read_pt_metadata` also returns its metadata.
 
     Args:
         path: a file in the documented layout.
-        object_name: what ``dataset_metadata.json`` says. If None: the file's own metadata, else its name
-            without a trailing ``_sample3``, ``_view2`` or ``_scan1``.
+        object_name: from ``dataset_metadata.json``. If None, it is taken from the file's own metadata, or
+            else from its file name without a trailing ``_sample3``, ``_view2`` or ``_scan1``.
 
     Raises:
-        SampleError: the file is unreadable, holds anything but data, or breaks the layout; the message is
-            the reason alone, without the path.
+        SampleError: the file is unreadable, contains anything but data, or breaks the layout. The message
+            is the reason without the path.
     """
     return read_pt_metadata(path, object_name=object_name)[0]
 
 
 def read_pt_metadata(path: Path, *, object_name: str | None = None) -> tuple[Sample, dict[str, Any]]:
-    """As :func:`read_pt`, with the file's ``metadata`` dictionary beside the sample."""
+    """Like :func:`read_pt`, but also return the file's ``metadata`` dictionary."""
     content = _load(path)
     if not isinstance(content, dict):
         raise SampleError(f"holds a {type(content).__name__} where a dictionary is expected")
@@ -122,7 +122,7 @@ def read_pt_metadata(path: Path, *, object_name: str | None = None) -> tuple[Sam
 
 
 def object_of_file(path: Path) -> str:
-    """The object a file shows, from its name: the stem without a trailing ``_sample3`` and the like."""
+    """Object name derived from a file name: the stem without a trailing ``_sample3`` or similar."""
     return _VIEW_SUFFIX.sub("", path.stem)
 
 
@@ -135,15 +135,15 @@ def write_pt(
     normalise: str = "none",
     k: int | None = None,
 ) -> None:
-    """Writes one sample in the documented layout, atomically but without waiting for the disk.
+    """Write one sample in the documented layout, atomically but without waiting for the disk.
 
     Args:
         path: the file.
-        sample: what to write.
+        sample: the sample.
         edge_attr: kind of ``sample.edge_attr``: "none", "sh", "displacement" or "stored".
-        sh_degree: for "sh".
+        sh_degree: degree of the harmonics for "sh".
         normalise: how the stored frame was chosen: "none", "centre" or "unit".
-        k: neighbours per node, if the graph is one of nearest neighbours.
+        k: neighbours per node, if it is a nearest-neighbour graph.
     """
     attributes = None if sample.edge_attr is None else torch.from_numpy(_array(sample.edge_attr, np.float32))
     content = {
@@ -173,12 +173,12 @@ def write_pt(
 
 
 def write_dataset_metadata(folder: Path, files: Iterable[Mapping[str, Any]], **fields: Any) -> None:
-    """Writes ``dataset_metadata.json``.
+    """Write ``dataset_metadata.json``.
 
     Args:
-        folder: of the sample files.
+        folder: the folder of the sample files.
         files: one mapping per file with at least ``filename`` and ``object_name``.
-        fields: anything else that is true of the whole folder, e.g. ``feature_names``.
+        fields: anything else that applies to the whole folder, e.g. ``feature_names``.
     """
     content = {**fields, "files": [dict(entry) for entry in files]}
     write_atomically(folder / METADATA_FILE, json.dumps(content, indent=1).encode() + b"\n")
@@ -195,7 +195,7 @@ def _load(path: Path) -> Any:
                 "holds something other than tensors and plain values, which loading could execute: refused"
             ) from error
         raise SampleError("is not a readable .pt file") from error
-    except Exception as error:  # damaged bytes lead the unpickler into any kind of exception
+    except Exception as error:  # damaged bytes can make the unpickler raise anything
         raise SampleError(f"is not a readable .pt file ({type(error).__name__})") from error
     if broken is not None:
         raise SampleError(f"is damaged: the checksum of {broken} in it is wrong")
@@ -255,7 +255,7 @@ def _target(content: Mapping[str, Any]) -> Float:
 
 
 def _edges(content: Mapping[str, Any], num_nodes: int) -> tuple[Int, Int, Int]:
-    """In-degrees, sources sorted by target, and the stable order that sorts them."""
+    """Return in-degrees, sources sorted by target, and the stable order that sorts them."""
     tensor = _tensor(content, "edge_index")
     if tensor.dtype not in (torch.int64, torch.int32, torch.int16):
         raise SampleError(f"edge_index is {_dtype(tensor)} where integers are expected")

@@ -1,4 +1,4 @@
-"""Tensors and plain values from files of ``torch.save``: nothing in them is run."""
+"""Loading of tensors and plain values from ``torch.save`` files without running any code in them."""
 
 from io import BytesIO
 from typing import Any
@@ -10,19 +10,20 @@ from plumbline.errors import InputError
 from plumbline.files import bomb_reason
 
 ZIP = b"PK\x03\x04"
-"""What torch knows its archives by."""
+"""The bytes with which every archive of ``torch.save`` begins."""
 
 
 def load_plain(whole: bytes) -> tuple[Any, str | None]:
-    """Loads tensors on the CPU and plain containers, nothing else; there is no second, trusting attempt.
+    """Load tensors (on the CPU) and plain containers, and nothing else; there is no unsafe fallback.
 
     Returns:
-        The content, and the member whose checksum is wrong, if one is; torch does not look at them.
+        The content, and the first archive member whose checksum is wrong, or None. torch itself does not
+        check them.
 
     Raises:
-        InputError: it unpacks to fill the memory; the message is the reason alone.
-        UnpicklingError: it holds something else.
-        Exception: of any other kind, to which damaged bytes lead torch.
+        InputError: the file would fill the memory when unpacked; the message is the reason without the path.
+        UnpicklingError: the file contains anything else.
+        Exception: any other kind, raised by torch on damaged bytes.
     """
     broken = None
     if whole.startswith(ZIP):

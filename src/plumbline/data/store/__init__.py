@@ -1,1 +1,1 @@
-"""The packed store: memory-mapped files of graphs, written, read, checked."""
+"""The packed store: writing, reading and checking memory-mapped files of graphs."""

@@ -1,4 +1,4 @@
-"""What a packed store says of itself, held against what is there, before anything follows it."""
+"""Checks of a packed store: its manifest and index must match its files before any of them is used."""
 
 import json
 import re
@@ -23,19 +23,24 @@ _INDEX_SHAPES: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "object_idx": ("<i4", "graphs", ()),
     "object_name_ptr": ("<i8", "objects+1", ()),
 }
-"""Arrays of the index beside ``vectors`` and the names: type, rows, rest of the shape."""
+"""Arrays of the index except ``vectors`` and the object names: type, rows, rest of the shape."""
 
 _FILE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
-"""What a manifest may call a file: no path, so that it cannot lead out of the folder."""
+"""File names that a manifest may contain: no path, so that none leads out of the folder."""
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a folder. Raises InputError if there is none, DamagedStoreError if it is damaged."""
+    """Read and check the manifest of a folder.
+
+    Raises:
+        InputError: there is no manifest, it cannot be read, or it is of another format or schema.
+        DamagedStoreError: it is damaged.
+    """
     file = path / MANIFEST
     try:
         manifest = json.loads(file.read_bytes())
     except FileNotFoundError as error:
-        raise InputError(f"{path} holds no packed data set: there is no {MANIFEST}") from error
+        raise InputError(f"{path} is not a packed data set: it has no {MANIFEST}") from error
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
     except (RecursionError, ValueError) as error:
@@ -45,7 +50,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     schema = manifest.get("schema")
     if schema != SCHEMA:
         raise InputError(
-            f"{file} has schema version {schema!r}, and this program reads version {SCHEMA}: "
+            f"{file} has schema version {schema!r}, but this program reads version {SCHEMA}: "
             "update the program, or make the data set again with `plumbline prepare`"
         )
     try:
@@ -58,7 +63,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def _check_manifest(manifest: dict[str, Any]) -> None:
     for item in [*manifest["shards"], manifest["index"]]:
         if not _FILE_NAME.fullmatch(item["file"]):
-            raise ValueError(f"{item['file']!r} is not the name of a file beside it")
+            raise ValueError(f"{item['file']!r} is not the name of a file in the same folder")
         if not isinstance(item["bytes"], int) or not isinstance(item["sha256"], str):
             raise TypeError(f"{item['file']!r} lacks its size or its hash")
     for name in ("num_graphs", "num_objects", "num_nodes", "num_edges"):
@@ -72,7 +77,7 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
     if not isinstance(manifest["edge_attr"]["dim"], int):
         raise TypeError("edge attributes without a width")
     if not isinstance(manifest["leaders"], int):
-        raise TypeError("leaders is no number")
+        raise TypeError("leaders is not a whole number")
     for name in ("feature_names", "vector_names", "normalise", "k", "bounding_radius", "rejected"):
         manifest[name]
     if not all(isinstance(item["source"] + item["reason"], str) for item in manifest["rejected"]):
@@ -80,23 +85,23 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
 
 
 def check_file(file: Path, expected: int) -> None:
-    """Refuses a file that is missing, leads elsewhere or has not the bytes of the manifest."""
+    """Refuse a file that is missing, links out of its folder, or differs in size from the manifest."""
     try:
         size = file.stat().st_size
         if file.is_symlink() and file.resolve().parent != file.parent.resolve():
             raise DamagedStoreError(
-                f"{file} is a link that leads out of its folder: put the file itself there"
+                f"{file} is a link that points out of its folder: replace it with the file itself"
             )
     except FileNotFoundError as error:
         raise DamagedStoreError(f"{file} is missing from the packed data set") from error
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
     if size != expected:
-        raise DamagedStoreError(f"{file} is damaged: it has {size} bytes where the manifest says {expected}")
+        raise DamagedStoreError(f"{file} is damaged: it has {size} bytes, but the manifest says {expected}")
 
 
 def check_index(file: Path, index: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
-    """Refuses an index whose arrays are not those of the manifest."""
+    """Refuse an index whose arrays do not match the manifest."""
     for name, (dtype, count, rest) in _INDEX_SHAPES.items():
         rows = manifest["num_" + count.removesuffix("+1")] + count.endswith("+1")
         check_array(file, index, name, dtype, (rows, *rest))
@@ -112,37 +117,45 @@ def check_index(file: Path, index: dict[str, np.ndarray], manifest: dict[str, An
 def check_array(
     file: Path, tensors: dict[str, np.ndarray], name: str, dtype: str, shape: tuple[int, ...]
 ) -> None:
-    """Refuses a file without an array of this name, type and shape."""
+    """Refuse a file that has no array of this name, type and shape."""
     if name not in tensors:
         raise DamagedStoreError(f"{file} is damaged: it has no {name}")
     array = tensors[name]
     if array.dtype != np.dtype(dtype) or array.shape != shape:
         found, expected = f"{array.dtype} {array.shape}", f"{np.dtype(dtype)} {shape}"
-        raise DamagedStoreError(f"{file} is damaged: {name} is {found} and should be {expected}")
+        raise DamagedStoreError(f"{file} is damaged: {name} is {found}, but should be {expected}")
 
 
 def check_objects(path: Path, object_idx: Int, num_objects: int) -> None:
-    """Refuses graphs of objects that are not there."""
+    """Refuse object indices outside ``0 .. num_objects - 1``."""
     if object_idx.min() < 0 or object_idx.max() >= num_objects:
         raise DamagedStoreError(
-            f"{path} is damaged: its index names objects that are not there; plumbline check --deep says more"
+            f"{path} is damaged: its index names objects that do not exist; "
+            "run plumbline check --deep for details"
         )
 
 
 def check_range(path: Path, ptr: Int, graphs: Int, first: Int, last: Int) -> None:
-    """Refuses graphs that lie outside their shards, which hold ``first ... last - 1``: a byte was changed."""
+    """Refuse graphs whose rows lie outside their shards.
+
+    Args:
+        path: of the store, for the message.
+        ptr: ``node_ptr`` or ``edge_ptr``.
+        graphs: which graphs to check.
+        first, last: the shard of each graph holds the graphs ``first .. last - 1``.
+    """
     begin, end = ptr[graphs], ptr[graphs + 1]
     if not ((ptr[first] <= begin) & (begin <= end) & (end <= ptr[last])).all():
         raise DamagedStoreError(
-            f"{path} is damaged: its index leads out of it; plumbline check --deep says more"
+            f"{path} is damaged: its index points outside a shard; run plumbline check --deep for details"
         )
 
 
 def check_edges(path: Path, source: Int, in_degree: Int, node_ptr: Int, edge_ptr: Int) -> None:
-    """Refuses edges of gathered graphs that lead out of them; ``source [E]`` counts within the batch."""
+    """Refuse edges that leave their graph; ``source [E]`` is numbered within the batch."""
     ends = np.concatenate([[0], np.cumsum(in_degree, dtype=np.int64)])[node_ptr]
     inside = not len(source) or (source.min() >= 0 and source.max() < len(in_degree))
     if not inside or (len(in_degree) and in_degree.min() < 0) or not np.array_equal(ends, edge_ptr):
         raise DamagedStoreError(
-            f"{path} is damaged: edges lead out of their graphs; plumbline check --deep names the file"
+            f"{path} is damaged: edges lead out of their graphs; run plumbline check --deep to find the file"
         )

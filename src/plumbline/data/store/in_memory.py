@@ -1,4 +1,4 @@
-"""Samples in memory with the interface of a packed store: what a single scan is answered from."""
+"""A store of samples in memory with the interface of a packed store, for predictions on single scans."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,14 @@ from plumbline.records import Int, Sample, scan_radius
 
 
 class MemoryStore:
-    """Samples that a batch can be made of without a data set on disk; see :class:`PackedStore`.
+    """Samples from which batches are made without a data set on disk; see :class:`PackedStore`.
 
     Args:
-        samples: as :func:`plumbline.geometry.graphs.build_sample` makes them, all with the same features and
-            vectors, in the precision that the batch should have.
-        feature_names, vector_names: their names.
-        leaders: so many first nodes of every graph are in farthest-point order; 0 if unknown.
-        k: every node is joined to its k nearest, nearest first; None if the graphs are others.
+        samples: made by :func:`plumbline.geometry.graphs.build_sample`, all with the same features and
+            vectors. Their precision becomes that of the batch.
+        feature_names, vector_names: names of the features and vectors.
+        leaders: the first ``leaders`` nodes of every graph are in farthest-point order; 0 if unknown.
+        k: every node is joined to its k nearest nodes, nearest first; None for any other kind of graph.
     """
 
     has_point_cloud = False
@@ -40,7 +40,7 @@ class MemoryStore:
         return len(self.samples)
 
     def gather(self, indices: Int) -> Gathered:
-        """Graphs joined into one batch, in the order asked for, in the samples' own precision."""
+        """Join graphs into one batch, in the order of ``indices`` and the precision of the samples."""
         chosen = [self.samples[int(i)] for i in indices]
         node_ptr = _offsets([len(sample.in_degree) for sample in chosen])
         dtype = chosen[0].node_features.dtype
@@ -66,5 +66,5 @@ def _offsets(sizes: Sequence[int]) -> Int:
 
 
 def _radius(sample: Sample) -> float:
-    """Of the object, or, where that is unknown, of the scan."""
+    """The radius of the object, or of the scan if that is unknown."""
     return sample.bounding_radius if np.isfinite(sample.bounding_radius) else scan_radius(sample)

@@ -1,10 +1,10 @@
-"""The packed store: a whole data set as flat, memory-mapped arrays; a batch is a handful of gathers.
+"""Reader of the packed store: a data set as flat, memory-mapped arrays, batched with a few gathers.
 
-A folder holds ``manifest.json`` (what it is, hashes, provenance), ``index.safetensors`` (one row per
+A folder holds ``manifest.json`` (description, hashes, provenance), ``index.safetensors`` (one row per
 graph) and ``shard-00000.safetensors`` ... (whole graphs laid end to end). Graph ``i`` owns the nodes
 ``node_ptr[i]:node_ptr[i + 1]`` and the edges ``edge_ptr[i]:edge_ptr[i + 1]``, counted over all shards.
-Edge attributes that are a pure function of the positions are computed on demand, not stored: reading
-them costs more than computing them.
+Edge attributes that depend on the positions alone are computed on demand and not stored, because reading
+them takes longer than computing them.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ __all__ = ["DamagedStoreError", "Gathered", "PackedStore", "merge_parts", "write
 
 
 class Gathered(NamedTuple):
-    """Graphs joined into one batch, in the order asked for; stored frame.
+    """Graphs joined into one batch, in the requested order. Stored frame.
 
     Attributes:
         node_features: ``[N, F]`` float32.
@@ -45,7 +45,7 @@ class Gathered(NamedTuple):
         bounding_radius: ``[B]`` float32.
         num_views: ``[B]`` int32; 0 if unknown.
         vectors: ``[B, W, 3]`` float32.
-        edge_attr: ``[E, D]`` float32, or None if not asked for or not there.
+        edge_attr: ``[E, D]`` float32, or None if not requested or not in the store.
     """
 
     node_features: Float
@@ -62,25 +62,27 @@ class Gathered(NamedTuple):
 
 
 class PackedStore:
-    """A packed data set, opened for reading. Pickles as its path, and opens again where it arrives.
+    """A packed data set, opened for reading. Pickled as its path and reopened when unpickled.
 
     Attributes:
         path: the folder.
         manifest: the parsed ``manifest.json``.
-        feature_names: names of the node features; ``vector_names`` of the vectors of a whole scan.
-        leaders: so many first nodes of every graph are in farthest-point order; 0 if unknown.
+        feature_names: names of the node features.
+        vector_names: names of the vectors of a whole scan.
+        leaders: the first ``leaders`` nodes of every graph are in farthest-point order; 0 if unknown.
         vectors: ``[G, W, 3]`` float32.
         node_ptr, edge_ptr: ``[G + 1]`` int64.
         target, origin: ``[G, 3]`` float64; ``world = origin + scale * stored``.
         scale, bounding_radius: ``[G]`` float64; ``num_views``, ``object_idx``: ``[G]`` int32.
-        object_name_ptr: ``[O + 1]`` int64, where each object's name begins among the bytes of all.
+        object_name_ptr: ``[O + 1]`` int64, where each object's name begins in the joined bytes of all names.
         num_objects, num_nodes, num_edges: totals.
         edge_attr_kind: "none", "sh", "displacement" (computed on demand) or "stored".
-        edge_attr_dim: D, 0 for "none"; ``sh_degree`` for "sh", else None.
-        radius_known: ``[G]`` uint8, 0 where the object's radius is unknown and ``bounding_radius`` is the
-            largest distance of a point from the mean of the points instead.
-        radius_source: "object", "scan" or "mixed" as ``radius_known`` is all 1, all 0 or neither.
-        rejected: inputs that were refused when the store was made.
+        edge_attr_dim: D, 0 for "none".
+        sh_degree: degree of the harmonics for "sh", else None.
+        radius_known: ``[G]`` uint8, 0 where the object's radius is unknown; ``bounding_radius`` is then the
+            largest distance of a point from the mean of the points.
+        radius_source: "object" if ``radius_known`` is all 1, "scan" if all 0, else "mixed".
+        rejected: inputs that were rejected when the store was made.
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any], index: dict[str, np.ndarray]):
@@ -110,10 +112,10 @@ class PackedStore:
 
     @classmethod
     def open(cls, path: Path | str) -> "PackedStore":
-        """Opens a store: reads the manifest, maps the index, looks at the size of every shard.
+        """Open a store: read the manifest, map the index, check the size of every shard.
 
         Raises:
-            InputError: no packed data set is there, or a later version of the program wrote it.
+            InputError: the folder is not a packed data set, or another version of the program wrote it.
             DamagedStoreError: a file is missing, cut short, or contradicts the manifest.
         """
         path = Path(path)
@@ -133,17 +135,17 @@ class PackedStore:
 
     @cached_property
     def object_names(self) -> list[str]:
-        """The distinct object names, in order of first appearance; decoded at first use.
+        """The distinct object names, in order of first appearance; decoded on first use.
 
         Raises:
-            DamagedStoreError: a graph is of none of them.
+            DamagedStoreError: a graph belongs to an object that has no name.
         """
         check_objects(self.path, self.object_idx, self.num_objects)
         return unpack_names(self.object_name_ptr, self._name_bytes)
 
     @cached_property
     def fingerprint(self) -> str:
-        """What the data are, as 64 hex digits: changes if any stored byte of any array does."""
+        """Identity of the data, 64 hex digits: changes if any stored byte of any array changes."""
         hashes = [item["sha256"] for item in [self.manifest["index"], *self.manifest["shards"]]]
         return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
@@ -167,7 +169,7 @@ class PackedStore:
 
     @cached_property
     def has_point_cloud(self) -> bool:
-        """Whether positions are stored apart; otherwise they are the first three node features."""
+        """Whether positions are stored separately; otherwise they are the first three node features."""
         return any("point_cloud" in self.shard(number) for number in range(len(self.manifest["shards"])))
 
     def shard_graphs(self, number: int) -> range:
@@ -175,7 +177,7 @@ class PackedStore:
         return range(int(self._shard_ptr[number]), int(self._shard_ptr[number + 1]))
 
     def sample(self, i: int, *, edge_attr: bool = True) -> Sample:
-        """One graph as a record of its own (copies; computed edge attributes included)."""
+        """Copy one graph into a record; ``edge_attr`` includes computed edge attributes."""
         i = range(len(self))[i]
         graph = self.gather(np.array([i]), edge_attr=edge_attr)
         same = np.array_equal(graph.pos, graph.node_features[:, :3])
@@ -195,18 +197,18 @@ class PackedStore:
         )
 
     def shards_of(self, indices: Int) -> Int:
-        """The shard of each graph. Raises DamagedStoreError: one does not lie within its shard."""
+        """The shard number of each graph. Raises DamagedStoreError if a graph lies outside its shard."""
         shards = np.searchsorted(self._shard_ptr, indices, side="right") - 1
         for ptr in (self.node_ptr, self.edge_ptr):
             check_range(self.path, ptr, indices, self._shard_ptr[shards], self._shard_ptr[shards + 1])
         return shards
 
     def gather(self, indices: Int, *, edge_attr: bool = False) -> Gathered:
-        """Joins graphs into one batch with a fixed number of vectorised steps, however many there are.
+        """Join graphs into one batch, in a number of vectorised steps that does not depend on their number.
 
         Args:
             indices: ``[B]`` graphs, in any order, repeats allowed.
-            edge_attr: include edge attributes (computed here if the store does not hold them).
+            edge_attr: include edge attributes, computed here if they are not stored.
 
         Raises:
             IndexError: an index outside ``0 .. G - 1``.
@@ -255,7 +257,7 @@ class PackedStore:
         )
 
     def _fetch(self, number: int, indices: Int, nodes: list[str], edges: list[str]) -> None:
-        """Has the system fetch all that some graphs of one shard have, before any of it is waited for."""
+        """Ask the system to prefetch the rows of some graphs of one shard."""
         arrays, first = self.shard(number), self._shard_ptr[number]
         for ptr, names in ((self.node_ptr, nodes), (self.edge_ptr, edges)):
             begin, end = ptr[indices] - ptr[first], ptr[indices + 1] - ptr[first]
@@ -277,10 +279,10 @@ class PackedStore:
 
 
 def _ranges(ptr: Int, graphs: Int, first: Int) -> tuple[Int, Int]:
-    """The rows of some graphs one after the other, counted from the graphs ``first`` (of their shards).
+    """Row numbers of some graphs, concatenated, each relative to the start of its shard (graph ``first``).
 
     Returns:
-        ``[sum of rows]`` int64 row numbers, and ``[B + 1]`` int64 where each graph's begin among them.
+        ``[sum of rows]`` int64 row numbers, and ``[B + 1]`` int64 offsets where each graph's rows begin.
     """
     begin, end = ptr[graphs], ptr[graphs + 1]
     out_ptr = np.zeros(len(graphs) + 1, np.int64)
@@ -293,7 +295,7 @@ def _ranges(ptr: Int, graphs: Int, first: Int) -> tuple[Int, Int]:
 def _take(
     out: dict[str, np.ndarray], arrays: dict[str, np.ndarray], rows: Int, ptr: Int, mine: Int | None
 ) -> None:
-    """Fills the rows that belong to the graphs in the mask ``mine`` (None: all of them)."""
+    """Fill the rows of ``out`` that belong to the graphs in the mask ``mine`` (None: all of them)."""
     if mine is None:
         for name, array in out.items():
             # Rows are in range by construction; "clip" lets numpy write into `out` without a buffer.

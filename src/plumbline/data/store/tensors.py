@@ -1,4 +1,4 @@
-"""Files of flat arrays: written in one step as safetensors, read back memory-mapped and distrusted."""
+"""Safetensors files of flat arrays: written atomically, memory-mapped for reading, headers fully checked."""
 
 import hashlib
 import json
@@ -19,10 +19,10 @@ _CODES = {np.dtype(name): code for code, name in _DTYPES.items()}
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Sequence[np.ndarray]]) -> tuple[str, int]:
-    """Writes a safetensors file, each tensor given in pieces that are joined along the first axis.
+    """Write a safetensors file; each tensor is given in pieces that are joined along the first axis.
 
-    The library's own writer wants whole tensors in memory and does not align to cache lines; the format
-    is the same.
+    The format is that of the safetensors library, whose own writer needs whole tensors in memory and does
+    not align them to cache lines.
 
     Returns:
         The file's SHA-256 and its size in bytes.
@@ -59,18 +59,18 @@ def _blocks(header: bytes, tensors: Iterable[Sequence[np.ndarray]]) -> Iterator[
 
 
 def map_tensors(path: Path) -> dict[str, np.ndarray]:
-    """Maps a safetensors file into memory, read-only, after checking its header against its size.
+    """Map a safetensors file into memory, read-only, and check its header against its size.
 
     Raises:
-        DamagedStoreError: the file is missing, cut short, or its header points outside of it.
-        InputError: the system refuses to read it.
+        DamagedStoreError: the file is missing or cut short, or its header points outside it.
+        InputError: the system cannot read it.
     """
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             start = 8 + int.from_bytes(file.read(8), "little")
             if size < 8 or start > size:
-                raise DamagedStoreError(f"{path} is damaged: it is cut short within its header")
+                raise DamagedStoreError(f"{path} is damaged: it ends within its header")
             text = file.read(start - 8)
             memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError as error:
@@ -88,7 +88,7 @@ def map_tensors(path: Path) -> dict[str, np.ndarray]:
             f"{path} is damaged: its header does not describe tensors ({error})"
         ) from error
     if start + max((end for *_, end in entries.values()), default=0) != size:
-        raise DamagedStoreError(f"{path} is damaged: its header promises another size than its {size} bytes")
+        raise DamagedStoreError(f"{path} is damaged: its header does not match its size of {size} bytes")
     tensors = {}
     for name, (dtype, shape, begin, end) in entries.items():
         if begin < 0 or end - begin != math.prod(shape) * dtype.itemsize:
@@ -101,11 +101,12 @@ def map_tensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def will_need(array: np.ndarray, begin: np.ndarray, end: np.ndarray) -> None:
-    """Has the system fetch rows ``begin[i]:end[i]`` of a mapped array together, before they are touched.
+    """Ask the system to prefetch rows ``begin[i]:end[i]`` of a mapped array together.
 
-    Touched one by one, pages that are not in memory are each waited for, with their neighbours that nobody
-    wants: from a disk of a shared machine 1 MB/s, and 250 MB/s when asked for together. Pages that are in
-    memory cost a microsecond a range. Does nothing where there is no ``madvise``.
+    Without this, each page that is not in memory is read on its own when first touched, along with
+    neighbouring pages that are not needed: 1 MB/s from a disk of a shared machine, compared with 250 MB/s
+    when requested together. For pages already in memory it costs a microsecond per range. Does nothing where
+    ``madvise`` does not exist.
     """
     memory: Any = array
     while isinstance(memory, np.ndarray | memoryview):
@@ -114,7 +115,7 @@ def will_need(array: np.ndarray, begin: np.ndarray, end: np.ndarray) -> None:
         return
     order = np.argsort(begin)
     begin, end = begin[order], end[order]
-    apart = np.flatnonzero(begin[1:] != end[:-1])  # what lies end to end is one range
+    apart = np.flatnonzero(begin[1:] != end[:-1])  # adjacent ranges are merged
     row = array.nbytes // max(len(array), 1)
     origin = np.frombuffer(memory, np.uint8, 1).ctypes.data
     first = array.ctypes.data - origin + begin[np.append(0, apart + 1)] * row

@@ -1,4 +1,4 @@
-"""Looks whether a packed store still holds what was written: hashes, bounds, finite numbers."""
+"""Integrity check of a packed store: hashes, bounds, finite numbers."""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ _CHUNK_ROWS = 2_000_000
 
 
 def verify(store: PackedStore, *, deep: bool = True) -> list[str]:
-    """Checks a store that has been opened.
+    """Check an open store.
 
     Args:
-        store: what to check; opening it has checked the manifest, every file's size and the index's shapes.
-        deep: also recompute every file's SHA-256 and look at every number of every shard.
+        store: opening it has already checked the manifest, the file sizes and the shapes of the index.
+        deep: also recompute the SHA-256 of every file and check every number of every shard.
 
     Returns:
-        One sentence per problem, each naming its file; empty if all is well.
+        One sentence per problem, each naming its file; empty if there is none.
     """
     problems = _index_problems(store)
     usable = not problems
@@ -30,7 +30,7 @@ def verify(store: PackedStore, *, deep: bool = True) -> list[str]:
         for item in [store.manifest["index"], *store.manifest["shards"]]:
             if _sha256(store.path / item["file"]) != item["sha256"]:
                 problems.append(
-                    f"{store.path / item['file']} is damaged: its SHA-256 is not that of the manifest"
+                    f"{store.path / item['file']} is damaged: its SHA-256 differs from the manifest's"
                 )
     for number, item in enumerate(store.manifest["shards"]) if usable else ():
         try:
@@ -55,7 +55,7 @@ def _index_problems(store: PackedStore) -> list[str]:
     for name, ptr, least in (("node_ptr", store.node_ptr, 1), ("edge_ptr", store.edge_ptr, 0)):
         wrong = np.flatnonzero(np.diff(ptr) < least)
         if len(wrong):
-            found.append(f"{name} does not {'rise' if least else 'stay or rise'} at graph {wrong[0]}")
+            found.append(f"{name} {'does not increase' if least else 'decreases'} at graph {wrong[0]}")
     for name in ("target", "origin", "scale", "bounding_radius", "vectors"):
         values = getattr(store, name)
         wrong = np.flatnonzero(~np.isfinite(values.reshape(len(store), -1)).all(axis=1))
@@ -64,7 +64,7 @@ def _index_problems(store: PackedStore) -> list[str]:
     if not (store.scale > 0).all() or not (store.bounding_radius >= 0).all():
         found.append("a scale or a bounding radius is not positive")
     if store.object_idx.min() < 0 or store.object_idx.max() >= store.num_objects:
-        found.append("object_idx names an object that is not there")
+        found.append("object_idx names an object that does not exist")
     name_ptr = store.object_name_ptr
     if name_ptr[0] != 0 or (np.diff(name_ptr) < 0).any():
         found.append("object_name_ptr is not ascending from 0")
@@ -72,7 +72,7 @@ def _index_problems(store: PackedStore) -> list[str]:
 
 
 def _shard_problems(store: PackedStore, number: int) -> Iterator[str]:
-    """At most one problem of each kind: the first graph that has it."""
+    """Yield at most one problem of each kind, with the first graph that has it."""
     arrays = store.shard(number)
     graphs = store.shard_graphs(number)
     seen: set[str] = set()
@@ -97,7 +97,7 @@ def _shard_problems(store: PackedStore, number: int) -> Iterator[str]:
             np.diff(total) != edge_count
         )
         outside = (source < 0) | (source >= np.repeat(node_count, edge_count))
-        checks["edge_source names a node that is not there"] = _graphs_of(outside, edge_count)
+        checks["edge_source names a node that does not exist"] = _graphs_of(outside, edge_count)
         for text, wrong in checks.items():
             if len(wrong) and text not in seen:
                 seen.add(text)
@@ -105,7 +105,7 @@ def _shard_problems(store: PackedStore, number: int) -> Iterator[str]:
 
 
 def _chunks(store: PackedStore, graphs: range) -> Iterator[tuple[int, int]]:
-    """Cuts a shard where its nodes and edges exceed what should be held in memory at once."""
+    """Split a shard into runs of graphs small enough to check in memory."""
     rows = store.node_ptr[graphs.start : graphs.stop + 1] + store.edge_ptr[graphs.start : graphs.stop + 1]
     begin = 0
     while begin < len(graphs):
@@ -116,5 +116,5 @@ def _chunks(store: PackedStore, graphs: range) -> Iterator[tuple[int, int]]:
 
 
 def _graphs_of(bad: np.ndarray, count: Int) -> Int:
-    """The graphs (counted from the chunk's first) that own the rows in a mask."""
+    """The graphs (numbered from the first of the chunk) that own the rows in a mask."""
     return np.searchsorted(np.cumsum(count), np.flatnonzero(bad), side="right")

@@ -1,8 +1,8 @@
-"""Writing the packed store: resumable parts, and their merging into shards.
+"""Writer of the packed store: resumable parts, and merging parts into shards.
 
-Everything is written to a temporary file in the destination folder, flushed to the disk and renamed, the
-manifest last: a folder with a ``manifest.json`` is complete. The same samples in the same order give the
-same bytes, whatever the parts they came in.
+Every file is written to a temporary file in the destination folder, flushed to disk and renamed. The
+manifest comes last, so a folder with a ``manifest.json`` is complete. The same samples in the same order
+give the same bytes, however they were grouped into parts.
 """
 
 import json
@@ -34,20 +34,20 @@ _MANIFEST_FIELDS = (
 _PER_GRAPH = ("target", "origin", "scale", "bounding_radius", "num_views", "vectors")
 _CHUNK_GRAPHS = 1024
 _MOST_MAPS = 64
-"""Part files that a shard in the making keeps open, each with a file descriptor; smaller ones are copied."""
+"""Part files that an unfinished shard may keep mapped, each with a file descriptor; small ones are copied."""
 
 
 # ----------------------------------------------------------------------------------------------------------
-# Parts: some samples as flat arrays
+# Parts: samples as flat arrays
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some samples, and what was refused beside them, as flat arrays.
+    """Samples as flat arrays, together with the inputs that were rejected.
 
     Attributes:
-        arrays: those of a shard, those of the index, ``node_count`` and ``edge_count`` ``[G]``,
-            ``radius_known`` ``[G]`` and ``object_idx`` ``[G]`` into ``object_names``.
+        arrays: the arrays of a shard and of the index, ``node_count`` and ``edge_count`` ``[G]``,
+            ``radius_known`` ``[G]``, and ``object_idx`` ``[G]``, an index into ``object_names``.
         object_names: distinct names in order of first appearance.
         rejected: inputs that gave no sample.
     """
@@ -63,18 +63,18 @@ class Part:
 def make_part(
     samples: Sequence[Sample], rejected: Iterable[Rejected] = (), *, store_edge_attr: bool = False
 ) -> Part:
-    """Joins samples into flat arrays.
+    """Join samples into flat arrays.
 
     A missing bounding radius is replaced by the largest distance of a point from the mean of the points.
 
     Args:
         samples: all with the same number of node features (and of edge features if they are stored).
         rejected: inputs that gave no sample.
-        store_edge_attr: keep ``edge_attr``; otherwise it is dropped, because the store computes
-            spherical harmonics and displacements from the positions.
+        store_edge_attr: keep ``edge_attr``. Otherwise it is dropped, because the store computes spherical
+            harmonics and displacements from the positions.
 
     Raises:
-        InputError: widths differ between samples.
+        InputError: samples differ in the number of features or vectors.
     """
     names: dict[str, int] = {}
     object_idx = [names.setdefault(sample.object_name, len(names)) for sample in samples]
@@ -116,14 +116,14 @@ def _vectors(sample: Sample) -> np.ndarray:
 
 def _join(pieces: Sequence[np.ndarray], dtype: type, what: str) -> np.ndarray:
     if len({piece.shape[1:] for piece in pieces}) > 1:
-        raise InputError(f"samples of different widths of {what} cannot be stored together")
+        raise InputError(f"samples whose {what} differ in width cannot be stored together")
     return np.concatenate(pieces, axis=0, dtype=dtype, casting="same_kind") if pieces else np.zeros(0, dtype)
 
 
 def write_part(
     path: Path, samples: Sequence[Sample], rejected: Iterable[Rejected] = (), *, store_edge_attr: bool = False
 ) -> None:
-    """Writes some samples as one file, atomically; arguments as in :func:`make_part`."""
+    """Write samples as one part file, atomically; arguments as in :func:`make_part`."""
     part = make_part(samples, rejected, store_edge_attr=store_edge_attr)
     text = json.dumps([[item.source, item.reason] for item in part.rejected]).encode()
     extra = {**pack_names(part.object_names), "rejected": np.frombuffer(text, np.uint8)}
@@ -131,7 +131,7 @@ def write_part(
 
 
 def read_part(path: Path) -> Part:
-    """Maps a file of :func:`write_part`. Raises DamagedStoreError."""
+    """Map a file written by :func:`write_part`. Raises DamagedStoreError."""
     arrays = map_tensors(path)
     try:
         names = unpack_names(arrays.pop("object_name_ptr"), arrays.pop("object_name_bytes"))
@@ -142,7 +142,7 @@ def read_part(path: Path) -> Part:
 
 
 def pack_names(names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Names as two flat arrays: the bytes of all, and where each begins."""
+    """Encode names as two flat arrays: the bytes of all names, and where each name begins."""
     encoded = [name.encode("utf-8", "surrogateescape") for name in names]
     ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
     return {"object_name_ptr": ends, "object_name_bytes": np.frombuffer(b"".join(encoded), np.uint8)}
@@ -166,18 +166,19 @@ def merge_parts(
     manifest_fields: Mapping[str, Any],
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Merges part files, in the order given, into a packed store; the parts stay.
+    """Merge part files, in the given order, into a packed store. The part files are kept.
 
     Args:
-        folder: where to write; made if missing. Shards of an unfinished merge are replaced.
-        part_paths: files of :func:`write_part`.
-        manifest_fields: ``feature_names`` (required), ``vector_names``, ``leaders`` (so many first nodes
-            are in farthest-point order), ``edge_attr`` ("none", "sh", "displacement", "stored"),
+        folder: where to write; created if missing. Shards of an unfinished merge are replaced.
+        part_paths: files written by :func:`write_part`.
+        manifest_fields: ``feature_names`` (required), ``vector_names``, ``leaders`` (number of first nodes
+            in farthest-point order), ``edge_attr`` ("none", "sh", "displacement", "stored"),
             ``sh_degree``, ``normalise``, ``k``, ``created_by``, ``provenance``.
-        shard_bytes: a new shard begins before a graph that would exceed this size.
+        shard_bytes: size limit of a shard; a graph that would exceed it starts a new shard.
 
     Raises:
-        InputError: the folder already holds a finished store, no sample was left, or widths differ.
+        InputError: the folder already holds a finished store, there is no sample to store, or samples
+            differ in the number of features or vectors.
         DamagedStoreError: a part is damaged.
     """
     _write(folder, (read_part(path) for path in part_paths), shard_bytes, dict(manifest_fields))
@@ -191,7 +192,7 @@ def write_store(
     shard_bytes: int = SHARD_BYTES,
     **manifest_fields: Any,
 ) -> None:
-    """Writes samples as a packed store, reading them one by one; arguments as in :func:`merge_parts`."""
+    """Write samples, consumed one by one, as a packed store; arguments as in :func:`merge_parts`."""
     kept = manifest_fields.get("edge_attr") == "stored"
     parts = (make_part(chunk, store_edge_attr=kept) for chunk in _chunks(samples, _CHUNK_GRAPHS))
     refused = (make_part([], [item]) for item in rejected)
@@ -221,7 +222,7 @@ def _write(folder: Path, parts: Iterable[Part], shard_bytes: int, fields: dict[s
 
 @dataclass
 class _Writer:
-    """Collects parts (large ones as views, not copies) and writes a shard whenever it is full."""
+    """Collects parts (large ones as views, not copies) and writes each shard when it is full."""
 
     folder: Path
     shard_bytes: int
@@ -237,7 +238,7 @@ class _Writer:
         unknown = set(self.fields) - set(_MANIFEST_FIELDS)
         if unknown or "feature_names" not in self.fields:
             raise TypeError(
-                f"feature_names must be given, and these are no manifest fields: {sorted(unknown)}"
+                f"feature_names is required, and these are not manifest fields: {sorted(unknown)}"
             )
         self.kind = self.fields.get("edge_attr", "none")
         if self.kind not in EDGE_ATTR_KINDS:
@@ -257,8 +258,8 @@ class _Writer:
             self.index.setdefault(name, []).append(np.array(array))
         node_ptr = np.concatenate([[0], np.cumsum(arrays["node_count"])])
         edge_ptr = np.concatenate([[0], np.cumsum(arrays["edge_count"])])
-        # The rule must not depend on how samples were grouped into parts, so optional point clouds, whose
-        # presence does, are not counted.
+        # Shard boundaries must not depend on how samples were grouped into parts. Whether a part has point
+        # clouds does depend on it, so they are not counted.
         per_node, per_edge = 4 * len(self.fields["feature_names"]) + 4, 4 + 4 * (self.edge_dim or 0)
         size = np.concatenate(
             [[0], np.cumsum(arrays["node_count"] * per_node + arrays["edge_count"] * per_edge)]
@@ -270,7 +271,7 @@ class _Writer:
             if end <= begin and self.filled:
                 self._flush()
                 continue
-            end = max(end, begin + 1)  # a single graph larger than a shard gets one of its own
+            end = max(end, begin + 1)  # a graph larger than a shard gets a shard to itself
             piece = _slice(arrays, node_ptr[begin], node_ptr[end], edge_ptr[begin], edge_ptr[end])
             piece["node_count"] = arrays["node_count"][begin:end]
             amount = int(size[end] - size[begin])
@@ -283,17 +284,17 @@ class _Writer:
     def _check_widths(self, part: Part) -> None:
         found, expected = part.arrays["node_features"].shape[1], len(self.fields["feature_names"])
         if found != expected:
-            raise InputError(f"samples have {found} node features where the data set has {expected}")
+            raise InputError(f"samples have {found} node features, but the data set has {expected}")
         found, expected = part.arrays["vectors"].shape[1], len(self.fields.get("vector_names", ()))
         if found != expected:
-            raise InputError(f"samples have {found} vectors where the data set has {expected}")
+            raise InputError(f"samples have {found} vectors, but the data set has {expected}")
         if self.kind != "stored":
             return
         if "edge_attr" not in part.arrays:
-            raise InputError("samples without edge_attr in a data set that stores edge_attr")
+            raise InputError("samples have no edge_attr, but the data set stores edge_attr")
         dim = part.arrays["edge_attr"].shape[1]
         if self.edge_dim not in (None, dim):
-            raise InputError(f"samples have {dim} edge features where the data set has {self.edge_dim}")
+            raise InputError(f"samples have {dim} edge features, but the data set has {self.edge_dim}")
         self.edge_dim = dim
 
     def _flush(self) -> None:
@@ -312,7 +313,7 @@ class _Writer:
     def finish(self) -> None:
         if not self.index:
             first = f": {self.rejected[0].source}: {self.rejected[0].reason}" if self.rejected else ""
-            raise InputError(f"no sample is left to store in {self.folder}{first}")
+            raise InputError(f"there is no sample to store in {self.folder}{first}")
         self._flush()
         index = {name: np.concatenate(pieces) for name, pieces in self.index.items()}
         known = index["radius_known"] == 1
@@ -356,7 +357,7 @@ class _Writer:
         }
 
     def _remove_leftovers(self) -> None:
-        """Removes shards and temporary files of an earlier, unfinished writing."""
+        """Remove shards and temporary files of an earlier, unfinished write."""
         kept = {shard["file"] for shard in self.shards}
         for path in [*self.folder.glob("shard-*.safetensors"), *self.folder.glob(".*.tmp")]:
             if path.name not in kept:
