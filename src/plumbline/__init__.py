@@ -9,7 +9,41 @@ The names below are the public Python interface; each is imported when it is fir
 """
 
 from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
 from typing import Any as _Any
+
+if TYPE_CHECKING:  # the names of _HOME as a type checker sees them
+    from plumbline.api import train as train
+    from plumbline.api import train_settings as train_settings
+    from plumbline.data.batches.collate import make_batch as make_batch
+    from plumbline.data.prepare.dataset import make_dataset as make_dataset
+    from plumbline.data.pt.cache import open_data as open_data
+    from plumbline.data.store.reader import PackedStore as PackedStore
+    from plumbline.errors import InputError as InputError
+    from plumbline.evaluation.benchmark import benchmark as benchmark
+    from plumbline.evaluation.evaluate import evaluate as evaluate
+    from plumbline.geometry.clouds import Cloud as Cloud
+    from plumbline.geometry.clouds import load_cloud as load_cloud
+    from plumbline.geometry.clouds import read_cloud as read_cloud
+    from plumbline.geometry.graphs import build_sample as build_sample
+    from plumbline.geometry.meshes import load_mesh as load_mesh
+    from plumbline.geometry.raycast import Caster as Caster
+    from plumbline.geometry.scans import scan_solid as scan_solid
+    from plumbline.geometry.solids import make_solid as make_solid
+    from plumbline.models import build_model as build_model
+    from plumbline.predictors.checkpoint import load_checkpoint as load_checkpoint
+    from plumbline.predictors.predictor import Prediction as Prediction
+    from plumbline.predictors.predictor import Predictor as Predictor
+    from plumbline.predictors.predictor import load_predictor as load_predictor
+    from plumbline.records import GraphSettings as GraphSettings
+    from plumbline.records import Range as Range
+    from plumbline.records import Sample as Sample
+    from plumbline.records import Scan as Scan
+    from plumbline.records import ScanSettings as ScanSettings
+    from plumbline.records import Solid as Solid
+    from plumbline.reporting import Event as Event
+    from plumbline.training.records import TrainResult as TrainResult
+    from plumbline.training.records import TrainSettings as TrainSettings
 
 __version__ = "0.1.0"
 
@@ -49,10 +83,12 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name: str) -> _Any:
-    if name not in _HOME:
-        raise AttributeError(f"plumbline has no {name!r}; it has {', '.join(__all__)}")
-    return getattr(_import_module(f"plumbline.{_HOME[name]}"), name)
+if not TYPE_CHECKING:  # a type checker that sees it takes every misspelt name for one of ours
+
+    def __getattr__(name: str) -> _Any:
+        if name not in _HOME:
+            raise AttributeError(f"plumbline has no {name!r}; it has {', '.join(__all__)}")
+        return getattr(_import_module(f"plumbline.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:
