@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -10,33 +11,14 @@ import pytest
 
 import plumbline
 from plumbline.models import from_file
+from tests.helpers import ROOT
 from tests.helpers.scanned import simulate, write_scan
 from tests.helpers.training_fixtures import run_python, saved
 
-NETWORK = '''"""The mean of the points, moved along what the features say."""
-import torch
-from torch import nn
-
-
-class Mine(nn.Module):
-    """A small network.
-
-    Args:
-        width: of the hidden layer.
-    """
-
-    symmetry = "none"
-    needs = frozenset()
-
-    def __init__(self, *, input_dim: int, width: int = 8):
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(input_dim, width), nn.Tanh(), nn.Linear(width, 3))
-
-    def forward(self, batch):
-        moves = self.net(batch.node_features.to(self.net[0].weight.dtype))
-        sums = moves.new_zeros(batch.num_graphs, 3).index_add(0, batch.graph_idx, moves)
-        return batch.centre + sums / torch.bincount(batch.graph_idx, minlength=batch.num_graphs)[:, None]
-'''
+PAGE = (ROOT / "docs" / "train.md").read_text(encoding="utf-8")
+(NETWORK,) = re.findall(r"```python network\n(.*?)```", PAGE, re.DOTALL)
+(TESTS,) = re.findall(r"```python network tests\n(.*?)```", PAGE, re.DOTALL)
+NAME = "my_network.py:MyNetwork"
 FLAGS = ["--batch_size", "8", "--accelerator", "cpu", "--loader", "resident"]
 
 
@@ -56,9 +38,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scan=plumbline.ScanSettings(samples=2, points=plumbline.Range(48)),
         workers=1,
     )
-    (folder / "mine.py").write_text(NETWORK)
+    (folder / "my_network.py").write_text(NETWORK)
     write_scan(folder / "scan.npz", simulate(0))
-    words = ["--model", "mine.py:Mine", "--width", 6, "--data_dir", "data", "--checkpoint_dir", "run", *FLAGS]
+    words = [
+        "--model",
+        "my_network.py:MyNetwork",
+        "--width",
+        6,
+        "--data_dir",
+        "data",
+        "--checkpoint_dir",
+        "run",
+        *FLAGS,
+    ]
     code, said = command("train", *words, "--max_epochs", 1, folder=folder)
     assert code == 0, said
     code, said = command("train", *words, "--max_epochs", 2, "--resume", folder=folder)
@@ -76,7 +68,7 @@ def moved(project: Path, tmp_path: Path) -> Path:
 def test_it_has_its_arguments_and_its_digest(project: Path) -> None:
     ours = saved(project / "run" / "last.ckpt")["plumbline"]
     assert ours["model_args"]["width"] == 6
-    assert ours["model_sha256"] == from_file.find(str(project / "mine.py:Mine")).sha256
+    assert ours["model_sha256"] == from_file.find(str(project / NAME)).sha256
     assert ours["epochs_done"] == 2
 
 
@@ -84,7 +76,7 @@ def test_every_command_uses_it(project: Path) -> None:
     code, said = command("predict", "scan.npz", "--checkpoint", "run", "--json", folder=project)
     assert code == 0, said
     com = json.loads(said)["com"]
-    trained = plumbline.load_checkpoint(project / "run" / "last.ckpt", model=str(project / "mine.py:Mine"))
+    trained = plumbline.load_checkpoint(project / "run" / "last.ckpt", model=str(project / NAME))
     predictor = plumbline.load_predictor(project / "run", model=type(trained.model))
     scan = plumbline.load_cloud(project / "scan.npz")
     np.testing.assert_allclose(predictor.predict(scan).com, com, rtol=1e-5)
@@ -95,11 +87,11 @@ def test_every_command_uses_it(project: Path) -> None:
     ):
         code, said = command(verb, *words, folder=project)
         assert code == 0, said
-        assert "mine.py:Mine" in said
+        assert "my_network.py:MyNetwork" in said
 
 
 def test_a_changed_file_is_refused_unless_it_is_given(moved: Path) -> None:
-    (moved / "mine.py").write_text(NETWORK.replace("nn.Tanh()", "nn.ReLU()"))
+    (moved / "my_network.py").write_text(NETWORK.replace("nn.ReLU()", "nn.Tanh()"))
     for verb, words in (
         ("predict", ["scan.npz", "--checkpoint", "run"]),
         ("evaluate", ["run"]),
@@ -108,47 +100,50 @@ def test_a_changed_file_is_refused_unless_it_is_given(moved: Path) -> None:
     ):
         code, said = command(verb, *words, folder=moved)
         assert code == 2, said
-        assert (
-            "mine.py has changed since the training; to use it anyway, give it: --model mine.py:Mine" in said
-        )
-    code, said = command(
-        "predict", "scan.npz", "--checkpoint", "run", "--model", "mine.py:Mine", folder=moved
-    )
+        assert "my_network.py has changed since the training; to use it anyway, give it: --model" in said
+    code, said = command("predict", "scan.npz", "--checkpoint", "run", "--model", NAME, folder=moved)
     assert code == 0, said
     again = ["--config", "run/config.yaml", "--resume", "--max_epochs", 3]
     code, said = command("train", *again, folder=moved)
     assert code == 2
-    assert "mine.py has changed since" in said
+    assert "my_network.py has changed since" in said
     code, said = command("train", *again, "--allow_mismatch", folder=moved)
     assert code == 0, said
-    assert "--allow_mismatch: mine.py has changed since" in said
+    assert "--allow_mismatch: my_network.py has changed since" in said
 
 
 def test_a_file_that_has_moved_is_named(moved: Path) -> None:
-    os.rename(moved / "mine.py", moved / "yours.py")
+    os.rename(moved / "my_network.py", moved / "yours.py")
     code, said = command("evaluate", "run", folder=moved)
     assert code == 2
     assert "give the network with --model path/to/file.py:ClassName" in said
-    code, said = command("evaluate", "run", "--model", "yours.py:Mine", folder=moved)
+    code, said = command("evaluate", "run", "--model", "yours.py:MyNetwork", folder=moved)
     assert code == 0, said
 
 
 def test_a_checkpoint_cannot_have_another_file_run(moved: Path) -> None:
     """Neither a file that nobody trained with nor one that has changed: only its digest opens a file."""
     trace = moved / "trace"
-    (moved / "mine.py").write_text(NETWORK + f"\nopen({str(trace)!r}, 'w').close()\n")
+    (moved / "my_network.py").write_text(NETWORK + f"\nopen({str(trace)!r}, 'w').close()\n")
     assert command("predict", "scan.npz", "--checkpoint", "run", folder=moved)[0] == 2
     assert not trace.exists()
-    code, _ = command("predict", "scan.npz", "--checkpoint", "run", "--model", "mine.py:Mine", folder=moved)
+    code, _ = command("predict", "scan.npz", "--checkpoint", "run", "--model", NAME, folder=moved)
     assert code == 0
     assert trace.exists(), "the control: the file leaves a trace when it is run"
+
+
+def test_the_documented_tests_pass(project: Path) -> None:
+    (project / "test_my_network.py").write_text(TESTS)
+    done = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_network.py", cwd=project)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"\b9 passed", done.stdout)
 
 
 def test_ours_need_no_file(trained: dict[str, Path], project: Path) -> None:
     with pytest.raises(
         plumbline.InputError, match="holds 'gcn', a network of this package: leave --model out"
     ):
-        plumbline.load_checkpoint(trained["gcn"], model=str(project / "mine.py:Mine"))
+        plumbline.load_checkpoint(trained["gcn"], model=str(project / NAME))
 
 
 def test_from_python_a_class_is_enough(project: Path, tmp_path: Path) -> None:
@@ -161,7 +156,7 @@ import plumbline
 
 def fit(folder):
     return plumbline.train(
-        model=Mine, width=6, data_dir={str(project / "data")!r}, checkpoint_dir=folder, batch_size=8,
+        model=MyNetwork, width=6, data_dir={str(project / "data")!r}, checkpoint_dir=folder, batch_size=8,
         max_epochs=1, accelerator="cpu", loader="resident",
     )
 
@@ -193,4 +188,4 @@ def test_a_class_without_a_file_is_refused() -> None:
     namespace: dict[str, object] = {"__name__": "nowhere"}
     exec(NETWORK, namespace)
     with pytest.raises(plumbline.InputError, match=r"write it into a \.py file"):
-        plumbline.train(model=namespace["Mine"])
+        plumbline.train(model=namespace["MyNetwork"])

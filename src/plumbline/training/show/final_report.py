@@ -34,7 +34,8 @@ def measure(
     Returns:
         The metrics of its epoch, and the model next to the baselines.
     """
-    trained = load_checkpoint(best)
+    own = fit.task.identity["model"] if "model_sha256" in fit.task.identity else None
+    trained = load_checkpoint(best, model=own)  # before --allow_mismatch, its file may have been another
     answers = predict(trained.model, data.store, data.val_idx, batch_size=batch_size, device=fit.task.device)
     table = summarise(data.store, data.val_idx, answers, model=trained.model_name, relation=UNSEEN)
     result: dict[str, Any] = {
