@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from plumbline.console.text import counted
 from plumbline.data.batches.loader import Loaders, make_loaders
 from plumbline.data.pt.cache import open_data
 from plumbline.data.split import split_samples
@@ -130,8 +131,8 @@ class Phases:
                     self.report.say(allowed)
             objects = [len(np.unique(store.object_idx[side])) for side in (train_idx, val_idx)]
             self.report.say(
-                f"{len(train_idx):,} graphs of {objects[0]:,} objects to train, "
-                f"{len(val_idx):,} of {objects[1]:,} others to validate"
+                f"training: {counted(len(train_idx), 'graph')} of {counted(objects[0], 'object')}; "
+                f"validation: {counted(len(val_idx), 'graph')} of {counted(objects[1], 'other object')}"
             )
         return Data(store, train_idx, val_idx, identity)
 
@@ -200,7 +201,7 @@ class Phases:
     def compile_model(self, task: CentreOfMassTask, data: Data) -> None:
         """Compiles the network if asked to, so that the first epoch does not pay for it."""
         if not self.settings.use_compile:
-            self.startup.skip("Model Compilation", "not asked for (--use_compile)")
+            self.startup.skip("Model Compilation", "not requested (--use_compile)")
             return
         needs = load_model_class(self.settings.model).needs
         with self.startup.phase("Model Compilation"):

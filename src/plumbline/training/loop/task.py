@@ -205,7 +205,7 @@ class CentreOfMassTask(LightningModule):
     def _diverged(self, what: str) -> InputError:
         return InputError(
             f"{what} is not finite in epoch {self.current_epoch}, by step {self.global_step}: the training "
-            "diverged; lower --lr, keep --gradient_clip on, or take --precision 32 "
+            "diverged; lower --lr, keep --gradient_clip on, or use --precision 32 "
             "(the last good checkpoint is untouched)"
         )
 

@@ -98,7 +98,7 @@ def crowded() -> str | None:
         return None
     return (
         f"other programs keep the {cores} cores busy (load {load:.1f}): OMP_NUM_THREADS=1 before the command "
-        "may be several times faster"
+        "may make it several times faster"
     )
 
 

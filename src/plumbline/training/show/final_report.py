@@ -86,4 +86,4 @@ def _longer(settings: TrainSettings) -> str:
     epochs = ("--max_epochs", 2 * settings.max_epochs)
     if settings.schedule == "cosine":  # which is another one from its first step on
         return "train longer  " + command(*again, *epochs)
-    return "train on      " + command(*again, "--resume", *epochs)
+    return "train longer  " + command(*again, "--resume", *epochs)

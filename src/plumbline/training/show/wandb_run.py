@@ -156,7 +156,7 @@ class WandbRun:
         thread.join(_FINISH_SECONDS + 5)
         if thread.is_alive():
             abandon_wandb(useless=False)
-            raise TimeoutError(f"not all was sent in time; later: {self.place}")
+            raise TimeoutError(f"not everything was sent in time; later: {self.place}")
 
 
 def abandon_wandb(*, useless: bool) -> None:
