@@ -106,7 +106,7 @@ def test_another_network_is_refused_whatever_is_allowed(tiny: Path, run: Path, n
     outcome = train(tiny, run, **changed)
     assert outcome.code == 2
     assert f"--{name} " in outcome.text
-    assert " there" in outcome.text
+    assert " in the checkpoint" in outcome.text
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
