@@ -180,7 +180,10 @@ def test_everything_is_reported_and_nothing_printed(
     phases = json.loads((tmp_path / "run" / "startup.json").read_text())["phases"]
     assert [event.seconds for event in ended[1:9]] == [phase["seconds"] for phase in phases]
     said = [(event.phase, event.text) for event in told if event.kind == "message"]
-    assert ("Dataset Splitting", "44 graphs of 11 objects to train, 4 of 1 others to validate") in said
+    assert (
+        "Dataset Splitting",
+        "training: 44 graphs of 11 objects; validation: 4 graphs of 1 other object",
+    ) in said
     assert [event.text[:9] for event in told if event.kind == "step"] == ["epoch 1/2", "epoch 2/2"]
     assert capfd.readouterr() == ("", "")
 

@@ -180,7 +180,7 @@ def test_refusals(trained, tmp_path, capsys, monkeypatch):
     file = write_scan(tmp_path / "a.npz", simulate(0))
     assert "no scans given" in refused(capsys, *CARVE)
     assert "give --checkpoint CKPT, or use an untrained baseline" in refused(capsys, file)
-    assert "leave one out" in refused(capsys, file, *CARVE, "--checkpoint", trained["gcn"])
+    assert "exclude each other: remove one" in refused(capsys, file, *CARVE, "--checkpoint", trained["gcn"])
     assert "there is no such file or folder" in refused(capsys, file, "--checkpoint", "none.ckpt")
     assert "did you mean carve?" in refused(capsys, file, "--model", "carv")
     assert "not a readable checkpoint" in refused(capsys, file, "--checkpoint", file)

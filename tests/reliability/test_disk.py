@@ -87,7 +87,7 @@ def test_a_real_disk_in_trouble_keeps_the_last_good_state(
     reason = "No space left on device" if fault == "full" else "Read-only file system"
     assert outcome.code != 0, outcome.text
     assert outcome.text.count(f"cannot write the checkpoint {run / 'last.ckpt'} ({reason})") >= 2
-    assert "the one before it is untouched; training goes on" in outcome.text
+    assert "the previous one is untouched; training continues" in outcome.text
     assert "Traceback" not in outcome.text
     assert saved(run / "last.ckpt")["plumbline"]["epochs_done"] == 1
     if fault == "full":
@@ -121,7 +121,7 @@ def test_a_folder_that_is_deleted_is_made_again(
     assert outcome.code == 0, outcome.text
     assert saved(run / "last.ckpt")["plumbline"]["epochs_done"] == 3
     assert (run / "config.yaml").is_file()
-    rewritten = f"{run / 'metrics.csv'} was removed or replaced: it is written again, with all its rows"
+    rewritten = f"{run / 'metrics.csv'} was removed or replaced: it was rewritten with all its rows"
     assert outcome.text.count(rewritten) == 1
     assert train(tiny, tmp_path / "straight", max_epochs=3, lr=1e-2).code == 0
     assert metric_rows(run) == metric_rows(tmp_path / "straight")
@@ -209,7 +209,7 @@ def test_rows_wait_for_room(small_disk: Path) -> None:
         trackers.log(row(step), step)
     assert len(said) > 50
     assert said[0] == (
-        "cannot write metrics.csv (No space left on device); its rows wait, and training goes on"
+        "cannot write metrics.csv (No space left on device); its rows are kept, and training continues"
     )
     (small_disk / "ballast").unlink()
     trackers.finish(0)
@@ -230,13 +230,13 @@ def test_a_file_that_is_removed_is_written_again_as_soon_as_it_can_be(small_disk
         trackers.log(row(step), step)
     assert len(said) == 30
     assert set(said) == {
-        "cannot write metrics.csv (No space left on device); its rows wait, and training goes on"
+        "cannot write metrics.csv (No space left on device); its rows are kept, and training continues"
     }
     (small_disk / "ballast").unlink()
     trackers.log(row(60), 60)
     (run / "metrics.csv").unlink()
     trackers.finish(0)
-    again = f"{run / 'metrics.csv'} was removed or replaced: it is written again, with all its rows"
+    again = f"{run / 'metrics.csv'} was removed or replaced: it was rewritten with all its rows"
     assert said[30:] == [again, again]
     assert [int(line["step"]) for line in metric_rows(run)] == list(range(61))
 

@@ -65,7 +65,7 @@ def test_the_command_that_is_printed_goes_on_with_all_of_it(
     assert saved(tmp_path / f"member-{member}" / "last.ckpt")["global_step"] == 8
     assert (tmp_path / "member-1").exists() == (member == 1), "nothing is begun after the end"
     assert not (tmp_path / "ensemble.ckpt").exists()
-    (command,) = re.findall("^go on with: (.*)$", stopped.stdout, re.MULTILINE)
+    (command,) = re.findall("^resume with: (.*)$", stopped.stdout, re.MULTILINE)
     program, *rest = shlex.split(command)
     assert program == "plumbline"
     done = run_python("-m", "plumbline", *rest, *(() if code else ("--max_time", "00:01:00:00")))
@@ -97,6 +97,6 @@ def test_going_on_from_what_is_no_ensemble_is_refused(tiny: Path, tmp_path: Path
 
 def test_the_command_that_trains_on_is_that_of_all_of_it(tiny: Path, tmp_path: Path) -> None:
     outcome = train(tiny, tmp_path, **SETTINGS | {"max_epochs": 1})
-    commands = re.findall("^train on +(.*)$", outcome.text, re.MULTILINE)
+    commands = re.findall("^train longer +(.*)$", outcome.text, re.MULTILINE)
     words = ["plumbline", "train", "--config", str(tmp_path / "config.yaml"), "--resume", "--max_epochs", "2"]
     assert list(map(shlex.split, commands)) == [words] * 2

@@ -133,7 +133,7 @@ def test_out_of_time_and_gone_on_with_is_the_same_training(
     code = SLOW.format(step=step, arguments=flags(tiny, run, max_time="00:00:30:00", **settings))
     done = run_python("-c", code)
     assert done.returncode == 0, done.stderr
-    told = f"--max_time is over after {step + 1} steps; the state is in {run / 'last.ckpt'}"
+    told = f"--max_time reached after {step + 1} steps; the state is in {run / 'last.ckpt'}"
     assert told in done.stdout
     content = saved(run / "last.ckpt")
     assert content["global_step"] == step + 1
@@ -141,7 +141,7 @@ def test_out_of_time_and_gone_on_with_is_the_same_training(
     resumed = in_fresh_process(flags(tiny, run, max_time="00:01:00:00", resume="", **settings))
     assert resumed.returncode == 0, resumed.stderr
     assert f"resuming {run / 'last.ckpt'} after {stood[0]} epochs" in resumed.stdout
-    assert "--max_time is over" not in resumed.stdout
+    assert "--max_time reached" not in resumed.stdout
     assert_same_end(tmp_path / "whole", run)
 
 

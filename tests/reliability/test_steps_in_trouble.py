@@ -51,7 +51,7 @@ def test_steps_left_out_are_counted_on_after_resuming(
     train(tiny, tmp_path, max_epochs=2, skip_nonfinite=True)
     outcome = train(tiny, tmp_path, max_epochs=3, skip_nonfinite=True, resume="")
     assert outcome.code == 0, outcome.text
-    assert "3 steps were left out: their loss was not finite" in outcome.text
+    assert "skipped 3 steps: the loss was not finite" in outcome.text
 
 
 def test_a_learning_rate_out_of_all_bounds_leaves_the_checkpoints_as_they_were(
@@ -83,7 +83,7 @@ def test_one_absurd_object_is_named_or_left_out_every_time(tmp_path: Path) -> No
     assert re.search(rf"not finite at step \d+: objects {wrong.object_name}, learning rate", stopped.text)
     outcome = train(data, tmp_path / "run", loss="displacement", batch_size=1, skip_nonfinite=True)
     assert outcome.code == 0, outcome.text
-    assert "2 steps were left out: their loss was not finite" in outcome.text
+    assert "skipped 2 steps: the loss was not finite" in outcome.text
     assert outcome.text.count(f"its loss is not finite; objects {wrong.object_name}, learning rate") == 2
     weights = saved(tmp_path / "run" / "last.ckpt")["state_dict"].values()
     assert all(bool(torch.isfinite(weight).all()) for weight in weights)

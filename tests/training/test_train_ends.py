@@ -113,7 +113,7 @@ def test_ctrl_c_in_a_real_process_saves_and_says_how_to_go_on(tiny: Path, tmp_pa
     assert process.returncode == 130, text
     assert f"the state is in {tmp_path / 'last.ckpt'}" in text
     again = command("plumbline", "train", "--config", tmp_path / "config.yaml", "--resume")
-    assert f"go on with: {again}" in text
+    assert f"resume with: {again}" in text
     assert "Traceback" not in text
     content = saved(tmp_path / "last.ckpt")
     stopped = int(re.search(r"interrupted after ([\d,]+) steps", text)[1].replace(",", ""))  # type: ignore[index]
@@ -149,7 +149,7 @@ def test_what_is_printed_at_the_end_is_a_command_that_works(
     assert main(shlex.split(report)[1:]) == 0
     refused = train(tiny, folder, max_epochs=1, recipe="best", model_args="num_tokens=4", resume="last")
     assert refused.code == 0
-    assert "its schedule ends there; train anew" in refused.text
+    assert "its schedule ends there; for more --max_epochs, train from scratch" in refused.text
     assert main(shlex.split(longer)[1:]) == 0
     assert saved(folder / "last.ckpt")["plumbline"]["epochs_done"] == 2
 
@@ -201,8 +201,8 @@ def test_a_compiled_network_that_answers_or_learns_otherwise_is_not_used(
         return lambda batch: 1.0 * forward(batch)
 
     for name, compile_, reason in (
-        ("answer", wrong_answer, "what it learns in a step differs"),
-        ("gradient", wrong_gradient, "what it learns in a step differs"),
+        ("answer", wrong_answer, "its training step gives a different result"),
+        ("gradient", wrong_gradient, "its training step gives a different result"),
         ("right", right, None),
     ):
         monkeypatch.setattr(torch, "compile", compile_)
@@ -217,7 +217,7 @@ def test_a_compiled_network_that_answers_or_learns_otherwise_is_not_used(
     # With dropout only the answers in validation can be compared.
     monkeypatch.setattr(torch, "compile", wrong_answer)
     outcome = train(tiny, tmp_path / "dropout", use_compile=True, dropout=0.5, hidden_dim=64)
-    assert "its answers differ" in " ".join(outcome.text.split())
+    assert "its predictions differ" in " ".join(outcome.text.split())
 
 
 def test_an_error_of_the_network_is_not_taken_for_the_compilers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ WORKERS: dict[str, Any] = {"loader": "workers", "num_workers": 1}
             RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"),
             "this machine's memory does not hold --batch_size 8: give a smaller one",
         ),
-        (OSError(28, "No space left on device", "run/metrics.csv"), "no room left for run/metrics.csv"),
+        (OSError(28, "No space left on device", "run/metrics.csv"), "no space left for run/metrics.csv"),
         (RuntimeError("Too many open files. Communication is over"), "--num_workers 3) has died: Too many"),
     ],
 )

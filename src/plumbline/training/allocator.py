@@ -1,4 +1,4 @@
-"""Memory that a step has freed stays with the process, because the next step wants as much again."""
+"""Keeping freed memory in the process, because the next step needs as much again."""
 
 import ctypes
 import sys
@@ -10,11 +10,11 @@ _LARGE = 64 << 20
 
 
 def keep_freed_memory() -> None:
-    """Has the C library give back freed memory only beyond 512 MiB, and single pieces of 64 MiB.
+    """Make the C library return freed memory only beyond 512 MiB, and single blocks from 64 MiB.
 
-    By itself glibc gives back what each step frees, and the system then clears every page anew for the next
-    step: for tensors of some megabytes that costs as much as writing them. Without effect where another C
-    library is at work.
+    By default, glibc returns the memory that each step frees, and the system then clears every page again for
+    the next step: for tensors of some megabytes this costs as much as writing them. Other C libraries are not
+    affected.
     """
     if not sys.platform.startswith("linux"):
         return

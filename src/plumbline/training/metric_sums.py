@@ -1,4 +1,4 @@
-"""Errors summed up on the device, read once in a while.
+"""Error sums that accumulate on the device and are read rarely.
 
 Letters: G graphs. Errors are ``predicted - true`` in the stored frame; absolute and squared ones per axis,
 displacements ``||predicted - true||`` per graph.
@@ -36,19 +36,19 @@ def axis_means(sums: Tensor, num_graphs: int) -> dict[str, float]:
 
 
 class RunningSums:
-    """Sums over the graphs of an epoch. Adding is one small kernel and waits for nothing."""
+    """Sums over the graphs of an epoch. Adding is one small kernel and does not wait for the device."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything."""
+        """Reset the sums to zero."""
         self._sums: Tensor | None = None
         self.num_graphs = 0
 
     def add(self, sums: Tensor, num_graphs: int) -> None:
-        """Adds one batch's sums."""
+        """Add the sums of one batch."""
         if self._sums is None:
             # Float64 where the device has it: thousands of batches then add up without rounding.
             wide = torch.float32 if sums.device.type == "mps" else torch.float64
@@ -67,6 +67,6 @@ class RunningSums:
         return {"num_graphs": self.num_graphs, "sums": None if self._sums is None else self._sums.cpu()}
 
     def restore(self, state: dict, device: torch.device) -> None:
-        """The opposite of :meth:`state`."""
+        """Restore the values of :meth:`state`."""
         self.num_graphs = state["num_graphs"]
         self._sums = None if state["sums"] is None else state["sums"].to(device)

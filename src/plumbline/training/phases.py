@@ -1,4 +1,4 @@
-"""The eight phases in which a training starts."""
+"""The eight start-up phases of a training."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from plumbline.console.text import counted
 from plumbline.data.batches.loader import Loaders, make_loaders
 from plumbline.data.pt.cache import open_data
 from plumbline.data.split import split_samples
@@ -48,11 +49,11 @@ class Phases:
     """The phases, to be called in order.
 
     Args:
-        settings: of one model.
-        report: told about everything.
-        command: settings of the command that resumes it: the same, or those of the whole ensemble.
-        live_bar: shows progress; without it one line per epoch is reported.
-        held: closed when the training ends.
+        settings: settings of one model.
+        report: receives every event.
+        command: settings of the command that resumes the training: the same, or those of the ensemble.
+        live_bar: makes a progress bar; without it, one line per epoch is reported.
+        held: holds the lock of the run folder; closed when the training ends.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Phases:
         self.startup = Startup(report, before=seconds_since_start() if first else 0.0)
 
     def set_up_directory(self) -> Resumed | None:
-        """Makes the run folder and finds the checkpoint to resume from."""
+        """Create the run folder and find the checkpoint to resume from."""
         settings = self.settings
         if self.trial:
             if settings.resume is not None:
@@ -93,7 +94,7 @@ class Phases:
             return resumed
 
     def load_dataset(self) -> PackedStore:
-        """Opens the data set and reports what was refused."""
+        """Open the data set and report rejected inputs."""
         with self.startup.phase("Dataset Loading"):
             store = open_data(
                 self.settings.data_dir, progress=lambda done, total: self.report.progress("file", done, total)
@@ -111,7 +112,7 @@ class Phases:
         return store
 
     def split_dataset(self, store: PackedStore, resumed: Resumed | None) -> Data:
-        """Splits by object or group; a resumed training must find the data it was trained on."""
+        """Split by object or group; a resumed training must have the same data as before."""
         settings = self.settings
         with self.startup.phase("Dataset Splitting"):
             train_idx, val_idx = split_samples(
@@ -130,13 +131,13 @@ class Phases:
                     self.report.say(allowed)
             objects = [len(np.unique(store.object_idx[side])) for side in (train_idx, val_idx)]
             self.report.say(
-                f"{len(train_idx):,} graphs of {objects[0]:,} objects to train, "
-                f"{len(val_idx):,} of {objects[1]:,} others to validate"
+                f"training: {counted(len(train_idx), 'graph')} of {counted(objects[0], 'object')}; "
+                f"validation: {counted(len(val_idx), 'graph')} of {counted(objects[1], 'other object')}"
             )
         return Data(store, train_idx, val_idx, identity)
 
     def create_loaders(self, data: Data, device: torch.device) -> Loaders:
-        """Loaders as the settings say and the machine allows."""
+        """Make the loaders according to the settings and the machine."""
         settings = self.settings
         with self.startup.phase("DataLoader Creation"):
             loaders = make_loaders(
@@ -161,7 +162,7 @@ class Phases:
         return loaders
 
     def initialise_model(self, data: Data, device: torch.device, precision: Precision) -> CentreOfMassTask:
-        """Draws the weights and moves them to the device."""
+        """Initialise the network and move it to the device."""
         settings = self.settings
         with self.startup.phase("Model Initialization"):
             forbid_tf32()
@@ -200,9 +201,9 @@ class Phases:
         return task
 
     def compile_model(self, task: CentreOfMassTask, data: Data) -> None:
-        """Compiles the network if asked to, so that the first epoch does not pay for it."""
+        """Compile the network if requested, before the first epoch."""
         if not self.settings.use_compile:
-            self.startup.skip("Model Compilation", "not asked for (--use_compile)")
+            self.startup.skip("Model Compilation", "not requested (--use_compile)")
             return
         needs = load_model_class(self.settings.model).needs
         with self.startup.phase("Model Compilation"):
@@ -218,7 +219,7 @@ class Phases:
             task.forward_model = forward
 
     def set_up_logging(self, data: Data, resumed: Resumed | None) -> Trackers:
-        """Opens the records of the run; only now, when nothing is wrong, an earlier run has to make way."""
+        """Open the records of the run; an earlier run is moved aside only now, after all checks passed."""
         settings = self.settings
         if self.trial:
             self.startup.skip("Logging Setup", "a trial run (--fast_dev_run) tracks nothing")
@@ -249,7 +250,7 @@ class Phases:
         device: torch.device,
         resumed: Resumed | None,
     ) -> Fit:
-        """Puts trainer and callbacks together."""
+        """Assemble trainer and callbacks."""
         settings = self.settings
         with self.startup.phase("Training Configuration"):
             checkpoints = None
@@ -301,7 +302,7 @@ class Phases:
 
 
 def _model_args(settings: TrainSettings, store: PackedStore) -> dict[str, Any]:
-    """Keyword arguments of the network's constructor."""
+    """Keyword arguments for the network's constructor."""
     known = {
         "hidden_dim": settings.hidden_dim,
         "num_layers": settings.num_layers,

@@ -1,8 +1,8 @@
-"""What a training changes in its process, and puts back when it ends.
+"""Process state that a training changes, and restores when it ends.
 
-What stays: Lightning and torch are imported, which adds a few filters of warnings; W&B keeps its threads;
-and the C library keeps freed memory (``allocator.py``). While a training runs, the global random generators
-are its own: train once at a time per process.
+Not undone: Lightning and torch are imported, which adds a few filters of warnings; W&B keeps its threads;
+and the C library keeps freed memory (``allocator.py``). A running training uses the global random
+generators: run one training at a time per process.
 """
 
 import os

@@ -8,7 +8,7 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds the generators of Python, numpy and torch (all devices)."""
+    """Seed the generators of Python, numpy and torch (all devices)."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - libraries that draw from the global generator
     torch.manual_seed(seed)
@@ -27,7 +27,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Puts all generators where :func:`random_states` found them; GPUs only if there are as many."""
+    """Restore the result of :func:`random_states`; GPUs only if their number is the same."""
     version, words, gauss = states["python"]
     random.setstate((version, tuple(words), gauss))
     keys, *rest = states["numpy"]
@@ -38,5 +38,5 @@ def restore_random_states(states: dict[str, Any]) -> None:
 
 
 def seed_of(seed: int, member: int) -> int:
-    """The seed of a member of an ensemble; that of the first is the seed itself."""
+    """The seed of a member of an ensemble; the first one uses the seed itself."""
     return (seed + 1_000_003 * member) % 2**32

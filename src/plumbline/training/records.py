@@ -1,4 +1,4 @@
-"""What a training is told and what it returns."""
+"""Settings and result of a training."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class TrainSettings:
 
     @classmethod
     def of(cls, flags: object) -> TrainSettings:
-        """Take every field from the attribute of that name."""
+        """Take every field from the attribute of the same name."""
         values: dict[str, Any] = {item.name: getattr(flags, item.name) for item in fields(cls)}
         lists = {name: tuple(item) for name, item in values.items() if isinstance(item, list)}
         return cls(**values | lists)
@@ -92,18 +92,18 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """How a training ended and what it left.
+    """The outcome of a training and the files it wrote.
 
     Attributes:
         outcome: ``"interrupted"`` by a signal, ``"out of time"`` after ``max_time``, ``"stopped early"`` by
             ``early_stopping``; ``"already finished"`` if the checkpoint to resume from has all its epochs.
         exit_code: of the command: 0; 129, 130 or 143 after a signal; 1 if the last state could not be saved.
-        run_folder: where everything lies.
-        best_checkpoint, last_checkpoint: None where none was written.
-        metrics: of the best checkpoint's epoch, by the names in ``metrics.csv``.
-        table: the best model next to the untrained baselines on the validation graphs, as in
-            ``result.json``; like ``metrics`` not after an interruption, and not of an ensemble.
-        members: of an ensemble, one by one.
+        run_folder: folder of checkpoints and records.
+        best_checkpoint, last_checkpoint: None if not written.
+        metrics: metrics of the best checkpoint's epoch, by their names in ``metrics.csv``.
+        table: the best model compared with the untrained baselines on the validation graphs, as in
+            ``result.json``; None after an interruption and for an ensemble; ``metrics`` is then empty.
+        members: results of the members of an ensemble.
     """
 
     outcome: Outcome

@@ -1,4 +1,4 @@
-"""The training program, from its eight start-up phases to the measured best model."""
+"""The training program: the eight start-up phases, the training, and the evaluation of the best model."""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from plumbline.console.text import seconds
+from plumbline.console.text import counted, seconds
 from plumbline.models import load_model_class
 from plumbline.predictors.device import choose_device
 from plumbline.predictors.find_checkpoint import find_best
@@ -31,12 +31,12 @@ def train(settings: TrainSettings, report: Reporter, *, live_bar: LiveBar | None
     """Train one model, or the members of an ensemble one after the other and join them.
 
     Args:
-        settings: what to train, and how.
-        report: told about everything that happens.
-        live_bar: shows progress; without it one line per epoch is reported.
+        settings: settings of the training.
+        report: receives every event.
+        live_bar: makes a progress bar; without it, one line per epoch is reported.
 
     Raises:
-        InputError: settings, data or machine do not allow it; the message says what to change.
+        InputError: settings, data or machine do not allow the training; the message says what to change.
     """
     *_, last = train_each(settings, report, live_bar=live_bar)
     return last
@@ -45,7 +45,7 @@ def train(settings: TrainSettings, report: Reporter, *, live_bar: LiveBar | None
 def train_each(
     settings: TrainSettings, report: Reporter, *, live_bar: LiveBar | None = None
 ) -> Iterator[TrainResult]:
-    """Do the same as :func:`train`, and yield every member's result before the next one starts."""
+    """Train as :func:`train` does, and yield each member's result before the next one starts."""
     if settings.ensemble == 1 or settings.fast_dev_run:
         yield _train_one(settings, report, live_bar, command=settings)
         return
@@ -71,12 +71,12 @@ def train_each(
 def _train_one(
     settings: TrainSettings, report: Reporter, live_bar: LiveBar | None, *, command: TrainSettings
 ) -> TrainResult:
-    """Train one model; afterwards the process is as it was, and the run folder free.
+    """Train one model; afterwards restore the process state and unlock the run folder.
 
     Args:
-        settings: of this model.
+        settings: settings of this model.
         report, live_bar: as for :func:`train`.
-        command: settings of the command that resumes it: the same, or those of the whole ensemble.
+        command: settings of the command that resumes the training: the same, or those of the ensemble.
     """
     folder = settings.checkpoint_dir
     words = plain_words(batch_size=settings.batch_size, num_workers=settings.num_workers)
@@ -136,9 +136,9 @@ def _conclude(
 ) -> TrainResult:
     """Measure the best model, unless a signal ended the training."""
     if fit.task.guard is not None and fit.task.guard.skipped:
-        report.say(f"{fit.task.guard.skipped:,} steps were left out: their loss was not finite")
+        report.say(f"skipped {counted(fit.task.guard.skipped, 'step')}: the loss was not finite")
     if fit.checkpoints is None:
-        report.say("trial run finished: every loop works; nothing of it was saved")
+        report.say("trial run finished: every loop works; nothing was saved")
         return _result(settings, end)
     folder = settings.checkpoint_dir
     best = _shown(fit.checkpoints.best_model_path, folder)
@@ -150,7 +150,7 @@ def _conclude(
         end = end._replace(exit_code=1)
     if best is None:
         return _result(settings, end, last_checkpoint=last)
-    # Not before: the untrained guesses bring scipy's geometry, and the first step need not wait for it.
+    # Imported late: the untrained baselines import scipy's geometry, which would delay the first step.
     from plumbline.training.show.final_report import measure
 
     for written in (settings, command):  # the folder may have been removed in the meantime

@@ -1,4 +1,4 @@
-"""Silence where libraries chat: their advice does not fit this program, their real warnings stay."""
+"""Filters for library messages that do not apply to this program; real warnings stay visible."""
 
 import logging
 import warnings
@@ -28,7 +28,7 @@ _HARMLESS = (
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hides what is known to be harmless, and only that, while the block runs."""
+    """Hide known harmless warnings, and only those, while the block runs."""
     levels = {name: logging.getLogger(name).level for name in _CHATTY}
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)

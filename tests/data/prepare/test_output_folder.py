@@ -27,7 +27,7 @@ def test_a_data_set_of_another_version_is_finished(meshes, tmp_path, monkeypatch
     monkeypatch.setattr(plumbline, "__version__", "99.0")
     capsys.readouterr()
     prepare(*flags)
-    assert "finished already" in capsys.readouterr().out
+    assert "is already complete" in capsys.readouterr().out
     assert digest(tmp_path / "out") == before
 
 
@@ -42,7 +42,7 @@ def test_a_data_set_of_another_generator_is_refused(meshes, tmp_path, monkeypatc
     assert "made with other settings (generator 1 there, 2 now)" in capsys.readouterr().err
     prepare(*flags, "--out", tmp_path / "second")
     prepare(*flags, "--out", tmp_path / "second")
-    assert "finished already" in capsys.readouterr().out
+    assert "is already complete" in capsys.readouterr().out
     assert json.loads((tmp_path / "second" / recorded).read_text())["provenance"]["generator"] == 2
 
 
@@ -59,7 +59,7 @@ def test_what_another_process_finished_meanwhile_is_left_alone(meshes, tmp_path,
 
     monkeypatch.setattr(output_folder, "sole_owner", lock)
     prepare(*flags, "--out", tmp_path / "ours")
-    assert "finished already" in capsys.readouterr().out
+    assert "is already complete" in capsys.readouterr().out
     assert digest(tmp_path / "ours") == digest(tmp_path / "theirs")
 
 

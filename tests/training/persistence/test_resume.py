@@ -178,17 +178,17 @@ def test_a_finished_training_says_so_and_changes_nothing(tiny: Path, half: Path,
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     outcome = train(tiny, folder, max_epochs=2, resume="")
     assert outcome.code == 0
-    assert "has its 2 epochs behind it: raise --max_epochs to go on" in outcome.text
+    assert "has already finished 2 epochs: raise --max_epochs to resume" in outcome.text
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 @pytest.mark.parametrize(
     ("changed", "difference"),
     [
-        ({"batch_size": 4}, "--batch_size 4 here and 8 there"),
-        ({"hidden_dim": 8}, "--hidden_dim 8 here and 16 there"),
-        ({"seed": 3}, "--seed 3 here and 0 there"),
-        ({"lr": 0.5}, "--lr 0.5 here and 0.001 there"),
+        ({"batch_size": 4}, "--batch_size 4 here, 8 in the checkpoint"),
+        ({"hidden_dim": 8}, "--hidden_dim 8 here, 16 in the checkpoint"),
+        ({"seed": 3}, "--seed 3 here, 0 in the checkpoint"),
+        ({"lr": 0.5}, "--lr 0.5 here, 0.001 in the checkpoint"),
         ({"resume": "elsewhere/last.ckpt"}, "--resume elsewhere/last.ckpt: there is no such checkpoint"),
     ],
 )

@@ -280,7 +280,7 @@ def test_a_tracker_that_fails_is_dropped_once_and_the_rest_goes_on(tmp_path: Pat
         trackers.log({"epoch": 0}, step)
     trackers.finish(0)
     assert failing.rows == 3
-    assert said == ["Failing failed and is left out now (the server went away)"]
+    assert said == ["Failing failed and was disabled (the server went away)"]
     assert [row["step"] for row in metric_rows(tmp_path)] == list("01234")
 
 
@@ -300,7 +300,7 @@ def test_a_finish_that_hangs_is_bounded(tmp_path: Path, monkeypatch: pytest.Monk
     said: list[str] = []
     Trackers(None, [run], telling(said)).finish(0)
     assert not ended.is_set()
-    assert "not all was sent in time" in said[0]
+    assert "not everything was sent in time" in said[0]
     released.set()
 
 

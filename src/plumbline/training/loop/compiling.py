@@ -1,4 +1,4 @@
-"""Compiling the network, with a way back."""
+"""Compilation of the network, with the uncompiled one as fallback."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,18 +14,18 @@ from plumbline.training.randomness import random_states, restore_random_states
 
 
 class CompiledForward:
-    """``torch.compile`` of a model's forward pass that turns eager when compilation fails.
+    """``torch.compile`` of a model's forward pass, with the eager one as fallback.
 
     Only the network is compiled, never the Lightning module around it. Compilation happens at the first
-    call, and again for new kinds of input; a failure of either is said once, and training goes on.
+    call, and again for new kinds of input; if it fails, this is reported once and training continues.
 
     Args:
         model: the network.
-        report: told one sentence if compilation fails.
+        report: receives one message if compilation fails.
 
     Attributes:
-        eager: the network's forward pass as it is written.
-        failed: whether it runs instead of the compiled one.
+        eager: the network's uncompiled forward pass.
+        failed: whether compilation failed, so that ``eager`` is used.
     """
 
     def __init__(self, model: nn.Module, report: Reporter) -> None:
@@ -34,11 +34,11 @@ class CompiledForward:
         self.failed = False
         try:
             self._compiled: Any = torch.compile(self.eager, dynamic=True)
-        except Exception as error:  # noqa: BLE001 - a missing compiler shows in many kinds of error
+        except Exception as error:  # noqa: BLE001 - a missing compiler raises many kinds of error
             self.give_up(error)
 
     def __call__(self, batch: Any) -> Any:
-        """The model's answers."""
+        """Run the forward pass."""
         if self.failed:
             return self.eager(batch)
         try:
@@ -50,7 +50,7 @@ class CompiledForward:
             return self.eager(batch)
 
     def give_up(self, error: Exception) -> None:
-        """From now on the network runs uncompiled, because of this error."""
+        """Run the network uncompiled from now on, and report why."""
         self.failed = True
         lines = str(error).strip().splitlines()
         reason = lines[0] if lines else type(error).__name__
@@ -60,17 +60,17 @@ class CompiledForward:
 def try_out(
     forward: CompiledForward, model: nn.Module, example: Callable[[], Batch], precision: Precision
 ) -> None:
-    """Compiles now what the first epoch would compile: forward and backward of training, and validation.
+    """Compile ahead of the first epoch: the forward and backward pass of training, and validation.
 
-    What the compiled network answers, and its gradients where dropout does not make them random, must be what
-    the uncompiled one gives. No gradient or random number is left. The backward pass is compiled when it is
-    first run, so its failures show here and not in the forward pass.
+    Predictions, and gradients unless dropout makes them random, must equal those of the uncompiled network;
+    otherwise the network runs uncompiled. Gradients and random states are unchanged afterwards. The backward
+    pass is compiled at its first run, so its failures show here and not in the forward pass.
 
     Args:
         forward: the compiled network.
         model: the network itself, in training mode.
-        example: makes a batch; validation makes its own within inference mode, which compiled code minds.
-        precision: of the training.
+        example: makes a batch; validation makes its own in inference mode, since compiled code depends on it.
+        precision: precision of the training.
     """
     device = next(model.parameters()).device
     states = random_states()
@@ -88,13 +88,13 @@ def try_out(
 
     try:
         found, expected, again = step(forward), step(forward.eager), step(forward.eager)
-        # With dropout no two steps are alike, and there is nothing to compare with.
+        # With dropout, no two steps agree, and the comparison is impossible.
         if all(map(torch.equal, expected, again)) and not _agree(found, expected, precision):
-            forward.give_up(RuntimeError("what it learns in a step differs"))
+            forward.give_up(RuntimeError("its training step gives a different result"))
         model.eval()
         with torch.inference_mode():
             if not _agree(run(forward), run(forward.eager), precision):
-                forward.give_up(RuntimeError("its answers differ"))
+                forward.give_up(RuntimeError("its predictions differ"))
     except Exception as error:
         if not _is_compilers(error):
             raise
@@ -106,7 +106,7 @@ def try_out(
 
 
 def _agree(found: list[Tensor], expected: list[Tensor], precision: Precision) -> bool:
-    """Whether tensors are equal but for another order of sums."""
+    """Whether tensors are equal up to rounding from a different order of sums."""
     rounding = 0.01 if precision.name in ("32", "64") else 0.1
     return len(found) == len(expected) and all(
         bool((a - b).abs().max() <= rounding * b.abs().max() + 1e-7)
@@ -115,7 +115,7 @@ def _agree(found: list[Tensor], expected: list[Tensor], precision: Precision) ->
 
 
 def _is_compilers(error: BaseException) -> bool:
-    """Whether an error, or one that caused it, comes from the compiler and not from the network."""
+    """Whether an error, or one of its causes, comes from the compiler and not from the network."""
     seen: BaseException | None = error
     while seen is not None:
         if type(seen).__module__.startswith(("torch._dynamo", "torch._inductor")):

@@ -1,14 +1,14 @@
-"""The end of a training that no longer improves."""
+"""Early stopping."""
 
 from plumbline.training.lightning_import import EarlyStopping
 
 
 def stop_early(early_stopping: int) -> EarlyStopping:
-    """Ends the training after ``early_stopping`` epochs without a better ``val_loss``."""
+    """Make a callback that stops training after ``early_stopping`` epochs without a better ``val_loss``."""
     return EarlyStopping(
         "val_loss",
         patience=early_stopping,
         check_finite=False,
-        # Not at the end of the epoch: a resumed one ends without having been validated again.
+        # Not at the end of the epoch: an epoch resumed at its end is not validated again.
         check_on_train_epoch_end=False,
     )

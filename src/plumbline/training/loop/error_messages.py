@@ -1,4 +1,4 @@
-"""What can go wrong on a machine, in words that say what to change."""
+"""Error sentences for failures of memory, disk and reader processes; each says what to change."""
 
 import errno
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ _WORKERS = "give fewer with --num_workers, none with --num_workers 0, or --loade
 
 @contextmanager
 def plain_words(*, batch_size: int, num_workers: int) -> Iterator[None]:
-    """Turns the failures of memory, reader processes and disk inside the block into one sentence each.
+    """Convert failures of memory, reader processes and disk in the block into an InputError each.
 
     Args:
         batch_size: graphs per batch, for the sentence.
         num_workers: reader processes, for the sentence.
 
     Raises:
-        InputError: one of these happened. Every other exception goes on as it is.
+        InputError: one of these happened. Every other exception passes unchanged.
     """
     try:
         yield
@@ -35,7 +35,7 @@ def plain_words(*, batch_size: int, num_workers: int) -> Iterator[None]:
         text = str(error)
         if not text.startswith("Caught "):
             raise
-        # From a reader process: PyTorch hands the sentence on as the end of a whole traceback.
+        # From a reader process: PyTorch puts the sentence at the end of a traceback.
         raise InputError(text.strip().splitlines()[-1].partition(": ")[2]) from error
     except RuntimeError as error:
         text = str(error)
@@ -51,14 +51,14 @@ def plain_words(*, batch_size: int, num_workers: int) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.EROFS:
             raise InputError(
-                f"{error.filename or 'a file of the run'} lies on a disk that is read-only now: "
-                "make it writable, then go on with --resume if the training had begun"
+                f"{error.filename or 'a file of the run'} is on a disk that is now read-only: "
+                "make it writable, then continue with --resume if the training had begun"
             ) from error
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise InputError(
-            f"there is no room left for {error.filename or 'the files of the run'}: make room, then go on "
-            "with --resume if the training had begun"
+            f"there is no space left for {error.filename or 'the files of the run'}: free some space, then "
+            "continue with --resume if the training had begun"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""A training that ends between two steps, with its state saved: on a signal or at a deadline."""
+"""Stopping a training between two steps with its state saved, on a signal or at a deadline."""
 
 import os
 import signal
@@ -17,14 +17,14 @@ STOPPING = [
     signal.SIGTERM,
     *(getattr(signal, name) for name in ("SIGUSR1", "SIGHUP") if hasattr(signal, name)),
 ]
-"""Signals that end a training."""
+"""Signals that stop a training."""
 
 
 class TrainingInterrupted(Exception):
-    """A signal, or a deadline (None), ended the training after a step; the last checkpoint is written.
+    """A signal, or the deadline (None), stopped the training after a step; the last checkpoint is written.
 
     Attributes:
-        exit_code: for the program: 130 for Ctrl-C, 129 for the end of the terminal, 143 for SIGTERM and
+        exit_code: of the program: 130 for Ctrl-C, 129 for a closed terminal, 143 for SIGTERM and
             SIGUSR1, 0 for the deadline.
     """
 
@@ -35,10 +35,10 @@ class TrainingInterrupted(Exception):
 
 
 class StoppedAtOnce(KeyboardInterrupt):
-    """A second signal ended the training in the midst of a step.
+    """A second signal stopped the training in the middle of a step.
 
     Attributes:
-        exit_code: as of :class:`TrainingInterrupted`.
+        exit_code: as for :class:`TrainingInterrupted`.
     """
 
     def __init__(self, signum: int) -> None:
@@ -47,17 +47,17 @@ class StoppedAtOnce(KeyboardInterrupt):
 
 
 class GracefulStop(Callback):
-    """Ends a training between two steps, with ``last.ckpt`` written: on a signal or at a deadline.
+    """Stops a training between two steps, with ``last.ckpt`` written, on a signal or at a deadline.
 
-    The signals are Ctrl-C, SIGTERM, SIGUSR1, which batch systems send ahead of a job's end, and SIGHUP, by
-    which a terminal ends, unless ``nohup`` keeps it away; a second one ends the training at once. What ends
-    within an epoch is not validated: it would be another training.
+    The signals are Ctrl-C, SIGTERM, SIGUSR1, which batch systems send before a job ends, and SIGHUP, which a
+    closing terminal sends, unless ``nohup`` blocks it; a second signal stops the training at once. A stop
+    within an epoch runs no validation, which would make it a different training.
 
     Args:
-        checkpoints: who writes the last checkpoint; None for a trial run that saves nothing.
-        report: told when a signal arrives.
+        checkpoints: writer of the last checkpoint; None for a trial run, which saves nothing.
+        report: receives a message when a signal arrives.
         max_time: seconds from the start of training, or None.
-        checkpoint_every_n_steps: steps after which ``last.ckpt`` is also written within an epoch; 0 never.
+        checkpoint_every_n_steps: ``last.ckpt`` is also written every this many steps; 0: never.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class GracefulStop(Callback):
         self.out_of_time = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes over the signals; Lightning has just set its own handlers."""
+        """Install the signal handlers; Lightning has just installed its own."""
         if self._max_time is not None:
             self._deadline = time.monotonic() + self._max_time
         if threading.current_thread() is threading.main_thread():
@@ -90,20 +90,20 @@ class GracefulStop(Callback):
     def _receive(self, signum: int, frame: Any) -> None:
         if os.getpid() != self._process:  # a reader process; a terminal sends Ctrl-C to all of them
             return
-        if signum == HANGUP == self._signum:  # a terminal that ends may say so twice
+        if signum == HANGUP == self._signum:  # a closing terminal may send it twice
             return
         if self._signum is not None:
             raise StoppedAtOnce(self._signum)
         self._signum = signum
         if signum == HANGUP:
-            for descriptor in self._terminal:  # gone: what is written to it would be an error
+            for descriptor in self._terminal:  # closed: writing to it would fail
                 os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-        self._report.say("stopping after this step (once more stops at once)")
+        self._report.say("stopping after this step (a second signal stops at once)")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Looks at the flag and the clock."""
+        """Stop if a signal arrived or the time is over; write ``last.ckpt`` when it is due."""
         self.out_of_time = time.monotonic() > self._deadline
-        # After its last batch an epoch is validated and saved as a whole first.
+        # After its last batch, an epoch is first validated and saved as a whole.
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             trainer.should_stop |= self.out_of_time
             return
@@ -118,16 +118,16 @@ class GracefulStop(Callback):
             raise TrainingInterrupted(self._signum)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The epoch's checkpoint is written by now."""
+        """Stop if a signal arrived; the epoch's checkpoint is already written."""
         if self._signum is not None:
             raise TrainingInterrupted(self._signum)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Lightning does not tear callbacks down after an error."""
+        """Clean up after an error, since Lightning then calls no ``teardown``."""
         self.teardown(trainer, pl_module, "fit")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Gives the signals back, unless Lightning did so before: these are its own, which keep all alive."""
+        """Restore the previous signal handlers, unless Lightning has already restored them."""
         for signum, handler in self._previous.items():
             if signal.getsignal(signum) == self._receive:
                 signal.signal(signum, handler)

@@ -1,4 +1,4 @@
-"""What to do about a loss that is not finite: stop and say what helps to find out why, or skip the step."""
+"""Handling of a loss that is not finite: stop with a diagnosis, or skip the step."""
 
 import math
 from typing import Any
@@ -12,23 +12,23 @@ from plumbline.errors import InputError
 from plumbline.reporting import Reporter
 
 _SHOWN = 4
-"""Objects that are named; a batch may have hundreds."""
+"""Maximum number of objects named in a message; a batch may have hundreds."""
 
 
 class NonFinite:
-    """Looks at the loss of each step where that costs nothing: on a CPU, or when steps may be left out.
+    """Checks the loss of each step: always on a CPU, and on other devices only if steps may be skipped.
 
-    On a GPU it would make every step wait, so there only every fiftieth step and the end of an epoch are
-    looked at (:meth:`~plumbline.training.loop.task.CentreOfMassTask.check_finite`), unless
+    On a GPU, the check would make every step wait, so there only every fiftieth step and the end of an epoch
+    are checked (:meth:`~plumbline.training.loop.task.CentreOfMassTask.check_finite`), unless
     ``skip_nonfinite`` is on.
 
     Args:
-        store: where the batches come from, for the names of the objects.
+        store: source of the batches, for the names of the objects.
         skip_nonfinite: skip such steps and count them, instead of stopping.
-        report: told about each skipped step.
+        report: receives a message about each skipped step.
 
     Attributes:
-        skipped: steps skipped since the training began.
+        skipped: number of steps skipped since the training began.
     """
 
     def __init__(self, store: PackedStore, *, skip_nonfinite: bool, report: Reporter) -> None:
@@ -36,10 +36,10 @@ class NonFinite:
         self.skipped = 0
 
     def leaves_out(self, loss: Tensor, batch: Batch, model: nn.Module, *, step: int, lr: float) -> bool:
-        """Whether the step must be left out.
+        """Whether to skip the step.
 
         Raises:
-            InputError: the loss is not finite and steps are not left out; names the objects of the batch.
+            InputError: the loss is not finite and steps are not skipped; names the objects of the batch.
         """
         if not self._skip_nonfinite and loss.device.type != "cpu":
             return False
@@ -49,12 +49,12 @@ class NonFinite:
         if self._skip_nonfinite:
             self.skipped += 1
             self._report.say(
-                f"step {step + 1:,} left out, {self.skipped:,} so far: its loss is not finite; {about}"
+                f"step {step + 1:,} skipped, {self.skipped:,} so far: its loss is not finite; {about}"
             )
             return True
         raise InputError(
-            f"the loss is not finite at step {step + 1:,}: {about}; look at these objects, lower --lr, keep "
-            "--gradient_clip on, take --precision 32, or leave such steps out with --skip_nonfinite "
+            f"the loss is not finite at step {step + 1:,}: {about}; inspect these objects, lower --lr, keep "
+            "--gradient_clip on, use --precision 32, or skip such steps with --skip_nonfinite "
             "(the last good checkpoint is untouched)"
         )
 
@@ -72,11 +72,11 @@ class NonFinite:
         )
 
     def state(self) -> dict[str, Any]:
-        """For the checkpoint."""
+        """Plain values for a checkpoint."""
         return {"skipped": self.skipped}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Resumes counting."""
+        """Restore the count from :meth:`state`."""
         self.skipped = state["skipped"]
 
 

@@ -1,4 +1,4 @@
-"""The precisions, what each does to weights and arithmetic, and what a device cannot do."""
+"""Numeric precisions: their effect on weights and arithmetic, and fallbacks for each device."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -22,11 +22,11 @@ _ON_CPU = {"16": "bf16", "16-mixed": "bf16-mixed"}
 
 
 class Precision(NamedTuple):
-    """A precision that the device can do.
+    """A precision that the device supports.
 
     Attributes:
         name: ours, e.g. ``"bf16-mixed"``.
-        note: the sentence to say if it is not the one asked for, else "".
+        note: the message to report if it is not the requested one, otherwise "".
     """
 
     name: str
@@ -34,7 +34,7 @@ class Precision(NamedTuple):
 
     @property
     def lightning(self) -> str:
-        """Lightning's name of it."""
+        """Lightning's name for the precision."""
         return LIGHTNING_NAMES[self.name]
 
     @property
@@ -63,7 +63,7 @@ class Precision(NamedTuple):
         return self.name == "16-mixed"
 
     def autocast(self, device: torch.device) -> AbstractContextManager[object]:
-        """What a forward pass runs in, here as in Lightning's loops."""
+        """The context for a forward pass, the same as in Lightning's loops."""
         if self.name in _AUTOCAST:
             return torch.autocast(device.type, dtype=_AUTOCAST[self.name])
         return _default_type(self.weights) if self.name in _WEIGHTS else nullcontext()
@@ -71,7 +71,7 @@ class Precision(NamedTuple):
 
 @contextmanager
 def _default_type(dtype: torch.dtype) -> Iterator[None]:
-    """Lightning sets the default type for true half and double precision; compiled code depends on it."""
+    """Set torch's default type, as Lightning does for true half and double; compiled code depends on it."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -81,7 +81,7 @@ def _default_type(dtype: torch.dtype) -> Iterator[None]:
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
-    """The asked precision, or the nearest one that the device can do, and why.
+    """The requested precision, or the nearest one that the device supports, with a note that says why.
 
     float16 needs a GPU: on a CPU most kernels are missing or emulated, and bfloat16 takes as little memory.
     """
@@ -94,6 +94,6 @@ def choose_precision(name: str, device: torch.device) -> Precision:
 
 
 def forbid_tf32() -> None:
-    """Full float32 products on NVIDIA GPUs: TF32 keeps ten bits of the mantissa and breaks equivariance."""
+    """Use full float32 products on NVIDIA GPUs; TF32 keeps ten mantissa bits and breaks equivariance."""
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

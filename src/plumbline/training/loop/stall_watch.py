@@ -1,4 +1,4 @@
-"""A watch over trainings that stand still."""
+"""Stack traces of a training that has stalled."""
 
 import faulthandler
 import sys
@@ -10,10 +10,10 @@ from plumbline.training.lightning_import import Callback, LightningModule, Train
 
 
 class StallWatch(Callback):
-    """Shows where every thread is, on the error stream, when no batch has ended for a while.
+    """Writes the stack of every thread to the error stream if no batch ends for a while.
 
     Args:
-        stall_timeout: seconds that this takes.
+        stall_timeout: seconds without a finished batch.
     """
 
     def __init__(self, stall_timeout: float) -> None:
@@ -29,21 +29,21 @@ class StallWatch(Callback):
             faulthandler.dump_traceback_later(self._stall_timeout, file=sys.__stderr__)  # type: ignore[arg-type]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
+        """Start the timer."""
         self._arm()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Restarts the clock."""
+        """Restart the timer."""
         self._arm()
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Restarts the clock."""
+        """Restart the timer."""
         self._arm()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Lightning does not tear callbacks down after an error."""
+        """Stop the timer after an error, since Lightning then calls no ``teardown``."""
         faulthandler.cancel_dump_traceback_later()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Stops the clock."""
+        """Stop the timer."""
         faulthandler.cancel_dump_traceback_later()

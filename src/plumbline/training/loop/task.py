@@ -1,4 +1,4 @@
-"""The training task: loss, metrics, optimizer and schedule, and what a checkpoint says about itself.
+"""The training task: loss, metrics, optimizer, schedule, and the description stored in a checkpoint.
 
 Letters: G graphs. Everything is in the stored frame; errors in data units unless they are relative.
 """
@@ -26,26 +26,26 @@ from plumbline.training.randomness import random_states, restore_random_states
 
 
 class CentreOfMassTask(LightningModule):
-    """Teaches a model where the centre of mass is.
+    """Trains a model to predict the centre of mass.
 
     Args:
         model: maps a :class:`~plumbline.data.batches.batch.Batch` to ``[G, 3]``.
         lr: learning rate.
-        weight_decay: of the optimizer.
+        weight_decay: weight decay of the optimizer.
         loss: ``"l1"`` or ``"displacement"``, see :func:`~plumbline.training.optim.optimisation.loss_of`.
         optimizer: ``"adam"`` or ``"adamw"``.
-        schedule: of the learning rate: ``"plateau"`` of ``val_loss``, or ``"cosine"`` over all steps.
-        warmup: share of the steps in which ``"cosine"`` rises.
-        precision: of the weights and of the arithmetic in the model; loss and metrics are float32 always
+        schedule: learning-rate schedule: ``"plateau"`` of ``val_loss``, or ``"cosine"`` over all steps.
+        warmup: fraction of the steps during which ``"cosine"`` rises.
+        precision: precision of weights and arithmetic in the model; loss and metrics are always float32
             (float64 for ``64``).
         identity: plain values that make a checkpoint self-describing (model, arguments, config, data).
-        guard: looks whether the loss is a number; None for nobody.
+        guard: checks that the loss is finite; None: no check.
 
     Attributes:
-        forward_model: what is called for the model's answers: its entry point, or the compiled form of it.
+        forward_model: the function called for predictions: the model's entry point, or its compiled form.
         epoch_row: all metrics of the last finished epoch by their documented names.
-        error_factors: by how much the model's expected error must be stretched so that a given share of the
-            validation graphs lie within it; empty if it expects none.
+        error_factors: factors by which the model's expected error must be scaled so that a given fraction of
+            the validation graphs lies within it; empty if the model predicts no expected error.
     """
 
     def __init__(
@@ -76,18 +76,18 @@ class CentreOfMassTask(LightningModule):
         self._restored: dict[str, Any] | None = None
 
     def forward(self, batch: Batch) -> Tensor:
-        """``[G, 3]`` answers in the type of the loss."""
+        """``[G, 3]`` predictions in the type of the loss."""
         return self._answer(batch)[0]
 
     def _answer(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Answers, and the logarithm ``[G]`` of the errors that the model expects, if it expects any."""
+        """Predictions, and the logarithm ``[G]`` of the expected errors if the model predicts them."""
         answer = self.forward_model(batch)
         com, log_scale = answer if isinstance(answer, tuple) else (answer, None)
         errors = self.precision.errors
         return com.to(errors), None if log_scale is None else log_scale.to(errors)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Lightning notes the hook it is in many times a step, and attributes of a module are slow to set."""
+        """Set an attribute; a fast path for the one that Lightning sets at every hook of every step."""
         if name == "_current_fx_name":
             self.__dict__[name] = value
         else:
@@ -96,7 +96,7 @@ class CentreOfMassTask(LightningModule):
     # -- steps ---------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        """The loss of one batch, or None if the step is to be left out. Nothing here waits for a GPU."""
+        """The loss of one batch, or None to skip the step. Does not wait for a GPU."""
         com, log_scale = self._answer(batch)
         error = com - batch.target
         loss = loss_of(self.loss, error, batch.bounding_radius)
@@ -112,7 +112,7 @@ class CentreOfMassTask(LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds one batch to the sums; a short last batch counts by its graphs."""
+        """Add one batch to the sums; batches are weighted by their number of graphs."""
         com, log_scale = self._answer(batch)
         error = com - batch.target
         self.val_sums.add(displacement_sums(error, batch.bounding_radius), batch.num_graphs)
@@ -123,31 +123,31 @@ class CentreOfMassTask(LightningModule):
         return axis_sums(error) if self.loss == "l1" else displacement_sums(error, batch.bounding_radius)
 
     def _with_loss(self, means: dict[str, float]) -> dict[str, float]:
-        """Metrics whose ``loss`` is the loss that is trained."""
+        """The metrics, with ``loss`` replaced by the training loss."""
         return means if self.loss == "l1" or not means else means | {"loss": means["error_rel"]}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """The cosine schedule is a function of the step alone."""
+        """Set the learning rate of the cosine schedule, which depends on the step alone."""
         if self.schedule == "cosine":
             total = int(self.trainer.estimated_stepping_batches)
             for group in self.trainer.optimizers[0].param_groups:
                 group["lr"] = self.lr * cosine(self.global_step, total, self.warmup)
 
     def step_row(self) -> dict[str, float]:
-        """Loss and metrics of the step just taken (this waits for the device)."""
+        """Loss and metrics of the last step (waits for the device)."""
         if self._step_sums is None:
             return {}
         means = self._with_loss(axis_means(*self._step_sums))
         return {f"train_{name}_step": means[name] for name in ("loss", "mae", "mse")}
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Called by Lightning for every batch."""
+        """Move a batch to the device; Lightning calls it for every batch."""
         return batch.to(device, non_blocking=True)
 
     # -- epochs --------------------------------------------------------------------------------------------
 
     def on_train_start(self) -> None:
-        """Continues the random numbers and the sums of the checkpoint that was loaded, if any."""
+        """Restore the random states and the sums of a loaded checkpoint, if any."""
         if self._restored is not None:
             restore_random_states(self._restored["rng"])
             self.train_sums.restore(self._restored["train_sums"], self.device)
@@ -157,24 +157,24 @@ class CentreOfMassTask(LightningModule):
             self._restored = None
 
     def _take_up_rate(self, before: float) -> None:
-        """Where another learning rate is allowed (``--allow_mismatch``), the optimizer still has the old."""
+        """Apply a changed learning rate (``--allow_mismatch``): the restored optimizer has the old one."""
         if self.lr != before:
             for group in self.trainer.optimizers[0].param_groups:
                 group["lr"] *= self.lr / before
 
     def on_train_epoch_start(self) -> None:
-        """A new epoch starts at its first batch. Lightning does not call this when it goes on within one."""
+        """Rewind the loader to the first batch. Lightning skips this hook when it resumes within an epoch."""
         _rewind(self.trainer.train_dataloader, self.current_epoch)
         self.train_sums.reset()
 
     def on_validation_epoch_start(self) -> None:
-        """Validation always runs from the first batch to the last."""
+        """Rewind the validation loader: validation always covers all batches."""
         _rewind(self.trainer.val_dataloaders, self.current_epoch)
         self.val_sums.reset()
         self._surprise = []
 
     def on_validation_epoch_end(self) -> None:
-        """Closes the epoch: all its metrics, then the schedule, so that a checkpoint has both behind it."""
+        """Compute the epoch's metrics and step the schedule, so that the epoch's checkpoint includes both."""
         train, val = self._with_loss(self.train_sums.means()), self._with_loss(self.val_sums.means())
         train = {name: value for name, value in train.items() if name not in ("error", "error_rel")}
         self.check_finite(train | {"val_loss": val["loss"]})
@@ -184,7 +184,7 @@ class CentreOfMassTask(LightningModule):
         row |= {"learning_rate": self.learning_rate, "epoch": self.current_epoch}
         self.epoch_row = row
         self.error_factors = conformal_factors(torch.cat(self._surprise).tolist()) if self._surprise else {}
-        # For Lightning, which watches no other; a call costs a millisecond.
+        # Lightning monitors this metric only; a call costs a millisecond.
         value = torch.tensor(val["loss"], dtype=torch.float64)
         self.log("val_loss", value, logger=False, batch_size=1)
         self.train_sums.reset()
@@ -193,19 +193,19 @@ class CentreOfMassTask(LightningModule):
             schedulers.step(val["loss"])
 
     def check_finite(self, means: dict[str, float]) -> None:
-        """Stops a training whose loss is no number any more. Raises InputError."""
+        """Stop the training if a metric is not finite. Raises InputError."""
         if not all(math.isfinite(value) for value in means.values()):
             raise self._diverged("the loss")
 
     def check_weights(self) -> None:
-        """Stops one whose weights are none before they are saved within an epoch. Raises InputError."""
+        """Stop training before a weight that is not finite is saved within an epoch. Raises InputError."""
         if not all(bool(weight.isfinite().all()) for weight in self.model.parameters()):
             raise self._diverged("a weight")
 
     def _diverged(self, what: str) -> InputError:
         return InputError(
             f"{what} is not finite in epoch {self.current_epoch}, by step {self.global_step}: the training "
-            "diverged; lower --lr, keep --gradient_clip on, or take --precision 32 "
+            "diverged; lower --lr, keep --gradient_clip on, or use --precision 32 "
             "(the last good checkpoint is untouched)"
         )
 
@@ -213,11 +213,11 @@ class CentreOfMassTask(LightningModule):
 
     @property
     def learning_rate(self) -> float:
-        """The current one."""
+        """The current learning rate."""
         return self.trainer.optimizers[0].param_groups[0]["lr"]
 
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimizer of this task, on any parameters."""
+        """Make this task's optimizer for the given parameters."""
         # With mixed precision Lightning refuses to clip the gradients of a fused optimizer.
         fused = not self.precision.mixed and self.device.type in ("cpu", "cuda")
         return make_optimizer(
@@ -230,7 +230,7 @@ class CentreOfMassTask(LightningModule):
         )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Called by Lightning once."""
+        """Make optimizer and schedule; Lightning calls it once."""
         optimizer = self.make_optimizer(self.parameters())
         if self.schedule == "cosine":
             return optimizer
@@ -238,13 +238,13 @@ class CentreOfMassTask(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val_loss"}}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Does nothing: Lightning steps the schedule after the checkpoint of the epoch is written, and not
-        at all in an epoch it resumes from, so :meth:`on_validation_epoch_end` steps it before."""
+        """Do nothing: Lightning would step the schedule after the epoch's checkpoint is written, and not at
+        all in an epoch it resumes from, so :meth:`on_validation_epoch_end` steps it before."""
 
     # -- checkpoints ---------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what Lightning leaves out: who the model is, the random states, the sums of the epoch."""
+        """Add what Lightning omits: the model's description, the random states, the sums of the epoch."""
         batches = self.trainer.fit_loop.epoch_loop.batch_progress
         whole = batches.is_last_batch
         checkpoint["plumbline"] = {
@@ -261,12 +261,12 @@ class CentreOfMassTask(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the random states until training starts: building loaders and models draws numbers too."""
+        """Keep the random states until training starts: building loaders and models draws numbers too."""
         self._restored = checkpoint["plumbline"]
         self.epoch_row = dict(self._restored["metrics"])
         self.error_factors = dict(self._restored["error_factors"])
 
 
 def _rewind(loader: Any, epoch: int) -> None:
-    """Puts a loader at the first batch of an epoch."""
+    """Set a loader to the first batch of an epoch."""
     loader.load_state_dict({"epoch": epoch, "position": 0})

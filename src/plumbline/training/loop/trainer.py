@@ -1,4 +1,4 @@
-"""Lightning's trainer as this program uses it, the device it runs on, and the ways a training can end."""
+"""Configuring Lightning's trainer, running it, and reporting how the training ended."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from plumbline.training.persistence.saving import BestAndLast, DurableCheckpoint
 from plumbline.training.records import Outcome
 
 LOG_EVERY = 50
-"""Steps between two rows of step metrics; only these, and the ends of epochs, wait for the device."""
+"""Steps between two rows of step metrics; only these rows and the ends of epochs wait for the device."""
 
 
 def make_trainer(
@@ -35,19 +35,19 @@ def make_trainer(
     strategy: str = "auto",
     deterministic: bool = False,
 ) -> Trainer:
-    """A trainer that is silent and has nothing in its loop that is not needed.
+    """Make a trainer without output and without unneeded work in its loop.
 
     Args:
         folder: run folder.
-        device: kind of device; ``devices``, ``num_nodes`` and ``strategy`` say how many share the work.
-        precision: of weights and arithmetic.
-        max_epochs: as the flag.
-        gradient_clip: largest norm of the gradient; 0 for none.
-        callbacks: in the order in which they run.
-        fast_dev_run: batches of each loop of a trial run, 0 for a training.
-        deterministic: only deterministic kernels.
+        device: kind of device; ``devices``, ``num_nodes`` and ``strategy`` set how many share the work.
+        precision: precision of weights and arithmetic.
+        max_epochs: maximum number of epochs.
+        gradient_clip: maximum norm of the gradient; 0: no clipping.
+        callbacks: callbacks, in the order in which they run.
+        fast_dev_run: batches of each loop in a trial run; 0: a full training.
+        deterministic: whether to use only deterministic kernels.
     """
-    # None changes nothing; torch imports its compiler even to be told False.
+    # None leaves the setting alone; torch imports its compiler even to set it to False.
     determined = deterministic if deterministic or torch.are_deterministic_algorithms_enabled() else None
     return Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
@@ -62,11 +62,11 @@ def make_trainer(
         deterministic=determined,
         log_every_n_steps=LOG_EVERY,
         callbacks=callbacks,
-        # One process trains, so the variables of a SLURM job around it, whole or not, say nothing about it.
+        # Training uses one process, so the variables of a surrounding SLURM job do not apply to it.
         plugins=[DurableCheckpoints(), LightningEnvironment()],
         default_root_dir=folder,
         enable_checkpointing=not fast_dev_run,
-        # Lightning's own extras are off: each costs time per step or says what is said already.
+        # Lightning's extras are off: each costs time per step or repeats our own output.
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -78,7 +78,7 @@ def make_trainer(
 
 @dataclass(frozen=True)
 class Fit:
-    """All that a training consists of once it is configured; ``checkpoints`` is None in a trial run."""
+    """A configured training; ``checkpoints`` is None in a trial run."""
 
     trainer: Trainer
     task: CentreOfMassTask
@@ -88,27 +88,27 @@ class Fit:
 
     @property
     def stopped_early(self) -> bool:
-        """Whether ``--early_stopping`` ended it."""
+        """Whether ``--early_stopping`` ended the training."""
         stopping = self.trainer.early_stopping_callback
         return stopping is not None and stopping.stopped_epoch > 0
 
 
 class End(NamedTuple):
-    """How a training ended, and the exit code that says so: 130 Ctrl-C, 143 SIGTERM, otherwise 0."""
+    """How a training ended, and its exit code: 130 for Ctrl-C, 143 for SIGTERM, otherwise 0."""
 
     outcome: Outcome
     exit_code: int = 0
 
 
 def run_fit(fit: Fit, *, resume: Path | None, run_folder: Path, config: Path, report: Reporter) -> End:
-    """Trains, and tells in plain words how it ended.
+    """Run the training and report how it ended.
 
     Args:
-        fit: what to train.
+        fit: the configured training.
         resume: checkpoint to resume from.
-        run_folder: where the checkpoints lie.
-        config: YAML file of the command that resumes.
-        report: told if the training was stopped.
+        run_folder: folder of the checkpoints.
+        config: YAML file for the command that resumes.
+        report: receives a message if the training was stopped.
 
     Raises:
         InputError: the loss is not finite, or a checkpoint cannot be written.
@@ -117,14 +117,14 @@ def run_fit(fit: Fit, *, resume: Path | None, run_folder: Path, config: Path, re
     def stopped(how: str) -> None:
         last = Path(fit.checkpoints.last_model_path) if fit.checkpoints is not None else Path()
         if fit.checkpoints is not None and fit.checkpoints.trouble:
-            report.say(f"{how} after {fit.trainer.global_step:,} steps, and this state is lost;")
-            report.say("--resume goes on from the checkpoint before it, if there is one")
+            report.say(f"{how} after {fit.trainer.global_step:,} steps; this state is lost:")
+            report.say("--resume continues from the previous checkpoint, if there is one")
             return
         if not last.is_file():
             report.say(f"{how}; nothing was saved")
             return
         report.say(f"{how} after {fit.trainer.global_step:,} steps; the state is in {run_folder / last.name}")
-        report.say("go on with: " + command("plumbline", "train", "--config", config, "--resume"))
+        report.say("resume with: " + command("plumbline", "train", "--config", config, "--resume"))
 
     keep_freed_memory()
     try:
@@ -135,7 +135,7 @@ def run_fit(fit: Fit, *, resume: Path | None, run_folder: Path, config: Path, re
         if interruption.exit_code:
             stopped("interrupted")
             return End("interrupted", interruption.exit_code)
-    except SystemExit as end:  # Lightning's answer to what a second signal raises
+    except SystemExit as end:  # raised by Lightning in response to a second signal
         stopped("stopped at once")
         told = end.__context__
         return End("interrupted", told.exit_code if isinstance(told, StoppedAtOnce) else 130)
@@ -143,6 +143,6 @@ def run_fit(fit: Fit, *, resume: Path | None, run_folder: Path, config: Path, re
         fit.loaders.train.close()
         fit.loaders.val.close()
     if fit.stop.out_of_time:
-        stopped("--max_time is over")
+        stopped("--max_time reached")
         return End("out of time")
     return End("stopped early" if fit.stopped_early else "finished")

@@ -1,4 +1,4 @@
-"""Warm-up: the first use of every CUDA kernel, paid before the first epoch, without a trace."""
+"""Warm-up: load every CUDA kernel before the first epoch, without side effects."""
 
 import copy
 from collections.abc import Callable, Iterable
@@ -24,19 +24,19 @@ def warm_up(
     gradient_clip: float,
     device: torch.device,
 ) -> str:
-    """Takes a few training steps with a copy of the model: forward, backward, optimizer kernels.
+    """Take a few training steps with a copy of the model: forward, backward, optimizer kernels.
 
-    Weights, optimizer, gradients, random numbers and loaders are afterwards what they were: the steps run
-    on a deep copy, with a batch that no loader handed out, and the random states are put back.
+    Weights, optimizer, gradients, random numbers and loaders are unchanged afterwards: the steps run on a
+    deep copy, with a batch that comes from no loader, and the random states are restored.
 
     Returns:
-        "" if all went well, else one sentence; training is not affected either way.
+        "" on success, otherwise one sentence; training is not affected either way.
     """
     states = random_states()
     try:
         _steps(copy.deepcopy(model).to(device), batch.to(device), make_optimizer, precision, gradient_clip)
-    except Exception as error:  # noqa: BLE001 - whatever fails here fails again, and is told, in training
-        return f"the warm-up failed and is left out ({type(error).__name__}: {str(error).splitlines()[0]})"
+    except Exception as error:  # noqa: BLE001 - a real error occurs again, and is reported, in training
+        return f"the warm-up failed and was skipped ({type(error).__name__}: {str(error).splitlines()[0]})"
     finally:
         restore_random_states(states)
         if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Averaged weights (``--ema``): what is validated and saved, next to the weights that are trained."""
+"""Averaged weights (``--ema``), which are validated and saved in addition to the trained weights."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ _CURRENT = "training_weights"
 class AveragedWeights(Callback):
     """Exponential moving average of the parameters.
 
-    Validation sees the average, and a checkpoint's ``state_dict`` holds it; the weights in training lie
-    next to it. The decay grows from 0.1 to its value, so that the first random weights are soon forgotten.
-    The average is float32 (or float64), however short the weights' own type is.
+    Validation uses the average, and a checkpoint's ``state_dict`` holds it; the trained weights are stored
+    in addition. The decay grows from 0.1 to its value, so that the random initial weights soon lose weight.
+    The average is float32 (or float64), even if the weights have a shorter type.
 
     Args:
         ema: decay of the average per step.
@@ -28,7 +28,7 @@ class AveragedWeights(Callback):
         self._training: list[Tensor] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts at the current weights, or moves the restored average to the device."""
+        """Start from the current weights, or move the restored average to the device."""
         start = self._average or list(pl_module.parameters())
         wide = [torch.promote_types(weight.dtype, torch.float32) for weight in pl_module.parameters()]
         self._average = [
@@ -38,38 +38,38 @@ class AveragedWeights(Callback):
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """One fused update of all parameters."""
+        """Update the average of all parameters in one fused operation."""
         self.updates += 1
         decay = min(self.ema, (1 + self.updates) / (10 + self.updates))
         current = [weight.detach().to(mean.dtype) for weight, mean in self._pairs(pl_module)]
         torch._foreach_lerp_(self._average, current, 1 - decay)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Puts the average in place of the weights."""
+        """Replace the weights by their average."""
         if self._average:
             self._training = [weight.detach().clone() for weight in pl_module.parameters()]
             for weight, mean in self._pairs(pl_module):
                 weight.data.copy_(mean)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Puts the weights back."""
+        """Restore the trained weights."""
         if self._training:
             for weight, saved in zip(pl_module.parameters(), self._training, strict=True):
                 weight.data.copy_(saved)
             self._training = []
 
     def state_dict(self) -> dict[str, Any]:
-        """How many updates there were, and the average in full width."""
+        """The number of updates, and the average in full precision."""
         return {"updates": self.updates, "average": list(self._average)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The opposite of :meth:`state_dict`."""
+        """Restore the values of :meth:`state_dict`."""
         self.updates, self._average = state_dict["updates"], list(state_dict["average"])
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Makes the average the weights that everybody else reads."""
+        """Store the average as ``state_dict`` and the trained weights in addition."""
         checkpoint[_CURRENT] = checkpoint["state_dict"]
         averages = {
             name: mean.to(weight.dtype)
@@ -80,7 +80,7 @@ class AveragedWeights(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Training goes on with the weights in training; if it had no average, one begins here."""
+        """Load the trained weights; if the checkpoint has no average, a new one starts from them."""
         if _CURRENT in checkpoint:
             pl_module.load_state_dict(checkpoint[_CURRENT])
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 _SCALE_WEIGHT = 0.1
-"""Weight of the loss that teaches a model its expected error. It reaches no other weights, see the models."""
+"""Weight of the loss for a model's expected error. Its gradient reaches no other weights, see the models."""
 
 
 def loss_of(kind: str, error: Tensor, bounding_radius: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Muon: steps of weight matrices turned orthogonal; all other weights get AdamW.
+"""Muon: orthogonalised updates for weight matrices; all other weights use AdamW.
 
 PyTorch's own Muon iterates in bfloat16, which CPUs without matrix units emulate (measured: seven times
 slower than float32 here), and takes no weights other than matrices, while a training has one optimizer.
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from plumbline.training.lightning_import import Uncompiled
 
 _SMALLEST = 16
-"""Matrices with fewer rows or columns are left to AdamW: there is little to turn orthogonal."""
+"""Matrices with fewer rows or columns use AdamW: there is little to orthogonalise."""
 _MOMENTUM = 0.95
 _BETAS = (0.9, 0.99)
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -27,10 +27,10 @@ class Muon(Uncompiled, torch.optim.Optimizer):
     """Muon for matrices, AdamW for the rest, both with decoupled weight decay on matrices only.
 
     Args:
-        weights: of a model.
-        lr: of both.
-        weight_decay: of matrices.
-        eps: of AdamW.
+        weights: weights of a model.
+        lr: learning rate of both.
+        weight_decay: weight decay of matrices.
+        eps: epsilon of AdamW.
 
     Source: Jordan et al., Muon: An optimizer for hidden layers in neural networks (2024); the scale of steps
     after Liu et al., Muon is Scalable for LLM Training (2025).
@@ -57,7 +57,7 @@ class Muon(Uncompiled, torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One step of all weights that have a gradient. A closure is called first, its value returned."""
+        """Update all weights that have a gradient. A closure is called first, and its value returned."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -72,7 +72,7 @@ class Muon(Uncompiled, torch.optim.Optimizer):
         return loss
 
     def _turned(self, weights: list[nn.Parameter]) -> list[Tensor]:
-        """Nesterov momentum, made orthogonal: matrices of one shape together, each lying down."""
+        """Orthogonalised Nesterov momentum; matrices of one shape are batched, tall ones transposed."""
         for weight in weights:
             state = self.state[weight]
             if not state:
@@ -117,7 +117,7 @@ def _gradients(weights: list[nn.Parameter]) -> list[Tensor]:
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Brings the singular values of ``[B, m, n]``, m <= n, near 1 (0.7 .. 1.2) and keeps singular vectors.
+    """Bring the singular values of ``[B, m, n]``, m <= n, near 1 (0.7 .. 1.2); keep the singular vectors.
 
     Five Newton-Schulz steps of fifth order; in the type of the input, float32 at least.
     """

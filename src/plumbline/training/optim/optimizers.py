@@ -11,13 +11,13 @@ from plumbline.training.optim.muon import Muon
 
 
 class Adam(Uncompiled, torch.optim.Adam):
-    """torch's own, without its compiler."""
+    """torch's Adam, without importing torch's compiler."""
 
     step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
 
 
 class AdamW(Uncompiled, torch.optim.AdamW):
-    """torch's own, without its compiler."""
+    """torch's AdamW, without importing torch's compiler."""
 
     step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 
@@ -31,7 +31,7 @@ def make_optimizer(
     eps: float,
     fused: bool,
 ) -> torch.optim.Optimizer:
-    """``adam`` with an L2 penalty; ``adamw``, whose weight decay acts on matrices only; or ``muon``."""
+    """Make ``adam`` with an L2 penalty; ``adamw``, whose weight decay acts on matrices only; or ``muon``."""
     weights = list(model_weights)
     if kind == "adam":
         return Adam(weights, lr=lr, weight_decay=weight_decay, eps=eps, fused=fused)

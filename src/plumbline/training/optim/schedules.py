@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 PLATEAU: dict[str, Any] = {"factor": 0.5, "patience": 10, "min_lr": 1e-6}
-"""When ``val_loss`` has not improved for so many epochs, the learning rate is multiplied by the factor."""
+"""When ``val_loss`` has not improved for ``patience`` epochs, ``factor`` multiplies the learning rate."""
 _FLOOR = 0.01
-"""Share of the learning rate at which warm-up begins and the cosine ends."""
+"""Fraction of the learning rate at which warm-up begins and the cosine ends."""
 
 
 def cosine(step: int, total: int, warmup: float) -> float:

@@ -1,1 +1,1 @@
-"""What of a training outlives it: the run folder, checkpoints, resuming, ensembles."""
+"""Files of a training: the run folder, checkpoints, resuming, ensembles."""

@@ -1,4 +1,4 @@
-"""One checkpoint out of several: the members of ``--ensemble`` as a model of its own."""
+"""Joining the members of ``--ensemble`` into one checkpoint."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -14,14 +14,14 @@ from plumbline.training.persistence.saving import write_durably
 
 
 def write_ensemble(folder: Path, members: Sequence[Path]) -> Path:
-    """Joins checkpoints of trainings on the same data into ``ensemble.ckpt``; training cannot go on from it.
+    """Join checkpoints of trainings on the same data into ``ensemble.ckpt``, which cannot be resumed.
 
     Args:
-        folder: where to write.
-        members: their checkpoints.
+        folder: output folder.
+        members: checkpoints of the members.
 
     Raises:
-        InputError: one cannot be read, or the file cannot be written.
+        InputError: a checkpoint cannot be read, or the file cannot be written.
     """
     contents = [read_checkpoint(path) for path in members]
     parts = [content["plumbline"] for content in contents]

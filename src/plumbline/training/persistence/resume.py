@@ -1,11 +1,11 @@
-"""Resuming from a checkpoint: whether it belongs to this training, whether anything is left."""
+"""Resuming from a checkpoint: finding it, and checking that it fits the flags and the data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plumbline.console.text import command
+from plumbline.console.text import command, counted
 from plumbline.errors import InputError
 from plumbline.models import source_of
 from plumbline.predictors.checkpoint import read_checkpoint
@@ -15,19 +15,19 @@ _SAME_NETWORK = (
     "model", "hidden_dim", "num_layers", "features", "model_args", "member", "optimizer", "schedule",
     "precision",
 )  # fmt: skip
-"""Flags without which the saved state fits nothing."""
+"""Flags that must be unchanged: otherwise the saved state does not fit."""
 
 _SAME_TRAINING = (
     "dropout", "batch_size", "val_split", "split_by", "seed", "loss", "warmup", "lr", "weight_decay",
     "gradient_clip", "ema",
 )  # fmt: skip
-"""Flags without which the continued training would be another one: ``--allow_mismatch`` says that it may."""
+"""Flags that may change only with ``--allow_mismatch``; the resumed training is then another one."""
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """The checkpoint that training resumes from, what it says about itself, and what had to be passed over:
-    a sentence for each newer checkpoint that is damaged, and for each difference that was allowed."""
+    """The checkpoint that training resumes from, its content, and notes: one sentence for each newer
+    checkpoint that is damaged, and for each difference that was allowed."""
 
     path: Path
     content: dict[str, Any]
@@ -35,38 +35,38 @@ class Resumed:
 
     @property
     def step(self) -> int:
-        """Optimizer steps behind it."""
+        """Number of optimizer steps taken so far."""
         return self.content["global_step"]
 
     @property
     def sentences(self) -> list[str]:
-        """The notes, and from where the training resumes."""
+        """The notes, and the point from which training resumes."""
         epochs, batches = self.content["epochs_done"], self.content["batches_done"]
         within = f" and {batches} batches" if batches else ""
         return [*self.notes, f"resuming {self.path} after {epochs} epochs{within}"]
 
     def ended(self, max_epochs: int, schedule: str) -> str | None:
-        """What to say instead of training, if every epoch is behind it."""
+        """The sentence to report instead of training, if every epoch is finished; otherwise None."""
         done = self.content["epochs_done"]
         if done < max_epochs:
             return None
-        way = "raise --max_epochs to go on"
+        way = "raise --max_epochs to resume"
         if schedule == "cosine":
-            way = "its schedule ends there; train anew, without --resume, for more --max_epochs"
-        return f"{self.path} has its {done} epochs behind it: {way}"
+            way = "its schedule ends there; for more --max_epochs, train from scratch without --resume"
+        return f"{self.path} has already finished {counted(done, 'epoch')}: {way}"
 
 
 def find_resumable(resume: str, folder: Path, config: dict[str, Any], *, allow_mismatch: bool) -> Resumed:
-    """The newest checkpoint that ``--resume`` can mean and that is whole.
+    """Find the newest undamaged checkpoint that ``--resume`` may refer to.
 
     Args:
-        resume: as the flag: a path, or ``"last"``.
+        resume: value of the flag: a path, or ``"last"``.
         folder: ``--checkpoint_dir``.
-        config: the flags of this command.
-        allow_mismatch: go on although the checkpoint was written with other flags.
+        config: flags of this command.
+        allow_mismatch: resume even if the checkpoint was written with other flags.
 
     Raises:
-        InputError: none is there or whole, or it was written with other flags; the difference is named.
+        InputError: no usable checkpoint exists, or its flags differ; the message names the difference.
     """
     notes: list[str] = []
     trouble: InputError | None = None
@@ -75,7 +75,7 @@ def find_resumable(resume: str, folder: Path, config: dict[str, Any], *, allow_m
             ours = read_checkpoint(path)["plumbline"]
         except InputError as error:
             trouble = trouble or error
-            notes.append(f"passed over: {error}")
+            notes.append(f"skipped: {error}")
             continue
         agree = _SAME_TRAINING + (("max_epochs",) if config["schedule"] == "cosine" else ())
         impossible = _differences(_SAME_NETWORK, ours["config"], config)
@@ -84,7 +84,7 @@ def find_resumable(resume: str, folder: Path, config: dict[str, Any], *, allow_m
         if source is not None and source.sha256 != ours.get("model_sha256"):
             allowed.append(f"{source.path} has changed since")
         if impossible or (allowed and not allow_mismatch):
-            way = "" if impossible else ", or --allow_mismatch to go on with those of here"
+            way = "" if impossible else ", or --allow_mismatch to resume with the flags given here"
             raise InputError(
                 f"{path} cannot be continued with other settings ({'; '.join(impossible + allowed)}): give "
                 f"the same flags, or {command('--config', path.parent / 'config.yaml')}{way}"
@@ -96,7 +96,7 @@ def find_resumable(resume: str, folder: Path, config: dict[str, Any], *, allow_m
 
 def _differences(names: Sequence[str], before: dict[str, Any], config: dict[str, Any]) -> list[str]:
     return [
-        f"--{name} {config[name]} here and {before[name]} there"
+        f"--{name} {config[name]} here, {before[name]} in the checkpoint"
         for name in names
         if config[name] != before[name]
     ]
@@ -105,7 +105,7 @@ def _differences(names: Sequence[str], before: dict[str, Any], config: dict[str,
 def check_same_data(
     path: Path, before: dict[str, Any], data: dict[str, Any], *, allow_mismatch: bool
 ) -> str | None:
-    """Refuses to continue on other data, or says that it is done if that is allowed. Raises InputError."""
+    """Refuse to resume on other data (InputError), or return a note about it if that is allowed."""
     if before["fingerprint"] == data["fingerprint"]:
         return None
     difference = (
@@ -115,6 +115,6 @@ def check_same_data(
     if allow_mismatch:
         return f"--allow_mismatch: {difference}"
     raise InputError(
-        f"{difference}: give the same --data_dir, start anew without --resume, or go on with the other data "
-        "by --allow_mismatch"
+        f"{difference}: give the same --data_dir, start from scratch without --resume, or resume with the "
+        "other data with --allow_mismatch"
     )

@@ -1,4 +1,4 @@
-"""The run folder: checkpoints and records of one training, and what happens to those of an earlier one."""
+"""The run folder: checkpoints and records of one training; an earlier run in it is moved aside."""
 
 import os
 import shutil
@@ -17,17 +17,17 @@ from plumbline.records import Rejected
 from plumbline.writing import write_atomically
 
 _PATIENCE = 6.0
-"""Seconds to wait for a folder: reader processes notice within five that their training was killed."""
+"""Seconds to wait for the lock: reader processes notice within five that their training was killed."""
 
 CONFIG, STARTUP, METRICS = "config.yaml", "startup.json", "metrics.csv"
 CURVES, RESULT, REJECTED, TENSORBOARD = "curves.png", "result.json", "rejected.txt", "tensorboard"
 
 _RUNNING = ".running"
-"""Says who trains in the folder while it is locked; left behind by a killed process, and harmless then."""
+"""File that names the process that locks the folder; a killed process leaves it behind, which is harmless."""
 
 
 _MARKS = ("last*.ckpt", "best-model-*.ckpt", METRICS)
-"""What shows that a training ran here."""
+"""Files that show that a training ran here."""
 
 _RECORDS = (
     *_MARKS, CONFIG, STARTUP, CURVES, RESULT, REJECTED, TENSORBOARD,
@@ -36,11 +36,11 @@ _RECORDS = (
 
 
 _WRITTEN = (CONFIG, STARTUP, METRICS, CURVES, RESULT, REJECTED, _RUNNING)
-"""Files that must not be links: what a link leads to is not ours. A checkpoint replaces a link."""
+"""Files that must not be links: their targets are not ours. A checkpoint replaces a link."""
 
 
 def make_run_folder(folder: Path) -> None:
-    """Creates the folder and proves that files can be written there, and nowhere else. Raises InputError."""
+    """Create the folder; check that it is writable and that no file in it is a link. Raises InputError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -53,7 +53,7 @@ def make_run_folder(folder: Path) -> None:
     for name in _WRITTEN:
         if (folder / name).is_symlink():
             raise InputError(
-                f"--checkpoint_dir {folder}: {name} is a link there, and where it leads to would be written: "
+                f"--checkpoint_dir {folder}: {name} is a link there, and its target would be overwritten: "
                 "remove it"
             )
 
@@ -61,17 +61,17 @@ def make_run_folder(folder: Path) -> None:
 def refuse_early(
     *, data_dir: Path, checkpoint_dir: Path, resume: str | None, ensemble: int, fast_dev_run: int
 ) -> None:
-    """Looks whether the folders and the checkpoint are there, for which nothing large is imported.
+    """Check that the folders and the checkpoint exist, without importing anything large.
 
     Args:
         data_dir: the data set.
-        checkpoint_dir: run folder, which may still have to be made.
-        resume: what ``--resume`` says; each member of an ensemble will look in its own folder.
+        checkpoint_dir: run folder, which may not exist yet.
+        resume: value of ``--resume``; each member of an ensemble uses its own folder.
         ensemble: number of members.
-        fast_dev_run: nothing will be saved if it is above 0.
+        fast_dev_run: nothing is saved if it is above 0.
 
     Raises:
-        InputError: the sentence that the training itself would say later.
+        InputError: the same error that the training itself would raise later.
     """
     if not data_dir.is_dir():
         open_data(data_dir)
@@ -87,24 +87,26 @@ def refuse_early(
 
 
 def members(folder: Path, count: int, resume: str | None) -> dict[Path, str | None]:
-    """The folders of an ensemble's members, and what ``--resume`` means for each: those not begun start anew.
+    """The folders of an ensemble's members, and ``--resume`` for each; None for those not started.
 
     Raises:
-        InputError: none has a checkpoint to go on from.
+        InputError: no member has a checkpoint to resume from.
     """
     folders = [folder / f"member-{member}" for member in range(count)]
     begun = [any(path.glob("*.ckpt")) for path in folders]
     if resume is not None and not any(begun):
-        raise InputError(f"--resume: no member in {folder} has a checkpoint; start anew without --resume")
+        raise InputError(
+            f"--resume: no member in {folder} has a checkpoint; start from scratch without --resume"
+        )
     return {path: resume if has else None for path, has in zip(folders, begun, strict=True)}
 
 
 def find_checkpoints(resume: str, folder: Path) -> list[Path]:
-    """The checkpoints that ``--resume`` may mean, the one that is wanted first.
+    """The checkpoints that ``--resume`` may refer to, in order of preference.
 
     Args:
-        resume: a path, or ``"last"`` for the newest ``last*.ckpt`` in the folder. Behind it come the states
-            before it, which are the best models: in case it is damaged or missing.
+        resume: a path, or ``"last"`` for the newest ``last*.ckpt`` in the folder. Older ones and the best
+            models follow as fallbacks, in case it is damaged or missing.
         folder: ``--checkpoint_dir``.
 
     Raises:
@@ -120,7 +122,8 @@ def find_checkpoints(resume: str, folder: Path) -> list[Path]:
     last, best = (_newest_first(folder.glob(pattern)) for pattern in ("last*.ckpt", "best-model-*.ckpt"))
     if not last and not best:
         raise InputError(
-            f"--resume: there is no last.ckpt in {folder}; name a checkpoint, or start anew without --resume"
+            f"--resume: there is no last.ckpt in {folder}; name a checkpoint, or start from scratch without "
+            "--resume"
         )
     return [*last, *best]
 
@@ -131,7 +134,7 @@ def _newest_first(paths: Iterable[Path]) -> list[Path]:
 
 @contextmanager
 def no_empty_folder_left(folder: Path) -> Iterator[None]:
-    """Removes the folder after the block if the block made it and left nothing in it."""
+    """Remove the folder after the block if the block created it and left it empty."""
     there = folder.exists()
     try:
         yield
@@ -143,13 +146,13 @@ def no_empty_folder_left(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def sole_use(folder: Path) -> Iterator[None]:
-    """Keeps other trainings out of the folder while the block runs; they would overwrite each other's files.
+    """Lock the folder while the block runs: two trainings would overwrite each other's files.
 
-    The lock is the system's, on the folder itself: it ends with the process, however that ends. A hidden file
-    says whose it is. Where the system or the file system has no locks, nothing is kept out.
+    The operating system locks the folder itself; the lock ends with the process, however that ends. A hidden
+    file names the holder. Without support by system and file system, there is no lock.
 
     Raises:
-        InputError: another training is at work there.
+        InputError: another training is using the folder.
     """
     with ExitStack() as held:
         try:
@@ -167,10 +170,10 @@ def sole_use(folder: Path) -> Iterator[None]:
 
 
 def set_aside(folder: Path) -> Path | None:
-    """Moves the files of an earlier training into the next free ``run-001``, ``run-002``, ...
+    """Move the files of an earlier training into the next free ``run-001``, ``run-002``, ...
 
     Returns:
-        The folder they went to, or None if no training ran here.
+        The folder that they were moved to, or None if no training ran here.
     """
     if not any(any(folder.glob(pattern)) for pattern in _MARKS):
         return None
@@ -189,11 +192,11 @@ def set_aside(folder: Path) -> Path | None:
 
 
 def make_way(folder: Path, resume: Path | None) -> Path | None:
-    """Moves an earlier run aside, unless it is the one that is resumed.
+    """Move an earlier run aside, unless it is the one to resume.
 
     Args:
         folder: run folder.
-        resume: checkpoint that the training resumes from. One of another folder brings its metrics along.
+        resume: checkpoint to resume from. If it is in another folder, its metrics are copied.
 
     Returns:
         See :func:`set_aside`.
@@ -207,12 +210,12 @@ def make_way(folder: Path, resume: Path | None) -> Path | None:
 
 
 def write_rejected(folder: Path, rejected: Sequence[Rejected]) -> None:
-    """Lists the refused inputs of the data set, one per line; no file if there are none."""
+    """Write the rejected inputs of the data set, one per line; no file if there are none."""
     if rejected:
         text = "".join(f"{item.source}: {item.reason}\n" for item in rejected)
         write_atomically(folder / REJECTED, text.encode(), durable=False)
 
 
 def write_config(folder: Path, values: dict[str, Any]) -> None:
-    """Writes the flags as YAML that ``--config`` reads back: the same training once more."""
+    """Write the flags as YAML for ``--config``, which repeats the training."""
     write_atomically(folder / CONFIG, yaml.safe_dump(values, sort_keys=False).encode(), durable=False)

@@ -1,4 +1,4 @@
-"""Writing checkpoints, so that a crash at any moment loses nothing; which ones are kept."""
+"""Writing checkpoints durably, and the policy of which ones are kept."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,14 +19,14 @@ BEST_NAME = "best-model-{epoch:02d}-{val_loss:.3f}"
 
 
 class DurableCheckpoints(CheckpointIO):
-    """Writes beside the destination, flushes, reads back, and only then gives the file its name.
+    """Writes next to the destination, flushes, reads back, and only then gives the file its name.
 
     Lightning's own writer stages in the temporary folder (often another, smaller file system), flushes
-    nothing, and goes on without a word when it is not permitted to write.
+    nothing, and continues silently without permission to write.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Writes ``checkpoint``; the file under ``path`` is the old one until the new one is safe."""
+        """Write ``checkpoint``; ``path`` holds the old file until the new one is on disk."""
         buffer = BytesIO()
         torch.save(checkpoint, buffer)
         write_durably(Path(path), seal(buffer.getbuffer()))
@@ -34,48 +34,48 @@ class DurableCheckpoints(CheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Reads a checkpoint of ours to the CPU, whatever Lightning asks for; never runs pickled code."""
+        """Read one of our checkpoints to the CPU, whatever Lightning asks for; pickled code never runs."""
         return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Deletes a file that a better one replaced."""
+        """Delete a checkpoint that a better one replaced."""
         Path(path).unlink(missing_ok=True)
 
 
 def write_durably(path: Path, content: bytes | memoryview) -> None:
-    """Replaces a file in one step, after the new content has reached the disk and was read back.
+    """Replace a file in one step, after the new content has reached the disk and was read back.
 
     Raises:
-        InputError: the system refused (no space, no permission, a failing disk); the old file is untouched.
+        InputError: writing failed (no space, no permission, a failing disk); the old file is untouched.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content, read_back=True)
     except OSError as error:
         there = any(path.parent.glob("last*.ckpt"))
-        before = "the one before it is untouched" if there else "there is none before it to go on from"
+        before = "the previous one is untouched" if there else "there is no previous one to resume from"
         raise InputError(
-            f"cannot write the checkpoint {path} ({error.strerror or error}): make room or mend the "
-            f"permissions; {before}"
+            f"cannot write the checkpoint {path} ({error.strerror or error}): free some space or fix "
+            f"the permissions; {before}"
         ) from error
 
 
 class BestAndLast(ModelCheckpoint):
-    """The documented policy: after each validation the best model so far and the last state.
+    """The documented policy: after each validation, save the best model so far and the last state.
 
-    The new best is written, and safe, before the old one is deleted. What cannot be written (a full disk) is
-    told at every attempt, and training goes on: all that it needs is in memory.
+    The new best model is on disk before the old one is deleted. If writing fails (a full disk), this is
+    reported at every attempt, and training continues: everything it needs is in memory.
 
     Args:
-        folder: of the run.
-        report: told what cannot be written.
-        resume: the checkpoint that training resumed from, which is never deleted.
+        folder: run folder.
+        report: receives a message about each failed write.
+        resume: the checkpoint that training resumed from; it is never deleted.
 
     Attributes:
         trouble: why the newest state is not saved; empty if it is.
     """
 
-    # Lightning asks for the key at every hook of every step; its own spells out all settings each time.
+    # Lightning reads the key at every hook of every step; its default formats all settings each time.
     state_key = "BestAndLast"
 
     def __init__(self, folder: Path, report: Reporter, *, resume: Path | None = None) -> None:
@@ -90,18 +90,18 @@ class BestAndLast(ModelCheckpoint):
             save_last=True,
             save_on_train_epoch_end=False,
             auto_insert_metric_name=False,
-            enable_version_counter=False,  # what a killed training left behind is written once more
+            enable_version_counter=False,  # files left by a killed training are overwritten
             save_weights_only=False,
         )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Also writes the last state when it is not the best; Lightning then leaves an old one there."""
+        """Also write the last state if it is not the best one; Lightning would keep an old one."""
         super().on_validation_end(trainer, pl_module)
         if not self._should_skip_saving_checkpoint(trainer):
             self.save_last_now(trainer)
 
     def save_last_now(self, trainer: Trainer) -> None:
-        """Writes ``last.ckpt`` between two steps."""
+        """Write ``last.ckpt`` between two steps."""
         self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
@@ -122,7 +122,7 @@ class BestAndLast(ModelCheckpoint):
 
     @contextmanager
     def _told(self) -> Iterator[list[bool]]:
-        """Says what cannot be written in the block; what it yields is empty then."""
+        """Report a failed write in the block; the yielded list is then empty."""
         written = [True]
         try:
             yield written
@@ -130,15 +130,15 @@ class BestAndLast(ModelCheckpoint):
         except InputError as error:
             written.clear()
             self.trouble = str(error)
-            self._report.say(f"{error}; training goes on")
+            self._report.say(f"{error}; training continues")
 
     def _remove_checkpoint(self, trainer: Trainer, filepath: str) -> None:
-        """Leaves the checkpoint alone that training resumed from."""
+        """Delete a checkpoint, unless training resumed from it."""
         if self._resume is None or Path(filepath).resolve() != self._resume.resolve():
             super()._remove_checkpoint(trainer, filepath)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Finds the best and the last file again where the folder was moved or is resumed by another path."""
+        """Restore the state; find the best and last files even if the folder was moved."""
         folder = Path(str(self.dirpath))
         known = [*state_dict["best_k_models"], state_dict["last_model_path"], state_dict["best_model_path"]]
         here = {path: str(folder / Path(path).name) for path in known if path}

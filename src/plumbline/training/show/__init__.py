@@ -1,1 +1,1 @@
-"""What a training shows and records: start-up, progress, trackers, the final report."""
+"""Output and records of a training: start-up, progress, trackers, the final report."""

@@ -9,7 +9,7 @@ from plumbline.training.lightning_import import Callback, LightningModule, Train
 
 
 class DebugTimings(Callback):
-    """For ``--debug``: times of the first batches, and of the first two epochs."""
+    """Reports the times of the first batches and of the first two epochs."""
 
     BATCHES = 5
 
@@ -20,21 +20,21 @@ class DebugTimings(Callback):
         self._seen = self._epochs = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clocks; Lightning starts no epoch when it goes on within one."""
+        """Start the timers; Lightning calls no epoch hook when it resumes within an epoch."""
         self._epoch_began = self._batch_ended = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts them again."""
+        """Restart the timers."""
         self._epoch_began = self._batch_ended = time.perf_counter()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """The batch is there."""
+        """Note the time at which the batch is ready."""
         self._batch_began = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        """Says how long data and step took, for the first few batches."""
+        """Report the time for data and step of the first few batches."""
         if self._seen >= self.BATCHES:
             return
         wait_for_device(pl_module.device)
@@ -48,7 +48,7 @@ class DebugTimings(Callback):
         self._batch_ended = now
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Says how long the first epoch took, and the second, which has nothing left to warm up."""
+        """Report the time of the first epoch and of the second one, which needs no warm-up."""
         wait_for_device(pl_module.device)
         elapsed = time.perf_counter() - self._epoch_began
         self._epochs += 1

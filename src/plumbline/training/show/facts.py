@@ -1,4 +1,4 @@
-"""What a run is made of, in words and plain values: for ``--debug``, for W&B, for the checkpoint."""
+"""Descriptions of a run, as text and plain values: for ``--debug``, for W&B, for the checkpoint."""
 
 import os
 import platform
@@ -33,12 +33,12 @@ class Data:
     identity: dict[str, Any]
 
     def largest_batch(self, batch_size: int, needs: frozenset[str]) -> Batch:
-        """The largest batch that training can meet."""
+        """The largest batch that training can contain."""
         return largest_batch(self.store, self.train_idx, batch_size, needs)
 
 
 def versions() -> dict[str, str]:
-    """Of everything that numbers may depend on."""
+    """Versions of everything that results may depend on."""
     return {
         "plumbline": plumbline.__version__,
         "python": platform.python_version(),
@@ -49,7 +49,7 @@ def versions() -> dict[str, str]:
 
 
 def data_identity(store: PackedStore, config: dict[str, Any], train_idx: Int, val_idx: Int) -> dict[str, Any]:
-    """What a checkpoint says of the data it was trained on: a :class:`TrainedOn` as plain values."""
+    """A checkpoint's description of its training data: a :class:`TrainedOn` as plain values."""
     return TrainedOn(
         data_dir=config["data_dir"],
         fingerprint=store.fingerprint,
@@ -70,7 +70,7 @@ def data_identity(store: PackedStore, config: dict[str, Any], train_idx: Int, va
 
 
 def data_statistics(store: PackedStore, identity: dict[str, Any]) -> dict[str, Any]:
-    """Everything W&B should know about the data set."""
+    """Statistics of the data set, for W&B."""
     nodes, edges = np.diff(store.node_ptr), np.diff(store.edge_ptr)
     return {
         **{name: value for name, value in identity.items() if name != "objects"},
@@ -90,7 +90,7 @@ def data_statistics(store: PackedStore, identity: dict[str, Any]) -> dict[str, A
 
 
 def crowded() -> str | None:
-    """A sentence if other programs keep the cores busy: threads that wait for each other suffer most."""
+    """A message if other programs keep the cores busy, which slows down threads that wait for each other."""
     if torch.get_num_threads() < 2 or not hasattr(os, "getloadavg"):
         return None
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
@@ -98,7 +98,7 @@ def crowded() -> str | None:
         return None
     return (
         f"other programs keep the {cores} cores busy (load {load:.1f}): OMP_NUM_THREADS=1 before the command "
-        "may be several times faster"
+        "may make it several times faster"
     )
 
 

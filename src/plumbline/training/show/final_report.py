@@ -1,4 +1,4 @@
-"""The end of a training: the best model next to the untrained baselines, the files, and what to do next."""
+"""The final report: the best model compared with the untrained baselines, the files, the next commands."""
 
 import json
 from pathlib import Path
@@ -22,17 +22,17 @@ from plumbline.writing import write_atomically
 def measure(
     best: Path, run_folder: Path, fit: Fit, data: Data, *, batch_size: int
 ) -> tuple[dict[str, float], Table]:
-    """Measures the best model on the validation graphs; writes ``result.json`` and ``curves.png``.
+    """Measure the best model on the validation graphs; writes ``result.json`` and ``curves.png``.
 
     Args:
-        best: its checkpoint.
-        run_folder: where they go.
-        fit: the training, ended.
-        data: what it was trained and validated on.
-        batch_size: graphs at once.
+        best: checkpoint of the best model.
+        run_folder: output folder.
+        fit: the finished training.
+        data: data set and split of the training.
+        batch_size: graphs per batch.
 
     Returns:
-        The metrics of its epoch, and the model next to the baselines.
+        The metrics of its epoch, and the table of model and baselines.
     """
     own = fit.task.identity["model"] if "model_sha256" in fit.task.identity else None
     trained = load_checkpoint(best, model=own)  # before --allow_mismatch, its file may have been another
@@ -52,12 +52,12 @@ def measure(
 
 
 def print_report(console: Console, result: TrainResult, settings: TrainSettings) -> None:
-    """Says how good the best model is, where the files are, and what to do next.
+    """Print the best model's errors, the file paths, and the next commands.
 
     Args:
-        console: where to say it.
-        result: of a training with a table, or of an ensemble.
-        settings: of the command that trained it.
+        console: output console.
+        result: result of a training with a table, or of an ensemble.
+        settings: settings of the command that trained it.
     """
     best, folder = result.best_checkpoint, result.run_folder
     evaluate = "report        " + command("plumbline", "evaluate", best)
@@ -82,9 +82,9 @@ def print_report(console: Console, result: TrainResult, settings: TrainSettings)
 
 
 def _longer(settings: TrainSettings) -> str:
-    """The command that trains for twice as many epochs."""
+    """The command that trains for twice the number of epochs."""
     again = ("plumbline", "train", "--config", settings.checkpoint_dir / CONFIG)
     epochs = ("--max_epochs", 2 * settings.max_epochs)
-    if settings.schedule == "cosine":  # which is another one from its first step on
+    if settings.schedule == "cosine":  # a longer cosine schedule differs from its first step on
         return "train longer  " + command(*again, *epochs)
-    return "train on      " + command(*again, "--resume", *epochs)
+    return "train longer  " + command(*again, "--resume", *epochs)

@@ -1,4 +1,4 @@
-"""``metrics.csv``: the local record of a training, of which no row is lost while the file can be written."""
+"""``metrics.csv``: the local record of a training."""
 
 import csv
 import os
@@ -28,12 +28,12 @@ COLUMNS = (
 class CsvFile:
     """``metrics.csv``: one row per epoch and one per fifty steps, flushed to the file row by row.
 
-    A file that is removed, alone or with its folder, is written again: what is open can still be read.
+    A file that is removed, alone or with its folder, is rewritten from the copy that is still open.
 
     Args:
-        path: of the file.
-        resume_step: when a training is resumed, the step of its checkpoint: rows up to it stay, later ones,
-            which the checkpoint does not know of, go. None starts a new file.
+        path: file path.
+        resume_step: step of the checkpoint that training resumes from: rows up to it are kept, later ones are
+            dropped. None starts a new file.
     """
 
     def __init__(self, path: Path, *, resume_step: int | None = None) -> None:
@@ -45,8 +45,8 @@ class CsvFile:
             raise InputError(f"cannot write {path} ({error.strerror})") from error
 
     def _begin(self, rows: bytes) -> None:
-        """Begins a new file with these rows and those that wait."""
-        # A kill at this moment must not take the rows of the run along.
+        """Start a new file with these rows and the unwritten ones."""
+        # A kill at this moment must not lose the rows of the run.
         with atomic_file(self.path, durable=False) as file:
             file.write(rows + self._waiting)
         self._waiting = b""
@@ -54,13 +54,13 @@ class CsvFile:
         self._file.seek(0, os.SEEK_END)
 
     def log(self, row: Row, step: int) -> bool:
-        """Appends one row; floats are written so that they read back equal.
+        """Append one row; floats are written so that they read back equal.
 
         Returns:
-            Whether the file was gone, and was written again.
+            Whether the file was missing and has been rewritten.
 
         Raises:
-            OSError: the system refused; the row is kept, and written when the next one can be.
+            OSError: writing failed; the row is kept and written with the next one.
         """
         self._waiting += _lines([{**row, "step": step}])
         return self._write()
@@ -87,7 +87,7 @@ class CsvFile:
             self._waiting = self._waiting[self._file.write(self._waiting) :]
 
     def finish(self, exit_code: int) -> bool:
-        """Closes the file; returns and raises as :meth:`log` does."""
+        """Close the file; returns and raises as :meth:`log` does."""
         try:
             return self._write()
         finally:
@@ -103,6 +103,6 @@ def _lines(rows: Sequence[Mapping[str, object]]) -> bytes:
 def _rows_until(path: Path, step: int) -> list[dict[str, str]]:
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    # A row that a crash cut short lacks columns.
+    # A row truncated by a crash lacks columns.
     whole = [row for row in rows if set(row) == set(COLUMNS) and None not in row.values()]
     return [row for row in whole if int(row["step"]) <= step]

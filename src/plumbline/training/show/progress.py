@@ -16,7 +16,7 @@ _REFRESH_SECONDS = 0.2
 
 
 class EpochLines(Callback):
-    """Reports one line per epoch; in columns, so that a number is found below the one before."""
+    """Reports one line per epoch, with aligned columns."""
 
     def __init__(self, report: Reporter, *, graphs_per_step: float) -> None:
         self._report = report
@@ -25,21 +25,21 @@ class EpochLines(Callback):
         self._first_step = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock; Lightning starts no epoch when it goes on within one."""
+        """Start the timer; Lightning calls no epoch hook when it resumes within an epoch."""
         self._began, self._first_step = time.perf_counter(), trainer.global_step
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts it again."""
+        """Restart the timer."""
         self._began, self._first_step = time.perf_counter(), trainer.global_step
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Training of the epoch is over."""
+        """Compute the training speed of the epoch."""
         wait_for_device(pl_module.device)
         graphs = (trainer.global_step - self._first_step) * self._graphs_per_step
         self._rate = graphs / max(time.perf_counter() - self._began, 1e-9)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prints the line."""
+        """Report the line."""
         assert isinstance(pl_module, CentreOfMassTask)
         if not trainer.is_global_zero:
             return
@@ -57,7 +57,7 @@ class EpochLines(Callback):
 
 
 def _four(value: float) -> str:
-    """Four significant digits, zeros at the end included: ``0.1200``."""
+    """Four significant digits, including trailing zeros: ``0.1200``."""
     return f"{value:#.4g}"
 
 
@@ -79,7 +79,7 @@ class LiveBar(Callback):
         self._first_step = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Shows the empty bar."""
+        """Show the empty bar."""
         self._began, self._first_step = time.perf_counter(), trainer.global_step
         self._bar.add_task("", total=self._steps_per_epoch, epoch="", numbers="")
         self._bar.start()
@@ -87,23 +87,23 @@ class LiveBar(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Redraws if it is time to."""
+        """Redraw the bar if the refresh interval has passed."""
         now = time.perf_counter()
         if now - self._drawn > _REFRESH_SECONDS:
             self._drawn = now
             self._draw(trainer, pl_module, batch_idx + 1)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Shows the new val_loss."""
+        """Show the new val_loss."""
         if time.perf_counter() - self._drawn > _REFRESH_SECONDS:
             self._draw(trainer, pl_module, self._steps_per_epoch)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Lightning does not tear callbacks down after an error, and the terminal's cursor is hidden."""
+        """Remove the bar after an error: Lightning then calls no ``teardown``, and the cursor is hidden."""
         self._bar.stop()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Takes the bar away."""
+        """Remove the bar."""
         self._bar.stop()
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule, done: int) -> None:

@@ -1,4 +1,4 @@
-"""Metrics on their way from the training task to the trackers."""
+"""The callback that passes metrics from the training task to the trackers."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from plumbline.training.show.tracking import Trackers
 
 
 class Recorder(Callback):
-    """Hands the metrics of every fiftieth step and of every epoch to the trackers."""
+    """Passes the metrics of every fiftieth step and of every epoch to the trackers."""
 
     def __init__(self, trackers: Trackers) -> None:
         self.trackers = trackers
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """A row of step metrics now and then."""
+        """Log a row of step metrics every fiftieth step."""
         if trainer.global_step % LOG_EVERY == 0:
             assert isinstance(pl_module, CentreOfMassTask)
             row = pl_module.step_row()
@@ -23,6 +23,6 @@ class Recorder(Callback):
             self.trackers.log(row | {"epoch": trainer.current_epoch}, trainer.global_step)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The epoch's row; the checkpoint of the epoch is written after it."""
+        """Log the epoch's row; the epoch's checkpoint is written after it."""
         assert isinstance(pl_module, CentreOfMassTask)
         self.trackers.log(pl_module.epoch_row, trainer.global_step)

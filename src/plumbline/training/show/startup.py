@@ -1,4 +1,4 @@
-"""The start of a training, phase by phase, with the time that each one takes."""
+"""Start-up of a training: names, times and output lines of its phases."""
 
 import json
 import os
@@ -29,7 +29,7 @@ PHASES = (
 )
 """The documented names, in the documented order."""
 BEFORE, TOTAL, WARM_UP = "Interpreter and imports", "Total startup time", "Warm-up"
-"""What is reported like a phase before the first one and after the last."""
+"""Names of the times reported before the first phase and after the last one."""
 
 _REMARKS = 39  # column
 _NARROW = 20  # columns; broken into lines shorter than this, a text is no easier to read
@@ -40,8 +40,8 @@ class Startup:
     """Times the phases and reports the end of each.
 
     Args:
-        report: told about every phase, and at last the total.
-        before: seconds that passed before the first phase: interpreter and imports.
+        report: receives the end of every phase, and finally the total.
+        before: seconds before the first phase: interpreter and imports.
     """
 
     def __init__(self, report: Reporter, *, before: float) -> None:
@@ -52,7 +52,7 @@ class Startup:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Times what happens inside; everything that is said meanwhile belongs to the phase."""
+        """Time the block; everything reported in it belongs to the phase."""
         self._next(name)
         begin = time.perf_counter()
         with self._report.phase(name):
@@ -60,12 +60,12 @@ class Startup:
         self._record(name, time.perf_counter() - begin)
 
     def skip(self, name: str, reason: str) -> None:
-        """A phase that has nothing to do."""
+        """Report a phase as skipped."""
         self._next(name)
         self._record(name, 0.0, skipped=reason)
 
     def finish(self) -> None:
-        """Reports the total, without what came before the phases."""
+        """Report the total, without what came before the phases."""
         self._report.ended(TOTAL, self.total)
 
     @property
@@ -74,7 +74,7 @@ class Startup:
         return sum(record["seconds"] for record in self._records)
 
     def write(self, path: Path, *, warm_up: float) -> None:
-        """Writes all times, in seconds, as JSON."""
+        """Write all times, in seconds, as JSON."""
         content = {
             "before": self._before, "phases": self._records, "total": self.total, "warm_up": warm_up
         }  # fmt: skip
@@ -91,10 +91,10 @@ class Startup:
 
 
 class StartupLines:
-    """Prints one line for each phase that ended, with what was said during it.
+    """Prints one line per finished phase, with its messages.
 
     Args:
-        console: where the lines go.
+        console: output console.
     """
 
     def __init__(self, console: Console) -> None:
@@ -102,11 +102,11 @@ class StartupLines:
         self._remarks: list[str] = []
 
     def remark(self, text: str) -> None:
-        """Something to say about the phase that is running; shown on its line."""
+        """Add a message to the line of the current phase."""
         self._remarks.append(text)
 
     def ended(self, name: str, seconds: float, skipped: str) -> None:
-        """Prints the line of a phase, and one more for every further remark, in the same column."""
+        """Print the line of a phase, and one more line per further message, in the same column."""
         if name == WARM_UP:  # training begins
             self._console.print()
             return
@@ -121,7 +121,7 @@ class StartupLines:
             self._console.print(line)
 
     def _fitting(self, text: str) -> list[str]:
-        """The text in lines that a terminal does not break; whole where it is wide or no terminal."""
+        """The text wrapped to the terminal; unwrapped without a terminal or if it is too narrow."""
         room = self._console.width - _REMARKS
         if not self._console.is_terminal or room < _NARROW:
             return [text]
@@ -129,15 +129,15 @@ class StartupLines:
 
 
 def _precise(value: float) -> str:
-    """Most phases take a few milliseconds."""
+    """Format seconds, with milliseconds below 10 s."""
     return f"{value:.3f} s" if value < 10 else readable(value)
 
 
 def seconds_since_start() -> float:
-    """Age of this process: the interpreter's own start and all imports.
+    """Age of this process in seconds, including the interpreter's start and all imports.
 
-    Where the system does not say when the process began, or the process is much older than this training,
-    it is the time since the program's first line.
+    If the start time of the process is unknown, or the process is much older than this training, it is the
+    time since the program's first line.
     """
     elapsed = time.perf_counter() - STARTED
     try:

@@ -6,7 +6,7 @@ from plumbline.training.show.metrics_file import Row
 
 
 class TensorBoardFolder:
-    """TensorBoard event files."""
+    """Tracker that writes TensorBoard event files."""
 
     def __init__(self, folder: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -14,10 +14,10 @@ class TensorBoardFolder:
         self._writer = SummaryWriter(str(folder))
 
     def log(self, row: Row, step: int) -> None:
-        """One scalar per metric."""
+        """Write one scalar per metric."""
         for name, value in row.items():
             self._writer.add_scalar(name, value, step)
 
     def finish(self, exit_code: int) -> None:
-        """Writes what is left."""
+        """Write remaining events and close the files."""
         self._writer.close()

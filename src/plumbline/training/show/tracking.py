@@ -1,7 +1,7 @@
-"""Where metrics go: a CSV file always, Weights & Biases if asked for and possible, else TensorBoard too.
+"""Metric logging: always to a CSV file; with ``--use_wandb`` to W&B, or to TensorBoard if W&B cannot be used.
 
-Tracking never delays or ends a training: what W&B can do is found out once, within seconds, before it is
-started, and a tracker that fails later is dropped with one sentence.
+Tracking never delays or ends a training: whether W&B is usable is checked once, within seconds, before it
+starts, and a tracker that fails later is disabled with one message.
 """
 
 import time
@@ -17,40 +17,40 @@ from plumbline.training.show.wandb_run import WandbRun, abandon_wandb, plan_wand
 
 
 class Tracker(Protocol):
-    """Somebody who keeps metrics."""
+    """A destination for metrics."""
 
     def log(self, row: Row, step: int) -> None:
-        """Keeps one row."""
+        """Store one row of metrics at a step."""
 
     def finish(self, exit_code: int) -> None:
-        """No more rows will come."""
+        """Close the tracker; no more rows follow."""
 
 
 class Trackers:
-    """All trackers of a run. One that fails is dropped with a sentence; the CSV file's rows wait for room.
+    """All trackers of a run. A failing one is disabled with a message; the CSV file retries its rows.
 
     Args:
-        csv_file: the local record.
+        csv_file: the local CSV file, or None.
         others: W&B or TensorBoard.
-        report: told what went wrong.
+        report: receives a message about each failure.
     """
 
     def __init__(self, csv_file: CsvFile | None, others: list[Tracker], report: Reporter) -> None:
         self._csv, self._others, self._report = csv_file, others, report
 
     def log(self, row: Row, step: int) -> None:
-        """Hands one row to everybody."""
+        """Log one row to all trackers."""
         if self._csv is not None:
             try:
                 self._told(self._csv.log(row, step))
             except OSError as error:
                 self._report.say(
-                    f"cannot write metrics.csv ({error.strerror}); its rows wait, and training goes on"
+                    f"cannot write metrics.csv ({error.strerror}); its rows are kept, and training continues"
                 )
         self._each(lambda tracker: tracker.log(row, step))
 
     def finish(self, exit_code: int) -> None:
-        """Closes everything, within a bounded time."""
+        """Close all trackers, within a bounded time."""
         if self._csv is not None:
             try:
                 self._told(self._csv.finish(exit_code))
@@ -60,19 +60,15 @@ class Trackers:
 
     def _told(self, again: bool) -> None:
         if again and self._csv is not None:
-            self._report.say(
-                f"{self._csv.path} was removed or replaced: it is written again, with all its rows"
-            )
+            self._report.say(f"{self._csv.path} was removed or replaced: it was rewritten with all its rows")
 
     def _each(self, act: Callable[[Tracker], None]) -> None:
         for tracker in list(self._others):
             try:
                 act(tracker)
-            except Exception as error:  # noqa: BLE001 - a tracker's trouble is never the training's
+            except Exception as error:  # noqa: BLE001 - a failing tracker must not end the training
                 self._others.remove(tracker)
-                self._report.say(
-                    f"{type(tracker).__name__} failed and is left out now ({_first_line(error)})"
-                )
+                self._report.say(f"{type(tracker).__name__} failed and was disabled ({_first_line(error)})")
 
 
 def open_trackers(
@@ -86,14 +82,14 @@ def open_trackers(
     resume_step: int | None,
     report: Reporter,
 ) -> Trackers:
-    """Opens the CSV file and, if W&B is wanted, W&B or what stands in for it; one sentence says which.
+    """Open the CSV file and, with ``use_wandb``, W&B or its fallback; one message says which.
 
     Args:
         folder: run folder.
         use_wandb, wandb_project, wandb_name, wandb_tags: the flags.
-        config: for W&B.
+        config: values that W&B stores with the run.
         resume_step: see :class:`CsvFile`.
-        report: told where the metrics go.
+        report: receives the message that says where the metrics go.
     """
     csv_file = CsvFile(folder / "metrics.csv", resume_step=resume_step)
     others: list[Tracker] = []
@@ -115,7 +111,7 @@ def open_trackers(
             )
             others.append(run)
             sentence += f": {run.place}"
-        except Exception as error:  # noqa: BLE001 - W&B's trouble is never the training's
+        except Exception as error:  # noqa: BLE001 - a failure of W&B must not end the training
             abandon_wandb(useless=True)
             sentence = f"W&B did not start after {time.monotonic() - began:.1f} s ({_first_line(error)})"
     if not others or not (plan.mode == "online" or plan.chosen):

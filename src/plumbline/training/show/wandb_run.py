@@ -1,4 +1,4 @@
-"""Weights & Biases: what it can do here and now, and a run of it that never delays a training."""
+"""Weights & Biases: whether it is usable, and a run that never delays a training."""
 
 import netrc
 import os
@@ -24,12 +24,12 @@ _HOST = "https://api.wandb.ai"
 
 
 class WandbPlan(NamedTuple):
-    """What W&B can do here and now.
+    """Whether and how W&B can be used.
 
     Attributes:
         mode: "online", "offline", or "off".
-        sentence: says so, and why if it is not online.
-        chosen: the user asked for this mode.
+        sentence: describes the mode, and why it is not online.
+        chosen: whether the user requested this mode.
     """
 
     mode: str
@@ -38,10 +38,10 @@ class WandbPlan(NamedTuple):
 
 
 def plan_wandb(environment: Mapping[str, str] = os.environ) -> WandbPlan:
-    """Finds out, in at most about two seconds, whether W&B is installed, logged in and reachable.
+    """Check, in at most about two seconds, whether W&B is installed, logged in and reachable.
 
-    It must be known before ``wandb.init``: once that has failed online, the same process cannot start an
-    offline run any more.
+    This must be known before ``wandb.init``: after a failure online, the same process cannot start an
+    offline run.
     """
     if find_spec("wandb") is None:
         return WandbPlan("off", "W&B is not installed (pip install wandb)")
@@ -71,7 +71,7 @@ def _in_netrc(host: str, environment: Mapping[str, str]) -> bool:
 
 
 def _reachable(url: str) -> bool:
-    """Whether anything answers there, by way of the proxy if one is set. An answer of any kind will do."""
+    """Whether the server responds, through the proxy if one is set. Any response counts."""
     answered: list[bool] = []
 
     def ask() -> None:
@@ -81,7 +81,7 @@ def _reachable(url: str) -> bool:
         except HTTPError:
             answered.append(True)
         except URLError as error:
-            # Somebody is there whose certificate W&B may know how to check.
+            # A server responds; W&B may be able to verify its certificate.
             answered.append(isinstance(error.reason, ssl.SSLError))
         except (OSError, HTTPException):
             pass
@@ -99,8 +99,8 @@ class WandbRun:
     Args:
         mode: "online" or "offline".
         folder: run folder; W&B makes ``wandb/`` in it.
-        wandb_project, wandb_name, wandb_tags: as the flags say.
-        config: everything that describes the run, data set included.
+        wandb_project, wandb_name, wandb_tags: values of the flags.
+        config: description of the run, including the data set.
     """
 
     def __init__(
@@ -140,27 +140,27 @@ class WandbRun:
 
     @property
     def place(self) -> str:
-        """Where the run can be looked at."""
+        """URL of the run, or the command that uploads it."""
         if self._online and self._run.url:
             return self._run.url
         return f"wandb sync {Path(self._run.dir).parent}"
 
     def log(self, row: Row, step: int) -> None:
-        """Hands the row to W&B's own process, which does the sending."""
+        """Pass the row to W&B's own process, which sends it."""
         self._run.log(dict(row), step=step)
 
     def finish(self, exit_code: int) -> None:
-        """Ends the run; waits a bounded time for the rest to be sent."""
+        """End the run; wait a bounded time for the rest to be sent."""
         thread = threading.Thread(target=self._run.finish, kwargs={"exit_code": exit_code}, daemon=True)
         thread.start()
         thread.join(_FINISH_SECONDS + 5)
         if thread.is_alive():
             abandon_wandb(useless=False)
-            raise TimeoutError(f"not all was sent in time; later: {self.place}")
+            raise TimeoutError(f"not everything was sent in time; later: {self.place}")
 
 
 def abandon_wandb(*, useless: bool) -> None:
-    """Takes W&B's exit hook away, which would wait for the server before it lets the program end.
+    """Remove W&B's exit hook, which would wait for the server before the program ends.
 
     Args:
         useless: also end W&B's own process, which has nothing to send but would keep our output open.
