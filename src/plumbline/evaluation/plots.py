@@ -296,7 +296,7 @@ def _percent_formatter() -> Any:
 
 
 def _end_labels(axis: Any, labels: Sequence[tuple[float, str, str]]) -> None:
-    """Write the name of each line right of the panel, at its last value; overlapping names are moved apart."""
+    """Write the name of each line right of the panel at its last value; overlapping names are moved apart."""
     if not labels:
         return
     low, high = axis.get_ylim()
