@@ -224,7 +224,7 @@ def test_many_refuses_its_options_at_once():
     [
         ("carv", "did you mean 'carve'?"),
         ("point mean", "did you mean 'point_mean'?"),
-        ("oracle", "no untrained guess 'oracle': guesses are point_mean, bounding_box"),
+        ("oracle", "no untrained guess 'oracle': the guesses are point_mean, bounding_box"),
         (Path("carve"), "checkpoint carve: there is no such file or folder"),
         ("", "neither best-model"),
         (None, "from a path or the name of a guess, got None"),

@@ -83,7 +83,7 @@ def test_a_folder_of_sample_files_is_used_without_the_evil_ones(tmp_path: Path, 
     data.mkdir()
     for i, how in enumerate(HOW):
         torch.save(sample_content(extra=Touch(trace, how)), data / f"evil{i}.pt")
-    with pytest.raises(InputError, match=r"none of the 3 files .* could execute: refused"):
+    with pytest.raises(InputError, match=r"none of the 3 .pt files .* could execute: refused"):
         open_data(data)
     for i, sample in enumerate(random_samples(1, 2)):
         write_pt(data / f"good{i}.pt", sample)

@@ -5,7 +5,7 @@ import re
 import shlex
 
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that a terminal obeys instead of showing (except tab and line feed) or no stream can encode."""
+"""Characters that a terminal obeys instead of showing (but not tab and line feed), and lone surrogates."""
 
 
 def visible(text: str) -> str:

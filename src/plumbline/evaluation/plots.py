@@ -1,8 +1,8 @@
-"""Every figure, and the only file that knows matplotlib.
+"""All figures; the only file that imports matplotlib.
 
-A figure is drawn once and saved as PNG (twice the screen's resolution) or as SVG text whose colours are
-CSS variables, so that a page can show it in light and in dark. The palette is Okabe & Ito's, which
-colour-blind readers can tell apart; names stand beside the lines, in their colours.
+A figure is drawn once and saved as PNG (at twice the screen resolution) or as SVG text whose colours are CSS
+variables, so that a page can show it in light and dark mode. The palette is Okabe & Ito's, which colour-blind
+readers can distinguish; names are written next to the lines, in the same colours.
 """
 
 import csv
@@ -41,7 +41,7 @@ CSS_NAMES = {
 """Colour in a figure to the CSS variable that replaces it in SVG."""
 
 FINEST = 300
-"""Steps of a cumulative curve at most; finer ones are not seen."""
+"""Steps of a cumulative curve, at most; finer steps are not visible."""
 
 STYLE: Any = {
     "figure.facecolor": PAPER,
@@ -78,23 +78,23 @@ STYLE: Any = {
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A training run epoch by epoch: metric name to (epochs ``[T]``, values ``[T]``), only finite values."""
+    """Metrics of a training run: metric name to (epochs ``[T]``, values ``[T]``), finite values only."""
 
     series: dict[str, tuple[Float, Float]]
 
     def get(self, *names: str) -> tuple[Float, Float] | None:
-        """The first of the names that was logged."""
+        """The series of the first of the names that was logged, or None."""
         return next((self.series[name] for name in names if name in self.series), None)
 
     @property
     def num_epochs(self) -> int:
-        """Epochs with a validation or training loss."""
+        """Number of epochs with a validation or training loss."""
         found = self.get("val_loss", "train_loss_epoch", "train_loss")
         return 0 if found is None else len(found[0])
 
 
 def read_history(metrics_csv: Path) -> History:
-    """Reads the metrics of a run; where an epoch has several values of one metric, the last counts."""
+    """Read the metrics of a run; if an epoch has several values of a metric, the last one counts."""
     series: dict[str, dict[int, float]] = {}
     if metrics_csv.is_file():
         with metrics_csv.open(newline="", encoding="utf-8") as file:
@@ -121,15 +121,15 @@ def _number(text: Any) -> float | None:
 
 
 def curves(metrics_csv: Path, out_png: Path, *, baselines: Mapping[str, float] | None = None) -> bool:
-    """Draws the training curves of a run as a PNG.
+    """Draw the training curves of a run as a PNG.
 
     Args:
-        metrics_csv: as Lightning's CSV logger writes it.
+        metrics_csv: metrics, as written by Lightning's CSV logger.
         out_png: where to write.
-        baselines: name to mean relative error, drawn as levels beside ``val_error_rel``.
+        baselines: name to mean relative error, drawn as horizontal lines next to ``val_error_rel``.
 
     Returns:
-        False, and nothing is written, if no epoch was finished.
+        Whether a file was written; False if no epoch was finished.
     """
     history = read_history(metrics_csv)
     if not history.num_epochs:
@@ -139,12 +139,16 @@ def curves(metrics_csv: Path, out_png: Path, *, baselines: Mapping[str, float] |
 
 
 def curves_svg(history: History, baselines: Mapping[str, float]) -> str:
-    """The training curves as SVG text in CSS variables."""
+    """Draw the training curves as SVG text whose colours are CSS variables."""
     return _svg(_draw_curves(history, baselines), "curves")
 
 
 def cumulative_svg(errors: Mapping[str, Float]) -> str:
-    """Share of scans below each relative error: method to ``[G]``, the model first. SVG text."""
+    """Draw the share of scans below each relative error as SVG text.
+
+    Args:
+        errors: method to relative errors ``[G]``, the model first.
+    """
     return _svg(_draw_cumulative(errors), "cumulative")
 
 
@@ -223,7 +227,7 @@ def _draw_cumulative(errors: Mapping[str, Float]) -> Any:
 
 
 def _corner_labels(axis: Any, errors: Mapping[str, Float]) -> None:
-    """Names the curves in the corner that cumulative curves leave free, the best on top."""
+    """Write the names of the curves into the corner that cumulative curves leave empty, the best on top."""
     for rank, name in enumerate(sorted(errors, key=lambda name: -float(np.mean(errors[name])))):
         height = 0.07 + 0.085 * rank
         axis.plot(
@@ -233,7 +237,7 @@ def _corner_labels(axis: Any, errors: Mapping[str, Float]) -> None:
 
 
 def _figure(size: tuple[float, float], heights: Sequence[float]) -> tuple[Any, list[Any]]:
-    """A figure in the house style with panels under one another that share their x axis."""
+    """Make a figure in the common style, with stacked panels that share their x axis."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -250,7 +254,7 @@ def _title(axis: Any, text: str) -> None:
 
 
 def _marks(series: tuple[Float, Float]) -> dict[str, Any]:
-    """Few points are shown as points, or a run of one epoch would be an empty picture."""
+    """Markers for a short series: without them, a run of one epoch would be an empty picture."""
     return {"marker": "o", "markersize": 3.5} if len(series[0]) < 12 else {}
 
 
@@ -268,7 +272,7 @@ def _line(
 
 
 def _log_or_linear(axis: Any, *, share: bool = False) -> None:
-    """A logarithmic axis where values span more than half a decade; plain numbers on the ticks."""
+    """Make the axis logarithmic if its values span more than half a decade; ticks are plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     values = np.concatenate(
@@ -292,7 +296,7 @@ def _percent_formatter() -> Any:
 
 
 def _end_labels(axis: Any, labels: Sequence[tuple[float, str, str]]) -> None:
-    """Writes each line's name right of the panel at its last value, moved apart where they would touch."""
+    """Write the name of each line right of the panel at its last value; overlapping names are moved apart."""
     if not labels:
         return
     low, high = axis.get_ylim()
@@ -331,9 +335,10 @@ def _save_png(figure: Any, path: Path) -> None:
 
 
 def _svg(figure: Any, prefix: str) -> str:
-    """SVG for the inside of an HTML page: no prologue, size or fonts of its own, colours as CSS variables.
+    """Convert a figure to SVG for embedding in an HTML page.
 
-    ``prefix`` goes before every id, so that several figures can share a page.
+    The SVG has no prologue, size or fonts, and its colours are CSS variables. ``prefix`` is put before every
+    id, so that several figures can share a page.
     """
     import matplotlib
 

@@ -60,7 +60,7 @@ class Table:
 
     @property
     def num_graphs(self) -> int:
-        """G."""
+        """Number of graphs, G."""
         return len(self.indices)
 
     @property
@@ -70,7 +70,7 @@ class Table:
 
     @property
     def methods(self) -> list[str]:
-        """The model, then the baselines."""
+        """Names of the model and the baselines, the model first."""
         return list(self.errors)
 
     @property

@@ -147,6 +147,6 @@ def _check(found: Any, name: str) -> None:
         raise InputError(f"{name} lacks a class attribute symmetry, one of {', '.join(SYMMETRIES)}")
     if not isinstance(getattr(found, "needs", None), set | frozenset):
         raise InputError(
-            f"{name} lacks a class attribute needs: the parts of a batch that it reads in addition to node "
-            "features, such as frozenset({'edge_index'}), or frozenset()"
+            f"{name} lacks a class attribute needs: the parts of a batch that it reads beyond node features, "
+            "such as frozenset({'edge_index'}), or frozenset()"
         )

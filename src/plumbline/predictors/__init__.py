@@ -1,1 +1,1 @@
-"""Who answers: trained or untrained, a scan in, a centre of mass out."""
+"""Prediction of centres of mass from scans: trained models and untrained guesses."""

@@ -1,4 +1,4 @@
-"""Predictions as a table."""
+"""Table of predictions for the terminal."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def print_predictions(
     found: Sequence[Prediction | InputError],
     predictor: Predictor,
 ) -> None:
-    """Print one row for each file that has an answer, and who answered."""
+    """Print one row for each file that has a prediction, and the name of the predictor."""
     rows = [
         _row(file, answer)
         for file, answer in zip(files, found, strict=True)
@@ -26,7 +26,7 @@ def print_predictions(
     ]
     if not rows:
         return
-    if not console.is_terminal:  # a terminal folds long names; who reads a pipe wants one line per file
+    if not console.is_terminal:  # only a terminal wraps long names; a pipe gets one line per file
         console.width = WIDEST
     heads = ("file", "x", "y", "z", "expected error", "90 % within", "points", "views")
     gives_way = {"views": 1, "points": 2, "90 % within": 3}
@@ -42,7 +42,7 @@ def print_predictions(
 
 
 def _row(file: Path, answer: Prediction) -> list[str]:
-    # To a thousandth of the scan's extent or a little better.
+    # Resolution of a thousandth of the scan's extent, or slightly better.
     digits = int(np.clip(3 - math.floor(math.log10(answer.extent)), 0, 12))
     doubts = (answer.expected_error, answer.radius_90)
     used, points = answer.num_points_used, answer.num_points

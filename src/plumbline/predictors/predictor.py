@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from plumbline.predictors.checkpoint import Trained
 
 UNTRAINED = {name.replace(" ", "_"): name for name in BASELINES}
-"""The guesses that need no training, as ``--model`` and :func:`load_predictor` spell them."""
+"""The untrained guesses, by their names in ``--model`` and :func:`load_predictor`."""
 
 _SHARE = "0.9"
 """Share of the validation errors within ``radius_90``."""
@@ -59,7 +59,7 @@ class Prediction:
     sensor: Literal["given", "from the file", "assumed"]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, as ``plumbline predict --json`` prints them."""
+        """Plain values for JSON, as printed by ``plumbline predict --json``."""
         doubts = {"error_scale": self.expected_error, "radius_90": self.radius_90}
         return {
             "com": self.com.tolist(),

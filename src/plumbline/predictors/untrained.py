@@ -91,7 +91,7 @@ def bounding_box(scans: Scans) -> Float:
 def oriented_box(scans: Scans) -> Float:
     """Centre of the box along the principal axes of the points.
 
-    Symmetry: E(3), where no two principal moments are equal.
+    Symmetry: E(3), if no two principal moments are equal.
     """
 
     def centre(points: Float) -> Float:
@@ -148,7 +148,7 @@ def _alpha_centre(points: Float) -> Float | None:
     return centre
 
 
-# --------------------------------------------------------------------------- from what the sensors have seen
+# ------------------------------------------------------------------------- from the positions of the sensors
 
 
 def carve(scans: Scans) -> Float:
@@ -181,7 +181,7 @@ def _push(scans: Scans, most: float, power: float) -> Float:
     return way
 
 
-# --------------------------------------------------------------------------------------------- all of them
+# ----------------------------------------------------------------------------------------- all baselines
 
 
 class Baseline(NamedTuple):

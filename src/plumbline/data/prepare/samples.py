@@ -29,7 +29,7 @@ def write_chunk(chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Se
     """Prepare the sources of a chunk and write its part file, atomically.
 
     Args:
-        chunk: what to prepare, and where to write.
+        chunk: the sources, and the path of the part file.
         scan, graph: as for :func:`make_samples`.
         dead: positions in the chunk of sources known to kill the process that prepares them.
 

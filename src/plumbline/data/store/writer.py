@@ -110,7 +110,7 @@ def make_part(
 
 
 def _vectors(sample: Sample) -> np.ndarray:
-    """``[1, W, 3]``"""
+    """The vectors of a sample, ``[1, W, 3]``."""
     return np.zeros((1, 0, 3), np.float32) if sample.vectors is None else sample.vectors[None]
 
 
