@@ -79,4 +79,4 @@ docs: setup  ## flags and figures of the documentation from the program itself; 
 	$(BIN)/python -m docs.build
 
 clean:  ## remove everything that the targets above made
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis runs data/demo data/demo-unseen
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis runs data/demo data/demo-unseen example

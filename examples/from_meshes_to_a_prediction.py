@@ -1,9 +1,9 @@
 # From meshes to a prediction, in Python only: write meshes, make a data set, train, evaluate, predict.
 #
 # Run it as a script, `python examples/from_meshes_to_a_prediction.py`, or cell by cell in an editor that
-# knows "# %%" (VS Code, Spyder, PyCharm, Jupyter with jupytext). It takes less than a minute on two cores,
-# prints what it does, and writes into the folder `example` of the current folder. When it runs again, the
-# data set is found finished and the files of the first training move to `example/run/run-001`.
+# knows "# %%" (VS Code, Spyder, PyCharm, Jupyter with jupytext). It takes less than a minute on two quiet
+# cores, prints what it does, and writes into the folder `example` of the current folder. When it runs
+# again, the data set is found finished and the files of the first training move to `example/run/run-001`.
 
 # %% Three closed meshes, in metres: an outline with corners counter-clockwise, extruded.
 from pathlib import Path

@@ -103,7 +103,7 @@ def refusal(*argv: str) -> str:
 
 
 def test_what_the_source_says_is_what_the_constructor_takes() -> None:
-    """Of every network; only ept has arguments of its own."""
+    """Of every network."""
     flags = {"hidden_dim", "num_layers", "dropout"}
     assert flags | input_arguments(["x"], [], ["all"]).keys() == FILLED
     for model in MODELS:
@@ -115,7 +115,6 @@ def test_what_the_source_says_is_what_the_constructor_takes() -> None:
         read = own_arguments(model)
         assert {name: item.default for name, item in read.items()} == real
         assert all(item.help and item.kind.read(str(item.default)) == item.default for item in read.values())
-        assert bool(read) == (model == "ept")
 
 
 def test_they_are_flags_and_keys_of_files(tmp_path: Path) -> None:

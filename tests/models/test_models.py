@@ -13,7 +13,7 @@ from plumbline.data.batches.collate import make_batch
 from plumbline.data.batches.gcn_constants import SparsePair
 from plumbline.data.store.in_memory import MemoryStore
 from plumbline.errors import InputError
-from plumbline.models import MODELS, build_model, load_model_class
+from plumbline.models import MODELS, arguments_for, build_model, load_model_class
 from plumbline.models.blocks import max_pool, relu_dropout, sparse_product
 from plumbline.models.equivariant import softmax_by
 from plumbline.records import FEATURE_NAMES
@@ -129,7 +129,8 @@ class TestEveryModel:
         if load_model_class(name).symmetry == "none":
             pytest.skip("does not know what is a position")
         batch = make_batch(store, np.arange(9), load_model_class(name).needs)
-        answer = build_model(name, feature_names=FEATURES, vector_names=())(batch)
+        known = {"feature_names": FEATURES, "vector_names": ()}
+        answer = build_model(name, **arguments_for(name, known, []))(batch)
         torch.testing.assert_close(answer, batch.centre, rtol=0, atol=1e-5)
 
     def test_says_what_is_missing(self, name, store):
