@@ -100,8 +100,7 @@ def test_neither_loader_nor_workers_matter(data: Path, model: str, num_workers: 
     assert losses(data, model, loader="workers", num_workers=num_workers) == resident
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", SETTINGS)
 def test_deterministic_kernels_change_nothing_on_a_cpu(
     data: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,18 +112,6 @@ def test_deterministic_kernels_change_nothing_on_a_cpu(
         start(task)
 
     monkeypatch.setattr(CentreOfMassTask, "on_train_start", watched)
-=======
-@pytest.fixture
-def as_before() -> Iterator[None]:
-    """``--deterministic`` is for the whole process, and so for the tests after it."""
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
-@pytest.mark.usefixtures("as_before")
-@pytest.mark.parametrize("model", SETTINGS)
-def test_deterministic_kernels_change_nothing_on_a_cpu(data: Path, model: str) -> None:
->>>>>>> shown
     usual = losses(data, model)
     assert losses(data, model, deterministic=True) == usual
     assert seen == [False, True]
