@@ -154,7 +154,10 @@ def test_settings_are_the_flags() -> None:
         ({"batchsize": 3}, "there is no flag --batchsize; did you mean --batch_size?"),
         ({"lr": -1}, "--lr -1.*: must be above 0"),
         ({"precision": "31"}, "--precision 31: choose one of"),
-        ({"lr": object()}, "--lr <object object at .*>: give a text, a number, a switch or a list of texts"),
+        (
+            {"lr": object()},
+            "--lr <object object at .*>: give a text, a number, a switch, a list of texts, or for model",
+        ),
         ({"data_dir": "nowhere/at/all"}, "nowhere/at/all"),
         ({"fast_dev_run": 1, "resume": "last"}, "leave --resume out"),
         ({"features": ["taste"]}, "--features taste: not in the data set"),

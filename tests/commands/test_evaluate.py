@@ -192,7 +192,7 @@ def test_a_model_that_knows_its_errors_is_held_to_it(tmp_path, capsys, monkeypat
     best = scanned.make_checkpoint(tmp_path, "ept")
     trained, store = load_checkpoint(best), PackedStore.open(tmp_path / "data")
     knowing = replace(trained, error_factors=known)
-    monkeypatch.setattr("plumbline.evaluation.evaluate.load_checkpoint", lambda path: knowing)
+    monkeypatch.setattr("plumbline.evaluation.evaluate.load_checkpoint", lambda path, model: knowing)
     capsys.readouterr()
     assert main(["evaluate", str(best), "--split", "all", "--json"]) == 0
     held = json.loads(capsys.readouterr().out)["held_by_expected_error"]
