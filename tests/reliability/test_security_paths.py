@@ -129,9 +129,7 @@ def test_metadata_of_another_folder_do_not_pass_for_a_finished_data_set(tmp_path
     for name in (f"../{file.name}", str(tmp_path / file.name), "..", "."):
         metadata["files"][0]["filename"] = name
         (out / "dataset_metadata.json").write_text(json.dumps(metadata))
-        assert_refused(
-            plumbline("prepare", "--solids", 2, "--out", out, *flags), "1 of its files are missing"
-        )
+        assert_refused(plumbline("prepare", "--solids", 2, "--out", out, *flags), "1 file is missing")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="makes links")

@@ -138,7 +138,8 @@ def _check_whole(out: Path, layout: str) -> None:
         raise InputError(f"{out / PT_METADATA} is damaged: {_MEND}") from error
     missing = [name for name in names if Path(name).name != name or not (out / name).is_file()]
     if missing:
-        raise InputError(f"{out} is damaged: {len(missing)} of its files are missing ({missing[0]}): {_MEND}")
+        number = "1 file is" if len(missing) == 1 else f"{len(missing):,} files are"
+        raise InputError(f"{out} is damaged: {number} missing ({missing[0]}): {_MEND}")
 
 
 class Contents(NamedTuple):
