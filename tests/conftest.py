@@ -19,7 +19,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SLOW = (
     "commands", "training", "reliability",
-    "test_cli.py", "test_recipes_of_contributing.py", "test_started_processes.py",
+    "test_api.py", "test_cli.py", "test_examples.py", "test_own_networks.py", "test_public_names.py",
+    "test_recipes_of_contributing.py", "test_started_processes.py",
+    "data/prepare", "models/test_model_flags.py", "predictors/test_upgrades.py", "console/test_terminal.py",
 )  # fmt: skip
 """Folders and files whose tests run the whole program or train; ``make test-fast`` leaves them out.
 
@@ -29,7 +31,8 @@ A single slow test elsewhere is marked ``@pytest.mark.slow``.
 
 def slow_by_its_place(path: Path) -> bool:
     """Whether a file or folder of tests is listed in SLOW, or stands in a folder that is."""
-    return path.relative_to(Path(__file__).parent).parts[:1] in [(name,) for name in SLOW]
+    place = path.relative_to(Path(__file__).parent)
+    return any(place.is_relative_to(name) for name in SLOW)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
