@@ -83,7 +83,7 @@ def load_recorded(name: str, sha256: str, given: str | None = None) -> None:
     Args:
         name: the class as the training was given it, ``path/to/file.py:ClassName``.
         sha256: digest of the file at the time of the training.
-        given: the class to use instead, wherever its file is and whatever has changed in it.
+        given: the class to use instead; neither its path nor its digest is compared.
 
     Raises:
         InputError: the file is not there, has changed since the training, or its class cannot be used.
