@@ -2,6 +2,7 @@
 
     make test-anywhere                            # all: hours
     python -m tests.anywhere one-core blank       # some
+    python -m tests.anywhere one-core+blank       # both at once
     python -m tests.anywhere --list
 
 Every condition gets a copy of the tree; its output goes to a file in ``build/anywhere``. Conditions that this
@@ -28,11 +29,14 @@ ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / "build" / "anywhere"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 SEEDS = (1, 2, 774466)
-USER = "nobody"
 JOB = {
     "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "x", "SLURM_NTASKS": "4", "SLURM_PROCID": "0",
     "WANDB_MODE": "offline", "WANDB_PROJECT": "other", "WANDB_API_KEY": "0" * 40, "WANDB_DIR": "/nowhere",
 }  # fmt: skip
+
+
+def _this_python() -> str:
+    return sys.executable
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Condition:
     environment: dict[str, str] = field(default_factory=dict)
     before: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
-    python: Callable[[], str] = lambda: sys.executable
+    python: Callable[[], str] = _this_python
     folder: str = "plumbline"
     user: str | None = None
     missing: Callable[[], str | None] = lambda: None
@@ -118,18 +122,22 @@ def _environment(version: str, interpreter: str) -> str:
         install = [python, "-m", "pip", "install", "--quiet", "--constraint", "constraints.txt"]
         subprocess.run([interpreter, "-m", "venv", str(folder)], check=True)
         subprocess.run([*install, "torch"], cwd=ROOT, check=True)
-        subprocess.run([*install, "--editable", ".[dev]"], cwd=ROOT, check=True)
+        subprocess.run([*install, "--editable", ".[dev]", "pytest-random-order"], cwd=ROOT, check=True)
         (folder / ".ready").touch()
     return python
 
 
-def _not_root() -> str | None:
+def _why_not(condition: Condition) -> str | None:
+    """Why this machine cannot offer the condition, or None."""
+    if condition.missing() or condition.user is None:
+        return condition.missing()
     if os.name != "posix" or os.getuid() != 0:
         return "this is an ordinary user already"
+    python = condition.python()
     try:
-        subprocess.run([sys.executable, "-c", ""], user=USER, check=True, capture_output=True)
+        subprocess.run([python, "-c", ""], user=condition.user, check=True, capture_output=True)
     except (KeyError, PermissionError, subprocess.CalledProcessError) as error:
-        return f"the user {USER} cannot run {sys.executable} ({error})"
+        return f"the user {condition.user} cannot run {python} ({error})"
     return None
 
 
@@ -144,7 +152,7 @@ CONDITIONS = (
         before=("taskset", "-c", "0"),
         missing=lambda: None if shutil.which("taskset") else "no taskset",
     ),
-    Condition("ordinary-user", user=USER, missing=_not_root),
+    Condition("ordinary-user", user="nobody"),
     _locale("C"),
     _locale("tr_TR.UTF-8"),
     Condition("narrow", {"COLUMNS": "50"}),
@@ -154,6 +162,27 @@ CONDITIONS = (
     *map(_order, SEEDS),
     *_pythons(),
 )
+
+
+def _combined(parts: Sequence[Condition]) -> Condition:
+    """All conditions at once; of two that set the same thing, the last one wins."""
+    one = parts[0]
+    for part in parts[1:]:
+        one = Condition(
+            f"{one.name}+{part.name}",
+            {**one.environment, **part.environment},
+            one.before + part.before,
+            one.flags + part.flags,
+            part.python if part.python is not _this_python else one.python,
+            part.folder if part.folder != "plumbline" else one.folder,
+            part.user or one.user,
+            partial(_first_reason, one.missing, part.missing),
+        )
+    return one
+
+
+def _first_reason(*reasons: Callable[[], str | None]) -> str | None:
+    return next(filter(None, (reason() for reason in reasons)), None)
 
 
 @dataclass(frozen=True)
@@ -223,14 +252,14 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes of pytest (default: 2)")
     parser.add_argument("--only", nargs="+", default=[], metavar="FILE", help="tests to run, by default all")
     arguments = parser.parse_args()
-    unknown = set(arguments.names) - {condition.name for condition in CONDITIONS}
+    known = {condition.name: condition for condition in CONDITIONS}
+    unknown = set("+".join(arguments.names).split("+")) - {"", *known}
     if unknown:
         parser.error(f"there is no condition {', '.join(sorted(unknown))}; --list shows those that there are")
     outcomes = []
-    for condition in CONDITIONS:
-        if arguments.names and condition.name not in arguments.names:
-            continue
-        reason = condition.missing()
+    for names in arguments.names or known:
+        condition = _combined([known[name] for name in names.split("+")])
+        reason = _why_not(condition)
         if reason is not None:
             outcomes.append(Outcome(condition.name, f"skipped: {reason}"))
         elif arguments.list:
