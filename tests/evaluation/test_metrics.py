@@ -229,7 +229,7 @@ class TestSentence:
     def test_few_objects_decide_nothing(self, store, objects):
         for miss in (0.003, 3.0):
             table = summarise(store, np.arange(3 * objects), answers(store, miss)[: 3 * objects])
-            assert sentence(table).endswith(f": too few objects ({objects}) to call.")
+            assert sentence(table).endswith(f": too few objects ({objects}) to tell.")
 
     def test_says_what_the_objects_are(self, store):
         assert "on objects it has not seen" in sentence(self.table(store, 0.1, relation=UNSEEN))

@@ -19,7 +19,7 @@ CSS = """
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
 body {
-  margin: 0 auto; padding: 3.5rem 1.5rem 4rem; max-width: 46rem; background: var(--paper); color: var(--ink);
+  margin: 0 auto; padding: 3.5rem 1.5rem 4rem; max-width: 49rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif;
   font-variant-numeric: tabular-nums; overflow-wrap: break-word;
 }

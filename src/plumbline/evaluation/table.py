@@ -198,7 +198,7 @@ def sentence(table: Table) -> str:
     gain, low, high = table.advantage()
     rival = f"the baseline {table.best_baseline}, which needs no training,"
     if table.num_objects < FEWEST:
-        return f"{start}; {rival} by {percent(best)}: too few objects ({table.num_objects}) to call."
+        return f"{start}; {rival} by {percent(best)}: too few objects ({table.num_objects}) to tell."
     if low <= 0.0 <= high:
         return f"{start}; {rival} by {percent(best)}, too close to call on {table.num_objects} objects."
     if gain > 0:

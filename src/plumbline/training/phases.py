@@ -153,7 +153,7 @@ class Phases:
                 stall_timeout=settings.stall_timeout,
             )
             kind = loaders.settings["loader"]
-            self.report.say(f"{kind}, {len(loaders.train):,} batches of {settings.batch_size}")
+            self.report.say(f"{kind}, batches of {settings.batch_size}, {len(loaders.train):,} per epoch")
             for note in loaders.notes:
                 self.report.say(note)
         self.report.detail(
@@ -286,9 +286,9 @@ class Phases:
                 deterministic=settings.deterministic,
             )
             self.report.say(
-                f"{settings.fast_dev_run} batches of each loop"
+                f"a trial run, batches per loop: {settings.fast_dev_run}"
                 if self.trial
-                else f"{settings.max_epochs:,} epochs, checkpoints in {self.folder}"
+                else f"{counted(settings.max_epochs, 'epoch')}, checkpoints in {self.folder}"
             )
         return Fit(trainer, task, loaders, checkpoints, stop)
 
