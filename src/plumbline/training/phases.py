@@ -17,7 +17,7 @@ from plumbline.models import SYMMETRIES, arguments_for, build_model, load_model_
 from plumbline.models.inputs import input_arguments
 from plumbline.reporting import Reporter
 from plumbline.training.loop.compiling import CompiledForward, try_out
-from plumbline.training.loop.early_stopping import stop_early
+from plumbline.training.loop.early_stopping import StopEarly
 from plumbline.training.loop.graceful_stop import GracefulStop
 from plumbline.training.loop.nonfinite import NonFinite
 from plumbline.training.loop.precision import Precision, forbid_tf32
@@ -26,7 +26,7 @@ from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.loop.trainer import Fit, make_trainer
 from plumbline.training.optim.ema import AveragedWeights
 from plumbline.training.persistence import run_folder
-from plumbline.training.persistence.resume import Resumed, check_same_data, find_resumable
+from plumbline.training.persistence.resume import Resumed, check_same_data, find_resumable, same_measure
 from plumbline.training.persistence.saving import BestAndLast
 from plumbline.training.randomness import seed_everything, seed_of
 from plumbline.training.records import TrainSettings
@@ -253,10 +253,11 @@ class Phases:
         """Assemble trainer and callbacks."""
         settings = self.settings
         with self.startup.phase("Training Configuration"):
+            resume = None if resumed is None else resumed.path
+            comparable = resumed is None or same_measure(resumed.content, task.identity)
             checkpoints = None
             if not self.trial:
-                resume = None if resumed is None else resumed.path
-                checkpoints = BestAndLast(self.folder, self.report, resume=resume)
+                checkpoints = BestAndLast(self.folder, self.report, resume=resume, comparable=comparable)
             stop = GracefulStop(
                 checkpoints,
                 self.report,
@@ -268,7 +269,7 @@ class Phases:
             if settings.stall_timeout:
                 callbacks.append(StallWatch(settings.stall_timeout))
             if settings.early_stopping:
-                callbacks.append(stop_early(settings.early_stopping))
+                callbacks.append(StopEarly(settings.early_stopping, comparable=comparable))
             if settings.debug:
                 callbacks.append(DebugTimings(self.report))
             callbacks += [stop] if checkpoints is None else [stop, checkpoints]

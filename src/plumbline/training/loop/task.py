@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from plumbline.data.batches.batch import Batch
 from plumbline.errors import InputError
@@ -19,9 +20,11 @@ from plumbline.training.lightning_import import LightningModule, OptimizerLRSche
 from plumbline.training.loop.nonfinite import NonFinite
 from plumbline.training.loop.precision import Precision
 from plumbline.training.metric_sums import RunningSums, axis_means, axis_sums, displacement_sums
+from plumbline.training.optim.ema import TRAINING_WEIGHTS
 from plumbline.training.optim.losses import loss_of, scale_loss
 from plumbline.training.optim.optimizers import make_optimizer
 from plumbline.training.optim.schedules import PLATEAU, cosine
+from plumbline.training.persistence.resume import same_measure
 from plumbline.training.randomness import random_states, restore_random_states
 
 
@@ -74,6 +77,7 @@ class CentreOfMassTask(LightningModule):
         self.error_factors: dict[str, float] = {}
         self._surprise: list[Tensor] = []
         self._restored: dict[str, Any] | None = None
+        self._weight_decays: list[float] = []
 
     def forward(self, batch: Batch) -> Tensor:
         """``[G, 3]`` predictions in the type of the loss."""
@@ -153,14 +157,23 @@ class CentreOfMassTask(LightningModule):
             self.train_sums.restore(self._restored["train_sums"], self.device)
             if self.guard is not None:
                 self.guard.restore(self._restored["nonfinite"])
-            self._take_up_rate(self._restored["config"]["lr"])
+            self._apply_changes(self._restored)
             self._restored = None
 
-    def _take_up_rate(self, before: float) -> None:
-        """Apply a changed learning rate (``--allow_mismatch``): the restored optimizer has the old one."""
-        if self.lr != before:
-            for group in self.trainer.optimizers[0].param_groups:
-                group["lr"] *= self.lr / before
+    def _apply_changes(self, before: dict[str, Any]) -> None:
+        """Apply flags that were changed with ``--allow_mismatch``: the restored state has the old values.
+
+        Args:
+            before: the description of the training in the checkpoint.
+        """
+        groups = self.trainer.optimizers[0].param_groups
+        for group, weight_decay in zip(groups, self._weight_decays, strict=True):
+            group["weight_decay"] = weight_decay
+            if self.lr != before["config"]["lr"]:
+                group["lr"] *= self.lr / before["config"]["lr"]
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, ReduceLROnPlateau) and not same_measure(before, self.identity):
+            scheduler._reset()  # its best val_loss was measured in another way
 
     def on_train_epoch_start(self) -> None:
         """Rewind the loader to the first batch. Lightning skips this hook when it resumes within an epoch."""
@@ -189,7 +202,7 @@ class CentreOfMassTask(LightningModule):
         self.log("val_loss", value, logger=False, batch_size=1)
         self.train_sums.reset()
         schedulers = self.lr_schedulers()
-        if isinstance(schedulers, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        if isinstance(schedulers, ReduceLROnPlateau):
             schedulers.step(val["loss"])
 
     def check_finite(self, means: dict[str, float]) -> None:
@@ -232,9 +245,10 @@ class CentreOfMassTask(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make optimizer and schedule; Lightning calls it once."""
         optimizer = self.make_optimizer(self.parameters())
+        self._weight_decays = [group["weight_decay"] for group in optimizer.param_groups]
         if self.schedule == "cosine":
             return optimizer
-        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **PLATEAU)
+        scheduler = ReduceLROnPlateau(optimizer, **PLATEAU)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val_loss"}}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
@@ -261,7 +275,11 @@ class CentreOfMassTask(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the random states until training starts: building loaders and models draws numbers too."""
+        """Restore the trained weights rather than their average, which is what ``state_dict`` may hold.
+
+        The random states are kept until training starts: building loaders and models draws numbers too.
+        """
+        checkpoint["state_dict"] = checkpoint.get(TRAINING_WEIGHTS, checkpoint["state_dict"])
         self._restored = checkpoint["plumbline"]
         self.epoch_row = dict(self._restored["metrics"])
         self.error_factors = dict(self._restored["error_factors"])

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from plumbline.console.text import command
+from plumbline.console.text import command, counted
 from plumbline.data.batches.loader import Loaders
 from plumbline.reporting import Reporter
 from plumbline.training.allocator import keep_freed_memory
@@ -90,7 +90,7 @@ class Fit:
     def stopped_early(self) -> bool:
         """Whether ``--early_stopping`` ended the training."""
         stopping = self.trainer.early_stopping_callback
-        return stopping is not None and stopping.stopped_epoch > 0
+        return stopping is not None and stopping.wait_count >= stopping.patience
 
 
 class End(NamedTuple):
@@ -145,4 +145,10 @@ def run_fit(fit: Fit, *, resume: Path | None, run_folder: Path, config: Path, re
     if fit.stop.out_of_time:
         stopped("--max_time reached")
         return End("out of time")
-    return End("stopped early" if fit.stopped_early else "finished")
+    if not fit.stopped_early:
+        return End("finished")
+    report.say(
+        f"stopped early after epoch {fit.trainer.current_epoch}: val_loss has not improved for "
+        f"{counted(fit.trainer.early_stopping_callback.patience, 'epoch')} (--early_stopping)"
+    )
+    return End("stopped early")

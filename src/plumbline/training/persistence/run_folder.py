@@ -1,5 +1,6 @@
 """The run folder: checkpoints and records of one training; an earlier run in it is moved aside."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -214,6 +215,15 @@ def write_rejected(folder: Path, rejected: Sequence[Rejected]) -> None:
     if rejected:
         text = "".join(f"{item.source}: {item.reason}\n" for item in rejected)
         write_atomically(folder / REJECTED, text.encode(), durable=False)
+
+
+def has_result(folder: Path, *, epochs: int) -> bool:
+    """Whether the folder's ``result.json`` was written after this number of epochs."""
+    try:
+        found = json.loads((folder / RESULT).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("epochs") == epochs
 
 
 def write_config(folder: Path, values: dict[str, Any]) -> None:

@@ -4,50 +4,52 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from plumbline.console.terminal import print_line
 from plumbline.console.text import command
 from plumbline.evaluation.plots import curves
 from plumbline.evaluation.table import UNSEEN, Table, print_table, summarise
+from plumbline.models import source_of
 from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.predictors.inference import predict
-from plumbline.training.loop.trainer import Fit
 from plumbline.training.persistence.run_folder import CONFIG, CURVES, METRICS, REJECTED, RESULT, STARTUP
-from plumbline.training.records import TrainResult, TrainSettings
+from plumbline.training.records import Outcome, TrainResult, TrainSettings
 from plumbline.training.show.facts import Data
 from plumbline.writing import write_atomically
 
 
 def measure(
-    best: Path, run_folder: Path, fit: Fit, data: Data, *, batch_size: int
+    best: Path, settings: TrainSettings, data: Data, *, epochs: int, device: torch.device
 ) -> tuple[dict[str, float], Table]:
     """Measure the best model on the validation graphs; writes ``result.json`` and ``curves.png``.
 
     Args:
         best: checkpoint of the best model.
-        run_folder: output folder.
-        fit: the finished training.
+        settings: settings of the training.
         data: data set and split of the training.
-        batch_size: graphs per batch.
+        epochs: number of finished epochs.
+        device: where to compute.
 
     Returns:
         The metrics of its epoch, and the table of model and baselines.
     """
-    own = fit.task.identity["model"] if "model_sha256" in fit.task.identity else None
+    own = settings.model if source_of(settings.model) is not None else None
     trained = load_checkpoint(best, model=own)  # before --allow_mismatch, its file may have been another
-    answers = predict(trained.model, data.store, data.val_idx, batch_size=batch_size, device=fit.task.device)
+    answers = predict(trained.model, data.store, data.val_idx, batch_size=settings.batch_size, device=device)
     table = summarise(data.store, data.val_idx, answers, model=trained.model_name, relation=UNSEEN)
     result: dict[str, Any] = {
         "best_checkpoint": str(best),
-        "epochs": fit.trainer.current_epoch,
+        "epochs": epochs,
         "metrics": trained.metrics,
         "table": table.to_dict(),
     }
-    text = json.dumps(result, indent=1) + "\n"
-    write_atomically(run_folder / RESULT, text.encode(), durable=False)
+    text = json.dumps(result, indent=1, allow_nan=False) + "\n"
+    folder = settings.checkpoint_dir
+    write_atomically(folder / RESULT, text.encode(), durable=False)
     levels = {name: table.summary(name).mean for name in table.methods[1:]}
-    curves(run_folder / METRICS, run_folder / CURVES, baselines=levels)
+    curves(folder / METRICS, folder / CURVES, baselines=levels)
     return trained.metrics, table
 
 
@@ -75,15 +77,17 @@ def print_report(console: Console, result: TrainResult, settings: TrainSettings)
             f"last state    {folder / 'last.ckpt'}",
             f"records       {folder}/ ({records})",
             evaluate,
-            _longer(settings),
+            _longer(settings, result.outcome),
         ]
     for line in lines:
         print_line(console, line)
 
 
-def _longer(settings: TrainSettings) -> str:
-    """The command that trains for twice the number of epochs."""
+def _longer(settings: TrainSettings, outcome: Outcome) -> str:
+    """The command that trains for twice the number of epochs, or waits twice as long for a better one."""
     again = ("plumbline", "train", "--config", settings.checkpoint_dir / CONFIG)
+    if outcome == "stopped early":
+        return "train longer  " + command(*again, "--resume", "--early_stopping", 2 * settings.early_stopping)
     epochs = ("--max_epochs", 2 * settings.max_epochs)
     if settings.schedule == "cosine":  # a longer cosine schedule differs from its first step on
         return "train longer  " + command(*again, *epochs)
