@@ -225,11 +225,11 @@ class Phases:
             self.startup.skip("Logging Setup", "a trial run (--fast_dev_run) tracks nothing")
             return Trackers(None, [], self.report)
         with self.startup.phase("Logging Setup"):
-            aside = run_folder.make_way(self.folder, None if resumed is None else resumed.path)
-            if aside is not None:
-                self.report.say(f"the earlier run in {self.folder} was moved to {aside}")
+            moved = [run_folder.make_way(self.folder, None if resumed is None else resumed.path)]
             for written in (settings, self.command):
-                run_folder.write_config(written.checkpoint_dir, written.plain())
+                moved.append(run_folder.write_config(written.checkpoint_dir, written.plain()))
+            for sentence in filter(None, moved):
+                self.report.say(sentence)
             run_folder.write_rejected(self.folder, data.store.rejected)
             return open_trackers(
                 self.folder,

@@ -115,7 +115,7 @@ def _train_one(
             if not settings.fast_dev_run:
                 phases.startup.write(folder / run_folder.STARTUP, warm_up=took)
             report.ended(WARM_UP, took)
-            config = command.checkpoint_dir / run_folder.CONFIG
+            config = run_folder.config_of(command.checkpoint_dir)
             end = run_fit(fit, resume=resume, run_folder=folder, config=config, report=report)
             exit_code = end.exit_code
         finally:

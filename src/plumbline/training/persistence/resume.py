@@ -9,7 +9,7 @@ from plumbline.console.text import command, counted
 from plumbline.errors import InputError
 from plumbline.models import source_of
 from plumbline.predictors.checkpoint import read_checkpoint
-from plumbline.training.persistence.run_folder import find_checkpoints
+from plumbline.training.persistence.run_folder import config_of, find_checkpoints
 
 _SAME_NETWORK = (
     "model", "hidden_dim", "num_layers", "features", "model_args", "member", "optimizer", "schedule",
@@ -107,7 +107,7 @@ def find_resumable(resume: str, folder: Path, config: dict[str, Any], *, allow_m
             way = "" if impossible else ", or --allow_mismatch to resume with the flags given here"
             raise InputError(
                 f"{path} cannot be continued with other settings ({'; '.join(impossible + allowed)}): give "
-                f"the same flags, or {command('--config', path.parent / 'config.yaml')}{way}"
+                f"the same flags, or {command('--config', config_of(path.parent))}{way}"
             )
         notes += [f"--allow_mismatch: {difference}" for difference in allowed]
         return Resumed(path, ours, waited, notes)

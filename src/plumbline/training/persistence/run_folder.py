@@ -21,6 +21,7 @@ _PATIENCE = 6.0
 """Seconds to wait for the lock: reader processes notice within five that their training was killed."""
 
 CONFIG, STARTUP, METRICS = "config.yaml", "startup.json", "metrics.csv"
+_CONFIG_USED = "config.used.yaml"
 CURVES, RESULT, REJECTED, TENSORBOARD = "curves.png", "result.json", "rejected.txt", "tensorboard"
 
 _RUNNING = ".running"
@@ -30,13 +31,11 @@ _RUNNING = ".running"
 _MARKS = ("last*.ckpt", "best-model-*.ckpt", METRICS)
 """Files that show that a training ran here."""
 
-_RECORDS = (
-    *_MARKS, CONFIG, STARTUP, CURVES, RESULT, REJECTED, TENSORBOARD,
-    "wandb", "report.html", "evaluation.json",
-)  # fmt: skip
+_RECORDS = (STARTUP, CURVES, RESULT, REJECTED, TENSORBOARD, "wandb", "report.html", "evaluation.json")
+"""What else a run folder may hold of it."""
 
 
-_WRITTEN = (CONFIG, STARTUP, METRICS, CURVES, RESULT, REJECTED, _RUNNING)
+_WRITTEN = (CONFIG, _CONFIG_USED, STARTUP, METRICS, CURVES, RESULT, REJECTED, _RUNNING)
 """Files that must not be links: their targets are not ours. A checkpoint replaces a link."""
 
 
@@ -170,29 +169,33 @@ def sole_use(folder: Path) -> Iterator[None]:
         yield
 
 
-def set_aside(folder: Path) -> Path | None:
+def set_aside(folder: Path) -> str | None:
     """Move the files of an earlier training into the next free ``run-001``, ``run-002``, ...
 
+    Where no training ran, files of the user that a training would write over are moved. A ``config.yaml`` of
+    the user's own always stays, see :func:`config_of`.
+
     Returns:
-        The folder that they were moved to, or None if no training ran here.
+        A sentence about what was moved; None if there was nothing to move.
     """
-    if not any(any(folder.glob(pattern)) for pattern in _MARKS):
+    ran = any(any(folder.glob(pattern)) for pattern in _MARKS)
+    patterns = (*_MARKS, *_RECORDS) if ran else (STARTUP, CURVES, RESULT, REJECTED)
+    paths = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    paths += [path for path in [config_of(folder)] if ran and path.is_file() and _is_dumped(path)]
+    if not paths:
         return None
     number = 1
-    while True:
-        aside = folder / f"run-{number:03d}"
-        try:
-            aside.mkdir()
-            break
-        except FileExistsError:
-            number += 1
-    for pattern in _RECORDS:
-        for path in sorted(folder.glob(pattern)):
-            os.replace(path, aside / path.name)
-    return aside
+    while (aside := folder / f"run-{number:03d}").exists():
+        number += 1
+    aside.mkdir()
+    for path in paths:
+        os.replace(path, aside / path.name)
+    if ran:
+        return f"the earlier run in {folder} was moved to {aside}"
+    return f"files that were in {folder} moved to {aside}: {', '.join(path.name for path in paths)}"
 
 
-def make_way(folder: Path, resume: Path | None) -> Path | None:
+def make_way(folder: Path, resume: Path | None) -> str | None:
     """Move an earlier run aside, unless it is the one to resume.
 
     Args:
@@ -204,10 +207,10 @@ def make_way(folder: Path, resume: Path | None) -> Path | None:
     """
     if resume is not None and resume.parent.resolve() == folder.resolve():
         return None
-    aside = set_aside(folder)
+    sentence = set_aside(folder)
     if resume is not None and (resume.parent / METRICS).is_file():
         shutil.copy(resume.parent / METRICS, folder / METRICS)
-    return aside
+    return sentence
 
 
 def write_rejected(folder: Path, rejected: Sequence[Rejected]) -> None:
@@ -226,6 +229,37 @@ def has_result(folder: Path, *, epochs: int) -> bool:
     return isinstance(found, dict) and found.get("epochs") == epochs
 
 
-def write_config(folder: Path, values: dict[str, Any]) -> None:
-    """Write the flags as YAML for ``--config``, which repeats the training."""
-    write_atomically(folder / CONFIG, yaml.safe_dump(values, sort_keys=False).encode(), durable=False)
+def config_of(folder: Path) -> Path:
+    """The file of a run's flags: ``config.yaml``, or another name where that file is the user's own."""
+    own_name = folder / _CONFIG_USED
+    return own_name if own_name.exists() else folder / CONFIG
+
+
+def write_config(folder: Path, values: dict[str, Any]) -> str | None:
+    """Write the flags as YAML for ``--config``, which repeats the training.
+
+    A ``config.yaml`` that the user wrote or edited stays as it is.
+
+    Returns:
+        A sentence if the file has another name for that reason, otherwise None.
+    """
+    path, sentence = config_of(folder), None
+    if path.name == CONFIG and path.exists() and not _is_dumped(path):
+        sentence = f"{path} is yours and stays as it is; the flags of this run are in {_CONFIG_USED}"
+        path = folder / _CONFIG_USED
+    write_atomically(path, _dumped(values), durable=False)
+    return sentence
+
+
+def _dumped(values: Any) -> bytes:
+    return yaml.safe_dump(values, sort_keys=False).encode()
+
+
+def _is_dumped(path: Path) -> bool:
+    """Whether a file holds flags exactly as :func:`write_config` writes them."""
+    try:
+        content = path.read_bytes()
+        values = yaml.safe_load(content)
+        return isinstance(values, dict) and "recipe" in values and _dumped(values) == content
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return False

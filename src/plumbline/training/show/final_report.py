@@ -14,7 +14,7 @@ from plumbline.evaluation.table import UNSEEN, Table, print_table, summarise
 from plumbline.models import source_of
 from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.predictors.inference import predict
-from plumbline.training.persistence.run_folder import CONFIG, CURVES, METRICS, REJECTED, RESULT, STARTUP
+from plumbline.training.persistence.run_folder import CURVES, METRICS, REJECTED, RESULT, STARTUP, config_of
 from plumbline.training.records import Outcome, TrainResult, TrainSettings
 from plumbline.training.show.facts import Data
 from plumbline.writing import write_atomically
@@ -69,7 +69,7 @@ def print_report(console: Console, result: TrainResult, settings: TrainSettings)
         assert result.table is not None
         console.print()
         print_table(console, result.table)
-        names = (METRICS, CURVES, RESULT, CONFIG, STARTUP, REJECTED)
+        names = (METRICS, CURVES, RESULT, config_of(folder).name, STARTUP, REJECTED)
         records = ", ".join(name for name in names if (folder / name).is_file())
         lines = [
             "",
@@ -85,7 +85,7 @@ def print_report(console: Console, result: TrainResult, settings: TrainSettings)
 
 def _longer(settings: TrainSettings, outcome: Outcome) -> str:
     """The command that trains for twice the number of epochs, or waits twice as long for a better one."""
-    again = ("plumbline", "train", "--config", settings.checkpoint_dir / CONFIG)
+    again = ("plumbline", "train", "--config", config_of(settings.checkpoint_dir))
     if outcome == "stopped early":
         return "train longer  " + command(*again, "--resume", "--early_stopping", 2 * settings.early_stopping)
     epochs = ("--max_epochs", 2 * settings.max_epochs)
