@@ -272,6 +272,8 @@ class CentreOfMassTask(LightningModule):
             "rng": random_states(),
             "train_sums": self.train_sums.state(),
             "nonfinite": {"skipped": 0} if self.guard is None else self.guard.state(),
+            # Where Lightning keeps it, a program with other loaders could not resume from the checkpoint.
+            "loader": _loop_state(checkpoint).pop("combined_loader", []),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -281,8 +283,16 @@ class CentreOfMassTask(LightningModule):
         """
         checkpoint["state_dict"] = checkpoint.get(TRAINING_WEIGHTS, checkpoint["state_dict"])
         self._restored = checkpoint["plumbline"]
+        if "loader" in self._restored:
+            _loop_state(checkpoint)["combined_loader"] = self._restored["loader"]
         self.epoch_row = dict(self._restored["metrics"])
         self.error_factors = dict(self._restored["error_factors"])
+
+
+def _loop_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What Lightning saves of its loop over epochs."""
+    state: dict[str, Any] = checkpoint["loops"]["fit_loop"]["state_dict"]
+    return state
 
 
 def _rewind(loader: Any, epoch: int) -> None:
