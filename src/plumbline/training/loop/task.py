@@ -16,7 +16,7 @@ from plumbline.errors import InputError
 from plumbline.models import entry_point
 from plumbline.predictors.calibration import conformal_factors
 from plumbline.predictors.checkpoint import FORMAT
-from plumbline.training.lightning_import import LightningModule, OptimizerLRScheduler
+from plumbline.training.lightning_import import Callback, LightningModule, OptimizerLRScheduler
 from plumbline.training.loop.nonfinite import NonFinite
 from plumbline.training.loop.precision import Precision
 from plumbline.training.metric_sums import RunningSums, axis_means, axis_sums, displacement_sums
@@ -47,6 +47,7 @@ class CentreOfMassTask(LightningModule):
     Attributes:
         forward_model: the function called for predictions: the model's entry point, or its compiled form.
         epoch_row: all metrics of the last finished epoch by their documented names.
+        own_callbacks: callbacks that the trainer adds to its own.
         error_factors: factors by which the model's expected error must be scaled so that a given fraction of
             the validation graphs lies within it; empty if the model predicts no expected error.
     """
@@ -78,6 +79,7 @@ class CentreOfMassTask(LightningModule):
         self._surprise: list[Tensor] = []
         self._restored: dict[str, Any] | None = None
         self._weight_decays: list[float] = []
+        self.own_callbacks: list[Callback] = []
 
     def forward(self, batch: Batch) -> Tensor:
         """``[G, 3]`` predictions in the type of the loss."""
@@ -188,6 +190,8 @@ class CentreOfMassTask(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Compute the epoch's metrics and step the schedule, so that the epoch's checkpoint includes both."""
+        if self.trainer.sanity_checking:
+            return
         train, val = self._with_loss(self.train_sums.means()), self._with_loss(self.val_sums.means())
         train = {name: value for name, value in train.items() if name not in ("error", "error_rel")}
         self.check_finite(train | {"val_loss": val["loss"]})
@@ -241,6 +245,10 @@ class CentreOfMassTask(LightningModule):
             eps=self.precision.adam_eps,
             fused=fused,
         )
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Callbacks for the trainer; Lightning calls it once."""
+        return self.own_callbacks
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make optimizer and schedule; Lightning calls it once."""
