@@ -23,8 +23,8 @@ class LightningParts(NamedTuple):
     """Arguments of ``lightning.Trainer.fit``.
 
     Attributes:
-        model: the ``LightningModule``: network, loss, metrics, optimizer, schedule, and with ``ema`` the averaged
-            weights. It clips the gradient as ``gradient_clip`` says, unless the trainer does.
+        model: the ``LightningModule``: network, loss, metrics, optimizer, schedule; with ``ema`` also
+            averaged weights. It clips the gradient as ``gradient_clip`` says, unless the trainer does.
         train_loader: training batches, shuffled.
         val_loader: validation batches, in order.
     """

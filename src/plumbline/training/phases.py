@@ -76,6 +76,8 @@ class Phases:
     def set_up_directory(self) -> Resumed | None:
         """Create the run folder and find the checkpoint to resume from."""
         settings = self.settings
+        for sentence in settings.without_effect():
+            self.report.say(sentence)
         if self.trial:
             if settings.resume is not None:
                 raise InputError("--fast_dev_run is a trial from the start: leave --resume out")
@@ -150,6 +152,7 @@ class Phases:
                 seed=seed_of(settings.seed, settings.member),
                 needs=load_model_class(settings.model).needs,
                 device=device,
+                persistent_workers=settings.persistent_workers,
                 stall_timeout=settings.stall_timeout,
             )
             kind = loaders.settings["loader"]
