@@ -22,7 +22,7 @@ from plumbline.training.persistence.ensembles import write_ensemble
 from plumbline.training.persistence.resume import Resumed
 from plumbline.training.phases import LiveBar, Phases
 from plumbline.training.process_state import process_state_kept
-from plumbline.training.records import TrainResult, TrainSettings
+from plumbline.training.records import Outcome, TrainResult, TrainSettings
 from plumbline.training.show.facts import Data
 from plumbline.training.show.startup import WARM_UP
 from plumbline.training.warning_filters import quiet
@@ -131,19 +131,21 @@ def _already_finished(settings: TrainSettings, phases: Phases, resumed: Resumed)
         return _result(settings, end, last_checkpoint=resumed.path)
     data = phases.split_dataset(phases.load_dataset(), resumed)
     best = find_best(folder)
-    metrics, table = _measure(settings, best, data, epochs=resumed.content["epochs_done"])
+    epochs = resumed.content["epochs_done"]
+    how: Outcome = "finished" if epochs >= settings.max_epochs else "stopped early"
+    metrics, table = _measure(settings, best, data, end=how, epochs=epochs)
     return _result(
         settings, end, best_checkpoint=best, last_checkpoint=resumed.path, metrics=metrics, table=table
     )
 
 
 def _measure(
-    settings: TrainSettings, best: Path, data: Data, *, epochs: int
+    settings: TrainSettings, best: Path, data: Data, *, end: Outcome, epochs: int
 ) -> "tuple[dict[str, float], Table]":
     # Imported late: the untrained baselines import scipy's geometry, which would delay the first step.
     from plumbline.training.show.final_report import measure
 
-    return measure(best, settings, data, epochs=epochs, device=choose_device(settings.accelerator))
+    return measure(best, settings, data, end=end, epochs=epochs, device=choose_device(settings.accelerator))
 
 
 def _warm_up(settings: TrainSettings, report: Reporter, task: CentreOfMassTask, data: Data) -> float:
@@ -187,7 +189,7 @@ def _conclude(
         return _result(settings, end, last_checkpoint=last)
     for written in (settings, command):  # the folder may have been removed in the meantime
         run_folder.write_config(written.checkpoint_dir, written.plain())
-    metrics, table = _measure(settings, best, data, epochs=fit.trainer.current_epoch)
+    metrics, table = _measure(settings, best, data, end=end.outcome, epochs=fit.trainer.current_epoch)
     return _result(settings, end, best_checkpoint=best, last_checkpoint=last, metrics=metrics, table=table)
 
 

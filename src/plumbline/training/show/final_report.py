@@ -21,7 +21,7 @@ from plumbline.writing import write_atomically
 
 
 def measure(
-    best: Path, settings: TrainSettings, data: Data, *, epochs: int, device: torch.device
+    best: Path, settings: TrainSettings, data: Data, *, end: str, epochs: int, device: torch.device
 ) -> tuple[dict[str, float], Table]:
     """Measure the best model on the validation graphs; writes ``result.json`` and ``curves.png``.
 
@@ -29,6 +29,7 @@ def measure(
         best: checkpoint of the best model.
         settings: settings of the training.
         data: data set and split of the training.
+        end: how the training ended: "finished", "stopped early" or "out of time".
         epochs: number of finished epochs.
         device: where to compute.
 
@@ -41,6 +42,7 @@ def measure(
     table = summarise(data.store, data.val_idx, answers, model=trained.model_name, relation=UNSEEN)
     result: dict[str, Any] = {
         "best_checkpoint": str(best),
+        "outcome": end,
         "epochs": epochs,
         "metrics": trained.metrics,
         "table": table.to_dict(),
