@@ -1,5 +1,6 @@
 """A ``lightning.Trainer`` of the user's own, with our module and loaders, and with our checkpoints."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import plumbline
 from benchmarks.plain import PlainGCN, PlainTask
 from plumbline import InputError
 from plumbline.training.randomness import random_states
-from tests.helpers.training_fixtures import differences, metric_rows, saved
+from tests.helpers import ROOT
+from tests.helpers.training_fixtures import differences, metric_rows, saved, write_tiny
 
 SETTINGS: dict[str, Any] = {
     "batch_size": 8, "hidden_dim": 16, "num_layers": 2, "accelerator": "cpu", "lr": 3e-3, "seed": 5,
@@ -135,3 +137,16 @@ def test_a_plain_program_with_loaders_of_its_own_resumes(tiny: Path, tmp_path: P
     assert trainer.current_epoch == 4
     assert trainer.global_step == start["global_step"] + 2 * 5
     assert int(trainer.optimizers[0].state_dict()["state"][0]["step"]) == trainer.global_step
+
+
+def test_the_documented_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of docs/train.md, for two epochs more instead of a hundred."""
+    page = (ROOT / "docs" / "train.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"```python lightning\n(.*?)```", page, re.DOTALL)
+    assert "max_epochs=100" in lines
+    monkeypatch.chdir(tmp_path)
+    write_tiny(tmp_path / "data" / "processed_sh")
+    plumbline.train(max_epochs=1, accelerator="cpu")
+    known: dict[str, Any] = {}
+    exec(lines.replace("max_epochs=100", "max_epochs=3"), known)
+    assert known["trainer"].current_epoch == 3
