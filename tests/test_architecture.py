@@ -23,6 +23,7 @@ LAYERS = {
     "cores": 0,
     "files": 0,
     "locks": 0,
+    "own_parts": 0,
     "writing": 0,
     "reporting": -1,
     "geometry": 1,

@@ -14,7 +14,7 @@ import plumbline
 from plumbline import cli
 from plumbline.config.check import CheckConfig
 from plumbline.config.evaluate import EvaluateConfig
-from plumbline.config.networks import own_network
+from plumbline.config.parts import own_network
 from plumbline.config.prepare import PrepareConfig
 from plumbline.config.train import TrainConfig
 from plumbline.errors import InputError
