@@ -34,9 +34,9 @@ LAYERS = {
     "config": 6,
     "training": 6,
     "commands": 7,
-    "testing": 7,
     "cli": 8,
     "api": 9,
+    "testing": 10,
 }
 ROOMS = {
     "data": {"store": 0, "split": 1, "missing": 1, "batches": 1, "pt": 2, "describe": 3, "prepare": 3},

@@ -1,5 +1,7 @@
 """The tests that every model must pass see a model that does not deserve to pass."""
 
+import random
+
 import pytest
 import torch
 from torch import nn
@@ -74,6 +76,50 @@ class DeclaresSomethingElse(PaiNN):
     symmetry = "O(3)"
 
 
+class CountsItsSteps(PaiNN):
+    """Keeps a number where no checkpoint looks."""
+
+    steps = 0
+
+    def forward(self, batch):
+        self.steps += self.training
+        return super().forward(batch) * (1 + 0.01 * self.steps)
+
+
+class AveragesOnTheSide(PaiNN):
+    """A running average that is used in validation only, so that no weight differs."""
+
+    def __init__(self, *, feature_names, vector_names):
+        super().__init__(feature_names=feature_names, vector_names=vector_names, hidden_dim=16)
+        self.register_buffer("mean", torch.zeros(3), persistent=False)
+
+    def forward(self, batch):
+        answer = super().forward(batch)
+        if not self.training:
+            return answer + self.mean
+        self.mean = 0.9 * self.mean + 0.1 * answer.detach().mean(0)
+        return answer
+
+
+class HasItsOwnDice(PaiNN):
+    def __init__(self, *, feature_names, vector_names):
+        super().__init__(feature_names=feature_names, vector_names=vector_names, hidden_dim=16)
+        self.dice = random.Random(0)
+
+    def forward(self, batch):
+        return super().forward(batch) * (1 + 0.01 * self.dice.random() * self.training)
+
+
+class CountsForAll(PaiNN):
+    """Keeps a number in its class, where the next training in the process finds it."""
+
+    steps = 0
+
+    def forward(self, batch):
+        CountsForAll.steps += self.training
+        return super().forward(batch) * (1 + 0.01 * CountsForAll.steps)
+
+
 @pytest.mark.parametrize(
     ("model", "test", "message"),
     [
@@ -86,6 +132,10 @@ class DeclaresSomethingElse(PaiNN):
         (Gambles, "the_same_bits_every_time", None),
         (AnswersInDouble, "it_computes_in_the_type_of_its_weights", None),
         (DividesByTheSpread, "graphs_without_a_shape", None),
+        (CountsItsSteps, "it_resumes_with_the_same_bits", "differs? after a resumed training"),
+        (AveragesOnTheSide, "it_resumes_with_the_same_bits", "the metrics differ after a resumed training"),
+        (HasItsOwnDice, "it_resumes_with_the_same_bits", "differs? after a resumed training"),
+        (CountsForAll, "it_resumes_with_the_same_bits", "differs? after a resumed training"),
         (NeedsTheUnknown, "it_declares_symmetry_and_needs", "needs: some of"),
         (DeclaresSomethingElse, "it_declares_symmetry_and_needs", "symmetry: one of"),
     ],
