@@ -154,7 +154,8 @@ class CentreOfMassTask(LightningModule):
         """Restore the random states and the sums of a loaded checkpoint, if any."""
         if self._restored is not None:
             restore_random_states(self._restored["rng"])
-            self.train_sums.restore(self._restored["train_sums"], self.device)
+            if self._restored["config"]["loss"] == self.identity["config"]["loss"]:  # or --allow_mismatch
+                self.train_sums.restore(self._restored["train_sums"], self.device)
             if self.guard is not None:
                 self.guard.restore(self._restored["nonfinite"])
             self._take_up_rate(self._restored["config"]["lr"])

@@ -7,7 +7,7 @@ from typing import Any
 
 from plumbline.console.text import command, counted
 from plumbline.errors import InputError
-from plumbline.own_parts import source_of
+from plumbline.own_parts import find, names_a_file
 from plumbline.predictors.checkpoint import read_checkpoint
 from plumbline.training.persistence.run_folder import find_checkpoints
 
@@ -96,10 +96,10 @@ def _changed_files(ours: dict[str, Any], config: dict[str, Any]) -> list[Path]:
     """The user's files with network and loss that are not as they were when the checkpoint was written."""
     changed = []
     for part in ("model", "loss"):
-        source = source_of(config[part])
-        known = config[part] == ours["config"][part]
-        if known and source is not None and source.sha256 != ours.get(f"{part}_sha256"):
-            changed.append(source.path)
+        if names_a_file(config[part]) and config[part] == ours["config"][part]:
+            source = find(config[part])
+            if source.sha256 != ours.get(f"{part}_sha256"):
+                changed.append(source.path)
     return list(dict.fromkeys(changed))
 
 
