@@ -154,11 +154,12 @@ class CentreOfMassTask(LightningModule):
         """Restore the random states and the sums of a loaded checkpoint, if any."""
         if self._restored is not None:
             restore_random_states(self._restored["rng"])
-            if self._restored["config"]["loss"] == self.identity["config"]["loss"]:  # or --allow_mismatch
+            before = self._restored["config"]
+            if before["loss"] == self.identity.get("config", before)["loss"]:  # otherwise --allow_mismatch
                 self.train_sums.restore(self._restored["train_sums"], self.device)
             if self.guard is not None:
                 self.guard.restore(self._restored["nonfinite"])
-            self._take_up_rate(self._restored["config"]["lr"])
+            self._take_up_rate(before["lr"])
             self._restored = None
 
     def _take_up_rate(self, before: float) -> None:
