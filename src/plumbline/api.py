@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from plumbline.cli import parse
 from plumbline.errors import InputError
-from plumbline.models.from_file import register
+from plumbline.own_parts import register
 from plumbline.quantities import Duration
 from plumbline.reporting import Event, Reporter
 from plumbline.training.persistence.run_folder import refuse_early
@@ -80,12 +80,13 @@ def _words(flags: Mapping[str, Any]) -> list[str]:
             words.append(f"--{name}" if value else f"--no_{name}")
         elif isinstance(value, list | tuple):
             words += [f"--{name}", *map(str, value)] if value else []
-        elif isinstance(value, type):
+        elif callable(value):
             words.append(f"--{name}={register(value)}")
         elif isinstance(value, str | int | float | PathLike | Duration):
             words.append(f"--{name}={fspath(value) if isinstance(value, PathLike) else value}")
         elif value is not None:
             raise InputError(
-                f"--{name} {value!r}: give a text, a number, a switch, a list of texts, or for model a class"
+                f"--{name} {value!r}: give a text, a number, a switch, a list of texts, for model a class, "
+                "or for loss a function"
             )
     return words
