@@ -26,7 +26,7 @@ from benchmarks.plain import PlainTask, run_plain
 from plumbline.data.batches.patches import patches
 from plumbline.data.store.reader import PackedStore
 from plumbline.models.ept import _PATCH_SCALE, _TYPICAL, EPT, AttentionLayer, Head, PatchEncoder
-from plumbline.training.optim.losses import loss_of, scale_loss
+from plumbline.training.optim.losses import displacement, scale_loss
 from plumbline.training.optim.optimizers import make_optimizer
 
 RECIPE = {"hidden_dim": 64, "num_layers": 3}
@@ -168,7 +168,7 @@ class PlainEPTTask(PlainTask):
     def _step(self, batch: Any, stage: str) -> Tensor:
         answer, log_scale = self.model(batch)
         error = answer - batch.y
-        loss = loss_of("displacement", error, batch.radius)
+        loss = displacement(error, batch.radius)
         size = batch.num_graphs
         self.log(f"{stage}_loss", loss, prog_bar=True, batch_size=size)
         self.log(f"{stage}_mae", error.abs().mean(), batch_size=size)

@@ -12,8 +12,8 @@ import numpy as np
 
 from docs.prediction import draw
 from plumbline.cli import VERBS
-from plumbline.config.networks import own_options
 from plumbline.config.options import Option
+from plumbline.config.parts import own_options
 from plumbline.models import MODELS
 
 DOCS = Path(__file__).parent

@@ -156,7 +156,7 @@ def test_settings_are_the_flags() -> None:
         ({"precision": "31"}, "--precision 31: choose one of"),
         (
             {"lr": object()},
-            "--lr <object object at .*>: give a text, a number, a switch, a list of texts, or for model",
+            "--lr <object object at .*>: give a text, a number, a switch, a list of texts, for model a class",
         ),
         ({"data_dir": "nowhere/at/all"}, "nowhere/at/all"),
         ({"fast_dev_run": 1, "resume": "last"}, "leave --resume out"),

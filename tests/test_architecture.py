@@ -23,6 +23,7 @@ LAYERS = {
     "cores": 0,
     "files": 0,
     "locks": 0,
+    "own_parts": 0,
     "writing": 0,
     "reporting": -1,
     "geometry": 1,
@@ -33,9 +34,9 @@ LAYERS = {
     "config": 6,
     "training": 6,
     "commands": 7,
-    "testing": 7,
     "cli": 8,
     "api": 9,
+    "testing": 10,
 }
 ROOMS = {
     "data": {"store": 0, "split": 1, "missing": 1, "batches": 1, "pt": 2, "describe": 3, "prepare": 3},

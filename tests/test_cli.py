@@ -14,7 +14,7 @@ import plumbline
 from plumbline import cli
 from plumbline.config.check import CheckConfig
 from plumbline.config.evaluate import EvaluateConfig
-from plumbline.config.networks import own_network
+from plumbline.config.parts import own_baseline, own_network
 from plumbline.config.prepare import PrepareConfig
 from plumbline.config.train import TrainConfig
 from plumbline.errors import InputError
@@ -97,6 +97,8 @@ def other_value(item):
         return str(item.default + 1 if isinstance(item.default, int) else item.default * 0.5 + 0.001)
     if item.kind is own_network:
         return f"{ROOT}/src/plumbline/models/gcn.py:GCN"
+    if item.kind is own_baseline:
+        return [f"{ROOT}/src/plumbline/predictors/untrained.py:{name}" for name in ("carve", "hull")]
     if item.name == "model_args":
         return ["num_tokens=3", "num_heads=2"]
     return ["one", "two"] if item.many else "elsewhere"

@@ -139,6 +139,29 @@ def test_a_model(checkout: Path, tmp_path: Path) -> None:
     assert saved(tmp_path / "run" / "last.ckpt")["plumbline"]["model_args"]["reach"] == 0.5
 
 
+def test_a_baseline(checkout: Path) -> None:
+    file = checkout / "src" / "plumbline" / "predictors" / "untrained.py"
+    heading = re.findall(r"^# -+ all baselines$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    insert(file, heading[0], block("baseline") + "\n\n")
+    insert(file, "}\nUSUAL = ", block("baseline line"))
+    named = ("tests/predictors/test_predictor.py", "tests/commands/test_predict.py", "tests/test_docs.py")
+    chosen = "guess_can_be_named or guess_has_a_name or flag_table"
+    with pytest.raises(AssertionError):
+        run_tests(checkout, *named, "-k", chosen)
+    (name,) = re.findall(r"Its name, `(\w+)`", CONTRIBUTING)
+    insert(checkout / "src" / "plumbline" / "config" / "predict.py", '"carve_pushed"),', f'"{name}", ')
+    run(checkout, "-c", WRITE_FLAGS)
+    assert "3 passed" in run_tests(checkout, *named, "-k", chosen)
+    run_tests(checkout, "tests/predictors/test_untrained.py")
+    points = np.random.default_rng(0).standard_normal((100, 3)) + [0, 0, 5]
+    np.save(checkout / "scan.npy", points)
+    coms = [
+        json.loads(run(checkout, "-m", "plumbline", "predict", "scan.npy", "--json", "--model", model))["com"]
+        for model in ("point_mean", "convex_hull", name)
+    ]
+    np.testing.assert_allclose(coms[2], np.mean(coms[:2], axis=0), atol=1e-6)
+
+
 def test_a_flag(checkout: Path) -> None:
     package = checkout / "src" / "plumbline"
     name = block("flag").split(":")[0].strip()

@@ -1,5 +1,7 @@
 """The tests that every model must pass see a model that does not deserve to pass."""
 
+import random
+
 import pytest
 import torch
 from torch import nn
@@ -74,6 +76,50 @@ class DeclaresSomethingElse(PaiNN):
     symmetry = "O(3)"
 
 
+class CountsItsSteps(PaiNN):
+    """Keeps a number where no checkpoint looks."""
+
+    steps = 0
+
+    def forward(self, batch):
+        self.steps += self.training
+        return super().forward(batch) * (1 + 0.01 * self.steps)
+
+
+class AveragesOnTheSide(PaiNN):
+    """A running average that is used in validation only, so that no weight differs."""
+
+    def __init__(self, *, feature_names, vector_names):
+        super().__init__(feature_names=feature_names, vector_names=vector_names, hidden_dim=16)
+        self.register_buffer("mean", torch.zeros(3), persistent=False)
+
+    def forward(self, batch):
+        answer = super().forward(batch)
+        if not self.training:
+            return answer + self.mean
+        self.mean = 0.9 * self.mean + 0.1 * answer.detach().mean(0)
+        return answer
+
+
+class HasItsOwnDice(PaiNN):
+    def __init__(self, *, feature_names, vector_names):
+        super().__init__(feature_names=feature_names, vector_names=vector_names, hidden_dim=16)
+        self.dice = random.Random(0)
+
+    def forward(self, batch):
+        return super().forward(batch) * (1 + 0.01 * self.dice.random() * self.training)
+
+
+class CountsForAll(PaiNN):
+    """Keeps a number in its class, where the next training in the process finds it."""
+
+    steps = 0
+
+    def forward(self, batch):
+        CountsForAll.steps += self.training
+        return super().forward(batch) * (1 + 0.01 * CountsForAll.steps)
+
+
 @pytest.mark.parametrize(
     ("model", "test", "message"),
     [
@@ -94,3 +140,17 @@ def test_a_model_that_breaks_a_rule_fails_its_test(model, test, message):
     suite = type("Suite", (ModelTests,), {"model": model})()
     with pytest.raises(AssertionError, match=message):
         getattr(suite, f"test_{test}")()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (CountsItsSteps, "differs? after a resumed training"),
+        (AveragesOnTheSide, "the metrics differ after a resumed training"),
+        (HasItsOwnDice, "differs? after a resumed training"),
+        (CountsForAll, "differs? after a resumed training"),
+    ],
+)
+def test_a_model_that_keeps_something_to_itself_is_not_resumed(model, message):
+    test_a_model_that_breaks_a_rule_fails_its_test(model, "it_resumes_with_the_same_bits", message)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:  # the names of _HOME as a type checker sees them
     from plumbline.predictors.predictor import Prediction as Prediction
     from plumbline.predictors.predictor import Predictor as Predictor
     from plumbline.predictors.predictor import load_predictor as load_predictor
+    from plumbline.predictors.untrained import Baseline as Baseline
+    from plumbline.predictors.untrained import Scans as Scans
     from plumbline.records import GraphSettings as GraphSettings
     from plumbline.records import Range as Range
     from plumbline.records import Sample as Sample
@@ -74,6 +76,8 @@ _HOME = {
     "load_predictor": "predictors.predictor",
     "Predictor": "predictors.predictor",
     "Prediction": "predictors.predictor",
+    "Baseline": "predictors.untrained",
+    "Scans": "predictors.untrained",
     "evaluate": "evaluation.evaluate",
     "train": "api",
     "lightning_parts": "api",

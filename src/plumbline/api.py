@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from plumbline.cli import parse
 from plumbline.errors import InputError
-from plumbline.models.from_file import register
+from plumbline.own_parts import register
 from plumbline.quantities import Duration
 from plumbline.reporting import Event, Reporter
 from plumbline.training.persistence.run_folder import refuse_early
@@ -105,7 +105,7 @@ def lightning_parts(
 
 def _settings(settings: TrainSettings | None, flags: Mapping[str, Any]) -> TrainSettings:
     known = {} if settings is None else {item.name: getattr(settings, item.name) for item in fields(settings)}
-    return train_settings(**known | flags)
+    return train_settings(**{**known, **flags})
 
 
 def _words(flags: Mapping[str, Any]) -> list[str]:
@@ -116,12 +116,13 @@ def _words(flags: Mapping[str, Any]) -> list[str]:
             words.append(f"--{name}" if value else f"--no_{name}")
         elif isinstance(value, list | tuple):
             words += [f"--{name}", *map(str, value)] if value else []
-        elif isinstance(value, type):
+        elif callable(value):
             words.append(f"--{name}={register(value)}")
         elif isinstance(value, str | int | float | PathLike | Duration):
             words.append(f"--{name}={fspath(value) if isinstance(value, PathLike) else value}")
         elif value is not None:
             raise InputError(
-                f"--{name} {value!r}: give a text, a number, a switch, a list of texts, or for model a class"
+                f"--{name} {value!r}: give a text, a number, a switch, a list of texts, for model a class, "
+                "or for loss a function"
             )
     return words

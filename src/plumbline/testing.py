@@ -14,28 +14,37 @@ recomputed from the moved points, so only rounding may break it.
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plumbline.api import train
 from plumbline.data.batches.batch import Batch
 from plumbline.data.batches.collate import PARTS, make_batch
 from plumbline.data.store.in_memory import MemoryStore
+from plumbline.data.store.writer import write_store
 from plumbline.geometry.graphs import LEADERS, build_sample
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
 from plumbline.models import SYMMETRIES, entry_point
+from plumbline.models.arguments import own_arguments
+from plumbline.own_parts import register
+from plumbline.predictors.checkpoint import read_checkpoint
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Float, Int, Range, Sample, Scan, ScanSettings
 
 ROUNDING = 1e-10
 """Largest deviation that counts as rounding in float64, as a fraction of the object's bounding radius."""
 _K = 16
+_FLAGS = ("hidden_dim", "num_layers", "dropout")
+"""Arguments of ``ModelTests`` that are flags of every training."""
 _CONDITIONS = [(views, noise) for views in (1, 3) for noise in (0.0, 0.01)] * 2
 
 
@@ -153,6 +162,15 @@ def _degenerate_store() -> MemoryStore:
     return MemoryStore(samples, feature_names=FEATURE_NAMES, vector_names=VECTOR_NAMES)
 
 
+def _write_scans(folder: Path) -> Path:
+    """Write the scans as a data set of as many objects."""
+    samples = store_of(scans(), dtype=np.float32).samples
+    named = [replace(sample, object_name=f"thing {number}") for number, sample in enumerate(samples)]
+    names: dict[str, Any] = {"feature_names": list(FEATURE_NAMES), "vector_names": list(VECTOR_NAMES)}
+    write_store(folder, named, leaders=LEADERS, k=_K, **names)
+    return folder
+
+
 class ModelTests:
     """Tests of one network for everything that training, evaluation and prediction rely on.
 
@@ -255,6 +273,40 @@ class ModelTests:
                 answer, gradients = _answer_and_gradients(self.build().to(dtype), batch)
                 parts = (answer, *(gradient for gradient in gradients.values() if gradient is not None))
                 assert all(part.isfinite().all() for part in parts)
+
+    # -- training ------------------------------------------------------------------------------------------
+
+    def test_it_resumes_with_the_same_bits(self) -> None:
+        """A training that is stopped after one of two epochs and resumed has the bits of one that is not.
+
+        So all that changes in training is in the ``state_dict`` (parameters and buffers), and random numbers
+        come from the global generators of torch, numpy or Python.
+        """
+        own = own_arguments(register(self.model))
+        given = {name: value for name, value in self.arguments.items() if name in {*own, *_FLAGS}}
+        with TemporaryDirectory() as folder:
+            flags: dict[str, Any] = {
+                **{"model": self.model, "data_dir": _write_scans(Path(folder) / "data"), "batch_size": 2},
+                **{
+                    "val_split": 0.25,
+                    "accelerator": "cpu",
+                    "loader": "resident",
+                    "stall_timeout": 0,
+                    "lr": 0.01,
+                },
+                **{**given, "dropout": 0.1},
+            }
+            ends = []
+            for run, parts in (("whole", [2]), ("stopped", [1, 2])):
+                for epochs in parts:
+                    resume = "last" if epochs > parts[0] else None
+                    train(**flags, checkpoint_dir=Path(folder) / run, max_epochs=epochs, resume=resume)
+                ends.append(read_checkpoint(Path(folder) / run / "last.ckpt"))
+        whole, resumed = ends
+        for name, value in whole["state_dict"].items():
+            assert torch.equal(value, resumed["state_dict"][name]), f"{name} differs after a resumed training"
+        metrics = [end["plumbline"]["metrics"] for end in ends]
+        assert metrics[0] == metrics[1], "the metrics differ after a resumed training"
 
     # -- symmetry ------------------------------------------------------------------------------------------
 

@@ -189,7 +189,7 @@ class TestTable:
     def test_refuses_answers_that_are_no_numbers(self, store):
         broken = answers(store, 0.1)
         broken[4, 1] = np.nan
-        with pytest.raises(InputError, match=r"1 of 36 graphs are not finite .*graph 4"):
+        with pytest.raises(InputError, match=r"1 of 36 scans are not finite .*graph 4"):
             summarise(store, np.arange(len(store)), broken)
 
     def test_refuses_no_graphs(self, store):

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from plumbline.cli import main, parse
-from plumbline.config.networks import own_options
+from plumbline.config.parts import own_options
 from plumbline.config.train import TrainConfig
 from plumbline.errors import InputError
-from plumbline.models import MODELS, build_model, from_file, load_model_class, source_of
+from plumbline.models import MODELS, build_model, load_model_class
 from plumbline.models.arguments import FILLED, own_arguments, read_arguments
 from plumbline.models.inputs import input_arguments
+from plumbline.own_parts import loaded, source_of
 from tests.helpers.training_fixtures import in_fresh_process, saved, train
 
 SMALL = {"model": "ept", "hidden_dim": 8, "num_layers": 1}
@@ -253,7 +254,7 @@ def test_a_changed_file_is_another_class(mine: Path) -> None:
     assert load_model_class(name) is not first
     assert source_of(name) != source
     assert source_of("gcn") is None
-    assert (source.path, source.class_name) == (mine, "Mine")
+    assert (source.path, source.name) == (mine, "Mine")
 
 
 def test_no_file_is_run_because_a_checkpoint_names_it(mine: Path) -> None:
@@ -261,7 +262,7 @@ def test_no_file_is_run_because_a_checkpoint_names_it(mine: Path) -> None:
         build_model(f"{mine}:Mine", input_dim=3, hidden_dim=4)
     with pytest.raises(KeyError):
         build_model("ensemble", members=[{"model": f"{mine}:Mine", "model_args": {}}])
-    assert from_file.loaded(f"{mine}:Mine") is None
+    assert loaded(f"{mine}:Mine") is None
 
 
 @pytest.mark.parametrize("recipe", ["documented", "best"])

@@ -113,6 +113,8 @@ def test_dropout_is_off_in_evaluation_and_at_zero():
         assert factor == 1.0
 
 
+pytest.mark.slow(ModelTests.test_it_resumes_with_the_same_bits)  # it trains three times
+
 for name in MODELS:
     label = f"Test_{name}"
     globals()[label] = type(label, (ModelTests,), {"model": load_model_class(name), "__module__": __name__})

@@ -8,7 +8,7 @@ from benchmarks.plain_ept import PlainEPT, load_scans, make_ept
 from plumbline.cli import main
 from plumbline.data.batches.loader import make_loaders
 from plumbline.data.store.reader import PackedStore
-from plumbline.training.optim.losses import loss_of, scale_loss
+from plumbline.training.optim.losses import displacement, scale_loss
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_answers_and_gradients_agree(store):
     def step(com, log_scale, target, radius):
         ours.zero_grad()
         error = com - target
-        (loss_of("displacement", error, radius) + scale_loss(error, log_scale)).backward()
+        (displacement(error, radius) + scale_loss(error, log_scale)).backward()
         return com.detach(), log_scale.detach(), [weight.grad.clone() for weight in ours.parameters()]
 
     expected = step(*ours.answer(batch), batch.target, batch.bounding_radius)

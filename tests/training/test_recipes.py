@@ -21,7 +21,7 @@ from plumbline.predictors.calibration import conformal_factors
 from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.records import FEATURE_NAMES
 from plumbline.training.loop.task import CentreOfMassTask
-from plumbline.training.optim.losses import loss_of, scale_loss
+from plumbline.training.optim.losses import displacement, l1, scale_loss
 from plumbline.training.optim.muon import Muon, orthogonal
 from plumbline.training.optim.optimizers import make_optimizer
 from plumbline.training.optim.schedules import cosine
@@ -62,8 +62,8 @@ class TestLosses:
     def test_by_hand(self) -> None:
         error = torch.tensor([[3.0, 4.0, 0.0], [0.0, 0.0, 0.0]], requires_grad=True)
         radius = torch.tensor([10.0, 1.0])
-        assert loss_of("l1", error, radius).item() == pytest.approx(7 / 6)
-        loss = loss_of("displacement", error, radius)
+        assert l1(error, radius).item() == pytest.approx(7 / 6)
+        loss = displacement(error, radius)
         assert loss.item() == pytest.approx(0.25)
         loss.backward()
         assert error.grad is not None

@@ -24,6 +24,7 @@ def run(config: BenchmarkConfig, console: Console) -> int:
             measured = benchmark(
                 config.checkpoint,
                 model=config.model,
+                baselines=config.baselines,
                 meshes=config.paths,
                 solids=config.solids,
                 samples=config.samples,

@@ -15,6 +15,7 @@ def run(config: EvaluateConfig, console: Console) -> int:
         found = evaluate(
             config.checkpoint,
             model=config.model,
+            baselines=config.baselines,
             data_dir=config.data_dir,
             split=config.split,
             batch_size=config.batch_size,

@@ -16,7 +16,7 @@ from plumbline.console.text import visible
 from plumbline.errors import InputError
 from plumbline.files import visible_files
 from plumbline.geometry.clouds import SEARCHED_SUFFIXES, Cloud, load_cloud
-from plumbline.models.from_file import names_a_file
+from plumbline.own_parts import is_class, names_a_file
 from plumbline.predictors.prediction_table import print_predictions
 from plumbline.predictors.predictor import Prediction, Predictor, load_predictor
 from plumbline.writing import atomic_file
@@ -80,11 +80,12 @@ def list_scans(paths: Sequence[Path]) -> list[Path]:
 
 def choose_predictor(config: PredictConfig) -> Predictor:
     """Load the chosen model. Raises InputError: none or two are named, or the checkpoint is unusable."""
-    own = config.model if config.model is not None and names_a_file(config.model) else None
-    if config.model is not None and own is None:
+    given = config.model
+    own = given if given is not None and names_a_file(given) and is_class(given) else None
+    if given is not None and own is None:
         if config.checkpoint is not None:
             raise InputError("--checkpoint and --model exclude each other: remove one")
-        return load_predictor(config.model, batch_size=config.batch_size)
+        return load_predictor(given, batch_size=config.batch_size)
     if config.checkpoint is None and not FOLDER.is_dir():
         raise InputError(
             "no model is named, and there is no folder checkpoints here: give --checkpoint CKPT, or use an "

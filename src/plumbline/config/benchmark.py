@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from plumbline.config.networks import own_model_option
 from plumbline.config.options import Flags, debug_option, option
+from plumbline.config.parts import own_baselines_option, own_model_option
 from plumbline.errors import InputError
 from plumbline.kinds import file, folder, switch, text, whole
 
@@ -26,6 +26,7 @@ class BenchmarkConfig(Flags):
         group="models",
     )
     model: str | None = own_model_option()
+    baselines: list[str] = own_baselines_option()
     out: Path | None = option(
         None,
         "output folder for scancom.json, scancom.md and the scans; later runs reuse the scans (required)",

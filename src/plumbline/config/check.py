@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from plumbline.config.networks import own_model_option
 from plumbline.config.options import Flags, debug_option, option
+from plumbline.config.parts import own_model_option
 from plumbline.kinds import file, folder, switch
 
 

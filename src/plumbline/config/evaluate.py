@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from plumbline.config.networks import own_model_option
 from plumbline.config.options import Flags, debug_option, option
+from plumbline.config.parts import own_baselines_option, own_model_option
 from plumbline.kinds import file, folder, one_of, switch, whole
 
 
@@ -20,6 +20,7 @@ class EvaluateConfig(Flags):
         metavar="CKPT",
     )
     model: str | None = own_model_option("model")
+    baselines: list[str] = own_baselines_option()
     data_dir: Path | None = option(
         None, "data set; by default the one that the model was trained on", folder, group="data"
     )

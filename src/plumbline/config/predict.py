@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from plumbline.config.networks import guess_or_own_network
 from plumbline.config.options import Flags, debug_option, option
+from plumbline.config.parts import guess_or_own_part
 from plumbline.kinds import file, position, switch, whole
 from plumbline.quantities import Position
 
@@ -29,9 +29,9 @@ class PredictConfig(Flags):
     )
     model: str | None = option(
         None,
-        "an untrained baseline to use instead of a checkpoint; or, for a checkpoint, "
-        "path/to/file.py:ClassName: your own network, if its file has moved or changed since the training",
-        guess_or_own_network(
+        "an untrained baseline to use instead of a checkpoint, path/to/file.py:function for your own; or, "
+        "for a checkpoint, path/to/file.py:ClassName: your own network, if its file has moved or changed",
+        guess_or_own_part(
             *("point_mean", "bounding_box", "oriented_box", "convex_hull", "alpha_shape"),
             *("mean_pushed", "hull_pushed", "carve", "carve_pushed"),
         ),

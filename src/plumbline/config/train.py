@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from plumbline.config.networks import network, own_options, owners
 from plumbline.config.options import NOTHING, Flags, Option, option
+from plumbline.config.parts import loss, network, own_options, owners
 from plumbline.config.recipes import RECIPES
 from plumbline.errors import InputError
 from plumbline.kinds import duration, folder, number, one_of, switch, text, whole
@@ -67,8 +67,9 @@ class TrainConfig(Flags):
     )
     loss: str = option(
         "l1",
-        "l1: mean absolute error; displacement: mean displacement in radii of the object",
-        one_of("l1", "displacement"),
+        "l1: mean absolute error; displacement: mean displacement in radii of the object; "
+        "path/to/file.py:function: your own",
+        loss,
         group="training",
     )
     optimizer: str = option(

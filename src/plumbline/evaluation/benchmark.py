@@ -9,7 +9,7 @@ import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,9 +29,9 @@ from plumbline.data.store.writer import MANIFEST
 from plumbline.errors import InputError
 from plumbline.evaluation.benchmark_tables import markdown
 from plumbline.evaluation.conditions import CONDITIONS, EDITION, MAIN, SEED, Condition, recorded
-from plumbline.evaluation.metrics import Errors, displacement_errors, summarise_errors
+from plumbline.evaluation.metrics import Errors, displacement_errors, refuse_nonfinite, summarise_errors
 from plumbline.predictors.graph_form import GraphForm
-from plumbline.predictors.untrained import BASELINES, baseline_predictions
+from plumbline.predictors.untrained import BASELINES, Scans, baseline_predictions, names_of
 from plumbline.records import Float, GraphSettings, Int, Rejected
 from plumbline.reporting import Event, Reporter
 from plumbline.writing import write_atomically
@@ -103,19 +103,14 @@ def measure(store: PackedStore, asked: Sequence[Asked], baselines: Sequence[str]
     """Errors of models and untrained baselines on all graphs of a store, by name.
 
     Raises:
-        InputError: a prediction is not finite.
+        InputError: a prediction is not finite, or a baseline of the user fails.
     """
     everything = np.arange(len(store))
     answers = {one.name: one.answer(AsTrained(store, one.form), everything) for one in asked}
-    for name, answer in answers.items():
-        broken = int((~np.isfinite(answer).all(axis=1)).sum())
-        if broken:
-            raise InputError(
-                f"the predictions of {name} for {broken} of {len(store)} scans are not finite; its weights "
-                "are damaged or its training diverged"
-            )
+    refuse_nonfinite(answers, everything, trained=True)
     if baselines:
         answers |= baseline_predictions(store, everything, baselines).predictions
+        refuse_nonfinite(answers, everything, trained=False)
     objects = np.array(store.object_names, dtype=object)[store.object_idx]
     return {
         name: displacement_errors(
@@ -141,14 +136,15 @@ def figures(errors: Errors) -> dict[str, Any]:
     }
 
 
-def best_baseline(conditions: Mapping[str, Mapping[str, Any]]) -> str:
+def best_baseline(conditions: Mapping[str, Mapping[str, Any]], trained: Container[str]) -> str:
     """The untrained baseline with the smallest mean error over the main conditions, equally weighted.
 
     Args:
         conditions: condition name to its part of the result.
+        trained: names of the methods that are trained models.
     """
     rows = [conditions[condition.name]["methods"] for condition in MAIN]
-    names = [name for name in BASELINES if name in rows[0]]
+    names = [name for name in rows[0] if name not in trained]
     return min(names, key=lambda name: sum(row[name]["mean"] for row in rows))
 
 
@@ -196,7 +192,7 @@ class BenchmarkResult:
             "objects": self.objects,
             "rejected": [{"source": item.source, "reason": item.reason} for item in self.rejected],
             "checkpoints": list(self.checkpoints),
-            "best_baseline": best_baseline(self.conditions),
+            "best_baseline": best_baseline(self.conditions, [one["name"] for one in self.checkpoints]),
             "conditions": self.conditions,
         }
 
@@ -205,6 +201,7 @@ def benchmark(
     checkpoints: Iterable[Path | str] = (),
     *,
     model: str | type | None = None,
+    baselines: Iterable[str | Callable[[Scans], Float]] = (),
     meshes: Path | str | Iterable[Path | str] = (),
     solids: int = 0,
     samples: int = 2,
@@ -222,6 +219,8 @@ def benchmark(
         checkpoints: trained models: files, or folders of runs, of which the best one is taken.
         model: the class of a network of your own, if the checkpoints hold one, see
             :func:`plumbline.load_checkpoint`.
+        baselines: guesses of your own to measure as well: functions, ``"path/to/file.py:function"``, or
+            :class:`plumbline.Baseline`.
         meshes: mesh files, or folders that are searched for them.
         solids: number of built-in solids to add.
         samples: scans per object and condition.
@@ -242,10 +241,11 @@ def benchmark(
         raise InputError(f"--out {out}: this is a data set; choose another folder")
     reporter = Reporter(report)
     sources = list_sources(paths, solids, None)
+    guesses = (*BASELINES, *names_of(baselines))
     models = _load(checkpoints, model)
     try:
         with Workers(workers) as pool:
-            result = _Benchmark(out, sources, models, samples, pool, reporter).run()
+            result = _Benchmark(out, sources, models, guesses, samples, pool, reporter).run()
         plain = result.to_dict()
         numbers = json.dumps(plain, indent=1, allow_nan=False) + "\n"
         for name, text in ((NUMBERS, numbers), (TABLES, markdown(plain))):
@@ -330,6 +330,7 @@ class _Benchmark:
     out: Path
     sources: Sequence[Source]
     models: Sequence[_Model]
+    baselines: Sequence[str]
     samples: int
     pool: Workers
     report: Reporter
@@ -345,11 +346,11 @@ class _Benchmark:
             for graphs in dict.fromkeys([*(model.graphs for model in self.models), _PLAIN]):
                 store = self._scans(condition, graphs, title)
                 mine = [model.asked() for model in self.models if model.graphs == graphs]
-                errors |= measure(store, mine, tuple(BASELINES) if graphs == _PLAIN else ())
+                errors |= measure(store, mine, self.baselines if graphs == _PLAIN else ())
                 scans = len(store)
                 objects |= object_sizes(store, np.arange(len(store)))
                 rejected |= {item.source: item for item in store.rejected}
-            order = [*(model.name for model in self.models), *BASELINES]
+            order = [*(model.name for model in self.models), *self.baselines]
             conditions[condition.name] = {
                 **condition._asdict(),
                 "scans": scans,

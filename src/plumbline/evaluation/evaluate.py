@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -22,13 +22,15 @@ from plumbline.evaluation.plots import read_history
 from plumbline.evaluation.report import examples_of, write_report
 from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, summarise
 from plumbline.models import SYMMETRIES
+from plumbline.own_parts import names_a_file
 from plumbline.predictors.calibration import coverage
 from plumbline.predictors.checkpoint import Trained, load_checkpoint
 from plumbline.predictors.device import choose_device
 from plumbline.predictors.find_checkpoint import find_best
 from plumbline.predictors.inference import predict_with_error
 from plumbline.predictors.trained_on import TrainedOn
-from plumbline.records import Int
+from plumbline.predictors.untrained import Scans, names_of
+from plumbline.records import Float, Int
 from plumbline.reporting import Event, Reporter
 from plumbline.writing import write_atomically
 
@@ -102,13 +104,18 @@ class Evaluation:
             ) from error
         path = self.trained.path
         again = ["plumbline", "evaluate", path, "--data_dir", self.data_dir, "--split", self.split]
+        own = [name for name in (*self.table.methods[1:], *self.table.left_out) if names_a_file(name)]
         write_report(
             out / REPORT,
             table=self.table,
             examples=examples_of(self.store, self.table),
             history=read_history(path.parent / METRICS),
             facts=_facts(self),
-            command=command(*again, *([] if out == self.folder else ["--out", out])),
+            command=command(
+                *again,
+                *(["--baselines", *own] if own else []),
+                *([] if out == self.folder else ["--out", out]),
+            ),
             kicker=f"plumbline {plumbline.__version__} · evaluation · {date.today().isoformat()}",
         )
 
@@ -117,6 +124,7 @@ def evaluate(
     checkpoint: Path | str,
     *,
     model: str | type | None = None,
+    baselines: Iterable[str | Callable[[Scans], Float]] = (),
     data_dir: Path | str | None = None,
     split: str = "auto",
     batch_size: int = 64,
@@ -128,6 +136,8 @@ def evaluate(
     Args:
         checkpoint: a checkpoint, or the folder of a run, whose best one is taken.
         model: the class of a network of your own, see :func:`plumbline.load_checkpoint`.
+        baselines: guesses of your own to compare with as well: functions, ``"path/to/file.py:function"``, or
+            :class:`plumbline.Baseline`.
         data_dir: the data set; by default the one that the model was trained on.
         split: which graphs: "val" (held out from training), "train", "all", or "auto": "val" on the training
             data set, "all" on any other.
@@ -136,12 +146,13 @@ def evaluate(
         report: called with every event; files are counted while a folder of ``.pt`` files is read.
 
     Raises:
-        InputError: the checkpoint or data set does not exist, they do not match, the model's predictions are
-            not finite, or ``out`` is not writable.
+        InputError: the checkpoint or data set does not exist, they do not match, predictions are not finite,
+            a baseline of your own cannot be used, or ``out`` is not writable.
     """
     out = None if out is None else Path(out)
     if out is not None and (out / MANIFEST).exists():
         raise InputError(f"--out {out}: this is a data set; choose another folder for the report")
+    own = names_of(baselines)
     trained = load_checkpoint(find_best(Path(checkpoint)), model=model)
     where = _data_dir(trained.data) if data_dir is None else Path(data_dir)
     reporter = Reporter(report)
@@ -158,6 +169,7 @@ def evaluate(
         model=trained.model_name,
         relation=choice.relation,
         trained_on=choice.trained_on,
+        baselines=own,
     )
     errors = table.errors[table.model].error
     held = {} if expected is None else coverage(errors, expected, trained.error_factors)

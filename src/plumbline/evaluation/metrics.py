@@ -5,13 +5,14 @@ unit of the data set and of ``val_error``), ``error_m`` in metres, and ``error_r
 object's bounding-sphere radius, which makes objects comparable.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from plumbline.data.split import group_of
+from plumbline.errors import InputError
 from plumbline.records import Float, Int
 
 RESAMPLES = 2000
@@ -79,6 +80,27 @@ class Errors:
     def summary(self, kind: str = "error_rel", *, seed: int = 0, resamples: int = RESAMPLES) -> Summary:
         """Summarise one kind of error: ``"error"``, ``"error_rel"`` or ``"error_m"``."""
         return summarise_errors(getattr(self, kind), self.objects, seed=seed, resamples=resamples)
+
+
+def refuse_nonfinite(answers: Mapping[str, Float], indices: Int, *, trained: bool) -> None:
+    """Refuse predictions that are not finite.
+
+    Args:
+        answers: method to its predictions ``[G, 3]``.
+        indices: ``[G]`` graphs, for the message.
+        trained: whether these are trained models, whose message says what may have happened.
+
+    Raises:
+        InputError: a prediction is not finite.
+    """
+    for name, answer in answers.items():
+        broken = np.flatnonzero(~np.isfinite(answer).all(axis=1))
+        if len(broken):
+            why = "; its weights are damaged or its training diverged" if trained else ""
+            raise InputError(
+                f"the predictions of {name} for {len(broken)} of {len(indices)} scans are not finite (the "
+                f"first is graph {indices[broken[0]]}){why}"
+            )
 
 
 def displacement_errors(

@@ -1,5 +1,6 @@
 """Comparison of a trained model with the untrained baselines: the table, and the sentence that sums it up."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,14 @@ from rich.text import Text
 from plumbline.console.tables import Column, print_fitting
 from plumbline.console.text import length, percent
 from plumbline.errors import InputError
-from plumbline.evaluation.metrics import Errors, Summary, bootstrap_mean, displacement_errors
-from plumbline.predictors.untrained import baseline_predictions
+from plumbline.evaluation.metrics import (
+    Errors,
+    Summary,
+    bootstrap_mean,
+    displacement_errors,
+    refuse_nonfinite,
+)
+from plumbline.predictors.untrained import USUAL, baseline_predictions
 from plumbline.records import Float, Int
 
 if TYPE_CHECKING:
@@ -137,8 +144,9 @@ def summarise(
     model: str = "model",
     relation: str = UNSEEN,
     trained_on: int = 0,
+    baselines: Sequence[str] = (),
 ) -> Table:
-    """Compare a model's predictions with every baseline.
+    """Compare a model's predictions with the usual baselines.
 
     Args:
         store: the data set.
@@ -147,9 +155,10 @@ def summarise(
         model: name of the model in the table.
         relation: UNSEEN, SEEN or OTHER; determines the claim of the sentence.
         trained_on: for another data set, how many of its objects the model was trained on.
+        baselines: names of more baselines, in the user's files.
 
     Raises:
-        InputError: there are no graphs, or a prediction is not finite.
+        InputError: there are no graphs, a prediction is not finite, or a baseline of the user fails.
     """
     indices = np.asarray(indices, dtype=np.int64)
     predictions = np.asarray(predictions, dtype=np.float64)
@@ -157,13 +166,9 @@ def summarise(
         raise InputError("there are no graphs to measure the model on")
     if predictions.shape != (len(indices), 3):
         raise ValueError(f"predictions of shape {predictions.shape} for {len(indices)} graphs")
-    broken = np.flatnonzero(~np.isfinite(predictions).all(axis=1))
-    if len(broken):
-        raise InputError(
-            f"the model's predictions for {len(broken)} of {len(indices)} graphs are not finite "
-            f"(the first is graph {indices[broken[0]]}); its weights are damaged or its training diverged"
-        )
-    baselines = baseline_predictions(store, indices)
+    refuse_nonfinite({model: predictions}, indices, trained=True)
+    found = baseline_predictions(store, indices, (*USUAL, *baselines))
+    refuse_nonfinite(found.predictions, indices, trained=False)
     names = np.array(store.object_names, dtype=object)[store.object_idx[indices]]
     errors = {
         name: displacement_errors(
@@ -173,7 +178,7 @@ def summarise(
             scale=store.scale[indices],
             objects=names,
         )
-        for name, answer in {model: predictions, **baselines.predictions}.items()
+        for name, answer in {model: predictions, **found.predictions}.items()
     }
     return Table(
         model=model,
@@ -182,9 +187,9 @@ def summarise(
         predictions=predictions,
         metric_scale=bool(np.any(store.scale[indices] != 1.0)),
         radius_source=store.radius_source,
-        flat=baselines.flat,
+        flat=found.flat,
         relation=relation,
-        left_out=baselines.left_out,
+        left_out=found.left_out,
         trained_on=trained_on,
     )
 

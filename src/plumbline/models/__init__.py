@@ -12,8 +12,8 @@ from importlib import import_module
 from inspect import signature
 from typing import Any
 
-from plumbline.models import from_file
-from plumbline.models.from_file import ModelSource
+from plumbline import own_parts
+from plumbline.errors import InputError
 
 MODELS = {
     "gcn": "plumbline.models.gcn:GCN",
@@ -44,11 +44,14 @@ def load_model_class(name: str) -> Any:
         KeyError: there is no model of this name.
         InputError: ``path/to/file.py:ClassName`` cannot be imported, or is not a network.
     """
-    return from_file.load(name) if from_file.names_a_file(name) else _known_class(name)
+    if own_parts.names_a_file(name):
+        own_parts.load(name)
+    return _known_class(name)
 
 
 def _known_class(name: str) -> Any:
-    if known := from_file.loaded(name):
+    if known := own_parts.loaded(name):
+        _check(known[1], name)
         return known[1]
     module, _, attribute = (MODELS | {ENSEMBLE: "plumbline.models.ensemble:Ensemble"})[name].partition(":")
     return getattr(import_module(module), attribute)
@@ -56,19 +59,22 @@ def _known_class(name: str) -> Any:
 
 def is_known(name: Any) -> bool:
     """Whether :func:`build_model` can build a model of this name."""
-    return isinstance(name, str) and (name in (*MODELS, ENSEMBLE) or from_file.loaded(name) is not None)
+    return isinstance(name, str) and (name in (*MODELS, ENSEMBLE) or own_parts.loaded(name) is not None)
 
 
-def source_of(name: str) -> ModelSource | None:
-    """Source file of a user's class, as imported or else as it is now; None for models of this package.
+def _check(found: Any, name: str) -> None:
+    """Raise InputError if training cannot use the class."""
+    from torch import nn
 
-    Raises:
-        InputError: the file cannot be read.
-    """
-    if not from_file.names_a_file(name):
-        return None
-    known = from_file.loaded(name)
-    return from_file.find(name) if known is None else known[0]
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise InputError(f"{name} is not a class derived from torch.nn.Module")
+    if getattr(found, "symmetry", None) not in SYMMETRIES:
+        raise InputError(f"{name} lacks a class attribute symmetry, one of {', '.join(SYMMETRIES)}")
+    if not isinstance(getattr(found, "needs", None), set | frozenset):
+        raise InputError(
+            f"{name} lacks a class attribute needs: the parts of a batch that it reads beyond node features, "
+            "such as frozenset({'edge_index'}), or frozenset()"
+        )
 
 
 def build_model(name: str, **arguments: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from plumbline.errors import InputError
 from plumbline.kinds import Kind, number, switch, text, whole
 from plumbline.models import MODELS
-from plumbline.models.from_file import find, names_a_file
+from plumbline.own_parts import classes, find, names_a_file, parse, undefined
 
 FILLED = frozenset(
     {
@@ -51,7 +51,7 @@ def own_arguments(model: str) -> dict[str, Argument]:
     """
     if names_a_file(model):
         source = find(model)
-        path, class_name = source.path, source.class_name
+        path, class_name = source.path, source.name
     else:
         module, _, class_name = MODELS[model].partition(":")
         path = _path_of(module)
@@ -106,15 +106,11 @@ def _path_of(module: str) -> Path:
 
 def _constructor(path: Path, class_name: str) -> tuple[ast.ClassDef, ast.FunctionDef | None]:
     """Find a class and its constructor, perhaps that of a base class in the same file or in this package."""
-    try:
-        body = ast.parse(path.read_bytes()).body
-    except (SyntaxError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid Python: {' '.join(str(error).split())}") from error
-    classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
-    if class_name not in classes:
-        has = ", ".join(classes) or "none"
-        raise InputError(f"{path} defines no class {class_name} at its top level; it has {has}")
-    node = classes[class_name]
+    body = parse(path)
+    known = classes(body)
+    if class_name not in known:
+        raise undefined(path, "class", class_name, known)
+    node = known[class_name]
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
             return node, item
@@ -125,7 +121,7 @@ def _constructor(path: Path, class_name: str) -> tuple[ast.ClassDef, ast.Functio
         for alias in item.names
     }
     for base in map(ast.unparse, node.bases):
-        if base in classes and base != class_name:
+        if base in known and base != class_name:
             return _constructor(path, base)
         if base in imported:
             module, original = imported[base]

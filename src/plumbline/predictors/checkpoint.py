@@ -17,8 +17,8 @@ from torch import nn
 
 from plumbline.data.pt.unpickling import ZIP, load_plain
 from plumbline.errors import InputError
-from plumbline.models import ENSEMBLE, build_model, from_file, is_known
-from plumbline.models.from_file import names_a_file
+from plumbline.models import ENSEMBLE, build_model, is_known
+from plumbline.own_parts import load_recorded, names_a_file, register
 from plumbline.predictors.trained_on import TrainedOn
 from plumbline.predictors.upgrades import UPGRADES
 
@@ -103,7 +103,7 @@ def _reason(error: Exception) -> str:
 def _load_own_networks(path: Path, ours: dict[str, Any], given: str | type | None) -> None:
     """Import the networks of the user's own that a checkpoint, perhaps of an ensemble, was trained with."""
     if isinstance(given, type):
-        given = from_file.register(given)
+        given = register(given)
     parts = ours["model_args"]["members"] if ours["model"] == ENSEMBLE else [ours]
     own = {part["model"]: part.get("model_sha256", "") for part in parts if names_a_file(str(part["model"]))}
     if given is not None and not own:
@@ -112,7 +112,7 @@ def _load_own_networks(path: Path, ours: dict[str, Any], given: str | type | Non
         )
     for name, sha256 in own.items():
         try:
-            from_file.load_recorded(name, sha256, given)
+            load_recorded(name, sha256, given)
         except InputError as error:
             raise InputError(f"{path} holds a network of your own: {error}") from error
 

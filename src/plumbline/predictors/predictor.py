@@ -18,9 +18,10 @@ from plumbline.data.store.in_memory import MemoryStore
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import Cloud, check_points, numbers, scan_of
 from plumbline.geometry.sampling import thin_scan
+from plumbline.own_parts import names_a_file, register
 from plumbline.predictors.find_checkpoint import find_best
 from plumbline.predictors.graph_form import GraphForm
-from plumbline.predictors.untrained import BASELINES, baseline_predictions
+from plumbline.predictors.untrained import BASELINES, Scans, baseline_predictions, load_baseline
 from plumbline.records import Float, Int, Sample, Scan
 
 if TYPE_CHECKING:
@@ -114,14 +115,14 @@ class Predictor:
 
     @classmethod
     def untrained(cls, name: str, *, batch_size: int = 64) -> "Predictor":
-        """Make a predictor of an untrained guess, by its name in ``UNTRAINED``."""
-        baseline = UNTRAINED[name]
+        """Make a predictor of an untrained guess, by its name in ``UNTRAINED`` or in a file of the user."""
+        baseline = UNTRAINED.get(name, name)
 
         def answer(store: MemoryStore) -> Answers:
             found = baseline_predictions(store, np.arange(len(store)), (baseline,))
             return found.predictions[baseline], None
 
-        return cls(name, BASELINES[baseline].symmetry, GraphForm(), answer, batch_size=batch_size)
+        return cls(name, load_baseline(baseline).symmetry, GraphForm(), answer, batch_size=batch_size)
 
     @classmethod
     def trained(cls, trained: "Trained", *, batch_size: int = 64) -> "Predictor":
@@ -287,7 +288,7 @@ class Predictor:
 
 
 def load_predictor(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Callable[[Scans], Float],
     *,
     model: str | type | None = None,
     accelerator: str = "auto",
@@ -297,18 +298,21 @@ def load_predictor(
 
     Args:
         source: a checkpoint; the folder of a run, whose best checkpoint is used; or the name of an untrained
-            guess, such as ``"carve"`` (as ``plumbline predict --model``).
+            guess, such as ``"carve"`` (as ``plumbline predict --model``); or a guess of your own: a function,
+            ``"path/to/file.py:function"``, or a :class:`plumbline.Baseline`.
         model: the class of a network of your own, see :func:`plumbline.load_checkpoint`.
         accelerator: where a model computes: "auto", "cpu", "cuda" or "mps".
         batch_size: scans that are looked at together in :meth:`Predictor.predict_many`.
 
     Raises:
         InputError: the checkpoint does not exist or cannot be read, it was trained on graphs that cannot be
-            made from a scan, or the accelerator is not available.
+            made from a scan, the accelerator is not available, or a guess of your own cannot be used.
     """
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, got {batch_size}")
-    if isinstance(source, str) and source in UNTRAINED:
+    if callable(source):
+        source = register(source)
+    if isinstance(source, str) and (source in UNTRAINED or names_a_file(source)):
         return Predictor.untrained(source, batch_size=batch_size)
     if not isinstance(source, str | os.PathLike):
         raise InputError(f"a predictor is loaded from a path or the name of a guess, got {source!r}")

@@ -1,18 +1,21 @@
 """Untrained guesses, the baselines with which every result is compared.
 
-Each takes scans and returns centres of mass in their own frame, ``BASELINES[name](scans)``. Most read only
-the points. Some also read the vectors that ``plumbline prepare`` computes for a whole scan, which other data
-sets may lack. Each declares its symmetry.
+Each takes scans and returns centres of mass in their own frame, ``load_baseline(name)(scans)``. Most read
+only the points. Some also read the vectors that ``plumbline prepare`` computes for a whole scan, which other
+data sets may lack. Each declares its symmetry.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
+from plumbline.errors import InputError
 from plumbline.geometry.carving import convex_hull
-from plumbline.records import Float, Int
+from plumbline.models import SYMMETRIES
+from plumbline.own_parts import load, names_a_file, reason, register
+from plumbline.records import VECTOR_NAMES, Float, Int
 
 if TYPE_CHECKING:
     from plumbline.data.store.in_memory import MemoryStore
@@ -33,14 +36,16 @@ its 4th nearest neighbour. Smaller values leave holes in sparse regions; larger 
 
 
 class Scans(NamedTuple):
-    """Input of a baseline: G scans.
+    """Input of a baseline: G scans, whose arrays cannot be written to.
 
     Attributes:
         pos: ``[N, 3]`` float64 points, scan after scan.
         node_ptr: ``[G + 1]`` where each scan's points begin; no scan is empty.
         mean: ``[G, 3]`` mean of each scan's points.
         size: ``[G]`` root mean square distance of the points from their mean.
-        vectors: name (``VECTOR_NAMES``) to ``[G, 3]``; empty if they are not known.
+        vectors: name (``VECTOR_NAMES``) to ``[G, 3]``; empty if they are not known. ``"hull"`` and
+            ``"carve"``: the centre of mass of the hull, and of the carved hull, minus the mean; ``"view"``:
+            the mean of the unit directions to the sensors.
     """
 
     pos: Float
@@ -61,8 +66,8 @@ class Scans(NamedTuple):
         mean = np.add.reduceat(points, ptr[:-1], axis=0) / counts[:, None]
         square = ((points - np.repeat(mean, counts, axis=0)) ** 2).sum(axis=1)
         size = np.sqrt(np.add.reduceat(square, ptr[:-1]) / counts)
-        known = {name: np.atleast_2d(np.asarray(value, np.float64)) for name, value in vectors.items()}
-        return cls(points, ptr, mean, size, known)
+        known = {name: _read_only(np.atleast_2d(np.asarray(v, np.float64))) for name, v in vectors.items()}
+        return cls(_read_only(points), _read_only(ptr), _read_only(mean), _read_only(size), known)
 
     def each(self, answer: Callable[[Float], Float | None], otherwise: Float) -> Float:
         """Call ``answer`` for the points of each scan; ``[G, 3]``, from ``otherwise`` where it gives None."""
@@ -72,6 +77,13 @@ class Scans(NamedTuple):
             if found is not None:
                 answers[graph] = found
         return answers
+
+
+def _read_only(array: Any) -> Any:
+    """A view that refuses to be written to: a baseline must not change what the next one gets."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 # ---------------------------------------------------------------------------------------- from the points
@@ -189,8 +201,8 @@ class Baseline(NamedTuple):
 
     Attributes:
         answer: the function that is called.
-        symmetry: "E(3)" or "translation".
-        needs: vectors of the scans that it requires.
+        symmetry: how the guess moves with the scan: "none", "translation", "SE(3)" or "E(3)".
+        needs: vectors of the scans that it requires, of ``VECTOR_NAMES``.
     """
 
     answer: Callable[[Scans], Float]
@@ -217,6 +229,41 @@ USUAL = ("point mean", "bounding box", "convex hull", "carve", "carve pushed")
 """Baselines with which every result is compared; the others are only for the benchmark."""
 
 
+def load_baseline(name: str) -> Baseline:
+    """Load a baseline by its name in ``BASELINES``, or from a file of the user, which is executed.
+
+    Raises:
+        KeyError: there is no baseline of this name.
+        InputError: ``path/to/file.py:function`` cannot be imported, or is not a baseline.
+    """
+    if not names_a_file(name):
+        return BASELINES[name]
+    found = load(name)
+    made = found if isinstance(found, Baseline) else Baseline(found, "none")
+    if isinstance(made.answer, type) or not callable(made.answer):
+        raise InputError(f"{name} is not a function of scans, nor a plumbline.Baseline of one")
+    if made.symmetry not in SYMMETRIES or not set(made.needs) <= set(VECTOR_NAMES):
+        raise InputError(
+            f"the baseline {name} has symmetry {made.symmetry!r} and needs {made.needs!r}: choose one of "
+            f"{', '.join(SYMMETRIES)}, and some of {', '.join(VECTOR_NAMES)}"
+        )
+    return made
+
+
+def names_of(baselines: Iterable[str | Callable[[Scans], Float]]) -> tuple[str, ...]:
+    """The names of baselines of the user, given by name or as functions; their files are executed.
+
+    Raises:
+        InputError: one cannot be loaded, see :func:`load_baseline`, or is not in a file of the user.
+    """
+    names = [given if isinstance(given, str) else register(given) for given in baselines]
+    for name in names:
+        if not names_a_file(name):
+            raise InputError(f"baselines {name!r}: give path/to/file.py:function, or a function")
+        load_baseline(name)
+    return tuple(dict.fromkeys(names))
+
+
 class BaselineAnswers(NamedTuple):
     """Predictions of the baselines for G graphs.
 
@@ -234,12 +281,17 @@ class BaselineAnswers(NamedTuple):
 def baseline_predictions(
     store: "PackedStore | MemoryStore", indices: Int, names: Sequence[str] = USUAL
 ) -> BaselineAnswers:
-    """Predictions of the named baselines for the graphs ``indices`` of a store, in the stored frame."""
+    """Predictions of the named baselines for the graphs ``indices`` of a store, in the stored frame.
+
+    Raises:
+        InputError: a baseline of the user fails, or does not return ``[G, 3]`` numbers.
+    """
     indices = np.asarray(indices, dtype=np.int64)
     known = set(store.vector_names)
-    left_out = tuple(name for name in names if not known.issuperset(BASELINES[name].needs))
-    names = [name for name in names if name not in left_out]
-    pieces: dict[str, list[Float]] = {name: [np.empty((0, 3))] for name in names}
+    chosen = {name: load_baseline(name) for name in names}
+    left_out = tuple(name for name, baseline in chosen.items() if not known.issuperset(baseline.needs))
+    chosen = {name: baseline for name, baseline in chosen.items() if name not in left_out}
+    pieces: dict[str, list[Float]] = {name: [np.empty((0, 3))] for name in chosen}
     flat = 0
     for start in range(0, len(indices), CHUNK):
         some = store.gather(indices[start : start + CHUNK])
@@ -247,8 +299,23 @@ def baseline_predictions(
         scans = Scans.of(some.pos, some.node_ptr, **vectors)
         centre = hull(scans)
         flat += int((centre == scans.mean).all(axis=1).sum())
-        scans = scans._replace(vectors={**scans.vectors, "hull": centre - scans.mean})
-        for name in names:
-            pieces[name].append(BASELINES[name](scans))
+        scans = scans._replace(vectors={**scans.vectors, "hull": _read_only(centre - scans.mean)})
+        for name, baseline in chosen.items():
+            pieces[name].append(_own(baseline, name, scans) if names_a_file(name) else baseline(scans))
     answers = {name: np.concatenate(some) for name, some in pieces.items()}
     return BaselineAnswers(answers, flat, left_out)
+
+
+def _own(baseline: Baseline, name: str, scans: Scans) -> Float:
+    """Call a baseline of the user. Raises InputError if it fails or does not return what it must."""
+    expected = (len(scans.mean), 3)
+    try:
+        found = np.array(baseline(scans), dtype=np.float64)
+    except Exception as error:  # it may raise anything
+        raise InputError(f"the baseline {name} fails ({reason(error)})") from error
+    if found.shape != expected:
+        raise InputError(
+            f"the baseline {name} returns the shape {list(found.shape)} for {expected[0]} scans instead of "
+            f"{list(expected)}"
+        )
+    return found

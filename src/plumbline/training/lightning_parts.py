@@ -13,6 +13,7 @@ from plumbline.training.lightning_import import Callback, LightningModule, Train
 from plumbline.training.loop.precision import choose_precision
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.optim.ema import AveragedWeights
+from plumbline.training.optim.losses import load_loss
 from plumbline.training.phases import Phases
 from plumbline.training.process_state import process_state_kept
 from plumbline.training.randomness import random_states, restore_random_states
@@ -43,10 +44,11 @@ def make_parts(settings: TrainSettings, report: Reporter) -> LightningParts:
     with process_state_kept(), ExitStack() as held:
         phases = Phases(settings, report, command=settings, live_bar=None, held=held)
         phases.startup.skip("Directory Setup", "the trainer has folders of its own")
+        loss = load_loss(settings.loss)
         data = phases.split_dataset(phases.load_dataset(), None)
         device = choose_device(settings.accelerator)
         loaders = phases.create_loaders(data, device)
-        task = phases.initialise_model(data, device, choose_precision(settings.precision, device))
+        task = phases.initialise_model(data, device, choose_precision(settings.precision, device), loss)
         phases.compile_model(task, data)
         task.own_callbacks = [_AsInTrain(settings.gradient_clip, random_states())]
         if settings.ema:

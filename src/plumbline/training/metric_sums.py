@@ -24,7 +24,10 @@ def displacement_sums(error: Tensor, bounding_radius: Tensor) -> Tensor:
 
 
 def axis_means(sums: Tensor, num_graphs: int) -> dict[str, float]:
-    """Metric name (without prefix) to value, from the sums over ``num_graphs`` graphs."""
+    """Metric name (without prefix) to value, from the sums over ``num_graphs`` graphs.
+
+    A ninth sum is that of a loss of the user; without it, the loss is the mean absolute error.
+    """
     values = [value / num_graphs for value in sums.tolist()]
     mae, mse = values[:3], values[3:6]
     means = {"loss": sum(mae) / 3, "mae": sum(mae) / 3, "mse": sum(mse) / 3}
@@ -32,14 +35,15 @@ def axis_means(sums: Tensor, num_graphs: int) -> dict[str, float]:
     means |= {f"mse_{axis}": value for axis, value in zip(AXES, mse, strict=True)}
     if len(values) > 6:
         means |= {"error": values[6], "error_rel": values[7]}
+    if len(values) > 8:
+        means["loss"] = values[8]
     return means
 
 
 class RunningSums:
     """Sums over the graphs of an epoch. Adding is one small kernel and does not wait for the device."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
@@ -52,7 +56,7 @@ class RunningSums:
         if self._sums is None:
             # Float64 where the device has it: thousands of batches then add up without rounding.
             wide = torch.float32 if sums.device.type == "mps" else torch.float64
-            self._sums = torch.zeros(self._size, dtype=wide, device=sums.device)
+            self._sums = torch.zeros(len(sums), dtype=wide, device=sums.device)
         self._sums.add_(sums)
         self.num_graphs += num_graphs
 

@@ -13,8 +13,9 @@ from plumbline.data.pt.cache import open_data
 from plumbline.data.split import split_samples
 from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
-from plumbline.models import SYMMETRIES, arguments_for, build_model, load_model_class, source_of
+from plumbline.models import SYMMETRIES, arguments_for, build_model, load_model_class
 from plumbline.models.inputs import input_arguments
+from plumbline.own_parts import source_of
 from plumbline.reporting import Reporter
 from plumbline.training.loop.compiling import CompiledForward, try_out
 from plumbline.training.loop.early_stopping import StopEarly
@@ -25,6 +26,7 @@ from plumbline.training.loop.stall_watch import StallWatch
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.loop.trainer import Fit, make_trainer
 from plumbline.training.optim.ema import AveragedWeights
+from plumbline.training.optim.losses import Loss
 from plumbline.training.persistence import run_folder
 from plumbline.training.persistence.resume import Resumed, check_same_data, find_resumable, same_measure
 from plumbline.training.persistence.saving import BestAndLast
@@ -164,7 +166,9 @@ class Phases:
         )
         return loaders
 
-    def initialise_model(self, data: Data, device: torch.device, precision: Precision) -> CentreOfMassTask:
+    def initialise_model(
+        self, data: Data, device: torch.device, precision: Precision, loss: Loss
+    ) -> CentreOfMassTask:
         """Initialise the network and move it to the device."""
         settings = self.settings
         with self.startup.phase("Model Initialization"):
@@ -172,12 +176,12 @@ class Phases:
             seed_everything(seed_of(settings.seed, settings.member))
             model_args = _model_args(settings, data.store)
             model = build_model(settings.model, **model_args).to(device, precision.weights)
-            source = source_of(settings.model)
+            own = {"model": source_of(settings.model), "loss": source_of(settings.loss)}
             task = CentreOfMassTask(
                 model,
                 lr=settings.lr,
                 weight_decay=settings.weight_decay,
-                loss=settings.loss,
+                loss=loss,
                 optimizer=settings.optimizer,
                 schedule=settings.schedule,
                 warmup=settings.warmup,
@@ -185,7 +189,7 @@ class Phases:
                 identity={
                     "model": settings.model,
                     "model_args": model_args,
-                    **({} if source is None else {"model_sha256": source.sha256}),
+                    **{f"{part}_sha256": source.sha256 for part, source in own.items() if source},
                     "needs": sorted(model.needs),
                     "config": self.flags,
                     "data": data.identity,

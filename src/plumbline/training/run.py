@@ -17,6 +17,7 @@ from plumbline.training.loop.precision import choose_precision
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.loop.trainer import End, Fit, run_fit
 from plumbline.training.loop.warmup import warm_up
+from plumbline.training.optim.losses import load_loss
 from plumbline.training.persistence import run_folder
 from plumbline.training.persistence.ensembles import write_ensemble
 from plumbline.training.persistence.resume import Resumed
@@ -100,11 +101,12 @@ def _train_one(
         if resumed is not None and ended:
             report.say(ended)
             return _already_finished(settings, phases, resumed)
+        loss = load_loss(settings.loss)  # is refused before a data set is read that may take minutes
         data = phases.split_dataset(phases.load_dataset(), resumed)
         device = choose_device(settings.accelerator)
         precision = choose_precision(settings.precision, device)
         loaders = phases.create_loaders(data, device)
-        task = phases.initialise_model(data, device, precision)
+        task = phases.initialise_model(data, device, precision, loss)
         phases.compile_model(task, data)
         trackers = phases.set_up_logging(data, resumed)
         exit_code = 1

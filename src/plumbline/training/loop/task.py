@@ -21,7 +21,7 @@ from plumbline.training.loop.nonfinite import NonFinite
 from plumbline.training.loop.precision import Precision
 from plumbline.training.metric_sums import RunningSums, axis_means, axis_sums, displacement_sums
 from plumbline.training.optim.ema import TRAINING_WEIGHTS
-from plumbline.training.optim.losses import loss_of, scale_loss
+from plumbline.training.optim.losses import Loss, displacement, l1, scale_loss
 from plumbline.training.optim.optimizers import make_optimizer
 from plumbline.training.optim.schedules import PLATEAU, cosine
 from plumbline.training.persistence.resume import same_measure
@@ -35,7 +35,7 @@ class CentreOfMassTask(LightningModule):
         model: maps a :class:`~plumbline.data.batches.batch.Batch` to ``[G, 3]``.
         lr: learning rate.
         weight_decay: weight decay of the optimizer.
-        loss: ``"l1"`` or ``"displacement"``, see :func:`~plumbline.training.optim.optimisation.loss_of`.
+        loss: a function of ``[G, 3]`` errors and ``[G]`` radii, ours or the user's.
         optimizer: ``"adam"`` or ``"adamw"``.
         schedule: learning-rate schedule: ``"plateau"`` of ``val_loss``, or ``"cosine"`` over all steps.
         warmup: fraction of the steps during which ``"cosine"`` rises.
@@ -58,7 +58,7 @@ class CentreOfMassTask(LightningModule):
         *,
         lr: float,
         weight_decay: float = 0.0,
-        loss: str = "l1",
+        loss: Loss = l1,
         optimizer: str = "adam",
         schedule: str = "plateau",
         warmup: float = 0.0,
@@ -72,7 +72,7 @@ class CentreOfMassTask(LightningModule):
         self.loss, self.optimizer, self.schedule, self.warmup = loss, optimizer, schedule, warmup
         self.lr, self.weight_decay, self.precision = lr, weight_decay, precision
         self.identity, self.guard = identity or {}, guard
-        self.train_sums, self.val_sums = RunningSums(6 if loss == "l1" else 8), RunningSums(8)
+        self.train_sums, self.val_sums = RunningSums(), RunningSums()
         self.epoch_row: dict[str, float] = {}
         self._step_sums: tuple[Tensor, int] | None = None
         self.error_factors: dict[str, float] = {}
@@ -105,14 +105,15 @@ class CentreOfMassTask(LightningModule):
         """The loss of one batch, or None to skip the step. Does not wait for a GPU."""
         com, log_scale = self._answer(batch)
         error = com - batch.target
-        loss = loss_of(self.loss, error, batch.bounding_radius)
+        value = loss = self.loss(error, batch.bounding_radius)
         if log_scale is not None:
             loss = loss + scale_loss(error, log_scale)
         if self.guard is not None and self.guard.leaves_out(
             loss, batch, self.model, step=self.global_step, lr=self.learning_rate
         ):
             return None
-        sums = self._sums_of(error.detach(), batch)
+        error = error.detach()
+        sums = axis_sums(error) if self.loss is l1 else self._sums_of(error, batch, value.detach())
         self._step_sums = sums, batch.num_graphs
         self.train_sums.add(sums, batch.num_graphs)
         return loss
@@ -121,16 +122,19 @@ class CentreOfMassTask(LightningModule):
         """Add one batch to the sums; batches are weighted by their number of graphs."""
         com, log_scale = self._answer(batch)
         error = com - batch.target
-        self.val_sums.add(displacement_sums(error, batch.bounding_radius), batch.num_graphs)
+        value = self.loss(error, batch.bounding_radius)
+        self.val_sums.add(self._sums_of(error, batch, value), batch.num_graphs)
         if log_scale is not None:
             self._surprise.append(error.norm(dim=1) / log_scale.exp())
 
-    def _sums_of(self, error: Tensor, batch: Batch) -> Tensor:
-        return axis_sums(error) if self.loss == "l1" else displacement_sums(error, batch.bounding_radius)
+    def _sums_of(self, error: Tensor, batch: Batch, value: Tensor) -> Tensor:
+        """Sums of all metrics over a batch; the value of a loss of the user cannot be had from the others."""
+        sums = displacement_sums(error, batch.bounding_radius)
+        return sums if self.loss in (l1, displacement) else torch.cat([sums, value[None] * batch.num_graphs])
 
     def _with_loss(self, means: dict[str, float]) -> dict[str, float]:
         """The metrics, with ``loss`` replaced by the training loss."""
-        return means if self.loss == "l1" or not means else means | {"loss": means["error_rel"]}
+        return means | {"loss": means["error_rel"]} if self.loss is displacement and means else means
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set the learning rate of the cosine schedule, which depends on the step alone."""
@@ -156,7 +160,9 @@ class CentreOfMassTask(LightningModule):
         """Restore the random states and the sums of a loaded checkpoint, if any."""
         if self._restored is not None:
             restore_random_states(self._restored["rng"])
-            self.train_sums.restore(self._restored["train_sums"], self.device)
+            before = self._restored["config"]
+            if before["loss"] == self.identity.get("config", before)["loss"]:  # otherwise --allow_mismatch
+                self.train_sums.restore(self._restored["train_sums"], self.device)
             if self.guard is not None:
                 self.guard.restore(self._restored["nonfinite"])
             self._apply_changes(self._restored)

@@ -87,10 +87,10 @@ class Fit:
     stop: GracefulStop
 
     @property
-    def stopped_early(self) -> bool:
-        """Whether ``--early_stopping`` ended the training."""
+    def waited(self) -> int:
+        """Epochs without a better ``val_loss`` after which ``--early_stopping`` ended the training, or 0."""
         stopping = self.trainer.early_stopping_callback
-        return stopping is not None and stopping.wait_count >= stopping.patience
+        return 0 if stopping is None or stopping.wait_count < stopping.patience else stopping.wait_count
 
 
 class End(NamedTuple):
@@ -145,10 +145,10 @@ def run_fit(fit: Fit, *, resume: Path | None, run_folder: Path, config: Path, re
     if fit.stop.out_of_time:
         stopped("--max_time reached")
         return End("out of time")
-    if not fit.stopped_early:
+    if not fit.waited:
         return End("finished")
     report.say(
         f"stopped early after epoch {fit.trainer.current_epoch}: val_loss has not improved for "
-        f"{counted(fit.trainer.early_stopping_callback.patience, 'epoch')} (--early_stopping)"
+        f"{counted(fit.waited, 'epoch')} (--early_stopping)"
     )
     return End("stopped early")

@@ -1,20 +1,66 @@
-"""Losses by name.
+"""Losses: functions of the errors ``[G, 3]`` and the objects' bounding radii ``[G]``, by name.
 
 Letters: G graphs.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+from plumbline.errors import InputError
+from plumbline.own_parts import load, names_a_file, reason
 
 _SCALE_WEIGHT = 0.1
 """Weight of the loss for a model's expected error. Its gradient reaches no other weights, see the models."""
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""A function of ``error`` ``[G, 3]``, predicted minus true centre of mass in the stored frame, and
+``bounding_radius`` ``[G]``, the objects' radii in the same unit. It returns their loss, shape ``[]``."""
 
-def loss_of(kind: str, error: Tensor, bounding_radius: Tensor) -> Tensor:
-    """The loss of ``[G, 3]`` errors: ``l1`` mean absolute error, ``displacement`` mean length in radii."""
-    if kind == "l1":
-        return error.abs().mean()
+
+def l1(error: Tensor, bounding_radius: Tensor) -> Tensor:
+    """Mean absolute error of a coordinate, in the unit of the stored frame. Depends on the frame's axes."""
+    return error.abs().mean()
+
+
+def displacement(error: Tensor, bounding_radius: Tensor) -> Tensor:
+    """Mean length of the errors in radii of their objects. Symmetry: rotations, mirrors and scale."""
     return (_length(error) / bounding_radius).mean()
+
+
+LOSSES: dict[str, Loss] = {"l1": l1, "displacement": displacement}
+"""The losses of this package, by their names in ``--loss``."""
+
+
+def load_loss(name: str) -> Loss:
+    """Load a loss by its name in ``LOSSES``, or from a file of the user, which is executed.
+
+    A loss of the user is tried out on two graphs.
+
+    Raises:
+        KeyError: there is no loss of this name.
+        InputError: ``path/to/file.py:function`` cannot be imported, or is not a loss.
+    """
+    if not names_a_file(name):
+        return LOSSES[name]
+    found = load(name)
+    error = torch.tensor([[1.0, -2.0, 0.5], [0.1, 0.2, -0.3]], requires_grad=True)
+    try:
+        value = found(error, torch.tensor([1.0, 2.0]))
+    except Exception as trouble:  # it may raise anything
+        raise InputError(
+            f"the loss {name} fails when it is called with the errors [2, 3] and the radii [2] of two graphs "
+            f"({reason(trouble)})"
+        ) from trouble
+    if not isinstance(value, Tensor) or value.shape != ():
+        kind = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise InputError(
+            f"the loss {name} returns {kind}: it must return a tensor of shape [], such as a mean"
+        )
+    if not value.requires_grad or torch.autograd.grad(value, error, allow_unused=True)[0] is None:
+        raise InputError(f"the loss {name} has no gradient: compute it from error with torch alone")
+    return found
 
 
 def scale_loss(error: Tensor, log_scale: Tensor) -> Tensor:
@@ -24,8 +70,8 @@ def scale_loss(error: Tensor, log_scale: Tensor) -> Tensor:
         error: ``[G, 3]``; no gradient flows into it.
         log_scale: ``[G]`` logarithm of the expected displacement.
     """
-    displacement = _length(error.detach())
-    return _SCALE_WEIGHT * (displacement * torch.exp(-log_scale) + log_scale).mean()
+    shift = _length(error.detach())
+    return _SCALE_WEIGHT * (shift * torch.exp(-log_scale) + log_scale).mean()
 
 
 def _length(error: Tensor) -> Tensor:

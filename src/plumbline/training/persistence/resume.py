@@ -7,7 +7,7 @@ from typing import Any
 
 from plumbline.console.text import command, counted
 from plumbline.errors import InputError
-from plumbline.models import source_of
+from plumbline.own_parts import find, names_a_file
 from plumbline.predictors.checkpoint import read_checkpoint
 from plumbline.training.persistence.run_folder import config_of, find_checkpoints
 
@@ -100,9 +100,7 @@ def find_resumable(resume: str, folder: Path, config: dict[str, Any], *, allow_m
         agree = _SAME_TRAINING + (("max_epochs",) if config["schedule"] == "cosine" else ())
         impossible = _differences(_SAME_NETWORK, ours["config"], config)
         allowed = _differences(agree, ours["config"], config)
-        source = source_of(config["model"])
-        if source is not None and source.sha256 != ours.get("model_sha256"):
-            allowed.append(f"{source.path} has changed since")
+        allowed += [f"{file} has changed since" for file in _changed_files(ours, config)]
         if impossible or (allowed and not allow_mismatch):
             way = "" if impossible else ", or --allow_mismatch to resume with the flags given here"
             raise InputError(
@@ -115,6 +113,17 @@ def find_resumable(resume: str, folder: Path, config: dict[str, Any], *, allow_m
     raise trouble
 
 
+def _changed_files(ours: dict[str, Any], config: dict[str, Any]) -> list[Path]:
+    """The user's files with network and loss that are not as they were when the checkpoint was written."""
+    changed = []
+    for part in ("model", "loss"):
+        if names_a_file(config[part]) and config[part] == ours["config"][part]:
+            source = find(config[part])
+            if source.sha256 != ours.get(f"{part}_sha256"):
+                changed.append(source.path)
+    return list(dict.fromkeys(changed))
+
+
 def _differences(names: Sequence[str], before: dict[str, Any], config: dict[str, Any]) -> list[str]:
     return [
         f"--{name} {config[name]} here, {before[name]} in the checkpoint"
@@ -124,9 +133,11 @@ def _differences(names: Sequence[str], before: dict[str, Any], config: dict[str,
 
 
 def same_measure(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    """Whether two descriptions of a training (``config`` and ``data``) give ``val_loss`` the same meaning."""
-    return before["data"]["fingerprint"] == now["data"]["fingerprint"] and not _differences(
-        _SAME_MEASURE, before["config"], now["config"]
+    """Whether two trainings, as their checkpoints describe them, give ``val_loss`` the same meaning."""
+    return (
+        before["data"]["fingerprint"] == now["data"]["fingerprint"]
+        and before.get("loss_sha256") == now.get("loss_sha256")
+        and not _differences(_SAME_MEASURE, before["config"], now["config"])
     )
 
 

@@ -11,7 +11,7 @@ from plumbline.console.terminal import print_line
 from plumbline.console.text import command
 from plumbline.evaluation.plots import curves
 from plumbline.evaluation.table import UNSEEN, Table, print_table, summarise
-from plumbline.models import source_of
+from plumbline.own_parts import source_of
 from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.predictors.inference import predict
 from plumbline.training.persistence.run_folder import CURVES, METRICS, REJECTED, RESULT, STARTUP, config_of
