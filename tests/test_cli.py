@@ -23,7 +23,7 @@ from plumbline.quantities import Duration, Range
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "flags.txt"
-ADDED = {"resume": "null", "persistent_workers": True}
+ADDED = {"resume": "null", "persistent_workers": True, "log_every_n_steps": "null"}
 """Flags that no file of the first release names, with their defaults."""
 REQUIRED = {verb: {"out": "somewhere", "solids": "1"} for verb in ("prepare", "benchmark")}
 
@@ -88,6 +88,7 @@ def other_value(item):
         "views": "3-4",
         "distance": "3-4", "noise": "0-0.5", "points": "3" if item.default == 512 else "30-40",
         "max_time": "00:00:01:00", "sensor": "-1,0,2.5", "devices": "1", "num_nodes": "1",  # more are refused
+        "log_every_n_steps": "3",
     }  # fmt: skip
     if item.name in special:
         return special[item.name]

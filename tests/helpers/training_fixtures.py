@@ -151,7 +151,16 @@ def fresh_environment(**changed: str) -> dict[str, str]:
 
 
 def metric_rows(folder: Path) -> list[dict[str, str]]:
-    """``metrics.csv`` as it stands."""
+    """The rows of epochs in ``metrics.csv``."""
+    return [row for row in _rows(folder) if row["val_loss"]]
+
+
+def step_rows(folder: Path) -> list[dict[str, str]]:
+    """The rows of steps in ``metrics.csv``."""
+    return [row for row in _rows(folder) if row["train_loss_step"]]
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
     with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 

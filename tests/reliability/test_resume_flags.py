@@ -28,8 +28,8 @@ MAY_CHANGE = {
     "recipe": "best", "num_workers": 0, "persistent_workers": True, "loader": "workers", "max_epochs": 4,
     "early_stopping": 5,
     "skip_nonfinite": True, "max_time": "00:01:00:00", "accelerator": "auto", "stall_timeout": 7.0,
-    "deterministic": True, "checkpoint_every_n_steps": 2, "wandb_project": "other", "wandb_name": "other",
-    "wandb_tags": ["other"], "debug": True, "allow_mismatch": True,
+    "deterministic": True, "checkpoint_every_n_steps": 2, "log_every_n_steps": 1, "wandb_project": "other",
+    "wandb_name": "other", "wandb_tags": ["other"], "debug": True, "allow_mismatch": True,
 }  # fmt: skip
 """Another value of each flag that says nothing about what is trained."""
 
@@ -172,7 +172,8 @@ def test_what_may_change_reaches_the_part_that_it_controls(
 
         return call
 
-    for name in ("make_loaders", "make_trainer", "GracefulStop", "StallWatch", "StopEarly", "NonFinite"):
+    watched_ones = ("make_loaders", "make_trainer", "GracefulStop", "StallWatch", "StopEarly", "NonFinite")
+    for name in (*watched_ones, "Recorder"):
         monkeypatch.setattr(phases, name, watched(name))
     outcome = train(tiny, run, **{**MAY_CHANGE, "recipe": "documented", "lr": 1e-2, "resume": ""})
     assert outcome.code == 0, outcome.text
@@ -181,6 +182,7 @@ def test_what_may_change_reaches_the_part_that_it_controls(
     for name in ("deterministic", "checkpoint_every_n_steps"):
         assert told[name] == MAY_CHANGE[name], name
     assert told["max_time"] == 3600
+    assert told["Recorder"][1] == MAY_CHANGE["log_every_n_steps"]
     assert told["StallWatch"] == (7.0,)
     assert told["StopEarly"] == (5, True)
     assert "debug  " in outcome.text

@@ -272,7 +272,10 @@ class Phases:
                 checkpoint_every_n_steps=settings.checkpoint_every_n_steps,
             )
             callbacks: list[Callback] = [AveragedWeights(settings.ema)] if settings.ema else []
-            callbacks += [Recorder(trackers), self.progress(loaders)]
+            callbacks.append(
+                Recorder(trackers, settings.log_every_n_steps, steps_per_epoch=len(loaders.train))
+            )
+            callbacks.append(self.progress(loaders))
             if settings.stall_timeout:
                 callbacks.append(StallWatch(settings.stall_timeout))
             if settings.early_stopping:

@@ -64,6 +64,7 @@ class TrainSettings:
     resume: str | None
     allow_mismatch: bool
     checkpoint_every_n_steps: int
+    log_every_n_steps: int | None
     use_wandb: bool
     wandb_project: str
     wandb_name: str | None

@@ -277,7 +277,7 @@ def test_a_tracker_that_fails_is_dropped_once_and_the_rest_goes_on(tmp_path: Pat
     failing = Failing()
     trackers = Trackers(CsvFile(tmp_path / "metrics.csv"), [failing], telling(said))
     for step in range(5):
-        trackers.log({"epoch": 0}, step)
+        trackers.log({"epoch": 0, "val_loss": 1.0}, step)
     trackers.finish(0)
     assert failing.rows == 3
     assert said == ["Failing failed and was disabled (the server went away)"]

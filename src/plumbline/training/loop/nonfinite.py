@@ -18,8 +18,8 @@ _SHOWN = 4
 class NonFinite:
     """Checks the loss of each step: always on a CPU, and on other devices only if steps may be skipped.
 
-    On a GPU, the check would make every step wait, so there only every fiftieth step and the end of an epoch
-    are checked (:meth:`~plumbline.training.loop.task.CentreOfMassTask.check_finite`), unless
+    On a GPU, the check would make every step wait, so there only the steps that are logged and the end of an
+    epoch are checked (:meth:`~plumbline.training.loop.task.CentreOfMassTask.check_finite`), unless
     ``skip_nonfinite`` is on.
 
     Args:

@@ -111,6 +111,7 @@ class CentreOfMassTask(LightningModule):
         if self.guard is not None and self.guard.leaves_out(
             loss, batch, self.model, step=self.global_step, lr=self.learning_rate
         ):
+            self._step_sums = None
             return None
         error = error.detach()
         sums = axis_sums(error) if self.loss is l1 else self._sums_of(error, batch, value.detach())

@@ -17,9 +17,6 @@ from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.persistence.saving import BestAndLast, DurableCheckpoints
 from plumbline.training.records import Outcome
 
-LOG_EVERY = 50
-"""Steps between two rows of step metrics; only these rows and the ends of epochs wait for the device."""
-
 
 def make_trainer(
     folder: Path,
@@ -60,7 +57,6 @@ def make_trainer(
         gradient_clip_val=gradient_clip or None,
         gradient_clip_algorithm="norm",
         deterministic=determined,
-        log_every_n_steps=LOG_EVERY,
         callbacks=callbacks,
         # Training uses one process, so the variables of a surrounding SLURM job do not apply to it.
         plugins=[DurableCheckpoints(), LightningEnvironment()],

@@ -26,7 +26,7 @@ COLUMNS = (
 
 
 class CsvFile:
-    """``metrics.csv``: one row per epoch and one per fifty steps, flushed to the file row by row.
+    """``metrics.csv``: one row per epoch and at least ten of steps, flushed to the file row by row.
 
     A file that is removed, alone or with its folder, is rewritten from the copy that is still open.
 
