@@ -46,8 +46,11 @@ NETWORK: dict[str, Any] = {
 }  # fmt: skip
 TRAINING: dict[str, Any] = {
     "dropout": 0.3, "batch_size": 4, "val_split": 0.4, "split_by": "group", "seed": 3, "loss": "displacement",
-    "warmup": 0.1, "lr": 0.5, "weight_decay": 0.1, "gradient_clip": 0.01, "ema": 0.5,
+    "warmup": 0.1, "plateau_patience": 0, "plateau_factor": 0.25, "min_lr": 1e-4, "lr": 0.5,
+    "weight_decay": 0.1, "gradient_clip": 0.01, "ema": 0.5,
 }  # fmt: skip
+PLATEAU = {"plateau_patience": "patience", "plateau_factor": "factor", "min_lr": "min_lrs"}
+"""Those that act once ``val_loss`` stops improving, and their names in the state of the schedule."""
 
 
 @pytest.fixture(scope="module")
@@ -145,14 +148,17 @@ def slow(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
 def test_what_is_allowed_to_change_acts_and_is_recorded(
     tiny: Path, slow: tuple[Path, Path], tmp_path: Path, name: str
 ) -> None:
-    """The third epoch is another one, or the training says that the flag has no effect."""
+    """The third epoch is another one, later ones are, or the training says that the flag has no effect."""
     run = Path(shutil.copytree(slow[0], tmp_path / "run"))
     changed = {"max_epochs": 3, "lr": 2e-3, "resume": "", "allow_mismatch": True, name: TRAINING[name]}
     outcome = train(tiny, run, **changed)
     same = metric_rows(run)[-1] == metric_rows(slow[1])[-1]
-    assert same == (f"--{name} has no effect" in outcome.text)
-    assert same == (name == "warmup")
-    assert saved(run / "last.ckpt")["plumbline"]["config"][name] == TRAINING[name]
+    assert (name == "warmup") == (f"--{name} has no effect" in outcome.text)
+    assert same == (name == "warmup" or name in PLATEAU)
+    last = saved(run / "last.ckpt")
+    if name in PLATEAU:
+        assert last["lr_schedulers"][0][PLATEAU[name]] in (TRAINING[name], [TRAINING[name]])
+    assert last["plumbline"]["config"][name] == TRAINING[name]
     assert yaml.safe_load((run / "config.yaml").read_text())[name] == TRAINING[name]
 
 

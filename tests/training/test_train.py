@@ -24,7 +24,7 @@ from plumbline.predictors.inference import predict
 from plumbline.records import FEATURE_NAMES
 from plumbline.training.loop import graceful_stop
 from plumbline.training.loop.task import CentreOfMassTask
-from plumbline.training.optim.schedules import PLATEAU
+from plumbline.training.records import Plateau
 from plumbline.training.show.startup import PHASES
 from tests.helpers.training_fixtures import (
     REJECTED,
@@ -243,10 +243,17 @@ def test_the_loss_is_the_mean_absolute_error(tiny: Path) -> None:
 
 
 def test_the_learning_rate_halves_on_a_plateau_down_to_its_minimum(tiny: Path, tmp_path: Path) -> None:
-    assert PLATEAU == {"factor": 0.5, "patience": 10, "min_lr": 1e-6}
+    assert Plateau() == Plateau(patience=10, factor=0.5, min_lr=1e-6)
     train(tiny, tmp_path, max_epochs=25, lr=1.5e-6, batch_size=64)
     rates = [float(row["learning_rate"]) for row in metric_rows(tmp_path)]
     assert rates == [1.5e-6] * 12 + [1e-6] * 13
+    changed = {"plateau_patience": 1, "plateau_factor": 0.25, "min_lr": 5e-7}
+    train(tiny, tmp_path, max_epochs=7, lr=4e-6, batch_size=64, **changed)
+    rates = [float(row["learning_rate"]) for row in metric_rows(tmp_path)]
+    assert rates == [4e-6] * 3 + [1e-6] * 2 + [5e-7] * 2
+    outcome = train(tiny, tmp_path, max_epochs=1, schedule="cosine", **changed)
+    for flag in changed:
+        assert f"--{flag} has no effect without --schedule plateau" in outcome.text
 
 
 def test_adam_gets_its_flags_and_gradients_are_clipped_by_norm(

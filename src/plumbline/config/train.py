@@ -79,12 +79,21 @@ class TrainConfig(Flags):
     )
     schedule: str = option(
         "plateau",
-        "learning rate: plateau: halved when val_loss stops improving; cosine: half a cosine over all epochs",
+        "learning rate: plateau: lowered when val_loss stops improving; cosine: half a cosine over all steps",
         one_of("plateau", "cosine"),
     )
     warmup: float = option(
         0.0, "fraction of the steps during which --schedule cosine warms up", number(at_least=0, below=1)
     )
+    plateau_patience: int = option(
+        10,
+        "epochs without a better val_loss after which the plateau schedule acts",
+        whole(at_least=0),
+    )
+    plateau_factor: float = option(
+        0.5, "factor by which the plateau schedule lowers the learning rate", number(above=0, below=1)
+    )
+    min_lr: float = option(1e-6, "minimum learning rate of the plateau schedule", number(at_least=0))
     max_epochs: int = option(100, "maximum number of epochs", whole(at_least=1))
     lr: float = option(1e-3, "learning rate", number(above=0))
     weight_decay: float = option(

@@ -185,6 +185,7 @@ class Phases:
                 optimizer=settings.optimizer,
                 schedule=settings.schedule,
                 warmup=settings.warmup,
+                plateau=settings.plateau,
                 precision=precision,
                 identity={
                     "model": settings.model,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,16 @@ if TYPE_CHECKING:
 
 Outcome = Literal["finished", "stopped early", "interrupted", "out of time", "already finished"]
 """How a training ended."""
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """The schedule ``plateau``: when ``val_loss`` has not improved for ``patience`` epochs, the learning rate
+    is multiplied by ``factor``, but does not fall below ``min_lr``."""
+
+    patience: int = 10
+    factor: float = 0.5
+    min_lr: float = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +51,9 @@ class TrainSettings:
     optimizer: str
     schedule: str
     warmup: float
+    plateau_patience: int
+    plateau_factor: float
+    min_lr: float
     max_epochs: int
     lr: float
     weight_decay: float
@@ -72,14 +85,29 @@ class TrainSettings:
     fast_dev_run: int
     debug: bool
 
+    @property
+    def plateau(self) -> Plateau:
+        """The flags of ``--schedule plateau``."""
+        return Plateau(self.plateau_patience, self.plateau_factor, self.min_lr)
+
     def without_effect(self) -> list[str]:
         """One sentence for each flag that is set and changes nothing."""
+        plateau = zip(
+            ("plateau_patience", "plateau_factor", "min_lr"),
+            astuple(self.plateau),
+            astuple(Plateau()),
+            strict=True,
+        )
         needed = {
             "allow_mismatch": (self.allow_mismatch and self.resume is None, "--resume"),
             "warmup": (
                 self.warmup > 0 and self.schedule != "cosine" and self.recipe == "documented",
                 "--schedule cosine",
             ),
+            **{
+                flag: (given != usual and self.schedule != "plateau", "--schedule plateau")
+                for flag, given, usual in plateau
+            },
         }
         return [f"--{flag} has no effect without {other}" for flag, (idle, other) in needed.items() if idle]
 

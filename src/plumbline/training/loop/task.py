@@ -5,6 +5,7 @@ Letters: G graphs. Everything is in the stored frame; errors in data units unles
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -23,9 +24,10 @@ from plumbline.training.metric_sums import RunningSums, axis_means, axis_sums, d
 from plumbline.training.optim.ema import TRAINING_WEIGHTS
 from plumbline.training.optim.losses import Loss, displacement, l1, scale_loss
 from plumbline.training.optim.optimizers import make_optimizer
-from plumbline.training.optim.schedules import PLATEAU, cosine
+from plumbline.training.optim.schedules import cosine
 from plumbline.training.persistence.resume import same_measure
 from plumbline.training.randomness import random_states, restore_random_states
+from plumbline.training.records import Plateau
 
 
 class CentreOfMassTask(LightningModule):
@@ -39,6 +41,7 @@ class CentreOfMassTask(LightningModule):
         optimizer: ``"adam"`` or ``"adamw"``.
         schedule: learning-rate schedule: ``"plateau"`` of ``val_loss``, or ``"cosine"`` over all steps.
         warmup: fraction of the steps during which ``"cosine"`` rises.
+        plateau: settings of ``"plateau"``.
         precision: precision of weights and arithmetic in the model; loss and metrics are always float32
             (float64 for ``64``).
         identity: plain values that make a checkpoint self-describing (model, arguments, config, data).
@@ -62,6 +65,7 @@ class CentreOfMassTask(LightningModule):
         optimizer: str = "adam",
         schedule: str = "plateau",
         warmup: float = 0.0,
+        plateau: Plateau = Plateau(),  # noqa: B008 - immutable
         precision: Precision = Precision("32"),  # noqa: B008 - immutable
         identity: dict[str, Any] | None = None,
         guard: NonFinite | None = None,
@@ -71,6 +75,7 @@ class CentreOfMassTask(LightningModule):
         self.forward_model: Callable[[Batch], Any] = entry_point(model)
         self.loss, self.optimizer, self.schedule, self.warmup = loss, optimizer, schedule, warmup
         self.lr, self.weight_decay, self.precision = lr, weight_decay, precision
+        self.plateau = plateau
         self.identity, self.guard = identity or {}, guard
         self.train_sums, self.val_sums = RunningSums(), RunningSums()
         self.epoch_row: dict[str, float] = {}
@@ -181,8 +186,11 @@ class CentreOfMassTask(LightningModule):
             if self.lr != before["config"]["lr"]:
                 group["lr"] *= self.lr / before["config"]["lr"]
         scheduler = self.lr_schedulers()
-        if isinstance(scheduler, ReduceLROnPlateau) and not same_measure(before, self.identity):
-            scheduler._reset()  # its best val_loss was measured in another way
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.patience, scheduler.factor = self.plateau.patience, self.plateau.factor
+            scheduler.min_lrs = [self.plateau.min_lr] * len(groups)
+            if not same_measure(before, self.identity):
+                scheduler._reset()  # its best val_loss was measured in another way
 
     def on_train_epoch_start(self) -> None:
         """Rewind the loader to the first batch. Lightning skips this hook when it resumes within an epoch."""
@@ -263,7 +271,7 @@ class CentreOfMassTask(LightningModule):
         self._weight_decays = [group["weight_decay"] for group in optimizer.param_groups]
         if self.schedule == "cosine":
             return optimizer
-        scheduler = ReduceLROnPlateau(optimizer, **PLATEAU)
+        scheduler = ReduceLROnPlateau(optimizer, **asdict(self.plateau))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val_loss"}}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:

@@ -1,10 +1,7 @@
 """Learning-rate schedules."""
 
 import math
-from typing import Any
 
-PLATEAU: dict[str, Any] = {"factor": 0.5, "patience": 10, "min_lr": 1e-6}
-"""When ``val_loss`` has not improved for ``patience`` epochs, ``factor`` multiplies the learning rate."""
 _FLOOR = 0.01
 """Fraction of the learning rate at which warm-up begins and the cosine ends."""
 

@@ -18,10 +18,14 @@ _SAME_NETWORK = (
 """Flags that must be unchanged: otherwise the saved state does not fit."""
 
 _SAME_TRAINING = (
-    "dropout", "batch_size", "val_split", "split_by", "seed", "loss", "warmup", "lr", "weight_decay",
+    "dropout", "batch_size", "val_split", "split_by", "seed", "loss", "warmup",
+    "plateau_patience", "plateau_factor", "min_lr", "lr", "weight_decay",
     "gradient_clip", "ema",
 )  # fmt: skip
 """Flags that may change only with ``--allow_mismatch``; the resumed training is then another one."""
+
+_EARLIER = {"plateau_patience": 10, "plateau_factor": 0.5, "min_lr": 1e-6}
+"""Flags that earlier programs lacked, and the values that they trained with."""
 
 _SAME_MEASURE = ("loss", "val_split", "split_by", "seed")
 """Flags that decide, with the data, what ``val_loss`` measures."""
@@ -125,6 +129,7 @@ def _changed_files(ours: dict[str, Any], config: dict[str, Any]) -> list[Path]:
 
 
 def _differences(names: Sequence[str], before: dict[str, Any], config: dict[str, Any]) -> list[str]:
+    before = _EARLIER | before
     return [
         f"--{name} {config[name]} here, {before[name]} in the checkpoint"
         for name in names
