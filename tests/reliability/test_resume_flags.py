@@ -35,10 +35,10 @@ MAY_CHANGE = {
 
 ELSEWHERE = (
     "data_dir", "checkpoint_dir", "resume", "ensemble", "fast_dev_run", "devices", "num_nodes", "strategy",
-    "use_compile", "use_wandb",
+    "use_compile", "use_wandb", "save_top_k",
 )  # fmt: skip
-"""May change too, within their own rules: data are compared by their fingerprint; the rest needs more
-devices, a compiler or a service, or is no training of its own."""
+"""May change too, within their own rules: data are compared by their fingerprint; ``test_save_top_k.py`` says
+what stays; the rest needs more devices, a compiler or a service, or is no training of its own."""
 
 NETWORK: dict[str, Any] = {
     "model": "pointnet", "hidden_dim": 8, "num_layers": 3, "features": "none", "model_args": "num_tokens=8",

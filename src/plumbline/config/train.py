@@ -159,6 +159,9 @@ class TrainConfig(Flags):
     checkpoint_every_n_steps: int = option(
         0, "also write last.ckpt every N steps; 0: only at the end of an epoch", whole(at_least=0)
     )
+    save_top_k: int = option(
+        1, "number of best models to keep, by their val_loss, in addition to last.ckpt", whole(at_least=1)
+    )
     log_every_n_steps: int | None = option(
         None,
         "steps between two rows of step metrics; by default 50, or fewer: an epoch has at least ten rows",

@@ -265,7 +265,13 @@ class Phases:
             comparable = resumed is None or same_measure(resumed.content, task.identity)
             checkpoints = None
             if not self.trial:
-                checkpoints = BestAndLast(self.folder, self.report, resume=resume, comparable=comparable)
+                checkpoints = BestAndLast(
+                    self.folder,
+                    self.report,
+                    save_top_k=settings.save_top_k,
+                    resume=resume,
+                    comparable=comparable,
+                )
             stop = GracefulStop(
                 checkpoints,
                 self.report,

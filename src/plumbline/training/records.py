@@ -77,6 +77,7 @@ class TrainSettings:
     resume: str | None
     allow_mismatch: bool
     checkpoint_every_n_steps: int
+    save_top_k: int
     log_every_n_steps: int | None
     use_wandb: bool
     wandb_project: str

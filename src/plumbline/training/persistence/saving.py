@@ -61,14 +61,15 @@ def write_durably(path: Path, content: bytes | memoryview) -> None:
 
 
 class BestAndLast(ModelCheckpoint):
-    """The documented policy: after each validation, save the best model so far and the last state.
+    """The documented policy: after each validation, save the best models so far and the last state.
 
-    The new best model is on disk before the old one is deleted. If writing fails (a full disk), this is
+    A new best model is on disk before an old one is deleted. If writing fails (a full disk), this is
     reported at every attempt, and training continues: everything it needs is in memory.
 
     Args:
         folder: run folder.
         report: receives a message about each failed write.
+        save_top_k: number of best models to keep.
         resume: the checkpoint that training resumed from; it is never deleted.
         comparable: whether its ``val_loss`` is measured as it is from now on; otherwise its best model is not
             compared with later ones.
@@ -81,7 +82,13 @@ class BestAndLast(ModelCheckpoint):
     state_key = "BestAndLast"
 
     def __init__(
-        self, folder: Path, report: Reporter, *, resume: Path | None = None, comparable: bool = True
+        self,
+        folder: Path,
+        report: Reporter,
+        *,
+        save_top_k: int = 1,
+        resume: Path | None = None,
+        comparable: bool = True,
     ) -> None:
         self._report, self._resume, self._comparable = report, resume, comparable
         self.trouble = ""
@@ -90,7 +97,7 @@ class BestAndLast(ModelCheckpoint):
             filename=BEST_NAME,
             monitor="val_loss",
             mode="min",
-            save_top_k=1,
+            save_top_k=save_top_k,
             save_last=True,
             save_on_train_epoch_end=False,
             auto_insert_metric_name=False,
@@ -109,16 +116,27 @@ class BestAndLast(ModelCheckpoint):
         self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
-        if not all(Path(path).is_file() for path in self.best_k_models):
-            self._report.say(f"{self.best_model_path} was removed: the best model from here on is kept")
-            self.best_k_models, self.best_model_path, self.kth_best_model_path = {}, "", ""
-            self.best_model_score = None
+        removed = [path for path in self.best_k_models if not Path(path).is_file()]
+        if removed:
+            self._report.say(f"{', '.join(removed)} was removed: the best model from here on is kept")
+            self._rank({path: loss for path, loss in self.best_k_models.items() if path not in removed})
         before = {name: value for name, value in vars(self).items() if name in self.state_dict()}
         before["best_k_models"] = dict(self.best_k_models)
         with self._told() as written:
             super()._save_topk_checkpoint(trainer, monitor_candidates)
         if not written:
             vars(self).update(before)  # the best file is still the old one
+
+    def _rank(self, models: dict[str, Tensor]) -> None:
+        """Count the ``save_top_k`` best of these models, path to ``val_loss``, as the best so far."""
+        kept = sorted(models, key=models.__getitem__)[: self.save_top_k]
+        self.best_k_models = {path: loss for path, loss in models.items() if path in kept}
+        self.best_model_path = kept[0] if kept else ""
+        self.best_model_score = models[kept[0]] if kept else None
+        self.kth_best_model_path = ""
+        if len(kept) == self.save_top_k:  # of equal ones the earliest, as Lightning chooses
+            self.kth_best_model_path = max(self.best_k_models, key=models.__getitem__)
+            self.kth_value = models[self.kth_best_model_path]
 
     def _save_last_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
         with self._told():
@@ -142,29 +160,21 @@ class BestAndLast(ModelCheckpoint):
             super()._remove_checkpoint(trainer, filepath)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore which model is the best so far. If it is in another folder, it is copied into this one."""
+        """Restore which models are the best so far. Those in another folder are copied into this one."""
         if not self._comparable:
             self._report.say("val_loss is measured differently from here on: no earlier model counts as best")
             return
         moved = {path: self._taken_over(path) for path in state_dict["best_k_models"]}
-        if None in moved.values():
-            lost = state_dict["best_model_path"]
-            self._report.say(f"the best model so far, {lost}, is missing: the best from here on is kept")
-        else:
-            last = Path(str(self.dirpath)) / Path(state_dict["last_model_path"]).name
-            paths = {
-                key: moved.get(state_dict[key], "") for key in ("best_model_path", "kth_best_model_path")
-            }
-            scores = state_dict["best_k_models"].items()
-            super().load_state_dict(
-                {
-                    **state_dict,
-                    **paths,
-                    "dirpath": str(self.dirpath),
-                    "best_k_models": {moved[path]: score for path, score in scores},
-                    "last_model_path": str(last) if last.is_file() else "",
-                }
+        lost = [path for path, here in moved.items() if here is None]
+        if lost:
+            self._report.say(
+                f"the best model so far, {', '.join(lost)}, is missing: the best from here on is kept"
             )
+        last = Path(str(self.dirpath)) / Path(state_dict["last_model_path"]).name
+        last_path = str(last) if last.is_file() else ""
+        super().load_state_dict({**state_dict, "dirpath": str(self.dirpath), "last_model_path": last_path})
+        found = {moved[path]: loss for path, loss in state_dict["best_k_models"].items()}
+        self._rank({path: loss for path, loss in found.items() if path is not None})
 
     def _taken_over(self, path: str) -> str | None:
         """A best model of the resumed training as a file of this folder; None if it is missing."""
