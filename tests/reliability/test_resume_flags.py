@@ -47,7 +47,7 @@ NETWORK: dict[str, Any] = {
 TRAINING: dict[str, Any] = {
     "dropout": 0.3, "batch_size": 4, "val_split": 0.4, "split_by": "group", "seed": 3, "loss": "displacement",
     "warmup": 0.1, "plateau_patience": 0, "plateau_factor": 0.25, "min_lr": 1e-4, "lr": 0.5,
-    "weight_decay": 0.1, "gradient_clip": 0.01, "ema": 0.5,
+    "weight_decay": 0.1, "gradient_clip": 0.01, "ema": 0.5, "overfit_batches": 2,
 }  # fmt: skip
 PLATEAU = {"plateau_patience": "patience", "plateau_factor": "factor", "min_lr": "min_lrs"}
 """Those that act once ``val_loss`` stops improving, and their names in the state of the schedule."""

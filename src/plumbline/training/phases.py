@@ -9,6 +9,7 @@ import torch
 
 from plumbline.console.text import counted
 from plumbline.data.batches.loader import Loaders, make_loaders
+from plumbline.data.batches.order import first_batches
 from plumbline.data.pt.cache import open_data
 from plumbline.data.split import split_samples
 from plumbline.data.store.reader import PackedStore
@@ -16,6 +17,7 @@ from plumbline.errors import InputError
 from plumbline.models import SYMMETRIES, arguments_for, build_model, load_model_class
 from plumbline.models.inputs import input_arguments
 from plumbline.own_parts import source_of
+from plumbline.records import Int
 from plumbline.reporting import Reporter
 from plumbline.training.loop.compiling import CompiledForward, try_out
 from plumbline.training.loop.early_stopping import StopEarly
@@ -126,6 +128,8 @@ class Phases:
                 seed=settings.seed,
                 split_by=settings.split_by,
             )
+            if settings.overfit_batches:
+                train_idx = val_idx = self._few_batches(train_idx)
             identity = facts.data_identity(store, self.flags, train_idx, val_idx)
             if resumed is not None:
                 allowed = check_same_data(
@@ -134,11 +138,25 @@ class Phases:
                 if allowed:
                     self.report.say(allowed)
             objects = [len(np.unique(store.object_idx[side])) for side in (train_idx, val_idx)]
+            training = f"{counted(len(train_idx), 'graph')} of {counted(objects[0], 'object')}"
             self.report.say(
-                f"training: {counted(len(train_idx), 'graph')} of {counted(objects[0], 'object')}; "
+                f"training and validation: the same {training} (--overfit_batches)"
+                if settings.overfit_batches
+                else f"training: {training}; "
                 f"validation: {counted(len(val_idx), 'graph')} of {counted(objects[1], 'other object')}"
             )
         return Data(store, train_idx, val_idx, identity)
+
+    def _few_batches(self, train_idx: Int) -> Int:
+        """The graphs that ``--overfit_batches`` trains and validates on, in their order."""
+        settings = self.settings
+        few = first_batches(
+            settings.seed,
+            len(train_idx),
+            batch_size=settings.batch_size,
+            number=settings.overfit_batches,
+        )
+        return train_idx[few]
 
     def create_loaders(self, data: Data, device: torch.device) -> Loaders:
         """Make the loaders according to the settings and the machine."""
@@ -152,6 +170,7 @@ class Phases:
                 loader=settings.loader,
                 num_workers=settings.num_workers,
                 seed=seed_of(settings.seed, settings.member),
+                shuffle=not settings.overfit_batches,
                 needs=load_model_class(settings.model).needs,
                 device=device,
                 persistent_workers=settings.persistent_workers,

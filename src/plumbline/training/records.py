@@ -83,6 +83,7 @@ class TrainSettings:
     wandb_project: str
     wandb_name: str | None
     wandb_tags: tuple[str, ...]
+    overfit_batches: int
     fast_dev_run: int
     debug: bool
 

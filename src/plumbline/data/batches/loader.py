@@ -262,12 +262,13 @@ def make_loaders(
     loader: str = "auto",
     num_workers: int = 4,
     seed: int = 0,
+    shuffle: bool = True,
     needs: frozenset[str] = frozenset({"gcn"}),
     device: torch.device | str = "cpu",
     persistent_workers: bool = True,
     stall_timeout: float = 300.0,
 ) -> Loaders:
-    """Make the loaders for training (shuffled, last short batch dropped) and validation (in order, complete).
+    """Make the loaders for training (last short batch dropped) and validation (in order, complete).
 
     Args:
         store: the data set.
@@ -278,6 +279,7 @@ def make_loaders(
         num_workers: reader processes for ``"workers"``; none on Windows and macOS, where each would have
             to start a new interpreter.
         seed: seed of the training order.
+        shuffle: train in another order in each epoch.
         needs: what the model reads, see :class:`~plumbline.data.batches.batch.Batch`.
         device: where training runs.
         persistent_workers: keep the reader processes from one epoch to the next.
@@ -292,7 +294,7 @@ def make_loaders(
             f"the training set ({len(train_idx)} graphs) is smaller than one batch ({batch_size}), "
             "so it is used as one short batch"
         )
-    train = BatchOrder(len(train_idx), batch_size=batch_size, shuffle=True, drop_last=drop_last, seed=seed)
+    train = BatchOrder(len(train_idx), batch_size=batch_size, shuffle=shuffle, drop_last=drop_last, seed=seed)
     val = BatchOrder(len(val_idx), batch_size=batch_size, shuffle=False, drop_last=False, seed=seed)
     settings: dict[str, Any] = {
         "loader": loader,

@@ -27,6 +27,12 @@ def epoch_order(seed: int, epoch: int, num_samples: int) -> Int:
     return np.argsort(ranks, kind="stable").astype(np.int64, copy=False)
 
 
+def first_batches(seed: int, num_samples: int, *, batch_size: int, number: int) -> Int:
+    """The samples of the first ``number`` batches of the first epoch; fewer if it has not that many."""
+    whole = min(number, num_samples // batch_size) * batch_size
+    return epoch_order(seed, 0, num_samples)[: whole or num_samples]
+
+
 class BatchOrder:
     """The graphs of each batch, epoch by epoch, and the position that iteration has reached.
 

@@ -20,14 +20,14 @@ _SAME_NETWORK = (
 _SAME_TRAINING = (
     "dropout", "batch_size", "val_split", "split_by", "seed", "loss", "warmup",
     "plateau_patience", "plateau_factor", "min_lr", "lr", "weight_decay",
-    "gradient_clip", "ema",
+    "gradient_clip", "ema", "overfit_batches",
 )  # fmt: skip
 """Flags that may change only with ``--allow_mismatch``; the resumed training is then another one."""
 
-_EARLIER = {"plateau_patience": 10, "plateau_factor": 0.5, "min_lr": 1e-6}
+_EARLIER = {"plateau_patience": 10, "plateau_factor": 0.5, "min_lr": 1e-6, "overfit_batches": 0}
 """Flags that earlier programs lacked, and the values that they trained with."""
 
-_SAME_MEASURE = ("loss", "val_split", "split_by", "seed")
+_SAME_MEASURE = ("loss", "val_split", "split_by", "seed", "overfit_batches")
 """Flags that decide, with the data, what ``val_loss`` measures."""
 
 EARLY_STOPPING = "EarlyStopping{'monitor': 'val_loss', 'mode': 'min'}"

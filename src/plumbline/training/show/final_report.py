@@ -10,7 +10,7 @@ from rich.console import Console
 from plumbline.console.terminal import print_line
 from plumbline.console.text import command
 from plumbline.evaluation.plots import curves
-from plumbline.evaluation.table import UNSEEN, Table, print_table, summarise
+from plumbline.evaluation.table import SEEN, UNSEEN, Table, print_table, summarise
 from plumbline.own_parts import source_of
 from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.predictors.inference import predict
@@ -39,7 +39,8 @@ def measure(
     own = settings.model if source_of(settings.model) is not None else None
     trained = load_checkpoint(best, model=own)  # before --allow_mismatch, its file may have been another
     answers = predict(trained.model, data.store, data.val_idx, batch_size=settings.batch_size, device=device)
-    table = summarise(data.store, data.val_idx, answers, model=trained.model_name, relation=UNSEEN)
+    relation = SEEN if settings.overfit_batches else UNSEEN
+    table = summarise(data.store, data.val_idx, answers, model=trained.model_name, relation=relation)
     result: dict[str, Any] = {
         "best_checkpoint": str(best),
         "outcome": end,
