@@ -23,8 +23,11 @@ from plumbline.quantities import Duration, Range
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "flags.txt"
-ADDED = {"resume": "null", "persistent_workers": True, "plateau_patience": 10, "plateau_factor": 0.5,
-         "min_lr": "1.0e-06", "save_top_k": 1, "log_every_n_steps": "null", "overfit_batches": 0}  # fmt: skip
+ADDED = {
+    "resume": "null", "persistent_workers": True, "plateau_patience": 10, "plateau_factor": 0.5,
+    "min_lr": "1.0e-06", "max_steps": 0, "val_every_n_epochs": 1, "save_top_k": 1,
+    "log_every_n_steps": "null", "overfit_batches": 0,
+}  # fmt: skip
 """Flags that no file of the first release names, with their defaults."""
 REQUIRED = {verb: {"out": "somewhere", "solids": "1"} for verb in ("prepare", "benchmark")}
 

@@ -95,6 +95,12 @@ class TrainConfig(Flags):
     )
     min_lr: float = option(1e-6, "minimum learning rate of the plateau schedule", number(at_least=0))
     max_epochs: int = option(100, "maximum number of epochs", whole(at_least=1))
+    max_steps: int = option(
+        0, "stop after this many steps, if that is earlier than --max_epochs; 0: no limit", whole(at_least=0)
+    )
+    val_every_n_epochs: int = option(
+        1, "validate, and save, after every Nth epoch, and at the end of the training", whole(at_least=1)
+    )
     lr: float = option(1e-3, "learning rate", number(above=0))
     weight_decay: float = option(
         1e-5,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from plumbline.training.loop.precision import Precision, forbid_tf32
 from plumbline.training.loop.stall_watch import StallWatch
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.loop.trainer import Fit, make_trainer
+from plumbline.training.loop.validations import Validations
 from plumbline.training.optim.ema import AveragedWeights
 from plumbline.training.optim.losses import Loss
 from plumbline.training.persistence import run_folder
@@ -291,9 +293,11 @@ class Phases:
                     resume=resume,
                     comparable=comparable,
                 )
+            validations = Validations(settings.val_every_n_epochs)
             stop = GracefulStop(
                 checkpoints,
                 self.report,
+                validations,
                 max_time=None if settings.max_time is None else settings.max_time.seconds,
                 checkpoint_every_n_steps=settings.checkpoint_every_n_steps,
             )
@@ -305,15 +309,17 @@ class Phases:
             if settings.stall_timeout:
                 callbacks.append(StallWatch(settings.stall_timeout))
             if settings.early_stopping:
-                callbacks.append(StopEarly(settings.early_stopping, comparable=comparable))
+                patience = ceil(settings.early_stopping / settings.val_every_n_epochs)
+                callbacks.append(StopEarly(patience, comparable=comparable))
             if settings.debug:
                 callbacks.append(DebugTimings(self.report))
-            callbacks += [stop] if checkpoints is None else [stop, checkpoints]
+            callbacks += [validations, stop, *([] if checkpoints is None else [checkpoints])]
             trainer = make_trainer(
                 self.folder,
                 device=device,
                 precision=task.precision,
                 max_epochs=settings.max_epochs,
+                max_steps=settings.max_steps,
                 gradient_clip=settings.gradient_clip,
                 callbacks=callbacks,
                 fast_dev_run=settings.fast_dev_run,
@@ -322,12 +328,14 @@ class Phases:
                 strategy=settings.strategy,
                 deterministic=settings.deterministic,
             )
+            limit = settings.max_steps
+            steps = f" or {counted(limit, 'step')}, whichever come first" if limit else ""
             self.report.say(
                 f"a trial run, batches per loop: {settings.fast_dev_run}"
                 if self.trial
-                else f"{counted(settings.max_epochs, 'epoch')}, checkpoints in {self.folder}"
+                else f"{counted(settings.max_epochs, 'epoch')}{steps}, checkpoints in {self.folder}"
             )
-        return Fit(trainer, task, loaders, checkpoints, stop)
+        return Fit(trainer, task, loaders, checkpoints, validations, stop)
 
     def progress(self, loaders: Loaders) -> "Callback":
         """The progress display."""

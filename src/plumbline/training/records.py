@@ -17,8 +17,8 @@ Outcome = Literal["finished", "stopped early", "interrupted", "out of time", "al
 
 @dataclass(frozen=True)
 class Plateau:
-    """The schedule ``plateau``: when ``val_loss`` has not improved for ``patience`` epochs, the learning rate
-    is multiplied by ``factor``, but does not fall below ``min_lr``."""
+    """The schedule ``plateau``: when ``val_loss`` has not improved in ``patience`` validations, the learning
+    rate is multiplied by ``factor``, but does not fall below ``min_lr``."""
 
     patience: int = 10
     factor: float = 0.5
@@ -55,6 +55,8 @@ class TrainSettings:
     plateau_factor: float
     min_lr: float
     max_epochs: int
+    max_steps: int
+    val_every_n_epochs: int
     lr: float
     weight_decay: float
     gradient_clip: float
@@ -89,14 +91,15 @@ class TrainSettings:
 
     @property
     def plateau(self) -> Plateau:
-        """The flags of ``--schedule plateau``."""
-        return Plateau(self.plateau_patience, self.plateau_factor, self.min_lr)
+        """The flags of ``--schedule plateau``; the patience in validations."""
+        patience = self.plateau_patience // self.val_every_n_epochs
+        return Plateau(patience, self.plateau_factor, self.min_lr)
 
     def without_effect(self) -> list[str]:
         """One sentence for each flag that is set and changes nothing."""
         plateau = zip(
             ("plateau_patience", "plateau_factor", "min_lr"),
-            astuple(self.plateau),
+            (self.plateau_patience, self.plateau_factor, self.min_lr),
             astuple(Plateau()),
             strict=True,
         )

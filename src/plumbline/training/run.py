@@ -89,15 +89,7 @@ def _train_one(
         phases = Phases(settings, report, command=command, live_bar=live_bar, held=held)
         resumed = phases.set_up_directory()
         resume = None if resumed is None else resumed.path
-        ended = (
-            None
-            if resumed is None
-            else resumed.ended(
-                max_epochs=settings.max_epochs,
-                schedule=settings.schedule,
-                early_stopping=settings.early_stopping,
-            )
-        )
+        ended = None if resumed is None else resumed.ended(settings)
         if resumed is not None and ended:
             report.say(ended)
             return _already_finished(settings, phases, resumed)
@@ -134,7 +126,8 @@ def _already_finished(settings: TrainSettings, phases: Phases, resumed: Resumed)
     data = phases.split_dataset(phases.load_dataset(), resumed)
     best = find_best(folder)
     epochs = resumed.content["epochs_done"]
-    how: Outcome = "finished" if epochs >= settings.max_epochs else "stopped early"
+    whole = epochs >= settings.max_epochs or 0 < settings.max_steps <= resumed.step
+    how: Outcome = "finished" if whole else "stopped early"
     metrics, table = _measure(settings, best, data, end=how, epochs=epochs)
     return _result(
         settings, end, best_checkpoint=best, last_checkpoint=resumed.path, metrics=metrics, table=table
@@ -191,7 +184,7 @@ def _conclude(
         return _result(settings, end, last_checkpoint=last)
     for written in (settings, command):  # the folder may have been removed in the meantime
         run_folder.write_config(written.checkpoint_dir, written.plain())
-    metrics, table = _measure(settings, best, data, end=end.outcome, epochs=fit.trainer.current_epoch)
+    metrics, table = _measure(settings, best, data, end=end.outcome, epochs=fit.epochs)
     return _result(settings, end, best_checkpoint=best, last_checkpoint=last, metrics=metrics, table=table)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from plumbline.reporting import Reporter
 from plumbline.training.lightning_import import Callback, LightningModule, Trainer
 from plumbline.training.loop.task import CentreOfMassTask
+from plumbline.training.loop.validations import Validations
 from plumbline.training.persistence.saving import BestAndLast
 
 HANGUP = getattr(signal, "SIGHUP", None)
@@ -56,6 +57,7 @@ class GracefulStop(Callback):
     Args:
         checkpoints: writer of the last checkpoint; None for a trial run, which saves nothing.
         report: receives a message when a signal arrives.
+        validations: tells whether validation follows a step, after which the state is saved.
         max_time: seconds from the start of training, or None.
         checkpoint_every_n_steps: ``last.ckpt`` is also written every this many steps; 0: never.
     """
@@ -64,15 +66,17 @@ class GracefulStop(Callback):
         self,
         checkpoints: BestAndLast | None,
         report: Reporter,
+        validations: Validations,
         *,
         max_time: float | None = None,
         checkpoint_every_n_steps: int = 0,
     ) -> None:
-        self._checkpoints, self._report = checkpoints, report
+        self._checkpoints, self._report, self._validations = checkpoints, report, validations
         self._checkpoint_every_n_steps = checkpoint_every_n_steps
         self._max_time = max_time
         self._deadline = float("inf")
         self._signum: int | None = None
+        self._due = False
         self._previous: dict[int, Any] = {}
         self._process = os.getpid()
         self._terminal: list[int] = []
@@ -103,23 +107,26 @@ class GracefulStop(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Stop if a signal arrived or the time is over; write ``last.ckpt`` when it is due."""
         self.out_of_time = time.monotonic() > self._deadline
-        # After its last batch, an epoch is first validated and saved as a whole.
-        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        every = self._checkpoint_every_n_steps
+        self._due |= every > 0 and trainer.global_step % every == 0
+        if self._validations.follow:  # the state is saved after it
+            self._due = False
             trainer.should_stop |= self.out_of_time
             return
-        every = self._checkpoint_every_n_steps
-        due = every and trainer.global_step % every == 0
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return  # Lightning cannot resume between two epochs without validation: after the next step
         ends = self.out_of_time or self._signum is not None
-        if self._checkpoints is not None and (due or ends):
+        if self._checkpoints is not None and (self._due or ends):
             assert isinstance(pl_module, CentreOfMassTask)
             pl_module.check_weights()
             self._checkpoints.save_last_now(trainer)
+            self._due = False
         if ends:
             raise TrainingInterrupted(self._signum)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop if a signal arrived; the epoch's checkpoint is already written."""
-        if self._signum is not None:
+        """Stop if a signal arrived and the epoch's checkpoint is written, which validation did."""
+        if self._signum is not None and self._validations.follow:
             raise TrainingInterrupted(self._signum)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

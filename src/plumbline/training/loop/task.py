@@ -4,6 +4,7 @@ Letters: G graphs. Everything is in the stored frame; errors in data units unles
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
@@ -50,6 +51,7 @@ class CentreOfMassTask(LightningModule):
     Attributes:
         forward_model: the function called for predictions: the model's entry point, or its compiled form.
         epoch_row: all metrics of the last finished epoch by their documented names.
+        extra_validation: whether a validation must change nothing of the training, see ``Validations``.
         own_callbacks: callbacks that the trainer adds to its own.
         error_factors: factors by which the model's expected error must be scaled so that a given fraction of
             the validation graphs lies within it; empty if the model predicts no expected error.
@@ -85,6 +87,7 @@ class CentreOfMassTask(LightningModule):
         self._restored: dict[str, Any] | None = None
         self._weight_decays: list[float] = []
         self.own_callbacks: list[Callback] = []
+        self.extra_validation = False
 
     def forward(self, batch: Batch) -> Tensor:
         """``[G, 3]`` predictions in the type of the loss."""
@@ -219,6 +222,8 @@ class CentreOfMassTask(LightningModule):
         # Lightning monitors this metric only; a call costs a millisecond.
         value = torch.tensor(val["loss"], dtype=torch.float64)
         self.log("val_loss", value, logger=False, batch_size=1)
+        if self.extra_validation:
+            return
         self.train_sums.reset()
         schedulers = self.lr_schedulers()
         if isinstance(schedulers, ReduceLROnPlateau):
@@ -272,11 +277,12 @@ class CentreOfMassTask(LightningModule):
         if self.schedule == "cosine":
             return optimizer
         scheduler = ReduceLROnPlateau(optimizer, **asdict(self.plateau))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val_loss"}}
-
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Do nothing: Lightning would step the schedule after the epoch's checkpoint is written, and not at
-        all in an epoch it resumes from, so :meth:`on_validation_epoch_end` steps it before."""
+        # Lightning would step it after the epoch's checkpoint is written, and not at all in an epoch that it
+        # resumes from, so on_validation_epoch_end does, and Lightning never.
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "monitor": "val_loss", "frequency": sys.maxsize},
+        }
 
     # -- checkpoints ---------------------------------------------------------------------------------------
 

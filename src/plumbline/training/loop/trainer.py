@@ -14,6 +14,7 @@ from plumbline.training.lightning_import import Callback, LightningEnvironment, 
 from plumbline.training.loop.graceful_stop import GracefulStop, StoppedAtOnce, TrainingInterrupted
 from plumbline.training.loop.precision import Precision
 from plumbline.training.loop.task import CentreOfMassTask
+from plumbline.training.loop.validations import Validations
 from plumbline.training.persistence.saving import BestAndLast, DurableCheckpoints
 from plumbline.training.records import Outcome
 
@@ -26,6 +27,7 @@ def make_trainer(
     max_epochs: int,
     gradient_clip: float,
     callbacks: list[Callback],
+    max_steps: int = 0,
     fast_dev_run: int = 0,
     devices: int = 1,
     num_nodes: int = 1,
@@ -39,6 +41,7 @@ def make_trainer(
         device: kind of device; ``devices``, ``num_nodes`` and ``strategy`` set how many share the work.
         precision: precision of weights and arithmetic.
         max_epochs: maximum number of epochs.
+        max_steps: maximum number of steps; 0: no limit.
         gradient_clip: maximum norm of the gradient; 0: no clipping.
         callbacks: callbacks, in the order in which they run.
         fast_dev_run: batches of each loop in a trial run; 0: a full training.
@@ -53,6 +56,7 @@ def make_trainer(
         strategy=strategy,
         precision=precision.lightning,  # type: ignore[arg-type]
         max_epochs=max_epochs,
+        max_steps=max_steps or -1,
         fast_dev_run=fast_dev_run or False,
         gradient_clip_val=gradient_clip or None,
         gradient_clip_algorithm="norm",
@@ -80,13 +84,22 @@ class Fit:
     task: CentreOfMassTask
     loaders: Loaders
     checkpoints: BestAndLast | None
+    validations: Validations
     stop: GracefulStop
 
     @property
     def waited(self) -> int:
         """Epochs without a better ``val_loss`` after which ``--early_stopping`` ended the training, or 0."""
         stopping = self.trainer.early_stopping_callback
-        return 0 if stopping is None or stopping.wait_count < stopping.patience else stopping.wait_count
+        if stopping is None or stopping.wait_count < stopping.patience:
+            return 0
+        return stopping.wait_count * self.validations.val_every_n_epochs
+
+    @property
+    def epochs(self) -> int:
+        """Number of completed epochs; Lightning also counts one that ``--max_steps`` cut short."""
+        whole = self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        return self.trainer.current_epoch - (self.validations.follow and not whole)
 
 
 class End(NamedTuple):

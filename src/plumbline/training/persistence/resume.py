@@ -10,6 +10,7 @@ from plumbline.errors import InputError
 from plumbline.own_parts import find, names_a_file
 from plumbline.predictors.checkpoint import read_checkpoint
 from plumbline.training.persistence.run_folder import config_of, find_checkpoints
+from plumbline.training.records import TrainSettings
 
 _SAME_NETWORK = (
     "model", "hidden_dim", "num_layers", "features", "model_args", "member", "optimizer", "schedule",
@@ -20,11 +21,14 @@ _SAME_NETWORK = (
 _SAME_TRAINING = (
     "dropout", "batch_size", "val_split", "split_by", "seed", "loss", "warmup",
     "plateau_patience", "plateau_factor", "min_lr", "lr", "weight_decay",
-    "gradient_clip", "ema", "overfit_batches",
+    "gradient_clip", "ema", "val_every_n_epochs", "overfit_batches",
 )  # fmt: skip
 """Flags that may change only with ``--allow_mismatch``; the resumed training is then another one."""
 
-_EARLIER = {"plateau_patience": 10, "plateau_factor": 0.5, "min_lr": 1e-6, "overfit_batches": 0}
+_EARLIER = {
+    "plateau_patience": 10, "plateau_factor": 0.5, "min_lr": 1e-6, "max_steps": 0, "val_every_n_epochs": 1,
+    "overfit_batches": 0,
+}  # fmt: skip
 """Flags that earlier programs lacked, and the values that they trained with."""
 
 _SAME_MEASURE = ("loss", "val_split", "split_by", "seed", "overfit_batches")
@@ -41,7 +45,7 @@ class Resumed:
     Attributes:
         path: the file.
         content: its part ``"plumbline"``.
-        waited: epochs without a better ``val_loss``, as counted by early stopping; 0 if it was off.
+        waited: validations without a better ``val_loss``, as counted by early stopping; 0 if it was off.
         notes: one sentence for each newer checkpoint that is damaged and for each difference allowed.
     """
 
@@ -62,18 +66,23 @@ class Resumed:
         within = f" and {batches} batches" if batches else ""
         return [*self.notes, f"resuming {self.path} after {epochs} epochs{within}"]
 
-    def ended(self, *, max_epochs: int, schedule: str, early_stopping: int) -> str | None:
+    def ended(self, settings: TrainSettings) -> str | None:
         """The sentence to report instead of training, if nothing is left to train; otherwise None."""
-        done = counted(self.content["epochs_done"], "epoch")
-        if self.content["epochs_done"] >= max_epochs:
+        epochs, waited = self.content["epochs_done"], self.waited * settings.val_every_n_epochs
+        done = counted(epochs, "epoch")
+        if epochs >= settings.max_epochs:
             way = "raise --max_epochs to resume"
-            if schedule == "cosine":
+            if settings.schedule == "cosine":
                 way = "its schedule ends there; for more --max_epochs, train from scratch without --resume"
             return f"{self.path} has already finished {done}: {way}"
-        if 0 < early_stopping <= self.waited and not self.content["batches_done"]:
+        if 0 < settings.max_steps <= self.step:
+            return (
+                f"{self.path} has already finished {counted(self.step, 'step')}: raise --max_steps to resume"
+            )
+        if 0 < settings.early_stopping <= waited and not self.content["batches_done"]:
             return (
                 f"{self.path} has stopped early after {done}: val_loss had not improved for "
-                f"{counted(self.waited, 'epoch')}; raise --early_stopping to resume"
+                f"{counted(waited, 'epoch')}; raise --early_stopping to resume"
             )
         return None
 
@@ -101,7 +110,7 @@ def find_resumable(resume: str, folder: Path, config: dict[str, Any], *, allow_m
             continue
         ours = content["plumbline"]
         waited = content.get("callbacks", {}).get(EARLY_STOPPING, {}).get("wait_count", 0)
-        agree = _SAME_TRAINING + (("max_epochs",) if config["schedule"] == "cosine" else ())
+        agree = _SAME_TRAINING + (("max_epochs", "max_steps") if config["schedule"] == "cosine" else ())
         impossible = _differences(_SAME_NETWORK, ours["config"], config)
         allowed = _differences(agree, ours["config"], config)
         allowed += [f"{file} has changed since" for file in _changed_files(ours, config)]

@@ -91,7 +91,8 @@ def _longer(settings: TrainSettings, outcome: Outcome) -> str:
     again = ("plumbline", "train", "--config", config_of(settings.checkpoint_dir))
     if outcome == "stopped early":
         return "train longer  " + command(*again, "--resume", "--early_stopping", 2 * settings.early_stopping)
-    epochs = ("--max_epochs", 2 * settings.max_epochs)
+    steps = ("--max_steps", 2 * settings.max_steps) if settings.max_steps else ()
+    epochs = ("--max_epochs", 2 * settings.max_epochs, *steps)
     if settings.schedule == "cosine":  # a longer cosine schedule differs from its first step on
         return "train longer  " + command(*again, *epochs)
     return "train longer  " + command(*again, "--resume", *epochs)

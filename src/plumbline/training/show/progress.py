@@ -111,8 +111,10 @@ class LiveBar(Callback):
         row, means = pl_module.epoch_row, pl_module.train_sums.means()
         steps = trainer.global_step - self._first_step
         elapsed = time.perf_counter() - self._began
-        steps_left = (trainer.max_epochs or 0) * self._steps_per_epoch - trainer.global_step
-        left = steps_left * elapsed / max(steps, 1)
+        total = (trainer.max_epochs or 0) * self._steps_per_epoch
+        if trainer.max_steps > 0:
+            total = min(total, trainer.max_steps)
+        left = (total - trainer.global_step) * elapsed / max(steps, 1)
         rate = steps * self._graphs_per_step / elapsed
         numbers = [f"loss {_four(means['loss'])}"] if means else []
         if row:
