@@ -20,6 +20,7 @@ def run(config: EvaluateConfig, console: Console) -> int:
             split=config.split,
             batch_size=config.batch_size,
             out=config.out,
+            per_scan=config.per_scan,
             report=None if bar is None else lambda event: bar(event.done, event.total),
         )
     out = config.out or found.folder
@@ -39,4 +40,6 @@ def run(config: EvaluateConfig, console: Console) -> int:
     console.print()
     print_line(console, f"report   {out / REPORT}")
     print_line(console, f"numbers  {out / NUMBERS}")
+    if config.per_scan is not None:
+        print_line(console, f"scans    {config.per_scan}")
     return 0

@@ -38,5 +38,10 @@ class EvaluateConfig(Flags):
         folder,
         group="output",
     )
+    per_scan: Path | None = option(
+        None,
+        "a .csv or .jsonl file for each scan's prediction, truth and error, in frame and unit of the data set",
+        file,
+    )
     json: bool = option(False, "print JSON instead of tables", switch)
     debug: bool = debug_option()

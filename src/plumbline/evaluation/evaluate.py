@@ -13,11 +13,12 @@ import torch
 
 import plumbline
 from plumbline.console.text import command, percent
-from plumbline.data.pt.cache import open_data
+from plumbline.data.pt.cache import open_data, sample_files
 from plumbline.data.split import num_same, object_sizes, split_samples
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import MANIFEST
 from plumbline.errors import InputError
+from plumbline.evaluation.per_scan import refuse_path, write_per_scan
 from plumbline.evaluation.plots import read_history
 from plumbline.evaluation.report import examples_of, write_report
 from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, summarise
@@ -60,6 +61,7 @@ class Evaluation:
         data_dir: folder of the data set.
         split: which graphs: "val" (held out from training), "train" or "all".
         table: the errors of the model and of the untrained guesses, graph by graph.
+        expected: ``[G]`` errors that the model expects, stored units; None for a model that expects none.
         held: nominal share (``"0.9"``) to the actual share of errors within the radius that the model
             predicts for it; empty for a model that does not predict its error.
     """
@@ -69,6 +71,7 @@ class Evaluation:
     data_dir: Path
     split: str
     table: Table
+    expected: Float | None
     held: dict[str, float]
 
     @property
@@ -129,6 +132,7 @@ def evaluate(
     split: str = "auto",
     batch_size: int = 64,
     out: Path | str | None = None,
+    per_scan: Path | str | None = None,
     report: Callable[[Event], None] | None = None,
 ) -> Evaluation:
     """Measure a trained model on a data set, next to guesses that need no training.
@@ -143,12 +147,15 @@ def evaluate(
             data set, "all" on any other.
         batch_size: graphs per batch.
         out: a folder for ``report.html`` and ``evaluation.json``; None writes nothing.
+        per_scan: a ``.csv`` or ``.jsonl`` file for each scan's prediction, truth and error; None writes none.
         report: called with every event; files are counted while a folder of ``.pt`` files is read.
 
     Raises:
         InputError: the checkpoint or data set does not exist, they do not match, predictions are not finite,
-            a baseline of your own cannot be used, or ``out`` is not writable.
+            a baseline of your own cannot be used, or ``out`` or ``per_scan`` is not writable.
     """
+    if per_scan is not None:
+        refuse_path(Path(per_scan))
     out = None if out is None else Path(out)
     if out is not None and (out / MANIFEST).exists():
         raise InputError(f"--out {out}: this is a data set; choose another folder for the report")
@@ -173,7 +180,9 @@ def evaluate(
     )
     errors = table.errors[table.model].error
     held = {} if expected is None else coverage(errors, expected, trained.error_factors)
-    found = Evaluation(trained, store, where, choice.split, table, held)
+    found = Evaluation(trained, store, where, choice.split, table, expected, held)
+    if per_scan is not None:
+        write_per_scan(Path(per_scan), found, sample_files(where, store))
     if out is not None:
         found.write(out)
     return found

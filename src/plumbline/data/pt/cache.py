@@ -87,6 +87,18 @@ def open_data(data_dir: Path | str, *, progress: Progress | None = None) -> Pack
     return store
 
 
+def sample_files(data_dir: Path, store: PackedStore) -> list[str] | None:
+    """The file of each graph, relative to the folder that was opened; None for a packed store."""
+    if store.path == data_dir:
+        return None
+    from plumbline.data.pt.samples import list_pt
+
+    rejected = {item.source for item in store.rejected}
+    names = [path.relative_to(data_dir).as_posix() for path, _ in list_pt(data_dir)]
+    used = [name for name in names if name not in rejected]
+    return used if len(used) == len(store) else None  # else files have changed since
+
+
 def _key(folder: Path, files: list[Path]) -> str:
     """Hash everything that the cache depends on, but not file contents: not reading them is its purpose."""
     from plumbline.data.pt.samples import METADATA_FILE
