@@ -39,7 +39,10 @@ LAYERS = {
     "testing": 10,
 }
 ROOMS = {
-    "data": {"store": 0, "split": 1, "missing": 1, "batches": 1, "pt": 2, "describe": 3, "prepare": 3},
+    "data": {
+        **{"store": 0, "pt": 2, "describe": 3, "prepare": 3},
+        **dict.fromkeys(("split", "split_file", "missing", "batches"), 1),
+    },
     "training": {
         **dict.fromkeys(("lightning_import", "randomness", "allocator", "warning_filters", "metric_sums"), 0),
         **{"records": 0, "process_state": 1, "optim": 1, "persistence": 1, "loop": 2, "show": 3},
@@ -64,7 +67,8 @@ OWNERS = {
     "wandb": {"training/show/wandb_run.py"},
     "matplotlib": {"evaluation/plots.py"},
     "argparse": {"cli.py"},
-    "yaml": {"cli.py", "config/yaml_files.py", "training/persistence/run_folder.py"},
+    "yaml": {"cli.py", "config/yaml_files.py", "data/split_file.py",
+             "training/persistence/run_folder.py"},
     "torch_geometric": set(),
     "e3nn": {"models/steerable.py"},
 }  # fmt: skip

@@ -24,8 +24,8 @@ from plumbline.quantities import Duration, Range
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "flags.txt"
 ADDED = {
-    "resume": "null", "persistent_workers": True, "plateau_patience": 10, "plateau_factor": 0.5,
-    "min_lr": "1.0e-06", "max_steps": 0, "val_every_n_epochs": 1, "save_top_k": 1,
+    "resume": "null", "split_file": "null", "persistent_workers": True, "plateau_patience": 10,
+    "plateau_factor": 0.5, "min_lr": "1.0e-06", "max_steps": 0, "val_every_n_epochs": 1, "save_top_k": 1,
     "log_every_n_steps": "null", "overfit_batches": 0,
 }  # fmt: skip
 """Flags that no file of the first release names, with their defaults."""
@@ -307,7 +307,7 @@ def test_help_speaks_of_flags_not_of_types(capsys):
         said = " ".join(capsys.readouterr().out.split())
         assert not re.search(r"type:|class|\[\]|None", said)
         texts += said
-    assert "--split {auto,val,train,all}" in texts
+    assert "--split {auto,val,train,test,all}" in texts
     assert "graphs per batch (default: 64)" in texts
 
 

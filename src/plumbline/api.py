@@ -62,6 +62,7 @@ def train(
     chosen = _settings(settings, flags)
     refuse_early(
         data_dir=chosen.data_dir,
+        split_file=chosen.split_file,
         checkpoint_dir=chosen.checkpoint_dir,
         resume=chosen.resume,
         ensemble=chosen.ensemble,

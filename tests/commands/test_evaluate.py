@@ -354,5 +354,7 @@ class TestFromPython:
         assert events[-1].done == 6
 
     def test_a_split_that_there_is_not(self, run_folder):
-        with pytest.raises(InputError, match="split must be auto, val, train, all, got 'test'"):
+        with pytest.raises(InputError, match="split must be auto, val, train, test, all, got 'half'"):
+            plumbline.evaluate(run_folder, split="half")
+        with pytest.raises(InputError, match="--split test: the model was trained without objects for test"):
             plumbline.evaluate(run_folder, split="test")

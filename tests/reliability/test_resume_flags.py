@@ -34,11 +34,12 @@ MAY_CHANGE = {
 """Another value of each flag that says nothing about what is trained."""
 
 ELSEWHERE = (
-    "data_dir", "checkpoint_dir", "resume", "ensemble", "fast_dev_run", "devices", "num_nodes", "strategy",
-    "use_compile", "use_wandb", "save_top_k",
+    "data_dir", "split_file", "checkpoint_dir", "resume", "ensemble", "fast_dev_run", "devices", "num_nodes",
+    "strategy", "use_compile", "use_wandb", "save_top_k",
 )  # fmt: skip
-"""May change too, within their own rules: data are compared by their fingerprint; ``test_save_top_k.py`` says
-what stays; the rest needs more devices, a compiler or a service, or is no training of its own."""
+"""May change too, within their own rules: data and split are compared by their content;
+``test_save_top_k.py`` says what stays; the rest needs more devices, a compiler or a service, or is no
+training of its own."""
 
 NETWORK: dict[str, Any] = {
     "model": "pointnet", "hidden_dim": 8, "num_layers": 3, "features": "none", "model_args": "num_tokens=8",

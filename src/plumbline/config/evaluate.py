@@ -26,9 +26,9 @@ class EvaluateConfig(Flags):
     )
     split: str = option(
         "auto",
-        "graphs to use: val (held out in training), train, all; auto: val on the training data set, "
-        "otherwise all",
-        one_of("auto", "val", "train", "all"),
+        "graphs to use: val (held out in training), train, test (of a training with --split_file), all; "
+        "auto: val on the training data set, otherwise all",
+        one_of("auto", "val", "train", "test", "all"),
     )
     batch_size: int = option(64, "graphs per batch", whole(at_least=1))
     out: Path | None = option(
@@ -40,7 +40,8 @@ class EvaluateConfig(Flags):
     )
     per_scan: Path | None = option(
         None,
-        "a .csv or .jsonl file for each scan's prediction, truth and error, in frame and unit of the data set",
+        "a .csv or .jsonl file for each scan's prediction, truth and error, in frame and unit of the "
+        "data set",
         file,
     )
     json: bool = option(False, "print JSON instead of tables", switch)

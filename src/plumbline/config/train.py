@@ -8,7 +8,7 @@ from plumbline.config.options import NOTHING, Flags, Option, option
 from plumbline.config.parts import loss, network, own_options, owners
 from plumbline.config.recipes import RECIPES
 from plumbline.errors import InputError
-from plumbline.kinds import duration, folder, number, one_of, switch, text, whole
+from plumbline.kinds import duration, file, folder, number, one_of, switch, text, whole
 from plumbline.models.arguments import read_arguments
 from plumbline.quantities import Duration
 
@@ -37,6 +37,12 @@ class TrainConfig(Flags):
         "unit that is never split between training and validation: an object, or a group of objects (the "
         "folder of a mesh, the family of a built-in solid: the object's name before the last slash)",
         one_of("object", "group"),
+    )
+    split_file: Path | None = option(
+        None,
+        "JSON or YAML file with the objects of each side: {train: [name, ...], val: [...], test: [...]}; a "
+        "name that ends in a slash stands for all objects whose names start with it",
+        file,
     )
     num_workers: int = option(4, "reader processes for --loader workers", whole(at_least=0))
     persistent_workers: bool = option(True, "keep the reader processes from one epoch to the next", switch)

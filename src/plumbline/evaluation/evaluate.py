@@ -15,6 +15,7 @@ import plumbline
 from plumbline.console.text import command, percent
 from plumbline.data.pt.cache import open_data, sample_files
 from plumbline.data.split import num_same, object_sizes, split_samples
+from plumbline.data.split_file import split_as_given
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import MANIFEST
 from plumbline.errors import InputError
@@ -37,7 +38,7 @@ from plumbline.writing import write_atomically
 
 REPORT, NUMBERS, METRICS = "report.html", "evaluation.json", "metrics.csv"
 
-SPLITS = {"val": "held out from training", "train": "trained on", "all": "all"}
+SPLITS = {"val": "held out from training", "train": "trained on", "test": "kept for test", "all": "all"}
 """Splits, with a description of their graphs."""
 
 
@@ -59,7 +60,7 @@ class Evaluation:
         trained: the model.
         store: the data set.
         data_dir: folder of the data set.
-        split: which graphs: "val" (held out from training), "train" or "all".
+        split: which graphs: "val" (held out from training), "train", "test" or "all".
         table: the errors of the model and of the untrained guesses, graph by graph.
         expected: ``[G]`` errors that the model expects, stored units; None for a model that expects none.
         held: nominal share (``"0.9"``) to the actual share of errors within the radius that the model
@@ -143,8 +144,8 @@ def evaluate(
         baselines: guesses of your own to compare with as well: functions, ``"path/to/file.py:function"``, or
             :class:`plumbline.Baseline`.
         data_dir: the data set; by default the one that the model was trained on.
-        split: which graphs: "val" (held out from training), "train", "all", or "auto": "val" on the training
-            data set, "all" on any other.
+        split: which graphs: "val" (held out from training), "train", "test" (of a training with a
+            ``split_file``), "all", or "auto": "val" on the training data set, "all" on any other.
         batch_size: graphs per batch.
         out: a folder for ``report.html`` and ``evaluation.json``; None writes nothing.
         per_scan: a ``.csv`` or ``.jsonl`` file for each scan's prediction, truth and error; None writes none.
@@ -209,11 +210,12 @@ def choose_graphs(store: PackedStore, trained_on: TrainedOn, split: str, data_di
     Args:
         store: the data set.
         trained_on: the checkpoint's description of its training data.
-        split: "auto", "val", "train" or "all".
+        split: "auto", "val", "train", "test" or "all".
         data_dir: folder of the data set, for error messages.
 
     Raises:
-        InputError: "val" or "train" on a data set that the model was not trained on, or an unknown split.
+        InputError: "val", "train" or "test" on a data set that the model was not trained on, "test" without a
+            split of the user's own, or an unknown split.
     """
     same = store.fingerprint == trained_on.fingerprint
     everything = np.arange(len(store))
@@ -231,10 +233,20 @@ def choose_graphs(store: PackedStore, trained_on: TrainedOn, split: str, data_di
             f"--split {split}: {data_dir} is not the data set that the model was trained on "
             f"({trained_on.data_dir}), so it has no such split; use --split all"
         )
-    train, val = split_samples(
-        store.object_idx, store.object_names, trained_on.val_split, trained_on.seed, trained_on.split_by
-    )
-    return Choice(split, val, UNSEEN) if split == "val" else Choice(split, train, SEEN)
+    if trained_on.split is not None:
+        where = "the split that the checkpoint records"
+        sides = split_as_given(store.object_idx, store.object_names, trained_on.split, where)
+    else:
+        train, val = split_samples(
+            store.object_idx, store.object_names, trained_on.val_split, trained_on.seed, trained_on.split_by
+        )
+        sides = {"train": train, "val": val}
+    if len(sides.get(split, ())) == 0:
+        raise InputError(
+            f"--split {split}: the model was trained without objects for test (--split_file of plumbline "
+            "train); use --split val"
+        )
+    return Choice(split, sides[split], SEEN if split == "train" else UNSEEN)
 
 
 def held_line(held: dict[str, float]) -> str | None:

@@ -20,7 +20,8 @@ class TrainedOn:
         normalise: the stored frame; "unknown" if the data set does not record it.
         num_train, num_val: number of training and validation graphs.
         objects: marks of the training objects (:func:`plumbline.data.split.mark_objects`); None if unknown.
-        val_split, split_by, seed: how the data set was split.
+        val_split, split_by, seed: how the data set was split, unless ``split`` says it.
+        split: the split that the user gave, see :func:`plumbline.data.split_file.read_split`; else None.
     """
 
     data_dir: str
@@ -38,6 +39,7 @@ class TrainedOn:
     val_split: float
     split_by: str
     seed: int
+    split: dict[str, list[str]] | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainedOn":
@@ -46,8 +48,9 @@ class TrainedOn:
         return cls(**{**values, **names})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as a checkpoint holds them."""
-        return asdict(self) | {
+        """Plain values, as a checkpoint holds them; without ``split`` if there is none."""
+        values = asdict(self) | {
             "feature_names": list(self.feature_names),
             "vector_names": list(self.vector_names),
         }
+        return {name: value for name, value in values.items() if name != "split" or value is not None}

@@ -13,6 +13,7 @@ from plumbline.data.batches.loader import Loaders, make_loaders
 from plumbline.data.batches.order import first_batches
 from plumbline.data.pt.cache import open_data
 from plumbline.data.split import split_samples
+from plumbline.data.split_file import GivenSplit, read_split, split_as_given
 from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
 from plumbline.models import SYMMETRIES, arguments_for, build_model, load_model_class
@@ -123,16 +124,10 @@ class Phases:
         """Split by object or group; a resumed training must have the same data as before."""
         settings = self.settings
         with self.startup.phase("Dataset Splitting"):
-            train_idx, val_idx = split_samples(
-                store.object_idx,
-                store.object_names,
-                val_split=settings.val_split,
-                seed=settings.seed,
-                split_by=settings.split_by,
-            )
+            train_idx, val_idx, given = self._sides(store)
             if settings.overfit_batches:
                 train_idx = val_idx = self._few_batches(train_idx)
-            identity = facts.data_identity(store, self.flags, train_idx, val_idx)
+            identity = facts.data_identity(store, self.flags, train_idx, val_idx, given)
             if resumed is not None:
                 allowed = check_same_data(
                     resumed.path, resumed.content["data"], identity, allow_mismatch=settings.allow_mismatch
@@ -148,6 +143,21 @@ class Phases:
                 f"validation: {counted(len(val_idx), 'graph')} of {counted(objects[1], 'other object')}"
             )
         return Data(store, train_idx, val_idx, identity)
+
+    def _sides(self, store: PackedStore) -> tuple[Int, Int, GivenSplit | None]:
+        """The graphs to train and to validate on, and the split that the user gave, if any."""
+        settings, objects, names = self.settings, store.object_idx, store.object_names
+        if settings.split_file is None:
+            by_chance = split_samples(objects, names, settings.val_split, settings.seed, settings.split_by)
+            return (*by_chance, None)
+        given = read_split(settings.split_file)
+        sides = split_as_given(objects, names, given, f"--split_file {settings.split_file}")
+        left_out = len(store) - sum(map(len, sides.values()))
+        self.report.say(
+            f"{counted(len(sides['test']), 'graph')} for test; {counted(left_out, 'graph')} of objects that "
+            f"{settings.split_file} does not name left out"
+        )
+        return sides["train"], sides["val"], given
 
     def _few_batches(self, train_idx: Int) -> Int:
         """The graphs that ``--overfit_batches`` trains and validates on, in their order."""

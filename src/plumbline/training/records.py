@@ -38,6 +38,7 @@ class TrainSettings:
     batch_size: int
     val_split: float
     split_by: str
+    split_file: Path | None
     num_workers: int
     persistent_workers: bool
     loader: str
@@ -114,7 +115,14 @@ class TrainSettings:
                 for flag, given, usual in plateau
             },
         }
-        return [f"--{flag} has no effect without {other}" for flag, (idle, other) in needed.items() if idle]
+        sentences = [
+            f"--{flag} has no effect without {other}" for flag, (idle, other) in needed.items() if idle
+        ]
+        if self.split_file is not None:
+            usual = {"val_split": (self.val_split, 0.1), "split_by": (self.split_by, "object")}
+            changed = [flag for flag, (given, default) in usual.items() if given != default]
+            sentences += [f"--{flag} has no effect with --split_file" for flag in changed]
+        return sentences
 
     @classmethod
     def of(cls, flags: object) -> TrainSettings:

@@ -150,6 +150,7 @@ def same_measure(before: dict[str, Any], now: dict[str, Any]) -> bool:
     """Whether two trainings, as their checkpoints describe them, give ``val_loss`` the same meaning."""
     return (
         before["data"]["fingerprint"] == now["data"]["fingerprint"]
+        and before["data"].get("split") == now["data"].get("split")
         and before.get("loss_sha256") == now.get("loss_sha256")
         and not _differences(_SAME_MEASURE, before["config"], now["config"])
     )
@@ -159,15 +160,25 @@ def check_same_data(
     path: Path, before: dict[str, Any], data: dict[str, Any], *, allow_mismatch: bool
 ) -> str | None:
     """Refuse to resume on other data (InputError), or return a note about it if that is allowed."""
-    if before["fingerprint"] == data["fingerprint"]:
+    sizes = [f"{one['num_train']} + {one['num_val']} graphs" for one in (before, data)]
+    if before["fingerprint"] != data["fingerprint"]:
+        flag = "--data_dir"
+        difference = (
+            f"{path} was trained on {before['data_dir']} ({sizes[0]}), and {data['data_dir']} ({sizes[1]}) "
+            "holds other data"
+        )
+    elif before.get("split") != data.get("split"):
+        flag = "--split_file"
+        was, now = (f"{'a' if one.get('split') else 'no'} --split_file" for one in (before, data))
+        difference = (
+            f"{path} was trained on another split ({was}, {sizes[0]}) than that of this command ({now}, "
+            f"{sizes[1]})"
+        )
+    else:
         return None
-    difference = (
-        f"{path} was trained on {before['data_dir']} ({before['num_train']} + {before['num_val']} "
-        f"graphs), and {data['data_dir']} ({data['num_train']} + {data['num_val']} graphs) holds other data"
-    )
     if allow_mismatch:
         return f"--allow_mismatch: {difference}"
     raise InputError(
-        f"{difference}: give the same --data_dir, start from scratch without --resume, or resume with the "
-        "other data with --allow_mismatch"
+        f"{difference}: give the same {flag}, start from scratch without --resume, or resume with the other "
+        "data with --allow_mismatch"
     )

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from plumbline.data.pt.cache import open_data
+from plumbline.data.split_file import read_split
 from plumbline.errors import InputError
 from plumbline.locks import LockedError, sole_owner
 from plumbline.records import Rejected
@@ -59,12 +60,19 @@ def make_run_folder(folder: Path) -> None:
 
 
 def refuse_early(
-    *, data_dir: Path, checkpoint_dir: Path, resume: str | None, ensemble: int, fast_dev_run: int
+    *,
+    data_dir: Path,
+    split_file: Path | None,
+    checkpoint_dir: Path,
+    resume: str | None,
+    ensemble: int,
+    fast_dev_run: int,
 ) -> None:
     """Check that the folders and the checkpoint exist, without importing anything large.
 
     Args:
         data_dir: the data set.
+        split_file: the split; None if chance decides.
         checkpoint_dir: run folder, which may not exist yet.
         resume: value of ``--resume``; each member of an ensemble uses its own folder.
         ensemble: number of members.
@@ -77,6 +85,8 @@ def refuse_early(
         open_data(data_dir)
     if checkpoint_dir.resolve() == data_dir.resolve() and not fast_dev_run:
         raise InputError(f"--checkpoint_dir {checkpoint_dir} is the data set: name another folder")
+    if split_file is not None:
+        read_split(split_file)
     if fast_dev_run:
         return
     standing = next(path for path in (checkpoint_dir, *checkpoint_dir.absolute().parents) if path.exists())

@@ -15,6 +15,7 @@ import plumbline
 from plumbline.data.batches.batch import Batch
 from plumbline.data.batches.collate import largest_batch
 from plumbline.data.split import mark_objects, object_sizes
+from plumbline.data.split_file import GivenSplit
 from plumbline.data.store.reader import PackedStore
 from plumbline.predictors.trained_on import TrainedOn
 from plumbline.records import Int
@@ -48,7 +49,13 @@ def versions() -> dict[str, str]:
     }
 
 
-def data_identity(store: PackedStore, config: dict[str, Any], train_idx: Int, val_idx: Int) -> dict[str, Any]:
+def data_identity(
+    store: PackedStore,
+    config: dict[str, Any],
+    train_idx: Int,
+    val_idx: Int,
+    split: GivenSplit | None = None,
+) -> dict[str, Any]:
     """A checkpoint's description of its training data: a :class:`TrainedOn` as plain values."""
     return TrainedOn(
         data_dir=config["data_dir"],
@@ -66,6 +73,7 @@ def data_identity(store: PackedStore, config: dict[str, Any], train_idx: Int, va
         val_split=config["val_split"],
         split_by=config["split_by"],
         seed=config["seed"],
+        split=split,
     ).to_dict()
 
 
@@ -73,7 +81,7 @@ def data_statistics(store: PackedStore, identity: dict[str, Any]) -> dict[str, A
     """Statistics of the data set, for W&B."""
     nodes, edges = np.diff(store.node_ptr), np.diff(store.edge_ptr)
     return {
-        **{name: value for name, value in identity.items() if name != "objects"},
+        **{name: value for name, value in identity.items() if name not in ("objects", "split")},
         "num_graphs": len(store),
         "num_objects": store.num_objects,
         "num_nodes": store.num_nodes,
