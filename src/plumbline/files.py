@@ -1,7 +1,7 @@
 """Find files in folders, in sorted order; a folder or file that cannot be read is reported, never skipped."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile
@@ -79,3 +79,13 @@ def reading(path: Path | str) -> Iterator[None]:
 
 def _refuse(error: OSError) -> None:
     raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def each_folder(given: Path | str | Sequence[Path | str]) -> list[Path]:
+    """One folder, or several, as a list."""
+    return [Path(one) for one in ([given] if isinstance(given, str | Path) else given)]
+
+
+def folder_names(given: Path | str | Sequence[Path | str]) -> str:
+    """One folder, or several, in a sentence."""
+    return " and ".join(map(str, each_folder(given)))

@@ -1,6 +1,7 @@
 """Random settings files: each is refused in one sentence that names a flag in it, or is read as written."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,7 +47,11 @@ def same(found: Any, said: Any) -> bool:
         return isinstance(said, list) and len(found) == len(said) and all(map(same, found, said))
     if isinstance(found, bool):
         return said is found or said == ("yes" if found else "no")
-    if isinstance(said, list) or (isinstance(said, bool) and not isinstance(found, str)):
+    if isinstance(said, list):  # of one folder
+        return isinstance(found, Path) and len(said) == 1 and same(found, said[0])
+    if isinstance(found, int | float) and isinstance(said, str):
+        return found == float(said)
+    if isinstance(said, bool) and not isinstance(found, str):
         return False
     if isinstance(found, str) and isinstance(said, bool | int | float):
         return repr(yaml.safe_load(found)) == repr(said)

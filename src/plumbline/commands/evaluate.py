@@ -7,6 +7,7 @@ from plumbline.console.progress import file_bar
 from plumbline.console.terminal import print_line
 from plumbline.evaluation.evaluate import NUMBERS, REPORT, SPLITS, evaluate, held_line
 from plumbline.evaluation.table import print_table
+from plumbline.files import folder_names
 
 
 def run(config: EvaluateConfig, console: Console) -> int:
@@ -30,7 +31,9 @@ def run(config: EvaluateConfig, console: Console) -> int:
         print(found.to_json())
         return 0
     console.print(
-        f"{found.trained.path} on {found.data_dir} ({SPLITS[found.split]})", highlight=False, markup=False
+        f"{found.trained.path} on {folder_names(found.data_dir)} ({SPLITS[found.split]})",
+        highlight=False,
+        markup=False,
     )
     console.print()
     print_table(console, found.table)

@@ -27,6 +27,7 @@ class Option:
         group: heading in ``--help``; a field without one belongs to the group of the field before it.
         metavar: name of the value in ``--help``; by default that of the kind.
         positional: whether the values are given without the flag's name.
+        several: whether several values may be given; one is then still no list.
         bare: value that is used if the flag is given without one.
         into: the field, a list of ``NAME=VALUE``, that stores the value.
     """
@@ -38,20 +39,27 @@ class Option:
     group: str = ""
     metavar: str = ""
     positional: bool = False
+    several: bool = False
     bare: str = ""
     into: str = ""
 
     @property
     def many(self) -> bool:
         """Whether the flag takes several values."""
-        return isinstance(self.default, list)
+        return self.several or isinstance(self.default, list)
 
     @property
     def shown(self) -> str:
         """The default as the user would write it; empty for None and for a switch that is off."""
         if isinstance(self.default, bool):
             return "on" if self.default else ""
-        return " ".join(self.default) if self.many else "" if self.default is None else str(self.default)
+        return (
+            " ".join(self.default)
+            if isinstance(self.default, list)
+            else ""
+            if self.default is None
+            else str(self.default)
+        )
 
     def read(self, given: Given) -> Any:
         """Convert a raw value. Raises InputError that names the flag, the value, and what is allowed."""
@@ -59,6 +67,11 @@ class Option:
             return None
         if given is None:
             raise InputError(f"{self.name} has no value; leave the line out for the default")
+        if self.several:
+            values = [self._read(text) for text in ([given] if isinstance(given, str) else given)]
+            if not values:
+                raise InputError(f"{self.name} has no value; leave the line out for the default")
+            return values if len(values) > 1 else values[0]
         if self.many != isinstance(given, list):
             wanted = "must be a list, such as [a, b]" if self.many else "takes one value, not a list"
             raise InputError(f"{self.name} {wanted}")

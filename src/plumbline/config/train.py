@@ -22,11 +22,13 @@ class TrainConfig(Flags):
         "set of defaults for all flags below: the documented ones, or the most accurate ones",
         one_of(*RECIPES),
     )
-    data_dir: Path = option(
+    data_dir: Path | list[Path] = option(
         Path("data/processed_sh"),
-        "data set: a prepared folder or a folder of .pt samples",
+        "data set: a prepared folder or a folder of .pt samples; several are joined, and objects of the same "
+        "name count as one object",
         folder,
         group="data",
+        several=True,
     )
     batch_size: int = option(16, "graphs per training step", whole(at_least=1))
     val_split: float = option(

@@ -23,6 +23,7 @@ from plumbline.evaluation.per_scan import refuse_path, write_per_scan
 from plumbline.evaluation.plots import read_history
 from plumbline.evaluation.report import examples_of, write_report
 from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, summarise
+from plumbline.files import each_folder, folder_names
 from plumbline.models import SYMMETRIES
 from plumbline.own_parts import names_a_file
 from plumbline.predictors.calibration import coverage
@@ -59,7 +60,7 @@ class Evaluation:
     Attributes:
         trained: the model.
         store: the data set.
-        data_dir: folder of the data set.
+        data_dir: folder of the data set, or several.
         split: which graphs: "val" (held out from training), "train", "test" or "all".
         table: the errors of the model and of the untrained guesses, graph by graph.
         expected: ``[G]`` errors that the model expects, stored units; None for a model that expects none.
@@ -69,7 +70,7 @@ class Evaluation:
 
     trained: Trained
     store: PackedStore
-    data_dir: Path
+    data_dir: Path | tuple[Path, ...]
     split: str
     table: Table
     expected: Float | None
@@ -79,15 +80,17 @@ class Evaluation:
     def folder(self) -> Path:
         """Default output folder: next to the checkpoint, or, for another data set, a subfolder of that."""
         own = self.trained.path.parent
-        return own / self.data_dir.resolve().name if self.table.relation == OTHER else own
+        other = "+".join(folder.resolve().name for folder in each_folder(self.data_dir))
+        return own / other if self.table.relation == OTHER else own
 
     def to_dict(self) -> dict[str, Any]:
         """The content of ``evaluation.json`` as plain values."""
+        where = each_folder(self.data_dir)
         return {
             **self.table.to_dict(),
             "held_by_expected_error": self.held,
             "checkpoint": str(self.trained.path),
-            "data_dir": str(self.data_dir),
+            "data_dir": str(where[0]) if len(where) == 1 else list(map(str, where)),
             "fingerprint": self.store.fingerprint,
             "split": self.split,
             "version": plumbline.__version__,
@@ -107,7 +110,9 @@ class Evaluation:
                 f"cannot write to {out} ({error.strerror}): choose another folder with --out"
             ) from error
         path = self.trained.path
-        again = ["plumbline", "evaluate", path, "--data_dir", self.data_dir, "--split", self.split]
+        # Several are those that the checkpoint names.
+        where = ["--data_dir", self.data_dir] if isinstance(self.data_dir, Path) else []
+        again = ["plumbline", "evaluate", path, *where, "--split", self.split]
         own = [name for name in (*self.table.methods[1:], *self.table.left_out) if names_a_file(name)]
         write_report(
             out / REPORT,
@@ -189,22 +194,25 @@ def evaluate(
     return found
 
 
-def check_features(trained_on: TrainedOn, store: PackedStore, data_dir: Path) -> None:
+def check_features(trained_on: TrainedOn, store: PackedStore, data_dir: Path | tuple[Path, ...]) -> None:
     """Refuse a data set whose features or frame differ from those of the training data."""
+    where = folder_names(data_dir)
     if trained_on.normalise != store.normalise:
         raise InputError(
             f"the model was trained on points in another frame (--normalise {trained_on.normalise}) than "
-            f"that of {data_dir} (--normalise {store.normalise}): prepare it like the training data"
+            f"that of {where} (--normalise {store.normalise}): prepare it like the training data"
         )
     wanted, found = trained_on.feature_names, tuple(store.feature_names)
     if wanted != found:
         raise InputError(
-            f"the model reads {len(wanted)} features per point ({', '.join(wanted)}), but {data_dir} has "
+            f"the model reads {len(wanted)} features per point ({', '.join(wanted)}), but {where} has "
             f"{len(found)} ({', '.join(found)}): prepare it like the training data"
         )
 
 
-def choose_graphs(store: PackedStore, trained_on: TrainedOn, split: str, data_dir: Path) -> Choice:
+def choose_graphs(
+    store: PackedStore, trained_on: TrainedOn, split: str, data_dir: Path | tuple[Path, ...]
+) -> Choice:
     """Choose the graphs of a split on this data set.
 
     Args:
@@ -230,8 +238,8 @@ def choose_graphs(store: PackedStore, trained_on: TrainedOn, split: str, data_di
         raise InputError(f"split must be auto, {', '.join(SPLITS)}, got {split!r}")
     if not same:
         raise InputError(
-            f"--split {split}: {data_dir} is not the data set that the model was trained on "
-            f"({trained_on.data_dir}), so it has no such split; use --split all"
+            f"--split {split}: {folder_names(data_dir)} is not the data set that the model was trained on "
+            f"({folder_names(trained_on.data_dir)}), so it has no such split; use --split all"
         )
     if trained_on.split is not None:
         where = "the split that the checkpoint records"
@@ -254,13 +262,15 @@ def held_line(held: dict[str, float]) -> str | None:
     return f"contains {percent(held['0.9'])} of the true centres of mass" if "0.9" in held else None
 
 
-def _data_dir(trained_on: TrainedOn) -> Path:
-    folder = Path(trained_on.data_dir)
-    if not folder.is_dir():
-        raise InputError(
-            f"the data set that the model was trained on ({folder}) does not exist: give one with --data_dir"
-        )
-    return folder
+def _data_dir(trained_on: TrainedOn) -> Path | tuple[Path, ...]:
+    folders = each_folder(trained_on.data_dir)
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(
+                f"the data set that the model was trained on ({folder}) does not exist: give one with "
+                "--data_dir"
+            )
+    return tuple(folders) if len(folders) > 1 else folders[0]
 
 
 def _facts(found: Evaluation) -> dict[str, dict[str, str]]:
@@ -269,7 +279,7 @@ def _facts(found: Evaluation) -> dict[str, dict[str, str]]:
     sizes = np.diff(store.node_ptr)[table.indices]
     points = f"{sizes.min():,}" if sizes.min() == sizes.max() else f"{sizes.min():,} to {sizes.max():,}"
     data = {
-        "folder": str(found.data_dir),
+        "folder": folder_names(found.data_dir),
         "scans": f"{table.num_graphs:,} of {len(store):,} ({SPLITS[found.split]})",
         "objects": f"{table.num_objects:,} of {store.num_objects:,}",
         "points per scan": points,

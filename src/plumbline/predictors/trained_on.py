@@ -10,7 +10,7 @@ class TrainedOn:
     """The training data set, its split, and how its graphs were made.
 
     Attributes:
-        data_dir: the data set, as given to the training.
+        data_dir: the data set, or several, as given to the training.
         fingerprint: fingerprint of its content.
         feature_names, vector_names: features of a node and vectors of a graph, in this order.
         leaders: the first ``leaders`` nodes are in farthest-point order; 0 if unknown.
@@ -24,7 +24,7 @@ class TrainedOn:
         split: the split that the user gave, see :func:`plumbline.data.split_file.read_split`; else None.
     """
 
-    data_dir: str
+    data_dir: str | list[str]
     fingerprint: str
     feature_names: tuple[str, ...]
     vector_names: tuple[str, ...]

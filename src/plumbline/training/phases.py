@@ -16,6 +16,7 @@ from plumbline.data.split import split_samples
 from plumbline.data.split_file import GivenSplit, read_split, split_as_given
 from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
+from plumbline.files import folder_names
 from plumbline.models import SYMMETRIES, arguments_for, build_model, load_model_class
 from plumbline.models.inputs import input_arguments
 from plumbline.own_parts import source_of
@@ -110,7 +111,7 @@ class Phases:
             )
             self.report.say(
                 f"{len(store):,} graphs of {store.num_objects:,} objects, {store.num_nodes:,} nodes, "
-                f"{store.num_edges:,} edges in {self.settings.data_dir}"
+                f"{store.num_edges:,} edges in {folder_names(self.settings.data_dir)}"
             )
             rejected = [f"{item.source}: {item.reason}" for item in store.rejected]
             if rejected:

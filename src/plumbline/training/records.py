@@ -34,7 +34,7 @@ class TrainSettings:
     """
 
     recipe: str
-    data_dir: Path
+    data_dir: Path | tuple[Path, ...]
     batch_size: int
     val_split: float
     split_by: str
@@ -140,7 +140,7 @@ class TrainSettings:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
-        return list(value)
+        return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path | Duration) else value
 
 

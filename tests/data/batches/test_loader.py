@@ -92,7 +92,7 @@ def test_workers_that_start_by_spawn(store):
     workers = loaders(store, loader="workers", num_workers=1).train
     workers._loader.multiprocessing_context = multiprocessing.get_context("spawn")
     assert all(same(a, b) for a, b in zip(workers, loaders(store, loader="resident").train, strict=True))
-    dataset = _StoreDataset(store.path, np.arange(30), EVERYTHING, Slots(2, 1000))
+    dataset = _StoreDataset(store, np.arange(30), EVERYTHING, Slots(2, 1000))
     dataset[np.arange(3), None]
     assert len(pickle.dumps(dataset)) < 10_000
 

@@ -97,16 +97,17 @@ class _InSlot(NamedTuple):
 
 
 class _StoreDataset(Dataset):
-    """Builds whole batches in a reader process. Pickles as a path and indices; the store is opened again."""
+    """Builds whole batches in a reader process, which opens the store again."""
 
-    def __init__(self, folder: Path, indices: Int, needs: frozenset[str], slots: Slots) -> None:
-        self._folder, self._indices, self._needs = folder, indices, needs
+    def __init__(self, store: PackedStore, indices: Int, needs: frozenset[str], slots: Slots) -> None:
+        self._reopen, self._indices, self._needs = store.__reduce__(), indices, needs
         self._store: PackedStore | None = None
         self._slots: Slots | None = slots
 
     def __getitem__(self, work: tuple[Int, int | None]) -> Batch | _InSlot:
         if self._store is None:
-            self._store = PackedStore.open(self._folder)
+            open_again, where = self._reopen
+            self._store = open_again(*where)
         rows, number = work
         room = None
         if number is not None and self._slots is not None:
@@ -153,7 +154,7 @@ class WorkerLoader(Loader):
         self._slots = _slots(store, indices, order, needs, settings)
         names = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor")
         self._loader: DataLoader = DataLoader(
-            _StoreDataset(store.path, indices, needs, self._slots),
+            _StoreDataset(store, indices, needs, self._slots),
             sampler=_Work(order, self._slots),
             batch_size=None,
             collate_fn=_unchanged,

@@ -19,16 +19,17 @@ import shutil
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from plumbline.data.missing import PARTS, no_data
+from plumbline.data.store.joined import JoinedStore, join_stores
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import MANIFEST, SCHEMA, merge_parts, write_part
 from plumbline.errors import InputError, SampleError
-from plumbline.files import UNREADABLE, reading
+from plumbline.files import UNREADABLE, each_folder, reading
 from plumbline.locks import lock, sole_owner
 from plumbline.records import Rejected, Sample
 
@@ -45,21 +46,27 @@ Progress = Callable[[int, int], None]
 Widths = tuple[int, int | None, int]
 
 
-def open_data(data_dir: Path | str, *, progress: Progress | None = None) -> PackedStore:
+def open_data(
+    data_dir: Path | str | Sequence[Path | str], *, progress: Progress | None = None
+) -> PackedStore:
     """Open a data set: a packed store directly, a folder of `.pt` files through its cache.
 
     Args:
-        data_dir: the folder.
+        data_dir: the folder, or several, whose graphs are joined in this order.
         progress: called with (files read, total files) while `.pt` files are read for the first time.
 
     Returns:
         The store; ``store.rejected`` lists the rejected files.
 
     Raises:
-        InputError: the folder does not exist, is not a data set, or has no usable file.
+        InputError: the folder does not exist, is not a data set, or has no usable file; or several folders
+            hold graphs that are not made alike.
         DamagedStoreError: a packed store is damaged. (A damaged cache is built again.)
     """
-    folder = Path(data_dir)
+    folder, *others = each_folder(data_dir)
+    if others:
+        folders = [folder, *others]
+        return join_stores([open_data(one, progress=progress) for one in folders], folders)
     with reading(folder):
         if not folder.is_dir() or not any(folder.iterdir()):
             raise InputError(no_data(folder))
@@ -87,8 +94,18 @@ def open_data(data_dir: Path | str, *, progress: Progress | None = None) -> Pack
     return store
 
 
-def sample_files(data_dir: Path, store: PackedStore) -> list[str] | None:
-    """The file of each graph, relative to the folder that was opened; None for a packed store."""
+def sample_files(data_dir: Path | Sequence[Path], store: PackedStore) -> list[str] | None:
+    """The file of each graph, relative to the folder that was opened; None for a packed store.
+
+    Of several folders, each file with its folder; None if one of them is a packed store.
+    """
+    if isinstance(store, JoinedStore):
+        folders = each_folder(data_dir)
+        parts = [sample_files(*pair) for pair in zip(folders, store.parts, strict=True)]
+        known = [(folder, part) for folder, part in zip(folders, parts, strict=True) if part is not None]
+        joined = [str(folder / name) for folder, names in known for name in names]
+        return joined if len(known) == len(parts) else None
+    (data_dir,) = each_folder(data_dir)
     if store.path == data_dir:
         return None
     from plumbline.data.pt.samples import list_pt

@@ -7,6 +7,7 @@ from typing import Any
 
 from plumbline.console.text import command, counted
 from plumbline.errors import InputError
+from plumbline.files import folder_names
 from plumbline.own_parts import find, names_a_file
 from plumbline.predictors.checkpoint import read_checkpoint
 from plumbline.training.persistence.run_folder import config_of, find_checkpoints
@@ -164,8 +165,8 @@ def check_same_data(
     if before["fingerprint"] != data["fingerprint"]:
         flag = "--data_dir"
         difference = (
-            f"{path} was trained on {before['data_dir']} ({sizes[0]}), and {data['data_dir']} ({sizes[1]}) "
-            "holds other data"
+            f"{path} was trained on {folder_names(before['data_dir'])} ({sizes[0]}), and "
+            f"{folder_names(data['data_dir'])} ({sizes[1]}) holds other data"
         )
     elif before.get("split") != data.get("split"):
         flag = "--split_file"

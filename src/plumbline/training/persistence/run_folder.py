@@ -14,6 +14,7 @@ import yaml
 from plumbline.data.pt.cache import open_data
 from plumbline.data.split_file import read_split
 from plumbline.errors import InputError
+from plumbline.files import each_folder
 from plumbline.locks import LockedError, sole_owner
 from plumbline.records import Rejected
 from plumbline.writing import write_atomically
@@ -61,7 +62,7 @@ def make_run_folder(folder: Path) -> None:
 
 def refuse_early(
     *,
-    data_dir: Path,
+    data_dir: Path | Sequence[Path],
     split_file: Path | None,
     checkpoint_dir: Path,
     resume: str | None,
@@ -71,7 +72,7 @@ def refuse_early(
     """Check that the folders and the checkpoint exist, without importing anything large.
 
     Args:
-        data_dir: the data set.
+        data_dir: the data set, or several.
         split_file: the split; None if chance decides.
         checkpoint_dir: run folder, which may not exist yet.
         resume: value of ``--resume``; each member of an ensemble uses its own folder.
@@ -81,10 +82,11 @@ def refuse_early(
     Raises:
         InputError: the same error that the training itself would raise later.
     """
-    if not data_dir.is_dir():
-        open_data(data_dir)
-    if checkpoint_dir.resolve() == data_dir.resolve() and not fast_dev_run:
-        raise InputError(f"--checkpoint_dir {checkpoint_dir} is the data set: name another folder")
+    for folder in each_folder(data_dir):
+        if not folder.is_dir():
+            open_data(folder)
+        if checkpoint_dir.resolve() == folder.resolve() and not fast_dev_run:
+            raise InputError(f"--checkpoint_dir {checkpoint_dir} is the data set: name another folder")
     if split_file is not None:
         read_split(split_file)
     if fast_dev_run:
