@@ -101,6 +101,6 @@ def arguments_for(name: str, known: Mapping[str, Any], texts: Sequence[str]) -> 
     return given | read_arguments(name, texts)
 
 
-def entry_point(model: Any) -> Any:
-    """The method of a model that training calls: ``answer`` if it has one, else ``forward``."""
+def forward_with_error(model: Any) -> Any:
+    """The forward pass with the expected error, for a model that has one (``answer``); else ``forward``."""
     return getattr(model, "answer", model.forward)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from plumbline.data.batches.batch import Batch
-from plumbline.models import entry_point
+from plumbline.models import forward_with_error
 from plumbline.reporting import Reporter
 from plumbline.training.loop.precision import Precision
 from plumbline.training.randomness import random_states, restore_random_states
@@ -29,7 +29,7 @@ class CompiledForward:
     """
 
     def __init__(self, model: nn.Module, report: Reporter) -> None:
-        self.eager = entry_point(model)
+        self.eager = forward_with_error(model)
         self._report = report
         self.failed = False
         try:

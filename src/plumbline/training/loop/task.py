@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from plumbline.data.batches.batch import Batch
 from plumbline.errors import InputError
-from plumbline.models import entry_point
+from plumbline.models import forward_with_error
 from plumbline.predictors.calibration import conformal_factors
 from plumbline.predictors.checkpoint import FORMAT
 from plumbline.training.lightning_import import LightningModule, OptimizerLRScheduler
@@ -64,7 +64,7 @@ class CentreOfMassTask(LightningModule):
     ) -> None:
         super().__init__()
         self.model = model
-        self.forward_model: Callable[[Batch], Any] = entry_point(model)
+        self.forward_model: Callable[[Batch], Any] = forward_with_error(model)
         self.loss, self.optimizer, self.schedule, self.warmup = loss, optimizer, schedule, warmup
         self.lr, self.weight_decay, self.precision = lr, weight_decay, precision
         self.identity, self.guard = identity or {}, guard
