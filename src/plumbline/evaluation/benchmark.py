@@ -29,7 +29,7 @@ from plumbline.data.store.writer import MANIFEST
 from plumbline.errors import InputError
 from plumbline.evaluation.benchmark_tables import markdown
 from plumbline.evaluation.conditions import CONDITIONS, EDITION, MAIN, SEED, Condition, recorded
-from plumbline.evaluation.metrics import Errors, displacement_errors, summarise_errors
+from plumbline.evaluation.metrics import Errors, errors_on, summarise_errors
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.untrained import BASELINES, baseline_predictions
 from plumbline.records import Float, GraphSettings, Int, Rejected
@@ -116,13 +116,7 @@ def measure(store: PackedStore, asked: Sequence[Asked], baselines: Sequence[str]
             )
     if baselines:
         answers |= baseline_predictions(store, everything, baselines).predictions
-    objects = np.array(store.object_names, dtype=object)[store.object_idx]
-    return {
-        name: displacement_errors(
-            answer, store.target, bounding_radius=store.bounding_radius, scale=store.scale, objects=objects
-        )
-        for name, answer in answers.items()
-    }
+    return errors_on(store, everything, answers)
 
 
 def figures(errors: Errors) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Evaluation of a trained model on a data set, compared with the untrained guesses: numbers and a report."""
+"""Evaluation of a trained model on a data set, compared with the untrained baselines: numbers, a report."""
 
 import json
 import platform
@@ -19,7 +19,7 @@ from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import MANIFEST
 from plumbline.errors import InputError
 from plumbline.evaluation.plots import read_history
-from plumbline.evaluation.report import examples_of, write_report
+from plumbline.evaluation.report import examples_of, render
 from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, summarise
 from plumbline.models import SYMMETRIES
 from plumbline.predictors.calibration import coverage
@@ -57,7 +57,7 @@ class Evaluation:
         store: the data set.
         data_dir: folder of the data set.
         split: which graphs: "val" (held out from training), "train" or "all".
-        table: the errors of the model and of the untrained guesses, graph by graph.
+        table: the errors of the model and of the untrained baselines, graph by graph.
         held: nominal share (``"0.9"``) to the actual share of errors within the radius that the model
             predicts for it; empty for a model that does not predict its error.
     """
@@ -93,17 +93,9 @@ class Evaluation:
 
     def write(self, out: Path) -> None:
         """Write ``evaluation.json`` and ``report.html`` into a folder. Raises InputError if it cannot."""
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            write_atomically(out / NUMBERS, self.to_json().encode())
-        except OSError as error:
-            raise InputError(
-                f"cannot write to {out} ({error.strerror}): choose another folder with --out"
-            ) from error
         path = self.trained.path
         again = ["plumbline", "evaluate", path, "--data_dir", self.data_dir, "--split", self.split]
-        write_report(
-            out / REPORT,
+        page = render(
             table=self.table,
             examples=examples_of(self.store, self.table),
             history=read_history(path.parent / METRICS),
@@ -111,6 +103,12 @@ class Evaluation:
             command=command(*again, *([] if out == self.folder else ["--out", out])),
             kicker=f"plumbline {plumbline.__version__} · evaluation · {date.today().isoformat()}",
         )
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            write_atomically(out / NUMBERS, self.to_json().encode())
+            write_atomically(out / REPORT, page.encode("utf-8", "xmlcharrefreplace"))
+        except OSError as error:
+            raise InputError(f"cannot write to {out} ({error.strerror}): choose another --out") from error
 
 
 def evaluate(
@@ -123,7 +121,7 @@ def evaluate(
     out: Path | str | None = None,
     report: Callable[[Event], None] | None = None,
 ) -> Evaluation:
-    """Measure a trained model on a data set, next to guesses that need no training.
+    """Measure a trained model on a data set, next to the untrained baselines.
 
     Args:
         checkpoint: a checkpoint, or the folder of a run, whose best one is taken.

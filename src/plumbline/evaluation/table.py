@@ -10,7 +10,7 @@ from rich.text import Text
 from plumbline.console.tables import Column, print_fitting
 from plumbline.console.text import length, percent
 from plumbline.errors import InputError
-from plumbline.evaluation.metrics import Errors, Summary, bootstrap_mean, displacement_errors
+from plumbline.evaluation.metrics import Errors, Summary, bootstrap_mean, errors_on
 from plumbline.predictors.untrained import baseline_predictions
 from plumbline.records import Float, Int
 
@@ -164,20 +164,9 @@ def summarise(
             f"(the first is graph {indices[broken[0]]}); its weights are damaged or its training diverged"
         )
     baselines = baseline_predictions(store, indices)
-    names = np.array(store.object_names, dtype=object)[store.object_idx[indices]]
-    errors = {
-        name: displacement_errors(
-            answer,
-            store.target[indices],
-            bounding_radius=store.bounding_radius[indices],
-            scale=store.scale[indices],
-            objects=names,
-        )
-        for name, answer in {model: predictions, **baselines.predictions}.items()
-    }
     return Table(
         model=model,
-        errors=errors,
+        errors=errors_on(store, indices, {model: predictions, **baselines.predictions}),
         indices=indices,
         predictions=predictions,
         metric_scale=bool(np.any(store.scale[indices] != 1.0)),
