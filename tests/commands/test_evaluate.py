@@ -244,7 +244,7 @@ class TestRefusals:
         assert "cannot write to" in self.refused(capsys, run_folder, "--out", tmp_path / "file" / "out")
 
     def test_a_data_set_is_no_place_for_a_report(self, run_folder, store, capsys):
-        assert "this is a data set" in self.refused(capsys, run_folder, "--out", store.path)
+        assert "is a data set" in self.refused(capsys, run_folder, "--out", store.path)
         assert not (store.path / "report.html").exists()
 
     def test_a_full_gpu(self, run_folder, capsys, monkeypatch):

@@ -233,7 +233,7 @@ def benchmark(
     if not paths and not solids:
         raise InputError("there is nothing to measure on: give meshes or a number of solids")
     if (out / MANIFEST).exists():
-        raise InputError(f"--out {out}: this is a data set; choose another folder")
+        raise InputError(f"{out} is a data set; choose another folder")
     reporter = Reporter(report)
     sources = list_sources(paths, solids, None)
     models = _load(checkpoints, model)
@@ -253,7 +253,7 @@ def benchmark(
         raise
     except OSError as error:
         raise InputError(
-            f"--out {out} cannot be written to ({error.strerror}); finished work is kept: run the same "
+            f"{out} cannot be written to ({error.strerror}); finished work is kept: run the same "
             "command again to resume"
         ) from error
     return result

@@ -139,7 +139,7 @@ def evaluate(
     """
     out = None if out is None else Path(out)
     if out is not None and (out / MANIFEST).exists():
-        raise InputError(f"--out {out}: this is a data set; choose another folder for the report")
+        raise InputError(f"{out} is a data set; choose another folder for the report")
     trained = load_checkpoint(find_best(Path(checkpoint)), model=model)
     where = _data_dir(trained.data) if data_dir is None else Path(data_dir)
     reporter = Reporter(report)

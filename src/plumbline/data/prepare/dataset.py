@@ -194,7 +194,7 @@ def prepare(
             raise
         except OSError as error:
             raise InputError(
-                f"--out {out} cannot be written to ({error.strerror}); finished work is kept: "
+                f"{out} cannot be written to ({error.strerror}); finished work is kept: "
                 "run the same command again to resume"
             ) from error
     return DatasetSummary(

@@ -31,7 +31,7 @@ from plumbline.writing import write_atomically
 PT_METADATA = "dataset_metadata.json"
 _FILES = (MANIFEST, PT_METADATA, "index.safetensors", "shard-*.safetensors", "*.pt", ".*.tmp")
 _OURS = (PARTS, CACHE_FOLDER, *_FILES)
-_MEND = "choose another --out, or delete the folder"
+_FIX = "choose another folder, or delete this one"
 _LONGEST_STEM = 180
 """Bytes of a file name, at most; file systems allow 255."""
 _NOT_IN_NAMES = re.compile(r'[<>:"|?*\\\x00-\x1f]|^\.')
@@ -58,12 +58,12 @@ def look(out: Path, plan: Plan) -> Literal["new", "unfinished", "finished"]:
         if not out.exists():
             return "new"
         if not out.is_dir():
-            raise InputError(f"--out {out} is a file: give a folder")
+            raise InputError(f"{out} is a file: give a folder")
         entries = sorted(entry.name for entry in out.iterdir())
     foreign = [name for name in entries if not any(fnmatch(name, pattern) for pattern in _OURS)]
     if foreign:
         raise InputError(
-            f"--out {out} holds other files ({', '.join(foreign[:3])}): give a new or empty folder"
+            f"{out} holds other files ({', '.join(foreign[:3])}): give a new or empty folder"
         )
     state: Literal["unfinished", "finished"]
     if MANIFEST in entries or PT_METADATA in entries:
@@ -74,14 +74,14 @@ def look(out: Path, plan: Plan) -> Literal["new", "unfinished", "finished"]:
     elif set(entries) <= {PARTS}:
         return "new"
     else:
-        raise InputError(f"--out {out} holds {entries[0]} and no record of how it was made: {_MEND}")
+        raise InputError(f"{out} holds {entries[0]} and no record of how it was made: {_FIX}")
     if not isinstance(found, dict) or "settings" not in found:
-        raise InputError(f"--out {out} holds a data set that plumbline prepare did not make: {_MEND}")
+        raise InputError(f"{out} holds a data set that plumbline prepare did not make: {_FIX}")
     differences = _differences(found, plan)
     if differences:
         what = "a data set" if state == "finished" else "an unfinished data set"
         raise InputError(
-            f"--out {out} holds {what} made with other settings ({'; '.join(differences[:3])}): {_MEND}"
+            f"{out} holds {what} made with other settings ({'; '.join(differences[:3])}): {_FIX}"
         )
     if state == "finished":
         _check_whole(out, plan["format"])
@@ -95,14 +95,14 @@ def _read(file: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        raise InputError(f"{file} is damaged: {_MEND}")
+        raise InputError(f"{file} is damaged: {_FIX}")
     return content
 
 
 def _differences(found: Plan, plan: Plan) -> list[str]:
     old, new = ({"format": each.get("format"), **each["settings"]} for each in (found, plan))
     result = [
-        f"--{flag} {_shown(old.get(flag))} there, {_shown(new.get(flag))} now"
+        f"{flag} {_shown(old.get(flag))} there, {_shown(new.get(flag))} now"
         for flag in dict.fromkeys([*new, *old])
         if old.get(flag) != new.get(flag)
     ]
@@ -130,16 +130,16 @@ def _check_whole(out: Path, layout: str) -> None:
         try:
             PackedStore.open(out)
         except DamagedStoreError as error:
-            raise InputError(f"{error}: {_MEND}") from error
+            raise InputError(f"{error}: {_FIX}") from error
         return
     try:
         names = [str(item["filename"]) for item in _read(out / PT_METADATA)["files"]]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{out / PT_METADATA} is damaged: {_MEND}") from error
+        raise InputError(f"{out / PT_METADATA} is damaged: {_FIX}") from error
     missing = [name for name in names if Path(name).name != name or not (out / name).is_file()]
     if missing:
         number = "1 file is" if len(missing) == 1 else f"{len(missing):,} files are"
-        raise InputError(f"{out} is damaged: {number} missing ({missing[0]}): {_MEND}")
+        raise InputError(f"{out} is damaged: {number} missing ({missing[0]}): {_FIX}")
 
 
 class Contents(NamedTuple):
@@ -166,7 +166,7 @@ def contents(out: Path, layout: str) -> Contents:
         objects = len({item["object_name"] for item in files})
         points, views = (sum(item[key] for item in files) for key in ("num_nodes", "num_views"))
     except (KeyError, TypeError) as error:
-        raise InputError(f"{out / PT_METADATA} is damaged: {_MEND}") from error
+        raise InputError(f"{out / PT_METADATA} is damaged: {_FIX}") from error
     return Contents(objects, len(files), points, views, tuple(rejected), size)
 
 
@@ -190,7 +190,7 @@ def workplace(out: Path, plan: Plan) -> Iterator[Path]:
                 f"another process is preparing {out}: wait until it finishes, or give another folder"
             ) from error
         except OSError as error:
-            raise InputError(f"--out {out} cannot be written to: {error.strerror}") from error
+            raise InputError(f"{out} cannot be written to: {error.strerror}") from error
         write_atomically(parts / "plan.json", json.dumps(plan, indent=1).encode())
         yield parts
 
