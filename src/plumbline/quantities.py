@@ -57,4 +57,4 @@ class Position(NamedTuple):
 
 def brief(value: float) -> str:
     """Format a number, without ``.0`` if it is whole."""
-    return str(int(value)) if float(value).is_integer() else repr(value)
+    return str(int(value)) if float(value).is_integer() else repr(float(value))

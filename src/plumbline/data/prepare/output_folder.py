@@ -62,9 +62,7 @@ def look(out: Path, plan: Plan) -> Literal["new", "unfinished", "finished"]:
         entries = sorted(entry.name for entry in out.iterdir())
     foreign = [name for name in entries if not any(fnmatch(name, pattern) for pattern in _OURS)]
     if foreign:
-        raise InputError(
-            f"{out} holds other files ({', '.join(foreign[:3])}): give a new or empty folder"
-        )
+        raise InputError(f"{out} holds other files ({', '.join(foreign[:3])}): give a new or empty folder")
     state: Literal["unfinished", "finished"]
     if MANIFEST in entries or PT_METADATA in entries:
         state = "finished"
