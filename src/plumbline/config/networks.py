@@ -1,7 +1,10 @@
 """``--model``, and the flags that a network's constructor adds."""
 
+import ast
+from pathlib import Path
 from typing import Any
 
+from plumbline import predictors
 from plumbline.config.options import Option, option
 from plumbline.kinds import Kind, nearest, one_of
 from plumbline.models import MODELS
@@ -43,10 +46,21 @@ def own_model_option(group: str = "") -> Any:
     )
 
 
-def guess_or_own_network(*guesses: str) -> Kind:
-    """A guess that needs no training, or a class in the user's own file."""
-    guess = one_of(*guesses)
-    return Kind(lambda name: _own(name) if names_a_file(name) else guess.read(name), guess.metavar, guesses)
+def _untrained() -> Kind:
+    """The name of an untrained baseline. Read off the table in their source: importing it imports scipy."""
+    source = Path(predictors.__path__[0], "untrained.py").read_text("utf-8")
+    names: list[str] = next(
+        [ast.literal_eval(key) for key in node.value.keys if key is not None]
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict)
+    )
+    return one_of(*(name.replace(" ", "_") for name in names))
+
+
+def untrained_or_own_network() -> Kind:
+    """An untrained baseline, or a class in the user's own file."""
+    known = _untrained()
+    return known._replace(read=lambda name: _own(name) if names_a_file(name) else known.read(name))
 
 
 def own_options(model: str) -> dict[str, Option]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from plumbline.config.networks import guess_or_own_network
+from plumbline.config.networks import untrained_or_own_network
 from plumbline.config.options import Flags, debug_option, option
 from plumbline.kinds import file, position, switch, whole
 from plumbline.quantities import Position
@@ -31,10 +31,7 @@ class PredictConfig(Flags):
         None,
         "an untrained baseline to use instead of a checkpoint; or, for a checkpoint, "
         "path/to/file.py:ClassName: your own network, if its file has moved or changed since the training",
-        guess_or_own_network(
-            *("point_mean", "bounding_box", "oriented_box", "convex_hull", "alpha_shape"),
-            *("mean_pushed", "hull_pushed", "carve", "carve_pushed"),
-        ),
+        untrained_or_own_network(),
     )
     batch_size: int = option(64, "scans per batch", whole(at_least=1))
     sensor: Position | None = option(
