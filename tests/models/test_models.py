@@ -129,8 +129,8 @@ class TestEveryModel:
         if load_model_class(name).symmetry == "none":
             pytest.skip("does not know what is a position")
         batch = make_batch(store, np.arange(9), load_model_class(name).needs)
-        known = {"feature_names": FEATURES, "vector_names": ()}
-        answer = build_model(name, **arguments_for(name, known, []))(batch)
+        arguments = arguments_for(name, feature_names=FEATURES, vector_names=(), features=["all"])
+        answer = build_model(name, **arguments)(batch)
         torch.testing.assert_close(answer, batch.centre, rtol=0, atol=1e-5)
 
     def test_says_what_is_missing(self, name, store):
