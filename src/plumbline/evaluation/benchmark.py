@@ -136,11 +136,7 @@ def figures(errors: Errors) -> dict[str, Any]:
 
 
 def best_baseline(conditions: Mapping[str, Mapping[str, Any]]) -> str:
-    """The untrained baseline with the smallest mean error over the main conditions, equally weighted.
-
-    Args:
-        conditions: condition name to its part of the result.
-    """
+    """The untrained baseline with the smallest mean error over the main conditions, equally weighted."""
     rows = [conditions[condition.name]["methods"] for condition in MAIN]
     names = [name for name in BASELINES if name in rows[0]]
     return min(names, key=lambda name: sum(row[name]["mean"] for row in rows))

@@ -181,13 +181,7 @@ def check_features(trained_on: TrainedOn, store: PackedStore, data_dir: Path) ->
 
 
 def choose_graphs(store: PackedStore, trained_on: TrainedOn, split: str, data_dir: Path) -> Choice:
-    """Choose the graphs of a split on this data set.
-
-    Args:
-        store: the data set.
-        trained_on: the checkpoint's description of its training data.
-        split: "auto", "val", "train" or "all".
-        data_dir: folder of the data set, for error messages.
+    """Choose the graphs of a split ("auto", "val", "train" or "all") on this data set.
 
     Raises:
         InputError: "val" or "train" on a data set that the model was not trained on, or an unknown split.

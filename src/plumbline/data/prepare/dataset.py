@@ -162,16 +162,7 @@ def prepare(
     pool: Workers,
     report: Reporter,
 ) -> DatasetSummary:
-    """Make or finish the data set of a plan; see :func:`make_dataset`.
-
-    Args:
-        out: folder of the data set.
-        sources: the inputs.
-        scan, graph: the settings.
-        plan: what is recorded and compared, see :func:`make_plan`.
-        pool: processes that do the work.
-        report: receives messages and progress.
-    """
+    """Make or finish the data set of a plan (:func:`make_plan`); see :func:`make_dataset`."""
     started = time.perf_counter()
     if look(out, plan) == "finished":
         return _finished_already(out, sources, plan)
@@ -225,8 +216,8 @@ def _write_missing(
     missing = [chunk for chunk in chunks if not _is_whole(chunk)]
     done = len(sources) - sum(len(chunk.sources) for chunk in missing)
     processes = min(pool.num, len(missing) or 1)
-    with_processes = "1 process" if processes == 1 else f"{processes} processes"
-    report.say(f"preparing {_kinds(sources)} in {out} with {with_processes}")
+    noun = "process" if processes == 1 else "processes"
+    report.say(f"preparing {_kinds(sources)} in {out} with {processes} {noun}")
     objects = [source.name for source in sources if source.kind == "scan"]
     if len(objects) > 1 and len(set(objects)) == len(objects):
         report.say("  every real scan counts as a separate object; if several show the same object, give")

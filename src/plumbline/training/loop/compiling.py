@@ -19,10 +19,6 @@ class CompiledForward:
     Only the network is compiled, never the Lightning module around it. Compilation happens at the first
     call, and again for new kinds of input; if it fails, this is reported once and training continues.
 
-    Args:
-        model: the network.
-        report: receives one message if compilation fails.
-
     Attributes:
         eager: the network's uncompiled forward pass.
         failed: whether compilation failed, so that ``eager`` is used.

@@ -99,14 +99,7 @@ class End(NamedTuple):
 
 
 def run_fit(fit: Fit, *, resume: Path | None, checkpoint_dir: Path, config: Path, report: Reporter) -> End:
-    """Run the training and report how it ended.
-
-    Args:
-        fit: the configured training.
-        resume: checkpoint to resume from.
-        checkpoint_dir: run folder.
-        config: YAML file for the command that resumes.
-        report: receives a message if the training was stopped.
+    """Run the training and report how it ended, and, if it was stopped, the command that resumes it.
 
     Raises:
         InputError: the loss is not finite, or a checkpoint cannot be written.

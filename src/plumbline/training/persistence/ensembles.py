@@ -16,10 +16,6 @@ from plumbline.training.persistence.saving import write_durably
 def write_ensemble(checkpoint_dir: Path, members: Sequence[Path]) -> Path:
     """Join checkpoints of trainings on the same data into ``ensemble.ckpt``, which cannot be resumed.
 
-    Args:
-        checkpoint_dir: output folder.
-        members: checkpoints of the members.
-
     Raises:
         InputError: a checkpoint cannot be read, or the file cannot be written.
     """

@@ -24,13 +24,6 @@ def measure(
 ) -> tuple[dict[str, float], Table]:
     """Measure the best model on the validation graphs; writes ``result.json`` and ``curves.png``.
 
-    Args:
-        best: checkpoint of the best model.
-        checkpoint_dir: run folder.
-        fit: the finished training.
-        data: data set and split of the training.
-        batch_size: graphs per batch.
-
     Returns:
         The metrics of its epoch, and the table of model and baselines.
     """
@@ -52,13 +45,7 @@ def measure(
 
 
 def print_report(console: Console, result: TrainResult, settings: TrainSettings) -> None:
-    """Print the best model's errors, the file paths, and the next commands.
-
-    Args:
-        console: output console.
-        result: result of a training with a table, or of an ensemble.
-        settings: settings of the command that trained it.
-    """
+    """Print the best model's errors (none for an ensemble), the file paths, and the next commands."""
     best, checkpoint_dir = result.best_checkpoint, result.run_folder
     evaluate = "report        " + command("plumbline", "evaluate", best)
     if result.members:

@@ -28,13 +28,7 @@ class Tracker(Protocol):
 
 
 class Trackers:
-    """All trackers of a run. A failing one is disabled with a message; the CSV file retries its rows.
-
-    Args:
-        csv_file: the local CSV file, or None.
-        others: W&B or TensorBoard.
-        report: receives a message about each failure.
-    """
+    """All trackers of a run. A failing one is disabled with a message; the CSV file retries its rows."""
 
     def __init__(self, csv_file: CsvFile | None, others: list[Tracker], report: Reporter) -> None:
         self._csv, self._others, self._report = csv_file, others, report
