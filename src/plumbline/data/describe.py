@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from plumbline.console.text import counted
 from plumbline.data.pt.cache import open_data, remove_unused
 from plumbline.data.split import group_of, split_by_object
 from plumbline.data.store.reader import PackedStore
@@ -121,10 +122,9 @@ def _warnings(store: PackedStore, size: dict[str, float] | None, outside: Int) -
         )
     if len(outside):
         name = store.object_names[store.object_idx[outside[0]]]
-        graphs = "of 1 graph lies" if len(outside) == 1 else f"of {len(outside):,} graphs lies"
         found.append(
-            f"the target {graphs} more than {_FAR:g} bounding radii from the mean of the points "
-            f"(the first is {name}): are its label and its unit correct?"
+            f"the target of {counted(len(outside), 'graph')} lies more than {_FAR:g} bounding radii from the "
+            f"mean of the points (the first is {name}): are its label and its unit correct?"
         )
     return found
 

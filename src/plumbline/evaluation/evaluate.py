@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import plumbline
-from plumbline.console.text import command, percent
+from plumbline.console.text import command, counted, percent
 from plumbline.data.pt.cache import open_data
 from plumbline.data.split import num_same, object_sizes, split_samples
 from plumbline.data.store.reader import PackedStore
@@ -243,7 +243,7 @@ def _facts(found: Evaluation) -> dict[str, dict[str, str]]:
         "parameters": f"{sum(weights.numel() for weights in model.parameters()):,}",
         "arguments": ", ".join(f"{name} {value}" for name, value in trained.model_args.items()),
         "symmetry": f"{model.symmetry}: {SYMMETRIES[model.symmetry]}",
-        "trained for": f"{trained.epochs_done:,} epoch{'s' * (trained.epochs_done != 1)}",
+        "trained for": counted(trained.epochs_done, "epoch"),
         **({"predicted 90 % radius": held} if held else {}),
         "checkpoint": str(trained.path),
     }

@@ -16,6 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from plumbline.console.text import counted
 from plumbline.data.missing import PARTS
 from plumbline.data.prepare.sources import Chunk
 from plumbline.data.pt.cache import CACHE_FOLDER
@@ -136,8 +137,10 @@ def _check_whole(out: Path, layout: str) -> None:
         raise InputError(f"{out / PT_METADATA} is damaged: {_FIX}") from error
     missing = [name for name in names if Path(name).name != name or not (out / name).is_file()]
     if missing:
-        number = "1 file is" if len(missing) == 1 else f"{len(missing):,} files are"
-        raise InputError(f"{out} is damaged: {number} missing ({missing[0]}): {_FIX}")
+        verb = "is" if len(missing) == 1 else "are"
+        raise InputError(
+            f"{out} is damaged: {counted(len(missing), 'file')} {verb} missing ({missing[0]}): {_FIX}"
+        )
 
 
 class Contents(NamedTuple):
