@@ -43,7 +43,7 @@ def answer_and_gradients(model, batch):
 
 def batch_of(store, rows, name="gcn"):
     batch = make_batch(store, np.asarray(rows), load_model_class(name).needs)
-    parts = {name: getattr(batch, name) for name in Batch.__slots__}
+    parts = dict(vars(batch))
     return Batch(
         **_mapped(parts, torch.Tensor, lambda part: part.double() if part.dtype == torch.float32 else part)
     )

@@ -79,9 +79,9 @@ class Errors:
         """The errors of some graphs (indices or mask)."""
         return Errors(self.error[chosen], self.error_rel[chosen], self.error_m[chosen], self.objects[chosen])
 
-    def summary(self, kind: str = "error_rel", *, seed: int = 0, resamples: int = RESAMPLES) -> Summary:
+    def summary(self, kind: str = "error_rel", *, resamples: int = RESAMPLES) -> Summary:
         """Summarise one kind of error: ``"error"``, ``"error_rel"`` or ``"error_m"``."""
-        return summarise_errors(getattr(self, kind), self.objects, seed=seed, resamples=resamples)
+        return summarise_errors(getattr(self, kind), self.objects, resamples=resamples)
 
 
 def displacement_errors(

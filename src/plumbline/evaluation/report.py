@@ -5,6 +5,7 @@ All text that comes from data (names, paths, configuration) is escaped where it 
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -60,11 +61,11 @@ def render(
     )
 
 
-def examples_of(store, table: Table, each: int = 3) -> list[Example]:
+def examples_of(store: Any, table: Table) -> list[Example]:
     """Read the scans with the smallest, median and largest relative errors of a table from its store."""
     errors = table.errors[table.model]
     found = []
-    for kind, positions in gallery.choose(errors.error_rel, each).items():
+    for kind, positions in gallery.choose(errors.error_rel).items():
         for position in positions:
             graph = int(table.indices[position])
             found.append(

@@ -96,16 +96,9 @@ class Inputs:
         """W, the number of vectors of the whole scan."""
         return len(self._graph)
 
-    def __call__(self, batch: Batch, nodes: Tensor | None = None) -> NodeInputs:
-        """Compute the inputs of a batch, in the precision of its positions.
-
-        Args:
-            batch: G graphs.
-            nodes: ``[n]`` int64 indices of the nodes to return; all by default.
-        """
+    def __call__(self, batch: Batch) -> NodeInputs:
+        """Compute the inputs of a batch, in the precision of its positions."""
         graph_idx, pos, features = batch.graph_idx, batch.pos, batch.node_features
-        if nodes is not None:
-            graph_idx, pos, features = graph_idx[nodes], pos[nodes], features[nodes]
         size = batch.size[graph_idx]
         vectors = [features[:, first : first + 3] for first in self._vector]
         scalars = [
