@@ -25,6 +25,7 @@ from plumbline.data.prepare.pool import Workers
 from plumbline.data.prepare.sources import Source, caster_name, fingerprint, library_versions, list_sources
 from plumbline.data.split import num_marked, object_sizes
 from plumbline.data.store.reader import Gathered, PackedStore
+from plumbline.data.store.tensors import offsets
 from plumbline.data.store.writer import MANIFEST
 from plumbline.errors import InputError
 from plumbline.evaluation.benchmark_tables import markdown
@@ -91,11 +92,10 @@ class AsTrained:
         first = np.cumsum(found.in_degree) - found.in_degree
         kept = np.arange(len(found.edge_source)) - np.repeat(first, found.in_degree) < self.k
         degree = np.minimum(found.in_degree, self.k)
-        edges = np.concatenate([[0], np.cumsum(degree, dtype=np.int64)])
         return found._replace(
             in_degree=degree,
             edge_source=found.edge_source[kept],
-            edge_ptr=edges[found.node_ptr],
+            edge_ptr=offsets(degree)[found.node_ptr],
         )
 
 

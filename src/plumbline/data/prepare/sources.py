@@ -1,9 +1,7 @@
 """Inputs of ``plumbline prepare``, listed and split into chunks, independent of processes and terminal.
 
-A :class:`Source` is one object (or one real scan). Its samples depend only on the source, the settings and
-the seed: it has its own random generator, seeded with the object's name, so neither other objects nor the
-number of workers can change them. A :class:`Chunk` is a run of consecutive sources that becomes one part
-file, named after a hash of everything that determines its bytes.
+A :class:`Source` is one object (or one real scan). A :class:`Chunk` is a run of consecutive sources that
+becomes one part file, named after a hash of everything that determines its bytes.
 """
 
 import hashlib
