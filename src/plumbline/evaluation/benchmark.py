@@ -99,7 +99,9 @@ class AsTrained:
         )
 
 
-def measure(store: PackedStore, asked: Sequence[Asked], baselines: Sequence[str]) -> dict[str, Errors]:
+def measure(
+    store: PackedStore, asked: Sequence["Asked | _Model"], baselines: Sequence[str]
+) -> dict[str, Errors]:
     """Errors of models and untrained baselines on all graphs of a store, by name.
 
     Raises:
@@ -268,17 +270,12 @@ class _Model:
         """Settings of graphs that the model can be measured on."""
         return replace(_PLAIN, normalise=self.form.normalise, k=max(_PLAIN.k, self.form.k or 0))
 
-    def asked(self) -> Asked:
-        """The model in the form that :func:`measure` takes."""
+    def answer(self, store: Any, indices: Int) -> Float:
+        """See :class:`Asked`."""
         from plumbline.predictors.device import choose_device
         from plumbline.predictors.inference import predict
 
-        device = choose_device("auto")
-
-        def answer(store: Any, indices: Int) -> Float:
-            return predict(self.net, store, indices, device=device)
-
-        return Asked(self.name, self.form, answer)
+        return predict(self.net, store, indices, device=choose_device("auto"))
 
     def describe(self, objects: Mapping[str, float]) -> dict[str, Any]:
         """The entry of the model in the result; ``objects``: the objects of the benchmark."""
@@ -334,7 +331,7 @@ class _Benchmark:
             scans = 0
             for graphs in dict.fromkeys([*(model.graphs for model in self.models), _PLAIN]):
                 store = self._scans(condition, graphs, title)
-                mine = [model.asked() for model in self.models if model.graphs == graphs]
+                mine = [model for model in self.models if model.graphs == graphs]
                 errors |= measure(store, mine, tuple(BASELINES) if graphs == _PLAIN else ())
                 scans = len(store)
                 objects |= object_sizes(store, np.arange(len(store)))

@@ -73,10 +73,7 @@ def _train_one(
 ) -> TrainResult:
     """Train one model; afterwards restore the process state and unlock the run folder.
 
-    Args:
-        settings: settings of this model.
-        report, live_bar: as for :func:`train`.
-        command: settings of the command that resumes the training: the same, or those of the ensemble.
+    ``command``: settings of the command that resumes the training, those of this model or of the ensemble.
     """
     checkpoint_dir = settings.checkpoint_dir
     words = plain_words(batch_size=settings.batch_size, num_workers=settings.num_workers)

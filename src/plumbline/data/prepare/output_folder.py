@@ -197,16 +197,10 @@ def workplace(out: Path, plan: Plan) -> Iterator[Path]:
 
 
 def finish(out: Path, chunks: Sequence[Chunk], plan: Plan, *, tick: Callable[[int, int], None]) -> None:
-    """Merge complete parts into the data set; may be interrupted and called again.
+    """Merge the part files of all chunks into the data set; may be interrupted and called again.
 
-    Args:
-        out: the folder.
-        chunks: all chunks; their part files must exist.
-        plan: written into the manifest as provenance.
-        tick: called with (files written, total files); documented layout only.
-
-    Raises:
-        InputError: the parts hold no sample.
+    The plan is written into the manifest as provenance. ``tick`` is called with (files written, total files)
+    in the documented layout. Raises InputError if the parts hold no sample.
     """
     settings, paths = plan["settings"], [chunk.path for chunk in chunks]
     fields = {

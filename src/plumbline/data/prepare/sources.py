@@ -150,11 +150,7 @@ def cut(
 ) -> list[Chunk]:
     """Split the sources into chunks whose part files lie in ``folder``.
 
-    Args:
-        sources: all inputs.
-        scan, graph: the settings; edge attributes do not affect parts, because the store computes them.
-        caster: name of the ray caster.
-        folder: the folder of the part files.
+    Edge attributes do not affect parts, because the store computes them.
     """
     decisive = [GENERATOR, SCHEMA, library_versions(), caster, repr(scan), graph.k, graph.normalise]
     bytes_per_node = 4 * (len(FEATURE_NAMES) + 1 + graph.k)

@@ -30,12 +30,7 @@ class CentreOfMassTask(LightningModule):
 
     Args:
         model: maps a :class:`~plumbline.data.batches.batch.Batch` to ``[G, 3]``.
-        lr: learning rate.
-        weight_decay: weight decay of the optimizer.
-        loss: ``"l1"`` or ``"displacement"``, see :func:`~plumbline.training.optim.optimisation.loss_of`.
-        optimizer: ``"adam"`` or ``"adamw"``.
-        schedule: learning-rate schedule: ``"plateau"`` of ``val_loss``, or ``"cosine"`` over all steps.
-        warmup: fraction of the steps during which ``"cosine"`` rises.
+        lr, weight_decay, loss, optimizer, schedule, warmup: as the flags, see ``training.optim``.
         precision: precision of weights and arithmetic in the model; loss and metrics are always float32
             (float64 for ``64``).
         identity: plain values that make a checkpoint self-describing (model, arguments, config, data).

@@ -36,15 +36,12 @@ def make_trainer(
     """Make a trainer without output and without unneeded work in its loop.
 
     Args:
-        checkpoint_dir: run folder.
+        checkpoint_dir, max_epochs, strategy, deterministic: as the flags.
         device: kind of the device, of which one is used.
         precision: precision of weights and arithmetic.
-        max_epochs: maximum number of epochs.
         gradient_clip: maximum norm of the gradient; 0: no clipping.
-        callbacks: callbacks, in the order in which they run.
+        callbacks: in the order in which they run.
         fast_dev_run: batches of each loop in a trial run; 0: a full training.
-        strategy: Lightning's name of how devices share the work.
-        deterministic: whether to use only deterministic kernels.
     """
     # None leaves the setting alone; torch imports its compiler even to set it to False.
     determined = deterministic if deterministic or torch.are_deterministic_algorithms_enabled() else None

@@ -59,13 +59,7 @@ class Resumed:
 def find_resumable(
     resume: str, checkpoint_dir: Path, config: dict[str, Any], *, allow_mismatch: bool
 ) -> Resumed:
-    """Find the newest undamaged checkpoint that ``--resume`` may refer to.
-
-    Args:
-        resume: value of the flag: a path, or ``"last"``.
-        checkpoint_dir: run folder.
-        config: flags of this command.
-        allow_mismatch: resume even if the checkpoint was written with other flags.
+    """Find the newest undamaged checkpoint that ``--resume`` may refer to; ``config``: flags of this command.
 
     Raises:
         InputError: no usable checkpoint exists, or its flags differ; the message names the difference.

@@ -61,17 +61,9 @@ def make_run_folder(checkpoint_dir: Path) -> None:
 def refuse_early(
     *, data_dir: Path, checkpoint_dir: Path, resume: str | None, ensemble: int, fast_dev_run: int
 ) -> None:
-    """Check that the folders and the checkpoint exist, without importing anything large.
+    """Raise the InputErrors of a training about its folders and checkpoint, without importing anything large.
 
-    Args:
-        data_dir: the data set.
-        checkpoint_dir: run folder, which may not exist yet.
-        resume: value of ``--resume``; each member of an ensemble uses its own folder.
-        ensemble: number of members.
-        fast_dev_run: nothing is saved if it is above 0.
-
-    Raises:
-        InputError: the same error that the training itself would raise later.
+    The arguments are flags.
     """
     if not data_dir.is_dir():
         open_data(data_dir)
@@ -173,11 +165,7 @@ def sole_use(checkpoint_dir: Path) -> Iterator[None]:
 
 
 def set_aside(checkpoint_dir: Path) -> Path | None:
-    """Move the files of an earlier training into the next free ``run-001``, ``run-002``, ...
-
-    Returns:
-        The folder that they were moved to, or None if no training ran here.
-    """
+    """Move the files of an earlier training, if any, into the next free ``run-001``, ..., and return that."""
     if not any(any(checkpoint_dir.glob(pattern)) for pattern in _MARKS):
         return None
     number = 1
@@ -195,14 +183,9 @@ def set_aside(checkpoint_dir: Path) -> Path | None:
 
 
 def make_way(checkpoint_dir: Path, resume: Path | None) -> Path | None:
-    """Move an earlier run aside, unless it is the one to resume.
+    """Move an earlier run aside as :func:`set_aside` does, unless it is the one to resume.
 
-    Args:
-        checkpoint_dir: run folder.
-        resume: checkpoint to resume from. If it is in another folder, its metrics are copied.
-
-    Returns:
-        See :func:`set_aside`.
+    If the checkpoint to resume from is in another folder, its metrics are copied.
     """
     if resume is not None and resume.parent.resolve() == checkpoint_dir.resolve():
         return None
