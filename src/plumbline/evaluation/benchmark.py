@@ -5,7 +5,6 @@ object's bounding radius.
 """
 
 import json
-import os
 import platform
 import time
 from collections import Counter
@@ -226,14 +225,13 @@ def benchmark(
             ``out`` holds something else or is not writable.
     """
     out = Path(out)
-    paths = [Path(meshes)] if isinstance(meshes, str | os.PathLike) else [Path(path) for path in meshes]
     check_settings(MAIN[0].settings(samples), _PLAIN, solids=solids, workers=workers)
-    if not paths and not solids:
-        raise InputError("there is nothing to measure on: give meshes or a number of solids")
     if (out / MANIFEST).exists():
         raise InputError(f"{out} is a data set; choose another folder")
     reporter = Reporter(report)
-    sources = list_sources(paths, solids, None)
+    sources = list_sources(meshes, solids)
+    if not sources:
+        raise InputError("there is nothing to measure on: give meshes or a number of solids")
     models = _load(checkpoints, model)
     try:
         with Workers(workers) as pool:

@@ -1,6 +1,5 @@
 """The pipeline from inputs to a data set, shared by ``prepare``, ``benchmark`` and the Python interface."""
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -111,11 +110,10 @@ def make_dataset(
             holds something else or is not writable.
     """
     scan, graph = scan or ScanSettings(), graph or GraphSettings()
-    paths = [Path(meshes)] if isinstance(meshes, str | os.PathLike) else [Path(path) for path in meshes]
     check_settings(scan, graph, solids=solids, workers=workers, format=format)
-    if not paths and not solids and labels is None:
+    sources = list_sources(meshes, solids, labels)
+    if not sources:
         raise InputError("there is nothing to prepare: give meshes, a number of solids, or labels")
-    sources = list_sources(paths, solids, None if labels is None else Path(labels))
     plan = make_plan(sources, recorded(scan, graph), format)
     with Workers(workers) as pool:
         return prepare(Path(out), sources, scan, graph, plan=plan, pool=pool, report=Reporter(report))

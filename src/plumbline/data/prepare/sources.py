@@ -6,10 +6,11 @@ becomes one part file, named after a hash of everything that determines its byte
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,12 +70,15 @@ class Chunk:
     sources: tuple[Source, ...]
 
 
-def list_sources(paths: Sequence[Path], solids: int, labels: Path | None) -> list[Source]:
+def list_sources(
+    meshes: Path | str | Iterable[Path | str], solids: int, labels: Path | str | None = None
+) -> list[Source]:
     """List all inputs: meshes sorted by name, built-in solids by index, real scans in file order.
 
     Raises:
         InputError: a path does not exist or holds no mesh, or the labels cannot be used.
     """
+    paths = [meshes] if isinstance(meshes, str | PathLike) else list(meshes)
     sources = []
     if paths:
         for mesh in find_meshes(paths):
@@ -83,7 +87,7 @@ def list_sources(paths: Sequence[Path], solids: int, labels: Path | None) -> lis
             sources.append(Source("mesh", title, mesh.name, mesh.path))
     sources += [Source("solid", f"built-in solid {i}", f"solids/{i:06d}", index=i) for i in range(solids)]
     if labels is not None:
-        sources += [_scan_source(label, labels.parent) for label in read_labels(labels)]
+        sources += [_scan_source(label, Path(labels).parent) for label in read_labels(labels)]
     with ThreadPoolExecutor(_READ_AHEAD) as pool:
         return list(pool.map(_with_digest, sources))
 
