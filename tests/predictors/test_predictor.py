@@ -224,10 +224,10 @@ def test_many_refuses_its_options_at_once():
     [
         ("carv", "did you mean 'carve'?"),
         ("point mean", "did you mean 'point_mean'?"),
-        ("oracle", "no untrained guess 'oracle': the guesses are point_mean, bounding_box"),
+        ("oracle", "no untrained baseline 'oracle': the baselines are point_mean, bounding_box"),
         (Path("carve"), "checkpoint carve: there is no such file or folder"),
         ("", "neither best-model"),
-        (None, "from a path or the name of a guess, got None"),
+        (None, "from a path or the name of a baseline, got None"),
     ],
 )
 def test_what_no_predictor_is_loaded_from(tmp_path, monkeypatch, source, said):

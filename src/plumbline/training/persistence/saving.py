@@ -67,7 +67,7 @@ class BestAndLast(ModelCheckpoint):
     reported at every attempt, and training continues: everything it needs is in memory.
 
     Args:
-        folder: run folder.
+        checkpoint_dir: run folder.
         report: receives a message about each failed write.
         resume: the checkpoint that training resumed from; it is never deleted.
 
@@ -78,11 +78,11 @@ class BestAndLast(ModelCheckpoint):
     # Lightning reads the key at every hook of every step; its default formats all settings each time.
     state_key = "BestAndLast"
 
-    def __init__(self, folder: Path, report: Reporter, *, resume: Path | None = None) -> None:
+    def __init__(self, checkpoint_dir: Path, report: Reporter, *, resume: Path | None = None) -> None:
         self._report, self._resume = report, resume
         self.trouble = ""
         super().__init__(
-            dirpath=folder,
+            dirpath=checkpoint_dir,
             filename=BEST_NAME,
             monitor="val_loss",
             mode="min",
@@ -139,9 +139,9 @@ class BestAndLast(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state; find the best and last files even if the folder was moved."""
-        folder = Path(str(self.dirpath))
+        checkpoint_dir = Path(str(self.dirpath))
         known = [*state_dict["best_k_models"], state_dict["last_model_path"], state_dict["best_model_path"]]
-        here = {path: str(folder / Path(path).name) for path in known if path}
+        here = {path: str(checkpoint_dir / Path(path).name) for path in known if path}
         if all(Path(path).is_file() for path in here.values()):
             state_dict = state_dict | {
                 "dirpath": str(self.dirpath),

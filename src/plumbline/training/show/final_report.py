@@ -20,16 +20,9 @@ from plumbline.writing import write_atomically
 
 
 def measure(
-    best: Path, run_folder: Path, fit: Fit, data: Data, *, batch_size: int
+    best: Path, checkpoint_dir: Path, fit: Fit, data: Data, *, batch_size: int
 ) -> tuple[dict[str, float], Table]:
     """Measure the best model on the validation graphs; writes ``result.json`` and ``curves.png``.
-
-    Args:
-        best: checkpoint of the best model.
-        run_folder: output folder.
-        fit: the finished training.
-        data: data set and split of the training.
-        batch_size: graphs per batch.
 
     Returns:
         The metrics of its epoch, and the table of model and baselines.
@@ -45,21 +38,15 @@ def measure(
         "table": table.to_dict(),
     }
     text = json.dumps(result, indent=1) + "\n"
-    write_atomically(run_folder / RESULT, text.encode(), durable=False)
+    write_atomically(checkpoint_dir / RESULT, text.encode(), durable=False)
     levels = {name: table.summary(name).mean for name in table.methods[1:]}
-    curves(run_folder / METRICS, run_folder / CURVES, baselines=levels)
+    curves(checkpoint_dir / METRICS, checkpoint_dir / CURVES, baselines=levels)
     return trained.metrics, table
 
 
 def print_report(console: Console, result: TrainResult, settings: TrainSettings) -> None:
-    """Print the best model's errors, the file paths, and the next commands.
-
-    Args:
-        console: output console.
-        result: result of a training with a table, or of an ensemble.
-        settings: settings of the command that trained it.
-    """
-    best, folder = result.best_checkpoint, result.run_folder
+    """Print the best model's errors (none for an ensemble), the file paths, and the next commands."""
+    best, checkpoint_dir = result.best_checkpoint, result.run_folder
     evaluate = "report        " + command("plumbline", "evaluate", best)
     if result.members:
         lines = ["", f"ensemble      {best}", evaluate]
@@ -68,12 +55,12 @@ def print_report(console: Console, result: TrainResult, settings: TrainSettings)
         console.print()
         print_table(console, result.table)
         names = (METRICS, CURVES, RESULT, CONFIG, STARTUP, REJECTED)
-        records = ", ".join(name for name in names if (folder / name).is_file())
+        records = ", ".join(name for name in names if (checkpoint_dir / name).is_file())
         lines = [
             "",
             f"best model    {best} (val_loss {result.metrics['val_loss']:.4g})",
-            f"last state    {folder / 'last.ckpt'}",
-            f"records       {folder}/ ({records})",
+            f"last state    {checkpoint_dir / 'last.ckpt'}",
+            f"records       {checkpoint_dir}/ ({records})",
             evaluate,
             _longer(settings),
         ]
