@@ -61,7 +61,7 @@ def make_run_folder(folder: Path) -> None:
 def refuse_early(
     *, data_dir: Path, checkpoint_dir: Path, resume: str | None, ensemble: int, fast_dev_run: int
 ) -> None:
-    """Check that the folders and the checkpoint exist, without importing anything large.
+    """Refuse what can be seen to fail without importing anything large: missing folders, copies by torchrun.
 
     Args:
         data_dir: the data set.
@@ -73,6 +73,12 @@ def refuse_early(
     Raises:
         InputError: the same error that the training itself would raise later.
     """
+    copies = os.environ.get("WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" in os.environ and copies != "1":
+        raise InputError(
+            f"torchrun has started {copies} copies of this training, which uses one process: start it without "
+            "torchrun, or with --nproc_per_node 1 --nnodes 1"
+        )
     if not data_dir.is_dir():
         open_data(data_dir)
     if checkpoint_dir.resolve() == data_dir.resolve() and not fast_dev_run:

@@ -52,8 +52,8 @@ def write_durably(path: Path, content: bytes | memoryview) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content, read_back=True)
     except OSError as error:
-        there = any(path.parent.glob("last*.ckpt"))
-        before = "the previous one is untouched" if there else "there is no previous one to resume from"
+        there = [*path.parent.glob("last*.ckpt"), *path.parent.glob("best-model-*.ckpt")]
+        before = f"{there[0].name} is untouched" if there else "there is no earlier one to resume from"
         raise InputError(
             f"cannot write the checkpoint {path} ({error.strerror or error}): free some space or fix "
             f"the permissions; {before}"
