@@ -39,12 +39,13 @@ def reason(whole: bytes) -> str:
 
 
 def _reason(whole: bytes) -> str:
-    stream, key = BytesIO(whole), ""
+    stream = BytesIO(whole)
     if whole.startswith(ZIP):
         with ZipFile(stream) as archive:
             (name,) = [name for name in archive.namelist() if name.endswith("/data.pkl")]
             stream = BytesIO(archive.read(name))
     while stream.tell() < len(stream.getbuffer()):  # the older format is a series of pickles
+        key = ""
         for opcode, argument, _ in pickletools.genops(stream):
             if opcode.name == "PROTO" and argument > _OURS:
                 way = "use that of torch.save" if whole.startswith(ZIP) else "write it with torch.save"

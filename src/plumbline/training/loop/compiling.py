@@ -13,7 +13,6 @@ from plumbline.reporting import Reporter
 from plumbline.training.loop.precision import Precision
 from plumbline.training.randomness import random_states, restore_random_states
 
-
 _ADVICE = re.compile(r"\n\s*(Set TORCH|You can suppress|For even more|The above exception).*", re.DOTALL)
 """The end of the compiler's errors, for those who work on the compiler."""
 

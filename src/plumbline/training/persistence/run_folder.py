@@ -76,8 +76,8 @@ def refuse_early(
     copies = os.environ.get("WORLD_SIZE", "1")
     if "TORCHELASTIC_RUN_ID" in os.environ and copies != "1":
         raise InputError(
-            f"torchrun has started {copies} copies of this training, which uses one process: start it without "
-            "torchrun, or with --nproc_per_node 1 --nnodes 1"
+            f"torchrun has started {copies} copies of this training, which uses one process: start it "
+            "without torchrun, or with --nproc_per_node 1 --nnodes 1"
         )
     if not data_dir.is_dir():
         open_data(data_dir)
