@@ -359,8 +359,6 @@ def test_the_package_lists_its_interface():
         (["--views", "3-1"], "--views 3-1"),
         (["--views", "1.5"], "--views 1.5"),
         (["--distance", "0.5"], "--distance 0.5: must be above 1"),
-        (["--k", "300"], "--k 300: a point has only 255 others"),
-        (["--k", "30", "--points", "30-500"], "--k 30: a point has only 29 others (--points 30-500)"),
         (["--points", "15-30"], "--points 15-30: must be at least 16 and at most 65536"),
         (["--points", "30-1e9"], "at most 65536"),
         (["--points", "40.5"], "--points 40.5: must be a whole number"),

@@ -241,12 +241,10 @@ class TestRefusals:
 
     def test_a_folder_that_cannot_be_made(self, run_folder, tmp_path, capsys):
         (tmp_path / "file").write_text("")
-        assert "choose another folder with --out" in self.refused(
-            capsys, run_folder, "--out", tmp_path / "file" / "out"
-        )
+        assert "cannot write to" in self.refused(capsys, run_folder, "--out", tmp_path / "file" / "out")
 
     def test_a_data_set_is_no_place_for_a_report(self, run_folder, store, capsys):
-        assert "this is a data set" in self.refused(capsys, run_folder, "--out", store.path)
+        assert "is a data set" in self.refused(capsys, run_folder, "--out", store.path)
         assert not (store.path / "report.html").exists()
 
     def test_a_full_gpu(self, run_folder, capsys, monkeypatch):

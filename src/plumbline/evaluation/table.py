@@ -11,13 +11,7 @@ from rich.text import Text
 from plumbline.console.tables import Column, print_fitting
 from plumbline.console.text import length, percent
 from plumbline.errors import InputError
-from plumbline.evaluation.metrics import (
-    Errors,
-    Summary,
-    bootstrap_mean,
-    displacement_errors,
-    refuse_nonfinite,
-)
+from plumbline.evaluation.metrics import Errors, Summary, bootstrap_mean, errors_on, refuse_nonfinite
 from plumbline.predictors.untrained import USUAL, baseline_predictions
 from plumbline.records import Float, Int
 
@@ -169,20 +163,9 @@ def summarise(
     refuse_nonfinite({model: predictions}, indices, trained=True)
     found = baseline_predictions(store, indices, (*USUAL, *baselines))
     refuse_nonfinite(found.predictions, indices, trained=False)
-    names = np.array(store.object_names, dtype=object)[store.object_idx[indices]]
-    errors = {
-        name: displacement_errors(
-            answer,
-            store.target[indices],
-            bounding_radius=store.bounding_radius[indices],
-            scale=store.scale[indices],
-            objects=names,
-        )
-        for name, answer in {model: predictions, **found.predictions}.items()
-    }
     return Table(
         model=model,
-        errors=errors,
+        errors=errors_on(store, indices, {model: predictions, **found.predictions}),
         indices=indices,
         predictions=predictions,
         metric_scale=bool(np.any(store.scale[indices] != 1.0)),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from plumbline.quantities import Duration
+from plumbline.quantities import Duration, plain
 
 if TYPE_CHECKING:
     from plumbline.evaluation.table import Table
@@ -92,14 +92,7 @@ class TrainSettings:
     def plain(self) -> dict[str, Any]:
         """Values for YAML and checkpoints, without ``resume``: how a training was started or resumed is not
         part of what it is."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "resume"}
-        return {name: _plain(value) for name, value in values.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return list(value)
-    return str(value) if isinstance(value, Path | Duration) else value
+        return {item.name: plain(getattr(self, item.name)) for item in fields(self) if item.name != "resume"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from plumbline import train_settings
 from plumbline.data.store.reader import PackedStore
 from plumbline.training.show import tracking, wandb_run
 from plumbline.training.show.metrics_file import COLUMNS, CsvFile
@@ -310,16 +311,8 @@ def test_an_init_that_fails_is_said_and_replaced(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(tracking, "WandbRun", fail)
     said: list[str] = []
-    trackers = open_trackers(
-        tmp_path,
-        use_wandb=True,
-        wandb_project="p",
-        wandb_name=None,
-        wandb_tags=[],
-        config={},
-        resume_step=None,
-        report=telling(said),
-    )
+    settings = train_settings(checkpoint_dir=tmp_path, use_wandb=True)
+    trackers = open_trackers(settings, config={}, resume_step=None, report=telling(said))
     trackers.finish(0)
     assert len(said) == 1
     assert "W&B did not start" in said[0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from plumbline.data.batches.batch import Batch
-from plumbline.models import entry_point
+from plumbline.models import forward_with_error
 from plumbline.reporting import Reporter
 from plumbline.training.loop.precision import Precision
 from plumbline.training.randomness import random_states, restore_random_states
@@ -23,17 +23,13 @@ class CompiledForward:
     Only the network is compiled, never the Lightning module around it. Compilation happens at the first
     call, and again for new kinds of input; if it fails, this is reported once and training continues.
 
-    Args:
-        model: the network.
-        report: receives one message if compilation fails.
-
     Attributes:
         eager: the network's uncompiled forward pass.
         failed: whether compilation failed, so that ``eager`` is used.
     """
 
     def __init__(self, model: nn.Module, report: Reporter) -> None:
-        self.eager = entry_point(model)
+        self.eager = forward_with_error(model)
         self._report = report
         self.failed = False
         try:

@@ -74,21 +74,17 @@ class Resumed:
         return None
 
 
-def find_resumable(resume: str, folder: Path, config: dict[str, Any], *, allow_mismatch: bool) -> Resumed:
-    """Find the newest undamaged checkpoint that ``--resume`` may refer to.
-
-    Args:
-        resume: value of the flag: a path, or ``"last"``.
-        folder: ``--checkpoint_dir``.
-        config: flags of this command.
-        allow_mismatch: resume even if the checkpoint was written with other flags.
+def find_resumable(
+    resume: str, checkpoint_dir: Path, config: dict[str, Any], *, allow_mismatch: bool
+) -> Resumed:
+    """Find the newest undamaged checkpoint that ``--resume`` may refer to; ``config``: flags of this command.
 
     Raises:
         InputError: no usable checkpoint exists, or its flags differ; the message names the difference.
     """
     notes: list[str] = []
     trouble: InputError | None = None
-    for path in find_checkpoints(resume, folder):
+    for path in find_checkpoints(resume, checkpoint_dir):
         try:
             content = read_checkpoint(path)
         except InputError as error:

@@ -67,7 +67,7 @@ class BestAndLast(ModelCheckpoint):
     reported at every attempt, and training continues: everything it needs is in memory.
 
     Args:
-        folder: run folder.
+        checkpoint_dir: run folder.
         report: receives a message about each failed write.
         resume: the checkpoint that training resumed from; it is never deleted.
         comparable: whether its ``val_loss`` is measured as it is from now on; otherwise its best model is not
@@ -81,12 +81,12 @@ class BestAndLast(ModelCheckpoint):
     state_key = "BestAndLast"
 
     def __init__(
-        self, folder: Path, report: Reporter, *, resume: Path | None = None, comparable: bool = True
+        self, checkpoint_dir: Path, report: Reporter, *, resume: Path | None = None, comparable: bool = True
     ) -> None:
         self._report, self._resume, self._comparable = report, resume, comparable
         self.trouble = ""
         super().__init__(
-            dirpath=folder,
+            dirpath=checkpoint_dir,
             filename=BEST_NAME,
             monitor="val_loss",
             mode="min",

@@ -5,12 +5,13 @@ starts, and a tracker that fails later is disabled with one message.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Protocol
 
 from plumbline.reporting import Reporter
+from plumbline.training.persistence.run_folder import METRICS, TENSORBOARD
+from plumbline.training.records import TrainSettings
 from plumbline.training.show.metrics_file import CsvFile, Row
 from plumbline.training.show.tensorboard import TensorBoardFolder
 from plumbline.training.show.wandb_run import WandbRun, abandon_wandb, plan_wandb
@@ -27,13 +28,7 @@ class Tracker(Protocol):
 
 
 class Trackers:
-    """All trackers of a run. A failing one is disabled with a message; the CSV file retries its rows.
-
-    Args:
-        csv_file: the local CSV file, or None.
-        others: W&B or TensorBoard.
-        report: receives a message about each failure.
-    """
+    """All trackers of a run. A failing one is disabled with a message; the CSV file retries its rows."""
 
     def __init__(self, csv_file: CsvFile | None, others: list[Tracker], report: Reporter) -> None:
         self._csv, self._others, self._report = csv_file, others, report
@@ -72,28 +67,19 @@ class Trackers:
 
 
 def open_trackers(
-    folder: Path,
-    *,
-    use_wandb: bool,
-    wandb_project: str,
-    wandb_name: str | None,
-    wandb_tags: Sequence[str],
-    config: dict[str, Any],
-    resume_step: int | None,
-    report: Reporter,
+    settings: TrainSettings, *, config: dict[str, Any], resume_step: int | None, report: Reporter
 ) -> Trackers:
     """Open the CSV file and, with ``use_wandb``, W&B or its fallback; one message says which.
 
     Args:
-        folder: run folder.
-        use_wandb, wandb_project, wandb_name, wandb_tags: the flags.
+        settings: settings of the training.
         config: values that W&B stores with the run.
         resume_step: see :class:`CsvFile`.
         report: receives the message that says where the metrics go.
     """
-    csv_file = CsvFile(folder / "metrics.csv", resume_step=resume_step)
+    csv_file = CsvFile(settings.checkpoint_dir / METRICS, resume_step=resume_step)
     others: list[Tracker] = []
-    if not use_wandb:
+    if not settings.use_wandb:
         report.say("metrics.csv")
         return Trackers(csv_file, others, report)
     began = time.monotonic()
@@ -101,14 +87,7 @@ def open_trackers(
     sentence = plan.sentence
     if plan.mode != "off":
         try:
-            run = WandbRun(
-                plan.mode,
-                folder,
-                wandb_project=wandb_project,
-                wandb_name=wandb_name,
-                wandb_tags=wandb_tags,
-                config=config,
-            )
+            run = WandbRun(plan.mode, settings, config)
             others.append(run)
             sentence += f": {run.place}"
         except Exception as error:  # noqa: BLE001 - a failure of W&B must not end the training
@@ -117,8 +96,8 @@ def open_trackers(
     if not others or not (plan.mode == "online" or plan.chosen):
         sentence += "; logging locally: metrics.csv"
         if find_spec("tensorboard") is not None:
-            others.append(TensorBoardFolder(folder / "tensorboard"))
-            sentence += f" and TensorBoard in {folder / 'tensorboard'}"
+            others.append(TensorBoardFolder(settings.checkpoint_dir / TENSORBOARD))
+            sentence += f" and TensorBoard in {settings.checkpoint_dir / TENSORBOARD}"
     report.say(sentence)
     return Trackers(csv_file, others, report)
 

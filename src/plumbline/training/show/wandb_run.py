@@ -5,7 +5,7 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +14,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from plumbline.training.records import TrainSettings
 from plumbline.training.show.metrics_file import Row
 
 _PROBE_SECONDS = 2.0
@@ -98,43 +99,32 @@ class WandbRun:
 
     Args:
         mode: "online" or "offline".
-        folder: run folder; W&B makes ``wandb/`` in it.
-        wandb_project, wandb_name, wandb_tags: values of the flags.
+        settings: settings of the training; W&B makes ``wandb/`` in its run folder.
         config: description of the run, including the data set.
     """
 
-    def __init__(
-        self,
-        mode: str,
-        folder: Path,
-        *,
-        wandb_project: str,
-        wandb_name: str | None,
-        wandb_tags: Sequence[str],
-        config: dict[str, Any],
-    ) -> None:
+    def __init__(self, mode: str, settings: TrainSettings, config: dict[str, Any]) -> None:
         began = time.monotonic()
         os.environ.setdefault("WANDB_SILENT", "true")
         # W&B's reports about itself would wait for an unreachable server when the program ends.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
-        settings = wandb.Settings(
-            init_timeout=max(1.0, _START_SECONDS - _PROBE_SECONDS - (time.monotonic() - began)),
-            finish_timeout=_FINISH_SECONDS,
-            finish_timeout_raises=False,
-            silent=True,
-            console="off",
-        )
         self._online = mode == "online"
         self._run = wandb.init(
-            project=wandb_project,
-            name=wandb_name,
-            tags=list(wandb_tags) or None,
+            project=settings.wandb_project,
+            name=settings.wandb_name,
+            tags=list(settings.wandb_tags) or None,
             config=config,
-            dir=str(folder),
+            dir=str(settings.checkpoint_dir),
             mode=mode,  # type: ignore[arg-type]
-            settings=settings,
+            settings=wandb.Settings(
+                init_timeout=max(1.0, _START_SECONDS - _PROBE_SECONDS - (time.monotonic() - began)),
+                finish_timeout=_FINISH_SECONDS,
+                finish_timeout_raises=False,
+                silent=True,
+                console="off",
+            ),
         )
         self._run.define_metric("epoch")
 
