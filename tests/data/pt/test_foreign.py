@@ -58,9 +58,7 @@ def test_the_key_the_type_and_the_way_out_are_named(tmp_path: Path, name: str, z
 @pytest.mark.parametrize("protocol", [4, 5])
 def test_a_newer_pickle_protocol_is_named(tmp_path: Path, protocol: int) -> None:
     torch.save(PLAIN, tmp_path / "a.pt", pickle_protocol=protocol)
-    with pytest.raises(
-        SampleError, match=f"pickle protocol {protocol}, .*: use that of torch.save"
-    ):
+    with pytest.raises(SampleError, match=f"pickle protocol {protocol}, .*: use that of torch.save"):
         read_pt(tmp_path / "a.pt")
 
 

@@ -1,8 +1,9 @@
 """Why a ``torch.save`` file holds more than tensors and plain values, found without running it."""
 
-import pickletools
 import re
 from io import BytesIO
+from pickletools import genops
+from typing import Any
 from zipfile import ZipFile
 
 from plumbline.data.pt.unpickling import ZIP
@@ -46,7 +47,8 @@ def _reason(whole: bytes) -> str:
             stream = BytesIO(archive.read(name))
     while stream.tell() < len(stream.getbuffer()):  # the older format is a series of pickles
         key = ""
-        for opcode, argument, _ in pickletools.genops(stream):
+        for opcode, given, _ in genops(stream):
+            argument: Any = given
             if opcode.name == "PROTO" and argument > _OURS:
                 way = "use that of torch.save" if whole.startswith(ZIP) else "write it with torch.save"
                 return f"is written with pickle protocol {argument}, which cannot be read safely: {way}"
