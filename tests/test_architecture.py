@@ -43,7 +43,7 @@ ROOMS = {
     "training": {
         **dict.fromkeys(("lightning_import", "randomness", "allocator", "warning_filters", "metric_sums"), 0),
         **{"records": 0, "process_state": 1, "optim": 1, "persistence": 1, "loop": 2, "show": 3},
-        **{"phases": 4, "run": 5},
+        **{"phases": 4, "run": 5, "lightning_parts": 5},
     },
 }
 """Layers within the two big layers."""

@@ -80,7 +80,10 @@ def test_defaults_in_the_table_are_the_defaults():
             default = getattr(defaults, flag)
             if value in ("", "off"):
                 continue
-            assert str(default) == value or float(value) == default, flag
+            if isinstance(default, bool):
+                assert default == (value == "on"), flag
+            else:
+                assert str(default) == value or float(value) == default, flag
 
 
 def anchors(page: Path) -> set[str]:

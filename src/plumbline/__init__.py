@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from typing import Any as _Any
 
 if TYPE_CHECKING:  # the names of _HOME as a type checker sees them
+    from plumbline.api import lightning_parts as lightning_parts
     from plumbline.api import train as train
     from plumbline.api import train_settings as train_settings
     from plumbline.data.batches.collate import make_batch as make_batch
@@ -79,6 +80,7 @@ _HOME = {
     "Scans": "predictors.untrained",
     "evaluate": "evaluation.evaluate",
     "train": "api",
+    "lightning_parts": "api",
     "train_settings": "api",
     "TrainSettings": "training.records",
     "TrainResult": "training.records",

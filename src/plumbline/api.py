@@ -19,6 +19,7 @@ from plumbline.training.persistence.run_folder import refuse_early
 from plumbline.training.records import TrainSettings
 
 if TYPE_CHECKING:
+    from plumbline.training.lightning_parts import LightningParts
     from plumbline.training.records import TrainResult
 
 
@@ -58,8 +59,7 @@ def train(
     Raises:
         InputError: settings, data or machine do not allow the training; the message says what to change.
     """
-    known = {} if settings is None else {item.name: getattr(settings, item.name) for item in fields(settings)}
-    chosen = train_settings(**known | flags)
+    chosen = _settings(settings, flags)
     refuse_early(
         data_dir=chosen.data_dir,
         checkpoint_dir=chosen.checkpoint_dir,
@@ -70,6 +70,42 @@ def train(
     from plumbline.training import run  # imported late: torch and Lightning take a second
 
     return run.train(chosen, Reporter(report))
+
+
+def lightning_parts(
+    settings: TrainSettings | None = None, *, report: Callable[[Event], None] | None = None, **flags: Any
+) -> LightningParts:
+    """The module and the loaders of a training, for a ``lightning.Trainer`` of your own.
+
+    The losses are those of ``plumbline train`` with the same settings, if the trainer has the same
+    ``max_epochs`` and ``precision``. The trainer may resume from a checkpoint of ``plumbline train``::
+
+        model, train_loader, val_loader = plumbline.lightning_parts(data_dir="data/demo")
+        trainer = lightning.Trainer(max_epochs=100)
+        trainer.fit(model, train_loader, val_loader, ckpt_path="checkpoints/last.ckpt")
+
+    The other commands read the trainer's checkpoints. The trainer decides what belongs to neither module nor
+    loaders: number of epochs, checkpoints, early stopping, signals, loggers. Nothing is written.
+
+    Args:
+        settings: from :func:`train_settings`; None for the recipe's defaults.
+        report: called with every event, in order, in the calling thread.
+        flags: flags of ``plumbline train``, by name; they override ``settings``.
+
+    Raises:
+        InputError: settings or data do not allow the training; the message says what to change.
+    """
+    chosen = _settings(settings, flags)
+    from plumbline.training import (
+        lightning_parts as parts,
+    )  # imported late: torch and Lightning take a second
+
+    return parts.make_parts(chosen, Reporter(report))
+
+
+def _settings(settings: TrainSettings | None, flags: Mapping[str, Any]) -> TrainSettings:
+    known = {} if settings is None else {item.name: getattr(settings, item.name) for item in fields(settings)}
+    return train_settings(**{**known, **flags})
 
 
 def _words(flags: Mapping[str, Any]) -> list[str]:

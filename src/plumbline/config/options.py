@@ -67,6 +67,8 @@ class Option:
 
     def _read(self, text: str) -> Any:
         try:
+            if not text.strip():  # "$UNSET" in a script
+                raise ValueError("must not be empty; leave the flag out for the default")
             return self.kind.read(text)
         except ValueError as error:
             line = " ".join(text.split())

@@ -39,6 +39,7 @@ class TrainConfig(Flags):
         one_of("object", "group"),
     )
     num_workers: int = option(4, "reader processes for --loader workers", whole(at_least=0))
+    persistent_workers: bool = option(True, "keep the reader processes from one epoch to the next", switch)
     loader: str = option(
         "auto",
         "resident: batches are built in this process, from memory; workers: in reader processes; auto: "

@@ -36,6 +36,9 @@ from plumbline.writing import write_atomically
 
 REPORT, NUMBERS, METRICS = "report.html", "evaluation.json", "metrics.csv"
 
+_MARKS = {REPORT: b'<p class="kicker">plumbline ', NUMBERS: b'"fingerprint":'}
+"""By file, what one of ours contains."""
+
 SPLITS = {"val": "held out from training", "train": "trained on", "all": "all"}
 """Splits, with a description of their graphs."""
 
@@ -94,7 +97,17 @@ class Evaluation:
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
     def write(self, out: Path) -> None:
-        """Write ``evaluation.json`` and ``report.html`` into a folder. Raises InputError if it cannot."""
+        """Write ``evaluation.json`` and ``report.html`` into a folder, over those of an earlier one.
+
+        Raises:
+            InputError: the folder cannot be written, or holds a file of that name that is not ours.
+        """
+        for name, mark in _MARKS.items():
+            if (out / name).exists() and mark not in (out / name).read_bytes():
+                raise InputError(
+                    f"{out / name} is not from an evaluation and would be overwritten: move it, or choose "
+                    "another --out"
+                )
         path = self.trained.path
         again = ["plumbline", "evaluate", path, "--data_dir", self.data_dir, "--split", self.split]
         own = [name for name in (*self.table.methods[1:], *self.table.left_out) if names_a_file(name)]

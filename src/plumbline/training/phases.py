@@ -17,7 +17,7 @@ from plumbline.models import SYMMETRIES, arguments_for, build_model, load_model_
 from plumbline.own_parts import source_of
 from plumbline.reporting import Reporter
 from plumbline.training.loop.compiling import CompiledForward, try_out
-from plumbline.training.loop.early_stopping import stop_early
+from plumbline.training.loop.early_stopping import StopEarly
 from plumbline.training.loop.graceful_stop import GracefulStop
 from plumbline.training.loop.nonfinite import NonFinite
 from plumbline.training.loop.precision import Precision, forbid_tf32
@@ -27,7 +27,7 @@ from plumbline.training.loop.trainer import Fit, make_trainer
 from plumbline.training.optim.ema import AveragedWeights
 from plumbline.training.optim.losses import Loss
 from plumbline.training.persistence import run_folder
-from plumbline.training.persistence.resume import Resumed, check_same_data, find_resumable
+from plumbline.training.persistence.resume import Resumed, check_same_data, find_resumable, same_measure
 from plumbline.training.persistence.saving import BestAndLast
 from plumbline.training.randomness import seed_everything, seed_of
 from plumbline.training.records import TrainSettings
@@ -76,6 +76,8 @@ class Phases:
     def set_up_directory(self) -> Resumed | None:
         """Create the run folder and find the checkpoint to resume from."""
         settings = self.settings
+        for sentence in settings.without_effect():
+            self.report.say(sentence)
         if self.trial:
             if settings.resume is not None:
                 raise InputError("--fast_dev_run is a trial from the start: leave --resume out")
@@ -150,6 +152,7 @@ class Phases:
                 seed=seed_of(settings.seed, settings.member),
                 needs=load_model_class(settings.model).needs,
                 device=device,
+                persistent_workers=settings.persistent_workers,
                 stall_timeout=settings.stall_timeout,
             )
             kind = loaders.settings["loader"]
@@ -236,11 +239,11 @@ class Phases:
             self.startup.skip("Logging Setup", "a trial run (--fast_dev_run) tracks nothing")
             return Trackers(None, [], self.report)
         with self.startup.phase("Logging Setup"):
-            aside = run_folder.make_way(settings.checkpoint_dir, None if resumed is None else resumed.path)
-            if aside is not None:
-                self.report.say(f"the earlier run in {settings.checkpoint_dir} was moved to {aside}")
+            moved = [run_folder.make_way(settings.checkpoint_dir, None if resumed is None else resumed.path)]
             for written in (settings, self.command):
-                run_folder.write_config(written.checkpoint_dir, written.plain())
+                moved.append(run_folder.write_config(written.checkpoint_dir, written.plain()))
+            for sentence in filter(None, moved):
+                self.report.say(sentence)
             run_folder.write_rejected(settings.checkpoint_dir, data.store.rejected)
             return open_trackers(
                 settings,
@@ -260,10 +263,13 @@ class Phases:
         """Assemble trainer and callbacks."""
         settings = self.settings
         with self.startup.phase("Training Configuration"):
+            resume = None if resumed is None else resumed.path
+            comparable = resumed is None or same_measure(resumed.content, task.identity)
             checkpoints = None
             if not self.trial:
-                resume = None if resumed is None else resumed.path
-                checkpoints = BestAndLast(settings.checkpoint_dir, self.report, resume=resume)
+                checkpoints = BestAndLast(
+                    settings.checkpoint_dir, self.report, resume=resume, comparable=comparable
+                )
             stop = GracefulStop(
                 checkpoints,
                 self.report,
@@ -275,7 +281,7 @@ class Phases:
             if settings.stall_timeout:
                 callbacks.append(StallWatch(settings.stall_timeout))
             if settings.early_stopping:
-                callbacks.append(stop_early(settings.early_stopping))
+                callbacks.append(StopEarly(settings.early_stopping, comparable=comparable))
             if settings.debug:
                 callbacks.append(DebugTimings(self.report))
             callbacks += [stop] if checkpoints is None else [stop, checkpoints]

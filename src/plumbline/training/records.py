@@ -29,6 +29,7 @@ class TrainSettings:
     val_split: float
     split_by: str
     num_workers: int
+    persistent_workers: bool
     loader: str
     model: str
     hidden_dim: int
@@ -69,6 +70,17 @@ class TrainSettings:
     wandb_tags: tuple[str, ...]
     fast_dev_run: int
     debug: bool
+
+    def without_effect(self) -> list[str]:
+        """One sentence for each flag that is set and changes nothing."""
+        needed = {
+            "allow_mismatch": (self.allow_mismatch and self.resume is None, "--resume"),
+            "warmup": (
+                self.warmup > 0 and self.schedule != "cosine" and self.recipe == "documented",
+                "--schedule cosine",
+            ),
+        }
+        return [f"--{flag} has no effect without {other}" for flag, (idle, other) in needed.items() if idle]
 
     @classmethod
     def of(cls, flags: object) -> TrainSettings:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plumbline.console.text import counted, seconds
 from plumbline.models import load_model_class
@@ -20,12 +20,16 @@ from plumbline.training.loop.warmup import warm_up
 from plumbline.training.optim.losses import load_loss
 from plumbline.training.persistence import run_folder
 from plumbline.training.persistence.ensembles import write_ensemble
+from plumbline.training.persistence.resume import Resumed
 from plumbline.training.phases import LiveBar, Phases
 from plumbline.training.process_state import process_state_kept
-from plumbline.training.records import TrainResult, TrainSettings
+from plumbline.training.records import Outcome, TrainResult, TrainSettings
 from plumbline.training.show.facts import Data
 from plumbline.training.show.startup import WARM_UP
 from plumbline.training.warning_filters import quiet
+
+if TYPE_CHECKING:
+    from plumbline.evaluation.table import Table
 
 
 def train(settings: TrainSettings, report: Reporter, *, live_bar: LiveBar | None = None) -> TrainResult:
@@ -88,12 +92,20 @@ def _train_one(
         phases = Phases(settings, report, command=command, live_bar=live_bar, held=held)
         resumed = phases.set_up_directory()
         resume = None if resumed is None else resumed.path
-        if resumed is not None and (ended := resumed.ended(settings.max_epochs, settings.schedule)):
+        ended = (
+            None
+            if resumed is None
+            else resumed.ended(
+                max_epochs=settings.max_epochs,
+                schedule=settings.schedule,
+                early_stopping=settings.early_stopping,
+            )
+        )
+        if resumed is not None and ended:
             report.say(ended)
-            return _result(settings, End("already finished"), last_checkpoint=resume)
+            return _already_finished(settings, phases, resumed)
         loss = load_loss(settings.loss)  # is refused before a data set is read that may take minutes
-        store = phases.load_dataset()
-        data = phases.split_dataset(store, resumed)
+        data = phases.split_dataset(phases.load_dataset(), resumed)
         device = choose_device(settings.accelerator)
         precision = choose_precision(settings.precision, device)
         loaders = phases.create_loaders(data, device)
@@ -108,12 +120,37 @@ def _train_one(
             if not settings.fast_dev_run:
                 phases.startup.write(checkpoint_dir / run_folder.STARTUP, warm_up=took)
             report.ended(WARM_UP, took)
-            config = command.checkpoint_dir / run_folder.CONFIG
+            config = run_folder.config_of(command.checkpoint_dir)
             end = run_fit(fit, resume=resume, checkpoint_dir=checkpoint_dir, config=config, report=report)
             exit_code = end.exit_code
         finally:
             trackers.finish(exit_code)
         return _conclude(settings, report, fit, end, data, command=command)
+
+
+def _already_finished(settings: TrainSettings, phases: Phases, resumed: Resumed) -> TrainResult:
+    """Write the records of a training that was stopped after its last step and before they were written."""
+    folder, end = settings.checkpoint_dir, End("already finished")
+    own = resumed.path.parent.resolve() == folder.resolve()
+    if not own or run_folder.has_result(folder, epochs=resumed.content["epochs_done"]):
+        return _result(settings, end, last_checkpoint=resumed.path)
+    data = phases.split_dataset(phases.load_dataset(), resumed)
+    best = find_best(folder)
+    epochs = resumed.content["epochs_done"]
+    how: Outcome = "finished" if epochs >= settings.max_epochs else "stopped early"
+    metrics, table = _measure(settings, best, data, end=how, epochs=epochs)
+    return _result(
+        settings, end, best_checkpoint=best, last_checkpoint=resumed.path, metrics=metrics, table=table
+    )
+
+
+def _measure(
+    settings: TrainSettings, best: Path, data: Data, *, end: Outcome, epochs: int
+) -> "tuple[dict[str, float], Table]":
+    # Imported late: the untrained baselines import scipy's geometry, which would delay the first step.
+    from plumbline.training.show.final_report import measure
+
+    return measure(best, settings, data, end=end, epochs=epochs, device=choose_device(settings.accelerator))
 
 
 def _warm_up(settings: TrainSettings, report: Reporter, task: CentreOfMassTask, data: Data) -> float:
@@ -155,12 +192,9 @@ def _conclude(
         end = end._replace(exit_code=1)
     if best is None:
         return _result(settings, end, last_checkpoint=last)
-    # Imported late: the untrained baselines import scipy's geometry, which would delay the first step.
-    from plumbline.training.show.final_report import measure
-
     for written in (settings, command):  # the folder may have been removed in the meantime
         run_folder.write_config(written.checkpoint_dir, written.plain())
-    metrics, table = measure(best, checkpoint_dir, fit, data, batch_size=settings.batch_size)
+    metrics, table = _measure(settings, best, data, end=end.outcome, epochs=fit.trainer.current_epoch)
     return _result(settings, end, best_checkpoint=best, last_checkpoint=last, metrics=metrics, table=table)
 
 

@@ -338,6 +338,32 @@ def test_documented_worker_settings(store):
     assert settings | wanted == settings
 
 
+@pytest.mark.parametrize("persistent", [True, False])
+def test_readers_are_kept_between_epochs_only_if_they_are_to_be(store, persistent):
+    """The batches are the same, also after an epoch that was left before its end."""
+    made = loaders(store, loader="workers", num_workers=2, persistent_workers=persistent)
+    expected = loaders(store, loader="resident").train
+    readers, last = [], made.train
+    for epoch in range(3):
+        for loader in (last, expected):
+            loader.load_state_dict({"epoch": epoch, "position": 0})
+        iterator = iter(last)
+        first = next(iterator)
+        readers.append({process.pid for process in multiprocessing.active_children()})
+        rest = [] if epoch == 1 else list(iterator)
+        wanted = list(expected)
+        assert all(same(a, b) for a, b in zip([first, *rest], wanted, strict=False))
+        assert epoch == 1 or len(rest) == len(wanted) - 1
+        iterator.close()
+    last.close()
+    assert (readers[0] == readers[2]) == persistent
+    assert not multiprocessing.active_children()
+
+
+def test_readers_that_there_are_not_are_said(store):
+    assert "--no_persistent_workers has no effect" in loaders(store, persistent_workers=False).notes[-1]
+
+
 @pytest.mark.parametrize("system", ["win32", "darwin"])
 def test_no_worker_processes_where_they_start_slowly(store, monkeypatch, system):
     monkeypatch.setattr("plumbline.data.batches.loader.sys.platform", system)

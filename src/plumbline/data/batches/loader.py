@@ -144,6 +144,7 @@ class WorkerLoader(Loader):
         stall_timeout: float,
     ) -> None:
         super().__init__(order)
+        self._readers: Any = None
         self._slots = _slots(store, indices, order, needs, settings)
         names = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor")
         self._loader: DataLoader = DataLoader(
@@ -173,9 +174,9 @@ class WorkerLoader(Loader):
 
     def _sent(self) -> Iterator[Batch | _InSlot]:
         """Yield what the reader processes send, in order. RuntimeError if the loader is closed meanwhile."""
-        readers = iter(self._loader)
+        readers = self._readers = iter(self._loader)
         while True:
-            if self._loader.num_workers and self._loader._iterator is not readers:
+            if self._readers is not readers:
                 raise RuntimeError("the loader was closed while its batches were read")
             try:
                 sent = next(readers)
@@ -190,7 +191,7 @@ class WorkerLoader(Loader):
         delays forever. It also only asks them to exit: a suspended process does not answer, and Python would
         wait for it at exit.
         """
-        readers, self._loader._iterator = self._loader._iterator, None
+        readers, self._readers, self._loader._iterator = self._readers, None, None
         if isinstance(readers, _MultiProcessingDataLoaderIter):
             late = threading.Timer(_GRACE, _kill, args=[readers._workers])
             late.start()
@@ -258,6 +259,7 @@ def make_loaders(
     seed: int = 0,
     needs: frozenset[str] = frozenset({"gcn"}),
     device: torch.device | str = "cpu",
+    persistent_workers: bool = True,
     stall_timeout: float = 300.0,
 ) -> Loaders:
     """Make the loaders for training (shuffled, last short batch dropped) and validation (in order, complete).
@@ -273,6 +275,7 @@ def make_loaders(
         seed: seed of the training order.
         needs: what the model reads, see :class:`~plumbline.data.batches.batch.Batch`.
         device: where training runs.
+        persistent_workers: keep the reader processes from one epoch to the next.
         stall_timeout: seconds to wait for a batch before the reader processes count as hung; 0 waits forever.
     """
     device = torch.device(device)
@@ -296,11 +299,13 @@ def make_loaders(
     sides: list[Loader] = []
     if loader == "resident":
         settings |= {"device": str(device)}
+        if not persistent_workers:
+            notes.append("there are no reader processes, so --no_persistent_workers has no effect")
         for order, indices in ((train, train_idx), (val, val_idx)):
             sides.append(ResidentLoader(order, GraphTables(store, indices, needs, device)))
     else:
         num_workers = _readers(num_workers, notes)
-        settings |= worker_settings(num_workers, device)
+        settings |= worker_settings(num_workers, device, persistent_workers)
         for order, indices in ((train, train_idx), (val, val_idx)):
             sides.append(WorkerLoader(order, store, indices, needs, settings, stall_timeout))
     return Loaders(sides[0], sides[1], settings, notes)
@@ -320,13 +325,15 @@ def _readers(num_workers: int, notes: list[str]) -> int:
     return num_workers
 
 
-def worker_settings(num_workers: int, device: torch.device) -> dict[str, Any]:
+def worker_settings(
+    num_workers: int, device: torch.device, persistent_workers: bool = True
+) -> dict[str, Any]:
     """Settings of PyTorch's ``DataLoader``, as documented."""
     several = num_workers > 0
     return {
         "num_workers": num_workers,
         "pin_memory": device.type == "cuda",
-        "persistent_workers": several,
+        "persistent_workers": several and persistent_workers,
         "prefetch_factor": PREFETCH_FACTOR if several else None,
     }
 

@@ -1,5 +1,6 @@
 """Compilation of the network, with the uncompiled one as fallback."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,9 @@ from plumbline.models import forward_with_error
 from plumbline.reporting import Reporter
 from plumbline.training.loop.precision import Precision
 from plumbline.training.randomness import random_states, restore_random_states
+
+_ADVICE = re.compile(r"\n\s*(Set TORCH|You can suppress|For even more|The above exception).*", re.DOTALL)
+"""The end of the compiler's errors, for those who work on the compiler."""
 
 
 class CompiledForward:
@@ -48,8 +52,7 @@ class CompiledForward:
     def give_up(self, error: Exception) -> None:
         """Run the network uncompiled from now on, and report why."""
         self.failed = True
-        lines = str(error).strip().splitlines()
-        reason = lines[0] if lines else type(error).__name__
+        reason = " ".join(_ADVICE.sub("", str(error)).split()) or type(error).__name__
         self._report.say(f"the network cannot be compiled and runs uncompiled ({reason})")
 
 

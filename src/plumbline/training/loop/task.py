@@ -9,19 +9,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from plumbline.data.batches.batch import Batch
 from plumbline.errors import InputError
 from plumbline.models import forward_with_error
 from plumbline.predictors.calibration import conformal_factors
 from plumbline.predictors.checkpoint import FORMAT
-from plumbline.training.lightning_import import LightningModule, OptimizerLRScheduler
+from plumbline.training.lightning_import import Callback, LightningModule, OptimizerLRScheduler
 from plumbline.training.loop.nonfinite import NonFinite
 from plumbline.training.loop.precision import Precision
 from plumbline.training.metric_sums import RunningSums, axis_means, axis_sums, displacement_sums
+from plumbline.training.optim.ema import TRAINING_WEIGHTS
 from plumbline.training.optim.losses import Loss, displacement, l1, scale_loss
 from plumbline.training.optim.optimizers import make_optimizer
 from plumbline.training.optim.schedules import PLATEAU, cosine
+from plumbline.training.persistence.resume import same_measure
 from plumbline.training.randomness import random_states, restore_random_states
 
 
@@ -40,6 +43,7 @@ class CentreOfMassTask(LightningModule):
     Attributes:
         forward_model: the function called for predictions: the model's entry point, or its compiled form.
         epoch_row: all metrics of the last finished epoch by their documented names.
+        own_callbacks: callbacks that the trainer adds to its own.
         error_factors: factors by which the model's expected error must be scaled so that a given fraction of
             the validation graphs lies within it; empty if the model predicts no expected error.
     """
@@ -70,6 +74,8 @@ class CentreOfMassTask(LightningModule):
         self.error_factors: dict[str, float] = {}
         self._surprise: list[Tensor] = []
         self._restored: dict[str, Any] | None = None
+        self._weight_decays: list[float] = []
+        self.own_callbacks: list[Callback] = []
 
     def forward(self, batch: Batch) -> Tensor:
         """``[G, 3]`` predictions in the type of the loss."""
@@ -155,14 +161,23 @@ class CentreOfMassTask(LightningModule):
                 self.train_sums.restore(self._restored["train_sums"], self.device)
             if self.guard is not None:
                 self.guard.restore(self._restored["nonfinite"])
-            self._take_up_rate(before["lr"])
+            self._apply_changes(self._restored)
             self._restored = None
 
-    def _take_up_rate(self, before: float) -> None:
-        """Apply a changed learning rate (``--allow_mismatch``): the restored optimizer has the old one."""
-        if self.lr != before:
-            for group in self.trainer.optimizers[0].param_groups:
-                group["lr"] *= self.lr / before
+    def _apply_changes(self, before: dict[str, Any]) -> None:
+        """Apply flags that were changed with ``--allow_mismatch``: the restored state has the old values.
+
+        Args:
+            before: the description of the training in the checkpoint.
+        """
+        groups = self.trainer.optimizers[0].param_groups
+        for group, weight_decay in zip(groups, self._weight_decays, strict=True):
+            group["weight_decay"] = weight_decay
+            if self.lr != before["config"]["lr"]:
+                group["lr"] *= self.lr / before["config"]["lr"]
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, ReduceLROnPlateau) and not same_measure(before, self.identity):
+            scheduler._reset()  # its best val_loss was measured in another way
 
     def on_train_epoch_start(self) -> None:
         """Rewind the loader to the first batch. Lightning skips this hook when it resumes within an epoch."""
@@ -177,6 +192,8 @@ class CentreOfMassTask(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Compute the epoch's metrics and step the schedule, so that the epoch's checkpoint includes both."""
+        if self.trainer.sanity_checking:
+            return
         train, val = self._with_loss(self.train_sums.means()), self._with_loss(self.val_sums.means())
         train = {name: value for name, value in train.items() if name not in ("error", "error_rel")}
         self.check_finite(train | {"val_loss": val["loss"]})
@@ -191,7 +208,7 @@ class CentreOfMassTask(LightningModule):
         self.log("val_loss", value, logger=False, batch_size=1)
         self.train_sums.reset()
         schedulers = self.lr_schedulers()
-        if isinstance(schedulers, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        if isinstance(schedulers, ReduceLROnPlateau):
             schedulers.step(val["loss"])
 
     def check_finite(self, means: dict[str, float]) -> None:
@@ -231,12 +248,17 @@ class CentreOfMassTask(LightningModule):
             fused=fused,
         )
 
+    def configure_callbacks(self) -> list[Callback]:
+        """Callbacks for the trainer; Lightning calls it once."""
+        return self.own_callbacks
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make optimizer and schedule; Lightning calls it once."""
         optimizer = self.make_optimizer(self.parameters())
+        self._weight_decays = [group["weight_decay"] for group in optimizer.param_groups]
         if self.schedule == "cosine":
             return optimizer
-        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **PLATEAU)
+        scheduler = ReduceLROnPlateau(optimizer, **PLATEAU)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val_loss"}}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
@@ -260,13 +282,27 @@ class CentreOfMassTask(LightningModule):
             "rng": random_states(),
             "train_sums": self.train_sums.state(),
             "nonfinite": {"skipped": 0} if self.guard is None else self.guard.state(),
+            # Where Lightning keeps it, a program with other loaders could not resume from the checkpoint.
+            "loader": _loop_state(checkpoint).pop("combined_loader", []),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the random states until training starts: building loaders and models draws numbers too."""
+        """Restore the trained weights rather than their average, which is what ``state_dict`` may hold.
+
+        The random states are kept until training starts: building loaders and models draws numbers too.
+        """
+        checkpoint["state_dict"] = checkpoint.get(TRAINING_WEIGHTS, checkpoint["state_dict"])
         self._restored = checkpoint["plumbline"]
+        if "loader" in self._restored:
+            _loop_state(checkpoint)["combined_loader"] = self._restored["loader"]
         self.epoch_row = dict(self._restored["metrics"])
         self.error_factors = dict(self._restored["error_factors"])
+
+
+def _loop_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What Lightning saves of its loop over epochs."""
+    state: dict[str, Any] = checkpoint["loops"]["fit_loop"]["state_dict"]
+    return state
 
 
 def _rewind(loader: Any, epoch: int) -> None:

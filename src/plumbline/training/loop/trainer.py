@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from plumbline.console.text import command
+from plumbline.console.text import command, counted
 from plumbline.data.batches.loader import Loaders
 from plumbline.reporting import Reporter
 from plumbline.training.allocator import keep_freed_memory
@@ -82,10 +82,10 @@ class Fit:
     stop: GracefulStop
 
     @property
-    def stopped_early(self) -> bool:
-        """Whether ``--early_stopping`` ended the training."""
+    def waited(self) -> int:
+        """Epochs without a better ``val_loss`` after which ``--early_stopping`` ended the training, or 0."""
         stopping = self.trainer.early_stopping_callback
-        return stopping is not None and stopping.stopped_epoch > 0
+        return 0 if stopping is None or stopping.wait_count < stopping.patience else stopping.wait_count
 
 
 class End(NamedTuple):
@@ -135,4 +135,10 @@ def run_fit(fit: Fit, *, resume: Path | None, checkpoint_dir: Path, config: Path
     if fit.stop.out_of_time:
         stopped("--max_time reached")
         return End("out of time")
-    return End("stopped early" if fit.stopped_early else "finished")
+    if not fit.waited:
+        return End("finished")
+    report.say(
+        f"stopped early after epoch {fit.trainer.current_epoch}: val_loss has not improved for "
+        f"{counted(fit.waited, 'epoch')} (--early_stopping)"
+    )
+    return End("stopped early")

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from plumbline.training.lightning_import import Callback, LightningModule, Trainer
 
-_CURRENT = "training_weights"
+TRAINING_WEIGHTS = "training_weights"
+"""Where a checkpoint holds the trained weights if its ``state_dict`` holds the average."""
 
 
 class AveragedWeights(Callback):
@@ -67,19 +68,12 @@ class AveragedWeights(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Store the average as ``state_dict`` and the trained weights in addition."""
-        checkpoint[_CURRENT] = checkpoint["state_dict"]
+        checkpoint[TRAINING_WEIGHTS] = checkpoint["state_dict"]
         averages = {
             name: mean.to(weight.dtype)
             for (name, weight), mean in zip(pl_module.named_parameters(), self._average, strict=True)
         }
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **averages}
-
-    def on_load_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Load the trained weights; if the checkpoint has no average, a new one starts from them."""
-        if _CURRENT in checkpoint:
-            pl_module.load_state_dict(checkpoint[_CURRENT])
 
     def _pairs(self, pl_module: LightningModule) -> list[tuple[Tensor, Tensor]]:
         return list(zip(pl_module.parameters(), self._average, strict=True))

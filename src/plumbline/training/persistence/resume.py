@@ -9,7 +9,7 @@ from plumbline.console.text import command, counted
 from plumbline.errors import InputError
 from plumbline.own_parts import find, names_a_file
 from plumbline.predictors.checkpoint import read_checkpoint
-from plumbline.training.persistence.run_folder import find_checkpoints
+from plumbline.training.persistence.run_folder import config_of, find_checkpoints
 
 _SAME_NETWORK = (
     "model", "hidden_dim", "num_layers", "features", "model_args", "member", "optimizer", "schedule",
@@ -23,14 +23,27 @@ _SAME_TRAINING = (
 )  # fmt: skip
 """Flags that may change only with ``--allow_mismatch``; the resumed training is then another one."""
 
+_SAME_MEASURE = ("loss", "val_split", "split_by", "seed")
+"""Flags that decide, with the data, what ``val_loss`` measures."""
+
+EARLY_STOPPING = "EarlyStopping{'monitor': 'val_loss', 'mode': 'min'}"
+"""Where a checkpoint holds the state of early stopping: the name of Lightning's callback."""
+
 
 @dataclass(frozen=True)
 class Resumed:
-    """The checkpoint that training resumes from, its content, and notes: one sentence for each newer
-    checkpoint that is damaged, and for each difference that was allowed."""
+    """The checkpoint that training resumes from.
+
+    Attributes:
+        path: the file.
+        content: its part ``"plumbline"``.
+        waited: epochs without a better ``val_loss``, as counted by early stopping; 0 if it was off.
+        notes: one sentence for each newer checkpoint that is damaged and for each difference allowed.
+    """
 
     path: Path
     content: dict[str, Any]
+    waited: int
     notes: list[str]
 
     @property
@@ -45,15 +58,20 @@ class Resumed:
         within = f" and {batches} batches" if batches else ""
         return [*self.notes, f"resuming {self.path} after {epochs} epochs{within}"]
 
-    def ended(self, max_epochs: int, schedule: str) -> str | None:
-        """The sentence to report instead of training, if every epoch is finished; otherwise None."""
-        done = self.content["epochs_done"]
-        if done < max_epochs:
-            return None
-        way = "raise --max_epochs to resume"
-        if schedule == "cosine":
-            way = "its schedule ends there; for more --max_epochs, train from scratch without --resume"
-        return f"{self.path} has already finished {counted(done, 'epoch')}: {way}"
+    def ended(self, *, max_epochs: int, schedule: str, early_stopping: int) -> str | None:
+        """The sentence to report instead of training, if nothing is left to train; otherwise None."""
+        done = counted(self.content["epochs_done"], "epoch")
+        if self.content["epochs_done"] >= max_epochs:
+            way = "raise --max_epochs to resume"
+            if schedule == "cosine":
+                way = "its schedule ends there; for more --max_epochs, train from scratch without --resume"
+            return f"{self.path} has already finished {done}: {way}"
+        if 0 < early_stopping <= self.waited and not self.content["batches_done"]:
+            return (
+                f"{self.path} has stopped early after {done}: val_loss had not improved for "
+                f"{counted(self.waited, 'epoch')}; raise --early_stopping to resume"
+            )
+        return None
 
 
 def find_resumable(
@@ -68,11 +86,13 @@ def find_resumable(
     trouble: InputError | None = None
     for path in find_checkpoints(resume, checkpoint_dir):
         try:
-            ours = read_checkpoint(path)["plumbline"]
+            content = read_checkpoint(path)
         except InputError as error:
             trouble = trouble or error
             notes.append(f"skipped: {error}")
             continue
+        ours = content["plumbline"]
+        waited = content.get("callbacks", {}).get(EARLY_STOPPING, {}).get("wait_count", 0)
         agree = _SAME_TRAINING + (("max_epochs",) if config["schedule"] == "cosine" else ())
         impossible = _differences(_SAME_NETWORK, ours["config"], config)
         allowed = _differences(agree, ours["config"], config)
@@ -81,9 +101,10 @@ def find_resumable(
             way = "" if impossible else ", or --allow_mismatch to resume with the flags given here"
             raise InputError(
                 f"{path} cannot be continued with other settings ({'; '.join(impossible + allowed)}): give "
-                f"the same flags, or {command('--config', path.parent / 'config.yaml')}{way}"
+                f"the same flags, or {command('--config', config_of(path.parent))}{way}"
             )
-        return Resumed(path, ours, notes + [f"--allow_mismatch: {difference}" for difference in allowed])
+        notes += [f"--allow_mismatch: {difference}" for difference in allowed]
+        return Resumed(path, ours, waited, notes)
     assert trouble is not None
     raise trouble
 
@@ -105,6 +126,15 @@ def _differences(names: Sequence[str], before: dict[str, Any], config: dict[str,
         for name in names
         if config[name] != before[name]
     ]
+
+
+def same_measure(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether two trainings, as their checkpoints describe them, give ``val_loss`` the same meaning."""
+    return (
+        before["data"]["fingerprint"] == now["data"]["fingerprint"]
+        and before.get("loss_sha256") == now.get("loss_sha256")
+        and not _differences(_SAME_MEASURE, before["config"], now["config"])
+    )
 
 
 def check_same_data(

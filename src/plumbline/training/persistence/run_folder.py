@@ -1,5 +1,6 @@
 """The run folder: checkpoints and records of one training; an earlier run in it is moved aside."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ _PATIENCE = 6.0
 """Seconds to wait for the lock: reader processes notice within five that their training was killed."""
 
 CONFIG, STARTUP, METRICS = "config.yaml", "startup.json", "metrics.csv"
+_CONFIG_USED = "config.used.yaml"
 CURVES, RESULT, REJECTED, TENSORBOARD = "curves.png", "result.json", "rejected.txt", "tensorboard"
 
 _RUNNING = ".running"
@@ -29,13 +31,11 @@ _RUNNING = ".running"
 _MARKS = ("last*.ckpt", "best-model-*.ckpt", METRICS)
 """Files that show that a training ran here."""
 
-_RECORDS = (
-    *_MARKS, CONFIG, STARTUP, CURVES, RESULT, REJECTED, TENSORBOARD,
-    "wandb", "report.html", "evaluation.json",
-)  # fmt: skip
+_RECORDS = (STARTUP, CURVES, RESULT, REJECTED, TENSORBOARD, "wandb", "report.html", "evaluation.json")
+"""What else a run folder may hold of it."""
 
 
-_WRITTEN = (CONFIG, STARTUP, METRICS, CURVES, RESULT, REJECTED, _RUNNING)
+_WRITTEN = (CONFIG, _CONFIG_USED, STARTUP, METRICS, CURVES, RESULT, REJECTED, _RUNNING)
 """Files that must not be links: their targets are not ours. A checkpoint replaces a link."""
 
 
@@ -61,10 +61,16 @@ def make_run_folder(checkpoint_dir: Path) -> None:
 def refuse_early(
     *, data_dir: Path, checkpoint_dir: Path, resume: str | None, ensemble: int, fast_dev_run: int
 ) -> None:
-    """Raise the InputErrors of a training about its folders and checkpoint, without importing anything large.
+    """Refuse what can be seen to fail without importing anything large: missing folders, copies by torchrun.
 
     The arguments are flags.
     """
+    copies = os.environ.get("WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" in os.environ and copies != "1":
+        raise InputError(
+            f"torchrun has started {copies} copies of this training, which uses one process: start it "
+            "without torchrun, or with --nproc_per_node 1 --nnodes 1"
+        )
     if not data_dir.is_dir():
         open_data(data_dir)
     if checkpoint_dir.resolve() == data_dir.resolve() and not fast_dev_run:
@@ -164,35 +170,43 @@ def sole_use(checkpoint_dir: Path) -> Iterator[None]:
         yield
 
 
-def set_aside(checkpoint_dir: Path) -> Path | None:
-    """Move the files of an earlier training, if any, into the next free ``run-001``, ..., and return that."""
-    if not any(any(checkpoint_dir.glob(pattern)) for pattern in _MARKS):
+def set_aside(checkpoint_dir: Path) -> str | None:
+    """Move the files of an earlier training into the next free ``run-001``, ``run-002``, ...
+
+    Where no training ran, files of the user that a training would write over are moved. A ``config.yaml`` of
+    the user's own always stays, see :func:`config_of`.
+
+    Returns:
+        A sentence about what was moved; None if there was nothing to move.
+    """
+    ran = any(any(checkpoint_dir.glob(pattern)) for pattern in _MARKS)
+    patterns = (*_MARKS, *_RECORDS) if ran else (STARTUP, CURVES, RESULT, REJECTED)
+    paths = [path for pattern in patterns for path in sorted(checkpoint_dir.glob(pattern))]
+    paths += [path for path in [config_of(checkpoint_dir)] if ran and path.is_file() and _is_dumped(path)]
+    if not paths:
         return None
     number = 1
-    while True:
-        aside = checkpoint_dir / f"run-{number:03d}"
-        try:
-            aside.mkdir()
-            break
-        except FileExistsError:
-            number += 1
-    for pattern in _RECORDS:
-        for path in sorted(checkpoint_dir.glob(pattern)):
-            os.replace(path, aside / path.name)
-    return aside
+    while (aside := checkpoint_dir / f"run-{number:03d}").exists():
+        number += 1
+    aside.mkdir()
+    for path in paths:
+        os.replace(path, aside / path.name)
+    if ran:
+        return f"the earlier run in {checkpoint_dir} was moved to {aside}"
+    return f"files that were in {checkpoint_dir} moved to {aside}: {', '.join(path.name for path in paths)}"
 
 
-def make_way(checkpoint_dir: Path, resume: Path | None) -> Path | None:
-    """Move an earlier run aside as :func:`set_aside` does, unless it is the one to resume.
+def make_way(checkpoint_dir: Path, resume: Path | None) -> str | None:
+    """Move an earlier run aside, unless it is the one to resume.
 
     If the checkpoint to resume from is in another folder, its metrics are copied.
     """
     if resume is not None and resume.parent.resolve() == checkpoint_dir.resolve():
         return None
-    aside = set_aside(checkpoint_dir)
+    sentence = set_aside(checkpoint_dir)
     if resume is not None and (resume.parent / METRICS).is_file():
         shutil.copy(resume.parent / METRICS, checkpoint_dir / METRICS)
-    return aside
+    return sentence
 
 
 def write_rejected(checkpoint_dir: Path, rejected: Sequence[Rejected]) -> None:
@@ -202,6 +216,46 @@ def write_rejected(checkpoint_dir: Path, rejected: Sequence[Rejected]) -> None:
         write_atomically(checkpoint_dir / REJECTED, text.encode(), durable=False)
 
 
-def write_config(checkpoint_dir: Path, values: dict[str, Any]) -> None:
-    """Write the flags as YAML for ``--config``, which repeats the training."""
-    write_atomically(checkpoint_dir / CONFIG, yaml.safe_dump(values, sort_keys=False).encode(), durable=False)
+def has_result(checkpoint_dir: Path, *, epochs: int) -> bool:
+    """Whether the folder's ``result.json`` was written after this number of epochs."""
+    try:
+        found = json.loads((checkpoint_dir / RESULT).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("epochs") == epochs
+
+
+def config_of(checkpoint_dir: Path) -> Path:
+    """The file of a run's flags: ``config.yaml``, or another name where that file is the user's own."""
+    own_name = checkpoint_dir / _CONFIG_USED
+    return own_name if own_name.exists() else checkpoint_dir / CONFIG
+
+
+def write_config(checkpoint_dir: Path, values: dict[str, Any]) -> str | None:
+    """Write the flags as YAML for ``--config``, which repeats the training.
+
+    A ``config.yaml`` that the user wrote or edited stays as it is.
+
+    Returns:
+        A sentence if the file has another name for that reason, otherwise None.
+    """
+    path, sentence = config_of(checkpoint_dir), None
+    if path.name == CONFIG and path.exists() and not _is_dumped(path):
+        sentence = f"{path} is yours and stays as it is; the flags of this run are in {_CONFIG_USED}"
+        path = checkpoint_dir / _CONFIG_USED
+    write_atomically(path, _dumped(values), durable=False)
+    return sentence
+
+
+def _dumped(values: Any) -> bytes:
+    return yaml.safe_dump(values, sort_keys=False).encode()
+
+
+def _is_dumped(path: Path) -> bool:
+    """Whether a file holds flags exactly as :func:`write_config` writes them."""
+    try:
+        content = path.read_bytes()
+        values = yaml.safe_load(content)
+        return isinstance(values, dict) and "recipe" in values and _dumped(values) == content
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return False

@@ -52,8 +52,8 @@ def write_durably(path: Path, content: bytes | memoryview) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content, read_back=True)
     except OSError as error:
-        there = any(path.parent.glob("last*.ckpt"))
-        before = "the previous one is untouched" if there else "there is no previous one to resume from"
+        there = [*path.parent.glob("last*.ckpt"), *path.parent.glob("best-model-*.ckpt")]
+        before = f"{there[0].name} is untouched" if there else "there is no earlier one to resume from"
         raise InputError(
             f"cannot write the checkpoint {path} ({error.strerror or error}): free some space or fix "
             f"the permissions; {before}"
@@ -70,6 +70,8 @@ class BestAndLast(ModelCheckpoint):
         checkpoint_dir: run folder.
         report: receives a message about each failed write.
         resume: the checkpoint that training resumed from; it is never deleted.
+        comparable: whether its ``val_loss`` is measured as it is from now on; otherwise its best model is not
+            compared with later ones.
 
     Attributes:
         trouble: why the newest state is not saved; empty if it is.
@@ -78,8 +80,10 @@ class BestAndLast(ModelCheckpoint):
     # Lightning reads the key at every hook of every step; its default formats all settings each time.
     state_key = "BestAndLast"
 
-    def __init__(self, checkpoint_dir: Path, report: Reporter, *, resume: Path | None = None) -> None:
-        self._report, self._resume = report, resume
+    def __init__(
+        self, checkpoint_dir: Path, report: Reporter, *, resume: Path | None = None, comparable: bool = True
+    ) -> None:
+        self._report, self._resume, self._comparable = report, resume, comparable
         self.trouble = ""
         super().__init__(
             dirpath=checkpoint_dir,
@@ -138,17 +142,37 @@ class BestAndLast(ModelCheckpoint):
             super()._remove_checkpoint(trainer, filepath)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state; find the best and last files even if the folder was moved."""
-        checkpoint_dir = Path(str(self.dirpath))
-        known = [*state_dict["best_k_models"], state_dict["last_model_path"], state_dict["best_model_path"]]
-        here = {path: str(checkpoint_dir / Path(path).name) for path in known if path}
-        if all(Path(path).is_file() for path in here.values()):
-            state_dict = state_dict | {
-                "dirpath": str(self.dirpath),
-                "best_k_models": {here[path]: score for path, score in state_dict["best_k_models"].items()},
-                **{
-                    key: here.get(state_dict[key], "")
-                    for key in ("last_model_path", "best_model_path", "kth_best_model_path")
-                },
+        """Restore which model is the best so far. If it is in another folder, it is copied into this one."""
+        if not self._comparable:
+            self._report.say("val_loss is measured differently from here on: no earlier model counts as best")
+            return
+        moved = {path: self._taken_over(path) for path in state_dict["best_k_models"]}
+        if None in moved.values():
+            lost = state_dict["best_model_path"]
+            self._report.say(f"the best model so far, {lost}, is missing: the best from here on is kept")
+        else:
+            last = Path(str(self.dirpath)) / Path(state_dict["last_model_path"]).name
+            paths = {
+                key: moved.get(state_dict[key], "") for key in ("best_model_path", "kth_best_model_path")
             }
-        super().load_state_dict(state_dict)
+            scores = state_dict["best_k_models"].items()
+            super().load_state_dict(
+                {
+                    **state_dict,
+                    **paths,
+                    "dirpath": str(self.dirpath),
+                    "best_k_models": {moved[path]: score for path, score in scores},
+                    "last_model_path": str(last) if last.is_file() else "",
+                }
+            )
+
+    def _taken_over(self, path: str) -> str | None:
+        """A best model of the resumed training as a file of this folder; None if it is missing."""
+        here = Path(str(self.dirpath)) / Path(path).name
+        near = [] if self._resume is None else [self._resume.parent / here.name]
+        for found in (here, *near, Path(path)):
+            if found.is_file():
+                if found != here:
+                    write_durably(here, found.read_bytes())
+                return str(here)
+        return None
