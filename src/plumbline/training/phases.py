@@ -223,7 +223,7 @@ class Phases:
         settings = self.settings
         if self.trial:
             self.startup.skip("Logging Setup", "a trial run (--fast_dev_run) tracks nothing")
-            return Trackers(None, [], self.report)
+            return Trackers(None, self.report)
         with self.startup.phase("Logging Setup"):
             aside = run_folder.make_way(self.folder, None if resumed is None else resumed.path)
             if aside is not None:
@@ -233,12 +233,15 @@ class Phases:
             run_folder.write_rejected(self.folder, data.store.rejected)
             return open_trackers(
                 self.folder,
+                logger=settings.logger,
                 use_wandb=settings.use_wandb,
                 wandb_project=settings.wandb_project,
+                wandb_entity=settings.wandb_entity,
                 wandb_name=settings.wandb_name,
                 wandb_tags=settings.wandb_tags,
                 config={**self.flags, "dataset": facts.data_statistics(data.store, data.identity)},
                 resume_step=None if resumed is None else resumed.step,
+                kept={} if resumed is None else resumed.tracking,
                 report=self.report,
             )
 
@@ -253,6 +256,8 @@ class Phases:
         """Assemble trainer and callbacks."""
         settings = self.settings
         with self.startup.phase("Training Configuration"):
+            if trackers.kept:
+                task.identity["tracking"] = trackers.kept
             checkpoints = None
             if not self.trial:
                 resume = None if resumed is None else resumed.path

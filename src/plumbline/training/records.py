@@ -63,8 +63,10 @@ class TrainSettings:
     resume: str | None
     allow_mismatch: bool
     checkpoint_every_n_steps: int
+    logger: tuple[str, ...]
     use_wandb: bool
     wandb_project: str
+    wandb_entity: str | None
     wandb_name: str | None
     wandb_tags: tuple[str, ...]
     fast_dev_run: int
