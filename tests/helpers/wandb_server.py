@@ -1,159 +1,144 @@
-"""A stand-in for a W&B server on loopback, with the troubles that real ones have."""
+"""A stand-in for a W&B server on loopback: keeps the rows of runs, has the troubles of real servers."""
 
 import gzip
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.helpers.processes import DEADLINE
+
 KEY = "0123456789" * 4
 
 
-class StandIn:
-    """What the server was told, and how it behaves. Rows of a run: ``runs[id]``, by line number.
+class WandbServer:
+    """What the server knows, and how it behaves; both may be changed while it runs.
 
     Attributes:
-        delay: seconds before it answers; an unset ``released`` ends them.
-        status: HTTP status of every answer, with an error message in its body if it is not 200.
-        hangs: whether it takes requests and never answers.
-        rows_until_it_hangs: number of rows that it accepts before it stops answering; None for any number.
+        delay: seconds before it answers a request.
+        status: HTTP status of its answers.
+        answering: while this is cleared, it takes requests and does not answer.
+        asked: set once there was a request.
+        runs: by id, what it was told of each: ``history``, rows by their number; ``config``, ``exit_code``.
+        url: its address.
     """
 
-    def __init__(
-        self, *, delay: float = 0, status: int = 200, hangs: bool = False, dies_after: int | None = None
-    ) -> None:
-        self.delay, self.status, self.hangs, self.dies_after = delay, status, hangs, dies_after
-        self.released = threading.Event()
-        self.asked = threading.Event()
+    def __init__(self, *, delay: float = 0.0, status: int = 200, answering: bool = True) -> None:
+        self.delay, self.status = delay, status
+        self.answering, self.asked, self._closed = threading.Event(), threading.Event(), threading.Event()
+        if answering:
+            self.answering.set()
         self.runs: dict[str, dict[str, Any]] = {}
-        self.log = []
         self.url = ""
 
-    def environment(self, **more):
-        return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, "NETRC": "/nowhere", **more}
+    def environment(self) -> dict[str, str]:
+        """Variables of a program that is to use this server."""
+        return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, "NETRC": "/nowhere"}
 
-    def graphql(self, body):
-        query, variables = body["query"], body.get("variables") or {}
+    def steps(self, run: str) -> list[int]:
+        """The steps of a run's rows, in order."""
+        history = self.runs[run]["history"]
+        return [history[number]["_step"] for number in sorted(history)]
+
+    def close(self) -> None:
+        """Let go of every request that is still held."""
+        self._closed.set()
+        self.answering.set()
+
+    def answer(self, path: str, body: bytes) -> tuple[int, Any]:
+        """Status and content of the answer to a request, when it is time for it."""
+        self.asked.set()
+        self._closed.wait(self.delay)
+        self.answering.wait(DEADLINE)
+        if self.status != 200:
+            return self.status, {"errors": [{"message": f"made-up trouble {self.status}"}]}
+        if path == "/graphql":
+            asked = json.loads(body)
+            return 200, {"data": self._graphql(asked["query"], asked.get("variables") or {})}
+        if path == "/oidc/token":
+            return 200, {"access_token": "made-up", "expires_in": 3600, "token_type": "Bearer"}
+        if path.endswith("/file_stream"):
+            self._take(self.runs[path.split("/")[-2]], json.loads(body))
+        return 200, {}
+
+    def _graphql(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        name = variables.get("name")
         if "upsertBucket" in query:
-            name = variables["name"]
             new = name not in self.runs
-            run = self.runs.setdefault(name, {"history": {}, "config": {}})
-            run["project"], run["entity"] = variables.get("project"), variables.get("entity")
-            run["displayName"] = variables.get("displayName")
-            run["config"] = json.loads(variables.get("config") or "{}")
-            return {"upsertBucket": {"bucket": self.bucket(name, run), "inserted": new}}
+            run = self.runs.setdefault(str(name), {"history": {}})
+            told = {key: value for key, value in variables.items() if value is not None}
+            run |= told | {"config": json.loads(variables.get("config") or "{}")}
+            return {"upsertBucket": {"bucket": self._bucket(run), "inserted": new}}
         if "RunResumeStatus" in query:
-            run = self.runs.get(variables["name"])
-            return {
-                "model": {
-                    "id": "UHJv",
-                    "name": variables.get("project"),
-                    "entity": {"id": "RW50", "name": "me"},
-                    "bucket": None if run is None else self.bucket(variables["name"], run),
-                }
-            }
+            found = self.runs.get(str(name))
+            model = {"id": "UHJv", "name": variables.get("project"), "entity": {"id": "RW50", "name": "me"}}
+            return {"model": model | {"bucket": found and self._bucket(found)}}
         if "viewer" in query:
-            return {
-                "viewer": {
-                    "id": "VXNl",
-                    "entity": "me",
-                    "username": "me",
-                    "flags": "{}",
-                    "teams": {"edges": []},
-                }
-            }
-        if "serverInfo" in query:
-            return {"serverInfo": {"features": [], "cliVersionInfo": None, "latestLocalVersionInfo": None}}
+            teams = {"edges": []}
+            return {"viewer": {"id": "VXNl", "entity": "me", "username": "me", "flags": "{}", "teams": teams}}
         if "createRunFiles" in query:
             return {"createRunFiles": {"runID": "r", "uploadHeaders": [], "files": []}}
-        if "__type" in query or "__schema" in query:
-            return {"QueryType": None, "TypeInfo": None, "__type": None}
         return {}
 
-    def bucket(self, name, run):
-        h = run["history"]
+    @staticmethod
+    def _bucket(run: dict[str, Any]) -> dict[str, Any]:
+        history = run["history"]
+        last = history[max(history)] if history else {}
+        entity = {"id": "RW50", "name": run.get("entity", "me")}
+        project = {"id": "UHJv", "name": run.get("project"), "entity": entity}
         return {
-            "id": "UnVu",
-            "name": name,
-            "displayName": run["displayName"],
-            "description": None,
-            "config": json.dumps(run["config"]),
-            "sweepName": None,
-            "historyLineCount": len(h),
-            "eventsLineCount": 0,
-            "logLineCount": 0,
-            "historyTail": json.dumps([json.dumps(h[max(h)])] if h else []),
-            "eventsTail": "[]",
-            "summaryMetrics": json.dumps(h[max(h)] if h else {}),
-            "wandbConfig": '{"t":1}',
-            "tags": [],
-            "project": {"id": "UHJv", "name": run["project"], "entity": {"id": "RW50", "name": "me"}},
-        }
+            "id": "UnVu", "name": run["name"], "displayName": run.get("displayName"), "description": None,
+            "config": json.dumps(run["config"]), "sweepName": None, "project": project, "tags": [],
+            "historyLineCount": len(history), "eventsLineCount": 0, "logLineCount": 0, "eventsTail": "[]",
+            "historyTail": json.dumps([json.dumps(last)] if history else []),
+            "summaryMetrics": json.dumps(last), "wandbConfig": '{"t": 1}',
+        }  # fmt: skip
 
-    def stream(self, run, body):
-        for name, part in (body.get("files") or {}).items():
-            if name == "wandb-history.jsonl":
-                for i, line in enumerate(part["content"]):
-                    self.runs[run]["history"][part["offset"] + i] = json.loads(line)
-        if "exitcode" in body:
-            self.runs[run]["exitcode"] = body["exitcode"]
+    @staticmethod
+    def _take(run: dict[str, Any], told: dict[str, Any]) -> None:
+        rows = (told.get("files") or {}).get("wandb-history.jsonl", {"offset": 0, "content": []})
+        for number, row in enumerate(rows["content"], rows["offset"]):
+            run["history"][number] = json.loads(row)
+        if told.get("complete"):
+            run["exit_code"] = told["exitcode"]
 
 
 @contextmanager
-def wandb_server(**behaviour):
-    stand = StandIn(**behaviour)
+def wandb_server(**behaviour: Any) -> Iterator[WandbServer]:
+    """A running server; the arguments are those of :class:`WandbServer`."""
+    stand_in = WandbServer(**behaviour)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def go(self):
+        def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             if self.headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)
-            stand.log.append((self.command, self.path, body[:3000]))
-            stand.asked.set()
-            if stand.hangs:
-                stand.released.wait(600)
-            elif stand.delay:
-                stand.released.wait(stand.delay)
-            path = urlsplit(self.path).path
-            answer = {}
-            if stand.status != 200:
-                answer = {"errors": [{"message": "out of order"}]}
-            elif path == "/graphql":
-                answer = {"data": stand.graphql(json.loads(body))}
-            elif path.endswith("/file_stream"):
-                stand.stream(path.split("/")[-2], json.loads(body))
-                if (
-                    stand.dies_after is not None
-                    and len(stand.runs[path.split("/")[-2]]["history"]) >= stand.dies_after
-                ):
-                    stand.hangs = True
-            out = json.dumps(answer).encode()
-            try:
-                self.send_response(stand.status)
+            status, content = stand_in.answer(urlsplit(self.path).path, body)
+            told = json.dumps(content).encode()
+            with suppress(OSError):  # whoever asked has gone
+                self.send_response(status)
                 self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(out)))
+                self.send_header("content-length", str(len(told)))
                 self.end_headers()
-                self.wfile.write(out)
-            except OSError:
-                pass
+                self.wfile.write(told)
 
-        do_GET = do_POST = do_PUT = do_HEAD = go
+        do_GET = do_PUT = do_POST
 
-        def log_message(self, *_):
+        def log_message(self, *_: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    stand.url = f"http://127.0.0.1:{server.server_port}"
+    stand_in.url = f"http://127.0.0.1:{server.server_port}"
     try:
-        yield stand
+        yield stand_in
     finally:
-        stand.released.set()
+        stand_in.close()
         server.shutdown()
         server.server_close()

@@ -9,7 +9,7 @@ def open_run(start: dict[str, Any], tell: Tell) -> "TensorBoardFolder":
     """Open the folder of a run, and say where it is.
 
     Args:
-        start: ``folder``, and ``resume_step``, the step of the checkpoint that training resumes from, or None.
+        start: ``folder``, and ``resume_step``, step of the checkpoint that training resumes from, or None.
         tell: receives the sentence.
 
     Raises:

@@ -42,7 +42,8 @@ class Rows:
         done = 0
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: done < len(self._lines) or self._ended)
+                while done == len(self._lines) and not self._ended:
+                    self._changed.wait()
                 new = self._lines[done:]
             if not new:
                 return
@@ -51,8 +52,8 @@ class Rows:
 
 
 def as_line(message: Mapping[str, Any]) -> bytes:
-    """One line of JSON. What is not Unicode in names of files becomes question marks."""
-    return json.dumps(message, ensure_ascii=False, default=float).encode("utf-8", "replace") + b"\n"
+    """One line of JSON."""
+    return json.dumps(message, default=float).encode() + b"\n"
 
 
 class Tracker:
@@ -90,11 +91,11 @@ class Tracker:
         self.news: deque[str] = deque()
         self.kept: dict[str, str] = {}
         self.name, self._rows = name, rows
-        self._start = {**start, "tracker": module, "argv": sys.argv}
+        self._start = {**start, "tracker": module, "argv": sys.argv or [""]}
         self._again, self._instead, self._quiet = again, instead, quiet
         self._process: subprocess.Popen[bytes] | None = None
         self._late = ""
-        self._begun, self._working, self._done = False, threading.Event(), threading.Event()
+        self._begun, self._settled, self._done = False, threading.Event(), threading.Event()
 
     def start(self) -> None:
         """Start the process. Does not wait for it."""
@@ -109,7 +110,7 @@ class Tracker:
             report.say(f"waiting for {self.name} to receive the rest")
         finishing = FINISH_SECONDS + _SPARE_SECONDS
         for awaited, seconds, what in (
-            (self._working, _START_SECONDS, "start"),
+            (self._settled, _START_SECONDS, "start"),
             (self._done, finishing, "end"),
             (self._done, finishing, "end"),  # of the second process
         ):
@@ -121,6 +122,7 @@ class Tracker:
     def _run(self) -> None:
         try:
             ends = [self._attempt(self._start)]
+            self._settled.set()
             first = ends[0]
             if first.reason and self._instead is not None:
                 self._instead.start()
@@ -130,7 +132,6 @@ class Tracker:
                 reasons = "; ".join(dict.fromkeys(end.reason for end in ends))
                 self.news.append(f"{self.name} cannot be used: {reasons}")
         finally:
-            self._working.set()
             self._done.set()
 
     def _attempt(self, start: dict[str, Any]) -> "_End":
@@ -145,7 +146,8 @@ class Tracker:
                     env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
                     start_new_session=True,  # Ctrl-C in the terminal is for the training
                 )
-                assert process.stdin is not None and process.stdout is not None
+                assert process.stdin is not None
+                assert process.stdout is not None
                 threading.Thread(target=self._feed, args=(process.stdin, start), daemon=True).start()
                 with process.stdout as statuses:
                     end = self._listen(statuses)
@@ -170,7 +172,7 @@ class Tracker:
                 self.news.append(status["say"])
             self.kept |= status.get("keep", {})
             if "working" in status:
-                self._working.set()
+                self._settled.set()
             if "ended" in status:
                 end = _End(status["ended"], status.get("final", False))
         return end
@@ -184,8 +186,9 @@ class _End(NamedTuple):
 
 
 def _how_it_died(code: int, errors: IO[bytes]) -> str:
-    how = f"its process ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}"
-    errors.seek(0, os.SEEK_END)
-    errors.seek(max(0, errors.tell() - 2000))
-    lines = [line for line in errors.read().decode("utf-8", "replace").splitlines() if line.strip()]
-    return f"{how}: {lines[-1].strip()}" if lines else how
+    if code < 0:
+        return f"its process ended with signal {-code}"
+    errors.seek(max(0, errors.seek(0, os.SEEK_END) - 2000))
+    lines = errors.read().decode("utf-8", "replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing was printed")
+    return f"its process ended with exit code {code}: {last}"

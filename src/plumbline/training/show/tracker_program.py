@@ -20,6 +20,9 @@ _IGNORED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 _LINGER = 40.0
 """Seconds until the process ends whatever happens, once there will be no more rows."""
 
+_LONGEST = 300
+"""Characters of a reason: servers may answer with whole pages."""
+
 Tell = Callable[..., None]
 
 
@@ -56,6 +59,7 @@ def main() -> None:
         serve(received(lines), tell)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the training says it
         tell(ended=reason(error), final=isinstance(error, Unusable))
+        os._exit(1)  # wandb's exit hooks would wait for the server that has just failed
     else:
         tell(ended="")
 
@@ -115,4 +119,5 @@ def reason(error: BaseException) -> str:
             for item in details()
         )
     text = str(error).strip()
-    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
+    line = text.splitlines()[0].rstrip(".") if text else type(error).__name__
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."

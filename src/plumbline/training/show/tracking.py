@@ -1,7 +1,7 @@
 """Metric logging: always to a CSV file; to W&B or TensorBoard in processes of their own.
 
-Tracking never delays or ends a training. Where metrics go besides the CSV file, and what goes wrong there, is said
-when it is known, while the training runs.
+Tracking never delays or ends a training. Where metrics go in addition to the CSV file, and what goes wrong
+there, is reported when it is known, while the training runs.
 """
 
 import os

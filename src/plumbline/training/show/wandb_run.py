@@ -1,14 +1,15 @@
 """Weights & Biases, in the process of a tracker. What is on, where and how, wandb's own rules decide."""
 
 import io
+import json
 import os
 import re
-import shlex
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from plumbline.console.text import command
 from plumbline.training.show.tracker_program import Tell, importing
 
 _WARNING = re.compile(r"wandb: (?:WARNING|ERROR) (.+)")
@@ -29,6 +30,7 @@ def open_run(start: dict[str, Any], tell: Tell) -> "WandbRun":
         Exception: whatever wandb raises.
     """
     for name, value in {
+        "WANDB_QUIET": "true",  # warnings only; to greet the user by name costs a request
         "WANDB_ERROR_REPORTING": "false",  # W&B's reports about itself wait for an unreachable server
         "WANDB_RUN_ID": start["run_id"],
         "WANDB_PROGRAM": start["argv"][0],
@@ -47,7 +49,10 @@ def open_run(start: dict[str, Any], tell: Tell) -> "WandbRun":
         finish_timeout_raises=True,
         x_stats_pid=start["pid"],
     )
-    run = wandb.init(**start["init"], mode=start.get("mode"), settings=settings)
+    init = start["init"]
+    # Names of files may be no Unicode, which wandb refuses.
+    init["config"] = json.loads(json.dumps(init["config"], ensure_ascii=False).encode("utf-8", "replace"))
+    run = wandb.init(**init, mode=start.get("mode"), settings=settings)
     warnings.relayed = True
     run.define_metric("epoch")
     return WandbRun(run, warnings, tell, because=start.get("because"))
@@ -65,12 +70,13 @@ class WandbRun:
 
     def __init__(self, run: Any, warnings: "_Warnings", tell: Tell, *, because: str | None) -> None:
         self._run, self._warnings, self._tell = run, warnings, tell
-        self._upload = f"wandb sync {shlex.quote(str(Path(run.dir).parent))}"
+        online = not run.offline and not run.disabled
+        self._upload = command("wandb", "sync", *["--include-online"] * online, Path(run.dir).parent)
         if because:
             place = f"W&B failed ({because}); all rows are recorded offline, upload with: {self._upload}"
         elif run.disabled:
             place = "W&B is disabled (by wandb disabled or WANDB_MODE)"
-        elif run.offline:
+        elif not online:
             place = f"W&B records offline, as it is set to; upload with: {self._upload}"
         else:
             place = f"W&B {'resumes' if run.resumed else 'run'}: {run.url}"

@@ -1,0 +1,66 @@
+"""The trackers of a training that is none, and what becomes of their rows."""
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from plumbline.training.show.tracking import DOCUMENTED_PROJECT, Trackers, open_trackers
+from tests.helpers.processes import DEADLINE
+from tests.helpers.training_fixtures import telling
+
+FLAGS: dict[str, Any] = {
+    "logger": [], "use_wandb": True, "wandb_project": DOCUMENTED_PROJECT, "wandb_entity": None,
+    "wandb_name": None, "wandb_tags": [], "config": {"lr": 1}, "resume_step": None,
+}  # fmt: skip
+
+
+class Logging:
+    """Trackers that log rows of made-up numbers; ``said`` is what the user was told."""
+
+    def __init__(self, folder: Path, *, kept: dict[str, str] | None = None, **changed: Any) -> None:
+        folder.mkdir(exist_ok=True)
+        self.said: list[str] = []
+        self.trackers: Trackers = open_trackers(
+            folder, **FLAGS | changed, kept=dict(kept or {}), report=telling(self.said)
+        )
+
+    def log(self, steps: Iterable[int]) -> None:
+        """One row per step."""
+        for step in steps:
+            self.trackers.log({"epoch": 0, "val_loss": step / 7}, step)
+
+    def until_said(self, text: str) -> str:
+        """Wait for a sentence with this text, as a training does that goes on, and return it."""
+
+        def found() -> list[str]:
+            self.trackers.tell()
+            return [sentence for sentence in self.said if text in sentence]
+
+        until(found)
+        return found()[0]
+
+    def finish(self, exit_code: int = 0) -> list[str]:
+        """Close them. Returns all that was said."""
+        self.trackers.finish(exit_code)
+        return self.said
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + DEADLINE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def processes_with(variable: str) -> list[int]:
+    """The processes that have this text in their environment, on Linux."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if variable.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:  # ended meanwhile, or somebody else's
+            continue
+    return found

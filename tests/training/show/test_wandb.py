@@ -1,0 +1,375 @@
+"""W&B in a process of its own: every condition of the server, of the library and of the process."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plumbline.training.show import tracker
+from plumbline.training.show.tracking import DOCUMENTED_PROJECT
+from tests.helpers.offline_runs import OfflineRun, read_run
+from tests.helpers.trackers import Logging
+from tests.helpers.training_fixtures import metric_rows
+from tests.helpers.wandb_server import KEY, WandbServer, wandb_server
+
+NOBODY = "http://127.0.0.1:1"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody is logged in, and no setting of this machine counts."""
+    for name in [name for name in os.environ if name.startswith(("WANDB", "http_proxy", "https_proxy"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "settings"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    """A server at which the user is logged in."""
+    with wandb_server() as running:
+        for name, value in running.environment().items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+def kill(logging: Logging, signum: int = signal.SIGKILL) -> None:
+    """Send a signal to the process of W&B."""
+    process = logging.trackers._others[0]._process
+    assert process is not None
+    process.send_signal(signum)
+
+
+def uploaded(sentences: list[str]) -> Path:
+    """Carry out the command ``wandb sync`` of the last sentence, and return the folder of the run."""
+    words = shlex.split(re.findall(r"wandb sync .*", sentences[-1])[0])
+    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return Path(words[-1])
+
+
+def recorded(folder: Path) -> OfflineRun:
+    """The one offline run of a run folder."""
+    (path,) = folder.glob("wandb/offline-run-*")
+    return read_run(path)
+
+
+# -- servers -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delay", [0, 2, pytest.param(10, marks=pytest.mark.long)])
+def test_a_slow_server_gets_every_row(tmp_path: Path, server: WandbServer, delay: float) -> None:
+    """Rows from before its first answer too; nobody waits for it to log them."""
+    server.delay = delay
+    server.answering.clear()
+    logging = Logging(tmp_path / "run")
+    logging.log(range(5))
+    assert server.asked.wait(60)
+    logging.log(range(5, 10))
+    assert logging.said == ["metrics.csv; W&B starts in a process of its own"]
+    assert server.runs == {}
+    server.answering.set()
+    logging.until_said("W&B run: ")
+    server.delay = 0  # else it may not take everything at the end
+    logging.log(range(10, 12))
+    said = logging.finish()
+    run = logging.trackers.kept["wandb_id"]
+    assert said[1] == f"W&B run: {server.url}/me/{DOCUMENTED_PROJECT}/runs/{run}"
+    assert server.steps(run) == list(range(12))
+    assert (server.runs[run]["exit_code"], server.runs[run]["config"]["lr"]) == (0, {"value": 1})
+    assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+@pytest.mark.parametrize("status", [401, 404, 500])
+def test_a_server_that_refuses_is_replaced_by_a_record(
+    tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "2")  # it is asked again until then if it says 500
+    server.status = status
+    logging = Logging(tmp_path / "run")
+    logging.log(range(5))
+    said = logging.until_said("W&B failed (")
+    assert f"made-up trouble {status}" in said
+    assert "); all rows are recorded offline, upload with: wandb sync " in said
+    logging.log(range(5, 8))
+    assert f"TensorBoard: {tmp_path / 'run' / 'tensorboard'}" in logging.finish()
+    run = recorded(tmp_path / "run")
+    assert (run.id, run.steps) == (logging.trackers.kept["wandb_id"], list(range(8)))
+    assert run.history[3]["val_loss"] == 3 / 7
+
+
+@pytest.mark.parametrize("place", ["hanging", "nowhere"])
+def test_the_time_limit_is_wandbs_own(
+    tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "1")
+    server.answering.clear()
+    if place == "nowhere":
+        monkeypatch.setenv("WANDB_BASE_URL", NOBODY)
+    logging = Logging(tmp_path / "run")
+    logging.log(range(5))
+    assert "W&B failed (Timed out" in logging.until_said("W&B failed (")
+    logging.finish()
+    assert recorded(tmp_path / "run").steps == list(range(5))
+
+
+def test_the_end_waits_for_the_first_answer_within_bounds(
+    tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracker, "_START_SECONDS", 0.1)
+    monkeypatch.setattr(tracker, "_SOON", 0.1)
+    monkeypatch.setattr(tracker, "_SPARE_SECONDS", 100.0)  # for the second process, on a busy machine
+    server.answering.clear()
+    logging = Logging(tmp_path / "run")
+    logging.log(range(5))
+    said = logging.finish()
+    assert "waiting for W&B to receive the rest" in said
+    assert any("it did not start within 0 s of the end of the training" in sentence for sentence in said)
+    assert recorded(tmp_path / "run").steps == list(range(5))
+
+
+@pytest.mark.parametrize("death", ["refusing", "hanging"])
+def test_a_server_that_dies_midway_leaves_a_run_to_upload(
+    tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch, death: str
+) -> None:
+    monkeypatch.setattr("plumbline.training.show.tracking.FINISH_SECONDS", 2.0)
+    logging = Logging(tmp_path / "run")
+    logging.log(range(5))
+    logging.until_said("W&B run: ")
+    if death == "refusing":
+        server.status = 404
+    else:
+        server.answering.clear()
+    logging.log(range(5, 10))
+    said = logging.finish()
+    assert "W&B has not received everything; upload the rest with: wandb sync " in said[-1]
+    assert "W&B: Fatal error while uploading data" in said[-2]
+    server.status = 200
+    server.answering.set()
+    run = read_run(uploaded(said))
+    assert run.steps == server.steps(run.id) == list(range(10))
+
+
+# -- the process -------------------------------------------------------------------------------------------
+
+
+def test_a_process_that_dies_is_replaced_and_no_row_is_lost(tmp_path: Path, server: WandbServer) -> None:
+    logging = Logging(tmp_path / "run")
+    logging.log(range(5))
+    logging.until_said("W&B run: ")
+    kill(logging)
+    logging.log(range(5, 10))
+    assert "its process ended with signal 9" in logging.until_said("W&B failed (")
+    logging.log(range(10, 12))
+    said = logging.finish()
+    uploaded([sentence for sentence in said if "W&B failed" in sentence])
+    run = recorded(tmp_path / "run")
+    assert run.steps == server.steps(run.id) == list(range(12))
+    assert list(server.runs) == [logging.trackers.kept["wandb_id"]]
+
+
+def test_a_second_death_is_the_end_of_wandb_and_of_nothing_else(tmp_path: Path, server: WandbServer) -> None:
+    logging = Logging(tmp_path / "run")
+    for said in ("W&B run: ", "W&B failed ("):
+        logging.log(range(5))
+        logging.until_said(said)
+        kill(logging)
+    said = logging.until_said("W&B cannot be used: ")
+    assert said == "W&B cannot be used: its process ended with signal 9"
+    logging.log(range(5, 10))
+    logging.finish()
+    assert len(metric_rows(tmp_path / "run")) == 15
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_signals_to_a_whole_job_lose_no_row(tmp_path: Path, server: WandbServer) -> None:
+    logging = Logging(tmp_path / "run")
+    logging.until_said("W&B run: ")
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
+        kill(logging, getattr(signal, name))
+    logging.log(range(5))
+    logging.finish(143)
+    run = server.runs[logging.trackers.kept["wandb_id"]]
+    assert (len(run["history"]), run["exit_code"]) == (5, 143)
+
+
+def test_no_process_is_left_behind(tmp_path: Path, server: WandbServer) -> None:
+    logging = Logging(tmp_path / "run")
+    logging.log(range(5))
+    logging.finish()
+    process = logging.trackers._others[0]._process
+    assert process is not None
+    assert process.returncode == 0
+
+
+def test_what_is_said_is_said_in_the_thread_of_the_training(
+    tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+
+    from plumbline.reporting import Reporter
+
+    threads = set()
+    say = Reporter.say
+    monkeypatch.setattr(Reporter, "say", lambda *a: (threads.add(threading.current_thread()), say(*a)))
+    logging = Logging(tmp_path / "run")
+    logging.until_said("W&B run: ")
+    logging.finish()
+    assert threads == {threading.current_thread()}
+
+
+# -- settings ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "words"),
+    [
+        ({"wandb_tags": ["x" * 80]}, {}, "run_tags: Tag 'xxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxx' is 80 "
+         "characters. Tags must be between 1 and 64 characters"),
+        ({"wandb_project": "a/b"}, {}, "Invalid project name 'a/b': cannot contain characters "
+         r"'/,\\,#,?,%,:', found '/'"),
+        ({}, {"WANDB_MODE": "odd"}, "mode: Input should be 'online', 'offline', 'shared', 'disabled', "
+         "'dryrun' or 'run'"),
+        ({}, {"WANDB_INIT_TIMEOUT": "soon"}, "init_timeout: Input should be a valid number, unable to parse "
+         "string as a number"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_said_once_in_wandbs_words(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: dict[str, Any],
+    environment: dict[str, str],
+    words: str,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    logging = Logging(tmp_path / "run", **flags)
+    logging.log(range(3))
+    said = logging.finish()
+    assert [sentence for sentence in said if "W&B c" in sentence] == [f"W&B cannot be used: {words}"]
+    assert len(metric_rows(tmp_path / "run")) == 3
+
+
+def test_without_a_login_wandb_says_what_to_do(tmp_path: Path) -> None:
+    logging = Logging(tmp_path / "run")
+    said = logging.until_said("W&B failed")
+    assert said.startswith("W&B failed (No API key configured. Use `wandb login` to log in); all rows")
+    logging.finish()
+
+
+@pytest.mark.parametrize("by", ["wandb offline", "WANDB_MODE"])
+def test_offline_by_choice(
+    tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    if by == "WANDB_MODE":
+        monkeypatch.setenv("WANDB_MODE", "offline")
+    else:
+        subprocess.run([sys.executable, "-m", "wandb", "offline"], check=True)
+    logging = Logging(tmp_path / "run")
+    logging.log(range(3))
+    said = logging.finish()
+    assert said[-1].startswith("W&B records offline, as it is set to; upload with: wandb sync ")
+    assert recorded(tmp_path / "run").steps == [0, 1, 2]
+    assert not server.asked.is_set()
+    assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+def test_disabled_by_choice(tmp_path: Path, server: WandbServer) -> None:
+    subprocess.run([sys.executable, "-m", "wandb", "disabled"], check=True)
+    logging = Logging(tmp_path / "run")
+    logging.log(range(3))
+    assert logging.finish()[-1] == "W&B is disabled (by wandb disabled or WANDB_MODE)"
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["metrics.csv"]
+    assert not server.asked.is_set()
+
+
+@pytest.mark.parametrize("by", ["netrc", "token"])
+def test_logins_of_every_kind_are_known(
+    tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """That of a server of one's own with a port, and a token of an identity provider."""
+    monkeypatch.delenv("WANDB_API_KEY")
+    if by == "netrc":
+        monkeypatch.delenv("WANDB_BASE_URL")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        login = ["wandb", "login", "--host", server.url, KEY]
+        subprocess.run([sys.executable, "-m", *login], check=True, capture_output=True)
+        assert f"machine {server.url.removeprefix('http://')}\n" in (tmp_path / "netrc").read_text()
+    else:
+        (tmp_path / "token").write_text("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSIsImV4cCI6OTk5OTk5OTk5OX0.c2ln")
+        monkeypatch.setenv("WANDB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+        monkeypatch.setenv("WANDB_CREDENTIALS_FILE", str(tmp_path / "credentials.json"))
+    logging = Logging(tmp_path / "run", wandb_entity="team", wandb_name="n", wandb_tags=["a"])
+    logging.until_said(f"W&B run: {server.url}/team/{DOCUMENTED_PROJECT}/runs/")
+    logging.log(range(3))
+    logging.finish()
+    run = server.runs[logging.trackers.kept["wandb_id"]]
+    assert (len(run["history"]), run["entity"], run["displayName"], run["tags"]) == (3, "team", "n", ["a"])
+
+
+def test_an_id_of_the_environment_comes_first(
+    tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent of W&B sets it, and finds the run by it."""
+    monkeypatch.setenv("WANDB_RUN_ID", "ofagent1")
+    logging = Logging(tmp_path / "run")
+    logging.log(range(3))
+    logging.finish()
+    assert (list(server.runs), logging.trackers.kept) == (["ofagent1"], {"wandb_id": "ofagent1"})
+
+
+# -- resuming ----------------------------------------------------------------------------------------------
+
+
+def test_a_resumed_training_continues_its_run(tmp_path: Path, server: WandbServer) -> None:
+    """The server already has rows from after the checkpoint: they are not logged twice."""
+    first = Logging(tmp_path / "run")
+    first.log(range(10))
+    first.finish(1)
+    kept = first.trackers.kept
+    again = Logging(tmp_path / "run", kept=kept, resume_step=6)
+    again.log(range(7, 15))
+    said = again.finish()
+    assert said[-1] == f"W&B resumes: {server.url}/me/{DOCUMENTED_PROJECT}/runs/{kept['wandb_id']}"
+    assert again.trackers.kept == kept
+    assert server.steps(kept["wandb_id"]) == list(range(15))
+    assert server.runs[kept["wandb_id"]]["exit_code"] == 0
+
+
+def test_offline_a_resumed_training_keeps_its_id(
+    tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    first = Logging(tmp_path / "run")
+    first.log(range(6))
+    one = first.finish()
+    again = Logging(tmp_path / "run", kept=first.trackers.kept, resume_step=5)
+    again.log(range(6, 10))
+    other = again.finish()
+    monkeypatch.delenv("WANDB_MODE")
+    runs = [read_run(uploaded(said)) for said in (one, other)]
+    assert [run.id for run in runs] == [first.trackers.kept["wandb_id"]] * 2
+    assert [run.steps for run in runs] == [list(range(6)), list(range(6, 10))]
+    assert server.steps(runs[0].id) == list(range(10))
+
+
+def test_two_trainings_are_two_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same seed too."""
+    import random
+
+    ids = []
+    for name in "ab":
+        random.seed(0)
+        logging = Logging(tmp_path / name, use_wandb=True)
+        ids.append(logging.trackers.kept["wandb_id"])
+        logging.finish()
+    assert ids[0] != ids[1]
+    assert all(re.fullmatch("[a-z0-9]{8}", each) for each in ids)
