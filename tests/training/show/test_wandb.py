@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from plumbline.training.show import tracker
 from plumbline.training.show.tracking import DOCUMENTED_PROJECT
 from tests.helpers.offline_runs import OfflineRun, read_run
+from tests.helpers.processes import DEADLINE
 from tests.helpers.trackers import Logging
 from tests.helpers.training_fixtures import metric_rows
 from tests.helpers.wandb_server import KEY, WandbServer, wandb_server
@@ -76,6 +78,7 @@ def test_a_slow_server_gets_every_row(tmp_path: Path, server: WandbServer, delay
     logging.log(range(5, 10))
     assert logging.said == ["metrics.csv; W&B starts in a process of its own"]
     assert server.runs == {}
+    before = time.time()
     server.answering.set()
     logging.until_said("W&B run: ")
     server.delay = 0  # else it may not take everything at the end
@@ -84,6 +87,9 @@ def test_a_slow_server_gets_every_row(tmp_path: Path, server: WandbServer, delay
     run = logging.trackers.kept["wandb_id"]
     assert said[1] == f"W&B run: {server.url}/me/{DOCUMENTED_PROJECT}/runs/{run}"
     assert server.steps(run) == list(range(12))
+    times = [row["_timestamp"] for _, row in sorted(server.runs[run]["history"].items())]
+    assert times == sorted(times)
+    assert times[9] <= before < times[10]
     assert (server.runs[run]["exit_code"], server.runs[run]["config"]["lr"]) == (0, {"value": 1})
     assert not (tmp_path / "run" / "tensorboard").exists()
 
@@ -208,6 +214,33 @@ def test_no_process_is_left_behind(tmp_path: Path, server: WandbServer) -> None:
     process = logging.trackers._others[0]._process
     assert process is not None
     assert process.returncode == 0
+
+
+def test_a_process_whose_training_is_gone_ends_whatever_the_server_does(
+    tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = "from plumbline.training.show import tracker_program as p; p._LINGER = 1.0; p.main()"
+    monkeypatch.setattr(tracker, "_PROGRAM", program)
+    server.answering.clear()
+    logging = Logging(tmp_path / "run")
+    assert server.asked.wait(60)
+    wandb = logging.trackers._others[0]
+    process, wandb._again = wandb._process, None
+    assert process is not None
+    assert logging.trackers._rows is not None
+    logging.trackers._rows.add({}, last=True)  # closes its input, as a killed training does
+    assert process.wait(DEADLINE) == 1
+
+
+def test_what_python_prints_at_its_start_does_no_harm(
+    tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("print('hello')\nprint(5)\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    logging = Logging(tmp_path / "run")
+    logging.log(range(3))
+    assert "W&B run: " in logging.finish()[-1]
 
 
 def test_what_is_said_is_said_in_the_thread_of_the_training(

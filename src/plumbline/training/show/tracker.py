@@ -143,7 +143,7 @@ class Tracker:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=errors,
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sys.path))},
                     start_new_session=True,  # Ctrl-C in the terminal is for the training
                 )
                 assert process.stdin is not None
@@ -167,7 +167,10 @@ class Tracker:
     def _listen(self, statuses: IO[bytes]) -> "_End | None":
         """Take up what the process says. Returns how it ended; None if it did not say so."""
         end = None
-        for status in map(json.loads, statuses):
+        for line in statuses:
+            if not line.startswith(b'{"'):  # printed by what Python runs when it starts
+                continue
+            status = json.loads(line)
             if "say" in status:
                 self.news.append(status["say"])
             self.kept |= status.get("keep", {})
