@@ -23,6 +23,7 @@ class WandbServer:
         answering: while this is cleared, it takes requests and does not answer.
         asked: set once there was a request.
         runs: by id, what it was told of each: ``history``, rows by their number; ``config``, ``exit_code``.
+        greeted: how often it was asked who the user is, which no training needs.
         url: its address.
     """
 
@@ -32,7 +33,7 @@ class WandbServer:
         if answering:
             self.answering.set()
         self.runs: dict[str, dict[str, Any]] = {}
-        self.url = ""
+        self.greeted, self.url = 0, ""
 
     def environment(self) -> dict[str, str]:
         """Variables of a program that is to use this server."""
@@ -77,6 +78,7 @@ class WandbServer:
             model = {"id": "UHJv", "name": variables.get("project"), "entity": {"id": "RW50", "name": "me"}}
             return {"model": model | {"bucket": found and self._bucket(found)}}
         if "viewer" in query:
+            self.greeted += 1
             teams = {"edges": []}
             return {"viewer": {"id": "VXNl", "entity": "me", "username": "me", "flags": "{}", "teams": teams}}
         if "createRunFiles" in query:

@@ -130,6 +130,21 @@ def test_what_cannot_be_imported_is_said_once(
         assert len(scalars(tmp_path / "run" / "tensorboard")["val_loss"]) == 3
 
 
+def test_no_rule_of_our_own_is_given_to_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mode, login, server and time limit are wandb's business."""
+    (tmp_path / "site" / "wandb").mkdir(parents=True)
+    (tmp_path / "site" / "wandb" / "__init__.py").write_text(
+        "Settings = dict\n"
+        "def init(**given):\n"
+        "    asked = sorted(name for name in given if given[name] is not None)\n"
+        "    raise ValueError(f'{asked} {sorted(given[\"settings\"])}')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    said = Logging(tmp_path / "run").finish()
+    settings = ["console", "finish_timeout", "finish_timeout_raises", "x_stats_pid"]
+    assert str(["config", "dir", "project", "settings"]) + f" {settings}; " in said[1]
+
+
 def test_a_folder_named_wandb_is_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install("wandb", "", tmp_path / "site", monkeypatch)
     (tmp_path / "site" / "wandb" / "__init__.py").write_text("__file__ = None\n")

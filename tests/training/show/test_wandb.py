@@ -92,6 +92,7 @@ def test_a_slow_server_gets_every_row(tmp_path: Path, server: WandbServer, delay
     assert times[9] <= before < times[10]
     assert (server.runs[run]["exit_code"], server.runs[run]["config"]["lr"]) == (0, {"value": 1})
     assert not (tmp_path / "run" / "tensorboard").exists()
+    assert server.greeted == 0
 
 
 @pytest.mark.parametrize("status", [401, 404, 500])
@@ -221,6 +222,7 @@ def test_a_process_whose_training_is_gone_ends_whatever_the_server_does(
 ) -> None:
     program = "from plumbline.training.show import tracker_program as p; p._LINGER = 1.0; p.main()"
     monkeypatch.setattr(tracker, "_PROGRAM", program)
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", str(2 * DEADLINE))
     server.answering.clear()
     logging = Logging(tmp_path / "run")
     assert server.asked.wait(60)

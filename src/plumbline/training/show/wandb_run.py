@@ -1,7 +1,6 @@
 """Weights & Biases, in the process of a tracker. What is on, where and how, wandb's own rules decide."""
 
 import io
-import json
 import os
 import re
 import sys
@@ -49,10 +48,7 @@ def open_run(start: dict[str, Any], tell: Tell) -> "WandbRun":
         finish_timeout_raises=True,
         x_stats_pid=start["pid"],
     )
-    init = start["init"]
-    # Names of files may be no Unicode, which wandb refuses.
-    init["config"] = json.loads(json.dumps(init["config"], ensure_ascii=False).encode("utf-8", "replace"))
-    run = wandb.init(**init, mode=start.get("mode"), settings=settings)
+    run = wandb.init(**start["init"], mode=start.get("mode"), settings=settings)
     warnings.relayed = True
     run.define_metric("epoch")
     return WandbRun(run, warnings, tell, because=start.get("because"))
