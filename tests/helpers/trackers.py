@@ -1,7 +1,9 @@
 """The trackers of a training that is none, and what becomes of their rows."""
 
+import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +60,16 @@ def processes_with(variable: str) -> list[int]:
     """The processes that have this text in their environment, on Linux."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
+        with suppress(OSError):  # ended meanwhile, or somebody else's
             if variable.encode() in path.read_bytes():
                 found.append(int(path.parent.name))
-        except OSError:  # ended meanwhile, or somebody else's
-            continue
+    return found
+
+
+def open_files(process: int) -> list[str]:
+    """What a process has open, on Linux."""
+    found = []
+    for path in Path(f"/proc/{process}/fd").glob("*"):
+        with suppress(OSError):  # closed meanwhile
+            found.append(os.readlink(path))
     return found

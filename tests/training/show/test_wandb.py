@@ -17,7 +17,7 @@ from plumbline.training.show import tracker
 from plumbline.training.show.tracking import DOCUMENTED_PROJECT
 from tests.helpers.offline_runs import OfflineRun, read_run
 from tests.helpers.processes import DEADLINE
-from tests.helpers.trackers import Logging
+from tests.helpers.trackers import Logging, open_files, until
 from tests.helpers.training_fixtures import metric_rows
 from tests.helpers.wandb_server import KEY, WandbServer, wandb_server
 
@@ -220,7 +220,7 @@ def test_no_process_is_left_behind(tmp_path: Path, server: WandbServer) -> None:
 def test_a_process_whose_training_is_gone_ends_whatever_the_server_does(
     tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = "from plumbline.training.show import tracker_program as p; p._LINGER = 1.0; p.main()"
+    program = "from plumbline.training.show import tracker_program as p; p.LINGER = 1.0; p.main()"
     monkeypatch.setattr(tracker, "_PROGRAM", program)
     monkeypatch.setenv("WANDB_INIT_TIMEOUT", str(2 * DEADLINE))
     server.answering.clear()
@@ -377,6 +377,24 @@ def test_a_resumed_training_continues_its_run(tmp_path: Path, server: WandbServe
     assert again.trackers.kept == kept
     assert server.steps(kept["wandb_id"]) == list(range(15))
     assert server.runs[kept["wandb_id"]]["exit_code"] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_resumed_training_waits_for_what_a_killed_one_is_still_sending(
+    tmp_path: Path, server: WandbServer
+) -> None:
+    """Its tracker does, not the training: two of them would overwrite each other's rows."""
+    first = Logging(tmp_path / "run")
+    first.log(range(6))
+    first.until_said("W&B run: ")
+    again = Logging(tmp_path / "run", kept=first.trackers.kept, resume_step=5)
+    again.log(range(6, 10))
+    second = again.trackers._others[0]
+    until(lambda: second._process and str(tmp_path / "run" / "wandb") in open_files(second._process.pid))
+    time.sleep(2)  # in which it would start, if it did not wait
+    first.finish(1)
+    assert "W&B resumes: " in again.finish()[-1]
+    assert server.steps(first.trackers.kept["wandb_id"]) == list(range(10))
 
 
 def test_offline_a_resumed_training_keeps_its_id(

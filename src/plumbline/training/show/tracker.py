@@ -171,9 +171,9 @@ class Tracker:
             if not line.startswith(b'{"'):  # printed by what Python runs when it starts
                 continue
             status = json.loads(line)
+            self.kept |= status.get("keep", {})
             if "say" in status:
                 self.news.append(status["say"])
-            self.kept |= status.get("keep", {})
             if "working" in status:
                 self._settled.set()
             if "ended" in status:

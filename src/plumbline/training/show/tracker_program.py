@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 _IGNORED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 """Batch systems send them to every process of a job."""
-_LINGER = 40.0
+LINGER = 40.0
 """Seconds until the process ends whatever happens, once there will be no more rows."""
 
 _LONGEST = 300
@@ -73,7 +73,7 @@ def received(lines: Any) -> Iterator[dict[str, Any]]:
             for line in lines:
                 messages.put(json.loads(line))
         messages.put(None)
-        bound = threading.Timer(_LINGER, os._exit, [1])
+        bound = threading.Timer(LINGER, os._exit, [1])
         bound.daemon = True
         bound.start()
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from plumbline.console.text import command
-from plumbline.training.show.tracker_program import Tell, importing
+from plumbline.locks import lock
+from plumbline.training.show.tracker_program import LINGER, Tell, importing
 
 _WARNING = re.compile(r"wandb: (?:WARNING|ERROR) (.+)")
 _MOST_WARNINGS = 5
@@ -48,10 +49,22 @@ def open_run(start: dict[str, Any], tell: Tell) -> "WandbRun":
         finish_timeout_raises=True,
         x_stats_pid=start["pid"],
     )
+    folder = Path(start["init"]["dir"], "wandb")
+    _wait_for_turn(folder)
     run = wandb.init(**start["init"], mode=start.get("mode"), settings=settings)
+    if run.disabled:
+        with suppress(OSError):  # it holds runs
+            folder.rmdir()
     warnings.relayed = True
     run.define_metric("epoch")
     return WandbRun(run, warnings, tell, because=start.get("because"))
+
+
+def _wait_for_turn(folder: Path) -> None:
+    """Wait for the process of a training that was killed: it may still be sending rows of the same run."""
+    with suppress(OSError):
+        folder.mkdir(exist_ok=True)
+        lock(os.open(folder, os.O_RDONLY), patience=LINGER)  # until this process ends
 
 
 class WandbRun:
