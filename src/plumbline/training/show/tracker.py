@@ -16,7 +16,7 @@ from plumbline.reporting import Reporter
 _PROGRAM = "from plumbline.training.show.tracker_program import main; main()"
 FINISH_SECONDS = 15.0
 """Seconds that a tracker gets after the training to send what it has not sent."""
-_START_SECONDS = 10.0  # after a training that was shorter than the start of its tracker
+_START_SECONDS = 15.0  # after a training that was shorter than the start of its tracker
 _SPARE_SECONDS = 5.0  # for what a tracker does around its bounded steps
 _SOON = 1.0
 
