@@ -59,3 +59,9 @@ def records(path: Path) -> Iterator[Any]:
             record.ParseFromString(parts)
             yield record
             parts = b""
+
+
+def recorded(folder: Path) -> OfflineRun:
+    """The one offline run of a run folder."""
+    (path,) = folder.glob("wandb/offline-run-*")
+    return read_run(path)

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -137,24 +136,24 @@ class Tracker:
     def _attempt(self, start: dict[str, Any]) -> "_End":
         """Run one process to its end."""
         try:
-            with tempfile.TemporaryFile() as errors:
-                process = self._process = subprocess.Popen(
-                    [sys.executable or "", "-P", "-c", _PROGRAM],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sys.path))},
-                    start_new_session=True,  # Ctrl-C in the terminal is for the training
-                )
-                assert process.stdin is not None
-                assert process.stdout is not None
-                threading.Thread(target=self._feed, args=(process.stdin, start), daemon=True).start()
-                with process.stdout as statuses:
-                    end = self._listen(statuses)
-                code = process.wait()
-                return end or _End(self._late or _how_it_died(code, errors))
+            process = self._process = subprocess.Popen(
+                [sys.executable or "", "-P", "-c", _PROGRAM],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sys.path))},
+                start_new_session=True,  # Ctrl-C in the terminal is for the training
+            )
         except OSError as error:
             return _End(f"its process cannot be started ({error.strerror})")
+        assert process.stdin is not None
+        assert process.stdout is not None
+        threading.Thread(target=self._feed, args=(process.stdin, start), daemon=True).start()
+        with process.stdout as statuses:
+            end, last = self._listen(statuses)
+        code = process.wait()
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return end or _End(self._late or f"its process ended with {how}{last and f': {last}'}")
 
     def _feed(self, stream: IO[bytes], start: dict[str, Any]) -> None:
         with suppress(OSError), stream:  # the process has ended; closing fails too then
@@ -164,11 +163,12 @@ class Tracker:
                 stream.write(lines)
                 stream.flush()
 
-    def _listen(self, statuses: IO[bytes]) -> "_End | None":
-        """Take up what the process says. Returns how it ended; None if it did not say so."""
-        end = None
+    def _listen(self, statuses: IO[bytes]) -> "tuple[_End | None, str]":
+        """Take up what the process says. Returns how it ended, if it said so, and the last other text."""
+        end, last = None, ""
         for line in statuses:
-            if not line.startswith(b'{"'):  # printed by what Python runs when it starts
+            if not line.startswith(b'{"'):  # Python itself, before or instead of the program
+                last = line.decode("utf-8", "replace").strip() or last
                 continue
             status = json.loads(line)
             self.kept |= status.get("keep", {})
@@ -178,7 +178,7 @@ class Tracker:
                 self._settled.set()
             if "ended" in status:
                 end = _End(status["ended"], status.get("final", False))
-        return end
+        return end, last
 
 
 class _End(NamedTuple):
@@ -186,12 +186,3 @@ class _End(NamedTuple):
 
     reason: str
     final: bool = False
-
-
-def _how_it_died(code: int, errors: IO[bytes]) -> str:
-    if code < 0:
-        return f"its process ended with signal {-code}"
-    errors.seek(max(0, errors.seek(0, os.SEEK_END) - 2000))
-    lines = errors.read().decode("utf-8", "replace").split("\n")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing was printed")
-    return f"its process ended with exit code {code}: {last}"

@@ -48,8 +48,8 @@ def main() -> None:
     lines = os.fdopen(os.dup(0), "rb")
     statuses = os.fdopen(os.dup(1), "wb", buffering=0)
     nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)  # there is nobody to ask
-    os.dup2(2, 1)  # only statuses go to the training
+    for stream in (0, 1, 2):  # nobody answers, and what libraries print is not for the training
+        os.dup2(nothing, stream)
 
     def tell(**status: Any) -> None:
         with suppress(OSError):  # the training is gone

@@ -108,7 +108,7 @@ class WandbRun:
 
 
 class _Warnings(io.TextIOBase):
-    """An error stream from which wandb's warnings and errors also go to the user, each once.
+    """An error stream of which wandb's warnings and errors go to the user, each once, and nothing else.
 
     Attributes:
         relayed: whether they do by now: if ``wandb.init`` fails, its error says why.
@@ -120,9 +120,7 @@ class _Warnings(io.TextIOBase):
         self._tell, self._line = tell, ""
 
     def write(self, text: str) -> int:
-        """Write text."""
-        with suppress(OSError):
-            os.write(2, text.encode("utf-8", "replace"))
+        """Take text."""
         *lines, self._line = (self._line + text).split("\n")
         for said in filter(None, map(_WARNING.match, lines)):
             if self.relayed and said[1] not in self.seen and len(self.seen) < _MOST_WARNINGS:
