@@ -62,6 +62,7 @@ OWNERS = {
               "evaluation/evaluate.py", "commands/benchmark.py"},
     "lightning": {"training/lightning_import.py"},
     "wandb": {"training/show/wandb_run.py"},
+    "tensorboard": {"training/show/tensorboard.py"},
     "matplotlib": {"evaluation/plots.py"},
     "argparse": {"cli.py"},
     "yaml": {"cli.py", "config/yaml_files.py", "training/persistence/run_folder.py"},

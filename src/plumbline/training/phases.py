@@ -237,7 +237,7 @@ class Phases:
         settings = self.settings
         if self.trial:
             self.startup.skip("Logging Setup", "a trial run (--fast_dev_run) tracks nothing")
-            return Trackers(None, [], self.report)
+            return Trackers(None, self.report)
         with self.startup.phase("Logging Setup"):
             moved = [run_folder.make_way(settings.checkpoint_dir, None if resumed is None else resumed.path)]
             for written in (settings, self.command):
@@ -249,6 +249,7 @@ class Phases:
                 settings,
                 config={**self.flags, "dataset": facts.data_statistics(data.store, data.identity)},
                 resume_step=None if resumed is None else resumed.step,
+                kept={} if resumed is None else resumed.tracking,
                 report=self.report,
             )
 
@@ -263,6 +264,8 @@ class Phases:
         """Assemble trainer and callbacks."""
         settings = self.settings
         with self.startup.phase("Training Configuration"):
+            if trackers.kept:
+                task.identity["tracking"] = trackers.kept
             resume = None if resumed is None else resumed.path
             comparable = resumed is None or same_measure(resumed.content, task.identity)
             checkpoints = None

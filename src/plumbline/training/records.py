@@ -15,6 +15,9 @@ Outcome = Literal["finished", "stopped early", "interrupted", "out of time", "al
 """How a training ended."""
 
 
+DOCUMENTED_PROJECT = "equivariant-center-of-mass"
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """One training. Each field is the flag of ``plumbline train`` of that name (``docs/flags.md``).
@@ -64,16 +67,28 @@ class TrainSettings:
     resume: str | None
     allow_mismatch: bool
     checkpoint_every_n_steps: int
+    logger: tuple[str, ...]
     use_wandb: bool
     wandb_project: str
+    wandb_entity: str | None
     wandb_name: str | None
     wandb_tags: tuple[str, ...]
     fast_dev_run: int
     debug: bool
 
+    @property
+    def tracks_with_wandb(self) -> bool:
+        """Whether metrics go to W&B."""
+        return self.use_wandb or "wandb" in self.logger
+
     def without_effect(self) -> list[str]:
         """One sentence for each flag that is set and changes nothing."""
+        local = not self.tracks_with_wandb
         needed = {
+            "wandb_project": (local and self.wandb_project != DOCUMENTED_PROJECT, "--use_wandb"),
+            "wandb_entity": (local and self.wandb_entity is not None, "--use_wandb"),
+            "wandb_name": (local and self.wandb_name is not None, "--use_wandb"),
+            "wandb_tags": (local and bool(self.wandb_tags), "--use_wandb"),
             "allow_mismatch": (self.allow_mismatch and self.resume is None, "--resume"),
             "warmup": (
                 self.warmup > 0 and self.schedule != "cosine" and self.recipe == "documented",

@@ -52,6 +52,11 @@ class Resumed:
         return self.content["global_step"]
 
     @property
+    def tracking(self) -> dict[str, str]:
+        """What the trackers of the training have to know again, such as the id of its W&B run."""
+        return dict(self.content.get("tracking", {}))
+
+    @property
     def sentences(self) -> list[str]:
         """The notes, and the point from which training resumes."""
         epochs, batches = self.content["epochs_done"], self.content["batches_done"]

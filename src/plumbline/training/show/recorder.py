@@ -15,7 +15,8 @@ class Recorder(Callback):
         self.trackers = trackers
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Log a row of step metrics every fiftieth step."""
+        """Log a row of step metrics every fiftieth step; say what the trackers have to say."""
+        self.trackers.tell()
         if trainer.global_step % LOG_EVERY == 0:
             assert isinstance(pl_module, CentreOfMassTask)
             row = pl_module.step_row()
