@@ -30,6 +30,7 @@ from plumbline.cli import main
 from plumbline.data.batches.loader import WorkerLoader, make_loaders
 from plumbline.training.persistence.saving import BestAndLast
 from tests.helpers import ROOT
+from tests.helpers.offline_runs import OfflineRun, read_run
 from tests.helpers.training_fixtures import differences, fresh_environment, saved
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -271,7 +272,60 @@ def test_the_checkpoint_callback_has_the_documented_settings(tmp_path: Path) -> 
     assert not callback.auto_insert_metric_name
 
 
-# -- Weights & Biases: the metrics, which are logged locally by the same names -----------------------------
+# -- Weights & Biases Integration; the same metrics are in metrics.csv --------------------------------------
+
+
+@pytest.fixture(scope="module")
+def production(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """The second example, word for word, recorded offline."""
+    folder = tmp_path_factory.mktemp("production")
+    write_samples(folder / "data" / "processed_sh", count=12)
+    words = "--precision 16-mixed --use_wandb --max_epochs 200"
+    return program(folder, *words.split(), WANDB_MODE="offline")
+
+
+@pytest.fixture(scope="module")
+def logged(production: Ended) -> OfflineRun:
+    """What W&B has recorded of it."""
+    (path,) = production.run.glob("wandb/offline-run-*")
+    return read_run(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"{name}_epoch" for name in TRAINING_METRICS),
+        *(f"train_{name}" for name in PER_COMPONENT),
+        "val_loss", "val_mae", "val_mse",
+        *(f"val_{name}" for name in PER_COMPONENT),
+        "learning_rate", "epoch",
+    ],
+)  # fmt: skip
+def test_metrics_are_automatically_logged(logged: OfflineRun, name: str) -> None:
+    assert len([row for row in logged.history if name in row]) >= 200
+
+
+@pytest.mark.parametrize("name", TRAINING_METRICS)
+def test_training_metrics_are_also_logged_per_step(logged: OfflineRun, name: str) -> None:
+    assert any(f"{name}_step" in row for row in logged.history)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_graphs", 12), ("num_train", 10), ("num_val", 2), ("num_nodes", 144), ("num_edges", 576),
+        ("num_node_features", 3), ("data_dir", "data/processed_sh"), ("num_rejected", 1),
+        ("used_share", 12 / 13),
+    ],
+)  # fmt: skip
+def test_dataset_information_is_logged(logged: OfflineRun, name: str, value: Any) -> None:
+    """Complete dataset statistics, train/validation split, data directory and utilization metrics."""
+    assert logged.config["dataset"][name] == value
+
+
+def test_the_run_name_is_auto_generated_if_not_provided(logged: OfflineRun) -> None:
+    assert len(logged.id) == 8
+    assert logged.tags == []
 
 
 def test_training_metrics_per_step_and_epoch(place: Path, tmp_path: Path) -> None:
@@ -391,15 +445,10 @@ def test_example_development(place: Path) -> None:
     assert "debug  model: GCN" in ended.text
 
 
-def test_example_production(tmp_path: Path) -> None:
-    """`python train_gnn_optimized.py --precision 16-mixed --use_wandb --max_epochs 200`, recorded offline."""
-    write_samples(tmp_path / "data" / "processed_sh", count=12)
-    ended = program(
-        tmp_path, *["--precision", "16-mixed", "--use_wandb", "--max_epochs", "200"],
-        WANDB_MODE="offline", WANDB_DIR=str(tmp_path),
-    )  # fmt: skip
-    assert ended.code == 0, ended.text
-    assert len([row for row in ended.rows() if row["val_loss"]]) == 200
+def test_example_production(production: Ended) -> None:
+    """`python train_gnn_optimized.py --precision 16-mixed --use_wandb --max_epochs 200`."""
+    assert production.code == 0, production.text
+    assert len([row for row in production.rows() if row["val_loss"]]) == 200
 
 
 def test_example_custom_configuration(tmp_path: Path) -> None:

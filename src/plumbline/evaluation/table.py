@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from plumbline.console.tables import Column, print_fitting
-from plumbline.console.text import length, percent
+from plumbline.console.text import counted, length, percent
 from plumbline.errors import InputError
 from plumbline.evaluation.metrics import Errors, Summary, bootstrap_mean, errors_on, refuse_nonfinite
 from plumbline.predictors.untrained import USUAL, baseline_predictions
@@ -238,7 +238,7 @@ def _columns(table: Table) -> list[Column]:
 def notes(table: Table) -> list[str]:
     """Notes that a reader needs to understand the numbers: how many, which radius, which fallbacks."""
     lines = [
-        f"{table.num_graphs:,} scans of {table.num_objects:,} objects; "
+        f"{counted(table.num_graphs, 'scan')} of {counted(table.num_objects, 'object')}; "
         "the interval of the mean comes from resampling the objects."
     ]
     if table.trained_on:
