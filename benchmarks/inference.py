@@ -19,7 +19,6 @@ from plumbline.cli import main as plumbline
 from plumbline.data.batches.collate import make_batch
 from plumbline.data.store.reader import PackedStore
 from plumbline.models import MODELS, arguments_for, build_model
-from plumbline.models.inputs import input_arguments
 
 BATCHES = (1, 64)
 
@@ -45,9 +44,9 @@ def main() -> None:
 
 def measure(store: PackedStore, rounds: int) -> dict[tuple[str, int], list[float]]:
     """Measure the seconds of every round, by model and batch size."""
-    known = {"hidden_dim": 64, "num_layers": 3, "dropout": 0.0}
-    known |= input_arguments(store.feature_names, store.vector_names, ["all"])
-    nets = {name: build_model(name, **arguments_for(name, known, [])).eval() for name in MODELS}
+    sizes = {"hidden_dim": 64, "num_layers": 3, "dropout": 0.0}
+    data = {"feature_names": store.feature_names, "vector_names": store.vector_names, "features": ["all"]}
+    nets = {name: build_model(name, **arguments_for(name, **data, **sizes)).eval() for name in MODELS}
     times: dict[tuple[str, int], list[float]] = {(name, size): [] for name in nets for size in BATCHES}
     with torch.inference_mode():
         for turn in range(rounds + 1):

@@ -65,6 +65,7 @@ OWNERS = {
               "evaluation/evaluate.py", "commands/benchmark.py"},
     "lightning": {"training/lightning_import.py"},
     "wandb": {"training/show/wandb_run.py"},
+    "tensorboard": {"training/show/tensorboard.py"},
     "matplotlib": {"evaluation/plots.py"},
     "argparse": {"cli.py"},
     "yaml": {"cli.py", "config/yaml_files.py", "data/split_file.py",
@@ -77,6 +78,7 @@ MAX_LINES = 400
 """Above it, a file probably holds two subjects. One that holds one all the same is listed with the reason."""
 LONG: dict[str, str] = {
     "tests/test_cli.py": "one subject: how a command line is read and refused",
+    "tests/test_document.py": "one subject: the document, in its order",
 }
 
 

@@ -78,6 +78,7 @@ def test_defaults_in_the_table_are_the_defaults():
             values += [""] * (len(flags) - len(values))
         for flag, value in zip(flags, values, strict=True):
             default = getattr(defaults, flag)
+            default = " ".join(default) if isinstance(default, list) else default
             if value in ("", "off"):
                 continue
             if isinstance(default, bool):

@@ -44,9 +44,9 @@ def train(
     torch's settings, warning filters and signal handlers while it runs and restores them afterwards, so run
     one training at a time per process. In the main thread, Ctrl-C ends the training with its state saved and
     ``outcome`` ``"interrupted"``; other threads leave signals alone. Not undone: imported libraries, which
-    add warning filters and draw from Python's ``random`` at their first import; W&B's threads; and, on Linux,
-    the C library's setting to keep freed memory. If no step ends for ``stall_timeout`` seconds, the stack of
-    every thread is written to the error stream; 0 turns that off.
+    add warning filters and draw from Python's ``random`` at their first import; and, on Linux, the C
+    library's setting to keep freed memory. If no step ends for ``stall_timeout`` seconds, the stack of every
+    thread is written to the error stream; 0 turns that off.
 
     Args:
         settings: from :func:`train_settings`; None for the recipe's defaults.

@@ -22,10 +22,30 @@ class Kind(NamedTuple):
     choices: tuple[str, ...] = ()
 
 
+_OTHER_NAMES = {
+    "gpu": "cuda",
+    **dict.fromkeys(("fp16", "float16", "half", "16-true"), "16"),
+    **dict.fromkeys(("bfloat16", "bf16-true"), "bf16"),
+    **dict.fromkeys(("fp32", "float32", "float", "32-true"), "32"),
+    **dict.fromkeys(("fp64", "float64", "double", "64-true"), "64"),
+    **dict.fromkeys(("amp", "fp16-mixed", "mixed"), "16-mixed"),
+    **dict.fromkeys(("learning_rate", "learning-rate"), "lr"),
+    **dict.fromkeys(("gpus", "num_gpus"), "devices"),
+    **dict.fromkeys(("ckpt_path", "resume_from_checkpoint"), "resume"),
+    **dict.fromkeys(("output_dir", "out_dir", "save_dir"), "checkpoint_dir"),
+    "patience": "early_stopping",
+    "mae": "l1",
+}
+"""Names that other programs use, and ours for the same thing."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A "did you mean" suffix for a misspelt name; empty if no known name is close."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
+    plain = {item.lstrip("-").lower(): item for item in known}
+    word = name.lstrip("-").lower()
+    ours = _OTHER_NAMES.get(word)
+    close = [ours] if ours in plain else difflib.get_close_matches(word, plain, n=1, cutoff=0.6)
+    return f"; did you mean {plain[close[0]]}?" if close else ""
 
 
 def _numeric(convert: Callable[[str], float], noun: str, metavar: str, **bounds: float) -> Kind:
@@ -79,18 +99,13 @@ def span(end: Kind, example: str, metavar: str) -> Kind:
     return Kind(read, metavar)
 
 
-_OTHER_NAMES = {"gpu": "cuda"}
-"""Names that other programs use, and our choice that each stands for."""
-
-
 def one_of(*choices: str) -> Kind:
     """Kind of a value that is one of a few words."""
 
     def read(text: str) -> str:
         if text in choices:
             return text
-        guess = nearest(_OTHER_NAMES.get(text, text), choices)
-        raise ValueError(f"choose one of {', '.join(choices)}{guess}")
+        raise ValueError(f"choose one of {', '.join(choices)}{nearest(text, choices)}")
 
     return Kind(read, f"{{{','.join(choices)}}}", choices)
 

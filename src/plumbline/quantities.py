@@ -1,7 +1,7 @@
 """Flag values that are more than a number or a text. ``str()`` gives the form that flags accept."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -55,6 +55,13 @@ class Position(NamedTuple):
         return ",".join(map(brief, self))
 
 
+def plain(value: Any) -> Any:
+    """A flag's value as YAML and JSON hold it: anything but a number, a switch, a list or None as text."""
+    if isinstance(value, list | tuple) and not isinstance(value, Position):
+        return [plain(item) for item in value]
+    return value if isinstance(value, bool | int | float | None) else str(value)
+
+
 def brief(value: float) -> str:
     """Format a number, without ``.0`` if it is whole."""
-    return str(int(value)) if float(value).is_integer() else repr(value)
+    return str(int(value)) if float(value).is_integer() else repr(float(value))

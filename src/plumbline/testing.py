@@ -34,7 +34,7 @@ from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
-from plumbline.models import SYMMETRIES, entry_point
+from plumbline.models import SYMMETRIES, forward_with_error
 from plumbline.models.arguments import own_arguments
 from plumbline.own_parts import register
 from plumbline.predictors.checkpoint import read_checkpoint
@@ -346,7 +346,7 @@ def _world_answers(model: Any, store: MemoryStore) -> Float:
 def _answer_and_gradients(model: Any, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
     """The prediction, and the gradients of all outputs of the model (some also predict their error)."""
     model.zero_grad()
-    given = entry_point(model)(batch)
+    given = forward_with_error(model)(batch)
     answer, *scale = given if isinstance(given, tuple) else (given,)
     loss: Tensor = torch.stack([part.double().square().sum() for part in (answer, *scale)]).sum()
     loss.backward()

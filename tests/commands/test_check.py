@@ -11,9 +11,9 @@ from rich.console import Console
 
 from plumbline.commands import check
 from plumbline.console.check_report import _folded
-from plumbline.data import describe
 from plumbline.data.pt.cache import open_data
 from plumbline.data.pt.samples import write_pt
+from plumbline.data.store import verify
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError
@@ -45,7 +45,7 @@ def packed(tmp_path, samples):
 
 
 def test_numbers_are_those_of_the_samples(packed, samples, monkeypatch):
-    monkeypatch.setattr(describe, "_CHUNK_NODES", 50)
+    monkeypatch.setattr(verify, "_CHUNK_ROWS", 250)
     code, text = run(packed, as_json=True, deep=True)
     report = json.loads(text)
     assert code == 0

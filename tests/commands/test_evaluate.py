@@ -21,7 +21,6 @@ from plumbline.errors import InputError
 from plumbline.evaluation.evaluate import choose_graphs
 from plumbline.models import build_model
 from plumbline.predictors.checkpoint import FORMAT, load_checkpoint
-from plumbline.predictors.find_checkpoint import find_best
 from plumbline.predictors.inference import predict, predict_with_error
 from plumbline.records import FEATURE_NAMES, Sample
 from plumbline.reporting import Event
@@ -143,6 +142,11 @@ class TestWhole:
         assert (out / "report.html").is_file()
         assert not (run_folder / "report.html").exists()
 
+    def test_a_second_evaluation_replaces_the_first(self, run_folder, tmp_path):
+        for split in ("val", "train"):
+            assert main(["evaluate", str(run_folder), "--split", split, "--out", str(tmp_path)]) == 0
+            assert json.loads((tmp_path / "evaluation.json").read_text())["split"] == split
+
     def test_another_data_set(self, run_folder, tmp_path, capsys):
         other = make_store(tmp_path / "other", seed=1)
         assert main(["evaluate", str(run_folder), "--data_dir", str(other.path), "--json"]) == 0
@@ -241,13 +245,20 @@ class TestRefusals:
 
     def test_a_folder_that_cannot_be_made(self, run_folder, tmp_path, capsys):
         (tmp_path / "file").write_text("")
-        assert "choose another folder with --out" in self.refused(
-            capsys, run_folder, "--out", tmp_path / "file" / "out"
-        )
+        assert "cannot write to" in self.refused(capsys, run_folder, "--out", tmp_path / "file" / "out")
 
     def test_a_data_set_is_no_place_for_a_report(self, run_folder, store, capsys):
-        assert "this is a data set" in self.refused(capsys, run_folder, "--out", store.path)
+        assert "is a data set" in self.refused(capsys, run_folder, "--out", store.path)
         assert not (store.path / "report.html").exists()
+
+    @pytest.mark.parametrize("name", ["report.html", "evaluation.json"])
+    def test_a_file_of_the_users_own(self, run_folder, tmp_path, capsys, name):
+        out = tmp_path / "out"
+        out.mkdir()
+        (out / name).write_text('{"mine": 1}')
+        assert f"{name} is not from an evaluation" in self.refused(capsys, run_folder, "--out", out)
+        assert (out / name).read_text() == '{"mine": 1}'
+        assert len(list(out.iterdir())) == 1
 
     def test_a_full_gpu(self, run_folder, capsys, monkeypatch):
         def full(*_, **__):
@@ -268,24 +279,6 @@ class TestRefusals:
 
 
 class TestChoices:
-    def test_the_best_checkpoint_of_a_folder(self, tmp_path):
-        for name in (
-            "last.ckpt",
-            "best-model-100-0.0400.ckpt",
-            "best-model-07-0.123.ckpt",
-            "best-model-x.ckpt",
-        ):
-            (tmp_path / name).touch()
-        assert find_best(tmp_path).name == "best-model-100-0.0400.ckpt"
-        assert find_best(tmp_path / "last.ckpt").name == "last.ckpt"
-        (tmp_path / "best-model-100-0.0400.ckpt").unlink()
-        assert find_best(tmp_path).name == "best-model-07-0.123.ckpt"
-        (tmp_path / "best-model-07-0.123.ckpt").unlink()
-        assert find_best(tmp_path).name == "last.ckpt"
-        (tmp_path / "last.ckpt").unlink()
-        with pytest.raises(InputError):
-            find_best(tmp_path)
-
     @pytest.mark.parametrize("split_by", ["object", "group"])
     def test_train_and_val_share_no_object_and_make_up_all(self, tmp_path, store, split_by):
         make_checkpoint(tmp_path / "a.ckpt", store, split_by=split_by)

@@ -262,7 +262,7 @@ def test_real_sensors(shared_meshes, tmp_path):
         (["--solids", "3", "--views", "3-1"], "--views 3-1"),
         (["--solids", "3", "--views", "1.5"], "--views 1.5"),
         (["--solids", "3", "--distance", "0.5"], "--distance 0.5: must be above 1"),
-        (["--solids", "3", "--k", "300"], "--k 300"),
+        (["--solids", "3", "--k", "300"], "k 300"),
         (["--solids", "3", "--points", "3"], "--points 3: must be at least 16"),
         (["--solids", "3", "--target", "shel"], "did you mean shell?"),
         (["--solids", "3", "--vews", "2"], "did you mean --views?"),

@@ -158,16 +158,16 @@ def test_a_finished_data_set_is_left_alone(meshes, tmp_path, capsys, layout):
     assert "is already complete" in capsys.readouterr().out
     other = {"packed": "pt", "pt": "packed"}[layout]
     for flag, value, said in (
-        ("--points", 49, "--points 48 there, 49 now"),
-        ("--seed", 1, "--seed 0 there, 1 now"),
-        ("--edge_attr", "none", "--edge_attr sh there, none now"),
+        ("--points", 49, "points 48 there, 49 now"),
+        ("--seed", 1, "seed 0 there, 1 now"),
+        ("--edge_attr", "none", "edge_attr sh there, none now"),
         ("--solids", 1, "0 solids there, 1 now"),
-        ("--format", other, f"--format {layout} there, {other} now"),
+        ("--format", other, f"format {layout} there, {other} now"),
     ):
         assert prepare(*flags, flag, value, ok=False) == 2
         assert said in capsys.readouterr().err
     assert prepare(*flags, "--no_rotate", ok=False) == 2
-    assert "--rotate yes there, no now" in capsys.readouterr().err
+    assert "rotate yes there, no now" in capsys.readouterr().err
     write_off(meshes / "box" / "train" / "box_0001.off", BOX * 7)
     assert prepare(*flags, ok=False) == 2
     assert "contents of the input files have changed" in capsys.readouterr().err
@@ -181,7 +181,7 @@ def test_an_unfinished_data_set_with_other_settings_is_refused(tmp_path, capsys)
     before = digest(out)
     assert prepare("--out", out, *flags, "--noise", 0.5, ok=False) == 2
     assert (
-        "an unfinished data set made with other settings (--noise 0.01 there, 0.5 now)"
+        "an unfinished data set made with other settings (noise 0.01 there, 0.5 now)"
         in capsys.readouterr().err
     )
     assert digest(out) == before

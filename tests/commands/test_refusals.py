@@ -211,7 +211,7 @@ def test_preparing_into_a_damaged_data_set_says_what_to_do(tmp_path, capsys, lay
     victim.unlink()
     sentence = refused(capsys, "prepare", *flags)
     assert victim.name in sentence
-    assert "choose another --out, or delete the folder" in sentence
+    assert "choose another folder, or delete this one" in sentence
 
 
 def test_a_mesh_or_a_scan_that_is_missing_is_said_to_be(tmp_path, monkeypatch):

@@ -26,14 +26,35 @@ def clock(monkeypatch) -> Clock:
     return clock
 
 
-def console(terminal: bool) -> Console:
+def console(terminal: bool, term: str = "xterm") -> Console:
     kind = {"force_terminal": True, "legacy_windows": False} if terminal else {"force_terminal": False}
-    return Console(file=io.StringIO(), width=100, color_system=None, _environ={}, **kind)
+    return Console(file=io.StringIO(), width=100, color_system=None, _environ={"TERM": term}, **kind)
 
 
 def text(shown: Console) -> str:
     assert isinstance(shown.file, io.StringIO)
     return shown.file.getvalue()
+
+
+@pytest.mark.parametrize("term", ["dumb", "unknown"])
+def test_a_terminal_that_cannot_redraw_gets_lines(clock, term):
+    shown = console(True, term)
+    with ConsoleListener(shown) as listener:
+        report = Reporter(listener)
+        report.step("epoch 1/2")
+        for done in (0, 1, 2):
+            report.progress("scan", done, 2)
+            clock.now += 20
+    assert text(shown).splitlines() == ["epoch 1/2", "  1 of 2 scans, 20 s left", "  2 of 2 scans, 0 s left"]
+    with file_bar(shown) as bar:
+        assert bar is None
+
+
+def test_a_terminal_that_can_gets_no_line_per_epoch():
+    shown = console(True)
+    with ConsoleListener(shown) as listener:
+        Reporter(listener).step("epoch 1/2")
+    assert text(shown) == ""
 
 
 def test_lines_now_and_then(clock):

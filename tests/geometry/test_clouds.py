@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from plumbline.errors import InputError
-from plumbline.geometry.clouds import CLOUD_SUFFIXES, load_scan, read_cloud, read_labels, read_scan
+from plumbline.geometry.clouds import CLOUD_SUFFIXES, load_cloud, load_scan, read_cloud, read_labels, scan_of
 from plumbline.geometry.graphs import build_sample
 from plumbline.geometry.sampling import thin_scan
 
@@ -113,20 +113,21 @@ def test_no_returns_of_organised_pcd_are_dropped_others_refused(tmp_path):
 
 def test_where_the_sensor_stands(tmp_path):
     pytest.importorskip("pypcd4")
-    origin = read_scan(write(tmp_path / "a.ply", POINTS))
+    origin = scan_of(load_cloud(write(tmp_path / "a.ply", POINTS)), None)
     np.testing.assert_array_equal(origin.sensor, np.zeros((50, 3)))
     assert (origin.com, origin.bounding_radius) == (None, None)
     pcd = write(tmp_path / "a.pcd", POINTS)
-    np.testing.assert_array_equal(read_scan(pcd).sensor, np.tile([1, 2, 3], (50, 1)))
-    np.testing.assert_array_equal(read_scan(pcd, np.array([7.0, 8, 9])).sensor, np.tile([7, 8, 9], (50, 1)))
+    for given, stands in ((None, [1, 2, 3]), (np.array([7.0, 8, 9]), [7, 8, 9])):
+        found = scan_of(load_cloud(pcd), given).sensor
+        np.testing.assert_array_equal(found, np.tile(stands, (50, 1)))
     stations = np.repeat([[0.0, 0, 9], [0, 0, -9]], 25, axis=0)
     np.savez(tmp_path / "two.npz", points=POINTS, sensor=stations)
-    two = read_scan(tmp_path / "two.npz")
+    two = scan_of(load_cloud(tmp_path / "two.npz"), None)
     np.testing.assert_array_equal(two.sensor, stations)
     assert two.view.tolist() == [1] * 25 + [0] * 25
     np.savez(tmp_path / "bad.npz", points=POINTS, sensor=np.zeros(4))
     with pytest.raises(InputError, match=r"bad.npz: the sensor's position"):
-        read_scan(tmp_path / "bad.npz")
+        scan_of(load_cloud(tmp_path / "bad.npz"), None)
 
 
 @pytest.mark.parametrize(

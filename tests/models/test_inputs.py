@@ -116,16 +116,6 @@ def test_a_feature_that_the_data_set_lacks_is_refused():
         Inputs(FEATURE_NAMES, VECTOR_NAMES, ["colour"])
 
 
-def test_some_nodes_alone():
-    batch = batch_of(scans())
-    inputs = Inputs(FEATURE_NAMES, VECTOR_NAMES)
-    nodes = torch.tensor([70, 3, 3, 40])
-    whole, some = inputs(batch), inputs(batch, nodes)
-    for name in ("pos", "vectors", "scalars"):
-        assert torch.equal(getattr(some, name), getattr(whole, name)[nodes])
-    assert torch.equal(some.graph_vectors, whole.graph_vectors)
-
-
 @pytest.mark.parametrize("mirror", [1, -1])
 @pytest.mark.parametrize("normalise", ["none", "unit"])
 def test_inputs_turn_with_the_scan_and_know_neither_place_nor_size(mirror, normalise):

@@ -11,9 +11,8 @@ from plumbline.cli import main, parse
 from plumbline.config.parts import own_options
 from plumbline.config.train import TrainConfig
 from plumbline.errors import InputError
-from plumbline.models import MODELS, build_model, load_model_class
+from plumbline.models import MODELS, arguments_for, build_model, load_model_class
 from plumbline.models.arguments import FILLED, own_arguments, read_arguments
-from plumbline.models.inputs import input_arguments
 from plumbline.own_parts import loaded, source_of
 from tests.helpers.training_fixtures import in_fresh_process, saved, train
 
@@ -105,8 +104,9 @@ def refusal(*argv: str) -> str:
 
 def test_what_the_source_says_is_what_the_constructor_takes() -> None:
     """Of every network."""
-    flags = {"hidden_dim", "num_layers", "dropout"}
-    assert flags | input_arguments(["x"], [], ["all"]).keys() == FILLED
+    data = {"feature_names": ["x"], "vector_names": [], "features": ["none"]}
+    sizes = {"hidden_dim": 8, "num_layers": 2, "dropout": 0.0}
+    assert {key for model in MODELS for key in arguments_for(model, **data, **sizes)} == FILLED
     for model in MODELS:
         real = {
             name: parameter.default

@@ -43,7 +43,7 @@ def answer_and_gradients(model, batch):
 
 def batch_of(store, rows, name="gcn"):
     batch = make_batch(store, np.asarray(rows), load_model_class(name).needs)
-    parts = {name: getattr(batch, name) for name in Batch.__slots__}
+    parts = dict(vars(batch))
     return Batch(
         **_mapped(parts, torch.Tensor, lambda part: part.double() if part.dtype == torch.float32 else part)
     )
@@ -131,8 +131,8 @@ class TestEveryModel:
         if load_model_class(name).symmetry == "none":
             pytest.skip("does not know what is a position")
         batch = make_batch(store, np.arange(9), load_model_class(name).needs)
-        known = {"feature_names": FEATURES, "vector_names": ()}
-        answer = build_model(name, **arguments_for(name, known, []))(batch)
+        arguments = arguments_for(name, feature_names=FEATURES, vector_names=(), features=["all"])
+        answer = build_model(name, **arguments)(batch)
         torch.testing.assert_close(answer, batch.centre, rtol=0, atol=1e-5)
 
     def test_says_what_is_missing(self, name, store):

@@ -121,7 +121,7 @@ def test_whenever_writing_fails_the_old_file_stays(
         monkeypatch.setattr(Path, "read_bytes", lambda _: b"something else")
     else:
         monkeypatch.setattr(os, fails, full)
-    with pytest.raises(InputError, match=r"cannot write the checkpoint .*the previous one is untouched"):
+    with pytest.raises(InputError, match=r"cannot write the checkpoint .*is untouched"):
         write_durably(path, b"new")
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
@@ -135,7 +135,7 @@ def test_without_an_earlier_checkpoint_no_resuming_is_promised(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match="there is no previous one to resume from") as caught:
+    with pytest.raises(InputError, match="there is no earlier one to resume from") as caught:
         write_durably(tmp_path / "last.ckpt", b"new")
     assert "--resume" not in str(caught.value)
 
@@ -172,7 +172,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(
     outcome = train(tiny, tmp_path, max_epochs=3)
     assert outcome.code == 0, outcome.text
     assert outcome.text.count("No space left on device") == 2
-    assert outcome.text.count("the previous one is untouched; training continues") == 2
+    assert outcome.text.count("is untouched; training continues") == 2
     names = [sorted(path.name for path in folder.glob("*.ckpt")) for folder in (run, tmp_path)]
     assert names[0] == names[1]
     one, other = saved(run / "last.ckpt"), saved(tmp_path / "last.ckpt")

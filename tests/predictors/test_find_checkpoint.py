@@ -35,3 +35,14 @@ def test_of_several_best_models_a_damaged_one_is_refused(tmp_path: Path) -> None
     (tmp_path / "best-model-21-0.013.ckpt").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"best-model-21-0\.013\.ckpt is not a readable checkpoint"):
         find_best(tmp_path)
+
+
+def test_ensemble_best_last_and_nothing_in_this_order(tmp_path: Path) -> None:
+    for name in ("ensemble.ckpt", "best-model-07-0.123.ckpt", "last.ckpt"):
+        write(tmp_path / name, 0.1)
+    for name in ("ensemble.ckpt", "best-model-07-0.123.ckpt", "last.ckpt"):
+        assert find_best(tmp_path) == tmp_path / name
+        assert find_best(tmp_path / "last.ckpt") == tmp_path / "last.ckpt"
+        (tmp_path / name).unlink()
+    with pytest.raises(InputError, match="neither best-model"):
+        find_best(tmp_path)

@@ -26,7 +26,7 @@ from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.verify import verify
 from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError
-from plumbline.geometry.clouds import load_scan, read_labels, read_scan
+from plumbline.geometry.clouds import load_cloud, load_scan, read_labels, scan_of
 from plumbline.geometry.meshes import load_mesh
 from plumbline.models import build_model
 from plumbline.predictors.checkpoint import FORMAT, load_checkpoint, seal
@@ -292,7 +292,7 @@ def _read_cloud(suffix: str) -> Callable[[Path, bytes], str]:
     def read(folder: Path, data: bytes) -> str:
         path = folder / f"a.{suffix}"
         path.write_bytes(data)
-        scan = read_scan(path)
+        scan = scan_of(load_cloud(path), None)
         hold(np.isfinite(scan.points).all() and np.isfinite(scan.sensor).all(), "finite")
         hold(scan.points.shape == scan.sensor.shape == (len(scan.view), 3), "shapes")
         return digest(scan)

@@ -17,9 +17,9 @@ from plumbline import files
 from plumbline.cli import main
 from plumbline.data.pt.cache import open_data
 from plumbline.data.pt.samples import write_pt
-from plumbline.data.store.reader import DamagedStoreError, PackedStore
+from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import write_store
-from plumbline.errors import InputError, MeshError
+from plumbline.errors import DamagedStoreError, InputError, MeshError
 from plumbline.geometry.clouds import read_cloud
 from plumbline.geometry.meshes import companion_files, load_mesh
 from plumbline.predictors.checkpoint import load_checkpoint, seal

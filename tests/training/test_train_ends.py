@@ -182,6 +182,40 @@ def test_compilation_that_fails_falls_back_and_changes_nothing(
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_why_the_compiler_failed_is_said_in_full(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first line of such an error only names the compiler's stage."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError(
+            "backend='inductor' raised:\nInvalidCxxCompiler: No working C++ compiler in (None, 'g++')\n\n"
+            'Set TORCHDYNAMO_VERBOSE=1 for the internal stack trace. For even more, TORCH_LOGS="+dynamo"\n'
+        )
+
+    monkeypatch.setattr(torch, "compile", broken)
+    outcome = train(tiny, tmp_path, use_compile=True, max_epochs=1)
+    assert (
+        "runs uncompiled (backend='inductor' raised: InvalidCxxCompiler: No working C++ compiler in "
+        "(None, 'g++'))"
+    ) in " ".join(outcome.text.split())
+    assert "TORCH" not in outcome.text
+
+
+@pytest.mark.parametrize("flags", [{}, {"fast_dev_run": 2}])
+def test_copies_that_torchrun_started_are_refused(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: dict[str, int]
+) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    outcome = train(tiny, tmp_path / "run", **flags)
+    assert outcome.code == 2
+    assert "torchrun has started 2 copies of this training" in outcome.text
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert train(tiny, tmp_path / "run", max_epochs=1).code == 0
+
+
 def test_a_compiled_network_that_answers_or_learns_otherwise_is_not_used(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

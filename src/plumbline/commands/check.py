@@ -9,6 +9,7 @@ from rich.console import Console
 from plumbline.config.check import CheckConfig
 from plumbline.console.check_report import print_data_set, print_equivariance
 from plumbline.console.progress import file_bar
+from plumbline.console.terminal import can_redraw
 from plumbline.data.describe import check_data
 from plumbline.errors import InputError
 from plumbline.predictors.find_checkpoint import find_best
@@ -44,7 +45,7 @@ def check_equivariance(config: CheckConfig, given: Path, console: Console) -> in
     from plumbline.predictors.checkpoint import load_checkpoint
 
     trained = load_checkpoint(path, model=config.model)
-    with console.status("moving scans") if console.is_terminal and not config.json else nullcontext():
+    with console.status("moving scans") if can_redraw(console) and not config.json else nullcontext():
         report = describe(trained, measure(trained))
     if config.json:
         console.out(json.dumps(report, indent=1, allow_nan=False), highlight=False)

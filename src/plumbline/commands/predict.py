@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from plumbline.config.predict import PredictConfig
@@ -28,14 +27,16 @@ FOLDER = Path("checkpoints")
 def run(config: PredictConfig, console: Console) -> int:
     """Read scans, predict and print. Returns 0; 1 if some files were refused, 2 if all were."""
     files = list_scans(config.paths)
-    sensor = None if config.sensor is None else np.array(config.sensor)
-    _check_out(config.out, files)
+    if config.out is not None:
+        _check_out(config.out, files)
     predictor = choose_predictor(config)
     model = {"model": predictor.name}
     if predictor.checkpoint is not None:
         model["checkpoint"] = str(predictor.checkpoint)
-    clouds = (read_file(file, needs_sensor=sensor is None) for file in files)
-    answers = predictor.predict_many(clouds, sensor=sensor, max_points=config.points, draws=config.draws)
+    clouds = (read_file(file, needs_sensor=config.sensor is None) for file in files)
+    answers = predictor.predict_many(
+        clouds, sensor=config.sensor, max_points=config.points, draws=config.draws
+    )
     found: list[Prediction | InputError] = []
     lines: list[dict[str, Any]] = []
     with file_bar(console) as progress:
@@ -54,17 +55,15 @@ def run(config: PredictConfig, console: Console) -> int:
             if isinstance(answer, InputError):
                 print(visible(f"error: {answer}"), file=sys.stderr)
         print_predictions(console, files, found, predictor)
-    assumed = sum(isinstance(answer, Prediction) and answer.sensor == "assumed" for answer in found)
-    if assumed:
-        whose = (
-            "1 file does not say where its" if assumed == 1 else f"{assumed:,} files do not say where their"
-        )
+    predictions = [answer for answer in found if isinstance(answer, Prediction)]
+    if assumed := sum(answer.sensor == "assumed" for answer in predictions):
+        whose = "file does not say where its" if assumed == 1 else "files do not say where their"
         print(
-            f"note: {whose} sensor stood; assumed at 0,0,0 of its frame (give --sensor x,y,z to set it)",
+            f"note: {assumed:,} {whose} sensor stood; assumed at 0,0,0 of its frame (give --sensor x,y,z to "
+            "set it)",
             file=sys.stderr,
         )
-    refused = sum(isinstance(answer, InputError) for answer in found)
-    return 0 if not refused else 2 if refused == len(found) else 1
+    return 0 if len(predictions) == len(found) else 1 if predictions else 2
 
 
 def list_scans(paths: Sequence[Path]) -> list[Path]:
@@ -82,40 +81,38 @@ def choose_predictor(config: PredictConfig) -> Predictor:
     """Load the chosen model. Raises InputError: none or two are named, or the checkpoint is unusable."""
     given = config.model
     own = given if given is not None and names_a_file(given) and is_class(given) else None
-    if given is not None and own is None:
-        if config.checkpoint is not None:
-            raise InputError("--checkpoint and --model exclude each other: remove one")
-        return load_predictor(given, batch_size=config.batch_size)
-    if config.checkpoint is None and not FOLDER.is_dir():
+    untrained = given if own is None else None
+    if untrained is not None and config.checkpoint is not None:
+        raise InputError("--checkpoint and --model exclude each other: remove one")
+    source = untrained or config.checkpoint or FOLDER
+    if source is FOLDER and not FOLDER.is_dir():
         raise InputError(
             "no model is named, and there is no folder checkpoints here: give --checkpoint CKPT, or use an "
             "untrained baseline, such as --model carve"
         )
-    return load_predictor(config.checkpoint or FOLDER, model=own, batch_size=config.batch_size)
+    return load_predictor(source, model=own, batch_size=config.batch_size)
 
 
 def read_file(file: Path, *, needs_sensor: bool) -> Cloud | InputError:
     """Read a scan; returns the error if it cannot be read."""
+    if file.is_dir():
+        endings = ", ".join(sorted(SEARCHED_SUFFIXES))
+        return InputError(
+            f"{file}: no scans in this folder ({endings}; text files must be named individually)"
+        )
     try:
-        if file.is_dir():
-            endings = ", ".join(sorted(SEARCHED_SUFFIXES))
-            raise InputError(
-                f"{file}: no scans in this folder ({endings}; text files must be named individually)"
-            )
         cloud = load_cloud(file)
-        if needs_sensor and cloud.sensor is None and file.suffix.lower() == ".npz":
-            raise InputError(
-                f"{file}: no array 'sensor' next to points: add it, [3] or [N, 3], or give --sensor x,y,z"
-            )
     except InputError as error:
         return error
+    if needs_sensor and cloud.sensor is None and file.suffix.lower() == ".npz":
+        return InputError(
+            f"{file}: no array 'sensor' next to points: add it, [3] or [N, 3], or give --sensor x,y,z"
+        )
     return cloud
 
 
-def _check_out(out: Path | None, files: Sequence[Path]) -> None:
+def _check_out(out: Path, files: Sequence[Path]) -> None:
     """Refuse an output file that cannot be written, or that would overwrite a scan."""
-    if out is None:
-        return
     if out.is_dir():
         raise InputError(f"--out {out} is a folder; name a file")
     if out.exists() and any(file.exists() and out.samefile(file) for file in files):

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from plumbline.config.train import TrainConfig
 from plumbline.console.listener import ConsoleListener
+from plumbline.console.terminal import can_redraw
 from plumbline.reporting import Event, Reporter
 from plumbline.training.records import TrainSettings
 from plumbline.training.run import train_each
@@ -21,7 +22,7 @@ def run(config: TrainConfig, console: Console) -> int:
         InputError: flags, data or machine do not allow the training; the message says what to change.
     """
     settings = TrainSettings.of(config)
-    live_bar = partial(LiveBar, console) if console.is_terminal else None
+    live_bar = partial(LiveBar, console) if can_redraw(console) else None
     exit_code = 0
     with _TrainingListener(console, debug=settings.debug) as listener:
         for result in train_each(settings, Reporter(listener), live_bar=live_bar):

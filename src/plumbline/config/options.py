@@ -7,6 +7,7 @@ from typing import Any
 
 from plumbline.errors import InputError
 from plumbline.kinds import Kind, nearest, switch
+from plumbline.quantities import plain
 
 Given = str | list[str] | None
 """The raw value of a flag: one text, several, or None for YAML's ``null``."""
@@ -125,10 +126,4 @@ class Flags:
 
     def plain(self) -> dict[str, Any]:
         """The flags as YAML and JSON values that read back as the same flags."""
-        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, bool | int | float | None) else str(value)
+        return {item.name: plain(getattr(self, item.name)) for item in fields(self)}

@@ -1,8 +1,11 @@
 """What names a network, a loss or a baseline, ours or the user's, and the flags that a network adds."""
 
+import ast
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from plumbline import predictors
 from plumbline.config.options import Option, option
 from plumbline.kinds import Kind, nearest
 from plumbline.models import MODELS
@@ -68,9 +71,20 @@ def own_baselines_option() -> Any:
     )
 
 
-def guess_or_own_part(*guesses: str) -> Kind:
-    """A guess that needs no training, or a baseline or a network in the user's own file."""
-    return _named(guesses, _own_class_or_function, "FILE.py:NAME", "path/to/file.py:function")
+def _untrained() -> list[str]:
+    """The names of the untrained baselines, read off the table in their source, which imports scipy."""
+    source = Path(predictors.__path__[0], "untrained.py").read_text("utf-8")
+    names: list[str] = next(
+        [ast.literal_eval(key) for key in node.value.keys if key is not None]
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict)
+    )
+    return [name.replace(" ", "_") for name in names]
+
+
+def untrained_or_own_part() -> Kind:
+    """An untrained baseline, or a baseline or a network in the user's own file."""
+    return _named(_untrained(), _own_class_or_function, "FILE.py:NAME", "path/to/file.py:function")
 
 
 def own_options(model: str) -> dict[str, Option]:

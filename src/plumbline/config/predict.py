@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plumbline.config.options import Flags, debug_option, option
-from plumbline.config.parts import guess_or_own_part
+from plumbline.config.parts import untrained_or_own_part
 from plumbline.kinds import file, position, switch, whole
 from plumbline.quantities import Position
 
@@ -31,10 +31,7 @@ class PredictConfig(Flags):
         None,
         "an untrained baseline to use instead of a checkpoint, path/to/file.py:function for your own; or, "
         "for a checkpoint, path/to/file.py:ClassName: your own network, if its file has moved or changed",
-        guess_or_own_part(
-            *("point_mean", "bounding_box", "oriented_box", "convex_hull", "alpha_shape"),
-            *("mean_pushed", "hull_pushed", "carve", "carve_pushed"),
-        ),
+        untrained_or_own_part(),
     )
     batch_size: int = option(64, "scans per batch", whole(at_least=1))
     sensor: Position | None = option(

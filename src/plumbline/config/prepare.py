@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plumbline.config.options import Flags, debug_option, option
+from plumbline.data.prepare.limits import KINDS
 from plumbline.errors import InputError
-from plumbline.kinds import file, folder, number, one_of, span, switch, whole
+from plumbline.kinds import file, folder
 from plumbline.quantities import Range
 
 
@@ -20,7 +21,7 @@ class PrepareConfig(Flags):
         None, "output folder for the data set (required)", folder, group="input and output"
     )
     solids: int = option(
-        0, "number of built-in solids to add, each with an exactly known centre of mass", whole(at_least=0)
+        0, "number of built-in solids to add, each with an exactly known centre of mass", KINDS["solids"]
     )
     labels: Path | None = option(
         None,
@@ -30,89 +31,72 @@ class PrepareConfig(Flags):
         metavar="CSV",
     )
     format: str = option(
-        "packed",
-        "packed: one memory-mapped store; pt: the documented folder of .pt files",
-        one_of("packed", "pt"),
+        "packed", "packed: one memory-mapped store; pt: the documented folder of .pt files", KINDS["format"]
     )
     target: str = option(
         "solid",
         "label: centre of mass of the solid (closed meshes only) or of its surface",
-        one_of("solid", "shell"),
+        KINDS["target"],
         group="truth",
     )
-    scale: float = option(1.0, "metres per unit of the mesh files", number(above=0))
-    samples: int = option(10, "scans per object", whole(at_least=1), group="scan")
+    scale: float = option(1.0, "metres per unit of the mesh files", KINDS["scale"])
+    samples: int = option(10, "scans per object", KINDS["samples"], group="scan")
     solid_samples: int = option(
         0,
         "scans per built-in solid, if it should differ from --samples; 0: the same as --samples",
-        whole(at_least=0),
+        KINDS["solid_samples"],
     )
     views: Range = option(
-        Range(1, 1),
-        "views merged into one scan: a number or a range such as 1-3",
-        span(whole(at_least=1), "1-3", "V"),
+        Range(1, 1), "views merged into one scan: a number or a range such as 1-3", KINDS["views"]
     )
     points: Range = option(
         Range(256, 256),
         "points per scan: a number, or a range such as 128-512, sampled log-uniformly; real scans keep at "
         "most the upper end",
-        span(whole(at_least=16, at_most=65536), "128-512", "N"),
+        KINDS["points"],
     )
     sampling: str = option(
         "farthest",
         "how points are chosen from the hits; mixed: farthest or random with equal probability, per scan",
-        one_of("farthest", "random", "mixed"),
+        KINDS["sampling"],
     )
-    pattern: str = option("grid", "ray pattern: a camera's grid or a rotating LiDAR", one_of("grid", "lidar"))
-    rays: int = option(1600, "rays per view over the field of view", whole(at_least=64, at_most=4_000_000))
+    pattern: str = option("grid", "ray pattern: a camera's grid or a rotating LiDAR", KINDS["pattern"])
+    rays: int = option(1600, "rays per view over the field of view", KINDS["rays"])
     distance: Range = option(
         Range(2.0, 3.0),
         "sensor distance in radii of the object, above 1: a number or a range such as 2-3",
-        span(number(above=1), "2-3", "D"),
+        KINDS["distance"],
     )
     noise: Range = option(
         Range(0.01, 0.01),
         "range noise (1 sigma) as a fraction of the object's radius: a number or a range such as 0-0.03",
-        span(number(at_least=0, at_most=1), "0-0.03", "SIGMA"),
+        KINDS["noise"],
     )
     grazing: float = option(
-        80.0,
-        "angle of incidence in degrees above which returns are lost; 90 keeps all",
-        number(above=0, at_most=90),
+        80.0, "angle of incidence in degrees above which returns are lost; 90 keeps all", KINDS["grazing"]
     )
     pose_error: float = option(
         0.0,
         "pose error per view (1 sigma): X degrees of rotation and X hundredths of the radius of translation",
-        number(at_least=0, at_most=45),
+        KINDS["pose_error"],
     )
-    rotate: bool = option(True, "rotate every object randomly before each scan", switch)
-    k: int = option(16, "neighbours per point", whole(at_least=1, at_most=1024), group="graph")
+    rotate: bool = option(True, "rotate every object randomly before each scan", KINDS["rotate"])
+    k: int = option(16, "neighbours per point", KINDS["k"], group="graph")
     edge_attr: str = option(
-        "sh",
-        "edge attributes: spherical harmonics, displacement vectors or none",
-        one_of("sh", "displacement", "none"),
+        "sh", "edge attributes: spherical harmonics, displacement vectors or none", KINDS["edge_attr"]
     )
-    sh_degree: int = option(2, "highest degree of the spherical harmonics", whole(at_least=0, at_most=8))
+    sh_degree: int = option(2, "highest degree of the spherical harmonics", KINDS["sh_degree"])
     normalise: str = option(
         "unit",
         "stored frame: unit (mean of the points at 0, rms distance 1), centre (mean at 0), none (as scanned)",
-        one_of("unit", "centre", "none"),
+        KINDS["normalise"],
     )
-    seed: int = option(
-        0,
-        "random seed of solids, poses, noise and sampling",
-        whole(at_least=0, at_most=2**32 - 1),
-        group="run",
-    )
-    workers: int = option(0, "number of processes; 0: one per core", whole(at_least=0))
+    seed: int = option(0, "random seed of solids, poses, noise and sampling", KINDS["seed"], group="run")
+    workers: int = option(0, "number of processes; 0: one per core", KINDS["workers"])
     debug: bool = debug_option()
 
     def check(self) -> None:
-        """Refuse too few points for ``--k``, a missing ``--out`` and an empty input. Raises InputError."""
-        if self.k >= self.points.low:
-            raise InputError(
-                f"--k {self.k}: a point has only {self.points.low - 1:.0f} others (--points {self.points})"
-            )
+        """Refuse a missing ``--out`` and an empty input. Raises InputError."""
         if self.out is None:
             raise InputError("--out is missing: name the folder for the data set")
         if not self.paths and not self.solids and self.labels is None:

@@ -33,9 +33,6 @@ class _Word:
 class CommandLine:
     """A parsed command line, and the YAML files that it names.
 
-    Args:
-        argv: its words, without program and verb.
-
     Raises:
         InputError: a file cannot be read, or a word cannot be a flag of any verb.
     """

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from plumbline.console.tables import Column, print_fitting
+from plumbline.console.text import counted
 
 SHOWN_GROUPS = 30
 SHOWN_REJECTS = 20
@@ -105,7 +106,7 @@ def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         preview = split["reason"]
     else:
         sides = [
-            f"{_count(split[s]['graphs'], 'graph')} of {_count(split[s]['objects'], 'object')}"
+            f"{counted(split[s]['graphs'], 'graph')} of {counted(split[s]['objects'], 'object')}"
             for s in ("train", "val")
         ]
         preview = f"{sides[0]} train, {sides[1]} validate (--val_split {split['val_split']})"
@@ -114,8 +115,8 @@ def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("data set", f"{report['path']} ({report['layout']})"),
         ("condition", f"intact: {checked}" + ("" if report["deep"] else "; --deep checks everything")),
-        ("graphs", f"{report['num_graphs']:,} of {_count(report['num_objects'], 'object')}"),
-        ("rejected", _count(len(report["rejected"]), "input")),
+        ("graphs", f"{report['num_graphs']:,} of {counted(report['num_objects'], 'object')}"),
+        ("rejected", counted(len(report["rejected"]), "input")),
         ("nodes per graph", _range(report["nodes_per_graph"], ",.0f")),
         ("edges per graph", _range(report["edges_per_graph"], ",.0f")),
         ("node features", f"{len(report['feature_names'])}: {' '.join(report['feature_names'])}"),
@@ -131,10 +132,6 @@ def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         ("split", preview),
         ("fingerprint", report["fingerprint"][:16]),
     ]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _metres(size: dict[str, float]) -> str:
@@ -162,7 +159,7 @@ def _show_groups(groups: dict[str, dict[str, int]], console: Console) -> None:
     console.print()
     print_fitting(console, columns)
     if len(groups) > SHOWN_GROUPS:
-        console.print(f"... and {_count(len(groups) - SHOWN_GROUPS, 'more group')} (--json lists all)")
+        console.print(f"... and {counted(len(groups) - SHOWN_GROUPS, 'more group')} (--json lists all)")
 
 
 def _show_rejected(rejected: list[dict[str, str]], console: Console) -> None:
@@ -170,7 +167,7 @@ def _show_rejected(rejected: list[dict[str, str]], console: Console) -> None:
     if not shown:
         return
     width = min(max(len(item["source"]) for item in shown), 48) + 3
-    console.print(f"\n{_count(len(rejected), 'input')} {'was' if len(rejected) == 1 else 'were'} rejected:")
+    console.print(f"\n{counted(len(rejected), 'input')} {'was' if len(rejected) == 1 else 'were'} rejected:")
     for item in shown:
         console.print(f"  {escape(item['source']):<{width}}{escape(item['reason'])}")
     if len(rejected) > SHOWN_REJECTS:

@@ -5,7 +5,7 @@ from types import TracebackType
 from rich.console import Console
 
 from plumbline.console.progress import EVERY, ProgressDisplay
-from plumbline.console.terminal import print_line
+from plumbline.console.terminal import can_redraw, print_line
 from plumbline.reporting import Event
 
 
@@ -31,7 +31,7 @@ class ConsoleListener:
         elif (
             event.kind == "message"
             or (event.kind == "detail" and self._debug)
-            or (event.kind == "step" and not self._console.is_terminal)
+            or (event.kind == "step" and not can_redraw(self._console))
         ):
             print_line(self._console, event.text)
 

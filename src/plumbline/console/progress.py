@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from plumbline.console.terminal import print_line
+from plumbline.console.terminal import can_redraw, print_line
 from plumbline.console.text import counted, seconds
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class ProgressDisplay:
             self.close()
             self._pace, self._shown = _Pace(unit, phase, done, now), now
         text = self._pace.text(done, total, rate, now)
-        if self._console.is_terminal:
+        if can_redraw(self._console):
             self._bar = self._bar or _started_bar(self._console, phase)
             self._bar.update(self._bar.task_ids[0], completed=done, total=total or None, description=text)
         elif now - self._shown >= self._every:
@@ -96,7 +96,7 @@ def file_bar(console: Console) -> Iterator[Callable[[int, int], None] | None]:
     It is called with (files read, total files). The bar appears on the first call, so it is not shown for a
     data set that needs no reading.
     """
-    if not console.is_terminal:
+    if not can_redraw(console):
         yield None
         return
     display = ProgressDisplay(console)

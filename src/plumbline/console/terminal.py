@@ -57,6 +57,11 @@ def make_console(*, stderr: bool = False) -> Console:
     return console
 
 
+def can_redraw(console: Console) -> bool:
+    """Whether the output is a terminal that can redraw a line; ``TERM=dumb`` and ``unknown`` cannot."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 def make_writable() -> None:
     """Make the standard streams safe to write to.
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from plumbline.console.text import counted
 from plumbline.data.pt.cache import open_data, remove_unused
 from plumbline.data.split import group_of, split_by_object
 from plumbline.data.store.reader import PackedStore
-from plumbline.data.store.verify import verify
+from plumbline.data.store.verify import chunks, verify
 from plumbline.data.store.writer import MANIFEST
 from plumbline.errors import DamagedStoreError, InputError
 from plumbline.records import Float, Int
 
 _VAL_SPLIT, _SEED = 0.1, 0
-_CHUNK_NODES = 1_000_000
 _SMALLEST, _LARGEST = 0.001, 20.0
 """Range of the median bounding radius in metres; outside it, the scale is probably wrong."""
 _FAR = 3.0
@@ -121,10 +121,9 @@ def _warnings(store: PackedStore, size: dict[str, float] | None, outside: Int) -
         )
     if len(outside):
         name = store.object_names[store.object_idx[outside[0]]]
-        graphs = "of 1 graph lies" if len(outside) == 1 else f"of {len(outside):,} graphs lies"
         found.append(
-            f"the target {graphs} more than {_FAR:g} bounding radii from the mean of the points "
-            f"(the first is {name}): are its label and its unit correct?"
+            f"the target of {counted(len(outside), 'graph')} lies more than {_FAR:g} bounding radii from the "
+            f"mean of the points (the first is {name}): are its label and its unit correct?"
         )
     return found
 
@@ -135,16 +134,11 @@ def _target_distances(store: PackedStore) -> Float:
     for number in range(len(store.manifest["shards"])):
         graphs, arrays = store.shard_graphs(number), store.shard(number)
         pos = arrays.get("point_cloud", arrays["node_features"][:, :3])
-        ptr = store.node_ptr[graphs.start : graphs.stop + 1] - store.node_ptr[graphs.start]
-        begin = 0
-        while begin < len(graphs):
-            end = max(int(np.searchsorted(ptr, ptr[begin] + _CHUNK_NODES, side="right")) - 1, begin + 1)
-            points = pos[ptr[begin] : ptr[end]].astype(np.float64)
-            total = np.add.reduceat(points, ptr[begin:end] - ptr[begin], axis=0)
-            rows = slice(graphs.start + begin, graphs.start + end)
-            mean = total / np.diff(ptr[begin : end + 1])[:, None]
-            distances[rows] = np.linalg.norm(store.target[rows] - mean, axis=1)
-            begin = end
+        for first, last in chunks(store, graphs):
+            ptr = store.node_ptr[first : last + 1] - store.node_ptr[graphs.start]
+            points = pos[ptr[0] : ptr[-1]].astype(np.float64)
+            mean = np.add.reduceat(points, ptr[:-1] - ptr[0], axis=0) / np.diff(ptr)[:, None]
+            distances[first:last] = np.linalg.norm(store.target[first:last] - mean, axis=1)
     radius = np.where(store.bounding_radius > 0, store.bounding_radius, np.inf)
     return distances / radius
 

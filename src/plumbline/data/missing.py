@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from plumbline.console.text import command
+from plumbline.console.text import command, counted
 from plumbline.data.store.writer import MANIFEST
 from plumbline.files import visible_files
 
@@ -29,15 +29,13 @@ def no_data(folder: Path) -> str:
     them = "it" if (meshes or scans) == 1 else "them"
     their_centres = "its centre" if scans == 1 else "their centres"
     if meshes:
-        what = "1 mesh" if meshes == 1 else f"{meshes:,} meshes"
-        made = _prepare(folder, out="data/NAME")
-        return f"{folder} holds {what}, not a data set: prepare {them} with {made}"
+        noun, made = "mesh" if meshes == 1 else "meshes", _prepare(folder, out="data/NAME")
+        return f"{folder} holds {meshes:,} {noun}, not a data set: prepare {them} with {made}"
     if scans:
-        what = "1 scan" if scans == 1 else f"{scans:,} scans"
         asked, made = command("plumbline", "predict", folder), _prepare("--labels", "CSV", out="data/NAME")
         return (
-            f"{folder} holds {what}, not a data set: `{asked}` predicts {their_centres} of mass, and {made} "
-            f"makes a data set from {them} and a table of centres of mass"
+            f"{folder} holds {counted(scans, 'scan')}, not a data set: `{asked}` predicts {their_centres} of "
+            f"mass, and {made} makes a data set from {them} and a table of centres of mass"
         )
     out = "data/NAME" if any(folder.iterdir()) else folder  # prepare leaves a folder with other files alone
     return (

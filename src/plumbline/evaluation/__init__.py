@@ -1,1 +1,1 @@
-"""Evaluation of predictions: metrics, comparison with untrained guesses, plots, report."""
+"""Evaluation of predictions: metrics, comparison with untrained baselines, plots, report."""

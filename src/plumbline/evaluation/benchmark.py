@@ -5,7 +5,6 @@ object's bounding radius.
 """
 
 import json
-import os
 import platform
 import time
 from collections import Counter
@@ -25,11 +24,12 @@ from plumbline.data.prepare.pool import Workers
 from plumbline.data.prepare.sources import Source, caster_name, fingerprint, library_versions, list_sources
 from plumbline.data.split import num_marked, object_sizes
 from plumbline.data.store.reader import Gathered, PackedStore
+from plumbline.data.store.tensors import offsets
 from plumbline.data.store.writer import MANIFEST
 from plumbline.errors import InputError
 from plumbline.evaluation.benchmark_tables import markdown
 from plumbline.evaluation.conditions import CONDITIONS, EDITION, MAIN, SEED, Condition, recorded
-from plumbline.evaluation.metrics import Errors, displacement_errors, refuse_nonfinite, summarise_errors
+from plumbline.evaluation.metrics import Errors, errors_on, refuse_nonfinite, summarise_errors
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.untrained import BASELINES, Scans, baseline_predictions, names_of
 from plumbline.records import Float, GraphSettings, Int, Rejected
@@ -91,15 +91,16 @@ class AsTrained:
         first = np.cumsum(found.in_degree) - found.in_degree
         kept = np.arange(len(found.edge_source)) - np.repeat(first, found.in_degree) < self.k
         degree = np.minimum(found.in_degree, self.k)
-        edges = np.concatenate([[0], np.cumsum(degree, dtype=np.int64)])
         return found._replace(
             in_degree=degree,
             edge_source=found.edge_source[kept],
-            edge_ptr=edges[found.node_ptr],
+            edge_ptr=offsets(degree)[found.node_ptr],
         )
 
 
-def measure(store: PackedStore, asked: Sequence[Asked], baselines: Sequence[str]) -> dict[str, Errors]:
+def measure(
+    store: PackedStore, asked: Sequence["Asked | _Model"], baselines: Sequence[str]
+) -> dict[str, Errors]:
     """Errors of models and untrained baselines on all graphs of a store, by name.
 
     Raises:
@@ -111,13 +112,7 @@ def measure(store: PackedStore, asked: Sequence[Asked], baselines: Sequence[str]
     if baselines:
         answers |= baseline_predictions(store, everything, baselines).predictions
         refuse_nonfinite(answers, everything, trained=False)
-    objects = np.array(store.object_names, dtype=object)[store.object_idx]
-    return {
-        name: displacement_errors(
-            answer, store.target, bounding_radius=store.bounding_radius, scale=store.scale, objects=objects
-        )
-        for name, answer in answers.items()
-    }
+    return errors_on(store, everything, answers)
 
 
 def figures(errors: Errors) -> dict[str, Any]:
@@ -233,14 +228,13 @@ def benchmark(
             ``out`` holds something else or is not writable.
     """
     out = Path(out)
-    paths = [Path(meshes)] if isinstance(meshes, str | os.PathLike) else [Path(path) for path in meshes]
     check_settings(MAIN[0].settings(samples), _PLAIN, solids=solids, workers=workers)
-    if not paths and not solids:
-        raise InputError("there is nothing to measure on: give meshes or a number of solids")
     if (out / MANIFEST).exists():
-        raise InputError(f"--out {out}: this is a data set; choose another folder")
+        raise InputError(f"{out} is a data set; choose another folder")
     reporter = Reporter(report)
-    sources = list_sources(paths, solids, None)
+    sources = list_sources(meshes, solids)
+    if not sources:
+        raise InputError("there is nothing to measure on: give meshes or a number of solids")
     guesses = (*BASELINES, *names_of(baselines))
     models = _load(checkpoints, model)
     try:
@@ -259,7 +253,7 @@ def benchmark(
         raise
     except OSError as error:
         raise InputError(
-            f"--out {out} cannot be written to ({error.strerror}); finished work is kept: run the same "
+            f"{out} cannot be written to ({error.strerror}); finished work is kept: run the same "
             "command again to resume"
         ) from error
     return result
@@ -278,17 +272,12 @@ class _Model:
         """Settings of graphs that the model can be measured on."""
         return replace(_PLAIN, normalise=self.form.normalise, k=max(_PLAIN.k, self.form.k or 0))
 
-    def asked(self) -> Asked:
-        """The model in the form that :func:`measure` takes."""
+    def answer(self, store: Any, indices: Int) -> Float:
+        """See :class:`Asked`."""
         from plumbline.predictors.device import choose_device
         from plumbline.predictors.inference import predict
 
-        device = choose_device("auto")
-
-        def answer(store: Any, indices: Int) -> Float:
-            return predict(self.net, store, indices, device=device)
-
-        return Asked(self.name, self.form, answer)
+        return predict(self.net, store, indices, device=choose_device("auto"))
 
     def describe(self, objects: Mapping[str, float]) -> dict[str, Any]:
         """The entry of the model in the result; ``objects``: the objects of the benchmark."""
@@ -345,7 +334,7 @@ class _Benchmark:
             scans = 0
             for graphs in dict.fromkeys([*(model.graphs for model in self.models), _PLAIN]):
                 store = self._scans(condition, graphs, title)
-                mine = [model.asked() for model in self.models if model.graphs == graphs]
+                mine = [model for model in self.models if model.graphs == graphs]
                 errors |= measure(store, mine, self.baselines if graphs == _PLAIN else ())
                 scans = len(store)
                 objects |= object_sizes(store, np.arange(len(store)))

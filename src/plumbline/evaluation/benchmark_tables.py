@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from plumbline.console.tables import fits, plain_table
-from plumbline.console.text import percent, visible
-from plumbline.evaluation.conditions import CONDITIONS, MAIN, Condition
+from plumbline.console.text import counted, percent, visible
+from plumbline.evaluation.conditions import CONDITIONS, MAIN
 
 Result = Mapping[str, Any]
 """The content of ``scancom.json``."""
@@ -47,7 +47,7 @@ def _ranking(result: Result) -> Grid:
     """One row per method, the smallest mean miss first; the smallest value of each column is best."""
     conditions = [result["conditions"][condition.name]["methods"] for condition in MAIN]
     heads = [
-        f"{_views(condition)}\n{text}" if not i else text
+        f"{counted(condition.views, 'view')}\n{text}" if not i else text
         for condition in MAIN
         for i, text in enumerate(_COLUMNS.values())
     ]
@@ -81,7 +81,7 @@ def _sources(result: Result, compared: Sequence[str]) -> Grid:
     """
     conditions = [result["conditions"][condition.name]["methods"] for condition in MAIN]
     sources = conditions[0][compared[0]]["sources"]
-    heads = [f"{name},\n{_views(condition)}" for condition in MAIN for name in compared]
+    heads = [f"{name},\n{counted(condition.views, 'view')}" for condition in MAIN for name in compared]
     rows, best = [], set()
     for number, source in enumerate(sources):
         cells = [source, f"{sources[source]['objects']:,}"]
@@ -96,10 +96,6 @@ def _sources(result: Result, compared: Sequence[str]) -> Grid:
     )
 
 
-def _views(condition: Condition) -> str:
-    return f"{condition.views} view{'s' * (condition.views > 1)}"
-
-
 def notes(result: Result) -> list[str]:
     """Notes that a reader needs to understand the numbers."""
     main = result["conditions"][MAIN[0].name]
@@ -110,7 +106,8 @@ def notes(result: Result) -> list[str]:
     ]
     if result["rejected"]:
         number = len(result["rejected"])
-        lines.append(f"{number:,} input{'s were' if number > 1 else ' was'} rejected (see the JSON file).")
+        verb = "was" if number == 1 else "were"
+        lines.append(f"{counted(number, 'input')} {verb} rejected (see the JSON file).")
     return lines
 
 

@@ -3,6 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
+from plumbline.console.text import counted
 from plumbline.records import GraphSettings, Range, Sampling, ScanSettings
 
 EDITION = 1
@@ -28,9 +29,9 @@ class Condition(NamedTuple):
     @property
     def title(self) -> str:
         """Title in words, e.g. ``1 view, 1 % noise, 256 points``."""
-        views = f"{self.views} view{'s' if self.views > 1 else ''}"
         noise = f"{100 * self.noise:g} % noise" if self.noise else "no noise"
-        return f"{views}, {noise}, {self.points} {'random ' * (self.sampling == 'random')}points"
+        points = f"{self.points} {'random ' * (self.sampling == 'random')}points"
+        return f"{counted(self.views, 'view')}, {noise}, {points}"
 
     def settings(self, samples: int) -> ScanSettings:
         """Scan settings: a camera aimed at the object, which is turned at random before every scan."""

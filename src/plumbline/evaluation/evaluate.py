@@ -1,4 +1,4 @@
-"""Evaluation of a trained model on a data set, compared with the untrained guesses: numbers and a report."""
+"""Evaluation of a trained model on a data set, compared with the untrained baselines: numbers, a report."""
 
 import json
 import platform
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import plumbline
-from plumbline.console.text import command, percent
+from plumbline.console.text import command, counted, percent
 from plumbline.data.pt.cache import open_data, sample_files
 from plumbline.data.split import num_same, object_sizes, split_samples
 from plumbline.data.split_file import split_as_given
@@ -21,7 +21,7 @@ from plumbline.data.store.writer import MANIFEST
 from plumbline.errors import InputError
 from plumbline.evaluation.per_scan import refuse_path, write_per_scan
 from plumbline.evaluation.plots import read_history
-from plumbline.evaluation.report import examples_of, write_report
+from plumbline.evaluation.report import examples_of, render
 from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, summarise
 from plumbline.files import each_folder, folder_names
 from plumbline.models import SYMMETRIES
@@ -38,6 +38,9 @@ from plumbline.reporting import Event, Reporter
 from plumbline.writing import write_atomically
 
 REPORT, NUMBERS, METRICS = "report.html", "evaluation.json", "metrics.csv"
+
+_MARKS = {REPORT: b'<p class="kicker">plumbline ', NUMBERS: b'"fingerprint":'}
+"""By file, what one of ours contains."""
 
 SPLITS = {"val": "held out from training", "train": "trained on", "test": "kept for test", "all": "all"}
 """Splits, with a description of their graphs."""
@@ -62,7 +65,7 @@ class Evaluation:
         store: the data set.
         data_dir: folder of the data set, or several.
         split: which graphs: "val" (held out from training), "train", "test" or "all".
-        table: the errors of the model and of the untrained guesses, graph by graph.
+        table: the errors of the model and of the untrained baselines, graph by graph.
         expected: ``[G]`` errors that the model expects, stored units; None for a model that expects none.
         held: nominal share (``"0.9"``) to the actual share of errors within the radius that the model
             predicts for it; empty for a model that does not predict its error.
@@ -101,21 +104,23 @@ class Evaluation:
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
     def write(self, out: Path) -> None:
-        """Write ``evaluation.json`` and ``report.html`` into a folder. Raises InputError if it cannot."""
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            write_atomically(out / NUMBERS, self.to_json().encode())
-        except OSError as error:
-            raise InputError(
-                f"cannot write to {out} ({error.strerror}): choose another folder with --out"
-            ) from error
+        """Write ``evaluation.json`` and ``report.html`` into a folder, over those of an earlier one.
+
+        Raises:
+            InputError: the folder cannot be written, or holds a file of that name that is not ours.
+        """
+        for name, mark in _MARKS.items():
+            if (out / name).exists() and mark not in (out / name).read_bytes():
+                raise InputError(
+                    f"{out / name} is not from an evaluation and would be overwritten: move it, or choose "
+                    "another --out"
+                )
         path = self.trained.path
         # Several are those that the checkpoint names.
         where = ["--data_dir", self.data_dir] if isinstance(self.data_dir, Path) else []
         again = ["plumbline", "evaluate", path, *where, "--split", self.split]
         own = [name for name in (*self.table.methods[1:], *self.table.left_out) if names_a_file(name)]
-        write_report(
-            out / REPORT,
+        page = render(
             table=self.table,
             examples=examples_of(self.store, self.table),
             history=read_history(path.parent / METRICS),
@@ -127,6 +132,12 @@ class Evaluation:
             ),
             kicker=f"plumbline {plumbline.__version__} · evaluation · {date.today().isoformat()}",
         )
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            write_atomically(out / NUMBERS, self.to_json().encode())
+            write_atomically(out / REPORT, page.encode("utf-8", "xmlcharrefreplace"))
+        except OSError as error:
+            raise InputError(f"cannot write to {out} ({error.strerror}): choose another --out") from error
 
 
 def evaluate(
@@ -141,7 +152,7 @@ def evaluate(
     per_scan: Path | str | None = None,
     report: Callable[[Event], None] | None = None,
 ) -> Evaluation:
-    """Measure a trained model on a data set, next to guesses that need no training.
+    """Measure a trained model on a data set, next to the untrained baselines.
 
     Args:
         checkpoint: a checkpoint, or the folder of a run, whose best one is taken.
@@ -164,7 +175,7 @@ def evaluate(
         refuse_path(Path(per_scan))
     out = None if out is None else Path(out)
     if out is not None and (out / MANIFEST).exists():
-        raise InputError(f"--out {out}: this is a data set; choose another folder for the report")
+        raise InputError(f"{out} is a data set; choose another folder for the report")
     own = names_of(baselines)
     trained = load_checkpoint(find_best(Path(checkpoint)), model=model)
     where = _data_dir(trained.data) if data_dir is None else Path(data_dir)
@@ -213,13 +224,7 @@ def check_features(trained_on: TrainedOn, store: PackedStore, data_dir: Path | t
 def choose_graphs(
     store: PackedStore, trained_on: TrainedOn, split: str, data_dir: Path | tuple[Path, ...]
 ) -> Choice:
-    """Choose the graphs of a split on this data set.
-
-    Args:
-        store: the data set.
-        trained_on: the checkpoint's description of its training data.
-        split: "auto", "val", "train", "test" or "all".
-        data_dir: folder of the data set, for error messages.
+    """Choose the graphs of a split ("auto", "val", "train", "test" or "all") on this data set.
 
     Raises:
         InputError: "val", "train" or "test" on a data set that the model was not trained on, "test" without a
@@ -294,7 +299,7 @@ def _facts(found: Evaluation) -> dict[str, dict[str, str]]:
         "parameters": f"{sum(weights.numel() for weights in model.parameters()):,}",
         "arguments": ", ".join(f"{name} {value}" for name, value in trained.model_args.items()),
         "symmetry": f"{model.symmetry}: {SYMMETRIES[model.symmetry]}",
-        "trained for": f"{trained.epochs_done:,} epoch{'s' * (trained.epochs_done != 1)}",
+        "trained for": counted(trained.epochs_done, "epoch"),
         **({"predicted 90 % radius": held} if held else {}),
         "checkpoint": str(trained.path),
     }

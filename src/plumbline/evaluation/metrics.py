@@ -7,13 +7,16 @@ object's bounding-sphere radius, which makes objects comparable.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from plumbline.data.split import group_of
 from plumbline.errors import InputError
 from plumbline.records import Float, Int
+
+if TYPE_CHECKING:
+    from plumbline.data.store.reader import PackedStore
 
 RESAMPLES = 2000
 """Bootstrap resamples; with this many, the ends of a 95 % interval vary by a few per cent of its width."""
@@ -77,9 +80,9 @@ class Errors:
         """The errors of some graphs (indices or mask)."""
         return Errors(self.error[chosen], self.error_rel[chosen], self.error_m[chosen], self.objects[chosen])
 
-    def summary(self, kind: str = "error_rel", *, seed: int = 0, resamples: int = RESAMPLES) -> Summary:
+    def summary(self, kind: str = "error_rel", *, resamples: int = RESAMPLES) -> Summary:
         """Summarise one kind of error: ``"error"``, ``"error_rel"`` or ``"error_m"``."""
-        return summarise_errors(getattr(self, kind), self.objects, seed=seed, resamples=resamples)
+        return summarise_errors(getattr(self, kind), self.objects, resamples=resamples)
 
 
 def refuse_nonfinite(answers: Mapping[str, Float], indices: Int, *, trained: bool) -> None:
@@ -123,6 +126,18 @@ def displacement_errors(
     difference = np.asarray(predicted, dtype=np.float64) - np.asarray(target, dtype=np.float64)
     error = np.linalg.norm(difference, axis=-1)
     return Errors(error, error / bounding_radius, error * scale, np.asarray(objects, dtype=object))
+
+
+def errors_on(store: "PackedStore", indices: Int, predictions: Mapping[str, Float]) -> dict[str, Errors]:
+    """Errors by method on the graphs ``indices [G]`` of a store; ``predictions``: method to ``[G, 3]``."""
+    objects = np.array(store.object_names, dtype=object)[store.object_idx[indices]]
+    radius, scale = store.bounding_radius[indices], store.scale[indices]
+    return {
+        name: displacement_errors(
+            predicted, store.target[indices], bounding_radius=radius, scale=scale, objects=objects
+        )
+        for name, predicted in predictions.items()
+    }
 
 
 def summarise_errors(

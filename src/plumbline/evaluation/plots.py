@@ -120,22 +120,17 @@ def _number(text: Any) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def curves(metrics_csv: Path, out_png: Path, *, baselines: Mapping[str, float] | None = None) -> bool:
+def curves(metrics_csv: Path, out_png: Path, *, baselines: Mapping[str, float]) -> None:
     """Draw the training curves of a run as a PNG.
 
     Args:
-        metrics_csv: metrics, as written by Lightning's CSV logger.
-        out_png: where to write.
+        metrics_csv: metrics, as in :mod:`plumbline.training.show.metrics_file`.
+        out_png: where to write; nothing is written if no epoch was finished.
         baselines: name to mean relative error, drawn as horizontal lines next to ``val_error_rel``.
-
-    Returns:
-        Whether a file was written; False if no epoch was finished.
     """
     history = read_history(metrics_csv)
-    if not history.num_epochs:
-        return False
-    _save_png(_draw_curves(history, baselines or {}), out_png)
-    return True
+    if history.num_epochs:
+        _save_png(_draw_curves(history, baselines), out_png)
 
 
 def curves_svg(history: History, baselines: Mapping[str, float]) -> str:
@@ -144,11 +139,7 @@ def curves_svg(history: History, baselines: Mapping[str, float]) -> str:
 
 
 def cumulative_svg(errors: Mapping[str, Float]) -> str:
-    """Draw the share of scans below each relative error as SVG text.
-
-    Args:
-        errors: method to relative errors ``[G]``, the model first.
-    """
+    """Draw the share of scans below each relative error as SVG text; the first method is the model."""
     return _svg(_draw_cumulative(errors), "cumulative")
 
 

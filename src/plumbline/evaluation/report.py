@@ -5,7 +5,7 @@ All text that comes from data (names, paths, configuration) is escaped where it 
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,38 +14,9 @@ from plumbline.evaluation import gallery, plots
 from plumbline.evaluation.gallery import Example
 from plumbline.evaluation.report_style import CSS
 from plumbline.evaluation.table import Table, interval, notes, sentence
-from plumbline.writing import write_atomically
 
 Facts = Mapping[str, Mapping[str, str]]
 """Heading to (name to value), shown at the end of a report."""
-
-
-def write_report(
-    path: Path,
-    *,
-    table: Table,
-    examples: Sequence[Example],
-    history: plots.History | None,
-    facts: Facts,
-    command: str,
-    kicker: str,
-) -> None:
-    """Write a report, atomically.
-
-    Args:
-        path: the HTML file.
-        table: the measured errors.
-        examples: scans to show, best to worst (see :func:`examples_of`).
-        history: metrics of the training run, or None if they are not available.
-        facts: data set, model, configuration, versions.
-        command: the command that repeats the evaluation.
-        kicker: the line above the title.
-    """
-    text = render(
-        table=table, examples=examples, history=history, facts=facts, command=command, kicker=kicker
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text.encode("utf-8", "xmlcharrefreplace"))
 
 
 def render(
@@ -57,7 +28,16 @@ def render(
     command: str,
     kicker: str,
 ) -> str:
-    """Render the report as HTML text; arguments as in :func:`write_report`."""
+    """Render the report as HTML text.
+
+    Args:
+        table: the measured errors.
+        examples: scans to show, best to worst (see :func:`examples_of`).
+        history: metrics of the training run, or None if they are not available.
+        facts: data set, model, configuration, versions.
+        command: the command that repeats the evaluation.
+        kicker: the line above the title.
+    """
     title = f"How well {table.model} finds the centre of mass"
     body = [
         f'<header><p class="kicker">{escape(kicker)}</p><h1>{escape(title)}</h1>'
@@ -81,11 +61,11 @@ def render(
     )
 
 
-def examples_of(store, table: Table, each: int = 3) -> list[Example]:
+def examples_of(store: Any, table: Table) -> list[Example]:
     """Read the scans with the smallest, median and largest relative errors of a table from its store."""
     errors = table.errors[table.model]
     found = []
-    for kind, positions in gallery.choose(errors.error_rel, each).items():
+    for kind, positions in gallery.choose(errors.error_rel).items():
         for position in positions:
             graph = int(table.indices[position])
             found.append(

@@ -9,15 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from plumbline.console.tables import Column, print_fitting
-from plumbline.console.text import length, percent
+from plumbline.console.text import counted, length, percent
 from plumbline.errors import InputError
-from plumbline.evaluation.metrics import (
-    Errors,
-    Summary,
-    bootstrap_mean,
-    displacement_errors,
-    refuse_nonfinite,
-)
+from plumbline.evaluation.metrics import Errors, Summary, bootstrap_mean, errors_on, refuse_nonfinite
 from plumbline.predictors.untrained import USUAL, baseline_predictions
 from plumbline.records import Float, Int
 
@@ -169,20 +163,9 @@ def summarise(
     refuse_nonfinite({model: predictions}, indices, trained=True)
     found = baseline_predictions(store, indices, (*USUAL, *baselines))
     refuse_nonfinite(found.predictions, indices, trained=False)
-    names = np.array(store.object_names, dtype=object)[store.object_idx[indices]]
-    errors = {
-        name: displacement_errors(
-            answer,
-            store.target[indices],
-            bounding_radius=store.bounding_radius[indices],
-            scale=store.scale[indices],
-            objects=names,
-        )
-        for name, answer in {model: predictions, **found.predictions}.items()
-    }
     return Table(
         model=model,
-        errors=errors,
+        errors=errors_on(store, indices, {model: predictions, **found.predictions}),
         indices=indices,
         predictions=predictions,
         metric_scale=bool(np.any(store.scale[indices] != 1.0)),
@@ -255,7 +238,7 @@ def _columns(table: Table) -> list[Column]:
 def notes(table: Table) -> list[str]:
     """Notes that a reader needs to understand the numbers: how many, which radius, which fallbacks."""
     lines = [
-        f"{table.num_graphs:,} scans of {table.num_objects:,} objects; "
+        f"{counted(table.num_graphs, 'scan')} of {counted(table.num_objects, 'object')}; "
         "the interval of the mean comes from resampling the objects."
     ]
     if table.trained_on:

@@ -78,22 +78,17 @@ def read_cloud(path: Path | str) -> Float:
     return load_cloud(path).points
 
 
-def read_scan(path: Path | str, sensor: Float | None = None) -> Scan:
-    """Read a scan without a label.
+def scan_of(cloud: Cloud, sensor: Float | None) -> Scan:
+    """Turn the content of a file into a scan without a label.
 
     Args:
-        path: as for :func:`read_cloud`.
-        sensor: ``[3]`` position of the sensor. By default the position in the file (``sensor`` in npz,
-            VIEWPOINT in pcd), otherwise the origin, which is right if the sensor reports in its own frame.
+        cloud: the points.
+        sensor: ``[3]`` or ``[N, 3]`` position of the sensor. By default the position in the file (``sensor``
+            in npz, VIEWPOINT in pcd), otherwise the origin, which is right if the sensor reports in its own
+            frame.
 
     Returns:
         All points of the file, with one view per sensor position; ``com`` and ``bounding_radius`` are None.
-    """
-    return scan_of(load_cloud(path), sensor)
-
-
-def scan_of(cloud: Cloud, sensor: Float | None) -> Scan:
-    """Turn the content of a file into a scan, see :func:`read_scan`.
 
     Raises:
         InputError: the sensor's position has the wrong shape or is not finite, all points are at the same
@@ -146,9 +141,9 @@ def read_labels(csv_path: Path | str) -> list[Label]:
 
 
 def load_scan(label: Label) -> Scan:
-    """Read one labelled scan, with all points of its file; see :func:`read_scan` for the sensor."""
-    scan = read_scan(label.path, label.sensor)
-    return Scan(scan.points, scan.sensor, scan.view, label.com, label.bounding_radius)
+    """Read one labelled scan, with all points of its file; see :func:`scan_of` for the sensor."""
+    scan = scan_of(load_cloud(label.path), label.sensor)
+    return replace(scan, com=label.com, bounding_radius=label.bounding_radius)
 
 
 # --------------------------------------------------------------------------------------------- labels

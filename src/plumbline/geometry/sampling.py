@@ -13,18 +13,17 @@ _COINCIDENT = 1e-14
 """Largest squared distance, relative to the squared size, that counts as rounding error."""
 
 
-def farthest_points(points: Float, num: int, start: int | None = None) -> Int:
+def farthest_points(points: Float, num: int) -> Int:
     """Choose points by farthest-point sampling: each next point is the farthest from all chosen so far.
 
-    The order matters: every prefix of the result is itself a farthest-point sample. The choice depends only
-    on distances, so it is invariant to rotation, reflection, translation and scale (except for exact ties,
-    which the lowest index wins). If all remaining points coincide with chosen ones (within a ten-millionth of
-    the size), they follow in the order of their indices.
+    The first is the point farthest from the mean. Every prefix of the result is itself a farthest-point
+    sample. The choice depends only on distances, so it is invariant to rotation, reflection, translation and
+    scale (except for exact ties, which the lowest index wins). If all remaining points coincide with chosen
+    ones (within a ten-millionth of the size), they follow in the order of their indices.
 
     Args:
         points: ``[N, 3]``.
         num: number of points to choose, at least 1 and at most N.
-        start: index of the first point; by default the point farthest from the mean.
 
     Returns:
         ``[num]`` int64 indices.
@@ -38,8 +37,7 @@ def farthest_points(points: Float, num: int, start: int | None = None) -> Int:
         raise InputError(f"cannot choose {num} of {len(points)} points; choose 1 to {len(points)}")
     centred = np.asarray(points, dtype=np.float64) - points.mean(axis=0)
     half = np.einsum("ij,ij->i", centred, centred) / 2
-    if start is None:
-        start = int(half.argmax())
+    start = int(half.argmax())
     # |p - q|^2 / 2 = |p|^2 / 2 + |q|^2 / 2 - p.q as a dot product of five numbers: one BLAS call per step.
     ones = np.ones(len(points))
     seeds = np.column_stack([-centred, half, ones])

@@ -7,7 +7,7 @@ model that predicts its own error also has ``answer(batch)``, which returns the 
 logarithm ``[G]`` of the expected error. Importing this module does not import torch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from inspect import signature
 from typing import Any
@@ -89,24 +89,44 @@ def build_model(name: str, **arguments: Any) -> Any:
     return _known_class(name)(**arguments)
 
 
-def arguments_for(name: str, known: Mapping[str, Any], texts: Sequence[str]) -> dict[str, Any]:
-    """Choose the keyword arguments of a model's constructor.
+def arguments_for(
+    name: str,
+    *,
+    feature_names: Sequence[str],
+    vector_names: Sequence[str],
+    features: Sequence[str],
+    model_args: Sequence[str] = (),
+    **sizes: Any,
+) -> dict[str, Any]:
+    """Collect the keyword arguments for a model's constructor: those of the following that it takes.
 
     Args:
         name: name of the model.
-        known: available arguments; a model gets those that it takes, and its own default in place of None.
-        texts: ``NAME=VALUE`` for the model's own arguments.
+        feature_names, vector_names: those of the data set. A model that reads plain columns gets ``columns``
+            (its own default if all are used) and their number ``input_dim``.
+        features: value of ``--features``: ``["all"]``, ``["none"]`` or names of ``inputs.FEATURES``.
+        model_args: ``NAME=VALUE`` for the model's own arguments.
+        sizes: ``hidden_dim``, ``num_layers`` and ``dropout``.
 
     Raises:
-        InputError: the model has no such argument, the value is invalid, or a required argument is missing.
+        InputError: the data set has no such feature or the model no such argument, a value is invalid, or a
+            required argument is missing.
     """
     from plumbline.models.arguments import read_arguments
+    from plumbline.models.inputs import Inputs
 
+    known = {**sizes, "feature_names": list(feature_names), "vector_names": list(vector_names)}
+    if list(features) == ["all"]:
+        known["input_dim"] = len(feature_names)
+    else:
+        inputs = Inputs(feature_names, vector_names, [feature for feature in features if feature != "none"])
+        known |= {"features": list(inputs.names), "columns": inputs.columns, "input_dim": len(inputs.columns)}
     parameters = signature(load_model_class(name)).parameters
-    given = {key: value for key, value in known.items() if key in parameters and value is not None}
-    return given | read_arguments(name, texts)
+    return {key: value for key, value in known.items() if key in parameters} | read_arguments(
+        name, model_args
+    )
 
 
-def entry_point(model: Any) -> Any:
-    """The method of a model that training calls: ``answer`` if it has one, else ``forward``."""
+def forward_with_error(model: Any) -> Any:
+    """The forward pass with the expected error, for a model that has one (``answer``); else ``forward``."""
     return getattr(model, "answer", model.forward)

@@ -14,16 +14,8 @@ from plumbline.models import MODELS
 from plumbline.own_parts import classes, find, names_a_file, parse, undefined
 
 FILLED = frozenset(
-    {
-        "hidden_dim",
-        "num_layers",
-        "dropout",
-        "feature_names",
-        "vector_names",
-        "features",
-        "columns",
-        "input_dim",
-    }
+    ("hidden_dim", "num_layers", "dropout")
+    + ("feature_names", "vector_names", "features", "columns", "input_dim")
 )
 """Arguments that training provides to any network that takes them."""
 _KINDS = {"bool": switch, "int": whole(), "float": number(), "str": text}

@@ -42,9 +42,9 @@ class Ensemble(nn.Module):
         The squared expected error is the mean over the members of the member's own squared expected error (if
         it predicts one) plus its squared distance from the mean prediction.
         """
-        from plumbline.models import entry_point
+        from plumbline.models import forward_with_error
 
-        found = [entry_point(member)(batch) for member in self.members]
+        found = [forward_with_error(member)(batch) for member in self.members]
         places = torch.stack([item[0] if isinstance(item, tuple) else item for item in found])
         mean = places.mean(0)
         square = (places - mean).square().sum(2)

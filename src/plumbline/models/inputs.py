@@ -5,7 +5,7 @@ node, V vectors per node in addition to its position, W vectors of the whole sca
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -96,16 +96,9 @@ class Inputs:
         """W, the number of vectors of the whole scan."""
         return len(self._graph)
 
-    def __call__(self, batch: Batch, nodes: Tensor | None = None) -> NodeInputs:
-        """Compute the inputs of a batch, in the precision of its positions.
-
-        Args:
-            batch: G graphs.
-            nodes: ``[n]`` int64 indices of the nodes to return; all by default.
-        """
+    def __call__(self, batch: Batch) -> NodeInputs:
+        """Compute the inputs of a batch, in the precision of its positions."""
         graph_idx, pos, features = batch.graph_idx, batch.pos, batch.node_features
-        if nodes is not None:
-            graph_idx, pos, features = graph_idx[nodes], pos[nodes], features[nodes]
         size = batch.size[graph_idx]
         vectors = [features[:, first : first + 3] for first in self._vector]
         scalars = [
@@ -132,30 +125,3 @@ class Inputs:
             answer: ``[G, 3]`` relative to the mean of each graph's points, in units of its size.
         """
         return batch.centre.to(answer.dtype) + batch.size.to(answer.dtype)[:, None] * answer
-
-
-def input_arguments(
-    feature_names: Sequence[str], vector_names: Sequence[str], features: Sequence[str]
-) -> dict[str, Any]:
-    """Collect the constructor arguments of a model that describe its inputs.
-
-    Args:
-        feature_names, vector_names: those of the data set.
-        features: value of ``--features``: ``["all"]``, ``["none"]`` or names of ``FEATURES``.
-
-    Returns:
-        ``feature_names``, ``vector_names``, ``features`` and, for models that read plain columns, ``columns``
-        and their number ``input_dim``. ``features`` and ``columns`` are None if all are used.
-
-    Raises:
-        InputError: ``features`` names a feature that the data set does not have.
-    """
-    known: dict[str, Any] = {"feature_names": list(feature_names), "vector_names": list(vector_names)}
-    if list(features) == ["all"]:
-        return known | {"features": None, "columns": None, "input_dim": len(feature_names)}
-    inputs = Inputs(feature_names, vector_names, [name for name in features if name != "none"])
-    return known | {
-        "features": list(inputs.names),
-        "columns": inputs.columns,
-        "input_dim": len(inputs.columns),
-    }

@@ -72,7 +72,6 @@ class Steerable(nn.Module):
         super().__init__()
         self.inputs = Inputs(feature_names, vector_names, features)
         num_vectors, dim = 1 + self.inputs.num_vectors, max(hidden_dim // 8, 1)
-        self.irreps = o3.Irreps(f"{hidden_dim}x0e + {dim}x1o + {dim}x2e")
         self.embed = mlp(Geometry.num_invariants(self.inputs), hidden_dim, hidden_dim)
         self.mix = nn.ModuleList(nn.Linear(num_vectors, dim, bias=False) for _ in DEGREES[1:])
         self.layers = nn.ModuleList(Convolution(hidden_dim, dim, dropout) for _ in range(num_layers))

@@ -1,1 +1,1 @@
-"""Prediction of centres of mass from scans: trained models and untrained guesses."""
+"""Prediction of centres of mass from scans: trained models and untrained baselines."""

@@ -1,4 +1,4 @@
-"""Prediction of centres of mass from scans, by a trained model or an untrained guess."""
+"""Prediction of centres of mass from scans, by a trained model or an untrained baseline."""
 
 import math
 import os
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from plumbline.predictors.checkpoint import Trained
 
 UNTRAINED = {name.replace(" ", "_"): name for name in BASELINES}
-"""The untrained guesses, by their names in ``--model`` and :func:`load_predictor`."""
+"""The untrained baselines, by their names in ``--model`` and :func:`load_predictor`."""
 
 _SHARE = "0.9"
 """Share of the validation errors within ``radius_90``."""
@@ -78,24 +78,20 @@ Answers = tuple[Float, Float | None]
 
 
 class _Seen(NamedTuple):
-    """A scan as graphs, one for each draw of its points; other fields as in :class:`Prediction`."""
+    """A scan as graphs, one for each draw of its points, and what its prediction will say of the scan."""
 
     name: str
     graphs: list[Sample]
-    extent: float
-    num_points: int
-    num_points_used: int
-    num_views: int
-    sensor: Literal["given", "from the file", "assumed"]
+    unknown: Prediction
 
 
 class Predictor:
     """Predicts centres of mass; made by :func:`load_predictor`. Safe to use from several threads at a time.
 
     Attributes:
-        name: name of the network or of the guess.
+        name: name of the network or of the baseline.
         symmetry: how the prediction moves with the scan: "none", "translation", "SE(3)" or "E(3)".
-        checkpoint: the file of the model; None for an untrained guess.
+        checkpoint: the file of the model; None for an untrained baseline.
         form: the graphs that it takes.
     """
 
@@ -115,7 +111,7 @@ class Predictor:
 
     @classmethod
     def untrained(cls, name: str, *, batch_size: int = 64) -> "Predictor":
-        """Make a predictor of an untrained guess, by its name in ``UNTRAINED`` or in a file of the user."""
+        """Make a predictor of an untrained baseline, by its name in ``UNTRAINED`` or the user's file."""
         baseline = UNTRAINED.get(name, name)
 
         def answer(store: MemoryStore) -> Answers:
@@ -205,7 +201,7 @@ class Predictor:
         Returns:
             One result for each scan, in order, as soon as its batch is done: a ``Prediction``, or the
             ``InputError`` that :meth:`predict` would raise. The predictions of a model depend on the rest of
-            the batch only by rounding, those of a guess not at all.
+            the batch only by rounding, those of a baseline not at all.
         """
         _check(max_points, draws)
         return self._in_batches(iter(scans), sensor, max_points, draws)
@@ -249,15 +245,17 @@ class Predictor:
             scan = replace(scan, view=_views(view, len(scan.points), cloud.name))
         draws = draws if len(scan.points) > max_points else 1
         thin = [_draw(scan, max_points, draw) for draw in range(draws)]
-        return _Seen(
-            cloud.name,
-            [self.form.sample(some, cloud.name) for some in thin],
+        unknown = Prediction(
+            np.full(3, np.nan),
+            expected_error=None,
+            radius_90=None,
             extent=float(np.ptp(scan.points, axis=0).max()),
             num_points=len(scan.points),
             num_points_used=len(thin[0].points),
             num_views=len(np.unique(scan.view)),
             sensor="given" if sensor is not None else "assumed" if cloud.sensor is None else "from the file",
         )
+        return _Seen(cloud.name, [self.form.sample(some, cloud.name) for some in thin], unknown)
 
     def _answers(self, batch: Sequence[_Seen | InputError]) -> Iterator[Prediction | InputError]:
         """Yield the prediction for each scan of a batch, the mean over its draws."""
@@ -275,16 +273,8 @@ class Predictor:
         if not (np.isfinite(com).all() and math.isfinite(error or 0.0)):
             return InputError(f"{seen.name}: the prediction of {self.name} is not finite")
         factor = self._error_factors.get(_SHARE)
-        return Prediction(
-            com,
-            expected_error=error,
-            radius_90=None if factor is None or error is None else factor * error,
-            extent=seen.extent,
-            num_points=seen.num_points,
-            num_points_used=seen.num_points_used,
-            num_views=seen.num_views,
-            sensor=seen.sensor,
-        )
+        radius = None if factor is None or error is None else factor * error
+        return replace(seen.unknown, com=com, expected_error=error, radius_90=radius)
 
 
 def load_predictor(
@@ -294,12 +284,12 @@ def load_predictor(
     accelerator: str = "auto",
     batch_size: int = 64,
 ) -> Predictor:
-    """Load a predictor of centres of mass: a trained model, or a guess that needs no training.
+    """Load a predictor of centres of mass: a trained model or an untrained baseline.
 
     Args:
         source: a checkpoint; the folder of a run, whose best checkpoint is used; or the name of an untrained
-            guess, such as ``"carve"`` (as ``plumbline predict --model``); or a guess of your own: a function,
-            ``"path/to/file.py:function"``, or a :class:`plumbline.Baseline`.
+            baseline, such as ``"carve"`` (as ``plumbline predict --model``); or a baseline of your own: a
+            function, ``"path/to/file.py:function"``, or a :class:`plumbline.Baseline`.
         model: the class of a network of your own, see :func:`plumbline.load_checkpoint`.
         accelerator: where a model computes: "auto", "cpu", "cuda" or "mps".
         batch_size: scans that are looked at together in :meth:`Predictor.predict_many`.
@@ -315,13 +305,13 @@ def load_predictor(
     if isinstance(source, str) and (source in UNTRAINED or names_a_file(source)):
         return Predictor.untrained(source, batch_size=batch_size)
     if not isinstance(source, str | os.PathLike):
-        raise InputError(f"a predictor is loaded from a path or the name of a guess, got {source!r}")
+        raise InputError(f"a predictor is loaded from a path or the name of a baseline, got {source!r}")
     path = Path(source)
     if isinstance(source, str) and not path.exists():
         near = get_close_matches(source, UNTRAINED, n=1)
         raise InputError(
-            f"there is no checkpoint, no folder and no untrained guess {source!r}: "
-            + (f"did you mean {near[0]!r}?" if near else f"the guesses are {', '.join(UNTRAINED)}")
+            f"there is no checkpoint, no folder and no untrained baseline {source!r}: "
+            + (f"did you mean {near[0]!r}?" if near else f"the baselines are {', '.join(UNTRAINED)}")
         )
     from plumbline.predictors.checkpoint import load_checkpoint
     from plumbline.predictors.device import choose_device

@@ -1,13 +1,13 @@
-"""The names of Lightning that training uses, imported without what Lightning never uses here.
+"""Lightning's names that training uses, imported without the parts of Lightning that it does not need.
 
-Lightning imports torchmetrics, which imports plotting and signal processing for metrics that nothing here
-computes: matplotlib, scipy.signal and some thousand modules more, a quarter of the time from the command to
-the first step. torchmetrics leaves both out where they are not installed, so it is imported as if they were
-not. The libraries themselves stay as usable as ever.
+Lightning imports torchmetrics, which imports matplotlib, scipy.signal and a thousand other modules for
+metrics that are not used here: a quarter of the time from the command to the first step. torchmetrics skips
+both libraries if they are not installed, so they are hidden during its import. They remain importable as
+usual.
 
-Lightning and torch's optimizers also import ``torch._dynamo``, the front end of the compiler and as large as
-all the rest of torch, to learn that nothing is compiled. They are told so without it. Whoever compiles
-something, before or after, imports it as ever.
+Lightning and torch's optimizers also import ``torch._dynamo``, the front end of torch's compiler, which is as
+large as the rest of torch, only to find that nothing is compiled. A stand-in answers that instead. Code that
+does compile, before or afterwards, imports the real module as usual.
 """
 
 import inspect
@@ -26,8 +26,8 @@ _DYNAMO = "torch._dynamo"
 
 
 class Uncompiled:
-    """Before an optimizer of torch among the bases: the methods without what keeps the compiler out of them,
-    which imports it to do so."""
+    """Base class to list before one of torch's optimizers: their methods without the decorators that exclude
+    them from compilation, because these decorators import the compiler."""
 
     zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
@@ -42,13 +42,13 @@ class _IsCompiled(type):
 
 
 class _OptimizedModule(metaclass=_IsCompiled):
-    """What Lightning asks of every model whether it is one; none is before the compiler is imported."""
+    """Stand-in for the class of compiled models: no model is one before the compiler is imported."""
 
 
 @contextmanager
 def _without_compiler() -> Iterator[None]:
-    """Lightning imports ``torch._dynamo`` to recognise compiled modules and to keep a logging function of its
-    own from being compiled; in this block it gets stand-ins for both."""
+    """Replace ``torch._dynamo`` in the block by a stand-in with the two names that Lightning uses: the class
+    of compiled models, and the decorator that excludes a function from compilation."""
     if _DYNAMO in sys.modules:
         yield
         return
@@ -64,7 +64,8 @@ def _without_compiler() -> Iterator[None]:
 
 
 def _import_lightning() -> None:
-    """Does nothing if torchmetrics is there already, or if what it relies on is not there any more."""
+    """Import Lightning as described above; do nothing if torchmetrics is already imported, or if
+    ``lightning_utilities`` no longer has the names that are replaced here."""
     from lightning_utilities.core import imports as probe
 
     caches: list[Any] = [getattr(probe, name, None) for name in ("package_available", "module_available")]
@@ -85,7 +86,7 @@ def _import_lightning() -> None:
     try:
         for cache in caches:
             cache.cache_clear()
-        with suppress(AttributeError, ImportError), _without_compiler():  # of names that the stand-in lacks
+        with suppress(AttributeError, ImportError), _without_compiler():  # names that the stand-in lacks
             import lightning.pytorch  # noqa: F401
 
             return

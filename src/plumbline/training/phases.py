@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
 from plumbline.files import folder_names
 from plumbline.models import SYMMETRIES, arguments_for, build_model, load_model_class
-from plumbline.models.inputs import input_arguments
 from plumbline.own_parts import source_of
 from plumbline.records import Int
 from plumbline.reporting import Reporter
@@ -75,7 +74,6 @@ class Phases:
     ) -> None:
         self.settings, self.report, self.command = settings, report, command
         self.live_bar, self.held = live_bar, held
-        self.folder = settings.checkpoint_dir
         self.trial = settings.fast_dev_run > 0
         self.flags = settings.plain()
         first = command is settings or settings.member == 0
@@ -92,12 +90,12 @@ class Phases:
             self.startup.skip("Directory Setup", "a trial run (--fast_dev_run) saves nothing")
             return None
         with self.startup.phase("Directory Setup"):
-            run_folder.make_run_folder(self.folder)
-            self.held.enter_context(run_folder.sole_use(self.folder))
+            run_folder.make_run_folder(settings.checkpoint_dir)
+            self.held.enter_context(run_folder.sole_use(settings.checkpoint_dir))
             if settings.resume is None:
                 return None
             resumed = find_resumable(
-                settings.resume, self.folder, self.flags, allow_mismatch=settings.allow_mismatch
+                settings.resume, settings.checkpoint_dir, self.flags, allow_mismatch=settings.allow_mismatch
             )
             for sentence in resumed.sentences:
                 self.report.say(sentence)
@@ -206,7 +204,16 @@ class Phases:
         with self.startup.phase("Model Initialization"):
             forbid_tf32()
             seed_everything(seed_of(settings.seed, settings.member))
-            model_args = _model_args(settings, data.store)
+            model_args = arguments_for(
+                settings.model,
+                feature_names=data.store.feature_names,
+                vector_names=data.store.vector_names,
+                features=settings.features,
+                model_args=settings.model_args,
+                hidden_dim=settings.hidden_dim,
+                num_layers=settings.num_layers,
+                dropout=settings.dropout,
+            )
             model = build_model(settings.model, **model_args).to(device, precision.weights)
             own = {"model": source_of(settings.model), "loss": source_of(settings.loss)}
             task = CentreOfMassTask(
@@ -263,22 +270,19 @@ class Phases:
         settings = self.settings
         if self.trial:
             self.startup.skip("Logging Setup", "a trial run (--fast_dev_run) tracks nothing")
-            return Trackers(None, [], self.report)
+            return Trackers(None, self.report)
         with self.startup.phase("Logging Setup"):
-            moved = [run_folder.make_way(self.folder, None if resumed is None else resumed.path)]
+            moved = [run_folder.make_way(settings.checkpoint_dir, None if resumed is None else resumed.path)]
             for written in (settings, self.command):
                 moved.append(run_folder.write_config(written.checkpoint_dir, written.plain()))
             for sentence in filter(None, moved):
                 self.report.say(sentence)
-            run_folder.write_rejected(self.folder, data.store.rejected)
+            run_folder.write_rejected(settings.checkpoint_dir, data.store.rejected)
             return open_trackers(
-                self.folder,
-                use_wandb=settings.use_wandb,
-                wandb_project=settings.wandb_project,
-                wandb_name=settings.wandb_name,
-                wandb_tags=settings.wandb_tags,
+                settings,
                 config={**self.flags, "dataset": facts.data_statistics(data.store, data.identity)},
                 resume_step=None if resumed is None else resumed.step,
+                kept={} if resumed is None else resumed.tracking,
                 report=self.report,
             )
 
@@ -293,12 +297,14 @@ class Phases:
         """Assemble trainer and callbacks."""
         settings = self.settings
         with self.startup.phase("Training Configuration"):
+            if trackers.kept:
+                task.identity["tracking"] = trackers.kept
             resume = None if resumed is None else resumed.path
             comparable = resumed is None or same_measure(resumed.content, task.identity)
             checkpoints = None
             if not self.trial:
                 checkpoints = BestAndLast(
-                    self.folder,
+                    settings.checkpoint_dir,
                     self.report,
                     save_top_k=settings.save_top_k,
                     resume=resume,
@@ -326,7 +332,7 @@ class Phases:
                 callbacks.append(DebugTimings(self.report))
             callbacks += [validations, stop, *([] if checkpoints is None else [checkpoints])]
             trainer = make_trainer(
-                self.folder,
+                settings.checkpoint_dir,
                 device=device,
                 precision=task.precision,
                 max_epochs=settings.max_epochs,
@@ -334,17 +340,16 @@ class Phases:
                 gradient_clip=settings.gradient_clip,
                 callbacks=callbacks,
                 fast_dev_run=settings.fast_dev_run,
-                devices=settings.devices,
-                num_nodes=settings.num_nodes,
                 strategy=settings.strategy,
                 deterministic=settings.deterministic,
             )
             limit = settings.max_steps
             steps = f" or {counted(limit, 'step')}, whichever come first" if limit else ""
+            length = f"{counted(settings.max_epochs, 'epoch')}{steps}"
             self.report.say(
                 f"a trial run, batches per loop: {settings.fast_dev_run}"
                 if self.trial
-                else f"{counted(settings.max_epochs, 'epoch')}{steps}, checkpoints in {self.folder}"
+                else f"{length}, checkpoints in {settings.checkpoint_dir}"
             )
         return Fit(trainer, task, loaders, checkpoints, validations, stop)
 
@@ -355,14 +360,3 @@ class Phases:
         if self.live_bar is None:
             return EpochLines(self.report, graphs_per_step=graphs_per_step)
         return self.live_bar(graphs_per_step=graphs_per_step, steps_per_epoch=steps)
-
-
-def _model_args(settings: TrainSettings, store: PackedStore) -> dict[str, Any]:
-    """Keyword arguments for the network's constructor."""
-    known = {
-        "hidden_dim": settings.hidden_dim,
-        "num_layers": settings.num_layers,
-        "dropout": settings.dropout,
-        **input_arguments(store.feature_names, store.vector_names, settings.features),
-    }
-    return arguments_for(settings.model, known, settings.model_args)

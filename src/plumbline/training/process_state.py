@@ -1,7 +1,7 @@
 """Process state that a training changes, and restores when it ends.
 
-Not undone: Lightning and torch are imported, which adds a few filters of warnings; W&B keeps its threads;
-and the C library keeps freed memory (``allocator.py``). A running training uses the global random
+Not undone: Lightning and torch are imported, which adds a few filters of warnings; and the C library keeps
+freed memory (``allocator.py``). A running training uses the global random
 generators: run one training at a time per process.
 """
 
@@ -13,9 +13,7 @@ import torch
 
 from plumbline.training.randomness import random_states, restore_random_states
 
-_VARIABLES = (
-    "CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_CACHE_DIR", "WANDB_SILENT", "WANDB_ERROR_REPORTING"
-)  # fmt: skip
+_VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_CACHE_DIR")
 """Environment variables that Lightning, torch and we ourselves set during a training."""
 
 

@@ -6,13 +6,16 @@ from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from plumbline.quantities import Duration
+from plumbline.quantities import Duration, plain
 
 if TYPE_CHECKING:
     from plumbline.evaluation.table import Table
 
 Outcome = Literal["finished", "stopped early", "interrupted", "out of time", "already finished"]
 """How a training ended."""
+
+
+DOCUMENTED_PROJECT = "equivariant-center-of-mass"
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,10 @@ class TrainSettings:
     checkpoint_every_n_steps: int
     save_top_k: int
     log_every_n_steps: int | None
+    logger: tuple[str, ...]
     use_wandb: bool
     wandb_project: str
+    wandb_entity: str | None
     wandb_name: str | None
     wandb_tags: tuple[str, ...]
     overfit_batches: int
@@ -96,8 +101,14 @@ class TrainSettings:
         patience = self.plateau_patience // self.val_every_n_epochs
         return Plateau(patience, self.plateau_factor, self.min_lr)
 
+    @property
+    def tracks_with_wandb(self) -> bool:
+        """Whether metrics go to W&B."""
+        return self.use_wandb or "wandb" in self.logger
+
     def without_effect(self) -> list[str]:
         """One sentence for each flag that is set and changes nothing."""
+        local = not self.tracks_with_wandb
         plateau = zip(
             ("plateau_patience", "plateau_factor", "min_lr"),
             (self.plateau_patience, self.plateau_factor, self.min_lr),
@@ -105,6 +116,10 @@ class TrainSettings:
             strict=True,
         )
         needed = {
+            "wandb_project": (local and self.wandb_project != DOCUMENTED_PROJECT, "--use_wandb"),
+            "wandb_entity": (local and self.wandb_entity is not None, "--use_wandb"),
+            "wandb_name": (local and self.wandb_name is not None, "--use_wandb"),
+            "wandb_tags": (local and bool(self.wandb_tags), "--use_wandb"),
             "allow_mismatch": (self.allow_mismatch and self.resume is None, "--resume"),
             "warmup": (
                 self.warmup > 0 and self.schedule != "cosine" and self.recipe == "documented",
@@ -134,14 +149,7 @@ class TrainSettings:
     def plain(self) -> dict[str, Any]:
         """Values for YAML and checkpoints, without ``resume``: how a training was started or resumed is not
         part of what it is."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "resume"}
-        return {name: _plain(value) for name, value in values.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path | Duration) else value
+        return {item.name: plain(getattr(self, item.name)) for item in fields(self) if item.name != "resume"}
 
 
 @dataclass(frozen=True, kw_only=True)

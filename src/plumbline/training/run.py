@@ -57,9 +57,9 @@ def train_each(
     with run_folder.no_empty_folder_left(settings.checkpoint_dir):
         members = run_folder.members(settings.checkpoint_dir, settings.ensemble, settings.resume)
         results: list[TrainResult] = []
-        for member, (folder, resume) in enumerate(members.items()):
+        for member, (checkpoint_dir, resume) in enumerate(members.items()):
             report.say(f"member {member + 1} of {settings.ensemble}")
-            own = replace(settings, ensemble=1, member=member, checkpoint_dir=folder, resume=resume)
+            own = replace(settings, ensemble=1, member=member, checkpoint_dir=checkpoint_dir, resume=resume)
             results.append(_train_one(own, report, live_bar, command=settings))
             yield results[-1]
             if results[-1].exit_code or results[-1].outcome == "out of time":
@@ -78,14 +78,17 @@ def _train_one(
 ) -> TrainResult:
     """Train one model; afterwards restore the process state and unlock the run folder.
 
-    Args:
-        settings: settings of this model.
-        report, live_bar: as for :func:`train`.
-        command: settings of the command that resumes the training: the same, or those of the ensemble.
+    ``command``: settings of the command that resumes the training, those of this model or of the ensemble.
     """
-    folder = settings.checkpoint_dir
+    checkpoint_dir = settings.checkpoint_dir
     words = plain_words(batch_size=settings.batch_size, num_workers=settings.num_workers)
-    with process_state_kept(), quiet(), words, run_folder.no_empty_folder_left(folder), ExitStack() as held:
+    with (
+        process_state_kept(),
+        quiet(),
+        words,
+        run_folder.no_empty_folder_left(checkpoint_dir),
+        ExitStack() as held,
+    ):
         phases = Phases(settings, report, command=command, live_bar=live_bar, held=held)
         resumed = phases.set_up_directory()
         resume = None if resumed is None else resumed.path
@@ -107,10 +110,10 @@ def _train_one(
             phases.startup.finish()
             took = _warm_up(settings, report, task, data)
             if not settings.fast_dev_run:
-                phases.startup.write(folder / run_folder.STARTUP, warm_up=took)
+                phases.startup.write(checkpoint_dir / run_folder.STARTUP, warm_up=took)
             report.ended(WARM_UP, took)
             config = run_folder.config_of(command.checkpoint_dir)
-            end = run_fit(fit, resume=resume, run_folder=folder, config=config, report=report)
+            end = run_fit(fit, resume=resume, checkpoint_dir=checkpoint_dir, config=config, report=report)
             exit_code = end.exit_code
         finally:
             trackers.finish(exit_code)
@@ -172,9 +175,9 @@ def _conclude(
     if fit.checkpoints is None:
         report.say("trial run finished: every loop works; nothing was saved")
         return _result(settings, end)
-    folder = settings.checkpoint_dir
-    best = _shown(fit.checkpoints.best_model_path, folder)
-    last = _shown(fit.checkpoints.last_model_path, folder)
+    checkpoint_dir = settings.checkpoint_dir
+    best = _shown(fit.checkpoints.best_model_path, checkpoint_dir)
+    last = _shown(fit.checkpoints.last_model_path, checkpoint_dir)
     if end.exit_code:
         return _result(settings, end, best_checkpoint=best, last_checkpoint=last)
     if fit.checkpoints.trouble:
@@ -194,9 +197,9 @@ def _result(settings: TrainSettings, end: End, **found: Any) -> TrainResult:
     )
 
 
-def _shown(path: str, folder: Path) -> Path | None:
+def _shown(path: str, checkpoint_dir: Path) -> Path | None:
     """A checkpoint as the user would name it; None if none was written."""
     if not path:
         return None
     given = Path(path)
-    return folder / given.name if given.parent.resolve() == folder.resolve() else given
+    return checkpoint_dir / given.name if given.parent.resolve() == checkpoint_dir.resolve() else given

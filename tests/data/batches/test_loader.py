@@ -80,8 +80,8 @@ def test_workers_give_the_batches_of_resident_tables(store, num_workers):
     for epoch in range(2):
         for side in ("train", "val"):
             left, right = getattr(resident, side), getattr(workers, side)
-            left.set_epoch(epoch)
-            right.set_epoch(epoch)
+            left.load_state_dict({"epoch": epoch, "position": 0})
+            right.load_state_dict({"epoch": epoch, "position": 0})
             pairs = list(zip(left, right, strict=True))
             assert len(pairs) == len(left) == len(right)
             assert all(same(a, b) for a, b in pairs)
@@ -143,7 +143,7 @@ def test_every_batch_comes_in_a_slot_epoch_after_epoch(store, num_workers):
     expected = loaders(store, loader="resident").train
     for epoch in range(12):
         for side in (loader, expected):
-            side.set_epoch(epoch)
+            side.load_state_dict({"epoch": epoch, "position": 0})
             side.load_state_dict({"epoch": epoch, "position": 0})
         for number, (mine, other) in enumerate(zip(loader, expected, strict=True)):
             assert in_slot(loader, mine)
@@ -167,7 +167,7 @@ def test_a_slot_is_not_filled_again_while_anything_of_its_batch_is_in_use(store)
     assert not in_slot(loader, first)
     del kept, first
     assert len(loader._slots._free) > slots
-    loader.set_epoch(1)
+    loader.load_state_dict({"epoch": 1, "position": 0})
     assert all(in_slot(loader, batch) for batch in loader)
     loader.close()
 
@@ -179,7 +179,7 @@ def test_short_epochs_fill_the_same_slots_again(store):
     ).val
     used = set()
     for epoch in range(6):
-        loader.set_epoch(epoch)
+        loader.load_state_dict({"epoch": epoch, "position": 0})
         for batch_ in loader:
             used.add(batch_.index.untyped_storage().data_ptr())
     assert len(used) <= 2
@@ -275,10 +275,10 @@ def test_drop_last_keeps_whole_batches_only():
 @pytest.mark.parametrize("stop", [1, 3, 6])
 def test_a_loader_goes_on_where_its_state_was_taken(store, kind, stop):
     whole = loaders(store, loader=kind, num_workers=1).train
-    whole.set_epoch(2)
+    whole.load_state_dict({"epoch": 2, "position": 0})
     expected = [batch.index.tolist() for batch in whole]
     first = loaders(store, loader=kind, num_workers=1).train
-    first.set_epoch(2)
+    first.load_state_dict({"epoch": 2, "position": 0})
     iterator = iter(first)
     for _ in range(stop):
         next(iterator)
@@ -304,11 +304,11 @@ def test_an_epoch_left_before_its_end_does_not_shorten_the_next(store, kind):
         return [order[first : first + 4].tolist() for first in range(0, 28, 4)]
 
     for epoch in range(2):
-        loader.set_epoch(epoch)
+        loader.load_state_dict({"epoch": epoch, "position": 0})
         iterator = iter(loader)
         assert graphs(next(iterator) for _ in range(len(loader))) == expected(epoch)
     next(iter(loader))
-    loader.set_epoch(5)
+    loader.load_state_dict({"epoch": 5, "position": 0})
     assert graphs(loader) == expected(5)
 
 
@@ -336,6 +336,32 @@ def test_documented_worker_settings(store):
     settings = loaders(store, loader="workers", num_workers=2).settings
     wanted = {"num_workers": 2, "persistent_workers": True, "prefetch_factor": 4, "pin_memory": False}
     assert settings | wanted == settings
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_readers_are_kept_between_epochs_only_if_they_are_to_be(store, persistent):
+    """The batches are the same, also after an epoch that was left before its end."""
+    made = loaders(store, loader="workers", num_workers=2, persistent_workers=persistent)
+    expected = loaders(store, loader="resident").train
+    readers, last = [], made.train
+    for epoch in range(3):
+        for loader in (last, expected):
+            loader.load_state_dict({"epoch": epoch, "position": 0})
+        iterator = iter(last)
+        first = next(iterator)
+        readers.append({process.pid for process in multiprocessing.active_children()})
+        rest = [] if epoch == 1 else list(iterator)
+        wanted = list(expected)
+        assert all(same(a, b) for a, b in zip([first, *rest], wanted, strict=False))
+        assert epoch == 1 or len(rest) == len(wanted) - 1
+        iterator.close()
+    last.close()
+    assert (readers[0] == readers[2]) == persistent
+    assert not multiprocessing.active_children()
+
+
+def test_readers_that_there_are_not_are_said(store):
+    assert "--no_persistent_workers has no effect" in loaders(store, persistent_workers=False).notes[-1]
 
 
 @pytest.mark.parametrize("system", ["win32", "darwin"])

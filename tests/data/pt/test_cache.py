@@ -19,10 +19,10 @@ from plumbline import locks
 from plumbline.data.pt import cache, samples
 from plumbline.data.pt.cache import CACHE_FOLDER, open_data
 from plumbline.data.pt.samples import write_dataset_metadata, write_pt
-from plumbline.data.store.reader import DamagedStoreError, PackedStore
+from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.verify import verify
 from plumbline.data.store.writer import write_store
-from plumbline.errors import InputError
+from plumbline.errors import DamagedStoreError, InputError
 from tests.helpers.random_samples import FEATURES, assert_same, random_sample, random_samples
 
 RNG_SAMPLES = random_samples(0, 12)

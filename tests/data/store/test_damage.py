@@ -7,10 +7,10 @@ import pytest
 
 from plumbline.data.batches.collate import GraphTables, make_batch
 from plumbline.data.store import tensors
-from plumbline.data.store.reader import DamagedStoreError, PackedStore
+from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.verify import verify
 from plumbline.data.store.writer import SCHEMA, write_store
-from plumbline.errors import InputError
+from plumbline.errors import DamagedStoreError, InputError
 from tests.helpers.random_samples import FEATURES, random_samples
 
 

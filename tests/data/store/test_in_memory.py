@@ -43,7 +43,7 @@ def test_the_batch_is_that_of_a_packed_store(tmp_path, known):
     indices = np.array([3, 0, 4, 3])
     one, other = (make_batch(store, indices, NEEDS) for store in (packed, memory))
     assert one.num_nodes == other.num_nodes == 2 * 130 + 40 + 160
-    for name in one.__slots__:
+    for name in vars(one):
         left, right = getattr(one, name), getattr(other, name)
         if name == "gcn":
             for a, b in zip(

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
     ("steps_per_epoch", "every"), [(1, 1), (19, 1), (20, 2), (29, 2), (499, 49), (500, 50), (9999, 50)]
 )
 def test_an_epoch_has_ten_rows_of_steps_or_one_for_each_step(steps_per_epoch: int, every: int) -> None:
-    trackers = Trackers(None, [], Reporter(None))
+    trackers = Trackers(None, Reporter(None))
     assert Recorder(trackers, None, steps_per_epoch=steps_per_epoch)._every == every
     assert steps_per_epoch // every >= min(10, steps_per_epoch)
     assert Recorder(trackers, 7, steps_per_epoch=steps_per_epoch)._every == 7

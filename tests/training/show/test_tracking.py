@@ -1,329 +1,182 @@
-"""Where metrics go, and that tracking neither delays nor ends a training."""
+"""Where metrics go: the CSV file, TensorBoard, what is said of them, and what is not installed or broken."""
 
 import csv
-import json
-import socket
-import struct
-import threading
-import time
-import zlib
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
 
 import pytest
 
-from plumbline.data.store.reader import PackedStore
-from plumbline.training.show import tracking, wandb_run
+from plumbline import train_settings
+from plumbline.training.records import DOCUMENTED_PROJECT
 from plumbline.training.show.metrics_file import COLUMNS, CsvFile
-from plumbline.training.show.tracking import Trackers, open_trackers
-from plumbline.training.show.wandb_run import plan_wandb
-from tests.helpers.processes import DEADLINE
-from tests.helpers.training_fixtures import (
-    flags,
-    in_fresh_process,
-    metric_rows,
-    run_python,
-    telling,
-    train,
-)
+from tests.helpers.trackers import Logging
+from tests.helpers.training_fixtures import metric_rows, run_python
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-
-KEY = "0123456789" * 4
-NOBODY = "http://127.0.0.1:1"
+BROKEN_WORDS = "`np.float_` was removed in the NumPy 2.0 release"
+BROKEN = f"AttributeError('{BROKEN_WORDS}.')"
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_MODE", "http_proxy", "https_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
 
 
-# -- the plan ----------------------------------------------------------------------------------------------
+def install(package: str, error: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a package in front of the installed one that fails when it is imported."""
+    (folder / package).mkdir(parents=True)
+    (folder / package / "__init__.py").write_text(f"raise {error}\n")
+    monkeypatch.syspath_prepend(str(folder))
 
 
-def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wandb_run, "find_spec", lambda name: None)
-    assert plan_wandb({"WANDB_API_KEY": KEY}).mode == "off"
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Steps and values by name, as TensorBoard itself reads them."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), purge_orphaned_data=True).Reload()
+    return {
+        name: [(item.step, item.value) for item in events.Scalars(name)] for name in events.Tags()["scalars"]
+    }
 
 
+# -- the choice --------------------------------------------------------------------------------------------
+
+
+def test_the_csv_file_alone_starts_nothing(tmp_path: Path) -> None:
+    logging = Logging(tmp_path, use_wandb=False)
+    logging.log(range(3))
+    assert logging.finish() == ["metrics.csv"]
+    assert logging.trackers.kept == {}
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+
+
+@pytest.mark.parametrize("flags", [{"use_wandb": True}, {"logger": ["wandb"]}, {"logger": ["csv", "wandb"]}])
+def test_wandb_by_either_flag(tmp_path: Path, flags: dict[str, object]) -> None:
+    logging = Logging(tmp_path, **{"use_wandb": False, **flags})
+    assert logging.said == ["metrics.csv; W&B starts in a process of its own"]
+    logging.finish()
+    assert list(tmp_path.glob("wandb/offline-run-*"))
+
+
+def test_both_at_once(tmp_path: Path) -> None:
+    logging = Logging(tmp_path, logger=["tensorboard", "wandb"])
+    assert logging.said == ["metrics.csv; TensorBoard and W&B start in processes of their own"]
+    logging.log(range(3))
+    said = logging.finish()
+    assert f"TensorBoard: {tmp_path / 'tensorboard'}" in said
+    assert any("W&B records offline" in sentence for sentence in said)
+
+
+def test_flags_of_wandb_alone_have_no_effect_and_that_is_said() -> None:
+    given = {"wandb_project": "x", "wandb_entity": "e", "wandb_name": "n", "wandb_tags": ["t"]}
+    assert train_settings(**given).without_effect() == [
+        f"--{name} has no effect without --use_wandb" for name in given
+    ]
+    assert train_settings(**given, use_wandb=True).without_effect() == []
+    assert train_settings(**given, logger=["wandb"]).without_effect() == []
+    assert train_settings().without_effect() == []
+    assert train_settings().wandb_project == DOCUMENTED_PROJECT
+
+
+# -- TensorBoard -------------------------------------------------------------------------------------------
+
+
+def test_tensorboard_without_wandb(tmp_path: Path) -> None:
+    logging = Logging(tmp_path, use_wandb=False, logger=["tensorboard"])
+    logging.log(range(5))
+    assert logging.finish() == [
+        "metrics.csv; TensorBoard starts in a process of its own", f"TensorBoard: {tmp_path / 'tensorboard'}"
+    ]  # fmt: skip
+    values = [(step, pytest.approx(step / 7)) for step in range(5)]
+    assert scalars(tmp_path / "tensorboard")["val_loss"] == values
+
+
+def test_a_resumed_training_takes_back_the_steps_after_its_checkpoint(tmp_path: Path) -> None:
+    first = Logging(tmp_path, use_wandb=False, logger=["tensorboard"])
+    first.log(range(10))
+    first.finish()
+    again = Logging(tmp_path, use_wandb=False, logger=["tensorboard"], resume_step=4)
+    again.log(range(5, 8))
+    again.finish()
+    assert [step for step, _ in scalars(tmp_path / "tensorboard")["val_loss"]] == list(range(8))
+
+
+# -- not installed, broken ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("package", ["wandb", "tensorboard"])
 @pytest.mark.parametrize(
-    ("environment", "mode", "words"),
+    ("error", "words"),
     [
-        ({}, "offline", "not logged in"),
-        ({"WANDB_MODE": "offline", "WANDB_API_KEY": KEY}, "offline", "WANDB_MODE"),
-        ({"WANDB_MODE": "disabled", "WANDB_API_KEY": KEY}, "off", "turned off"),
-        ({"WANDB_API_KEY": KEY, "WANDB_BASE_URL": NOBODY}, "offline", "127.0.0.1 is not reachable"),
+        ("ModuleNotFoundError('No module', name={!r})", "it is not installed (pip install {})"),
+        (
+            BROKEN,
+            "it is installed, but broken (AttributeError: `np.float_` was removed in the NumPy 2.0 release)",
+        ),
+        ("ImportError('libcudart.so')", "it is installed, but broken (ImportError: libcudart.so)"),
+        ("SystemExit(3)", "3"),
     ],
 )
-def test_the_plan(environment: dict[str, str], mode: str, words: str) -> None:
-    plan = plan_wandb({"NETRC": "/nowhere", **environment})
-    assert plan.mode == mode
-    assert words in plan.sentence
-
-
-@pytest.fixture
-def silent() -> Iterator[str]:
-    """A server that takes connections and never says a word."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
-
-
-@pytest.fixture
-def talking() -> Iterator[str]:
-    """A server that answers every HEAD with "not found", and is silent after any other request."""
-    asleep = threading.Event()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.send_error(404)
-
-        def do_POST(self) -> None:
-            asleep.wait(DEADLINE)
-
-        do_GET = do_POST
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    asleep.set()
-    server.shutdown()
-
-
-def test_logged_in_and_reachable_is_online(talking: str, silent: str, tmp_path: Path) -> None:
-    netrc = tmp_path / "netrc"
-    netrc.write_text(f"machine 127.0.0.1\n  login user\n  password {KEY}\n")
-    netrc.chmod(0o600)
-    assert plan_wandb({"WANDB_BASE_URL": talking, "NETRC": str(netrc)}).mode == "online"
-    assert plan_wandb({"WANDB_BASE_URL": talking, "WANDB_API_KEY": KEY, "NETRC": "/nowhere"}).mode == "online"
-    for nobody in (NOBODY, silent):
-        assert plan_wandb({"WANDB_BASE_URL": nobody, "NETRC": str(netrc)}).mode == "offline"
-
-
-def test_looking_up_a_name_that_hangs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    released, ended = threading.Event(), threading.Event()
-
-    def hang(*_: Any, **__: Any) -> NoReturn:
-        released.wait(DEADLINE)
-        ended.set()
-        raise OSError
-
-    monkeypatch.setattr(wandb_run, "urlopen", hang)
-    plan = plan_wandb({"WANDB_API_KEY": KEY, "WANDB_BASE_URL": "https://far.away"})
-    assert plan.mode == "offline"
-    assert not ended.is_set()
-    released.set()
-
-
-def test_starting_wandb_is_bounded() -> None:
-    assert wandb_run._PROBE_SECONDS < wandb_run._START_SECONDS < 5
-
-
-# -- trainings ---------------------------------------------------------------------------------------------
-
-
-def records(path: Path) -> Iterator[Any]:
-    """The records of a .wandb file: LevelDB's log format behind a header of seven bytes."""
-    from wandb.proto import wandb_internal_pb2
-
-    content, at, parts = path.read_bytes(), 7, b""
-    assert content[:4] == b":W&B"
-    while at < len(content):
-        if 32768 - at % 32768 < 7:
-            at += 32768 - at % 32768
-            continue
-        checksum, length, kind = struct.unpack_from("<IHB", content, at)
-        piece = content[at + 7 : at + 7 + length]
-        assert zlib.crc32(piece, zlib.crc32(bytes([kind]))) == checksum
-        at, parts = at + 7 + length, parts + piece
-        if kind in (1, 4):  # a whole record, or the last piece of one
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(parts)
-            yield record
-            parts = b""
-
-
-def read_offline_run(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Config and history of the one offline run below a folder."""
-    (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
-    config: dict[str, Any] = {}
-    history: list[dict[str, Any]] = []
-    for record in records(path):
-        if record.WhichOneof("record_type") == "run":
-            config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
-            assert (record.run.display_name, list(record.run.tags)) == ("first", ["a", "b"])
-        if record.WhichOneof("record_type") == "history":
-            items = record.history.item
-            history.append({item.key or item.nested_key[0]: json.loads(item.value_json) for item in items})
-    return config, history
-
-
-PATIENT = f"""
-import sys
-from plumbline.cli import main
-from plumbline.training.show import tracking
-tracking._START_SECONDS = {DEADLINE}
-sys.exit(main())
-"""
-"""The program with patience for W&B, which takes seconds to start on a busy machine."""
-
-
-def test_with_an_unreachable_server_the_run_is_readable(
-    tiny: Path,
-    tmp_path: Path,
+def test_what_cannot_be_imported_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, error: str, words: str
 ) -> None:
-    wandb_flags = {"use_wandb": True, "wandb_name": "first", "wandb_tags": ["a", "b"], "max_epochs": 3}
-    done = run_python(
-        "-c", PATIENT, "train", *flags(tiny, tmp_path, **wandb_flags),
-        WANDB_BASE_URL=NOBODY, WANDB_API_KEY=KEY, NETRC=str(tmp_path / "none"),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "is not reachable; it records offline" in done.stdout
-    if find_spec("tensorboard") is not None:
-        assert "; logging locally: metrics.csv and TensorBoard in " in done.stdout
-        assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
-    assert done.stderr == ""
-    config, history = read_offline_run(tmp_path)
-    rows = metric_rows(tmp_path)
-    epochs = [row for row in history if "val_loss" in row]
-    assert [row["val_loss"] for row in epochs] == [float(row["val_loss"]) for row in rows]
-    assert [row["_step"] for row in epochs] == [int(row["step"]) for row in rows]
-    for name in COLUMNS:
-        if name != "step" and not name.endswith("_step"):
-            assert name in epochs[0], name
-    assert config["batch_size"] == 8
-    dataset = config["dataset"]
-    assert (dataset["num_graphs"], dataset["num_train"], dataset["num_val"]) == (48, 44, 4)
-    assert dataset["num_nodes"] == PackedStore.open(tiny).node_ptr[-1]
-    assert dataset["data_dir"] == str(tiny)
-    assert dataset["rejected"] == ["meshes/open_cup.off: the mesh is open: 12 boundary edges"]
-    assert dataset["used_share"] == pytest.approx(48 / 49)
+    install(package, error.format(package), tmp_path / "site", monkeypatch)
+    name = {"wandb": "W&B", "tensorboard": "TensorBoard"}[package]
+    logging = Logging(tmp_path / "run", use_wandb=False, logger=[package])
+    logging.log(range(3))
+    said = logging.finish()
+    assert said[1] == f"{name} cannot be used: {words.format(package)}"
+    assert said[2:] == ([f"TensorBoard: {tmp_path / 'run' / 'tensorboard'}"] if package == "wandb" else [])
+    assert len(metric_rows(tmp_path / "run")) == 3
+    if package == "wandb":
+        assert len(scalars(tmp_path / "run" / "tensorboard")["val_loss"]) == 3
 
 
-def test_a_server_that_never_answers_does_not_stop_the_training(
-    tiny: Path,
-    tmp_path: Path,
-    talking: str,
-) -> None:
-    done = in_fresh_process(
-        flags(tiny, tmp_path, use_wandb=True),
-        WANDB_BASE_URL=talking, WANDB_API_KEY=KEY, NETRC=str(tmp_path / "none"),
-    )  # fmt: skip
-    ended = time.time()
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    assert "W&B did not start" in done.stdout
-    assert len(metric_rows(tmp_path)) == 2
-    phases = json.loads((tmp_path / "startup.json").read_text())["phases"]
-    assert next(phase["seconds"] for phase in phases if phase["name"] == "Logging Setup") < DEADLINE / 2
-    assert ended - (tmp_path / "curves.png").stat().st_mtime < DEADLINE / 2, (
-        "W&B held up the end of the program"
+def test_no_rule_of_our_own_is_given_to_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mode, login, server and time limit are wandb's business."""
+    (tmp_path / "site" / "wandb").mkdir(parents=True)
+    (tmp_path / "site" / "wandb" / "__init__.py").write_text(
+        "Settings = dict\n"
+        "def init(**given):\n"
+        "    asked = sorted(name for name in given if given[name] is not None)\n"
+        "    raise ValueError(f'{asked} {sorted(given[\"settings\"])}')\n"
     )
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    said = Logging(tmp_path / "run").finish()
+    settings = ["console", "finish_timeout", "finish_timeout_raises", "x_stats_pid"]
+    assert str(["config", "dir", "project", "settings"]) + f" {settings}; " in said[1]
 
 
-def test_without_wandb_tensorboard_stands_in(
-    tiny: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    pytest.importorskip("tensorboard")
-    find = wandb_run.find_spec
-    monkeypatch.setattr(wandb_run, "find_spec", lambda name: None if name == "wandb" else find(name))
-    outcome = train(tiny, tmp_path, use_wandb=True)
-    assert outcome.code == 0
-    assert "W&B is not installed (pip install wandb); logging locally: metrics.csv and " in outcome.text
-    assert f"TensorBoard in {tmp_path / 'tensorboard'}" in outcome.text
-    assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
-    assert len(metric_rows(tmp_path)) == 2
+def test_a_folder_named_wandb_is_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("wandb", "", tmp_path / "site", monkeypatch)
+    (tmp_path / "site" / "wandb" / "__init__.py").write_text("__file__ = None\n")
+    said = Logging(tmp_path / "run").finish()
+    assert said[1] == "W&B cannot be used: it is not installed (pip install wandb)"
 
 
-def test_without_either_the_csv_is_enough(
-    tiny: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for module in (tracking, wandb_run):
-        monkeypatch.setattr(module, "find_spec", lambda name: None)
-    outcome = train(tiny, tmp_path, use_wandb=True)
-    assert "logging locally: metrics.csv\n" in outcome.text
-    assert len(metric_rows(tmp_path)) == 2
+def test_without_either_the_csv_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("wandb", "tensorboard"):
+        install(package, BROKEN, tmp_path / "site", monkeypatch)
+    logging = Logging(tmp_path / "run")
+    logging.log(range(3))
+    assert len(logging.finish()) == 2, "nobody asked for TensorBoard"
+    assert len(metric_rows(tmp_path / "run")) == 3
 
 
-class Failing:
-    """A tracker that fails at its third row."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-
-    def log(self, row: Any, step: int) -> None:
-        self.rows += 1
-        if self.rows == 3:
-            raise ConnectionError("the server went away\nfor good")
-
-    def finish(self, exit_code: int) -> None:
-        raise AssertionError("a dropped tracker is not finished")
+def test_a_process_that_cannot_start_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "none"))
+    said = Logging(tmp_path / "run").finish()
+    assert said[1:] == ["W&B cannot be used: its process cannot be started (No such file or directory)"]
 
 
-def test_a_tracker_that_fails_is_dropped_once_and_the_rest_goes_on(tmp_path: Path) -> None:
-    said: list[str] = []
-    failing = Failing()
-    trackers = Trackers(CsvFile(tmp_path / "metrics.csv"), [failing], telling(said))
-    for step in range(5):
-        trackers.log({"epoch": 0, "val_loss": 1.0}, step)
-    trackers.finish(0)
-    assert failing.rows == 3
-    assert said == ["Failing failed and was disabled (the server went away)"]
-    assert [row["step"] for row in metric_rows(tmp_path)] == list("01234")
+def test_a_process_that_ends_at_once_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plumbline.training.show.tracker._PROGRAM", "raise ValueError('odd')")
+    said = Logging(tmp_path / "run").finish()
+    assert said[1:] == ["W&B cannot be used: its process ended with exit code 1: ValueError: odd"]
 
 
-def test_a_finish_that_hangs_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    released, ended = threading.Event(), threading.Event()
-    monkeypatch.setattr(wandb_run, "_FINISH_SECONDS", -4.8)
-    run = object.__new__(wandb_run.WandbRun)
-
-    class Hanging:
-        dir = str(tmp_path / "run" / "files")
-
-        def finish(self, exit_code: int) -> None:
-            released.wait(DEADLINE)
-            ended.set()
-
-    run._run, run._online = Hanging(), False  # type: ignore[assignment]
-    said: list[str] = []
-    Trackers(None, [run], telling(said)).finish(0)
-    assert not ended.is_set()
-    assert "not everything was sent in time" in said[0]
-    released.set()
-
-
-def test_an_init_that_fails_is_said_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any, **__: Any) -> None:
-        raise RuntimeError("timed out")
-
-    monkeypatch.setattr(tracking, "WandbRun", fail)
-    said: list[str] = []
-    trackers = open_trackers(
-        tmp_path,
-        use_wandb=True,
-        wandb_project="p",
-        wandb_name=None,
-        wandb_tags=[],
-        config={},
-        resume_step=None,
-        report=telling(said),
-    )
-    trackers.finish(0)
-    assert len(said) == 1
-    assert "W&B did not start" in said[0]
-    assert "(timed out); logging locally: metrics.csv" in said[0]
+def test_names_that_are_no_unicode_are_logged(tmp_path: Path) -> None:
+    logging = Logging(tmp_path, config={"data_dir": "caf\udce9"})
+    logging.log(range(3))
+    assert "W&B records offline" in logging.finish()[-1]
 
 
 # -- the CSV file ------------------------------------------------------------------------------------------
@@ -355,6 +208,7 @@ def test_continuing_keeps_exactly_the_rows_up_to_the_step(tmp_path: Path) -> Non
         assert len(list(csv.reader(again))) == 3
 
 
-def test_the_tracking_module_does_not_import_wandb() -> None:
-    code = "import sys, plumbline.training.show.tracking; sys.exit('wandb' in sys.modules)"
+def test_the_tracking_module_imports_no_tracker() -> None:
+    names = "{'wandb', 'tensorboard'}"
+    code = f"import sys, plumbline.training.show.tracking; sys.exit(len({names} & set(sys.modules)))"
     assert run_python("-c", code).returncode == 0

@@ -36,22 +36,6 @@ class Batch:
             nodes repeats them, so the first few rows and columns are valid patches too.
     """
 
-    __slots__ = (
-        "bounding_radius",
-        "centre",
-        "edge_index",
-        "gcn",
-        "index",
-        "max_in_degree",
-        "node_features",
-        "node_ptr",
-        "patches",
-        "pos",
-        "size",
-        "target",
-        "vectors",
-    )
-
     def __init__(
         self,
         *,
@@ -100,8 +84,7 @@ class Batch:
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor of the batch."""
-        for name in self.__slots__:
-            value = getattr(self, name)
+        for value in vars(self).values():
             if isinstance(value, Tensor):
                 yield value
             elif isinstance(value, GCNTables):
@@ -139,7 +122,7 @@ class Batch:
             :meth:`of_block`. Strides and shared storages are preserved.
         """
         storages = Storages()
-        places = _mapped({name: getattr(self, name) for name in self.__slots__}, Tensor, storages.place)
+        places = _mapped(vars(self), Tensor, storages.place)
         return storages.joined(room), places
 
     @staticmethod

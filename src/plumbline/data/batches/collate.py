@@ -14,6 +14,7 @@ from plumbline.data.batches.gcn_constants import GCNTables, SparsePair, check_en
 from plumbline.data.batches.patches import centre_and_size, patches
 from plumbline.data.store.in_memory import MemoryStore
 from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.tensors import offsets
 from plumbline.records import Int
 
 Store = PackedStore | MemoryStore
@@ -57,13 +58,13 @@ class GraphTables:
         columns = _all_columns(store, indices, needs)
         self._device = torch.device(device)
         self._sizes = {level: sizes for level, (sizes, _) in columns.items()}
-        self._ptr = {level: _tensor(_cumulative(sizes), device) for level, (sizes, _) in columns.items()}
+        self._ptr = {level: _tensor(offsets(sizes), device) for level, (sizes, _) in columns.items()}
         self._columns = {
             level: {name: _tensor(array, device) for name, array in arrays.items()}
             for level, (_, arrays) in columns.items()
         }
         if "in_degree" in self._columns["node"]:
-            first = _cumulative(self._sizes["node"])[:-1]
+            first = offsets(self._sizes["node"])[:-1]
             self._max_in_degree = np.maximum.reduceat(columns["node"][1]["in_degree"], first)
 
     def __len__(self) -> int:
@@ -168,7 +169,7 @@ def _columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
         gcn = gcn_arrays(flat.node_features, flat.in_degree, flat.edge_source, flat.node_ptr)
         node |= {name: getattr(gcn, name) for name in ("degree", "degree_t", "pool", "aggregated")}
         entry = {name: getattr(gcn, name) for name in ("col", "value", "col_t", "value_t")}
-        entry_sizes = np.diff(_cumulative(gcn.degree)[flat.node_ptr])
+        entry_sizes = np.diff(offsets(gcn.degree)[flat.node_ptr])
     graph: dict[str, np.ndarray] = {
         name: getattr(flat, name) for name in ("target", "bounding_radius", "vectors")
     }
@@ -223,11 +224,6 @@ def _all_columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
     }
 
 
-def _cumulative(sizes: Int) -> Int:
-    """Turn ``[n]`` sizes into ``[n + 1]`` int64 offsets."""
-    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-
-
 def _tensor(array: np.ndarray, device: torch.device | str) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
@@ -254,7 +250,7 @@ def loose_batch(store: Store, indices: Int, needs: frozenset[str]) -> Batch:
     for level, (sizes, arrays) in columns.items():
         owner = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes))
         rows = {name: _tensor(array, "cpu") for name, array in arrays.items()}
-        levels[level] = _Rows(torch.from_numpy(_cumulative(sizes)), owner, rows)
+        levels[level] = _Rows(torch.from_numpy(offsets(sizes)), owner, rows)
     graph = levels.pop("graph").columns
     largest = int(columns["node"][1]["in_degree"].max()) if "in_degree" in columns["node"][1] else 0
     levels = {level: rows for level, rows in levels.items() if rows.columns}

@@ -56,11 +56,6 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         raise NotImplementedError
 
-    def set_epoch(self, epoch: int) -> None:
-        """Use the order of this epoch from the next iteration on; a new epoch starts from its beginning."""
-        if epoch != self.order.epoch:
-            self.order.epoch, self.order.position = epoch, 0
-
     def state_dict(self) -> dict[str, int]:
         """The epoch, and how many of its batches were handed out."""
         return {"epoch": self.order.epoch, "position": self.order.position}

@@ -3,6 +3,7 @@
 import numpy as np
 
 from plumbline.data.store.reader import Gathered
+from plumbline.data.store.tensors import offsets
 from plumbline.geometry.sampling import farthest_points
 from plumbline.records import Float, Int
 
@@ -44,7 +45,7 @@ def patches(flat: Gathered, *, leaders: int, k: int | None) -> Int:
 def _from_edges(flat: Gathered, sizes: Int, k: int) -> Int:
     token = np.arange(TOKENS) % sizes[:, None]
     node = flat.node_ptr[:-1, None] + token
-    first = np.concatenate([[0], np.cumsum(flat.in_degree)])[node]
+    first = offsets(flat.in_degree)[node]
     degree = flat.in_degree[node]
     column = np.arange(k) % np.maximum(degree, 1)[:, :, None]
     found = flat.edge_source[first[:, :, None] + column] - flat.node_ptr[:-1, None, None]

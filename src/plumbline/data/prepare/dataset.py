@@ -1,6 +1,5 @@
 """The pipeline from inputs to a data set, shared by ``prepare``, ``benchmark`` and the Python interface."""
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -111,11 +110,10 @@ def make_dataset(
             holds something else or is not writable.
     """
     scan, graph = scan or ScanSettings(), graph or GraphSettings()
-    paths = [Path(meshes)] if isinstance(meshes, str | os.PathLike) else [Path(path) for path in meshes]
     check_settings(scan, graph, solids=solids, workers=workers, format=format)
-    if not paths and not solids and labels is None:
+    sources = list_sources(meshes, solids, labels)
+    if not sources:
         raise InputError("there is nothing to prepare: give meshes, a number of solids, or labels")
-    sources = list_sources(paths, solids, None if labels is None else Path(labels))
     plan = make_plan(sources, recorded(scan, graph), format)
     with Workers(workers) as pool:
         return prepare(Path(out), sources, scan, graph, plan=plan, pool=pool, report=Reporter(report))
@@ -162,16 +160,7 @@ def prepare(
     pool: Workers,
     report: Reporter,
 ) -> DatasetSummary:
-    """Make or finish the data set of a plan; see :func:`make_dataset`.
-
-    Args:
-        out: folder of the data set.
-        sources: the inputs.
-        scan, graph: the settings.
-        plan: what is recorded and compared, see :func:`make_plan`.
-        pool: processes that do the work.
-        report: receives messages and progress.
-    """
+    """Make or finish the data set of a plan (:func:`make_plan`); see :func:`make_dataset`."""
     started = time.perf_counter()
     if look(out, plan) == "finished":
         return _finished_already(out, sources, plan)
@@ -194,7 +183,7 @@ def prepare(
             raise
         except OSError as error:
             raise InputError(
-                f"--out {out} cannot be written to ({error.strerror}); finished work is kept: "
+                f"{out} cannot be written to ({error.strerror}); finished work is kept: "
                 "run the same command again to resume"
             ) from error
     return DatasetSummary(
@@ -225,8 +214,8 @@ def _write_missing(
     missing = [chunk for chunk in chunks if not _is_whole(chunk)]
     done = len(sources) - sum(len(chunk.sources) for chunk in missing)
     processes = min(pool.num, len(missing) or 1)
-    with_processes = "1 process" if processes == 1 else f"{processes} processes"
-    report.say(f"preparing {_kinds(sources)} in {out} with {with_processes}")
+    noun = "process" if processes == 1 else "processes"
+    report.say(f"preparing {_kinds(sources)} in {out} with {processes} {noun}")
     objects = [source.name for source in sources if source.kind == "scan"]
     if len(objects) > 1 and len(set(objects)) == len(objects):
         report.say("  every real scan counts as a separate object; if several show the same object, give")

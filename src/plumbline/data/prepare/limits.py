@@ -1,79 +1,51 @@
-"""Limits of the settings of a data set; a value outside them is refused with the name of the setting."""
+"""What the settings of a data set may be: for the flags of ``prepare`` and for the Python interface alike."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, fields
-from math import inf
-from typing import Any, get_args
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from plumbline.errors import InputError
-from plumbline.records import (
-    EdgeAttr,
-    GraphSettings,
-    Normalise,
-    Pattern,
-    Range,
-    Sampling,
-    ScanSettings,
-    Target,
-)
+from plumbline.kinds import number, one_of, span, switch, whole
 
-WHOLE = {
-    "solids": (0, inf),
-    "workers": (0, inf),
-    "samples": (1, inf),
-    "solid_samples": (0, inf),
-    "views": (1, inf),
-    "points": (16, 65536),
-    "rays": (64, 4_000_000),
-    "seed": (0, 2**32 - 1),
-    "k": (1, 1024),
-    "sh_degree": (0, 8),
+if TYPE_CHECKING:
+    from plumbline.records import GraphSettings, ScanSettings
+
+KINDS = {
+    "solids": whole(at_least=0),
+    "format": one_of("packed", "pt"),
+    "target": one_of("solid", "shell"),
+    "scale": number(above=0),
+    "samples": whole(at_least=1),
+    "solid_samples": whole(at_least=0),
+    "views": span(whole(at_least=1), "1-3", "V"),
+    "points": span(whole(at_least=16, at_most=65536), "128-512", "N"),
+    "sampling": one_of("farthest", "random", "mixed"),
+    "pattern": one_of("grid", "lidar"),
+    "rays": whole(at_least=64, at_most=4_000_000),
+    "distance": span(number(above=1), "2-3", "D"),
+    "noise": span(number(at_least=0, at_most=1), "0-0.03", "SIGMA"),
+    "grazing": number(above=0, at_most=90),
+    "pose_error": number(at_least=0, at_most=45),
+    "rotate": switch,
+    "k": whole(at_least=1, at_most=1024),
+    "edge_attr": one_of("sh", "displacement", "none"),
+    "sh_degree": whole(at_least=0, at_most=8),
+    "normalise": one_of("unit", "centre", "none"),
+    "seed": whole(at_least=0, at_most=2**32 - 1),
+    "workers": whole(at_least=0),
 }
-"""Whole numbers: (minimum, maximum)."""
-AT_LEAST = {"noise": (0, 1), "pose_error": (0, 45)}
-"""Other numbers: (minimum, maximum)."""
-ABOVE = {"scale": (0, inf), "distance": (1, inf), "grazing": (0, 90)}
-"""Other numbers: (exclusive lower bound, maximum)."""
-CHOICES = {
-    "format": ("packed", "pt"),
-    "target": get_args(Target),
-    "sampling": (*get_args(Sampling), "mixed"),
-    "pattern": get_args(Pattern),
-    "edge_attr": get_args(EdgeAttr),
-    "normalise": get_args(Normalise),
-}
-_RANGES = {item.name for item in fields(ScanSettings) if item.type is Range}
 
 
-def check_settings(scan: ScanSettings, graph: GraphSettings, **others: Any) -> None:
+def check_settings(scan: "ScanSettings", graph: "GraphSettings", **others: Any) -> None:
     """Refuse invalid settings and combinations of settings. Raises InputError, naming the setting."""
-    values = {item.name: getattr(scan, item.name) for item in fields(scan)} | asdict(graph) | others
-    for name, allowed in CHOICES.items():
-        if name in values and values[name] not in allowed:
-            raise InputError(f"{name} {values[name]}: choose one of {', '.join(allowed)}")
-    for name in _RANGES:
-        if not isinstance(values[name], Range):
-            raise InputError(f"{name} {values[name]}: give a Range, such as Range(2) or Range(1, 3)")
-    _check_numbers(values, WHOLE, "at least", whole=True)
-    _check_numbers(values, AT_LEAST, "at least")
-    _check_numbers(values, ABOVE, "above")
+    given = {item.name: getattr(record, item.name) for record in (scan, graph) for item in fields(record)}
+    for name, value in (given | others).items():
+        try:
+            meant = KINDS[name].read(str(value))
+        except ValueError as error:
+            raise InputError(f"{name} {value}: {error}") from None
+        if meant != value:
+            raise InputError(f"{name} {value}: must be of type {type(meant).__name__}, such as {meant!r}")
     if graph.k >= scan.points.low:
         raise InputError(
             f"k {graph.k}: a point has only {scan.points.low - 1:.0f} other points (points {scan.points})"
         )
-
-
-def _check_numbers(
-    values: Mapping[str, Any], limits: Mapping[str, tuple[float, float]], word: str, *, whole: bool = False
-) -> None:
-    for name, (lowest, highest) in limits.items():
-        if name not in values:
-            continue
-        value = values[name]
-        low, high = (value.low, value.high) if isinstance(value, Range) else (value, value)
-        above = lowest <= low if word == "at least" else lowest < low
-        integral = not whole or (float(low).is_integer() and float(high).is_integer())
-        if not (integral and above and low <= high <= highest and high < inf):
-            kind = "a whole number" if whole else "a number"
-            most = "" if highest == inf else f" and at most {highest:,.10g}"
-            raise InputError(f"{name} {value}: give {kind} {word} {lowest}{most}")

@@ -16,6 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from plumbline.console.text import counted
 from plumbline.data.missing import PARTS
 from plumbline.data.prepare.sources import Chunk
 from plumbline.data.pt.cache import CACHE_FOLDER
@@ -31,7 +32,7 @@ from plumbline.writing import write_atomically
 PT_METADATA = "dataset_metadata.json"
 _FILES = (MANIFEST, PT_METADATA, "index.safetensors", "shard-*.safetensors", "*.pt", ".*.tmp")
 _OURS = (PARTS, CACHE_FOLDER, *_FILES)
-_MEND = "choose another --out, or delete the folder"
+_FIX = "choose another folder, or delete this one"
 _LONGEST_STEM = 180
 """Bytes of a file name, at most; file systems allow 255."""
 _NOT_IN_NAMES = re.compile(r'[<>:"|?*\\\x00-\x1f]|^\.')
@@ -58,13 +59,11 @@ def look(out: Path, plan: Plan) -> Literal["new", "unfinished", "finished"]:
         if not out.exists():
             return "new"
         if not out.is_dir():
-            raise InputError(f"--out {out} is a file: give a folder")
+            raise InputError(f"{out} is a file: give a folder")
         entries = sorted(entry.name for entry in out.iterdir())
     foreign = [name for name in entries if not any(fnmatch(name, pattern) for pattern in _OURS)]
     if foreign:
-        raise InputError(
-            f"--out {out} holds other files ({', '.join(foreign[:3])}): give a new or empty folder"
-        )
+        raise InputError(f"{out} holds other files ({', '.join(foreign[:3])}): give a new or empty folder")
     state: Literal["unfinished", "finished"]
     if MANIFEST in entries or PT_METADATA in entries:
         state = "finished"
@@ -74,14 +73,14 @@ def look(out: Path, plan: Plan) -> Literal["new", "unfinished", "finished"]:
     elif set(entries) <= {PARTS}:
         return "new"
     else:
-        raise InputError(f"--out {out} holds {entries[0]} and no record of how it was made: {_MEND}")
+        raise InputError(f"{out} holds {entries[0]} and no record of how it was made: {_FIX}")
     if not isinstance(found, dict) or "settings" not in found:
-        raise InputError(f"--out {out} holds a data set that plumbline prepare did not make: {_MEND}")
+        raise InputError(f"{out} holds a data set that plumbline prepare did not make: {_FIX}")
     differences = _differences(found, plan)
     if differences:
         what = "a data set" if state == "finished" else "an unfinished data set"
         raise InputError(
-            f"--out {out} holds {what} made with other settings ({'; '.join(differences[:3])}): {_MEND}"
+            f"{out} holds {what} made with other settings ({'; '.join(differences[:3])}): {_FIX}"
         )
     if state == "finished":
         _check_whole(out, plan["format"])
@@ -95,14 +94,14 @@ def _read(file: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        raise InputError(f"{file} is damaged: {_MEND}")
+        raise InputError(f"{file} is damaged: {_FIX}")
     return content
 
 
 def _differences(found: Plan, plan: Plan) -> list[str]:
     old, new = ({"format": each.get("format"), **each["settings"]} for each in (found, plan))
     result = [
-        f"--{flag} {_shown(old.get(flag))} there, {_shown(new.get(flag))} now"
+        f"{flag} {_shown(old.get(flag))} there, {_shown(new.get(flag))} now"
         for flag in dict.fromkeys([*new, *old])
         if old.get(flag) != new.get(flag)
     ]
@@ -130,16 +129,18 @@ def _check_whole(out: Path, layout: str) -> None:
         try:
             PackedStore.open(out)
         except DamagedStoreError as error:
-            raise InputError(f"{error}: {_MEND}") from error
+            raise InputError(f"{error}: {_FIX}") from error
         return
     try:
         names = [str(item["filename"]) for item in _read(out / PT_METADATA)["files"]]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{out / PT_METADATA} is damaged: {_MEND}") from error
+        raise InputError(f"{out / PT_METADATA} is damaged: {_FIX}") from error
     missing = [name for name in names if Path(name).name != name or not (out / name).is_file()]
     if missing:
-        number = "1 file is" if len(missing) == 1 else f"{len(missing):,} files are"
-        raise InputError(f"{out} is damaged: {number} missing ({missing[0]}): {_MEND}")
+        verb = "is" if len(missing) == 1 else "are"
+        raise InputError(
+            f"{out} is damaged: {counted(len(missing), 'file')} {verb} missing ({missing[0]}): {_FIX}"
+        )
 
 
 class Contents(NamedTuple):
@@ -166,7 +167,7 @@ def contents(out: Path, layout: str) -> Contents:
         objects = len({item["object_name"] for item in files})
         points, views = (sum(item[key] for item in files) for key in ("num_nodes", "num_views"))
     except (KeyError, TypeError) as error:
-        raise InputError(f"{out / PT_METADATA} is damaged: {_MEND}") from error
+        raise InputError(f"{out / PT_METADATA} is damaged: {_FIX}") from error
     return Contents(objects, len(files), points, views, tuple(rejected), size)
 
 
@@ -190,22 +191,16 @@ def workplace(out: Path, plan: Plan) -> Iterator[Path]:
                 f"another process is preparing {out}: wait until it finishes, or give another folder"
             ) from error
         except OSError as error:
-            raise InputError(f"--out {out} cannot be written to: {error.strerror}") from error
+            raise InputError(f"{out} cannot be written to: {error.strerror}") from error
         write_atomically(parts / "plan.json", json.dumps(plan, indent=1).encode())
         yield parts
 
 
 def finish(out: Path, chunks: Sequence[Chunk], plan: Plan, *, tick: Callable[[int, int], None]) -> None:
-    """Merge complete parts into the data set; may be interrupted and called again.
+    """Merge the part files of all chunks into the data set; may be interrupted and called again.
 
-    Args:
-        out: the folder.
-        chunks: all chunks; their part files must exist.
-        plan: written into the manifest as provenance.
-        tick: called with (files written, total files); documented layout only.
-
-    Raises:
-        InputError: the parts hold no sample.
+    The plan is written into the manifest as provenance. ``tick`` is called with (files written, total files)
+    in the documented layout. Raises InputError if the parts hold no sample.
     """
     settings, paths = plan["settings"], [chunk.path for chunk in chunks]
     fields = {

@@ -1,7 +1,7 @@
 """Preparation of the samples of one object, and of the part file of a chunk of objects.
 
-The samples of an object depend only on the object, the settings and the seed. Each object has its own random
-generator, seeded with its name, so neither other objects nor the number of workers can change its samples.
+Each object has its own random generator, seeded with its name, so neither other objects nor the number of
+workers can change its samples.
 """
 
 import hashlib
@@ -28,13 +28,8 @@ FEWEST_POINTS = 16
 def write_chunk(chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Sequence[int] = ()) -> int:
     """Prepare the sources of a chunk and write its part file, atomically.
 
-    Args:
-        chunk: the sources, and the path of the part file.
-        scan, graph: as for :func:`make_samples`.
-        dead: positions in the chunk of sources known to kill the process that prepares them.
-
-    Returns:
-        The number of samples.
+    ``dead``: positions in the chunk of sources known to kill the process that prepares them. Returns the
+    number of samples.
     """
     samples: list[Sample] = []
     rejected: list[Rejected] = []

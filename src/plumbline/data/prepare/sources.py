@@ -1,17 +1,16 @@
 """Inputs of ``plumbline prepare``, listed and split into chunks, independent of processes and terminal.
 
-A :class:`Source` is one object (or one real scan). Its samples depend only on the source, the settings and
-the seed: it has its own random generator, seeded with the object's name, so neither other objects nor the
-number of workers can change them. A :class:`Chunk` is a run of consecutive sources that becomes one part
-file, named after a hash of everything that determines its bytes.
+A :class:`Source` is one object (or one real scan). A :class:`Chunk` is a run of consecutive sources that
+becomes one part file, named after a hash of everything that determines its bytes.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,12 +70,15 @@ class Chunk:
     sources: tuple[Source, ...]
 
 
-def list_sources(paths: Sequence[Path], solids: int, labels: Path | None) -> list[Source]:
+def list_sources(
+    meshes: Path | str | Iterable[Path | str], solids: int, labels: Path | str | None = None
+) -> list[Source]:
     """List all inputs: meshes sorted by name, built-in solids by index, real scans in file order.
 
     Raises:
         InputError: a path does not exist or holds no mesh, or the labels cannot be used.
     """
+    paths = [meshes] if isinstance(meshes, str | PathLike) else list(meshes)
     sources = []
     if paths:
         for mesh in find_meshes(paths):
@@ -85,7 +87,7 @@ def list_sources(paths: Sequence[Path], solids: int, labels: Path | None) -> lis
             sources.append(Source("mesh", title, mesh.name, mesh.path))
     sources += [Source("solid", f"built-in solid {i}", f"solids/{i:06d}", index=i) for i in range(solids)]
     if labels is not None:
-        sources += [_scan_source(label, labels.parent) for label in read_labels(labels)]
+        sources += [_scan_source(label, Path(labels).parent) for label in read_labels(labels)]
     with ThreadPoolExecutor(_READ_AHEAD) as pool:
         return list(pool.map(_with_digest, sources))
 
@@ -152,11 +154,7 @@ def cut(
 ) -> list[Chunk]:
     """Split the sources into chunks whose part files lie in ``folder``.
 
-    Args:
-        sources: all inputs.
-        scan, graph: the settings; edge attributes do not affect parts, because the store computes them.
-        caster: name of the ray caster.
-        folder: the folder of the part files.
+    Edge attributes do not affect parts, because the store computes them.
     """
     decisive = [GENERATOR, SCHEMA, library_versions(), caster, repr(scan), graph.k, graph.normalise]
     bytes_per_node = 4 * (len(FEATURE_NAMES) + 1 + graph.k)

@@ -304,30 +304,28 @@ def _refused_before(metadata: dict[str, Any]) -> list[Rejected]:
 
 
 def _manifest_fields(metadata: dict[str, Any], widths: Widths, facts: dict[str, set]) -> dict[str, Any]:
-    names = metadata.get("feature_names")
-    if not isinstance(names, list) or len(names) != widths[0] or not all(isinstance(n, str) for n in names):
-        names = [f"feature_{i}" for i in range(widths[0])]
-    vectors, leaders = metadata.get("vector_names"), metadata.get("leaders")
-    if (
-        not isinstance(vectors, list)
-        or len(vectors) != widths[2]
-        or not all(isinstance(n, str) for n in vectors)
-    ):
-        vectors = [f"vector_{i}" for i in range(widths[2])]
+    leaders = metadata.get("leaders")
     normalise = metadata.get("normalise")
     if not isinstance(normalise, str):
         normalise = {(True,): "unit", (False,): "none"}.get(tuple(facts["normalized_pointcloud"]), "unknown")
     neighbours = facts["k_neighbors"]
     provenance = metadata.get("provenance")
     return {
-        "feature_names": names,
-        "vector_names": vectors,
+        "feature_names": _names(metadata.get("feature_names"), widths[0], "feature"),
+        "vector_names": _names(metadata.get("vector_names"), widths[2], "vector"),
         "leaders": leaders if isinstance(leaders, int) and leaders > 0 else 0,
         "edge_attr": "none" if widths[1] is None else "stored",
         "normalise": normalise,
         "k": next(iter(neighbours)) if len(neighbours) == 1 else None,
         "provenance": provenance if isinstance(provenance, dict) else {"source": "folder of .pt files"},
     }
+
+
+def _names(recorded: Any, num: int, noun: str) -> list[str]:
+    """The recorded names if there is one for each of ``num`` columns, otherwise numbered ones."""
+    if isinstance(recorded, list) and len(recorded) == num and all(isinstance(n, str) for n in recorded):
+        return recorded
+    return [f"{noun}_{i}" for i in range(num)]
 
 
 def _differs(widths: Widths, chosen: Widths) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from plumbline.data.pt import foreign
 from plumbline.data.pt.unpickling import load_plain
 from plumbline.errors import InputError, SampleError
 from plumbline.files import refusal, visible_files
@@ -72,7 +73,9 @@ def read_pt_metadata(path: Path, *, object_name: str | None = None) -> tuple[Sam
     """Like :func:`read_pt`, but also return the file's ``metadata`` dictionary."""
     content = _load(path)
     if not isinstance(content, dict):
-        raise SampleError(f"holds a {type(content).__name__} where a dictionary is expected")
+        raise SampleError(
+            f"holds a {type(content).__name__} where a dictionary is expected: save one per file"
+        )
     missing = [key for key in ("node_features", "edge_index", "target") if content.get(key) is None]
     if missing:
         raise SampleError(f"lacks {', '.join(missing)}")
@@ -185,16 +188,13 @@ def write_dataset_metadata(folder: Path, files: Iterable[Mapping[str, Any]], **f
 
 
 def _load(path: Path) -> Any:
+    whole = _bytes(path)
     try:
-        content, broken = load_plain(_bytes(path))
+        content, broken = load_plain(whole)
     except InputError as error:
         raise SampleError(str(error)) from error
     except UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
-            raise SampleError(
-                "holds something other than tensors and plain values, which loading could execute: refused"
-            ) from error
-        raise SampleError("is not a readable .pt file") from error
+        raise SampleError(foreign.reason(whole)) from error
     except Exception as error:  # damaged bytes can make the unpickler raise anything
         raise SampleError(f"is not a readable .pt file ({type(error).__name__})") from error
     if broken is not None:
@@ -216,7 +216,9 @@ def _array(values: Any, dtype: type) -> np.ndarray:
 def _tensor(content: Mapping[str, Any], key: str) -> torch.Tensor:
     value = content[key]
     if not isinstance(value, torch.Tensor):
-        raise SampleError(f"{key} is a {type(value).__name__} where a tensor is expected")
+        raise SampleError(
+            f"{key} is a {type(value).__name__} where a tensor is expected: save torch.tensor(...) of it"
+        )
     if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
         raise SampleError(f"{key} is not an ordinary dense tensor")
     return value.detach()

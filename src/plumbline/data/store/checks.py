@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from plumbline.data.store.tensors import offsets
 from plumbline.data.store.writer import FORMAT, MANIFEST, SCHEMA
 from plumbline.errors import DamagedStoreError, InputError
 from plumbline.records import Int
@@ -153,7 +154,7 @@ def check_range(path: Path, ptr: Int, graphs: Int, first: Int, last: Int) -> Non
 
 def check_edges(path: Path, source: Int, in_degree: Int, node_ptr: Int, edge_ptr: Int) -> None:
     """Refuse edges that leave their graph; ``source [E]`` is numbered within the batch."""
-    ends = np.concatenate([[0], np.cumsum(in_degree, dtype=np.int64)])[node_ptr]
+    ends = offsets(in_degree)[node_ptr]
     inside = not len(source) or (source.min() >= 0 and source.max() < len(in_degree))
     if not inside or (len(in_degree) and in_degree.min() < 0) or not np.array_equal(ends, edge_ptr):
         raise DamagedStoreError(

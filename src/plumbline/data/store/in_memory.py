@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from plumbline.data.store.reader import Gathered
+from plumbline.data.store.tensors import offsets
 from plumbline.records import Int, Sample, scan_radius
 
 
@@ -33,8 +34,8 @@ class MemoryStore:
         self.samples = list(samples)
         self.feature_names, self.vector_names = tuple(feature_names), tuple(vector_names)
         self.leaders, self.k = leaders, k
-        self.node_ptr = _offsets([len(sample.in_degree) for sample in samples])
-        self.edge_ptr = _offsets([len(sample.edge_source) for sample in samples])
+        self.node_ptr = offsets([len(sample.in_degree) for sample in samples])
+        self.edge_ptr = offsets([len(sample.edge_source) for sample in samples])
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -42,7 +43,7 @@ class MemoryStore:
     def gather(self, indices: Int) -> Gathered:
         """Join graphs into one batch, in the order of ``indices`` and the precision of the samples."""
         chosen = [self.samples[int(i)] for i in indices]
-        node_ptr = _offsets([len(sample.in_degree) for sample in chosen])
+        node_ptr = offsets([len(sample.in_degree) for sample in chosen])
         dtype = chosen[0].node_features.dtype
         none = np.zeros((0, 3), dtype)
         return Gathered(
@@ -53,16 +54,12 @@ class MemoryStore:
                 [sample.edge_source + first for sample, first in zip(chosen, node_ptr, strict=False)]
             ),
             node_ptr=node_ptr,
-            edge_ptr=_offsets([len(sample.edge_source) for sample in chosen]),
+            edge_ptr=offsets([len(sample.edge_source) for sample in chosen]),
             target=np.stack([sample.target for sample in chosen]).astype(dtype),
             bounding_radius=np.array([_radius(sample) for sample in chosen], dtype),
             num_views=np.array([sample.num_views for sample in chosen], np.int32),
             vectors=np.stack([none if sample.vectors is None else sample.vectors for sample in chosen]),
         )
-
-
-def _offsets(sizes: Sequence[int]) -> Int:
-    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
 
 def _radius(sample: Sample) -> float:

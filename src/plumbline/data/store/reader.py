@@ -24,11 +24,8 @@ from plumbline.data.store.checks import (
     read_manifest,
 )
 from plumbline.data.store.tensors import map_tensors, will_need
-from plumbline.data.store.writer import merge_parts, unpack_names, write_part, write_store
-from plumbline.errors import DamagedStoreError
+from plumbline.data.store.writer import unpack_names
 from plumbline.records import Float, Int, Rejected, Sample
-
-__all__ = ["DamagedStoreError", "Gathered", "PackedStore", "merge_parts", "write_part", "write_store"]
 
 
 class Gathered(NamedTuple):

@@ -12,10 +12,16 @@ from typing import Any
 import numpy as np
 
 from plumbline.errors import DamagedStoreError, InputError
+from plumbline.records import Int
 from plumbline.writing import atomic_file
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
 _CODES = {np.dtype(name): code for code, name in _DTYPES.items()}
+
+
+def offsets(sizes: Sequence[int] | np.ndarray) -> Int:
+    """Turn ``[n]`` sizes into ``[n + 1]`` int64 offsets: where each part begins, and the end of the last."""
+    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Sequence[np.ndarray]]) -> tuple[str, int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.tensors import offsets
 from plumbline.errors import DamagedStoreError
 from plumbline.files import reading
 from plumbline.records import Int
@@ -76,7 +77,7 @@ def _shard_problems(store: PackedStore, number: int) -> Iterator[str]:
     arrays = store.shard(number)
     graphs = store.shard_graphs(number)
     seen: set[str] = set()
-    for first, last in _chunks(store, graphs):
+    for first, last in chunks(store, graphs):
         node_ptr = store.node_ptr[first : last + 1] - store.node_ptr[graphs.start]
         edge_ptr = store.edge_ptr[first : last + 1] - store.edge_ptr[graphs.start]
         nodes, edges = slice(node_ptr[0], node_ptr[-1]), slice(edge_ptr[0], edge_ptr[-1])
@@ -92,7 +93,7 @@ def _shard_problems(store: PackedStore, number: int) -> Iterator[str]:
                 checks[f"{name} holds NaN or infinite values"] = _graphs_of(bad, count)
         in_degree, source = arrays["in_degree"][nodes], arrays["edge_source"][edges]
         checks["in_degree is negative"] = _graphs_of(in_degree < 0, node_count)
-        total = np.concatenate([[0], np.cumsum(in_degree, dtype=np.int64)])[node_ptr - node_ptr[0]]
+        total = offsets(in_degree)[node_ptr - node_ptr[0]]
         checks["in_degree does not add up to the number of edges"] = np.flatnonzero(
             np.diff(total) != edge_count
         )
@@ -104,8 +105,8 @@ def _shard_problems(store: PackedStore, number: int) -> Iterator[str]:
                 yield f"{text} in graph {first + int(wrong[0])}"
 
 
-def _chunks(store: PackedStore, graphs: range) -> Iterator[tuple[int, int]]:
-    """Split a shard into runs of graphs small enough to check in memory."""
+def chunks(store: PackedStore, graphs: range) -> Iterator[tuple[int, int]]:
+    """Split a shard into runs of graphs, ``(first, last + 1)``, that are small enough for the memory."""
     rows = store.node_ptr[graphs.start : graphs.stop + 1] + store.edge_ptr[graphs.start : graphs.stop + 1]
     begin = 0
     while begin < len(graphs):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import plumbline
-from plumbline.data.store.tensors import map_tensors, write_tensors
+from plumbline.data.store.tensors import map_tensors, offsets, write_tensors
 from plumbline.errors import DamagedStoreError, InputError
 from plumbline.records import Rejected, Sample, scan_radius
 from plumbline.writing import write_atomically
@@ -256,14 +256,12 @@ class _Writer:
         index["object_idx"] = renamed[arrays["object_idx"]]
         for name, array in index.items():
             self.index.setdefault(name, []).append(np.array(array))
-        node_ptr = np.concatenate([[0], np.cumsum(arrays["node_count"])])
-        edge_ptr = np.concatenate([[0], np.cumsum(arrays["edge_count"])])
+        node_ptr = offsets(arrays["node_count"])
+        edge_ptr = offsets(arrays["edge_count"])
         # Shard boundaries must not depend on how samples were grouped into parts. Whether a part has point
         # clouds does depend on it, so they are not counted.
         per_node, per_edge = 4 * len(self.fields["feature_names"]) + 4, 4 + 4 * (self.edge_dim or 0)
-        size = np.concatenate(
-            [[0], np.cumsum(arrays["node_count"] * per_node + arrays["edge_count"] * per_edge)]
-        )
+        size = offsets(arrays["node_count"] * per_node + arrays["edge_count"] * per_edge)
         begin = 0
         while begin < len(part):
             room = self.shard_bytes - self.filled
@@ -318,8 +316,7 @@ class _Writer:
         index = {name: np.concatenate(pieces) for name, pieces in self.index.items()}
         known = index["radius_known"] == 1
         for name in ("node", "edge"):
-            counts = index.pop(f"{name}_count")
-            index[f"{name}_ptr"] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+            index[f"{name}_ptr"] = offsets(index.pop(f"{name}_count"))
         index.update(pack_names(list(self.names)))
         digest, size = write_tensors(self.folder / INDEX, {name: [array] for name, array in index.items()})
         self._remove_leftovers()

@@ -1,5 +1,6 @@
 """Compilation of the network, with the uncompiled one as fallback."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -7,10 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from plumbline.data.batches.batch import Batch
-from plumbline.models import entry_point
+from plumbline.models import forward_with_error
 from plumbline.reporting import Reporter
 from plumbline.training.loop.precision import Precision
 from plumbline.training.randomness import random_states, restore_random_states
+
+_ADVICE = re.compile(r"\n\s*(Set TORCH|You can suppress|For even more|The above exception).*", re.DOTALL)
+"""The end of the compiler's errors, for those who work on the compiler."""
 
 
 class CompiledForward:
@@ -19,17 +23,13 @@ class CompiledForward:
     Only the network is compiled, never the Lightning module around it. Compilation happens at the first
     call, and again for new kinds of input; if it fails, this is reported once and training continues.
 
-    Args:
-        model: the network.
-        report: receives one message if compilation fails.
-
     Attributes:
         eager: the network's uncompiled forward pass.
         failed: whether compilation failed, so that ``eager`` is used.
     """
 
     def __init__(self, model: nn.Module, report: Reporter) -> None:
-        self.eager = entry_point(model)
+        self.eager = forward_with_error(model)
         self._report = report
         self.failed = False
         try:
@@ -52,8 +52,7 @@ class CompiledForward:
     def give_up(self, error: Exception) -> None:
         """Run the network uncompiled from now on, and report why."""
         self.failed = True
-        lines = str(error).strip().splitlines()
-        reason = lines[0] if lines else type(error).__name__
+        reason = " ".join(_ADVICE.sub("", str(error)).split()) or type(error).__name__
         self._report.say(f"the network cannot be compiled and runs uncompiled ({reason})")
 
 

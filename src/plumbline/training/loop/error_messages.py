@@ -16,10 +16,6 @@ _WORKERS = "give fewer with --num_workers, none with --num_workers 0, or --loade
 def plain_words(*, batch_size: int, num_workers: int) -> Iterator[None]:
     """Convert failures of memory, reader processes and disk in the block into an InputError each.
 
-    Args:
-        batch_size: graphs per batch, for the sentence.
-        num_workers: reader processes, for the sentence.
-
     Raises:
         InputError: one of these happened. Every other exception passes unchanged.
     """

@@ -129,13 +129,11 @@ class GracefulStop(Callback):
         if self._signum is not None and self._validations.follow:
             raise TrainingInterrupted(self._signum)
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Clean up after an error, since Lightning then calls no ``teardown``."""
-        self.teardown(trainer, pl_module, "fit")
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def teardown(self, *_: Any, **__: Any) -> None:
         """Restore the previous signal handlers, unless Lightning has already restored them."""
         for signum, handler in self._previous.items():
             if signal.getsignal(signum) == self._receive:
                 signal.signal(signum, handler)
         self._previous = {}
+
+    on_exception = teardown  # Lightning calls no teardown after an error

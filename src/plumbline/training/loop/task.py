@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from plumbline.data.batches.batch import Batch
 from plumbline.errors import InputError
-from plumbline.models import entry_point
+from plumbline.models import forward_with_error
 from plumbline.predictors.calibration import conformal_factors
 from plumbline.predictors.checkpoint import FORMAT
 from plumbline.training.lightning_import import Callback, LightningModule, OptimizerLRScheduler
@@ -36,12 +36,8 @@ class CentreOfMassTask(LightningModule):
 
     Args:
         model: maps a :class:`~plumbline.data.batches.batch.Batch` to ``[G, 3]``.
-        lr: learning rate.
-        weight_decay: weight decay of the optimizer.
+        lr, weight_decay, optimizer, schedule, warmup: as the flags, see ``training.optim``.
         loss: a function of ``[G, 3]`` errors and ``[G]`` radii, ours or the user's.
-        optimizer: ``"adam"`` or ``"adamw"``.
-        schedule: learning-rate schedule: ``"plateau"`` of ``val_loss``, or ``"cosine"`` over all steps.
-        warmup: fraction of the steps during which ``"cosine"`` rises.
         plateau: settings of ``"plateau"``.
         precision: precision of weights and arithmetic in the model; loss and metrics are always float32
             (float64 for ``64``).
@@ -74,7 +70,7 @@ class CentreOfMassTask(LightningModule):
     ) -> None:
         super().__init__()
         self.model = model
-        self.forward_model: Callable[[Batch], Any] = entry_point(model)
+        self.forward_model: Callable[[Batch], Any] = forward_with_error(model)
         self.loss, self.optimizer, self.schedule, self.warmup = loss, optimizer, schedule, warmup
         self.lr, self.weight_decay, self.precision = lr, weight_decay, precision
         self.plateau = plateau

@@ -20,7 +20,7 @@ from plumbline.training.records import Outcome
 
 
 def make_trainer(
-    folder: Path,
+    checkpoint_dir: Path,
     *,
     device: torch.device,
     precision: Precision,
@@ -29,30 +29,25 @@ def make_trainer(
     callbacks: list[Callback],
     max_steps: int = 0,
     fast_dev_run: int = 0,
-    devices: int = 1,
-    num_nodes: int = 1,
     strategy: str = "auto",
     deterministic: bool = False,
 ) -> Trainer:
     """Make a trainer without output and without unneeded work in its loop.
 
     Args:
-        folder: run folder.
-        device: kind of device; ``devices``, ``num_nodes`` and ``strategy`` set how many share the work.
+        checkpoint_dir, max_epochs, strategy, deterministic: as the flags.
+        device: kind of the device, of which one is used.
         precision: precision of weights and arithmetic.
-        max_epochs: maximum number of epochs.
         max_steps: maximum number of steps; 0: no limit.
         gradient_clip: maximum norm of the gradient; 0: no clipping.
-        callbacks: callbacks, in the order in which they run.
+        callbacks: in the order in which they run.
         fast_dev_run: batches of each loop in a trial run; 0: a full training.
-        deterministic: whether to use only deterministic kernels.
     """
     # None leaves the setting alone; torch imports its compiler even to set it to False.
     determined = deterministic if deterministic or torch.are_deterministic_algorithms_enabled() else None
     return Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=devices,
-        num_nodes=num_nodes,
+        devices=1,
         strategy=strategy,
         precision=precision.lightning,  # type: ignore[arg-type]
         max_epochs=max_epochs,
@@ -64,7 +59,7 @@ def make_trainer(
         callbacks=callbacks,
         # Training uses one process, so the variables of a surrounding SLURM job do not apply to it.
         plugins=[DurableCheckpoints(), LightningEnvironment()],
-        default_root_dir=folder,
+        default_root_dir=checkpoint_dir,
         enable_checkpointing=not fast_dev_run,
         # Lightning's extras are off: each costs time per step or repeats our own output.
         logger=False,
@@ -109,15 +104,8 @@ class End(NamedTuple):
     exit_code: int = 0
 
 
-def run_fit(fit: Fit, *, resume: Path | None, run_folder: Path, config: Path, report: Reporter) -> End:
-    """Run the training and report how it ended.
-
-    Args:
-        fit: the configured training.
-        resume: checkpoint to resume from.
-        run_folder: folder of the checkpoints.
-        config: YAML file for the command that resumes.
-        report: receives a message if the training was stopped.
+def run_fit(fit: Fit, *, resume: Path | None, checkpoint_dir: Path, config: Path, report: Reporter) -> End:
+    """Run the training and report how it ended, and, if it was stopped, the command that resumes it.
 
     Raises:
         InputError: the loss is not finite, or a checkpoint cannot be written.
@@ -132,7 +120,9 @@ def run_fit(fit: Fit, *, resume: Path | None, run_folder: Path, config: Path, re
         if not last.is_file():
             report.say(f"{how}; nothing was saved")
             return
-        report.say(f"{how} after {fit.trainer.global_step:,} steps; the state is in {run_folder / last.name}")
+        report.say(
+            f"{how} after {fit.trainer.global_step:,} steps; the state is in {checkpoint_dir / last.name}"
+        )
         report.say("resume with: " + command("plumbline", "train", "--config", config, "--resume"))
 
     keep_freed_memory()

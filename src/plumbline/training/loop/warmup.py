@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from plumbline.data.batches.batch import Batch
-from plumbline.models import entry_point
+from plumbline.models import forward_with_error
 from plumbline.training.loop.precision import Precision
 from plumbline.training.randomness import random_states, restore_random_states
 
@@ -55,7 +55,7 @@ def _steps(
     for _ in range(STEPS):
         optimizer.zero_grad()
         with precision.autocast(device):
-            answer = entry_point(twin)(batch)
+            answer = forward_with_error(twin)(batch)
         parts = answer if isinstance(answer, tuple) else (answer,)
         loss = torch.stack([part.to(precision.errors).abs().mean() for part in parts]).sum()
         scaler.scale(loss).backward()

@@ -16,10 +16,7 @@ class AveragedWeights(Callback):
 
     Validation uses the average, and a checkpoint's ``state_dict`` holds it; the trained weights are stored
     in addition. The decay grows from 0.1 to its value, so that the random initial weights soon lose weight.
-    The average is float32 (or float64), even if the weights have a shorter type.
-
-    Args:
-        ema: decay of the average per step.
+    ``ema`` is the decay per step. The average is float32 (or float64), even if the weights are shorter.
     """
 
     def __init__(self, ema: float) -> None:

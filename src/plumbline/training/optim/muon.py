@@ -26,12 +26,6 @@ _RMS = 0.2
 class Muon(Uncompiled, torch.optim.Optimizer):
     """Muon for matrices, AdamW for the rest, both with decoupled weight decay on matrices only.
 
-    Args:
-        weights: weights of a model.
-        lr: learning rate of both.
-        weight_decay: weight decay of matrices.
-        eps: epsilon of AdamW.
-
     Source: Jordan et al., Muon: An optimizer for hidden layers in neural networks (2024); the scale of steps
     after Liu et al., Muon is Scalable for LLM Training (2025).
     """

@@ -13,12 +13,8 @@ from plumbline.predictors.find_checkpoint import ENSEMBLE_FILE
 from plumbline.training.persistence.saving import write_durably
 
 
-def write_ensemble(folder: Path, members: Sequence[Path]) -> Path:
+def write_ensemble(checkpoint_dir: Path, members: Sequence[Path]) -> Path:
     """Join checkpoints of trainings on the same data into ``ensemble.ckpt``, which cannot be resumed.
-
-    Args:
-        folder: output folder.
-        members: checkpoints of the members.
 
     Raises:
         InputError: a checkpoint cannot be read, or the file cannot be written.
@@ -46,8 +42,8 @@ def write_ensemble(folder: Path, members: Sequence[Path]) -> Path:
     }
     buffer = BytesIO()
     torch.save({"state_dict": weights, "plumbline": ours}, buffer)
-    write_durably(folder / ENSEMBLE_FILE, seal(buffer.getbuffer()))
-    return folder / ENSEMBLE_FILE
+    write_durably(checkpoint_dir / ENSEMBLE_FILE, seal(buffer.getbuffer()))
+    return checkpoint_dir / ENSEMBLE_FILE
 
 
 def _member(part: dict[str, Any]) -> dict[str, Any]:

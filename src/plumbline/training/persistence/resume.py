@@ -61,6 +61,11 @@ class Resumed:
         return self.content["global_step"]
 
     @property
+    def tracking(self) -> dict[str, str]:
+        """What the trackers of the training have to know again, such as the id of its W&B run."""
+        return dict(self.content.get("tracking", {}))
+
+    @property
     def sentences(self) -> list[str]:
         """The notes, and the point from which training resumes."""
         epochs, batches = self.content["epochs_done"], self.content["batches_done"]
@@ -88,21 +93,17 @@ class Resumed:
         return None
 
 
-def find_resumable(resume: str, folder: Path, config: dict[str, Any], *, allow_mismatch: bool) -> Resumed:
-    """Find the newest undamaged checkpoint that ``--resume`` may refer to.
-
-    Args:
-        resume: value of the flag: a path, or ``"last"``.
-        folder: ``--checkpoint_dir``.
-        config: flags of this command.
-        allow_mismatch: resume even if the checkpoint was written with other flags.
+def find_resumable(
+    resume: str, checkpoint_dir: Path, config: dict[str, Any], *, allow_mismatch: bool
+) -> Resumed:
+    """Find the newest undamaged checkpoint that ``--resume`` may refer to; ``config``: flags of this command.
 
     Raises:
         InputError: no usable checkpoint exists, or its flags differ; the message names the difference.
     """
     notes: list[str] = []
     trouble: InputError | None = None
-    for path in find_checkpoints(resume, folder):
+    for path in find_checkpoints(resume, checkpoint_dir):
         try:
             content = read_checkpoint(path)
         except InputError as error:

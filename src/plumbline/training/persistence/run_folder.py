@@ -41,22 +41,22 @@ _WRITTEN = (CONFIG, _CONFIG_USED, STARTUP, METRICS, CURVES, RESULT, REJECTED, _R
 """Files that must not be links: their targets are not ours. A checkpoint replaces a link."""
 
 
-def make_run_folder(folder: Path) -> None:
+def make_run_folder(checkpoint_dir: Path) -> None:
     """Create the folder; check that it is writable and that no file in it is a link. Raises InputError."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        checkpoint_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=checkpoint_dir):
             pass
     except OSError as error:
         raise InputError(
-            f"--checkpoint_dir {folder}: cannot write there ({error.strerror}); "
+            f"--checkpoint_dir {checkpoint_dir}: cannot write there ({error.strerror}); "
             "check its permissions or choose another folder"
         ) from error
     for name in _WRITTEN:
-        if (folder / name).is_symlink():
+        if (checkpoint_dir / name).is_symlink():
             raise InputError(
-                f"--checkpoint_dir {folder}: {name} is a link there, and its target would be overwritten: "
-                "remove it"
+                f"--checkpoint_dir {checkpoint_dir}: {name} is a link there, and its target would be "
+                "overwritten: remove it"
             )
 
 
@@ -69,19 +69,16 @@ def refuse_early(
     ensemble: int,
     fast_dev_run: int,
 ) -> None:
-    """Check that the folders and the checkpoint exist, without importing anything large.
+    """Refuse what can be seen to fail without importing anything large: missing folders, copies by torchrun.
 
-    Args:
-        data_dir: the data set, or several.
-        split_file: the split; None if chance decides.
-        checkpoint_dir: run folder, which may not exist yet.
-        resume: value of ``--resume``; each member of an ensemble uses its own folder.
-        ensemble: number of members.
-        fast_dev_run: nothing is saved if it is above 0.
-
-    Raises:
-        InputError: the same error that the training itself would raise later.
+    The arguments are flags.
     """
+    copies = os.environ.get("WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" in os.environ and copies != "1":
+        raise InputError(
+            f"torchrun has started {copies} copies of this training, which uses one process: start it "
+            "without torchrun, or with --nproc_per_node 1 --nnodes 1"
+        )
     for folder in each_folder(data_dir):
         if not folder.is_dir():
             open_data(folder)
@@ -98,28 +95,28 @@ def refuse_early(
         find_checkpoints(resume, checkpoint_dir)
 
 
-def members(folder: Path, count: int, resume: str | None) -> dict[Path, str | None]:
+def members(checkpoint_dir: Path, count: int, resume: str | None) -> dict[Path, str | None]:
     """The folders of an ensemble's members, and ``--resume`` for each; None for those not started.
 
     Raises:
         InputError: no member has a checkpoint to resume from.
     """
-    folders = [folder / f"member-{member}" for member in range(count)]
+    folders = [checkpoint_dir / f"member-{member}" for member in range(count)]
     begun = [any(path.glob("*.ckpt")) for path in folders]
     if resume is not None and not any(begun):
         raise InputError(
-            f"--resume: no member in {folder} has a checkpoint; start from scratch without --resume"
+            f"--resume: no member in {checkpoint_dir} has a checkpoint; start from scratch without --resume"
         )
     return {path: resume if has else None for path, has in zip(folders, begun, strict=True)}
 
 
-def find_checkpoints(resume: str, folder: Path) -> list[Path]:
+def find_checkpoints(resume: str, checkpoint_dir: Path) -> list[Path]:
     """The checkpoints that ``--resume`` may refer to, in order of preference.
 
     Args:
         resume: a path, or ``"last"`` for the newest ``last*.ckpt`` in the folder. Older ones and the best
             models follow as fallbacks, in case it is damaged or missing.
-        folder: ``--checkpoint_dir``.
+        checkpoint_dir: run folder.
 
     Raises:
         InputError: there is none.
@@ -131,11 +128,13 @@ def find_checkpoints(resume: str, folder: Path) -> list[Path]:
         if not path.is_file():
             raise InputError(f"--resume {resume}: there is no such checkpoint")
         return [path]
-    last, best = (_newest_first(folder.glob(pattern)) for pattern in ("last*.ckpt", "best-model-*.ckpt"))
+    last, best = (
+        _newest_first(checkpoint_dir.glob(pattern)) for pattern in ("last*.ckpt", "best-model-*.ckpt")
+    )
     if not last and not best:
         raise InputError(
-            f"--resume: there is no last.ckpt in {folder}; name a checkpoint, or start from scratch without "
-            "--resume"
+            f"--resume: there is no last.ckpt in {checkpoint_dir}; name a checkpoint, or start from scratch "
+            "without --resume"
         )
     return [*last, *best]
 
@@ -145,19 +144,19 @@ def _newest_first(paths: Iterable[Path]) -> list[Path]:
 
 
 @contextmanager
-def no_empty_folder_left(folder: Path) -> Iterator[None]:
+def no_empty_folder_left(checkpoint_dir: Path) -> Iterator[None]:
     """Remove the folder after the block if the block created it and left it empty."""
-    there = folder.exists()
+    there = checkpoint_dir.exists()
     try:
         yield
     finally:
         if not there:
             with suppress(OSError):
-                folder.rmdir()
+                checkpoint_dir.rmdir()
 
 
 @contextmanager
-def sole_use(folder: Path) -> Iterator[None]:
+def sole_use(checkpoint_dir: Path) -> Iterator[None]:
     """Lock the folder while the block runs: two trainings would overwrite each other's files.
 
     The operating system locks the folder itself; the lock ends with the process, however that ends. A hidden
@@ -168,20 +167,21 @@ def sole_use(folder: Path) -> Iterator[None]:
     """
     with ExitStack() as held:
         try:
-            held.enter_context(sole_owner(folder, patience=_PATIENCE, note=folder / _RUNNING))
+            held.enter_context(sole_owner(checkpoint_dir, patience=_PATIENCE, note=checkpoint_dir / _RUNNING))
         except LockedError as error:
             whose = f" ({error.owner})" if error.owner else ""
             raise InputError(
-                f"--checkpoint_dir {folder}: another training is writing there{whose}; choose another folder"
+                f"--checkpoint_dir {checkpoint_dir}: another training is writing there{whose}; choose "
+                "another folder"
             ) from error
         for name in ("*.ckpt", *_WRITTEN):
-            for half_written in folder.glob(f".{name}.*tmp"):  # by a training that was killed
+            for half_written in checkpoint_dir.glob(f".{name}.*tmp"):  # by a training that was killed
                 with suppress(OSError):
                     half_written.unlink()
         yield
 
 
-def set_aside(folder: Path) -> str | None:
+def set_aside(checkpoint_dir: Path) -> str | None:
     """Move the files of an earlier training into the next free ``run-001``, ``run-002``, ...
 
     Where no training ran, files of the user that a training would write over are moved. A ``config.yaml`` of
@@ -190,64 +190,59 @@ def set_aside(folder: Path) -> str | None:
     Returns:
         A sentence about what was moved; None if there was nothing to move.
     """
-    ran = any(any(folder.glob(pattern)) for pattern in _MARKS)
+    ran = any(any(checkpoint_dir.glob(pattern)) for pattern in _MARKS)
     patterns = (*_MARKS, *_RECORDS) if ran else (STARTUP, CURVES, RESULT, REJECTED)
-    paths = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
-    paths += [path for path in [config_of(folder)] if ran and path.is_file() and _is_dumped(path)]
+    paths = [path for pattern in patterns for path in sorted(checkpoint_dir.glob(pattern))]
+    paths += [path for path in [config_of(checkpoint_dir)] if ran and path.is_file() and _is_dumped(path)]
     if not paths:
         return None
     number = 1
-    while (aside := folder / f"run-{number:03d}").exists():
+    while (aside := checkpoint_dir / f"run-{number:03d}").exists():
         number += 1
     aside.mkdir()
     for path in paths:
         os.replace(path, aside / path.name)
     if ran:
-        return f"the earlier run in {folder} was moved to {aside}"
-    return f"files that were in {folder} moved to {aside}: {', '.join(path.name for path in paths)}"
+        return f"the earlier run in {checkpoint_dir} was moved to {aside}"
+    return f"files that were in {checkpoint_dir} moved to {aside}: {', '.join(path.name for path in paths)}"
 
 
-def make_way(folder: Path, resume: Path | None) -> str | None:
+def make_way(checkpoint_dir: Path, resume: Path | None) -> str | None:
     """Move an earlier run aside, unless it is the one to resume.
 
-    Args:
-        folder: run folder.
-        resume: checkpoint to resume from. If it is in another folder, its metrics are copied.
-
-    Returns:
-        See :func:`set_aside`.
+    If the checkpoint to resume from is in another folder, its metrics are copied.
     """
-    if resume is not None and resume.parent.resolve() == folder.resolve():
+    if resume is not None and resume.parent.resolve() == checkpoint_dir.resolve():
         return None
-    sentence = set_aside(folder)
+    sentence = set_aside(checkpoint_dir)
     if resume is not None and (resume.parent / METRICS).is_file():
-        shutil.copy(resume.parent / METRICS, folder / METRICS)
+        shutil.copy(resume.parent / METRICS, checkpoint_dir / METRICS)
     return sentence
 
 
-def write_rejected(folder: Path, rejected: Sequence[Rejected]) -> None:
+def write_rejected(checkpoint_dir: Path, rejected: Sequence[Rejected]) -> None:
     """Write the rejected inputs of the data set, one per line; no file if there are none."""
     if rejected:
         text = "".join(f"{item.source}: {item.reason}\n" for item in rejected)
-        write_atomically(folder / REJECTED, text.encode(), durable=False)
+        write_atomically(checkpoint_dir / REJECTED, text.encode(), durable=False)
 
 
-def has_result(folder: Path, *, epochs: int) -> bool:
+def has_result(checkpoint_dir: Path, *, epochs: int) -> bool:
     """Whether the folder's ``result.json`` was written after this number of epochs."""
     try:
-        found = json.loads((folder / RESULT).read_bytes())
+        found = json.loads((checkpoint_dir / RESULT).read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and found.get("epochs") == epochs
 
 
-def config_of(folder: Path) -> Path:
+def config_of(checkpoint_dir: Path) -> Path:
     """The file of a run's flags: ``config.yaml``, or another name where that file is the user's own."""
-    own_name = folder / _CONFIG_USED
-    return own_name if own_name.exists() else folder / CONFIG
+    own_name = checkpoint_dir / _CONFIG_USED
+    return own_name if own_name.exists() else checkpoint_dir / CONFIG
 
 
-def write_config(folder: Path, values: dict[str, Any]) -> str | None:
+def write_config(checkpoint_dir: Path, values: dict[str, Any]) -> str | None:
     """Write the flags as YAML for ``--config``, which repeats the training.
 
     A ``config.yaml`` that the user wrote or edited stays as it is.
@@ -255,10 +250,10 @@ def write_config(folder: Path, values: dict[str, Any]) -> str | None:
     Returns:
         A sentence if the file has another name for that reason, otherwise None.
     """
-    path, sentence = config_of(folder), None
+    path, sentence = config_of(checkpoint_dir), None
     if path.name == CONFIG and path.exists() and not _is_dumped(path):
         sentence = f"{path} is yours and stays as it is; the flags of this run are in {_CONFIG_USED}"
-        path = folder / _CONFIG_USED
+        path = checkpoint_dir / _CONFIG_USED
     write_atomically(path, _dumped(values), durable=False)
     return sentence
 

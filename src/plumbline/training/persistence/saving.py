@@ -52,8 +52,8 @@ def write_durably(path: Path, content: bytes | memoryview) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content, read_back=True)
     except OSError as error:
-        there = any(path.parent.glob("last*.ckpt"))
-        before = "the previous one is untouched" if there else "there is no previous one to resume from"
+        there = [*path.parent.glob("last*.ckpt"), *path.parent.glob("best-model-*.ckpt")]
+        before = f"{there[0].name} is untouched" if there else "there is no earlier one to resume from"
         raise InputError(
             f"cannot write the checkpoint {path} ({error.strerror or error}): free some space or fix "
             f"the permissions; {before}"
@@ -67,7 +67,7 @@ class BestAndLast(ModelCheckpoint):
     reported at every attempt, and training continues: everything it needs is in memory.
 
     Args:
-        folder: run folder.
+        checkpoint_dir: run folder.
         report: receives a message about each failed write.
         save_top_k: number of best models to keep.
         resume: the checkpoint that training resumed from; it is never deleted.
@@ -83,7 +83,7 @@ class BestAndLast(ModelCheckpoint):
 
     def __init__(
         self,
-        folder: Path,
+        checkpoint_dir: Path,
         report: Reporter,
         *,
         save_top_k: int = 1,
@@ -93,7 +93,7 @@ class BestAndLast(ModelCheckpoint):
         self._report, self._resume, self._comparable = report, resume, comparable
         self.trouble = ""
         super().__init__(
-            dirpath=folder,
+            dirpath=checkpoint_dir,
             filename=BEST_NAME,
             monitor="val_loss",
             mode="min",

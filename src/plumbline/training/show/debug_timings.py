@@ -23,9 +23,7 @@ class DebugTimings(Callback):
         """Start the timers; Lightning calls no epoch hook when it resumes within an epoch."""
         self._epoch_began = self._batch_ended = time.perf_counter()
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Restart the timers."""
-        self._epoch_began = self._batch_ended = time.perf_counter()
+    on_train_epoch_start = on_train_start
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Note the time at which the batch is ready."""

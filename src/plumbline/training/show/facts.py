@@ -101,7 +101,7 @@ def crowded() -> str | None:
     """A message if other programs keep the cores busy, which slows down threads that wait for each other."""
     if torch.get_num_threads() < 2 or not hasattr(os, "getloadavg"):
         return None
-    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1  # all cores: the load is that of the machine
     if load < _CROWDED * cores:
         return None
     return (

@@ -49,22 +49,16 @@ def measure(
         "table": table.to_dict(),
     }
     text = json.dumps(result, indent=1, allow_nan=False) + "\n"
-    folder = settings.checkpoint_dir
-    write_atomically(folder / RESULT, text.encode(), durable=False)
+    checkpoint_dir = settings.checkpoint_dir
+    write_atomically(checkpoint_dir / RESULT, text.encode(), durable=False)
     levels = {name: table.summary(name).mean for name in table.methods[1:]}
-    curves(folder / METRICS, folder / CURVES, baselines=levels)
+    curves(checkpoint_dir / METRICS, checkpoint_dir / CURVES, baselines=levels)
     return trained.metrics, table
 
 
 def print_report(console: Console, result: TrainResult, settings: TrainSettings) -> None:
-    """Print the best model's errors, the file paths, and the next commands.
-
-    Args:
-        console: output console.
-        result: result of a training with a table, or of an ensemble.
-        settings: settings of the command that trained it.
-    """
-    best, folder = result.best_checkpoint, result.run_folder
+    """Print the best model's errors (none for an ensemble), the file paths, and the next commands."""
+    best, checkpoint_dir = result.best_checkpoint, result.run_folder
     evaluate = "report        " + command("plumbline", "evaluate", best)
     if result.members:
         lines = ["", f"ensemble      {best}", evaluate]
@@ -72,13 +66,13 @@ def print_report(console: Console, result: TrainResult, settings: TrainSettings)
         assert result.table is not None
         console.print()
         print_table(console, result.table)
-        names = (METRICS, CURVES, RESULT, config_of(folder).name, STARTUP, REJECTED)
-        records = ", ".join(name for name in names if (folder / name).is_file())
+        names = (METRICS, CURVES, RESULT, config_of(checkpoint_dir).name, STARTUP, REJECTED)
+        records = ", ".join(name for name in names if (checkpoint_dir / name).is_file())
         lines = [
             "",
             f"best model    {best} (val_loss {result.metrics['val_loss']:.4g})",
-            f"last state    {folder / 'last.ckpt'}",
-            f"records       {folder}/ ({records})",
+            f"last state    {checkpoint_dir / 'last.ckpt'}",
+            f"records       {checkpoint_dir}/ ({records})",
             evaluate,
             _longer(settings, result.outcome),
         ]

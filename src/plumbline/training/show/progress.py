@@ -28,9 +28,7 @@ class EpochLines(Callback):
         """Start the timer; Lightning calls no epoch hook when it resumes within an epoch."""
         self._began, self._first_step = time.perf_counter(), trainer.global_step
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Restart the timer."""
-        self._began, self._first_step = time.perf_counter(), trainer.global_step
+    on_train_epoch_start = on_train_start
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute the training speed of the epoch."""
@@ -98,13 +96,11 @@ class LiveBar(Callback):
         if time.perf_counter() - self._drawn > _REFRESH_SECONDS:
             self._draw(trainer, pl_module, self._steps_per_epoch)
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Remove the bar after an error: Lightning then calls no ``teardown``, and the cursor is hidden."""
+    def teardown(self, *_: Any, **__: Any) -> None:
+        """Remove the bar, and show the cursor again."""
         self._bar.stop()
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Remove the bar."""
-        self._bar.stop()
+    on_exception = teardown  # Lightning calls no teardown after an error
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule, done: int) -> None:
         assert isinstance(pl_module, CentreOfMassTask)

@@ -24,7 +24,8 @@ class Recorder(Callback):
         self._every = log_every_n_steps or max(1, min(50, steps_per_epoch // _FEWEST_ROWS))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Log a row of step metrics when it is due; a skipped step has none."""
+        """Log a row when it is due, but none of a skipped step; say what the trackers have to say."""
+        self.trackers.tell()
         if trainer.global_step % self._every == 0:
             assert isinstance(pl_module, CentreOfMassTask)
             row = pl_module.step_row()

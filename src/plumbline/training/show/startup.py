@@ -91,11 +91,7 @@ class Startup:
 
 
 class StartupLines:
-    """Prints one line per finished phase, with its messages.
-
-    Args:
-        console: output console.
-    """
+    """Prints one line per finished phase, with its messages."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -1,42 +1,49 @@
-"""Metric logging: always to a CSV file; with ``--use_wandb`` to W&B, or to TensorBoard if W&B cannot be used.
+"""Metric logging: always to a CSV file; to W&B or TensorBoard in processes of their own.
 
-Tracking never delays or ends a training: whether W&B is usable is checked once, within seconds, before it
-starts, and a tracker that fails later is disabled with one message.
+Tracking never delays or ends a training. Where metrics go in addition to the CSV file, and what goes wrong
+there, is reported when it is known, while the training runs.
 """
 
+import os
+import secrets
+import string
 import time
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 from plumbline.reporting import Reporter
+from plumbline.training.persistence.run_folder import METRICS, TENSORBOARD
+from plumbline.training.records import TrainSettings
 from plumbline.training.show.metrics_file import CsvFile, Row
-from plumbline.training.show.tensorboard import TensorBoardFolder
-from plumbline.training.show.wandb_run import WandbRun, abandon_wandb, plan_wandb
-
-
-class Tracker(Protocol):
-    """A destination for metrics."""
-
-    def log(self, row: Row, step: int) -> None:
-        """Store one row of metrics at a step."""
-
-    def finish(self, exit_code: int) -> None:
-        """Close the tracker; no more rows follow."""
+from plumbline.training.show.tracker import FINISH_SECONDS, Rows, Tracker
 
 
 class Trackers:
-    """All trackers of a run. A failing one is disabled with a message; the CSV file retries its rows.
+    """All trackers of a run.
 
     Args:
-        csv_file: the local CSV file, or None.
-        others: W&B or TensorBoard.
-        report: receives a message about each failure.
+        csv_file: the local CSV file, or None. After an error it retries its rows.
+        report: receives what there is to say, in the thread of the training.
+        rows: rows for the other trackers.
+        others: W&B, TensorBoard.
+        kept: see below.
+
+    Attributes:
+        kept: values that the checkpoints keep for a resumed training: ``wandb_id``, the id of the run.
     """
 
-    def __init__(self, csv_file: CsvFile | None, others: list[Tracker], report: Reporter) -> None:
-        self._csv, self._others, self._report = csv_file, others, report
+    def __init__(
+        self,
+        csv_file: CsvFile | None,
+        report: Reporter,
+        *,
+        rows: Rows | None = None,
+        others: Sequence[Tracker] = (),
+        kept: dict[str, str] | None = None,
+    ) -> None:
+        self._csv, self._report, self._others = csv_file, report, others
+        self._rows = rows if others else None
+        self.kept = {} if kept is None else kept
 
     def log(self, row: Row, step: int) -> None:
         """Log one row to all trackers."""
@@ -47,7 +54,15 @@ class Trackers:
                 self._report.say(
                     f"cannot write metrics.csv ({error.strerror}); its rows are kept, and training continues"
                 )
-        self._each(lambda tracker: tracker.log(row, step))
+        if self._rows is not None:
+            self._rows.add({"metrics": row, "step": step, "time": time.time()})
+
+    def tell(self) -> None:
+        """Report what the trackers have said since."""
+        for tracker in self._others:
+            while tracker.news:
+                self._report.say(tracker.news.popleft())
+                self.kept |= tracker.kept
 
     def finish(self, exit_code: int) -> None:
         """Close all trackers, within a bounded time."""
@@ -56,73 +71,75 @@ class Trackers:
                 self._told(self._csv.finish(exit_code))
             except OSError as error:
                 self._report.say(f"cannot write metrics.csv ({error.strerror}): its last rows are lost")
-        self._each(lambda tracker: tracker.finish(exit_code))
+        if self._rows is not None:
+            self._rows.add({"exit_code": exit_code}, last=True)
+        for tracker in self._others:
+            self.tell()
+            tracker.wait(self._report)
+        self.tell()
 
     def _told(self, again: bool) -> None:
         if again and self._csv is not None:
             self._report.say(f"{self._csv.path} was removed or replaced: it was rewritten with all its rows")
 
-    def _each(self, act: Callable[[Tracker], None]) -> None:
-        for tracker in list(self._others):
-            try:
-                act(tracker)
-            except Exception as error:  # noqa: BLE001 - a failing tracker must not end the training
-                self._others.remove(tracker)
-                self._report.say(f"{type(tracker).__name__} failed and was disabled ({_first_line(error)})")
-
 
 def open_trackers(
-    folder: Path,
+    settings: TrainSettings,
     *,
-    use_wandb: bool,
-    wandb_project: str,
-    wandb_name: str | None,
-    wandb_tags: Sequence[str],
     config: dict[str, Any],
     resume_step: int | None,
+    kept: dict[str, str],
     report: Reporter,
 ) -> Trackers:
-    """Open the CSV file and, with ``use_wandb``, W&B or its fallback; one message says which.
+    """Open the CSV file and start the others, without waiting for them; one message says which.
+
+    Without W&B, a run that should have been there is also recorded by TensorBoard, if that is installed.
 
     Args:
-        folder: run folder.
-        use_wandb, wandb_project, wandb_name, wandb_tags: the flags.
+        settings: settings of the training.
         config: values that W&B stores with the run.
         resume_step: see :class:`CsvFile`.
+        kept: what the checkpoint to resume from has kept; empty for a new run.
         report: receives the message that says where the metrics go.
     """
-    csv_file = CsvFile(folder / "metrics.csv", resume_step=resume_step)
-    others: list[Tracker] = []
-    if not use_wandb:
-        report.say("metrics.csv")
-        return Trackers(csv_file, others, report)
-    began = time.monotonic()
-    plan = plan_wandb()
-    sentence = plan.sentence
-    if plan.mode != "off":
-        try:
-            run = WandbRun(
-                plan.mode,
-                folder,
-                wandb_project=wandb_project,
-                wandb_name=wandb_name,
-                wandb_tags=wandb_tags,
-                config=config,
+    folder = settings.checkpoint_dir
+    csv_file = CsvFile(folder / METRICS, resume_step=resume_step)
+    rows = Rows()
+    events: dict[str, Any] = {"folder": str(folder / TENSORBOARD), "resume_step": resume_step}
+    started = (
+        [Tracker("TensorBoard", "tensorboard", events, rows)] if "tensorboard" in settings.logger else []
+    )
+    instead = []
+    if settings.tracks_with_wandb:
+        if not started:
+            instead = [Tracker("TensorBoard", "tensorboard", events, rows, quiet=True)]
+        run = {
+            "init": {
+                "project": settings.wandb_project,
+                "entity": settings.wandb_entity,
+                "name": settings.wandb_name,
+                "tags": list(settings.wandb_tags) or None,
+                "config": config,
+                "dir": str(folder.absolute()),
+            },
+            "resume": "wandb_id" in kept,
+            "run_id": kept.setdefault("wandb_id", _new_id()),
+            "seconds": FINISH_SECONDS,
+            "pid": os.getpid(),
+        }
+        started.append(
+            Tracker(
+                "W&B", "wandb_run", run, rows, again={"mode": "offline"}, instead=next(iter(instead), None)
             )
-            others.append(run)
-            sentence += f": {run.place}"
-        except Exception as error:  # noqa: BLE001 - a failure of W&B must not end the training
-            abandon_wandb(useless=True)
-            sentence = f"W&B did not start after {time.monotonic() - began:.1f} s ({_first_line(error)})"
-    if not others or not (plan.mode == "online" or plan.chosen):
-        sentence += "; logging locally: metrics.csv"
-        if find_spec("tensorboard") is not None:
-            others.append(TensorBoardFolder(folder / "tensorboard"))
-            sentence += f" and TensorBoard in {folder / 'tensorboard'}"
-    report.say(sentence)
-    return Trackers(csv_file, others, report)
+        )
+    names = " and ".join(tracker.name for tracker in started)
+    how = "start in processes of their own" if len(started) > 1 else "starts in a process of its own"
+    report.say(f"metrics.csv; {names} {how}" if started else "metrics.csv")
+    for tracker in started:
+        tracker.start()
+    return Trackers(csv_file, report, rows=rows, others=[*started, *instead], kept=kept)
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+def _new_id() -> str:
+    """An id for a run. Not from a seeded generator: the same training twice is two runs."""
+    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))

@@ -1,178 +1,129 @@
-"""Weights & Biases: whether it is usable, and a run that never delays a training."""
+"""Weights & Biases, in the process of a tracker. What is on, where and how, wandb's own rules decide."""
 
-import netrc
+import io
 import os
-import ssl
-import threading
-import time
-from collections.abc import Mapping, Sequence
-from http.client import HTTPException
-from importlib.util import find_spec
+import re
+import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+from typing import Any
 
-from plumbline.training.show.metrics_file import Row
+from plumbline.console.text import command
+from plumbline.locks import lock
+from plumbline.training.show.tracker_program import LINGER, Tell, importing
 
-_PROBE_SECONDS = 2.0
-_START_SECONDS = 4.5  # for everything W&B does before training
-_FINISH_SECONDS = 15.0
-_ABANDON_SECONDS = 2.0
-_HOST = "https://api.wandb.ai"
+_WARNING = re.compile(r"wandb: (?:WARNING|ERROR) (.+)")
+_MOST_WARNINGS = 5
 
 
-class WandbPlan(NamedTuple):
-    """Whether and how W&B can be used.
+def open_run(start: dict[str, Any], tell: Tell) -> "WandbRun":
+    """Start a run, and say where it is.
 
-    Attributes:
-        mode: "online", "offline", or "off".
-        sentence: describes the mode, and why it is not online.
-        chosen: whether the user requested this mode.
+    Args:
+        start: ``init``, keyword arguments of ``wandb.init``; ``run_id``, and whether to ``resume`` that run;
+            ``seconds`` that finishing may take; ``pid`` of the training; and, if another process has failed,
+            ``mode``, which is "offline", and ``because``, the reason.
+        tell: see :class:`WandbRun`.
+
+    Raises:
+        Unusable: wandb is not installed, or broken.
+        Exception: whatever wandb raises.
     """
+    for name, value in {
+        "WANDB_QUIET": "true",  # warnings only; to greet the user by name costs a request
+        "WANDB_ERROR_REPORTING": "false",  # W&B's reports about itself wait for an unreachable server
+        "WANDB_RUN_ID": start["run_id"],
+        "WANDB_PROGRAM": start["argv"][0],
+        **({"WANDB_RESUME": "allow"} if start["resume"] else {}),
+    }.items():
+        os.environ.setdefault(name, value)
+    sys.stderr = warnings = _Warnings(tell)
+    with importing("wandb"):
+        import wandb
 
-    mode: str
-    sentence: str
-    chosen: bool = False
-
-
-def plan_wandb(environment: Mapping[str, str] = os.environ) -> WandbPlan:
-    """Check, in at most about two seconds, whether W&B is installed, logged in and reachable.
-
-    This must be known before ``wandb.init``: after a failure online, the same process cannot start an
-    offline run.
-    """
-    if find_spec("wandb") is None:
-        return WandbPlan("off", "W&B is not installed (pip install wandb)")
-    asked = environment.get("WANDB_MODE", "").lower()
-    if asked in ("disabled", "off"):
-        return WandbPlan("off", "W&B is turned off (WANDB_MODE)")
-    if asked in ("offline", "dryrun"):
-        return WandbPlan("offline", "W&B records offline (WANDB_MODE)", chosen=True)
-    url = environment.get("WANDB_BASE_URL", _HOST)
-    host = urlsplit(url).hostname or ""
-    if not environment.get("WANDB_API_KEY") and not _in_netrc(host, environment):
-        return WandbPlan("offline", "not logged in to W&B (wandb login); it records offline")
-    if not _reachable(url):
-        return WandbPlan("offline", f"W&B at {host} is not reachable; it records offline")
-    return WandbPlan("online", f"W&B at {host}")
-
-
-def _in_netrc(host: str, environment: Mapping[str, str]) -> bool:
-    named = environment.get("NETRC")
-    for path in [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]:
-        try:
-            if netrc.netrc(path).authenticators(host) is not None:
-                return True
-        except (OSError, netrc.NetrcParseError):
-            continue
-    return False
+        if wandb.__file__ is None:  # a folder of that name, which W&B itself makes
+            raise ModuleNotFoundError(name="wandb")
+    settings = wandb.Settings(
+        console="off",  # this process prints nothing
+        finish_timeout=start["seconds"],
+        finish_timeout_raises=True,
+        x_stats_pid=start["pid"],
+    )
+    folder = Path(start["init"]["dir"], "wandb")
+    _wait_for_turn(folder)
+    run = wandb.init(**start["init"], mode=start.get("mode"), settings=settings)
+    if run.disabled:
+        with suppress(OSError):  # it holds runs
+            folder.rmdir()
+    warnings.relayed = True
+    run.define_metric("epoch")
+    return WandbRun(run, warnings, tell, because=start.get("because"))
 
 
-def _reachable(url: str) -> bool:
-    """Whether the server responds, through the proxy if one is set. Any response counts."""
-    answered: list[bool] = []
-
-    def ask() -> None:
-        try:
-            urlopen(Request(url, method="HEAD"), timeout=_PROBE_SECONDS).close()
-            answered.append(True)
-        except HTTPError:
-            answered.append(True)
-        except URLError as error:
-            # A server responds; W&B may be able to verify its certificate.
-            answered.append(isinstance(error.reason, ssl.SSLError))
-        except (OSError, HTTPException):
-            pass
-
-    # In a thread: looking up the name has no time limit of its own.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(_PROBE_SECONDS)
-    return any(answered)
+def _wait_for_turn(folder: Path) -> None:
+    """Wait for the process of a training that was killed: it may still be sending rows of the same run."""
+    with suppress(OSError):
+        folder.mkdir(exist_ok=True)
+        lock(os.open(folder, os.O_RDONLY), patience=LINGER)  # until this process ends
 
 
 class WandbRun:
-    """A run of Weights & Biases.
+    """A run that was started.
 
     Args:
-        mode: "online" or "offline".
-        folder: run folder; W&B makes ``wandb/`` in it.
-        wandb_project, wandb_name, wandb_tags: values of the flags.
-        config: description of the run, including the data set.
+        run: wandb's own object.
+        warnings: what wandb prints.
+        tell: receives the place of the run, its id, and at the end what is left to do.
+        because: why it is an offline run, if it was to be another one.
     """
 
-    def __init__(
-        self,
-        mode: str,
-        folder: Path,
-        *,
-        wandb_project: str,
-        wandb_name: str | None,
-        wandb_tags: Sequence[str],
-        config: dict[str, Any],
-    ) -> None:
-        began = time.monotonic()
-        os.environ.setdefault("WANDB_SILENT", "true")
-        # W&B's reports about itself would wait for an unreachable server when the program ends.
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        import wandb
+    def __init__(self, run: Any, warnings: "_Warnings", tell: Tell, *, because: str | None) -> None:
+        self._run, self._warnings, self._tell = run, warnings, tell
+        online = not run.offline and not run.disabled
+        self._upload = command("wandb", "sync", *["--include-online"] * online, Path(run.dir).parent)
+        if because:
+            place = f"W&B failed ({because}); all rows are recorded offline, upload with: {self._upload}"
+        elif run.disabled:
+            place = "W&B is disabled (by wandb disabled or WANDB_MODE)"
+        elif not online:
+            place = f"W&B records offline, as it is set to; upload with: {self._upload}"
+        else:
+            place = f"W&B {'resumes' if run.resumed else 'run'}: {run.url}"
+        tell(say=place, keep={"wandb_id": run.id})
 
-        settings = wandb.Settings(
-            init_timeout=max(1.0, _START_SECONDS - _PROBE_SECONDS - (time.monotonic() - began)),
-            finish_timeout=_FINISH_SECONDS,
-            finish_timeout_raises=False,
-            silent=True,
-            console="off",
-        )
-        self._online = mode == "online"
-        self._run = wandb.init(
-            project=wandb_project,
-            name=wandb_name,
-            tags=list(wandb_tags) or None,
-            config=config,
-            dir=str(folder),
-            mode=mode,  # type: ignore[arg-type]
-            settings=settings,
-        )
-        self._run.define_metric("epoch")
-
-    @property
-    def place(self) -> str:
-        """URL of the run, or the command that uploads it."""
-        if self._online and self._run.url:
-            return self._run.url
-        return f"wandb sync {Path(self._run.dir).parent}"
-
-    def log(self, row: Row, step: int) -> None:
-        """Pass the row to W&B's own process, which sends it."""
-        self._run.log(dict(row), step=step)
+    def log(self, metrics: dict[str, float], step: int, when: float) -> None:
+        """Log a row, unless the resumed run has it already."""
+        if step >= self._run.starting_step:
+            self._run.log({**metrics, "_timestamp": when}, step=step)
 
     def finish(self, exit_code: int) -> None:
-        """End the run; wait a bounded time for the rest to be sent."""
-        thread = threading.Thread(target=self._run.finish, kwargs={"exit_code": exit_code}, daemon=True)
-        thread.start()
-        thread.join(_FINISH_SECONDS + 5)
-        if thread.is_alive():
-            abandon_wandb(useless=False)
-            raise TimeoutError(f"not everything was sent in time; later: {self.place}")
+        """End the run, and say how to upload what the server has not taken."""
+        sent = True
+        try:
+            self._run.finish(exit_code=exit_code)
+        except TimeoutError:
+            sent = False
+        if not sent or any("wandb sync" in text for text in self._warnings.seen):
+            self._tell(say=f"W&B has not received everything; upload the rest with: {self._upload}")
 
 
-def abandon_wandb(*, useless: bool) -> None:
-    """Remove W&B's exit hook, which would wait for the server before the program ends.
+class _Warnings(io.TextIOBase):
+    """An error stream of which wandb's warnings and errors go to the user, each once, and nothing else.
 
-    Args:
-        useless: also end W&B's own process, which has nothing to send but would keep our output open.
+    Attributes:
+        relayed: whether they do by now: if ``wandb.init`` fails, its error says why.
+        seen: those that did.
     """
-    import wandb
 
-    # Private, so with care: without it the process ends by itself, some seconds later.
-    connection = getattr(wandb.setup(), "_connection", None)
-    process = getattr(getattr(connection, "_proc", None), "_process", None)
-    thread = threading.Thread(target=wandb.teardown, daemon=True)
-    thread.start()
-    thread.join(_ABANDON_SECONDS)
-    if useless and process is not None:
-        process.kill()
-        thread.join(_ABANDON_SECONDS)
+    def __init__(self, tell: Tell) -> None:
+        self.relayed, self.seen = False, list[str]()
+        self._tell, self._line = tell, ""
+
+    def write(self, text: str) -> int:
+        """Take text."""
+        *lines, self._line = (self._line + text).split("\n")
+        for said in filter(None, map(_WARNING.match, lines)):
+            if self.relayed and said[1] not in self.seen and len(self.seen) < _MOST_WARNINGS:
+                self.seen.append(said[1])
+                self._tell(say=f"W&B: {said[1]}")
+        return len(text)
