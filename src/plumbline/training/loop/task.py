@@ -188,7 +188,7 @@ class CentreOfMassTask(LightningModule):
         if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.patience, scheduler.factor = self.plateau.patience, self.plateau.factor
             scheduler.min_lrs = [self.plateau.min_lr] * len(groups)
-            if not same_measure(before, self.identity):
+            if not same_measure(before, self.identity or before):
                 scheduler._reset()  # its best val_loss was measured in another way
 
     def on_train_epoch_start(self) -> None:
