@@ -10,11 +10,10 @@ import pytest
 
 from plumbline.data.pt.cache import open_data, sample_files
 from plumbline.data.pt.samples import write_pt
-from plumbline.data.store import reader
 from plumbline.data.store.joined import JoinedStore
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import merge_parts, write_part, write_store
-from plumbline.errors import InputError
+from plumbline.errors import DamagedStoreError, InputError
 from plumbline.records import FEATURE_NAMES, Rejected, Sample
 from tests.helpers.training_fixtures import random_samples
 
@@ -139,5 +138,5 @@ def test_folders_of_files_are_joined_by_their_caches(tmp_path: Path) -> None:
 def test_a_damaged_part_is_named(folders: list[Path]) -> None:
     shard = next(folders[1].glob("shard-00001*"))
     shard.write_bytes(shard.read_bytes()[:-100])
-    with pytest.raises(reader.DamagedStoreError, match=str(shard)):
+    with pytest.raises(DamagedStoreError, match=str(shard)):
         open_data(folders)
