@@ -55,7 +55,7 @@ OWNERS = {
     "manifold3d": {"geometry/solids/"},
     "laspy": {"geometry/clouds.py"},
     "pypcd4": {"geometry/clouds.py"},
-    "torch": {"data/batches/", "data/pt/samples.py", "data/pt/unpickling.py", "models/", "testing.py",
+    "torch": {"data/batches/", "data/pt/", "models/", "testing.py",
               "training/",
               "predictors/checkpoint.py", "predictors/device.py", "predictors/inference.py",
               "evaluation/evaluate.py", "commands/benchmark.py"},

@@ -11,7 +11,7 @@ from plumbline.evaluation.table import print_table
 
 def run(config: EvaluateConfig, console: Console) -> int:
     """Measure, print, and write ``evaluation.json`` and ``report.html``. Returns the exit code."""
-    with file_bar(console) as bar:
+    with file_bar(console, lines=not config.json) as bar:
         found = evaluate(
             config.checkpoint,
             model=config.model,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from plumbline.data.pt.archive import UnusualArchiveError, read_archive
 from plumbline.data.pt.unpickling import load_plain
 from plumbline.errors import InputError, SampleError
 from plumbline.files import refusal, visible_files
@@ -185,8 +186,13 @@ def write_dataset_metadata(folder: Path, files: Iterable[Mapping[str, Any]], **f
 
 
 def _load(path: Path) -> Any:
+    whole = _bytes(path)
     try:
-        content, broken = load_plain(_bytes(path))
+        return read_archive(whole)
+    except UnusualArchiveError:
+        pass
+    try:
+        content, broken = load_plain(bytes(whole))
     except InputError as error:
         raise SampleError(str(error)) from error
     except UnpicklingError as error:
@@ -202,9 +208,9 @@ def _load(path: Path) -> Any:
     return content
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path) -> bytearray:
     try:
-        return path.read_bytes()
+        return bytearray(path.read_bytes())
     except OSError as error:
         raise SampleError(refusal(path, error)) from error
 
@@ -232,7 +238,8 @@ def _floats(content: Mapping[str, Any], key: str, shape: tuple[int | None, int |
     if not fits:
         wanted = ", ".join("any" if size is None else str(size) for size in shape)
         raise SampleError(f"{key} has shape {list(tensor.shape)} where [{wanted}] is expected")
-    array = tensor.to(torch.float32).contiguous().numpy()
+    # A copy: a view would keep the whole file in memory.
+    array = tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format).numpy()
     if not np.isfinite(array).all():
         raise SampleError(f"{key} holds NaN or infinite values")
     return array
@@ -265,7 +272,8 @@ def _edges(content: Mapping[str, Any], num_nodes: int) -> tuple[Int, Int, Int]:
     if edges.size and not 0 <= edges.min() <= edges.max() < num_nodes:
         wrong = edges[(edges < 0) | (edges >= num_nodes)][0]
         raise SampleError(f"edge_index names node {wrong}, and there are {num_nodes} nodes")
-    order = np.argsort(edges[1], kind="stable")
+    short = np.uint16 if num_nodes <= 2**16 else np.int32  # numpy sorts these by their digits, in linear time
+    order = np.argsort(edges[1].astype(short), kind="stable")
     in_degree = np.bincount(edges[1], minlength=num_nodes).astype(np.int32)
     return in_degree, edges[0][order].astype(np.int32), order
 

@@ -18,11 +18,13 @@ _DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
 _CODES = {np.dtype(name): code for code, name in _DTYPES.items()}
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Sequence[np.ndarray]]) -> tuple[str, int]:
+def write_tensors(
+    path: Path, tensors: Mapping[str, Sequence[np.ndarray]], *, durable: bool = True
+) -> tuple[str, int]:
     """Write a safetensors file; each tensor is given in pieces that are joined along the first axis.
 
     The format is that of the safetensors library, whose own writer needs whole tensors in memory and does
-    not align them to cache lines.
+    not align them to cache lines. ``durable`` waits until the file is on disk.
 
     Returns:
         The file's SHA-256 and its size in bytes.
@@ -42,7 +44,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Sequence[np.ndarray]]) -> tu
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % 64)
     digest = hashlib.sha256()
-    with atomic_file(path) as file:
+    with atomic_file(path, durable=durable) as file:
         for block in _blocks(text, [tensors[name] for name in ordered]):
             digest.update(block)
             file.write(block)

@@ -121,13 +121,22 @@ def _join(pieces: Sequence[np.ndarray], dtype: type, what: str) -> np.ndarray:
 
 
 def write_part(
-    path: Path, samples: Sequence[Sample], rejected: Iterable[Rejected] = (), *, store_edge_attr: bool = False
+    path: Path,
+    samples: Sequence[Sample],
+    rejected: Iterable[Rejected] = (),
+    *,
+    store_edge_attr: bool = False,
+    durable: bool = True,
 ) -> None:
-    """Write samples as one part file, atomically; arguments as in :func:`make_part`."""
+    """Write samples as one part file, atomically; arguments as in :func:`make_part`.
+
+    ``durable`` waits until the part is on disk, so that work can be resumed after a crash of the machine.
+    """
     part = make_part(samples, rejected, store_edge_attr=store_edge_attr)
     text = json.dumps([[item.source, item.reason] for item in part.rejected]).encode()
     extra = {**pack_names(part.object_names), "rejected": np.frombuffer(text, np.uint8)}
-    write_tensors(path, {name: [array] for name, array in {**part.arrays, **extra}.items()})
+    tensors = {name: [array] for name, array in {**part.arrays, **extra}.items()}
+    write_tensors(path, tensors, durable=durable)
 
 
 def read_part(path: Path) -> Part:
