@@ -166,6 +166,9 @@ def test_nothing_is_swallowed_and_no_pickle_is_run(path):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
             safe = {word.arg: ast.unparse(word.value) for word in node.keywords}.get("weights_only")
             assert safe == "True", f"{name_of(path)}:{node.lineno}: torch.load without weights_only=True"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.dump", "json.dumps"):
+            given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            assert given.get("allow_nan") == "False", f"{name_of(path)}:{node.lineno}: NaN is not JSON"
     assert "import pickle" not in text
     assert "allow_pickle=True" not in text
 

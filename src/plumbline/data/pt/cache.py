@@ -100,7 +100,7 @@ def _key(folder: Path, files: list[Path]) -> str:
             entries.append([path[skip:]])
         else:
             entries.append([path[skip:], stat.st_size, stat.st_mtime_ns])
-    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps(entries, allow_nan=False).encode()).hexdigest()[:24]
 
 
 def _user_cache(folder: Path) -> Path:
@@ -172,7 +172,11 @@ def _build(
     try:
         rejected = _pack(folder, files, temporary, progress)
         lacks = [item.source for item in rejected if item.reason.startswith(UNREADABLE)]
-        name = f"{key}-{hashlib.sha256(json.dumps(lacks).encode()).hexdigest()[:8]}" if lacks else key
+        name = (
+            f"{key}-{hashlib.sha256(json.dumps(lacks, allow_nan=False).encode()).hexdigest()[:8]}"
+            if lacks
+            else key
+        )
         if (root / name).exists() and _open_cache(root / name) is None:
             shutil.rmtree(root / name)
         try:

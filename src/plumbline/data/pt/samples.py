@@ -14,7 +14,7 @@ from plumbline.data.pt.archive import UnusualArchiveError, read_archive
 from plumbline.data.pt.unpickling import load_plain
 from plumbline.errors import InputError, SampleError
 from plumbline.files import refusal, visible_files
-from plumbline.records import Float, Int, Sample
+from plumbline.records import Float, Int, Sample, unusable
 from plumbline.writing import atomic_file, write_atomically
 
 METADATA_FILE = "dataset_metadata.json"
@@ -42,7 +42,7 @@ def read_dataset_metadata(folder: Path) -> dict[str, Any]:
     """Read ``dataset_metadata.json``; empty if the folder has none. Raises SampleError if unreadable."""
     file = folder / METADATA_FILE
     try:
-        metadata = json.loads(file.read_bytes())
+        metadata = json.loads(file.read_bytes(), parse_constant=lambda name: None)  # NaN: not known
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -119,6 +119,9 @@ def read_pt_metadata(path: Path, *, object_name: str | None = None) -> tuple[Sam
         num_views=int(_number(metadata, "num_views", 0)),
         vectors=vectors,
     )
+    reason = unusable(sample)
+    if reason is not None:
+        raise SampleError(reason)
     return sample, metadata
 
 
@@ -182,7 +185,7 @@ def write_dataset_metadata(folder: Path, files: Iterable[Mapping[str, Any]], **f
         fields: anything else that applies to the whole folder, e.g. ``feature_names``.
     """
     content = {**fields, "files": [dict(entry) for entry in files]}
-    write_atomically(folder / METADATA_FILE, json.dumps(content, indent=1).encode() + b"\n")
+    write_atomically(folder / METADATA_FILE, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
 
 
 def _load(path: Path) -> Any:
@@ -239,10 +242,7 @@ def _floats(content: Mapping[str, Any], key: str, shape: tuple[int | None, int |
         wanted = ", ".join("any" if size is None else str(size) for size in shape)
         raise SampleError(f"{key} has shape {list(tensor.shape)} where [{wanted}] is expected")
     # A copy: a view would keep the whole file in memory.
-    array = tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format).numpy()
-    if not np.isfinite(array).all():
-        raise SampleError(f"{key} holds NaN or infinite values")
-    return array
+    return tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format).numpy()
 
 
 def _dtype(tensor: torch.Tensor) -> str:
@@ -255,10 +255,7 @@ def _target(content: Mapping[str, Any]) -> Float:
         raise SampleError(f"target is {_dtype(tensor)} where floating point is expected")
     if tensor.shape not in ((3,), (1, 3)):
         raise SampleError(f"target has shape {list(tensor.shape)} where [3] is expected")
-    target = tensor.reshape(3).to(torch.float64).numpy()
-    if not np.isfinite(target).all():
-        raise SampleError("target holds NaN or infinite values")
-    return target
+    return tensor.reshape(3).to(torch.float64).numpy()
 
 
 def _edges(content: Mapping[str, Any], num_nodes: int) -> tuple[Int, Int, Int]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from plumbline.data.store.reader import Gathered
-from plumbline.records import Int, Sample, scan_radius
+from plumbline.records import Int, Sample, known_radius
 
 
 class MemoryStore:
@@ -55,7 +55,7 @@ class MemoryStore:
             node_ptr=node_ptr,
             edge_ptr=_offsets([len(sample.edge_source) for sample in chosen]),
             target=np.stack([sample.target for sample in chosen]).astype(dtype),
-            bounding_radius=np.array([_radius(sample) for sample in chosen], dtype),
+            bounding_radius=np.array([known_radius(sample) for sample in chosen], dtype),
             num_views=np.array([sample.num_views for sample in chosen], np.int32),
             vectors=np.stack([none if sample.vectors is None else sample.vectors for sample in chosen]),
         )
@@ -63,8 +63,3 @@ class MemoryStore:
 
 def _offsets(sizes: Sequence[int]) -> Int:
     return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-
-
-def _radius(sample: Sample) -> float:
-    """The radius of the object, or of the scan if that is unknown."""
-    return sample.bounding_radius if np.isfinite(sample.bounding_radius) else scan_radius(sample)

@@ -41,7 +41,7 @@ def write_tensors(
             "data_offsets": [offset, offset + size],
         }
         offset += size
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-(8 + len(text)) % 64)
     digest = hashlib.sha256()
     with atomic_file(path, durable=durable) as file:

@@ -194,7 +194,7 @@ class CentreOfMassTask(LightningModule):
             return
         train, val = self._with_loss(self.train_sums.means()), self._with_loss(self.val_sums.means())
         train = {name: value for name, value in train.items() if name not in ("error", "error_rel")}
-        self.check_finite(train | {"val_loss": val["loss"]})
+        self.check_finite(train | {f"val_{name}": value for name, value in val.items()})
         per_step = {"loss", "mae", "mse"}
         row = {f"train_{name}_epoch" if name in per_step else f"train_{name}": v for name, v in train.items()}
         row |= {f"val_{name}": value for name, value in val.items()}
@@ -211,8 +211,9 @@ class CentreOfMassTask(LightningModule):
 
     def check_finite(self, means: dict[str, float]) -> None:
         """Stop the training if a metric is not finite. Raises InputError."""
-        if not all(math.isfinite(value) for value in means.values()):
-            raise self._diverged("the loss")
+        wrong = [name for name, value in means.items() if not math.isfinite(value)]
+        if wrong:
+            raise self._diverged("the loss" if {"loss", "val_loss"} & {*wrong} else wrong[0])
 
     def check_weights(self) -> None:
         """Stop training before a weight that is not finite is saved within an epoch. Raises InputError."""
