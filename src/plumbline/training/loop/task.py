@@ -19,6 +19,7 @@ from plumbline.predictors.checkpoint import FORMAT
 from plumbline.training.lightning_import import Callback, LightningModule, OptimizerLRScheduler
 from plumbline.training.loop.nonfinite import NonFinite
 from plumbline.training.loop.precision import Precision
+from plumbline.training.loop.wide_products import with_wide_products
 from plumbline.training.metric_sums import RunningSums, axis_means, axis_sums, displacement_sums
 from plumbline.training.optim.ema import TRAINING_WEIGHTS
 from plumbline.training.optim.losses import loss_of, scale_loss
@@ -69,6 +70,8 @@ class CentreOfMassTask(LightningModule):
         super().__init__()
         self.model = model
         self.forward_model: Callable[[Batch], Any] = entry_point(model)
+        if precision.wide:
+            self.forward_model = with_wide_products(self.forward_model, mixed=precision.mixed)
         self.loss, self.optimizer, self.schedule, self.warmup = loss, optimizer, schedule, warmup
         self.lr, self.weight_decay, self.precision = lr, weight_decay, precision
         self.identity, self.guard = identity or {}, guard
