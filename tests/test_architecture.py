@@ -21,6 +21,7 @@ LAYERS = {
     "records": -1,
     "console": 0,
     "cores": 0,
+    "memory": 0,
     "files": 0,
     "locks": 0,
     "writing": 0,

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import pickle
 import re
 import shutil
 import warnings
@@ -23,7 +24,7 @@ from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError
 from plumbline.records import FEATURE_NAMES, Sample
 from plumbline.training.loop.task import CentreOfMassTask
-from tests.helpers.training_fixtures import random_samples, train
+from tests.helpers.training_fixtures import metric_rows, random_samples, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -179,8 +180,11 @@ def test_a_store_of_an_earlier_version_is_read_without_them(tmp_path, capsys, mo
         assert one is other is None or np.array_equal(one, other)
     assert [store.sample(i).object_name for i in range(46)] == [samples[i].object_name for i in kept]
     assert bool(verify(store)) == (not np.isfinite(radius))
+    assert np.array_equal(pickle.loads(pickle.dumps(store)).target, store.target)  # noqa: S301 - ours
     outcome = train(data, tmp_path / "run", max_epochs=1)
-    assert outcome.code == 0, outcome.text
+    again = train(data, tmp_path / "again", max_epochs=1, loader="workers", num_workers=1)
+    assert (outcome.code, again.code) == (0, 0), outcome.text + again.text
+    assert metric_rows(tmp_path / "run") == metric_rows(tmp_path / "again")
     assert "2 rejected, the first: graph 5 (random/first): its bounding radius is" in outcome.text
     assert_finite(tmp_path / "run", outcome.text, evaluated(tmp_path / "run", capsys))
     if np.isfinite(radius):

@@ -43,8 +43,8 @@ def make_parts(settings: TrainSettings, report: Reporter) -> LightningParts:
     with process_state_kept(), ExitStack() as held:
         phases = Phases(settings, report, command=settings, live_bar=None, held=held)
         phases.startup.skip("Directory Setup", "the trainer has folders of its own")
-        data = phases.split_dataset(phases.load_dataset(), None)
         device = choose_device(settings.accelerator)
+        data = phases.split_dataset(phases.load_dataset(device), None)
         loaders = phases.create_loaders(data, device)
         task = phases.initialise_model(data, device, choose_precision(settings.precision, device))
         phases.compile_model(task, data)

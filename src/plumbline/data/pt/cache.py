@@ -64,7 +64,7 @@ def open_data(data_dir: Path | str, *, progress: Progress | None = None) -> Pack
         if not folder.is_dir() or not any(folder.iterdir()):
             raise InputError(no_data(folder))
         if (folder / MANIFEST).exists():
-            return PackedStore.open(folder)
+            return PackedStore.open(folder, leave_out=True)
         from plumbline.data.pt.samples import METADATA_FILE, list_pt  # imports torch; packed stores need none
 
         files = list_pt(folder)
@@ -142,7 +142,7 @@ def _open_in_use(path: Path) -> PackedStore:
     manifest = os.open(path / MANIFEST, os.O_RDONLY)
     try:
         lock(manifest, shared=True, patience=math.inf)
-        store = PackedStore.open(path)
+        store = PackedStore.open(path, leave_out=True)
     except BaseException:
         os.close(manifest)
         raise

@@ -122,12 +122,12 @@ class PackedStore:
         self._shards: dict[int, dict[str, np.ndarray]] = {}
 
     @classmethod
-    def open(cls, path: Path | str, *, every_graph: bool = False) -> "PackedStore":
+    def open(cls, path: Path | str, *, leave_out: bool = False) -> "PackedStore":
         """Open a store: read the manifest, map the index, check the size of every shard.
 
         Args:
             path: the folder.
-            every_graph: also graphs with a radius that cannot be used, to check the files.
+            leave_out: leave out graphs with a radius that cannot be used; training and evaluation do.
 
         Raises:
             InputError: the folder is not a packed data set, another version of the program wrote it, or no
@@ -142,7 +142,7 @@ class PackedStore:
         index = map_tensors(file)
         check_index(file, index, manifest)
         radius = index["bounding_radius"]
-        if every_graph or (radius.min() >= SMALLEST and radius.max() <= LARGEST):
+        if not leave_out or (radius.min() >= SMALLEST and radius.max() <= LARGEST):
             return cls(path, manifest, index)
         kept = np.flatnonzero((radius >= SMALLEST) & (radius <= LARGEST))
         if not len(kept):
@@ -150,7 +150,7 @@ class PackedStore:
         return cls(path, manifest, index, kept)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PackedStore.open, (self.path.absolute(),)
+        return _reopened, (self.path.absolute(), self.kept is not None)
 
     def __len__(self) -> int:
         return len(self.scale)
@@ -306,6 +306,10 @@ class PackedStore:
         from plumbline.geometry.harmonics import spherical_harmonics
 
         return spherical_harmonics(vectors, self.sh_degree).astype(np.float32, copy=False)
+
+
+def _reopened(path: Path, leave_out: bool) -> PackedStore:
+    return PackedStore.open(path, leave_out=leave_out)
 
 
 def _left_out(index: dict[str, np.ndarray], kept: Int) -> list[Rejected]:

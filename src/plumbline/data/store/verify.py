@@ -25,7 +25,7 @@ def verify(store: PackedStore, *, deep: bool = True) -> list[str]:
         One sentence per problem, each naming its file; empty if there is none.
     """
     if store.kept is not None:
-        store = PackedStore.open(store.path, every_graph=True)
+        store = PackedStore.open(store.path)
     problems = _index_problems(store)
     usable = not problems
     if deep:
