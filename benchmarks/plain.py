@@ -124,6 +124,7 @@ def run_plain(
     num_workers: int,
     checkpoint_dir: Path,
     batch_size: int = 16,
+    precision: str = "32-true",
 ) -> dict[str, Any]:
     """Train with the documented defaults; return the record of the :class:`Stopwatch`."""
     stopwatch = Stopwatch()
@@ -143,6 +144,7 @@ def run_plain(
         callbacks=[checkpoint, stopwatch],
         logger=CSVLogger(str(checkpoint_dir), name="logs"),
         gradient_clip_val=1.0,
+        precision=precision,
     )
     trainer.fit(
         task,
@@ -161,6 +163,7 @@ def main() -> None:
     parser.add_argument("--checkpoint_dir", type=Path, required=True)
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--num_workers", type=int, required=True)
+    parser.add_argument("--precision", default="32-true", help="Lightning's name")
     arguments = parser.parse_args()
     data = load_folder(arguments.folder)
     parts = json.loads(arguments.split.read_text(encoding="utf-8"))
@@ -172,6 +175,7 @@ def main() -> None:
         epochs=arguments.epochs,
         num_workers=arguments.num_workers,
         checkpoint_dir=arguments.checkpoint_dir,
+        precision=arguments.precision,
     )
     arguments.out.write_text(json.dumps(record), encoding="utf-8")
 

@@ -13,6 +13,9 @@ network written with PyG's messages (``benchmarks/plain_ept.py``) and, for conte
 the same scans.
 
     python -m benchmarks.training [--sizes small medium large] [--epochs 5] [--rounds 3] [--json FILE]
+
+``--precisions 32 bf16-mixed`` runs every program in each of them. A CPU without units for bfloat16 is
+emulated by ``ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2``.
 """
 
 import argparse
@@ -33,6 +36,7 @@ from typing import Any
 from benchmarks.graphs import SIZES, make_samples, write_packed, write_pt
 from plumbline.data.split import split_by_object
 from plumbline.data.store.reader import PackedStore
+from plumbline.training.loop.precision import LIGHTNING_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = {
@@ -62,7 +66,11 @@ def prepare(folder: Path, size: str, num_graphs: int, k: int) -> None:
 def command(
     program: str, folder: Path, out: Path, checkpoint_dir: Path, epochs: int, model: str
 ) -> list[str]:
-    """Make the command line of one run."""
+    """Make the command line of one run; a program may be followed by a comma and a precision."""
+    if ", precision " in program:
+        program, _, precision = program.partition(", precision ")
+        given = LIGHTNING_NAMES[precision] if program.startswith("plain") else precision
+        return [*command(program, folder, out, checkpoint_dir, epochs, model), "--precision", given]
     python, split = [sys.executable, "-m"], str(folder / "split.json")
     common = ["--out", str(out), "--epochs", str(epochs)]
     if program == "floor":
@@ -194,12 +202,12 @@ def show(result: dict[str, Any]) -> None:
     least, most = SIZES.get(result["size"], (256, 256))
     print(f"\n{result['size']}: {result['num_train']} training graphs of {least}-{most} points")
     print(
-        f"{'':18}{'s/epoch':>9}{'fastest':>9}{'CPU s':>8}{'epochs/s':>10}{'graphs/s':>10}{'first step s':>14}"
+        f"{'':37}{'s/epoch':>9}{'fastest':>9}{'CPU s':>8}{'epochs/s':>10}{'graphs/s':>10}{'first step s':>14}"
         f"{'peak MiB':>10}{'ratio':>8}{'x floor':>9}"
     )
     for program, row in result["programs"].items():
         print(
-            f"{program:18}{row['seconds_per_epoch']:9.3f}{row['fastest_epoch']:9.3f}"
+            f"{program:37}{row['seconds_per_epoch']:9.3f}{row['fastest_epoch']:9.3f}"
             f"{row['cpu_seconds_per_epoch']:8.3f}{row['epochs_per_second']:10.3f}{row['graphs_per_second']:10.0f}"
             f"{row['seconds_to_first_step']:14.2f}{row['peak_mib']:10.0f}{row['ratio']:8.2f}"
             f"{row.get('times_floor', float('nan')):9.2f}"
@@ -242,12 +250,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--graphs", type=int, default=1000)
     parser.add_argument("--k", type=int, default=16, help="neighbours per point")
+    parser.add_argument(
+        "--precisions", nargs="+", choices=list(LIGHTNING_NAMES), help="each program in each of these"
+    )
     parser.add_argument("--threads", type=int, help="threads of every program; by default PyTorch's choice")
     parser.add_argument("--folder", type=Path, help="keep the data sets here; by default a temporary folder")
     parser.add_argument("--json", type=Path, help="write all measurements to this file")
     arguments = parser.parse_args()
     if arguments.epochs < 2:
         parser.error("--epochs must be at least 2, because the first is not counted")
+    programs = arguments.programs or list(PROGRAMS[arguments.model])
+    if arguments.precisions:
+        programs = [f"{name}, precision {how}" for how in arguments.precisions for name in programs]
     results = []
     with tempfile.TemporaryDirectory() as scratch:
         base = arguments.folder or Path(scratch)
@@ -256,7 +270,7 @@ def main() -> None:
                 measure(
                     size,
                     base / f"{size}-{arguments.graphs}-k{arguments.k}",
-                    programs=arguments.programs or list(PROGRAMS[arguments.model]),
+                    programs=programs,
                     epochs=arguments.epochs,
                     rounds=arguments.rounds,
                     num_graphs=arguments.graphs,

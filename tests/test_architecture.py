@@ -21,6 +21,7 @@ LAYERS = {
     "records": -1,
     "console": 0,
     "cores": 0,
+    "memory": 0,
     "files": 0,
     "locks": 0,
     "own_parts": 0,
@@ -59,7 +60,7 @@ OWNERS = {
     "manifold3d": {"geometry/solids/"},
     "laspy": {"geometry/clouds.py"},
     "pypcd4": {"geometry/clouds.py"},
-    "torch": {"data/batches/", "data/pt/samples.py", "data/pt/unpickling.py", "models/", "testing.py",
+    "torch": {"data/batches/", "data/pt/", "models/", "testing.py",
               "training/",
               "predictors/checkpoint.py", "predictors/device.py", "predictors/inference.py",
               "evaluation/evaluate.py", "commands/benchmark.py"},
@@ -173,6 +174,9 @@ def test_nothing_is_swallowed_and_no_pickle_is_run(path):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
             safe = {word.arg: ast.unparse(word.value) for word in node.keywords}.get("weights_only")
             assert safe == "True", f"{name_of(path)}:{node.lineno}: torch.load without weights_only=True"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.dump", "json.dumps"):
+            given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            assert given.get("allow_nan") == "False", f"{name_of(path)}:{node.lineno}: NaN is not JSON"
     assert "import pickle" not in text
     assert "allow_pickle=True" not in text
 

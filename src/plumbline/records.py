@@ -132,10 +132,49 @@ class Sample:
         return np.stack([self.edge_source.astype(np.int64), target])
 
 
+SMALLEST, LARGEST = 1e-13, 1e13
+"""Range of the radii that a data set may have, and largest number in it, stored units. Errors are squared,
+summed and divided by radii in float32, which holds numbers from 1e-38 to 3e38."""
+
+
 def scan_radius(sample: Sample) -> float:
     """Largest distance of a point from the mean of the points, used if the bounding radius is unknown."""
     pos = sample.pos.astype(np.float64)
-    return float(np.linalg.norm(pos - pos.mean(axis=0), axis=1).max())
+    away = pos - pos.mean(axis=0)
+    return float(np.sqrt(np.add.reduce(away * away, axis=1).max()))
+
+
+def known_radius(sample: Sample) -> float:
+    """The radius of the object, or of the scan if that is unknown."""
+    return sample.bounding_radius if np.isfinite(sample.bounding_radius) else scan_radius(sample)
+
+
+def unusable(sample: Sample) -> str | None:
+    """Say why a sample cannot be trained on or measured with; None if it can."""
+    for name in ("node_features", "edge_attr", "point_cloud", "vectors", "target"):
+        values = getattr(sample, name)
+        if values is None or not values.size:
+            continue
+        largest = np.abs(values).max()
+        if not np.isfinite(largest):
+            return f"{name} holds NaN or infinite values"
+        if largest > LARGEST:
+            return f"{name} holds numbers as large as {largest:.3g}, and at most {LARGEST:g} can be used"
+    if np.isfinite(sample.bounding_radius):
+        return unusable_radius(sample.bounding_radius)
+    radius, num = scan_radius(sample), len(sample.in_degree)
+    if radius == 0:
+        which = "it has one point and" if num == 1 else f"its {num} points coincide, and it has"
+        return f"{which} no bounding_radius: there is no size to measure errors by"
+    return unusable_radius(radius, "the radius of its scan")
+
+
+def unusable_radius(radius: float, what: str = "its bounding radius") -> str | None:
+    """Say why errors cannot be measured in units of a radius; None if they can."""
+    if SMALLEST <= radius <= LARGEST:
+        return None
+    shown = f"{radius:.3g}" if np.isfinite(radius) else "not finite"
+    return f"{what} is {shown}, and {SMALLEST:g} to {LARGEST:g} can be used"
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,4 +127,11 @@ def test_reading_files_shows_a_bar_on_a_terminal_only(clock):
         assert text(shown) == ""
         advance(1, 3)
     assert "reading files" in text(shown)
+    log = console(False)
+    with file_bar(log, lines=True) as advance:
+        assert advance is not None
+        for done in range(1, 4):
+            advance(done, 50_000)
+            clock.now += 6
+    assert text(log) == "  3 of 50,000 files, 83:19:42 left\n"
     assert "1 of 3 files" in text(shown)

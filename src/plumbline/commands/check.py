@@ -26,10 +26,10 @@ def run(config: CheckConfig, console: Console) -> int:
     """
     if config.equivariance is not None:
         return check_equivariance(config, config.equivariance, console)
-    with file_bar(console) as bar:
+    with file_bar(console, lines=not config.json) as bar:
         report = check_data(config.path, deep=config.deep, progress=None if config.json else bar)
     if config.json:
-        console.out(json.dumps(report, indent=1), highlight=False)
+        console.out(json.dumps(report, indent=1, allow_nan=False), highlight=False)
     else:
         print_data_set(console, report)
     return 0 if report["ok"] else 1

@@ -12,7 +12,7 @@ from plumbline.files import folder_names
 
 def run(config: EvaluateConfig, console: Console) -> int:
     """Measure, print, and write ``evaluation.json`` and ``report.html``. Returns the exit code."""
-    with file_bar(console) as bar:
+    with file_bar(console, lines=not config.json) as bar:
         found = evaluate(
             config.checkpoint,
             model=config.model,

@@ -1,7 +1,6 @@
 """``plumbline train``: the documented training program."""
 
 from functools import partial
-from math import inf
 
 from rich.console import Console
 
@@ -39,7 +38,7 @@ class _TrainingListener(ConsoleListener):
     """Prints messages of a start-up phase on the line of that phase."""
 
     def __init__(self, console: Console, *, debug: bool) -> None:
-        super().__init__(console, debug=debug, every=inf)
+        super().__init__(console, debug=debug)
         self._startup = StartupLines(console)
 
     def __call__(self, event: Event) -> None:

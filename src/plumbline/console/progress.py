@@ -45,13 +45,13 @@ class ProgressDisplay:
         if self._pace is None or (self._pace.unit, self._pace.phase) != (unit, phase):
             self.close()
             self._pace, self._shown = _Pace(unit, phase, done, now), now
-        text = self._pace.text(done, total, rate, now)
         if can_redraw(self._console):
+            text = self._pace.text(done, total, rate, now)
             self._bar = self._bar or _started_bar(self._console, phase)
             self._bar.update(self._bar.task_ids[0], completed=done, total=total or None, description=text)
         elif now - self._shown >= self._every:
             self._shown = now
-            print_line(self._console, f"  {text}")
+            print_line(self._console, f"  {self._pace.text(done, total, rate, now)}")
 
     def close(self) -> None:
         """Remove the bar from the terminal."""
@@ -90,13 +90,17 @@ def _started_bar(console: Console, phase: str) -> "Progress":
 
 
 @contextmanager
-def file_bar(console: Console) -> Iterator[Callable[[int, int], None] | None]:
+def file_bar(console: Console, *, lines: bool = False) -> Iterator[Callable[[int, int], None] | None]:
     """Provide a progress callback for reading files, or None if the console is not a terminal.
 
     It is called with (files read, total files). The bar appears on the first call, so it is not shown for a
     data set that needs no reading.
+
+    Args:
+        console: where to print.
+        lines: print a line every few seconds if the console is not a terminal.
     """
-    if not can_redraw(console):
+    if not can_redraw(console) and not lines:
         yield None
         return
     display = ProgressDisplay(console)

@@ -130,6 +130,8 @@ def _warnings(store: PackedStore, size: dict[str, float] | None, outside: Int) -
 
 def _target_distances(store: PackedStore) -> Float:
     """``[G]`` distance of the target from the mean of the points, in bounding radii."""
+    if store.kept is not None:
+        return _target_distances(PackedStore.open(store.path))[store.kept]
     distances = np.empty(len(store))
     for number in range(len(store.manifest["shards"])):
         graphs, arrays = store.shard_graphs(number), store.shard(number)

@@ -43,7 +43,7 @@ def write_per_scan(path: Path, found: "Evaluation", files: Sequence[str] | None)
         table.writerows(rows)
         content = text.getvalue()
     else:
-        content = "".join(json.dumps(row) + "\n" for row in rows)
+        content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
     try:
         write_atomically(path, content.encode("utf-8", "surrogateescape"))
     except OSError as error:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from plumbline.console.text import counted
-from plumbline.data.batches.loader import Loaders, make_loaders
+from plumbline.data.batches.loader import Loaders, Resident, load_resident, make_loaders
 from plumbline.data.batches.order import first_batches
 from plumbline.data.pt.cache import open_data
 from plumbline.data.split import split_samples
@@ -23,6 +23,7 @@ from plumbline.records import Int
 from plumbline.reporting import Reporter
 from plumbline.training.loop.compiling import CompiledForward, try_out
 from plumbline.training.loop.early_stopping import StopEarly
+from plumbline.training.loop.error_messages import MemoryUse
 from plumbline.training.loop.graceful_stop import GracefulStop
 from plumbline.training.loop.nonfinite import NonFinite
 from plumbline.training.loop.precision import Precision, forbid_tf32
@@ -61,6 +62,7 @@ class Phases:
         command: settings of the command that resumes the training: the same, or those of the ensemble.
         live_bar: makes a progress bar; without it, one line per epoch is reported.
         held: holds the lock of the run folder; closed when the training ends.
+        memory: is told what fills the memory.
     """
 
     def __init__(
@@ -71,12 +73,15 @@ class Phases:
         command: TrainSettings,
         live_bar: LiveBar | None,
         held: ExitStack,
+        memory: MemoryUse | None = None,
     ) -> None:
         self.settings, self.report, self.command = settings, report, command
         self.live_bar, self.held = live_bar, held
         self.trial = settings.fast_dev_run > 0
         self.flags = settings.plain()
         first = command is settings or settings.member == 0
+        self.memory = memory or MemoryUse()
+        self._resident: Resident | None = None
         self.startup = Startup(report, before=seconds_since_start() if first else 0.0)
 
     def set_up_directory(self) -> Resumed | None:
@@ -101,8 +106,14 @@ class Phases:
                 self.report.say(sentence)
             return resumed
 
-    def load_dataset(self) -> PackedStore:
-        """Open the data set and report rejected inputs."""
+    def load_dataset(self, device: torch.device | None = None) -> PackedStore:
+        """Open the data set, report rejected inputs, and read it into memory if it is to be there.
+
+        Args:
+            device: where the training runs; None: nothing is trained.
+        """
+        settings = self.settings
+        self.memory.doing = "opening"
         with self.startup.phase("Dataset Loading"):
             store = open_data(
                 self.settings.data_dir, progress=lambda done, total: self.report.progress("file", done, total)
@@ -114,6 +125,10 @@ class Phases:
             rejected = [f"{item.source}: {item.reason}" for item in store.rejected]
             if rejected:
                 self.report.say(f"{len(rejected):,} rejected, the first: {rejected[0]}")
+            if device is not None:
+                self.memory.doing = "loading"
+                needs = load_model_class(settings.model).needs
+                self._resident = load_resident(store, loader=settings.loader, needs=needs, device=device)
         self.report.detail(f"data set: {len(store):,} loaded, {len(rejected):,} rejected")
         for line in rejected:
             self.report.detail(f"  rejected {line}")
@@ -186,7 +201,9 @@ class Phases:
                 device=device,
                 persistent_workers=settings.persistent_workers,
                 stall_timeout=settings.stall_timeout,
+                resident=self._resident,
             )
+            self.memory.doing, self.memory.data = loaders.settings["loader"], loaders.bytes
             kind = loaders.settings["loader"]
             self.report.say(f"{kind}, batches of {settings.batch_size}, {len(loaders.train):,} per epoch")
             for note in loaders.notes:

@@ -12,7 +12,7 @@ from plumbline.models import load_model_class
 from plumbline.predictors.device import choose_device
 from plumbline.predictors.find_checkpoint import find_best
 from plumbline.reporting import Reporter
-from plumbline.training.loop.error_messages import plain_words
+from plumbline.training.loop.error_messages import MemoryUse, plain_words
 from plumbline.training.loop.precision import choose_precision
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.loop.trainer import End, Fit, run_fit
@@ -81,7 +81,8 @@ def _train_one(
     ``command``: settings of the command that resumes the training, those of this model or of the ensemble.
     """
     checkpoint_dir = settings.checkpoint_dir
-    words = plain_words(batch_size=settings.batch_size, num_workers=settings.num_workers)
+    memory = MemoryUse()
+    words = plain_words(batch_size=settings.batch_size, num_workers=settings.num_workers, memory=memory)
     with (
         process_state_kept(),
         quiet(),
@@ -89,7 +90,7 @@ def _train_one(
         run_folder.no_empty_folder_left(checkpoint_dir),
         ExitStack() as held,
     ):
-        phases = Phases(settings, report, command=command, live_bar=live_bar, held=held)
+        phases = Phases(settings, report, command=command, live_bar=live_bar, held=held, memory=memory)
         resumed = phases.set_up_directory()
         resume = None if resumed is None else resumed.path
         ended = None if resumed is None else resumed.ended(settings)
@@ -97,8 +98,8 @@ def _train_one(
             report.say(ended)
             return _already_finished(settings, phases, resumed)
         loss = load_loss(settings.loss)  # is refused before a data set is read that may take minutes
-        data = phases.split_dataset(phases.load_dataset(), resumed)
         device = choose_device(settings.accelerator)
+        data = phases.split_dataset(phases.load_dataset(device), resumed)
         precision = choose_precision(settings.precision, device)
         loaders = phases.create_loaders(data, device)
         task = phases.initialise_model(data, device, precision, loss)

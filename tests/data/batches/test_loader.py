@@ -12,7 +12,6 @@ import torch
 from plumbline.data.batches import gcn_constants
 from plumbline.data.batches.collate import GraphTables, make_batch
 from plumbline.data.batches.loader import (
-    _HELD,
     PREFETCH_FACTOR,
     BatchOrder,
     ResidentLoader,
@@ -21,6 +20,7 @@ from plumbline.data.batches.loader import (
 )
 from plumbline.data.batches.order import epoch_order
 from plumbline.data.batches.slots import Slots
+from plumbline.data.batches.transit import HELD
 from plumbline.errors import InputError
 from tests.helpers.random_samples import random_store
 
@@ -241,7 +241,7 @@ def test_a_batch_that_is_larger_than_its_slot_is_sent_as_it_is(store):
     for mine, other in zip(loader, loaders(store, loader="resident").train, strict=True):
         assert not in_slot(loader, mine)
         assert same(mine, other)
-    assert len(loader._slots._free) == PREFETCH_FACTOR + _HELD
+    assert len(loader._slots._free) == PREFETCH_FACTOR + HELD
     loader.close()
 
 

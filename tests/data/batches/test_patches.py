@@ -116,3 +116,11 @@ def test_centre_and_size():
     step = np.spacing(np.float32(4096))
     far = np.array([[4096, 0, 0], [4096 + step, 0, 0]] * 50000, np.float32)
     assert centre_and_size(far, np.array([0, len(far)]))[1][0] == pytest.approx(step / 2, rel=1e-6)
+
+
+def test_points_that_coincide_in_float32_have_size_one():
+    """A size that float32 rounds to zero would make every position infinite or NaN."""
+    for gap in (0.0, 1e-45, 1e-39):
+        pos = np.array([[0, 0, 0], [gap, 0, 0], [1, 0, 0], [2, 0, 0]], np.float32)
+        _, size = centre_and_size(pos, np.array([0, 2, 4]))
+        assert size.tolist() == [1.0, 0.5]

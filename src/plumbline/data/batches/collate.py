@@ -3,6 +3,7 @@
 Letters: G graphs in the source, B graphs in a batch, N nodes, E edges.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from plumbline.data.batches.batch import Batch
 from plumbline.data.batches.gcn_constants import GCNTables, SparsePair, check_entries, gcn_arrays
-from plumbline.data.batches.patches import centre_and_size, patches
+from plumbline.data.batches.patches import NEIGHBOURS, TOKENS, centre_and_size, patches
 from plumbline.data.store.in_memory import MemoryStore
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.tensors import offsets
@@ -23,8 +24,9 @@ PARTS = frozenset({"gcn", "edge_index", "patches"})
 """The parts of a batch that a model's ``needs`` may name."""
 
 _CHUNK = 64
-"""Graphs whose constants are computed at once: few enough to stay in the processor's cache. This makes
-opening a large data set several times faster."""
+_CHUNK_ROWS = 1 << 20
+"""Graphs whose constants are computed at once, and their nodes and edges: few enough to stay in the
+processor's cache, which makes opening a large data set several times faster, and to fit into any memory."""
 
 
 class _Rows(NamedTuple):
@@ -70,6 +72,12 @@ class GraphTables:
     def __len__(self) -> int:
         return len(self._sizes["node"])
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the tensors."""
+        tensors = [*self._ptr.values(), *(x for columns in self._columns.values() for x in columns.values())]
+        return sum(tensor.nbytes for tensor in tensors)
+
     def batch(self, rows: Int) -> Batch:
         """Gather the graphs at ``rows [B]`` (positions among this table's graphs), in that order."""
         wanted = torch.from_numpy(rows).to(self._device, non_blocking=True)
@@ -96,6 +104,15 @@ class GraphTables:
         found = torch.arange(total, device=self._device) + (begin - result_ptr[:-1]).index_select(0, owner)
         columns = {name: column.index_select(0, found) for name, column in self._columns[level].items()}
         return _Rows(result_ptr, owner, columns)
+
+
+def resident_bytes(store: PackedStore, needs: frozenset[str]) -> int:
+    """Estimate the bytes that :class:`GraphTables` of the whole store occupies."""
+    per_node = 4 * len(store.feature_names) * (2 if "gcn" in needs else 1) + 24
+    per_edge = (16 if "gcn" in needs else 0) + (8 if "edge_index" in needs else 0)
+    per_graph = 4 * TOKENS * (NEIGHBOURS + 1) if "patches" in needs else 0
+    nodes, edges = store.num_nodes, store.num_edges
+    return per_graph * len(store) + per_node * nodes + per_edge * (edges + nodes)
 
 
 def _assembled(levels: dict[str, _Rows], graph: dict[str, Tensor], max_in_degree: int) -> Batch:
@@ -191,8 +208,9 @@ def _all_columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
     if unknown:
         raise ValueError(f"a batch has no {', '.join(sorted(unknown))}")
     indices = np.ascontiguousarray(indices, np.int64)
-    columns = _columns(store, indices[:_CHUNK], needs)
-    if len(indices) <= _CHUNK:
+    chunks = list(_chunks(store, indices))
+    columns = _columns(store, indices[chunks[0]], needs)
+    if len(chunks) == 1:
         return columns
     if isinstance(store, PackedStore):
         store.shards_of(indices)  # refuses damaged shards before memory is allocated for all graphs
@@ -208,8 +226,8 @@ def _all_columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
     }
     sizes: dict[str, list[Int]] = {level: [] for level in columns}
     filled = dict.fromkeys(columns, 0)
-    for start in range(0, len(indices), _CHUNK):
-        for level, (some, arrays) in _columns(store, indices[start : start + _CHUNK], needs).items():
+    for chunk in chunks:
+        for level, (some, arrays) in _columns(store, indices[chunk], needs).items():
             end = filled[level] + int(some.sum())
             for name, array in arrays.items():
                 whole[level][name][filled[level] : end] = array
@@ -222,6 +240,17 @@ def _all_columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
         )
         for level, arrays in whole.items()
     }
+
+
+def _chunks(store: Store, indices: Int) -> Iterator[slice]:
+    """Divide graphs into chunks of at most ``_CHUNK`` graphs and ``_CHUNK_ROWS`` rows, or of one graph."""
+    rows = np.abs(np.diff(store.node_ptr) + np.diff(store.edge_ptr))[indices]
+    total, begin = offsets(rows), 0
+    while begin < max(len(indices), 1):
+        end = int(np.searchsorted(total, total[begin] + _CHUNK_ROWS, side="right")) - 1
+        end = min(max(end, begin + 1), begin + _CHUNK)
+        yield slice(begin, end)
+        begin = end
 
 
 def _tensor(array: np.ndarray, device: torch.device | str) -> Tensor:

@@ -11,32 +11,34 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from plumbline.cores import num_cores
 from plumbline.data.batches.batch import Batch
-from plumbline.data.batches.collate import GraphTables, largest_batch, loose_batch
+from plumbline.data.batches.collate import GraphTables, loose_batch, resident_bytes
 from plumbline.data.batches.order import BatchOrder
-from plumbline.data.batches.patches import NEIGHBOURS, TOKENS
 from plumbline.data.batches.slots import Slots
+from plumbline.data.batches.transit import (
+    PREFETCH_FACTOR,
+    SHARE,
+    batch_bytes,
+    in_transit,
+    readers_that_fit,
+    transit_bytes,
+)
 from plumbline.data.store.reader import PackedStore
+from plumbline.memory import usable_memory
 from plumbline.records import Int
 
-PREFETCH_FACTOR = 4
-_HELD = 3
-"""Batches that the training holds at once: the current one, the next, and one that is just being released."""
-RESIDENT_SHARE = 0.4
-"""Largest share of the free memory that ``--loader auto`` fills."""
 _GRACE = 1.0
 """Seconds that a reader process has to exit by itself before it is killed."""
 _OUTLIVE = 60
 """Seconds for which a reader process keeps serving the training after it receives SIGTERM."""
-_UNKNOWN_MEMORY = 4 << 30  # if the system does not report it: free memory of the smallest usable machine
 
 
 class Loader:
@@ -69,16 +71,22 @@ class Loader:
 
 
 class ResidentLoader(Loader):
-    """Gathers every batch from tensors in memory, in this process."""
+    """Gathers every batch from tensors in memory, in this process.
 
-    def __init__(self, order: BatchOrder, tables: GraphTables) -> None:
+    Args:
+        order: the order of the batches.
+        tables: the tensors.
+        indices: ``[G]`` where the graphs of this side of the split are in the tables.
+    """
+
+    def __init__(self, order: BatchOrder, tables: GraphTables, indices: Int) -> None:
         super().__init__(order)
-        self._tables = tables
+        self._tables, self._indices = tables, indices
 
     def __iter__(self) -> Iterator[Batch]:
         first = self.order.position
         for number, rows in enumerate(self.order, start=first + 1):
-            batch = self._tables.batch(rows)
+            batch = self._tables.batch(self._indices[rows])
             self.order.position = number
             yield batch
 
@@ -92,17 +100,13 @@ class _InSlot(NamedTuple):
 
 
 class _StoreDataset(Dataset):
-    """Builds whole batches in a reader process, which opens the store again."""
+    """Builds whole batches in a reader process, which inherits the store or opens it again."""
 
     def __init__(self, store: PackedStore, indices: Int, needs: frozenset[str], slots: Slots) -> None:
-        self._reopen, self._indices, self._needs = store.__reduce__(), indices, needs
-        self._store: PackedStore | None = None
+        self._store, self._indices, self._needs = store, indices, needs
         self._slots: Slots | None = slots
 
     def __getitem__(self, work: tuple[Int, int | None]) -> Batch | _InSlot:
-        if self._store is None:
-            open_again, where = self._reopen
-            self._store = open_again(*where)
         rows, number = work
         room = None
         if number is not None and self._slots is not None:
@@ -113,7 +117,7 @@ class _StoreDataset(Dataset):
         return Batch.of_block(block, places)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_store": None, "_slots": None}
+        return {**self.__dict__, "_slots": None}
 
 
 class _Work(Sampler):
@@ -143,10 +147,11 @@ class WorkerLoader(Loader):
         needs: frozenset[str],
         settings: dict[str, Any],
         stall_timeout: float,
+        batch_bytes: int,
     ) -> None:
         super().__init__(order)
         self._readers: Any = None
-        self._slots = _slots(store, indices, order, needs, settings)
+        self._slots = _slots(order, settings, batch_bytes)
         names = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor")
         self._loader: DataLoader = DataLoader(
             _StoreDataset(store, indices, needs, self._slots),
@@ -201,16 +206,12 @@ class WorkerLoader(Loader):
             late.cancel()
 
 
-def _slots(
-    store: PackedStore, indices: Int, order: BatchOrder, needs: frozenset[str], settings: dict[str, Any]
-) -> Slots:
+def _slots(order: BatchOrder, settings: dict[str, Any], batch_bytes: int) -> Slots:
     """Make slots for all batches in transit; none if batches are read in this process or sent to a GPU."""
     if not settings["num_workers"] or settings["pin_memory"] or not len(order):
         return Slots(0, 0)
-    count = min(settings["num_workers"] * settings["prefetch_factor"], len(order)) + _HELD
-    block, _ = largest_batch(store, indices, order.batch_size, needs).as_block()
     try:
-        return Slots(count, len(block))
+        return Slots(in_transit(settings["num_workers"], order), batch_bytes)
     except OSError:  # the system refuses that much memory; PyTorch then sends each batch in its own file
         return Slots(0, 0)
 
@@ -241,12 +242,31 @@ class Loaders(NamedTuple):
         val: validation graphs, in order.
         settings: shown by ``--debug``.
         notes: one sentence for each setting that differs from what was asked for, or could be better.
+        bytes: memory of the data set (``"resident"``) or of the batches in transit (``"workers"``).
     """
 
     train: Loader
     val: Loader
     settings: dict[str, Any]
     notes: list[str]
+    bytes: int = 0
+
+
+class Resident(NamedTuple):
+    """Whether a data set is in memory: its tensors, or None, and the reason if ``auto`` left it on disk."""
+
+    tables: GraphTables | None
+    note: str = ""
+
+
+def load_resident(
+    store: PackedStore, *, loader: str, needs: frozenset[str], device: torch.device | str
+) -> Resident:
+    """Read a data set into memory, if it is to be there; arguments as for :func:`make_loaders`."""
+    device = torch.device(device)
+    notes: list[str] = []
+    kept = _choose(loader, store, needs, device, notes) == "resident"
+    return Resident(GraphTables(store, np.arange(len(store)), needs, device) if kept else None, *notes)
 
 
 def make_loaders(
@@ -263,6 +283,7 @@ def make_loaders(
     device: torch.device | str = "cpu",
     persistent_workers: bool = True,
     stall_timeout: float = 300.0,
+    resident: Resident | None = None,
 ) -> Loaders:
     """Make the loaders for training (last short batch dropped) and validation (in order, complete).
 
@@ -280,10 +301,11 @@ def make_loaders(
         device: where training runs.
         persistent_workers: keep the reader processes from one epoch to the next.
         stall_timeout: seconds to wait for a batch before the reader processes count as hung; 0 waits forever.
+        resident: what :func:`load_resident` returned for the same arguments; None: it is called here.
     """
     device = torch.device(device)
-    notes: list[str] = []
-    loader = _choose(loader, store, needs, device, notes)
+    tables, *notes = resident or load_resident(store, loader=loader, needs=needs, device=device)
+    notes = list(filter(None, notes))
     drop_last = len(train_idx) >= batch_size
     if not drop_last:
         notes.append(
@@ -293,25 +315,30 @@ def make_loaders(
     train = BatchOrder(len(train_idx), batch_size=batch_size, shuffle=shuffle, drop_last=drop_last, seed=seed)
     val = BatchOrder(len(val_idx), batch_size=batch_size, shuffle=False, drop_last=False, seed=seed)
     settings: dict[str, Any] = {
-        "loader": loader,
+        "loader": "workers" if tables is None else "resident",
         "batch_size": batch_size,
         "drop_last": drop_last,
         "train_batches": len(train),
         "val_batches": len(val),
     }
-    sides: list[Loader] = []
-    if loader == "resident":
+    sides = ((train, train_idx), (val, val_idx))
+    if tables is not None:
         settings |= {"device": str(device)}
         if not persistent_workers:
             notes.append("there are no reader processes, so --no_persistent_workers has no effect")
-        for order, indices in ((train, train_idx), (val, val_idx)):
-            sides.append(ResidentLoader(order, GraphTables(store, indices, needs, device)))
-    else:
-        num_workers = _readers(num_workers, notes)
-        settings |= worker_settings(num_workers, device, persistent_workers)
-        for order, indices in ((train, train_idx), (val, val_idx)):
-            sides.append(WorkerLoader(order, store, indices, needs, settings, stall_timeout))
-    return Loaders(sides[0], sides[1], settings, notes)
+        made: list[Loader] = [ResidentLoader(order, tables, indices) for order, indices in sides]
+        return Loaders(made[0], made[1], settings, notes, tables.num_bytes)
+    num_workers = _readers(num_workers, notes)
+    sizes = [batch_bytes(store, indices, batch_size, needs) if num_workers else 0 for _, indices in sides]
+    transit = [(train, sizes[0]), (val, sizes[1])]
+    num_workers, note = readers_that_fit(num_workers, transit, usable_memory())
+    settings |= worker_settings(num_workers, device, persistent_workers)
+    made = [
+        WorkerLoader(order, store, indices, needs, settings, stall_timeout, size)
+        for (order, indices), size in zip(sides, sizes, strict=True)
+    ]
+    notes = [*notes, *filter(None, [note])]
+    return Loaders(made[0], made[1], settings, notes, transit_bytes(num_workers, transit))
 
 
 def _readers(num_workers: int, notes: list[str]) -> int:
@@ -347,30 +374,16 @@ def _choose(
     """Resolve ``auto`` for this data set and this machine; add a note if the data set does not fit."""
     if loader != "auto":
         return loader
-    needed, free = _resident_bytes(store, needs), _free_bytes(device)
-    if needed <= RESIDENT_SHARE * free:
+    needed, free = resident_bytes(store, needs), _free_bytes(device)
+    if needed <= SHARE * free:
         return "resident"
+    limit = "" if device.type == "cuda" else usable_memory().limit
     notes.append(
-        f"the data set would take {needed / 2**30:.1f} of {free / 2**30:.1f} GiB free memory, so it stays "
-        "on disk and reader processes read it (--loader workers)"
+        f"the data set would take {needed / 2**30:.1f} of {free / 2**30:.1f} GiB free memory{limit}, "
+        "so it stays on disk and reader processes read it (--loader workers)"
     )
     return "workers"
 
 
-def _resident_bytes(store: PackedStore, needs: frozenset[str]) -> int:
-    """Estimate the bytes that :class:`GraphTables` of the whole store occupies."""
-    per_node = 4 * len(store.feature_names) * (2 if "gcn" in needs else 1) + 24
-    per_edge = (16 if "gcn" in needs else 0) + (8 if "edge_index" in needs else 0)
-    per_graph = 4 * TOKENS * (NEIGHBOURS + 1) if "patches" in needs else 0
-    nodes, edges = store.num_nodes, store.num_edges
-    return per_graph * len(store) + per_node * nodes + per_edge * (edges + nodes)
-
-
 def _free_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return _UNKNOWN_MEMORY
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else usable_memory().free

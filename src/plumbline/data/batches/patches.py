@@ -16,14 +16,16 @@ NEIGHBOURS = 16
 def centre_and_size(pos: Float, node_ptr: Int) -> tuple[Float, Float]:
     """Compute each graph's mean position ``[G, 3]`` and the root mean square distance from it ``[G]``.
 
-    If all positions of a graph coincide, its size is 1. Sums are computed in float64.
+    If all positions of a graph coincide, or nearly (in float32, their size would be zero or lose its digits),
+    its size is 1. Sums are computed in float64.
     """
     counts = np.diff(node_ptr)
     wide = pos.astype(np.float64)
     centre = np.add.reduceat(wide, node_ptr[:-1], axis=0) / counts[:, None]
     square = ((wide - np.repeat(centre, counts, axis=0)) ** 2).sum(axis=1)
     size = np.sqrt(np.add.reduceat(square, node_ptr[:-1]) / counts)
-    return centre.astype(pos.dtype), np.where(size > 0, size, 1.0).astype(pos.dtype)
+    least = np.finfo(np.float32).tiny
+    return centre.astype(pos.dtype), np.where(size >= least, size, 1.0).astype(pos.dtype)
 
 
 def patches(flat: Gathered, *, leaders: int, k: int | None) -> Int:

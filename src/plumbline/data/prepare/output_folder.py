@@ -192,7 +192,7 @@ def workplace(out: Path, plan: Plan) -> Iterator[Path]:
             ) from error
         except OSError as error:
             raise InputError(f"{out} cannot be written to: {error.strerror}") from error
-        write_atomically(parts / "plan.json", json.dumps(plan, indent=1).encode())
+        write_atomically(parts / "plan.json", json.dumps(plan, indent=1, allow_nan=False).encode())
         yield parts
 
 

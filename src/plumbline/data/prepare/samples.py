@@ -19,7 +19,7 @@ from plumbline.geometry.raycast import Caster
 from plumbline.geometry.sampling import draw_sampling, thin_scan
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
-from plumbline.records import GraphSettings, Rejected, Sample, Scan, ScanSettings
+from plumbline.records import GraphSettings, Rejected, Sample, Scan, ScanSettings, unusable
 
 FEWEST_POINTS = 16
 """A real scan with fewer points than this is refused."""
@@ -42,7 +42,10 @@ def write_chunk(chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Se
             rejected.append(Rejected(source.title, source.refused))
             continue
         try:
-            samples += make_samples(source, scan, graph)
+            made = make_samples(source, scan, graph)
+            for reason in filter(None, map(unusable, made)):
+                raise InputError(reason)
+            samples += made
         except InputError as error:
             rejected.append(Rejected(source.title, _without_place(str(error), source)))
         except Exception as error:

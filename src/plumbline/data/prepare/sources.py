@@ -142,7 +142,9 @@ def _identity(source: Source) -> list[Any]:
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=_plain).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(value, sort_keys=True, default=_plain, allow_nan=False).encode()
+    ).hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from plumbline.data.pt import foreign
+from plumbline.data.pt.archive import UnusualArchiveError, read_archive
 from plumbline.data.pt.unpickling import load_plain
 from plumbline.errors import InputError, SampleError
 from plumbline.files import refusal, visible_files
-from plumbline.records import Float, Int, Sample
+from plumbline.records import Float, Int, Sample, unusable
 from plumbline.writing import atomic_file, write_atomically
 
 METADATA_FILE = "dataset_metadata.json"
@@ -42,7 +43,7 @@ def read_dataset_metadata(folder: Path) -> dict[str, Any]:
     """Read ``dataset_metadata.json``; empty if the folder has none. Raises SampleError if unreadable."""
     file = folder / METADATA_FILE
     try:
-        metadata = json.loads(file.read_bytes())
+        metadata = json.loads(file.read_bytes(), parse_constant=lambda name: None)  # NaN: not known
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -121,6 +122,9 @@ def read_pt_metadata(path: Path, *, object_name: str | None = None) -> tuple[Sam
         num_views=int(_number(metadata, "num_views", 0)),
         vectors=vectors,
     )
+    reason = unusable(sample)
+    if reason is not None:
+        raise SampleError(reason)
     return sample, metadata
 
 
@@ -184,17 +188,21 @@ def write_dataset_metadata(folder: Path, files: Iterable[Mapping[str, Any]], **f
         fields: anything else that applies to the whole folder, e.g. ``feature_names``.
     """
     content = {**fields, "files": [dict(entry) for entry in files]}
-    write_atomically(folder / METADATA_FILE, json.dumps(content, indent=1).encode() + b"\n")
+    write_atomically(folder / METADATA_FILE, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
 
 
 def _load(path: Path) -> Any:
     whole = _bytes(path)
     try:
-        content, broken = load_plain(whole)
+        return read_archive(whole)
+    except UnusualArchiveError:
+        pass
+    try:
+        content, broken = load_plain(bytes(whole))
     except InputError as error:
         raise SampleError(str(error)) from error
     except UnpicklingError as error:
-        raise SampleError(foreign.reason(whole)) from error
+        raise SampleError(foreign.reason(bytes(whole))) from error
     except Exception as error:  # damaged bytes can make the unpickler raise anything
         raise SampleError(f"is not a readable .pt file ({type(error).__name__})") from error
     if broken is not None:
@@ -202,9 +210,9 @@ def _load(path: Path) -> Any:
     return content
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path) -> bytearray:
     try:
-        return path.read_bytes()
+        return bytearray(path.read_bytes())
     except OSError as error:
         raise SampleError(refusal(path, error)) from error
 
@@ -234,10 +242,8 @@ def _floats(content: Mapping[str, Any], key: str, shape: tuple[int | None, int |
     if not fits:
         wanted = ", ".join("any" if size is None else str(size) for size in shape)
         raise SampleError(f"{key} has shape {list(tensor.shape)} where [{wanted}] is expected")
-    array = tensor.to(torch.float32).contiguous().numpy()
-    if not np.isfinite(array).all():
-        raise SampleError(f"{key} holds NaN or infinite values")
-    return array
+    # A copy: a view would keep the whole file in memory.
+    return tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format).numpy()
 
 
 def _dtype(tensor: torch.Tensor) -> str:
@@ -250,10 +256,7 @@ def _target(content: Mapping[str, Any]) -> Float:
         raise SampleError(f"target is {_dtype(tensor)} where floating point is expected")
     if tensor.shape not in ((3,), (1, 3)):
         raise SampleError(f"target has shape {list(tensor.shape)} where [3] is expected")
-    target = tensor.reshape(3).to(torch.float64).numpy()
-    if not np.isfinite(target).all():
-        raise SampleError("target holds NaN or infinite values")
-    return target
+    return tensor.reshape(3).to(torch.float64).numpy()
 
 
 def _edges(content: Mapping[str, Any], num_nodes: int) -> tuple[Int, Int, Int]:
@@ -267,7 +270,8 @@ def _edges(content: Mapping[str, Any], num_nodes: int) -> tuple[Int, Int, Int]:
     if edges.size and not 0 <= edges.min() <= edges.max() < num_nodes:
         wrong = edges[(edges < 0) | (edges >= num_nodes)][0]
         raise SampleError(f"edge_index names node {wrong}, and there are {num_nodes} nodes")
-    order = np.argsort(edges[1], kind="stable")
+    short = np.uint16 if num_nodes <= 2**16 else np.int32  # numpy sorts these by their digits, in linear time
+    order = np.argsort(edges[1].astype(short), kind="stable")
     in_degree = np.bincount(edges[1], minlength=num_nodes).astype(np.int32)
     return in_degree, edges[0][order].astype(np.int32), order
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from plumbline.data.store.reader import Gathered
 from plumbline.data.store.tensors import offsets
-from plumbline.records import Int, Sample, scan_radius
+from plumbline.records import Int, Sample, known_radius
 
 
 class MemoryStore:
@@ -56,12 +56,7 @@ class MemoryStore:
             node_ptr=node_ptr,
             edge_ptr=offsets([len(sample.edge_source) for sample in chosen]),
             target=np.stack([sample.target for sample in chosen]).astype(dtype),
-            bounding_radius=np.array([_radius(sample) for sample in chosen], dtype),
+            bounding_radius=np.array([known_radius(sample) for sample in chosen], dtype),
             num_views=np.array([sample.num_views for sample in chosen], np.int32),
             vectors=np.stack([none if sample.vectors is None else sample.vectors for sample in chosen]),
         )
-
-
-def _radius(sample: Sample) -> float:
-    """The radius of the object, or of the scan if that is unknown."""
-    return sample.bounding_radius if np.isfinite(sample.bounding_radius) else scan_radius(sample)

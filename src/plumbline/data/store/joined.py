@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from plumbline.data.store.reader import PackedStore
+from plumbline.data.store.tensors import offsets
 from plumbline.errors import InputError
 from plumbline.records import Rejected
 
@@ -97,10 +98,25 @@ class JoinedStore(PackedStore):
             for folder, part in zip(folders, parts, strict=True)
             for item in part.rejected
         ]
+        self._leave_out_as_in_the_parts()
         self._places = [(part, i) for part in parts for i in range(len(part.manifest["shards"]))]
 
+    def _leave_out_as_in_the_parts(self) -> None:
+        """Skip the graphs in the shards that a part has left out."""
+        rows = (
+            [np.diff(part._node_rows) for part in self.parts],
+            [np.diff(part._edge_rows) for part in self.parts],
+        )
+        self._node_rows, self._edge_rows = (offsets(np.concatenate(sizes)) for sizes in rows)
+        first = offsets([len(sizes) for sizes in rows[0]])
+        kept = [
+            start + (np.arange(len(part)) if part.kept is None else part.kept)
+            for part, start in zip(self.parts, first, strict=False)
+        ]
+        self.kept = None if all(part.kept is None for part in self.parts) else np.concatenate(kept)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (tuple(part.path.absolute() for part in self.parts), self._folders)
+        return _reopened, ([part.__reduce__()[1] for part in self.parts], self._folders)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -113,5 +129,5 @@ class JoinedStore(PackedStore):
         return part.shard(own)
 
 
-def _reopened(paths: Sequence[Path], folders: Sequence[Path]) -> JoinedStore:
-    return JoinedStore([PackedStore.open(path) for path in paths], folders)
+def _reopened(parts: Sequence[tuple[Path, bool]], folders: Sequence[Path]) -> JoinedStore:
+    return JoinedStore([PackedStore.open(path, leave_out=leave_out) for path, leave_out in parts], folders)

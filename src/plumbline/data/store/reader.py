@@ -24,8 +24,9 @@ from plumbline.data.store.checks import (
     read_manifest,
 )
 from plumbline.data.store.tensors import map_tensors, will_need
-from plumbline.data.store.writer import unpack_names
-from plumbline.records import Float, Int, Rejected, Sample
+from plumbline.data.store.writer import pack_names, unpack_names
+from plumbline.errors import InputError
+from plumbline.records import LARGEST, SMALLEST, Float, Int, Rejected, Sample, unusable_radius
 
 
 class Gathered(NamedTuple):
@@ -79,10 +80,14 @@ class PackedStore:
         radius_known: ``[G]`` uint8, 0 where the object's radius is unknown; ``bounding_radius`` is then the
             largest distance of a point from the mean of the points.
         radius_source: "object" if ``radius_known`` is all 1, "scan" if all 0, else "mixed".
-        rejected: inputs that were rejected when the store was made.
+        rejected: inputs that were rejected when the store was made, and graphs that are left out now because
+            their radius cannot be used (earlier versions stored them).
+        kept: ``[G]`` which graphs of the shards these are; None if they are all of them.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any], index: dict[str, np.ndarray]):
+    def __init__(
+        self, path: Path, manifest: dict[str, Any], index: dict[str, np.ndarray], kept: Int | None = None
+    ):
         self.path = path
         self.manifest = manifest
         self.feature_names = tuple(manifest["feature_names"])
@@ -98,6 +103,13 @@ class PackedStore:
         self.edge_attr_dim = int(manifest["edge_attr"]["dim"])
         self.sh_degree = manifest["edge_attr"]["sh_degree"]
         self.rejected = [Rejected(item["source"], item["reason"]) for item in manifest["rejected"]]
+        self._node_rows, self._edge_rows = index["node_ptr"], index["edge_ptr"]
+        self.kept = kept
+        if kept is not None:
+            self.rejected += _left_out(index, kept)
+            index = _only(index, kept)
+            self.num_objects = len(index["object_name_ptr"]) - 1
+            self.num_nodes, self.num_edges = int(index["node_ptr"][-1]), int(index["edge_ptr"][-1])
         self.node_ptr, self.edge_ptr = index["node_ptr"], index["edge_ptr"]
         self.target, self.origin = index["target"], index["origin"]
         self.scale, self.bounding_radius = index["scale"], index["bounding_radius"]
@@ -108,11 +120,16 @@ class PackedStore:
         self._shards: dict[int, dict[str, np.ndarray]] = {}
 
     @classmethod
-    def open(cls, path: Path | str) -> "PackedStore":
+    def open(cls, path: Path | str, *, leave_out: bool = False) -> "PackedStore":
         """Open a store: read the manifest, map the index, check the size of every shard.
 
+        Args:
+            path: the folder.
+            leave_out: leave out graphs with a radius that cannot be used; training and evaluation do.
+
         Raises:
-            InputError: the folder is not a packed data set, or another version of the program wrote it.
+            InputError: the folder is not a packed data set, another version of the program wrote it, or no
+                graph has a radius that can be used.
             DamagedStoreError: a file is missing, cut short, or contradicts the manifest.
         """
         path = Path(path)
@@ -122,10 +139,16 @@ class PackedStore:
         file = path / manifest["index"]["file"]
         index = map_tensors(file)
         check_index(file, index, manifest)
-        return cls(path, manifest, index)
+        radius = index["bounding_radius"]
+        if not leave_out or (radius.min() >= SMALLEST and radius.max() <= LARGEST):
+            return cls(path, manifest, index)
+        kept = np.flatnonzero((radius >= SMALLEST) & (radius <= LARGEST))
+        if not len(kept):
+            raise InputError(f"no graph of {path} can be used; the first: {unusable_radius(radius[0])}")
+        return cls(path, manifest, index, kept)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PackedStore.open, (self.path.absolute(),)
+        return _reopened, (self.path.absolute(), self.kept is not None)
 
     def __len__(self) -> int:
         return len(self.scale)
@@ -152,8 +175,8 @@ class PackedStore:
             file = self.path / self.manifest["shards"][number]["file"]
             tensors = map_tensors(file)
             first, last = self._shard_ptr[number], self._shard_ptr[number + 1]
-            nodes = int(self.node_ptr[last] - self.node_ptr[first])
-            edges = int(self.edge_ptr[last] - self.edge_ptr[first])
+            nodes = int(self._node_rows[last] - self._node_rows[first])
+            edges = int(self._edge_rows[last] - self._edge_rows[first])
             check_array(file, tensors, "node_features", "<f4", (nodes, len(self.feature_names)))
             check_array(file, tensors, "in_degree", "<i4", (nodes,))
             check_array(file, tensors, "edge_source", "<i4", (edges,))
@@ -170,7 +193,7 @@ class PackedStore:
         return any("point_cloud" in self.shard(number) for number in range(len(self.manifest["shards"])))
 
     def shard_graphs(self, number: int) -> range:
-        """The graphs of one shard."""
+        """The graphs of one shard, left out or not."""
         return range(int(self._shard_ptr[number]), int(self._shard_ptr[number + 1]))
 
     def sample(self, i: int, *, edge_attr: bool = True) -> Sample:
@@ -195,9 +218,16 @@ class PackedStore:
 
     def shards_of(self, indices: Int) -> Int:
         """The shard number of each graph. Raises DamagedStoreError if a graph lies outside its shard."""
-        shards = np.searchsorted(self._shard_ptr, indices, side="right") - 1
-        for ptr in (self.node_ptr, self.edge_ptr):
-            check_range(self.path, ptr, indices, self._shard_ptr[shards], self._shard_ptr[shards + 1])
+        return self._shards_of(self._stored(indices))
+
+    def _stored(self, indices: Int) -> Int:
+        """The position of each graph among all graphs of the shards."""
+        return indices if self.kept is None else self.kept[indices]
+
+    def _shards_of(self, stored: Int) -> Int:
+        shards = np.searchsorted(self._shard_ptr, stored, side="right") - 1
+        for ptr in (self._node_rows, self._edge_rows):
+            check_range(self.path, ptr, stored, self._shard_ptr[shards], self._shard_ptr[shards + 1])
         return shards
 
     def gather(self, indices: Int, *, edge_attr: bool = False) -> Gathered:
@@ -213,10 +243,11 @@ class PackedStore:
         indices = np.asarray(indices, dtype=np.int64)
         if indices.size and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"graph indices must lie in 0 .. {len(self) - 1}")
-        shards = self.shards_of(indices)
+        stored = self._stored(indices)
+        shards = self._shards_of(stored)
         first = self._shard_ptr[shards]
-        node_row, node_ptr = _ranges(self.node_ptr, indices, first)
-        edge_row, edge_ptr = _ranges(self.edge_ptr, indices, first)
+        node_row, node_ptr = _ranges(self._node_rows, stored, first)
+        edge_row, edge_ptr = _ranges(self._edge_rows, stored, first)
         nodes: dict[str, Any] = {
             "node_features": np.empty((len(node_row), len(self.feature_names)), np.float32),
             "in_degree": np.empty(len(node_row), np.int32),
@@ -226,7 +257,7 @@ class PackedStore:
             edges["edge_attr"] = np.empty((len(edge_row), self.edge_attr_dim), np.float32)
         touched = np.unique(shards)
         for number in touched.tolist():
-            self._fetch(number, indices[shards == number], [*nodes, "point_cloud"], list(edges))
+            self._fetch(number, stored[shards == number], [*nodes, "point_cloud"], list(edges))
         for number in touched.tolist():
             arrays = self.shard(number)
             mine = None if len(touched) == 1 else shards == number
@@ -253,11 +284,11 @@ class PackedStore:
             edge_attr=self._edge_attr(edges, pos, source, nodes["in_degree"]) if edge_attr else None,
         )
 
-    def _fetch(self, number: int, indices: Int, nodes: list[str], edges: list[str]) -> None:
+    def _fetch(self, number: int, stored: Int, nodes: list[str], edges: list[str]) -> None:
         """Ask the system to prefetch the rows of some graphs of one shard."""
         arrays, first = self.shard(number), self._shard_ptr[number]
-        for ptr, names in ((self.node_ptr, nodes), (self.edge_ptr, edges)):
-            begin, end = ptr[indices] - ptr[first], ptr[indices + 1] - ptr[first]
+        for ptr, names in ((self._node_rows, nodes), (self._edge_rows, edges)):
+            begin, end = ptr[stored] - ptr[first], ptr[stored + 1] - ptr[first]
             for name in names:
                 if name in arrays:
                     will_need(arrays[name], begin, end)
@@ -273,6 +304,38 @@ class PackedStore:
         from plumbline.geometry.harmonics import spherical_harmonics
 
         return spherical_harmonics(vectors, self.sh_degree).astype(np.float32, copy=False)
+
+
+def _reopened(path: Path, leave_out: bool) -> PackedStore:
+    return PackedStore.open(path, leave_out=leave_out)
+
+
+def _left_out(index: dict[str, np.ndarray], kept: Int) -> list[Rejected]:
+    """The graphs that are not kept, each with its object and the reason."""
+    names = unpack_names(index["object_name_ptr"], index["object_name_bytes"])
+    return [
+        Rejected(f"graph {graph} ({_name(names, index['object_idx'][graph])})", reason)
+        for graph in np.setdiff1d(np.arange(len(index["scale"])), kept).tolist()
+        if (reason := unusable_radius(float(index["bounding_radius"][graph])))
+    ]
+
+
+def _name(names: list[str], number: int) -> str:
+    return names[number] if 0 <= number < len(names) else "of no object"
+
+
+def _only(index: dict[str, np.ndarray], kept: Int) -> dict[str, np.ndarray]:
+    """The index of some graphs, as if there were no others."""
+    names = unpack_names(index["object_name_ptr"], index["object_name_bytes"])
+    objects, object_idx = np.unique(index["object_idx"][kept], return_inverse=True)
+    per_graph = {name: array[kept] for name, array in index.items() if len(array) == len(index["scale"])}
+    sizes = {name: np.diff(index[name])[kept] for name in ("node_ptr", "edge_ptr")}
+    return {
+        **per_graph,
+        **{name: np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]) for name, counts in sizes.items()},
+        **pack_names([_name(names, number) for number in objects.tolist()]),
+        "object_idx": object_idx.astype(np.int32),
+    }
 
 
 def _ranges(ptr: Int, graphs: Int, first: Int) -> tuple[Int, Int]:

@@ -24,11 +24,13 @@ def offsets(sizes: Sequence[int] | np.ndarray) -> Int:
     return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Sequence[np.ndarray]]) -> tuple[str, int]:
+def write_tensors(
+    path: Path, tensors: Mapping[str, Sequence[np.ndarray]], *, durable: bool = True
+) -> tuple[str, int]:
     """Write a safetensors file; each tensor is given in pieces that are joined along the first axis.
 
     The format is that of the safetensors library, whose own writer needs whole tensors in memory and does
-    not align them to cache lines.
+    not align them to cache lines. ``durable`` waits until the file is on disk.
 
     Returns:
         The file's SHA-256 and its size in bytes.
@@ -45,10 +47,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Sequence[np.ndarray]]) -> tu
             "data_offsets": [offset, offset + size],
         }
         offset += size
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-(8 + len(text)) % 64)
     digest = hashlib.sha256()
-    with atomic_file(path) as file:
+    with atomic_file(path, durable=durable) as file:
         for block in _blocks(text, [tensors[name] for name in ordered]):
             digest.update(block)
             file.write(block)

@@ -25,6 +25,8 @@ def verify(store: PackedStore, *, deep: bool = True) -> list[str]:
     Returns:
         One sentence per problem, each naming its file; empty if there is none.
     """
+    if store.kept is not None:
+        store = PackedStore.open(store.path)
     problems = _index_problems(store)
     usable = not problems
     if deep:

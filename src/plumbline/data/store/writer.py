@@ -121,13 +121,22 @@ def _join(pieces: Sequence[np.ndarray], dtype: type, what: str) -> np.ndarray:
 
 
 def write_part(
-    path: Path, samples: Sequence[Sample], rejected: Iterable[Rejected] = (), *, store_edge_attr: bool = False
+    path: Path,
+    samples: Sequence[Sample],
+    rejected: Iterable[Rejected] = (),
+    *,
+    store_edge_attr: bool = False,
+    durable: bool = True,
 ) -> None:
-    """Write samples as one part file, atomically; arguments as in :func:`make_part`."""
+    """Write samples as one part file, atomically; arguments as in :func:`make_part`.
+
+    ``durable`` waits until the part is on disk, so that work can be resumed after a crash of the machine.
+    """
     part = make_part(samples, rejected, store_edge_attr=store_edge_attr)
-    text = json.dumps([[item.source, item.reason] for item in part.rejected]).encode()
+    text = json.dumps([[item.source, item.reason] for item in part.rejected], allow_nan=False).encode()
     extra = {**pack_names(part.object_names), "rejected": np.frombuffer(text, np.uint8)}
-    write_tensors(path, {name: [array] for name, array in {**part.arrays, **extra}.items()})
+    tensors = {name: [array] for name, array in {**part.arrays, **extra}.items()}
+    write_tensors(path, tensors, durable=durable)
 
 
 def read_part(path: Path) -> Part:
@@ -340,7 +349,9 @@ class _Writer:
             "shards": self.shards,
             "index": {"file": INDEX, "sha256": digest, "bytes": size},
         }
-        write_atomically(self.folder / MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n")
+        write_atomically(
+            self.folder / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False).encode() + b"\n"
+        )
 
     def _edge_attr(self) -> dict[str, Any]:
         degree = self.fields.get("sh_degree") if self.kind == "sh" else None

@@ -1,8 +1,8 @@
 """Numeric precisions: their effect on weights and arithmetic, and fallbacks for each device."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -26,11 +26,13 @@ class Precision(NamedTuple):
 
     Attributes:
         name: ours, e.g. ``"bf16-mixed"``.
-        note: the message to report if it is not the requested one, otherwise "".
+        note: the message to report if it is not the requested one or gains nothing here, otherwise "".
+        wide: bfloat16 products are to be computed as float32 (:mod:`plumbline.training.loop.wide_products`).
     """
 
     name: str
     note: str = ""
+    wide: bool = False
 
     @property
     def lightning(self) -> str:
@@ -85,12 +87,28 @@ def choose_precision(name: str, device: torch.device) -> Precision:
 
     float16 needs a GPU: on a CPU most kernels are missing or emulated, and bfloat16 takes as little memory.
     """
-    if device.type == "cpu" and name in _ON_CPU:
-        instead = _ON_CPU[name]
-        return Precision(instead, f"float16 needs a GPU: --precision {name} runs as {instead} on this CPU")
+    if device.type == "cpu" and name not in ("32", "64"):
+        done = _ON_CPU.get(name, name)
+        note = "" if done == name else f"float16 needs a GPU: --precision {name} runs as {done} on this CPU"
+        units = cpu_bfloat16()
+        if units != "fast":
+            slow = f"this CPU has no units for bfloat16: --precision {name} gains nothing here, 32 is as fast"
+            note = f"{note}; {slow}" if note else slow
+        return Precision(done, note, wide=units == "none")
     if device.type == "mps" and name == "64":
         return Precision("32", "this device has no float64: --precision 64 runs as 32")
     return Precision(name)
+
+
+def cpu_bfloat16() -> Literal["fast", "emulated", "none"]:
+    """Whether this CPU multiplies bfloat16 matrices faster than float32 ones, as fast, or far slower.
+
+    oneDNN multiplies them where the CPU has at least AVX-512; elsewhere PyTorch does, number by number.
+    """
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return "none"
+    has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every version of torch
+    return "emulated" if has.get("avx512_f") and not (has["avx512_bf16"] or has["amx_bf16"]) else "fast"
 
 
 def forbid_tf32() -> None:

@@ -21,6 +21,7 @@ from plumbline.predictors.checkpoint import FORMAT
 from plumbline.training.lightning_import import Callback, LightningModule, OptimizerLRScheduler
 from plumbline.training.loop.nonfinite import NonFinite
 from plumbline.training.loop.precision import Precision
+from plumbline.training.loop.wide_products import with_wide_products
 from plumbline.training.metric_sums import RunningSums, axis_means, axis_sums, displacement_sums
 from plumbline.training.optim.ema import TRAINING_WEIGHTS
 from plumbline.training.optim.losses import Loss, displacement, l1, scale_loss
@@ -71,6 +72,8 @@ class CentreOfMassTask(LightningModule):
         super().__init__()
         self.model = model
         self.forward_model: Callable[[Batch], Any] = forward_with_error(model)
+        if precision.wide:
+            self.forward_model = with_wide_products(self.forward_model, mixed=precision.mixed)
         self.loss, self.optimizer, self.schedule, self.warmup = loss, optimizer, schedule, warmup
         self.lr, self.weight_decay, self.precision = lr, weight_decay, precision
         self.plateau = plateau
@@ -208,7 +211,7 @@ class CentreOfMassTask(LightningModule):
             return
         train, val = self._with_loss(self.train_sums.means()), self._with_loss(self.val_sums.means())
         train = {name: value for name, value in train.items() if name not in ("error", "error_rel")}
-        self.check_finite(train | {"val_loss": val["loss"]})
+        self.check_finite(train | {f"val_{name}": value for name, value in val.items()})
         per_step = {"loss", "mae", "mse"}
         row = {f"train_{name}_epoch" if name in per_step else f"train_{name}": v for name, v in train.items()}
         row |= {f"val_{name}": value for name, value in val.items()}
@@ -227,8 +230,9 @@ class CentreOfMassTask(LightningModule):
 
     def check_finite(self, means: dict[str, float]) -> None:
         """Stop the training if a metric is not finite. Raises InputError."""
-        if not all(math.isfinite(value) for value in means.values()):
-            raise self._diverged("the loss")
+        wrong = [name for name, value in means.items() if not math.isfinite(value)]
+        if wrong:
+            raise self._diverged("the loss" if {"loss", "val_loss"} & {*wrong} else wrong[0])
 
     def check_weights(self) -> None:
         """Stop training before a weight that is not finite is saved within an epoch. Raises InputError."""

@@ -78,7 +78,9 @@ class Startup:
         content = {
             "before": self._before, "phases": self._records, "total": self.total, "warm_up": warm_up
         }  # fmt: skip
-        write_atomically(path, (json.dumps(content, indent=1) + "\n").encode(), durable=False)
+        write_atomically(
+            path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode(), durable=False
+        )
 
     def _next(self, name: str) -> None:
         expected = PHASES[len(self._records)]

@@ -52,7 +52,7 @@ class Rows:
 
 def as_line(message: Mapping[str, Any]) -> bytes:
     """One line of JSON."""
-    return json.dumps(message, default=float).encode() + b"\n"
+    return json.dumps(message, default=float, allow_nan=False).encode() + b"\n"
 
 
 class Tracker:

@@ -53,7 +53,7 @@ def main() -> None:
 
     def tell(**status: Any) -> None:
         with suppress(OSError):  # the training is gone
-            statuses.write(json.dumps(status).encode() + b"\n")
+            statuses.write(json.dumps(status, allow_nan=False).encode() + b"\n")
 
     try:
         serve(received(lines), tell)

@@ -4,6 +4,7 @@ Tracking never delays or ends a training. Where metrics go in addition to the CS
 there, is reported when it is known, while the training runs.
 """
 
+import math
 import os
 import secrets
 import string
@@ -55,7 +56,8 @@ class Trackers:
                     f"cannot write metrics.csv ({error.strerror}); its rows are kept, and training continues"
                 )
         if self._rows is not None:
-            self._rows.add({"metrics": row, "step": step, "time": time.time()})
+            finite = {name: value for name, value in row.items() if math.isfinite(value)}
+            self._rows.add({"metrics": finite, "step": step, "time": time.time()})
 
     def tell(self) -> None:
         """Report what the trackers have said since."""
