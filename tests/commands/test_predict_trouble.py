@@ -184,8 +184,9 @@ def test_refusals(trained, tmp_path, capsys, monkeypatch):
     assert "there is no such file or folder" in refused(capsys, file, "--checkpoint", "none.ckpt")
     assert "did you mean carve?" in refused(capsys, file, "--model", "carv")
     assert "not a readable checkpoint" in refused(capsys, file, "--checkpoint", file)
-    for text in ("1,2", "1,2,3,4", "a,b,c", "1,2,inf", ""):
+    for text in ("1,2", "1,2,3,4", "a,b,c", "1,2,inf"):
         assert "write three numbers" in refused(capsys, file, *CARVE, f"--sensor={text}")
+    assert "must not be empty" in refused(capsys, file, *CARVE, "--sensor=")
     assert "is a folder; name a file" in refused(capsys, file, *CARVE, "--out", tmp_path)
     assert "this is one of the scans" in refused(capsys, file, *CARVE, "--out", "a.npz")
     assert "there is no folder" in refused(capsys, file, *CARVE, "--out", "b/c.jsonl")

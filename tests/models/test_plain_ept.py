@@ -1,5 +1,6 @@
 """The equivariant patch transformer gives the same numbers as its plain counterpart along edges."""
 
+import numpy as np
 import pytest
 import torch
 from torch_geometric.data import Batch as PlainBatch
@@ -27,7 +28,12 @@ def test_answers_and_gradients_agree(store):
             weight.copy_(torch.randn_like(weight) / max(weight.shape[-1], 1) ** 0.5)
     plain = PlainEPT(ours)
     loader = make_loaders(
-        store, train_idx=range(10), val_idx=range(12), batch_size=12, loader="resident", needs=ours.needs
+        store,
+        train_idx=np.arange(10),
+        val_idx=np.arange(12),
+        batch_size=12,
+        loader="resident",
+        needs=ours.needs,
     ).val
     (batch,) = loader
     scans = PlainBatch.from_data_list(load_scans(store))

@@ -37,9 +37,9 @@ CASES: dict[str, tuple[Any, str]] = {
     "path": ({**PLAIN, "metadata": {"source": Path("a/b")}}, rf"source is a Path, {RUNS} save its str\(\)"),
     "date": (
         {"when": datetime.date(2026, 1, 1), **PLAIN},
-        f"when is of type datetime.date, {RUNS}",
+        f"when is a datetime.date, {RUNS}",
     ),
-    "own": ({**PLAIN, "x": Mine()}, rf"x is of type \S+\.Mine, {RUNS}"),
+    "own": ({**PLAIN, "x": Mine()}, rf"x is a \S+\.Mine, {RUNS}"),
     "list": ([PLAIN], "holds a list where a dictionary is expected: save one per file"),
     "numbers": ({**PLAIN, "target": [0.0]}, r"target is a list where a tensor .*: save torch.tensor\(...\)"),
 }
@@ -81,7 +81,7 @@ class _Call:
 def test_finding_the_reason_runs_nothing(tmp_path: Path) -> None:
     """The opcodes of the call are only listed."""
     content = pickle.dumps({"x": _Call(tmp_path / "made")}, protocol=2)
-    assert foreign.reason(content).startswith(f"x is of type {os.name}.mkdir, ")
+    assert foreign.reason(content).startswith(f"x is a {os.name}.mkdir, ")
     assert not (tmp_path / "made").exists()
     pickle.loads(content)  # noqa: S301 - it is our own
     assert (tmp_path / "made").exists(), "the payload is harmless: the test says nothing"

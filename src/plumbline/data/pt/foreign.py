@@ -64,5 +64,5 @@ def _foreign(key: str, name: str) -> str:
     kind = module.partition(".")[0]
     if kind == "numpy":
         kind = "scalar" if what == "scalar" else "ndarray"
-    said, way = _WAYS.get(kind, (f"of type {module}.{what}", _OTHER))
+    said, way = _WAYS.get(kind, (f"a {module}.{what}", _OTHER))
     return f"{f'{key} is' if key else 'holds'} {said}, and reading that could run code: {way}"
