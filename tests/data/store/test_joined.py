@@ -64,6 +64,32 @@ def test_it_reads_like_one_store_of_all_samples(folders: list[Path], tmp_path: P
     assert [item.source for item in joined.rejected] == [f"{folders[0]}/cup.off"]
 
 
+def test_graphs_without_a_size_are_left_out_of_each_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stores of an earlier version may hold them; what is joined is what each of them has kept."""
+    parts = ([*FIRST[:4], *FIRST[5:]], [*FIRST[:2], *FIRST[3:]])
+    write_store(tmp_path / "all", [*parts[0], *parts[1]], **FIELDS)
+    whole = PackedStore.open(tmp_path / "all")
+    monkeypatch.setattr("plumbline.data.store.writer.scan_radius", lambda sample: 0.0)
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder, place in zip(folders, (4, 2), strict=True):
+        some = list(FIRST)
+        some[place] = replace(some[place], bounding_radius=float("nan"))
+        write_store(folder, some, **FIELDS, shard_bytes=1)
+    joined = open_data(folders)
+    order = np.random.default_rng(0).permutation(len(whole))
+    for store in (joined, pickle.loads(pickle.dumps(joined))):  # noqa: S301 - it is our own
+        assert (len(store), store.num_nodes, store.num_edges) == (18, whole.num_nodes, whole.num_edges)
+        assert [store.sample(i).object_name for i in range(18)] == [
+            whole.sample(i).object_name for i in range(18)
+        ]
+        assert_same(whole.gather(order), store.gather(order))
+    assert [item.source for item in joined.rejected] == [
+        f"{folders[0]}/graph 4 ({FIRST[4].object_name})", f"{folders[1]}/graph 2 ({FIRST[2].object_name})"
+    ]  # fmt: skip
+
+
 def test_the_arrays_of_the_shards_stay_where_they_are(folders: list[Path]) -> None:
     joined = open_data(folders)
     assert isinstance(joined, JoinedStore)
