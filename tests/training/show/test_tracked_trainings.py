@@ -140,14 +140,17 @@ def test_after_a_killed_training_the_run_ends_by_itself_and_continues_on_resume(
     until(lambda: not processes_with(server.url))
     (run,) = server.runs
     assert server.runs[run]["exit_code"] == 1
-    assert server.steps(run) == steps(tmp_path)
+    sent, logged = server.steps(run), steps(tmp_path)
+    assert len(sent) > 5
+    assert sent == logged[: len(sent)], "a kill may only lose the last rows, on their way out of the training"
+    lost = set(logged[len(sent) :])
     done = saved(tmp_path / "last.ckpt")["plumbline"]["epochs_done"]
     arguments = flags(tiny, tmp_path, use_wandb=True, resume="", max_epochs=done + 2)
     again = in_fresh_process(arguments, **server.environment())
     assert again.returncode == 0, again.stdout + again.stderr
     assert f"W&B resumes: {server.url}" in again.stdout
     assert list(server.runs) == [run]
-    assert server.steps(run) == steps(tmp_path)
+    assert {*server.steps(run)} | lost == {*steps(tmp_path)} | lost
     assert server.runs[run]["exit_code"] == 0
     assert processes_with(server.url) == []
 
