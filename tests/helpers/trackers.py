@@ -41,7 +41,7 @@ class Logging:
             self.trackers.log({"epoch": 0, "val_loss": step / 7}, step)
 
     def until_said(self, text: str) -> str:
-        """Wait for a sentence with this text, as a training does that goes on, and return it."""
+        """Wait for a sentence with this text, asking for news as a running training does, and return it."""
 
         def found() -> list[str]:
             self.trackers.tell()

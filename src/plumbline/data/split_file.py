@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from plumbline.console.text import counted
 from plumbline.errors import InputError
 from plumbline.kinds import nearest
 from plumbline.records import Int
@@ -21,10 +22,11 @@ GivenSplit = dict[str, list[str]]
 
 
 def read_split(path: Path) -> GivenSplit:
-    """Read a JSON or YAML file of a mapping from sides to lists of names. Each name is there once, sorted.
+    """Read a JSON or YAML file that maps sides to lists of names; the names are sorted and made unique.
 
     Raises:
-        InputError: the file cannot be read, is no such mapping, or names nothing for training or validation.
+        InputError: the file cannot be read, is not such a mapping, or names nothing for training or
+            validation.
     """
     where = f"--split_file {path}"
     try:
@@ -75,7 +77,7 @@ def split_as_given(
         Ascending int64 indices of the samples of each side, of all three.
 
     Raises:
-        InputError: a name is none of the data set, or an object is on two sides.
+        InputError: a name is not in the data set, or an object is on two sides.
     """
     known = {name: i for i, name in enumerate(object_names)}
     side_of: dict[int, str] = {}
@@ -109,4 +111,4 @@ def _objects(name: str, known: Mapping[str, int]) -> list[int]:
 def _some(names: Sequence[str], noun: str) -> str:
     """The first names and how many there are, with the verb: ``2 names (a, b) are``."""
     shown = ", ".join(names[:_SHOWN]) + ", ..." * (len(names) > _SHOWN)
-    return f"{len(names):,} {noun}{'s' * (len(names) > 1)} ({shown}) {'are' if len(names) > 1 else 'is'}"
+    return f"{counted(len(names), noun)} ({shown}) {'is' if len(names) == 1 else 'are'}"

@@ -214,7 +214,7 @@ def benchmark(
         checkpoints: trained models: files, or folders of runs, of which the best one is taken.
         model: the class of a network of your own, if the checkpoints hold one, see
             :func:`plumbline.load_checkpoint`.
-        baselines: guesses of your own to measure as well: functions, ``"path/to/file.py:function"``, or
+        baselines: your own baselines to measure as well: functions, ``"path/to/file.py:function"``, or
             :class:`plumbline.Baseline`.
         meshes: mesh files, or folders that are searched for them.
         solids: number of built-in solids to add.

@@ -33,6 +33,7 @@ from plumbline.predictors.find_checkpoint import find_best
 from plumbline.predictors.inference import predict_with_error
 from plumbline.predictors.trained_on import TrainedOn
 from plumbline.predictors.untrained import Scans, names_of
+from plumbline.quantities import plain
 from plumbline.records import Float, Int
 from plumbline.reporting import Event, Reporter
 from plumbline.writing import write_atomically
@@ -88,12 +89,11 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of ``evaluation.json`` as plain values."""
-        where = each_folder(self.data_dir)
         return {
             **self.table.to_dict(),
             "held_by_expected_error": self.held,
             "checkpoint": str(self.trained.path),
-            "data_dir": str(where[0]) if len(where) == 1 else list(map(str, where)),
+            "data_dir": plain(self.data_dir),
             "fingerprint": self.store.fingerprint,
             "split": self.split,
             "version": plumbline.__version__,
@@ -157,8 +157,8 @@ def evaluate(
     Args:
         checkpoint: a checkpoint, or the folder of a run, whose best one is taken.
         model: the class of a network of your own, see :func:`plumbline.load_checkpoint`.
-        baselines: guesses of your own to compare with as well: functions, ``"path/to/file.py:function"``, or
-            :class:`plumbline.Baseline`.
+        baselines: your own baselines to compare with as well: functions, ``"path/to/file.py:function"``,
+            or :class:`plumbline.Baseline`.
         data_dir: the data set; by default the one that the model was trained on.
         split: which graphs: "val" (held out from training), "train", "test" (of a training with a
             ``split_file``), "all", or "auto": "val" on the training data set, "all" on any other.

@@ -62,7 +62,7 @@ class Phases:
         command: settings of the command that resumes the training: the same, or those of the ensemble.
         live_bar: makes a progress bar; without it, one line per epoch is reported.
         held: holds the lock of the run folder; closed when the training ends.
-        memory: is told what fills the memory.
+        memory: record of what fills the memory, updated here.
     """
 
     def __init__(
@@ -116,11 +116,11 @@ class Phases:
         self.memory.doing = "opening"
         with self.startup.phase("Dataset Loading"):
             store = open_data(
-                self.settings.data_dir, progress=lambda done, total: self.report.progress("file", done, total)
+                settings.data_dir, progress=lambda done, total: self.report.progress("file", done, total)
             )
             self.report.say(
                 f"{len(store):,} graphs of {store.num_objects:,} objects, {store.num_nodes:,} nodes, "
-                f"{store.num_edges:,} edges in {folder_names(self.settings.data_dir)}"
+                f"{store.num_edges:,} edges in {folder_names(settings.data_dir)}"
             )
             rejected = [f"{item.source}: {item.reason}" for item in store.rejected]
             if rejected:

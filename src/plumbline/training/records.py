@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ Outcome = Literal["finished", "stopped early", "interrupted", "out of time", "al
 
 
 DOCUMENTED_PROJECT = "equivariant-center-of-mass"
+"""The documented default of ``--wandb_project``."""
 
 
 @dataclass(frozen=True)
@@ -108,13 +109,7 @@ class TrainSettings:
 
     def without_effect(self) -> list[str]:
         """One sentence for each flag that is set and changes nothing."""
-        local = not self.tracks_with_wandb
-        plateau = zip(
-            ("plateau_patience", "plateau_factor", "min_lr"),
-            (self.plateau_patience, self.plateau_factor, self.min_lr),
-            astuple(Plateau()),
-            strict=True,
-        )
+        local, cosine = not self.tracks_with_wandb, self.schedule == "cosine"
         needed = {
             "wandb_project": (local and self.wandb_project != DOCUMENTED_PROJECT, "--use_wandb"),
             "wandb_entity": (local and self.wandb_entity is not None, "--use_wandb"),
@@ -122,13 +117,15 @@ class TrainSettings:
             "wandb_tags": (local and bool(self.wandb_tags), "--use_wandb"),
             "allow_mismatch": (self.allow_mismatch and self.resume is None, "--resume"),
             "warmup": (
-                self.warmup > 0 and self.schedule != "cosine" and self.recipe == "documented",
+                self.warmup > 0 and not cosine and self.recipe == "documented",
                 "--schedule cosine",
             ),
-            **{
-                flag: (given != usual and self.schedule != "plateau", "--schedule plateau")
-                for flag, given, usual in plateau
-            },
+            "plateau_patience": (
+                cosine and self.plateau_patience != Plateau.patience,
+                "--schedule plateau",
+            ),
+            "plateau_factor": (cosine and self.plateau_factor != Plateau.factor, "--schedule plateau"),
+            "min_lr": (cosine and self.min_lr != Plateau.min_lr, "--schedule plateau"),
         }
         sentences = [
             f"--{flag} has no effect without {other}" for flag, (idle, other) in needed.items() if idle

@@ -22,6 +22,7 @@ from plumbline.data.batches.order import epoch_order
 from plumbline.data.batches.slots import Slots
 from plumbline.data.batches.transit import HELD
 from plumbline.errors import InputError
+from plumbline.memory import Memory
 from tests.helpers.random_samples import random_store
 
 EVERYTHING = frozenset({"gcn", "edge_index"})
@@ -322,7 +323,8 @@ def test_a_training_set_below_one_batch_is_kept_and_said(store):
 
 def test_auto_reads_from_disk_what_does_not_fit(store, monkeypatch):
     assert loaders(store).settings["loader"] == "resident"
-    monkeypatch.setattr("plumbline.data.batches.loader._free_bytes", lambda device: 1000)
+    little = Memory(1000, 1000, "this machine's memory")
+    monkeypatch.setattr("plumbline.data.batches.loader.usable_memory", lambda: little)
     result = loaders(store, num_workers=0)
     assert result.settings["loader"] == "workers"
     assert re.fullmatch(

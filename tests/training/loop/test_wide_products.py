@@ -81,6 +81,8 @@ def test_what_a_cpu_can_do(monkeypatch: pytest.MonkeyPatch, one_dnn: bool, has: 
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: one_dnn)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
     assert precision.cpu_bfloat16() == expected
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)  # as in builds for macOS
+    assert precision.cpu_bfloat16() == "none"
 
 
 @pytest.mark.parametrize(("units", "wide"), [("none", True), ("emulated", False), ("fast", False)])

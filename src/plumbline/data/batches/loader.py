@@ -253,10 +253,10 @@ class Loaders(NamedTuple):
 
 
 class Resident(NamedTuple):
-    """Whether a data set is in memory: its tensors, or None, and the reason if ``auto`` left it on disk."""
+    """Whether a data set is in memory: its tensors, or None, and why, if ``auto`` left it on disk."""
 
     tables: GraphTables | None
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def load_resident(
@@ -264,9 +264,11 @@ def load_resident(
 ) -> Resident:
     """Read a data set into memory, if it is to be there; arguments as for :func:`make_loaders`."""
     device = torch.device(device)
-    notes: list[str] = []
-    kept = _choose(loader, store, needs, device, notes) == "resident"
-    return Resident(GraphTables(store, np.arange(len(store)), needs, device) if kept else None, *notes)
+    if loader == "workers":
+        return Resident(None)
+    if loader == "auto" and (note := _too_large(store, needs, device)):
+        return Resident(None, (note,))
+    return Resident(GraphTables(store, np.arange(len(store)), needs, device))
 
 
 def make_loaders(
@@ -304,8 +306,8 @@ def make_loaders(
         resident: what :func:`load_resident` returned for the same arguments; None: it is called here.
     """
     device = torch.device(device)
-    tables, *notes = resident or load_resident(store, loader=loader, needs=needs, device=device)
-    notes = list(filter(None, notes))
+    tables, known = resident or load_resident(store, loader=loader, needs=needs, device=device)
+    notes = list(known)
     drop_last = len(train_idx) >= batch_size
     if not drop_last:
         notes.append(
@@ -332,12 +334,12 @@ def make_loaders(
     sizes = [batch_bytes(store, indices, batch_size, needs) if num_workers else 0 for _, indices in sides]
     transit = [(train, sizes[0]), (val, sizes[1])]
     num_workers, note = readers_that_fit(num_workers, transit, usable_memory())
+    notes += [note] if note else []
     settings |= worker_settings(num_workers, device, persistent_workers)
     made = [
         WorkerLoader(order, store, indices, needs, settings, stall_timeout, size)
         for (order, indices), size in zip(sides, sizes, strict=True)
     ]
-    notes = [*notes, *filter(None, [note])]
     return Loaders(made[0], made[1], settings, notes, transit_bytes(num_workers, transit))
 
 
@@ -368,22 +370,17 @@ def worker_settings(
     }
 
 
-def _choose(
-    loader: str, store: PackedStore, needs: frozenset[str], device: torch.device, notes: list[str]
-) -> str:
-    """Resolve ``auto`` for this data set and this machine; add a note if the data set does not fit."""
-    if loader != "auto":
-        return loader
-    needed, free = resident_bytes(store, needs), _free_bytes(device)
+def _too_large(store: PackedStore, needs: frozenset[str], device: torch.device) -> str:
+    """Why ``auto`` leaves a data set on disk; empty if it fits into memory."""
+    if device.type == "cuda":
+        free, limit = torch.cuda.mem_get_info(device)[0], ""
+    else:
+        memory = usable_memory()
+        free, limit = memory.free, memory.limit
+    needed = resident_bytes(store, needs)
     if needed <= SHARE * free:
-        return "resident"
-    limit = "" if device.type == "cuda" else usable_memory().limit
-    notes.append(
+        return ""
+    return (
         f"the data set would take {needed / 2**30:.1f} of {free / 2**30:.1f} GiB free memory{limit}, "
         "so it stays on disk and reader processes read it (--loader workers)"
     )
-    return "workers"
-
-
-def _free_bytes(device: torch.device) -> int:
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else usable_memory().free

@@ -28,7 +28,7 @@ def epoch_order(seed: int, epoch: int, num_samples: int) -> Int:
 
 
 def first_batches(seed: int, num_samples: int, *, batch_size: int, number: int) -> Int:
-    """The samples of the first ``number`` batches of the first epoch; fewer if it has not that many."""
+    """The samples of the first ``number`` batches of the first epoch; all of them if it has fewer."""
     whole = min(number, num_samples // batch_size) * batch_size
     return epoch_order(seed, 0, num_samples)[: whole or num_samples]
 

@@ -105,7 +105,7 @@ def cpu_bfloat16() -> Literal["fast", "emulated", "none"]:
 
     oneDNN multiplies them where the CPU has at least AVX-512; elsewhere PyTorch does, number by number.
     """
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if not (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         return "none"
     has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every version of torch
     return "emulated" if has.get("avx512_f") and not (has["avx512_bf16"] or has["amx_bf16"]) else "fast"

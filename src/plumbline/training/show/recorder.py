@@ -15,7 +15,7 @@ class Recorder(Callback):
     Args:
         trackers: receive the rows.
         log_every_n_steps: steps between two rows of step metrics; only these rows and the ends of epochs wait
-            for the device. By default 50, or fewer where an epoch would have less than ten rows.
+            for the device. By default 50, or fewer where an epoch would have fewer than ten rows.
         steps_per_epoch: number of steps in an epoch.
     """
 
@@ -24,7 +24,7 @@ class Recorder(Callback):
         self._every = log_every_n_steps or max(1, min(50, steps_per_epoch // _FEWEST_ROWS))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Log a row when it is due, but none of a skipped step; say what the trackers have to say."""
+        """Report messages of the trackers; log a row when it is due, unless the step was skipped."""
         self.trackers.tell()
         if trainer.global_step % self._every == 0:
             assert isinstance(pl_module, CentreOfMassTask)

@@ -6,7 +6,7 @@ from plumbline.training.show.tracker_program import Tell, importing
 
 
 def open_run(start: dict[str, Any], tell: Tell) -> "TensorBoardFolder":
-    """Open the folder of a run, and say where it is.
+    """Open the folder of a run, and report where it is.
 
     Args:
         start: ``folder``, and ``resume_step``, step of the checkpoint that training resumes from, or None.

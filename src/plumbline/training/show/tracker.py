@@ -16,7 +16,7 @@ _PROGRAM = "from plumbline.training.show.tracker_program import main; main()"
 FINISH_SECONDS = 15.0
 """Seconds that a tracker gets after the training to send what it has not sent."""
 _START_SECONDS = 15.0  # after a training that was shorter than the start of its tracker
-_SPARE_SECONDS = 5.0  # for what a tracker does around its bounded steps
+_SPARE_SECONDS = 5.0  # for the work of a tracker outside its bounded steps
 _SOON = 1.0
 
 
@@ -56,23 +56,23 @@ def as_line(message: Mapping[str, Any]) -> bytes:
 
 
 class Tracker:
-    """A tracker in a process of its own, and in a second one if the first ends before its work.
+    """A tracker in a process of its own, and in a second one if the first one fails.
 
-    Two daemon threads per process do all that may take time: one passes the rows on, one listens. What is to
-    be said waits in ``news`` until the thread of the training says it.
+    Two daemon threads per process do everything that may take time: one writes rows to the process, the other
+    reads its status. Messages for the user wait in ``news`` until the thread of the training reports them.
 
     Args:
-        name: for sentences.
-        module: name of the module of this folder that the process uses, see ``tracker_program.serve``.
-        start: what its ``open_run`` is told.
-        rows: the rows, which a second process gets from the first one on.
-        again: what the second process is told in addition; None: there is no second one.
-        instead: a tracker to start once the first process has failed.
-        quiet: whether nothing is said if it cannot be used.
+        name: name of the tracker in messages.
+        module: module of this folder that the process uses, see ``tracker_program.serve``.
+        start: arguments for the module's ``open_run``.
+        rows: the rows; a second process also gets all of them.
+        again: additional arguments for the second process; None: there is no second one.
+        instead: a tracker to start if the first process fails.
+        quiet: report nothing if the tracker cannot be used.
 
     Attributes:
-        name: see above.
-        news: sentences for the user.
+        name: name of the tracker in messages.
+        news: messages for the user.
         kept: values that the checkpoints keep, such as the id of the run.
     """
 
@@ -164,7 +164,8 @@ class Tracker:
                 stream.flush()
 
     def _listen(self, statuses: IO[bytes]) -> "tuple[_End | None, str]":
-        """Take up what the process says. Returns how it ended, if it said so, and the last other text."""
+        """Handle the status lines of the process. Returns how it ended, if it reported that, and the last
+        other text."""
         end, last = None, ""
         for line in statuses:
             if not line.startswith(b'{"'):  # Python itself, before or instead of the program
@@ -182,7 +183,7 @@ class Tracker:
 
 
 class _End(NamedTuple):
-    """Why a process ended before its work, empty if it did not; and whether a second one would fail too."""
+    """Why a process failed, empty if it did not; and whether a second one would fail too."""
 
     reason: str
     final: bool = False

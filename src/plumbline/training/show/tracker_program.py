@@ -1,7 +1,7 @@
 """The program of a tracker's process: takes rows as lines of JSON and hands them to W&B or TensorBoard.
 
 It imports nothing of the training. It ends after the last row or when the training is gone, within bounded
-time, and no other signal than SIGKILL ends it before.
+time, and no signal other than SIGKILL ends it earlier.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import Any, Protocol
 _IGNORED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 """Batch systems send them to every process of a job."""
 LINGER = 40.0
-"""Seconds until the process ends whatever happens, once there will be no more rows."""
+"""Seconds after the last row until the process ends in any case."""
 
 _LONGEST = 300
 """Characters of a reason: servers may answer with whole pages."""
@@ -48,7 +48,7 @@ def main() -> None:
     lines = os.fdopen(os.dup(0), "rb")
     statuses = os.fdopen(os.dup(1), "wb", buffering=0)
     nothing = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):  # nobody answers, and what libraries print is not for the training
+    for stream in (0, 1, 2):  # no library may read from the training's pipe or write to it
         os.dup2(nothing, stream)
 
     def tell(**status: Any) -> None:
@@ -57,7 +57,7 @@ def main() -> None:
 
     try:
         serve(received(lines), tell)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the training says it
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the training reports it
         tell(ended=reason(error), final=isinstance(error, Unusable))
         os._exit(1)  # wandb's exit hooks would wait for the server that has just failed
     else:

@@ -1,7 +1,7 @@
 """Metric logging: always to a CSV file; to W&B or TensorBoard in processes of their own.
 
-Tracking never delays or ends a training. Where metrics go in addition to the CSV file, and what goes wrong
-there, is reported when it is known, while the training runs.
+Tracking never delays or ends a training. Where metrics go in addition to the CSV file, and failures there,
+are reported as soon as they are known, while the training runs.
 """
 
 import math
@@ -24,10 +24,10 @@ class Trackers:
 
     Args:
         csv_file: the local CSV file, or None. After an error it retries its rows.
-        report: receives what there is to say, in the thread of the training.
+        report: receives every message, in the thread of the training.
         rows: rows for the other trackers.
         others: W&B, TensorBoard.
-        kept: see below.
+        kept: values from the checkpoint that training resumes from.
 
     Attributes:
         kept: values that the checkpoints keep for a resumed training: ``wandb_id``, the id of the run.
@@ -60,7 +60,7 @@ class Trackers:
             self._rows.add({"metrics": finite, "step": step, "time": time.time()})
 
     def tell(self) -> None:
-        """Report what the trackers have said since."""
+        """Report the messages that the trackers have sent since the last call."""
         for tracker in self._others:
             while tracker.news:
                 self._report.say(tracker.news.popleft())
@@ -108,13 +108,13 @@ def open_trackers(
     csv_file = CsvFile(folder / METRICS, resume_step=resume_step)
     rows = Rows()
     events: dict[str, Any] = {"folder": str(folder / TENSORBOARD), "resume_step": resume_step}
-    started = (
-        [Tracker("TensorBoard", "tensorboard", events, rows)] if "tensorboard" in settings.logger else []
-    )
-    instead = []
+    started: list[Tracker] = []
+    instead: Tracker | None = None
+    if "tensorboard" in settings.logger:
+        started.append(Tracker("TensorBoard", "tensorboard", events, rows))
     if settings.tracks_with_wandb:
         if not started:
-            instead = [Tracker("TensorBoard", "tensorboard", events, rows, quiet=True)]
+            instead = Tracker("TensorBoard", "tensorboard", events, rows, quiet=True)
         run = {
             "init": {
                 "project": settings.wandb_project,
@@ -129,17 +129,14 @@ def open_trackers(
             "seconds": FINISH_SECONDS,
             "pid": os.getpid(),
         }
-        started.append(
-            Tracker(
-                "W&B", "wandb_run", run, rows, again={"mode": "offline"}, instead=next(iter(instead), None)
-            )
-        )
+        started.append(Tracker("W&B", "wandb_run", run, rows, again={"mode": "offline"}, instead=instead))
     names = " and ".join(tracker.name for tracker in started)
     how = "start in processes of their own" if len(started) > 1 else "starts in a process of its own"
     report.say(f"metrics.csv; {names} {how}" if started else "metrics.csv")
     for tracker in started:
         tracker.start()
-    return Trackers(csv_file, report, rows=rows, others=[*started, *instead], kept=kept)
+    others = [*started, instead] if instead is not None else started
+    return Trackers(csv_file, report, rows=rows, others=others, kept=kept)
 
 
 def _new_id() -> str:

@@ -1,4 +1,4 @@
-"""Weights & Biases, in the process of a tracker. What is on, where and how, wandb's own rules decide."""
+"""Weights & Biases, in the process of a tracker. Wandb's own rules decide mode, server and login."""
 
 import io
 import os
@@ -17,7 +17,7 @@ _MOST_WARNINGS = 5
 
 
 def open_run(start: dict[str, Any], tell: Tell) -> "WandbRun":
-    """Start a run, and say where it is.
+    """Start a run, and report where it is.
 
     Args:
         start: ``init``, keyword arguments of ``wandb.init``; ``run_id``, and whether to ``resume`` that run;
@@ -73,8 +73,8 @@ class WandbRun:
     Args:
         run: wandb's own object.
         warnings: what wandb prints.
-        tell: receives the place of the run, its id, and at the end what is left to do.
-        because: why it is an offline run, if it was to be another one.
+        tell: receives the place of the run, its id, and at the end how to upload the rest.
+        because: why the run is recorded offline although that was not requested; None if it was.
     """
 
     def __init__(self, run: Any, warnings: "_Warnings", tell: Tell, *, because: str | None) -> None:
@@ -97,7 +97,7 @@ class WandbRun:
             self._run.log({**metrics, "_timestamp": when}, step=step)
 
     def finish(self, exit_code: int) -> None:
-        """End the run, and say how to upload what the server has not taken."""
+        """End the run, and report how to upload what the server has not received."""
         sent = True
         try:
             self._run.finish(exit_code=exit_code)
@@ -108,11 +108,11 @@ class WandbRun:
 
 
 class _Warnings(io.TextIOBase):
-    """An error stream of which wandb's warnings and errors go to the user, each once, and nothing else.
+    """An error stream that passes wandb's warnings and errors to the user, each once, and nothing else.
 
     Attributes:
-        relayed: whether they do by now: if ``wandb.init`` fails, its error says why.
-        seen: those that did.
+        relayed: whether it passes them on yet; until then an error of ``wandb.init`` gives the reason.
+        seen: the messages that were passed on.
     """
 
     def __init__(self, tell: Tell) -> None:
@@ -120,7 +120,7 @@ class _Warnings(io.TextIOBase):
         self._tell, self._line = tell, ""
 
     def write(self, text: str) -> int:
-        """Take text."""
+        """Receive text of any length."""
         *lines, self._line = (self._line + text).split("\n")
         for said in filter(None, map(_WARNING.match, lines)):
             if self.relayed and said[1] not in self.seen and len(self.seen) < _MOST_WARNINGS:
