@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # the names of _HOME as a type checker sees them
     from plumbline.geometry.solids import make_solid as make_solid
     from plumbline.models import build_model as build_model
     from plumbline.predictors.checkpoint import load_checkpoint as load_checkpoint
-    from plumbline.predictors.predictor import Prediction as Prediction
+    from plumbline.predictors.prediction import Prediction as Prediction
     from plumbline.predictors.predictor import Predictor as Predictor
     from plumbline.predictors.predictor import load_predictor as load_predictor
     from plumbline.predictors.untrained import Baseline as Baseline

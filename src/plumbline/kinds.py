@@ -116,6 +116,13 @@ def _switch(text: str) -> bool:
     return text.lower() in ("true", "yes", "on")
 
 
+def _on_off(text: str) -> bool:
+    try:
+        return _switch(text)
+    except ValueError:
+        raise ValueError("must be on or off") from None
+
+
 def _duration(text: str) -> Duration:
     match = re.fullmatch(r"(\d+):(\d+):(\d+):(\d+)", text, re.ASCII)
     days, hours, minutes, seconds = map(int, match.groups()) if match else (0, 0, 0, 0)
@@ -134,6 +141,8 @@ def _position(text: str) -> Position:
 
 switch = Kind(_switch, "")
 """Kind of a switch: ``--x`` and ``--no_x``."""
+on_off = Kind(_on_off, "{on,off}")
+"""Kind of a choice that is usually on: ``--x off``."""
 text = Kind(str, "TEXT")
 file = Kind(Path, "FILE")
 folder = Kind(Path, "DIR")

@@ -78,6 +78,8 @@ class Scan:
         view: ``[N]`` int64, the view of each point, ``0 .. S-1``.
         com: ``[3]`` float64 true centre of mass, or None for a real scan without a label.
         bounding_radius: radius of the whole object, or None if unknown.
+        left_out: share of the measured points that were left out because they are not connected to the
+            object, 0 to 1.
     """
 
     points: Float
@@ -85,6 +87,7 @@ class Scan:
     view: Int
     com: Float | None
     bounding_radius: float | None
+    left_out: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ class Sample:
         scale: metres per stored unit: ``world = origin + scale * stored``.
         num_views: number of views that were merged; 0 if unknown.
         vectors: ``[W, 3]`` float32 vectors of the whole scan (``VECTOR_NAMES``), stored units, or None.
+        left_out: that of the scan; for the report of ``prepare``, not stored.
     """
 
     node_features: Float
@@ -119,6 +123,7 @@ class Sample:
     scale: float = 1.0
     num_views: int = 0
     vectors: Float | None = None
+    left_out: float = 0.0
 
     @property
     def pos(self) -> Float:
@@ -209,6 +214,7 @@ class ScanSettings:
         pose_error: pose error of each view, 1 sigma per axis: a rotation about the sensor in degrees, and a
             shift of the same number of hundredths of the bounding radius. It moves the points, but not the
             assumed position of the sensor.
+        clean: leave out points of a real scan that are not connected to the object.
         rotate: rotate every object by a uniformly random rotation before each scan.
         seed: seed of solids, poses, noise and sampling.
     """
@@ -226,6 +232,7 @@ class ScanSettings:
     noise: Range = Range(0.01)
     grazing: float = 80.0
     pose_error: float = 0.0
+    clean: bool = True
     rotate: bool = True
     seed: int = 0
 

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from plumbline.console.text import visible
 from plumbline.errors import InputError
 from plumbline.files import visible_files
 from plumbline.geometry.clouds import SEARCHED_SUFFIXES, Cloud, load_cloud
+from plumbline.geometry.depth_images import read_depth_image
 from plumbline.own_parts import is_class, names_a_file
+from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.prediction_table import print_predictions
-from plumbline.predictors.predictor import Prediction, Predictor, load_predictor
+from plumbline.predictors.predictor import Predictor, load_predictor
 from plumbline.writing import atomic_file
 
 FOLDER = Path("checkpoints")
@@ -26,16 +28,27 @@ FOLDER = Path("checkpoints")
 
 def run(config: PredictConfig, console: Console) -> int:
     """Read scans, predict and print. Returns 0; 1 if some files were refused, 2 if all were."""
-    files = list_scans(config.paths)
+    files = list_scans(config.paths) if config.depth is None else [config.depth]
     if config.out is not None:
         _check_out(config.out, files)
     predictor = choose_predictor(config)
     model = {"model": predictor.name}
     if predictor.checkpoint is not None:
         model["checkpoint"] = str(predictor.checkpoint)
-    clouds = (read_file(file, needs_sensor=config.sensor is None) for file in files)
+    clouds: Iterable[Cloud | InputError]
+    if config.depth is None:
+        clouds = (read_file(file, needs_sensor=config.sensor is None) for file in files)
+    else:
+        assert config.intrinsics is not None
+        clouds = [
+            read_depth_image(config.depth, config.intrinsics, config.mask, depth_scale=config.depth_scale)
+        ]
     answers = predictor.predict_many(
-        clouds, sensor=config.sensor, max_points=config.points, draws=config.draws
+        clouds,
+        sensor=config.sensor,
+        max_points=config.points,
+        draws=config.draws,
+        clean=config.clean,
     )
     found: list[Prediction | InputError] = []
     lines: list[dict[str, Any]] = []
@@ -56,6 +69,9 @@ def run(config: PredictConfig, console: Console) -> int:
                 print(visible(f"error: {answer}"), file=sys.stderr)
         print_predictions(console, files, found, predictor)
     predictions = [answer for answer in found if isinstance(answer, Prediction)]
+    for file, answer in zip(files, found, strict=True):
+        for warning in answer.warnings if isinstance(answer, Prediction) and not config.json else ():
+            print(visible(f"warning: {file}: {warning}"), file=sys.stderr)
     if assumed := sum(answer.sensor == "assumed" for answer in predictions):
         whose = "file does not say where its" if assumed == 1 else "files do not say where their"
         print(

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from plumbline.config.options import Flags, debug_option, option
 from plumbline.config.parts import untrained_or_own_part
-from plumbline.kinds import file, position, switch, whole
+from plumbline.errors import InputError
+from plumbline.kinds import file, number, on_off, position, switch, whole
 from plumbline.quantities import Position
 
 
@@ -41,7 +42,39 @@ class PredictConfig(Flags):
         position,
         group="scans",
     )
-    points: int = option(512, "maximum number of points used per scan", whole(at_least=2))
+    depth: Path | None = option(
+        None,
+        "a depth image instead of scans: 16-bit PNG, npy, or npz with an array depth; the answer is in "
+        "metres, in the frame of the camera's optical centre (x right, y down, z forward)",
+        file,
+        group="depth image",
+    )
+    intrinsics: Path | None = option(
+        None,
+        "its camera: JSON with fx, fy, cx, cy or the matrix K; npy, npz or txt with the matrix",
+        file,
+    )
+    mask: Path | None = option(
+        None, "the object in it: an image, npy, or npz with an array mask; not 0 on the object", file
+    )
+    depth_scale: float | None = option(
+        None,
+        "metres per unit of the depth image; by default 0.001 for whole numbers and 1 for others",
+        number(above=0),
+    )
+    clean: bool = option(
+        True,
+        "leave out points that are not connected to the object, such as those of the wall behind it; off "
+        "keeps all points",
+        on_off,
+        group="points",
+    )
+    points: int | None = option(
+        None,
+        "maximum number of points used per scan; by default the fewest that the scans of the training had, "
+        "or 512 for an untrained baseline",
+        whole(at_least=2),
+    )
     draws: int = option(
         1,
         "number of random choices of points for a larger scan; their predictions are averaged",
@@ -52,3 +85,17 @@ class PredictConfig(Flags):
     )
     json: bool = option(False, "print one line of JSON per scan instead of a table", switch)
     debug: bool = debug_option()
+
+    def check(self) -> None:
+        """Refuse an incomplete depth image, and one next to scans. Raises InputError."""
+        if self.depth is None:
+            for name in ("intrinsics", "mask", "depth_scale"):
+                if getattr(self, name) is not None:
+                    raise InputError(f"--{name} is about a depth image: give one with --depth")
+            return
+        if self.paths:
+            raise InputError("--depth is one scan of its own: leave the files out, or --depth")
+        if self.sensor is not None:
+            raise InputError("--sensor: in a depth image the sensor stands at 0,0,0; leave --sensor out")
+        if self.intrinsics is None:
+            raise InputError("--intrinsics is missing: a depth image needs the intrinsics of its camera")

@@ -80,6 +80,9 @@ class PrepareConfig(Flags):
         "pose error per view (1 sigma): X degrees of rotation and X hundredths of the radius of translation",
         KINDS["pose_error"],
     )
+    clean: bool = option(
+        True, "leave out points of real scans that are not connected to the object", KINDS["clean"]
+    )
     rotate: bool = option(True, "rotate every object randomly before each scan", KINDS["rotate"])
     k: int = option(16, "neighbours per point", KINDS["k"], group="graph")
     edge_attr: str = option(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plumbline.errors import InputError
 from plumbline.files import reading
@@ -25,6 +26,10 @@ _PIECE = 1 << 26
 """Bytes of points of a las file that are read at once."""
 _SMALLEST = 1e-9
 """A scan with an extent up to this fraction of the distance to its sensor counts as a single position."""
+
+
+AS_IN_FILE = "as in the file"
+"""Unit of a cloud whose file does not tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +59,16 @@ class Cloud:
         points: ``[N, 3]`` float64.
         sensor: ``[3]`` or ``[N, 3]`` position of the sensor, or None if the file does not give it.
         name: name of the file, for messages.
+        on_object: ``[N]`` which points are connected to the object; None if the file does not tell, so that
+            cleaning finds out.
+        unit: of the points and of a prediction from them.
     """
 
     points: Float
     sensor: Float | None = None
     name: str = ""
+    on_object: NDArray[np.bool_] | None = None
+    unit: str = AS_IN_FILE
 
 
 def read_cloud(path: Path | str) -> Float:

@@ -79,6 +79,7 @@ def build_sample(
         scale=scale,
         num_views=len(np.unique(scan.view)),
         vectors=vectors.astype(dtype),
+        left_out=scan.left_out,
     )
 
 

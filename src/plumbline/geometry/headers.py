@@ -78,6 +78,24 @@ def check_npz(path: Path, names: Collection[str]) -> None:
                 raise InputError(f"{path} is damaged: {name} is too short for its shape {list(shape)}")
 
 
+def read_array(path: Path, name: str) -> np.ndarray:
+    """Read the array of a ``.npy`` file, or the one called ``name`` of an ``.npz`` file.
+
+    Raises:
+        InputError: the file would fill the memory, or has no such array.
+        ValueError: the file is damaged, or holds pickled objects, which are never loaded.
+    """
+    if path.suffix.lower() == ".npy":
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
+    check_npz(path, {name})
+    with np.load(path, allow_pickle=False) as arrays:
+        if name not in arrays:
+            found = ", ".join(arrays.files) or "none"
+            raise InputError(f"{path}: no array {name!r}; the file has {found}")
+        return np.asarray(arrays[name])
+
+
 def check_las(path: Path) -> None:
     """Refuse a las or laz file whose header points outside the file or declares more than the file contains.
 

@@ -1,8 +1,10 @@
 """Subsample point clouds, by farthest-point or random sampling."""
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plumbline.errors import InputError
 from plumbline.records import Float, Int, Sampling, Scan
@@ -93,4 +95,9 @@ def thin_scan(scan: Scan, num: int, *, sampling: Sampling, rng: np.random.Genera
     Frame, view numbers, centre of mass and bounding radius stay the same.
     """
     kept = choose_points(scan.points, num, sampling=sampling, order=rng.permutation(len(scan.points)))
-    return Scan(scan.points[kept], scan.sensor[kept], scan.view[kept], scan.com, scan.bounding_radius)
+    return take_points(scan, kept)
+
+
+def take_points(scan: Scan, kept: Int | NDArray[np.bool_]) -> Scan:
+    """The scan with some of its points, given by their indices or by a mask; all else is unchanged."""
+    return replace(scan, points=scan.points[kept], sensor=scan.sensor[kept], view=scan.view[kept])

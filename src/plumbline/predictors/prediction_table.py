@@ -9,7 +9,9 @@ from rich.console import Console
 
 from plumbline.console.tables import WIDEST, Column, print_fitting
 from plumbline.errors import InputError
-from plumbline.predictors.predictor import Prediction, Predictor
+from plumbline.geometry.clouds import AS_IN_FILE
+from plumbline.predictors.prediction import Prediction
+from plumbline.predictors.predictor import Predictor
 
 
 def print_predictions(
@@ -28,8 +30,8 @@ def print_predictions(
         return
     if not console.is_terminal:  # only a terminal wraps long names; a pipe gets one line per file
         console.width = WIDEST
-    heads = ("file", "x", "y", "z", "expected error", "90 % within", "points", "views")
-    gives_way = {"views": 1, "points": 2, "90 % within": 3}
+    heads = ("file", "x", "y", "z", "expected error", "90 % within", "points", "left out", "views")
+    gives_way = {"views": 1, "points": 2, "left out": 3, "90 % within": 4}
     columns = [
         Column(head, cells, gives_way.get(head))
         for head, *cells in zip(heads, *rows, strict=True)
@@ -37,7 +39,11 @@ def print_predictions(
     ]
     print_fitting(console, columns)
     where = f" ({predictor.checkpoint})" if predictor.checkpoint else ", untrained"
-    text = f"centres of mass by {predictor.name}{where}, in the frame and unit of each file"
+    units = {answer.unit for answer in found if isinstance(answer, Prediction)}
+    frame = (
+        "the frame and unit of each file" if units == {AS_IN_FILE} else "metres, in the frame of the camera"
+    )
+    text = f"centres of mass by {predictor.name}{where}, in {frame}"
     console.print(f"\n{text}", markup=False)
 
 
@@ -51,5 +57,6 @@ def _row(file: Path, answer: Prediction) -> list[str]:
         *(f"{value:.{digits}f}" for value in answer.com.tolist()),
         *("" if doubt is None else f"{doubt:.{digits}f}" for doubt in doubts),
         f"{points:,}" if used == points else f"{used:,} of {points:,}",
+        f"{100 * answer.left_out:.1f} %" if answer.left_out else "",
         f"{answer.num_views}",
     ]

@@ -4,25 +4,26 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from itertools import count, islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from plumbline.data.store.in_memory import MemoryStore
 from plumbline.errors import InputError
-from plumbline.geometry.clouds import Cloud, check_points, numbers, scan_of
-from plumbline.geometry.sampling import thin_scan
+from plumbline.geometry.clouds import Cloud
 from plumbline.own_parts import names_a_file, register
 from plumbline.predictors.find_checkpoint import find_best
 from plumbline.predictors.graph_form import GraphForm
+from plumbline.predictors.looking import Look, Seen, look_at, to_cloud
+from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.untrained import BASELINES, Scans, baseline_predictions, load_baseline
-from plumbline.records import Float, Int, Sample, Scan
+from plumbline.records import Float, Int, Sample
 
 if TYPE_CHECKING:
     from plumbline.predictors.checkpoint import Trained
@@ -32,57 +33,15 @@ UNTRAINED = {name.replace(" ", "_"): name for name in BASELINES}
 
 _SHARE = "0.9"
 """Share of the validation errors within ``radius_90``."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """The prediction for one scan, in the frame and unit of its points.
-
-    Attributes:
-        com: ``[3]`` float64 centre of mass.
-        expected_error: distance from the truth that the model expects; None if it expects none.
-        radius_90: radius around ``com`` that contains the truth for 90 % of scans like those that the model
-            was validated on; None if it is not available.
-        extent: longest side of the bounding box of all points of the scan, along the axes of its frame.
-        num_points: points of the scan.
-        num_points_used: points that were used.
-        num_views: sensor positions from which the points were measured.
-        sensor: how the sensor's position is known; "assumed" means the origin of the points' frame.
-    """
-
-    com: Float
-    expected_error: float | None
-    radius_90: float | None
-    extent: float
-    num_points: int
-    num_points_used: int
-    num_views: int
-    sensor: Literal["given", "from the file", "assumed"]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, as printed by ``plumbline predict --json``."""
-        doubts = {"error_scale": self.expected_error, "radius_90": self.radius_90}
-        return {
-            "com": self.com.tolist(),
-            **{key: value for key, value in doubts.items() if value is not None},
-            "points": self.num_points,
-            "points_used": self.num_points_used,
-            "views": self.num_views,
-            "sensor": "assumed at the origin" if self.sensor == "assumed" else self.sensor,
-            "unit": "as in the file",
-        }
+_UNTRAINED_POINTS = 512
+"""Number of points that untrained baselines use, at most."""
+_UNRECORDED_POINTS = 128
+"""The same for a checkpoint that does not record the scans of its training. On real scans it is the best
+number for models trained on 128 to 512 points, and for one trained on 256."""
 
 
 Answers = tuple[Float, Float | None]
 """Centres of mass ``[G, 3]`` and the errors ``[G]`` that the model expects, or None."""
-
-
-class _Seen(NamedTuple):
-    """A scan as graphs, one for each draw of its points, and what its prediction will say of the scan."""
-
-    name: str
-    graphs: list[Sample]
-    unknown: Prediction
 
 
 class Predictor:
@@ -93,6 +52,7 @@ class Predictor:
         symmetry: how the prediction moves with the scan: "none", "translation", "SE(3)" or "E(3)".
         checkpoint: the file of the model; None for an untrained baseline.
         form: the graphs that it takes.
+        usual_points: number of points of a scan that are used, at most, unless the caller says otherwise.
     """
 
     def __init__(
@@ -104,9 +64,11 @@ class Predictor:
         *,
         checkpoint: Path | None = None,
         error_factors: Mapping[str, float] = MappingProxyType({}),
+        usual_points: int = _UNTRAINED_POINTS,
         batch_size: int = 64,
     ) -> None:
         self.name, self.symmetry, self.form, self.checkpoint = name, symmetry, form, checkpoint
+        self.usual_points = usual_points
         self._answer, self._error_factors, self._batch_size = answer, error_factors, batch_size
 
     @classmethod
@@ -141,6 +103,7 @@ class Predictor:
             answer,
             checkpoint=trained.path,
             error_factors=trained.error_factors,
+            usual_points=(trained.data.num_points or (_UNRECORDED_POINTS,))[0],
             batch_size=batch_size,
         )
 
@@ -154,8 +117,9 @@ class Predictor:
         *,
         sensor: ArrayLike | None = None,
         view: ArrayLike | None = None,
-        max_points: int = 512,
+        max_points: int | None = None,
         draws: int = 1,
+        clean: bool = True,
     ) -> Prediction:
         """Find the centre of mass of the object that a scan shows.
 
@@ -166,14 +130,17 @@ class Predictor:
                 position in the file, or else the origin, where a sensor that reports in its own frame stands.
             view: ``[N]`` whole numbers, equal for points of one view. None: points measured from the same
                 position are one view.
-            max_points: number of points that are used, at most; they are chosen with a fixed seed.
+            max_points: number of points that are used, at most; they are chosen with a fixed seed. None:
+                ``usual_points``, for a trained model the fewest that its training scans had.
             draws: draw the points of a larger scan this many times, and return the mean prediction.
+            clean: leave out points that are not connected to the object, such as those of what lies behind it
+                (:func:`plumbline.geometry.cleaning.object_points`).
 
         Raises:
             InputError: the points are not a valid scan, or the prediction is not finite.
         """
-        _check(max_points, draws)
-        seen = self._look(_cloud(points, "the scan"), sensor, view, max_points, draws)
+        how = self._look(sensor, max_points, draws, clean)
+        seen = look_at(to_cloud(points, "the scan"), view, how, self.form)
         (answer,) = self._answers([seen])
         if isinstance(answer, InputError):
             raise answer
@@ -184,8 +151,9 @@ class Predictor:
         scans: "Iterable[ArrayLike | Cloud | InputError]",
         *,
         sensor: ArrayLike | None = None,
-        max_points: int = 512,
+        max_points: int | None = None,
         draws: int = 1,
+        clean: bool = True,
     ) -> Iterator[Prediction | InputError]:
         """Find the centres of mass of many scans, in batches.
 
@@ -196,15 +164,14 @@ class Predictor:
             scans: points as for :meth:`predict`, or :class:`plumbline.Cloud` with its own sensor and name. An
                 ``InputError`` in place of a scan, for example for an unreadable file, is passed on.
             sensor: position of the sensor in all scans, overriding their own.
-            max_points, draws: as for :meth:`predict`.
+            max_points, draws, clean: as for :meth:`predict`.
 
         Returns:
             One result for each scan, in order, as soon as its batch is done: a ``Prediction``, or the
             ``InputError`` that :meth:`predict` would raise. The predictions of a model depend on the rest of
             the batch only by rounding, those of a baseline not at all.
         """
-        _check(max_points, draws)
-        return self._in_batches(iter(scans), sensor, max_points, draws)
+        return self._in_batches(iter(scans), self._look(sensor, max_points, draws, clean))
 
     def locate(self, graphs: Sequence[Sample]) -> Answers:
         """Predict the centres of mass of graphs of this form, in the frame and unit of their scans."""
@@ -213,20 +180,23 @@ class Predictor:
         scale = np.array([graph.scale for graph in graphs])
         return origin + scale[:, None] * com, None if expected_error is None else scale * expected_error
 
-    def _in_batches(
-        self, scans: Iterator[Any], sensor: ArrayLike | None, max_points: int, draws: int
-    ) -> Iterator[Prediction | InputError]:
+    def _look(self, sensor: ArrayLike | None, max_points: int | None, draws: int, clean: bool) -> Look:
+        how = Look(sensor, self.usual_points if max_points is None else max_points, draws, clean)
+        how.check()
+        return how
+
+    def _in_batches(self, scans: Iterator[Any], how: Look) -> Iterator[Prediction | InputError]:
         numbered = zip(count(1), scans, strict=False)
 
-        def look(number: int, scan: Any) -> _Seen | InputError:
+        def look(number: int, scan: Any) -> Seen | InputError:
             if isinstance(scan, InputError):
                 return scan
             try:
-                return self._look(_cloud(scan, f"scan {number}"), sensor, None, max_points, draws)
+                return look_at(to_cloud(scan, f"scan {number}"), None, how, self.form)
             except InputError as error:
                 return error
 
-        def read() -> list[_Seen | InputError]:
+        def read() -> list[Seen | InputError]:
             return [look(number, scan) for number, scan in islice(numbered, self._batch_size)]
 
         with ThreadPoolExecutor(1) as pool:
@@ -235,31 +205,9 @@ class Predictor:
                 ahead = pool.submit(read)
                 yield from self._answers(batch)
 
-    def _look(
-        self, cloud: Cloud, sensor: ArrayLike | None, view: ArrayLike | None, max_points: int, draws: int
-    ) -> _Seen:
-        """Convert a scan to graphs of at most ``max_points`` of its points; the choice is deterministic."""
-        place = None if sensor is None else _numbers(sensor, cloud.name, "sensor")
-        scan = scan_of(cloud, place)
-        if view is not None:
-            scan = replace(scan, view=_views(view, len(scan.points), cloud.name))
-        draws = draws if len(scan.points) > max_points else 1
-        thin = [_draw(scan, max_points, draw) for draw in range(draws)]
-        unknown = Prediction(
-            np.full(3, np.nan),
-            expected_error=None,
-            radius_90=None,
-            extent=float(np.ptp(scan.points, axis=0).max()),
-            num_points=len(scan.points),
-            num_points_used=len(thin[0].points),
-            num_views=len(np.unique(scan.view)),
-            sensor="given" if sensor is not None else "assumed" if cloud.sensor is None else "from the file",
-        )
-        return _Seen(cloud.name, [self.form.sample(some, cloud.name) for some in thin], unknown)
-
-    def _answers(self, batch: Sequence[_Seen | InputError]) -> Iterator[Prediction | InputError]:
+    def _answers(self, batch: Sequence[Seen | InputError]) -> Iterator[Prediction | InputError]:
         """Yield the prediction for each scan of a batch, the mean over its draws."""
-        seen = [one for one in batch if isinstance(one, _Seen)]
+        seen = [one for one in batch if isinstance(one, Seen)]
         found: Iterator[tuple[Float, float | None]] = iter(())
         if seen:
             first = np.cumsum([0, *(len(one.graphs) for one in seen)])[:-1]
@@ -269,7 +217,7 @@ class Predictor:
         for one in batch:
             yield one if isinstance(one, InputError) else self._prediction(one, *next(found))
 
-    def _prediction(self, seen: _Seen, com: Float, error: float | None) -> Prediction | InputError:
+    def _prediction(self, seen: Seen, com: Float, error: float | None) -> Prediction | InputError:
         if not (np.isfinite(com).all() and math.isfinite(error or 0.0)):
             return InputError(f"{seen.name}: the prediction of {self.name} is not finite")
         factor = self._error_factors.get(_SHARE)
@@ -319,49 +267,6 @@ def load_predictor(
     loaded = load_checkpoint(find_best(path), model=model)
     loaded.model.to(choose_device(accelerator))
     return Predictor.trained(loaded, batch_size=batch_size)
-
-
-# ------------------------------------------------------------------------------------------- input checking
-
-
-def _check(max_points: int, draws: int) -> None:
-    if max_points < 2:
-        raise InputError(f"max_points must be at least 2, got {max_points}")
-    if draws < 1:
-        raise InputError(f"draws must be at least 1, got {draws}")
-
-
-def _cloud(given: ArrayLike | Cloud, name: str) -> Cloud:
-    if isinstance(given, Cloud):
-        cloud = given if given.name else replace(given, name=name)
-    else:
-        cloud = Cloud(_numbers(given, name, "points"), name=name)
-    check_points(cloud.points, cloud.name)
-    return cloud
-
-
-def _numbers(given: ArrayLike, name: str, what: str) -> Float:
-    try:
-        array = np.asarray(given)
-    except ValueError as error:  # rows of different lengths
-        raise InputError(f"{name}: {what} must be an array of numbers ({error})") from error
-    return numbers(name, what, array)
-
-
-def _views(given: ArrayLike, num: int, name: str) -> Int:
-    """Renumber any whole numbers as views ``[N]`` from 0."""
-    view = _numbers(given, name, "view")
-    if view.shape != (num,) or (view % 1 != 0).any():
-        raise InputError(f"{name}: view must be [N], one whole number for each of the {num} points")
-    return np.unique(view, return_inverse=True)[1].astype(np.int64)
-
-
-def _draw(scan: Scan, points: int, draw: int) -> Scan:
-    """Draw the farthest points; later draws start from a random half, or all draws would be the same."""
-    rng = np.random.default_rng(draw)
-    if draw:
-        scan = thin_scan(scan, max(points, len(scan.points) // 2), sampling="random", rng=rng)
-    return thin_scan(scan, points, sampling="farthest", rng=rng)
 
 
 def _means(values: Float, first: Int) -> Float:

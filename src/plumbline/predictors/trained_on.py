@@ -21,6 +21,8 @@ class TrainedOn:
         num_train, num_val: number of training and validation graphs.
         objects: marks of the training objects (:func:`plumbline.data.split.mark_objects`); None if unknown.
         val_split, split_by, seed: how the data set was split, unless ``split`` says it.
+        num_points: fewest and most points of a training graph, without the hundredth of the graphs at either
+            end; None if unknown.
         split: the split that the user gave, see :func:`plumbline.data.split_file.read_split`; else None.
     """
 
@@ -39,18 +41,20 @@ class TrainedOn:
     val_split: float
     split_by: str
     seed: int
+    num_points: tuple[int, int] | None = None
     split: dict[str, list[str]] | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainedOn":
         """Build from the plain values of :meth:`to_dict`. Raises TypeError or KeyError for any others."""
         names = {key: tuple(values[key]) for key in ("feature_names", "vector_names")}
+        if (points := values.get("num_points")) is not None:
+            fewest, most = points
+            names["num_points"] = (int(fewest), int(most))
         return cls(**{**values, **names})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as a checkpoint holds them; without ``split`` if there is none."""
-        values = asdict(self) | {
-            "feature_names": list(self.feature_names),
-            "vector_names": list(self.vector_names),
-        }
-        return {name: value for name, value in values.items() if name != "split" or value is not None}
+        """Plain values, as a checkpoint holds them; without what is optional if it is None."""
+        values = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        optional = ("num_points", "split")
+        return {name: value for name, value in values.items() if name not in optional or value is not None}

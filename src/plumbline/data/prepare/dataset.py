@@ -25,6 +25,7 @@ from plumbline.data.prepare.sources import (
 )
 from plumbline.data.store.writer import read_part
 from plumbline.errors import InputError
+from plumbline.geometry.cleaning import stray_reason
 from plumbline.records import GraphSettings, Rejected, ScanSettings
 from plumbline.reporting import Event, Reporter
 
@@ -114,7 +115,10 @@ def make_dataset(
     sources = list_sources(meshes, solids, labels)
     if not sources:
         raise InputError("there is nothing to prepare: give meshes, a number of solids, or labels")
-    plan = make_plan(sources, recorded(scan, graph), format)
+    settings = recorded(scan, graph)
+    if labels is None:
+        del settings["clean"]  # it is about real scans, and older data sets do not record it
+    plan = make_plan(sources, settings, format)
     with Workers(workers) as pool:
         return prepare(Path(out), sources, scan, graph, plan=plan, pool=pool, report=Reporter(report))
 
@@ -223,14 +227,32 @@ def _write_missing(
     if done:
         report.say(f"  {done:,} {'is' if done == 1 else 'are'} already done")
     started, new_scans = time.perf_counter(), 0
+    left_out: list[tuple[str, float]] = []
     report.progress("object", done, len(sources))
     with closing(pool.write(missing, scan, graph)) as finished:
-        for chunk, num_samples in finished:
+        for chunk, written in finished:
             done += len(chunk.sources)
-            new_scans += num_samples
+            new_scans += written.num_samples
+            left_out += written.left_out
             rate = new_scans / (time.perf_counter() - started)
             report.progress("object", done, len(sources), f"{rate:.0f} scans/s")
-    return new_scans, time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    _say_left_out(left_out, report)
+    return new_scans, seconds
+
+
+def _say_left_out(left_out: Sequence[tuple[str, float]], report: Reporter) -> None:
+    """Say how much of the new real scans was left out in cleaning, and which of them lost much."""
+    if not left_out:
+        return
+    share = sum(share for _, share in left_out) / len(left_out)
+    report.say(
+        f"  {counted(len(left_out), 'real scan')} lost points that are not connected to the object, "
+        f"{share:.1%} on average (--clean off keeps them)"
+    )
+    for title, share in sorted(left_out):
+        if (reason := stray_reason(share)) is not None:
+            report.say(f"  warning: {title}: {reason}")
 
 
 def _is_whole(chunk: Chunk) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from plumbline.errors import InputError
-from plumbline.kinds import number, one_of, span, switch, whole
+from plumbline.kinds import number, on_off, one_of, span, switch, whole
 
 if TYPE_CHECKING:
     from plumbline.records import GraphSettings, ScanSettings
@@ -25,6 +25,7 @@ KINDS = {
     "noise": span(number(at_least=0, at_most=1), "0-0.03", "SIGMA"),
     "grazing": number(above=0, at_most=90),
     "pose_error": number(at_least=0, at_most=45),
+    "clean": on_off,
     "rotate": switch,
     "k": whole(at_least=1, at_most=1024),
     "edge_attr": one_of("sh", "displacement", "none"),

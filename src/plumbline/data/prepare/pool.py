@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import Any
 
 from plumbline.cores import num_cores
-from plumbline.data.prepare.samples import write_chunk
+from plumbline.data.prepare.samples import Written, write_chunk
 from plumbline.data.prepare.sources import Chunk
 from plumbline.errors import InputError
 from plumbline.records import GraphSettings, ScanSettings
@@ -36,7 +36,7 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VE
 _AHEAD = 2
 """Chunks per worker that are submitted in advance."""
 
-Work = Callable[[Chunk, ScanSettings, GraphSettings, Sequence[int]], int]
+Work = Callable[[Chunk, ScanSettings, GraphSettings, Sequence[int]], Written]
 
 
 class Workers:
@@ -62,14 +62,14 @@ class Workers:
 
     def write(
         self, chunks: Sequence[Chunk], scan: ScanSettings, graph: GraphSettings
-    ) -> Generator[tuple[Chunk, int], None, None]:
+    ) -> Generator[tuple[Chunk, Written], None, None]:
         """Write the part files of chunks.
 
         Closing the generator, or an exception in it such as Ctrl-C, ends the processes at once. A part file
         is either complete or does not exist.
 
         Yields:
-            Each finished chunk, in any order, with the number of its samples.
+            Each finished chunk, in any order, with what its part file holds.
 
         Raises:
             InputError: the processes that prepare a chunk keep dying, even without the objects at fault.
@@ -87,9 +87,9 @@ class Workers:
 
     def _until_broken(
         self, waiting: deque[Chunk], scan: ScanSettings, graph: GraphSettings
-    ) -> Generator[tuple[Chunk, int], None, list[Chunk]]:
+    ) -> Generator[tuple[Chunk, Written], None, list[Chunk]]:
         """Work through ``waiting``, or return the chunks that were in progress when a process died."""
-        running: dict[Future[int], Chunk] = {}
+        running: dict[Future[Written], Chunk] = {}
         self._pool = self._pool or _Pool(self.num)
         try:
             while waiting or running:
@@ -97,18 +97,18 @@ class Workers:
                     running[self._pool.submit(self._work, waiting[0], scan, graph, ())] = waiting[0]
                     waiting.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    num_samples = future.result()
-                    yield running.pop(future), num_samples
+                    written = future.result()
+                    yield running.pop(future), written
         except BrokenProcessPool:
             self._end(at_once=True)
             return list(running.values())
         return []
 
-    def _find_culprit(self, chunk: Chunk, scan: ScanSettings, graph: GraphSettings) -> int:
+    def _find_culprit(self, chunk: Chunk, scan: ScanSettings, graph: GraphSettings) -> Written:
         """Write a chunk that may kill its process, leaving out the sources that do."""
-        num_samples = self._alone(chunk, scan, graph, ())
-        if num_samples is not None:
-            return num_samples
+        written = self._alone(chunk, scan, graph, ())
+        if written is not None:
+            return written
         probe = chunk.path.with_suffix(".probe")
         dead = [
             position
@@ -116,30 +116,30 @@ class Workers:
             if self._alone(replace(chunk, path=probe, sources=(source,)), scan, graph, ()) is None
         ]
         probe.unlink(missing_ok=True)
-        num_samples = self._alone(chunk, scan, graph, dead)
-        if num_samples is None:
+        written = self._alone(chunk, scan, graph, dead)
+        if written is None:
             raise InputError(
                 f"the process that prepares {chunk.sources[0].title} to {chunk.sources[-1].title} keeps "
                 "dying, perhaps for lack of memory: run the same command with --workers 1, or leave these "
                 "objects out"
             )
-        return num_samples
+        return written
 
     def _alone(
         self, chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Sequence[int]
-    ) -> int | None:
-        """Write a chunk in a process of its own; return the number of samples, or None if it died."""
+    ) -> Written | None:
+        """Write a chunk in a process of its own; return what it wrote, or None if it died."""
         pool = _Pool(1)
         died = True
         try:
-            num_samples = pool.submit(self._work, chunk, scan, graph, dead).result()
+            written = pool.submit(self._work, chunk, scan, graph, dead).result()
             died = False
         except BrokenProcessPool:
             _remove_halves(chunk)
             return None
         finally:
             pool.end(at_once=died)
-        return num_samples
+        return written
 
     def _end(self, *, at_once: bool) -> None:
         pool, self._pool = self._pool, None

@@ -6,12 +6,14 @@ workers can change its samples.
 
 import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from plumbline.data.prepare.sources import Chunk, Source
 from plumbline.data.store.writer import write_part
 from plumbline.errors import InputError
+from plumbline.geometry.cleaning import clean_scan
 from plumbline.geometry.clouds import load_scan
 from plumbline.geometry.graphs import build_sample
 from plumbline.geometry.meshes import load_mesh
@@ -25,14 +27,26 @@ FEWEST_POINTS = 16
 """A real scan with fewer points than this is refused."""
 
 
-def write_chunk(chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Sequence[int] = ()) -> int:
+class Written(NamedTuple):
+    """What a part file holds.
+
+    Attributes:
+        num_samples: number of samples.
+        left_out: for each real scan that lost points in cleaning, its title and their share.
+    """
+
+    num_samples: int
+    left_out: tuple[tuple[str, float], ...] = ()
+
+
+def write_chunk(chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Sequence[int] = ()) -> Written:
     """Prepare the sources of a chunk and write its part file, atomically.
 
-    ``dead``: positions in the chunk of sources known to kill the process that prepares them. Returns the
-    number of samples.
+    ``dead``: positions in the chunk of sources known to kill the process that prepares them.
     """
     samples: list[Sample] = []
     rejected: list[Rejected] = []
+    left_out: list[tuple[str, float]] = []
     for position, source in enumerate(chunk.sources):
         if position in dead:
             reason = "the process that prepared it died (a crash while reading it, or too little memory)"
@@ -46,13 +60,14 @@ def write_chunk(chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Se
             for reason in filter(None, map(unusable, made)):
                 raise InputError(reason)
             samples += made
+            left_out += [(source.title, sample.left_out) for sample in made if sample.left_out]
         except InputError as error:
             rejected.append(Rejected(source.title, _without_place(str(error), source)))
         except Exception as error:
             error.add_note(f"while preparing {source.path or source.title}")
             raise
     write_part(chunk.path, samples, rejected)
-    return len(samples)
+    return Written(len(samples), tuple(left_out))
 
 
 def _without_place(reason: str, source: Source) -> str:
@@ -94,9 +109,11 @@ def _sample(scan: Scan, object_name: str, graph: GraphSettings) -> Sample:
 
 
 def _real_scan(source: Source, settings: ScanSettings) -> Scan:
-    """Load a real scan and thin it to the largest requested number of points."""
+    """Load a real scan, clean it, and thin it to the largest requested number of points."""
     assert source.label is not None
     scan = load_scan(source.label)
+    if settings.clean:
+        scan = clean_scan(scan)
     if len(scan.points) < FEWEST_POINTS:
         raise InputError(f"it has {len(scan.points)} points, and at least {FEWEST_POINTS} are needed")
     rng = _rng(settings.seed, source.title, 0)

@@ -22,6 +22,7 @@ from plumbline.records import Int
 
 _CROWDED = 0.75  # load per core from which threads get into each other's way
 _MOST_REJECTED = 100  # files that are listed one by one in W&B
+_RARE = 0.01  # share of the graphs at either end that do not count as what a model was trained on
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,15 @@ def data_identity(
         val_split=config["val_split"],
         split_by=config["split_by"],
         seed=config["seed"],
+        num_points=_usual_range(np.diff(store.node_ptr)[train_idx]),
         split=split,
     ).to_dict()
+
+
+def _usual_range(counts: Int) -> tuple[int, int]:
+    """The range of the counts without the rarest: a few objects are too thin for the points asked for."""
+    fewest, most = np.quantile(counts, [_RARE, 1 - _RARE], method="nearest").tolist()
+    return fewest, most
 
 
 def data_statistics(store: PackedStore, identity: dict[str, Any]) -> dict[str, Any]:

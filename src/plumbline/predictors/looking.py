@@ -1,0 +1,135 @@
+"""A scan as a predictor sees it: without stray points, thinned, as graphs."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from plumbline.errors import InputError
+from plumbline.geometry.cleaning import clean_scan, stray_reason
+from plumbline.geometry.clouds import Cloud, check_points, numbers, scan_of
+from plumbline.geometry.sampling import thin_scan
+from plumbline.predictors.graph_form import GraphForm
+from plumbline.predictors.prediction import Prediction
+from plumbline.records import Float, Int, Sample, Scan
+
+_FLAT = 0.15
+"""A scan is flat if its smallest principal extent is less than this times the next one."""
+_ONE_SIDE = 0.5
+"""A scan was seen from one side if the mean unit direction to its sensors is longer than this."""
+
+
+class Look(NamedTuple):
+    """How scans are looked at.
+
+    Attributes:
+        sensor: ``[3]`` or ``[N, 3]`` position of the sensor, overriding that of the scan; or None.
+        max_points: number of points that are used, at most.
+        draws: number of choices of points of a larger scan.
+        clean: leave stray points out.
+    """
+
+    sensor: ArrayLike | None
+    max_points: int
+    draws: int
+    clean: bool
+
+    def check(self) -> None:
+        """Refuse numbers that are too small. Raises InputError."""
+        if self.max_points < 2:
+            raise InputError(f"max_points must be at least 2, got {self.max_points}")
+        if self.draws < 1:
+            raise InputError(f"draws must be at least 1, got {self.draws}")
+
+
+class Seen(NamedTuple):
+    """A scan as graphs, one for each draw of its points, and what its prediction will say of the scan."""
+
+    name: str
+    graphs: list[Sample]
+    unknown: Prediction
+
+
+def look_at(cloud: Cloud, view: ArrayLike | None, how: Look, form: GraphForm) -> Seen:
+    """Convert a scan to graphs of at most ``how.max_points`` of its points; the choice is deterministic.
+
+    Raises:
+        InputError: the cloud is not a valid scan.
+    """
+    place = None if how.sensor is None else _numbers(how.sensor, cloud.name, "sensor")
+    whole = scan_of(cloud, place)
+    if view is not None:
+        whole = replace(whole, view=_views(view, len(whole.points), cloud.name))
+    scan = clean_scan(whole, cloud.on_object) if how.clean else whole
+    draws = how.draws if len(scan.points) > how.max_points else 1
+    thin = [draw(scan, how.max_points, number) for number in range(draws)]
+    unknown = Prediction(
+        np.full(3, np.nan),
+        expected_error=None,
+        radius_90=None,
+        extent=float(np.ptp(scan.points, axis=0).max()),
+        num_points=len(whole.points),
+        num_points_used=len(thin[0].points),
+        left_out=scan.left_out,
+        num_views=len(np.unique(scan.view)),
+        sensor="given" if place is not None else "assumed" if cloud.sensor is None else "from the file",
+        unit=cloud.unit,
+        warnings=tuple(_warnings(thin[0])),
+    )
+    return Seen(cloud.name, [form.sample(some, cloud.name) for some in thin], unknown)
+
+
+def to_cloud(given: ArrayLike | Cloud, name: str) -> Cloud:
+    """Convert what the user gives as a scan. Raises InputError if it holds no points."""
+    if isinstance(given, Cloud):
+        cloud = given if given.name else replace(given, name=name)
+    else:
+        cloud = Cloud(_numbers(given, name, "points"), name=name)
+    check_points(cloud.points, cloud.name)
+    return cloud
+
+
+def draw(scan: Scan, points: int, number: int) -> Scan:
+    """Draw the farthest points; later draws start from a random half, or all draws would be the same."""
+    rng = np.random.default_rng(number)
+    if number:
+        scan = thin_scan(scan, max(points, len(scan.points) // 2), sampling="random", rng=rng)
+    return thin_scan(scan, points, sampling="farthest", rng=rng)
+
+
+def _warnings(scan: Scan) -> Iterator[str]:
+    """Say why the prediction for a scan, here its spread points, may be worse than it says."""
+    if (reason := stray_reason(scan.left_out)) is not None:
+        yield reason
+    if _is_flat(scan):
+        yield (
+            "the points lie on one flat face, which does not show how deep the object is; scan another side "
+            "too"
+        )
+
+
+def _is_flat(scan: Scan) -> bool:
+    points = scan.points - scan.points.mean(axis=0)
+    towards = scan.sensor - scan.points
+    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+    one_side = np.linalg.norm(towards.mean(axis=0)) > _ONE_SIDE
+    least, middle, _ = np.linalg.svd(points, compute_uv=False)[::-1] if len(points) > 2 else (1.0, 1.0, 1.0)
+    return bool(one_side and least < _FLAT * middle)
+
+
+def _numbers(given: ArrayLike, name: str, what: str) -> Float:
+    try:
+        array = np.asarray(given)
+    except ValueError as error:  # rows of different lengths
+        raise InputError(f"{name}: {what} must be an array of numbers ({error})") from error
+    return numbers(name, what, array)
+
+
+def _views(given: ArrayLike, num: int, name: str) -> Int:
+    """Renumber any whole numbers as views ``[N]`` from 0."""
+    view = _numbers(given, name, "view")
+    if view.shape != (num,) or (view % 1 != 0).any():
+        raise InputError(f"{name}: view must be [N], one whole number for each of the {num} points")
+    return np.unique(view, return_inverse=True)[1].astype(np.int64)
