@@ -23,8 +23,10 @@ from plumbline.geometry.carving import convex_hull
 from plumbline.geometry.graphs import LEADERS, build_sample
 from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.sampling import thin_scan
+from plumbline.predictors.looking import draw
+from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.prediction_table import print_predictions
-from plumbline.predictors.predictor import UNTRAINED, Prediction, _draw, load_predictor
+from plumbline.predictors.predictor import UNTRAINED, load_predictor
 from plumbline.predictors.untrained import BASELINES
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Scan
 from tests.helpers import scanned
@@ -138,7 +140,7 @@ def test_several_draws_are_averaged(trained, ask, tmp_path):
     predictor = load_predictor(trained["ept"])
     _, lines, _ = ask(*files, "--checkpoint", trained["ept"], "--points", 120, "--draws", 3)
     for line, scan in zip(lines, scans, strict=True):
-        thin = [_draw(scan, 120, draw) for draw in range(3 if len(scan.points) > 120 else 1)]
+        thin = [draw(scan, 120, number) for number in range(3 if len(scan.points) > 120 else 1)]
         com, expected = predictor.locate([predictor.form.sample(some, "a") for some in thin])
         np.testing.assert_allclose(line["com"], com.mean(axis=0), atol=1e-6 * np.ptp(scan.points))
         assert line["error_scale"] == pytest.approx(expected.mean(), rel=1e-5)

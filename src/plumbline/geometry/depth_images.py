@@ -24,8 +24,8 @@ _FARTHEST = 100.0
 _STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))
 """Rows and columns from a pixel to half of its eight neighbours."""
 _CONNECTED = 0.5
-"""If fewer pixels than this share belong to the object, the image has gaps between its pixels, as one that was
-aligned with a finer colour image has, and does not tell what is connected."""
+"""If fewer pixels than this share belong to the object, the image has gaps between its pixels, as one that
+was aligned with a finer colour image has, and does not tell what is connected."""
 _MOST_LABELS = 64
 """A mask with more different numbers than this is a picture with soft edges, not several objects."""
 
@@ -189,5 +189,5 @@ def _read_picture(path: Path, what: str) -> np.ndarray:
             return np.asarray(picture)
         if picture.mode in ("RGB", "RGBA", "LA"):
             colours = np.asarray(picture.convert("RGB"))
-            return np.maximum.reduce(colours, axis=2)
+            return np.asarray(colours.max(axis=2))
         return np.asarray(picture)

@@ -40,10 +40,10 @@ def print_predictions(
     print_fitting(console, columns)
     where = f" ({predictor.checkpoint})" if predictor.checkpoint else ", untrained"
     units = {answer.unit for answer in found if isinstance(answer, Prediction)}
-    frame = (
-        "the frame and unit of each file" if units == {AS_IN_FILE} else "metres, in the frame of the camera"
-    )
-    text = f"centres of mass by {predictor.name}{where}, in {frame}"
+    frame = "in the frame and unit of each file"
+    if units != {AS_IN_FILE}:
+        frame = "in metres, in the frame of the camera"
+    text = f"centres of mass by {predictor.name}{where}, {frame}"
     console.print(f"\n{text}", markup=False)
 
 
