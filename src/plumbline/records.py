@@ -88,6 +88,28 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True)
+class Cloud:
+    """The points of a scan and the sensor's position from its file. Frame and unit of the file.
+
+    Attributes:
+        points: ``[N, 3]`` float64.
+        sensor: ``[3]`` or ``[N, 3]`` position of the sensor, or None if the file does not give it.
+        name: name of the file, for messages.
+        dropped: number of rows of the file that were left out as missing returns.
+        notes: what was left out or assumed while the file was read, a phrase each.
+        sensor_doubt: why the sensor must not be assumed at the origin, although the file does not give its
+            position; empty if it may be.
+    """
+
+    points: Float
+    sensor: Float | None = None
+    name: str = ""
+    dropped: int = 0
+    notes: tuple[str, ...] = ()
+    sensor_doubt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One labelled graph, as a data set stores it. Stored frame (see the module docstring).
 

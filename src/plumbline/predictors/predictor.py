@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike
 
 from plumbline.data.store.in_memory import MemoryStore
 from plumbline.errors import InputError
-from plumbline.geometry.clouds import Cloud, check_points, numbers, scan_of
+from plumbline.geometry.array_clouds import numbers
+from plumbline.geometry.clouds import Cloud, check_points, scan_of
 from plumbline.geometry.sampling import thin_scan
 from plumbline.own_parts import names_a_file, register
 from plumbline.predictors.find_checkpoint import find_best
