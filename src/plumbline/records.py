@@ -90,6 +90,37 @@ class Scan:
     left_out: float = 0.0
 
 
+AS_IN_FILE = "as in the file"
+"""Unit of a cloud whose file does not tell it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """The points of a scan and the sensor's position from its file. Frame and unit of the file.
+
+    Attributes:
+        points: ``[N, 3]`` float64.
+        sensor: ``[3]`` or ``[N, 3]`` position of the sensor, or None if the file does not give it.
+        name: name of the file, for messages.
+        dropped: number of rows of the file that were left out as missing returns.
+        notes: what was left out or assumed while the file was read, a phrase each.
+        sensor_doubt: why the sensor must not be assumed at the origin, although the file does not give its
+            position; empty if it may be.
+        on_object: ``[N]`` which points are connected to the object; None if the file does not tell, so that
+            cleaning finds out.
+        unit: of the points and of a prediction from them.
+    """
+
+    points: Float
+    sensor: Float | None = None
+    name: str = ""
+    dropped: int = 0
+    notes: tuple[str, ...] = ()
+    sensor_doubt: str = ""
+    on_object: NDArray[np.bool_] | None = None
+    unit: str = AS_IN_FILE
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One labelled graph, as a data set stores it. Stored frame (see the module docstring).

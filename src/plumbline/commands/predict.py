@@ -70,8 +70,11 @@ def run(config: PredictConfig, console: Console) -> int:
         print_predictions(console, files, found, predictor)
     predictions = [answer for answer in found if isinstance(answer, Prediction)]
     for file, answer in zip(files, found, strict=True):
-        for warning in answer.warnings if isinstance(answer, Prediction) and not config.json else ():
-            print(visible(f"warning: {file}: {warning}"), file=sys.stderr)
+        if isinstance(answer, Prediction) and not config.json:
+            for note in answer.notes:
+                print(visible(f"note: {file}: {note}"), file=sys.stderr)
+            for warning in answer.warnings:
+                print(visible(f"warning: {file}: {warning}"), file=sys.stderr)
     if assumed := sum(answer.sensor == "assumed" for answer in predictions):
         whose = "file does not say where its" if assumed == 1 else "files do not say where their"
         print(

@@ -13,23 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from plumbline.errors import InputError
 from plumbline.files import reading
-from plumbline.geometry.headers import check_las, check_npz, check_pcd
+from plumbline.geometry.array_clouds import read_npy, read_npz
+from plumbline.geometry.headers import check_las
+from plumbline.geometry.missing_returns import are_missing_returns, without_missing, zero_rows
+from plumbline.geometry.pcd import read_pcd
+from plumbline.geometry.ply import read_ply
+from plumbline.geometry.standpoint import why_not_the_origin
+from plumbline.geometry.text_clouds import read_text
+from plumbline.records import Cloud as Cloud
 from plumbline.records import Float, Scan
 
 _LARGEST = 1e15
 """Largest plausible coordinate in any unit; larger ones come from damaged bytes."""
+_GIVE = "give its position: --sensor x,y,z, or sensor_x, sensor_y, sensor_z in the labels"
 _PIECE = 1 << 26
 """Bytes of points of a las file that are read at once."""
 _SMALLEST = 1e-9
 """A scan with an extent up to this fraction of the distance to its sensor counts as a single position."""
-
-
-AS_IN_FILE = "as in the file"
-"""Unit of a cloud whose file does not tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +52,6 @@ class Label:
     com: Float
     sensor: Float | None
     bounding_radius: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cloud:
-    """The points of a scan and the sensor's position from its file. Frame and unit of the file.
-
-    Attributes:
-        points: ``[N, 3]`` float64.
-        sensor: ``[3]`` or ``[N, 3]`` position of the sensor, or None if the file does not give it.
-        name: name of the file, for messages.
-        on_object: ``[N]`` which points are connected to the object; None if the file does not tell, so that
-            cleaning finds out.
-        unit: of the points and of a prediction from them.
-    """
-
-    points: Float
-    sensor: Float | None = None
-    name: str = ""
-    on_object: NDArray[np.bool_] | None = None
-    unit: str = AS_IN_FILE
 
 
 def read_cloud(path: Path | str) -> Float:
@@ -105,7 +88,10 @@ def scan_of(cloud: Cloud, sensor: Float | None) -> Scan:
             position, or a point is at its sensor's position; the message names the cloud.
     """
     points, path = cloud.points, cloud.name
+    given = sensor is not None
     if sensor is None:
+        if cloud.sensor is None and cloud.sensor_doubt:
+            raise InputError(f"{path}: {cloud.sensor_doubt}; {_GIVE}")
         sensor = np.zeros(3) if cloud.sensor is None else cloud.sensor
     sensor = np.asarray(sensor, dtype=np.float64)
     if sensor.shape not in ((3,), points.shape) or not np.isfinite(sensor).all():
@@ -117,6 +103,14 @@ def scan_of(cloud: Cloud, sensor: Float | None) -> Scan:
     if lost:
         which = "1 point lies" if lost == 1 else f"{lost} points lie"
         raise InputError(f"{path}: {which} at the sensor, where nothing is measured; remove missing returns")
+    zeros = int(np.count_nonzero(zero_rows(points)))
+    if are_missing_returns(zeros):
+        raise InputError(f"{path}: {zeros} points are exactly 0,0,0; remove them if they are missing returns")
+    if not given and sensor.ndim == 1 and not sensor.any():
+        doubt = why_not_the_origin(points)
+        if doubt is not None:
+            whence = "assumed" if cloud.sensor is None else "according to the file"
+            raise InputError(f"{path}: no sensor stood at 0,0,0, {whence} its position: {doubt}; {_GIVE}")
     if sensor.ndim == 1:
         view = np.zeros(len(points), dtype=np.int64)
     else:
@@ -225,7 +219,8 @@ def load_cloud(path: Path | str) -> Cloud:
         what = "is a folder" if path.is_dir() else "does not exist"
         raise InputError(f"{path} {what}; give a scan file")
     try:
-        cloud = reader(path)
+        with reading(path):
+            cloud = replace(reader(path), name=str(path))
     except InputError:
         raise
     except ImportError as error:
@@ -233,13 +228,16 @@ def load_cloud(path: Path | str) -> Cloud:
         raise InputError(
             f"{path}: reading {path.suffix} files needs {package}: pip install {package}"
         ) from error
+    except MemoryError as error:
+        raise InputError(f"{path} does not fit into memory; give a part of the scan") from error
     except Exception as error:  # parsers raise exceptions of any type for broken files
-        detail = " ".join(str(error).split())[:200]
+        suffix = path.suffix[1:]
         raise InputError(
-            f"{path} cannot be read as {path.suffix[1:]}: {type(error).__name__} {detail}"
+            f"{path} cannot be read as {suffix}: it is damaged, or not a file of this format; export it again"
         ) from error
+    cloud = without_missing(cloud, organised=False)
     check_points(cloud.points, path)
-    return replace(cloud, name=str(path))
+    return cloud
 
 
 def check_points(points: Float, path: Path | str) -> None:
@@ -248,7 +246,9 @@ def check_points(points: Float, path: Path | str) -> None:
     Raises:
         InputError: the points are refused; the message names the file.
     """
-    if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
+    if points.ndim == 2 and not len(points):
+        raise InputError(f"{path}: holds no points; give a scan with points of one object")
+    if points.ndim != 2 or points.shape[1] != 3:
         raise InputError(f"{path}: points of shape {list(points.shape)}; rows of x, y, z are needed")
     broken = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if len(broken):
@@ -261,29 +261,21 @@ def check_points(points: Float, path: Path | str) -> None:
 
 
 def _read_ply(path: Path) -> Cloud:
-    import trimesh
-
-    # process=False: merging vertices would drop and reorder measured points.
-    loaded: Any = trimesh.load(path, process=False)
-    points = np.asarray(loaded.vertices, dtype=np.float64)
-    promised = loaded.metadata.get("_ply_raw", {}).get("vertex", {}).get("length", len(points))
-    _check_whole(path, len(points), promised)
-    return Cloud(points)
+    ply = read_ply(path)
+    points = ply.vertices()
+    names = ("view_px", "view_py", "view_pz")
+    if not {*names} <= {*ply.elements.get("camera", {})}:
+        return Cloud(points)
+    stations = np.unique(ply.positions("camera", names), axis=0)
+    stations = stations[np.isfinite(stations).all(axis=1)]
+    if len(stations) > 1:
+        return Cloud(points, sensor_doubt=f"it lists {len(stations)} cameras, and not which saw each point")
+    return Cloud(points, stations[0] if len(stations) else None)
 
 
 def _read_pcd(path: Path) -> Cloud:
-    from pypcd4 import PointCloud
-
-    check_pcd(path)
-    cloud = PointCloud.from_path(path)
-    absent = {"x", "y", "z"} - set(cloud.fields)
-    if absent:
-        raise InputError(f"{path}: the pcd file has no field {', '.join(sorted(absent))}")
-    points = cloud.numpy(("x", "y", "z")).astype(np.float64)
-    _check_whole(path, len(points), cloud.metadata.points)
-    if cloud.metadata.height > 1:
-        points = points[~np.isnan(points).any(axis=1)]
-    return Cloud(points, np.array(cloud.metadata.viewpoint[:3], dtype=np.float64))
+    pcd = read_pcd(path)
+    return without_missing(Cloud(pcd.points, pcd.viewpoint, str(path)), organised=pcd.organised)
 
 
 def _check_whole(path: Path, found: int, promised: int) -> None:
@@ -313,89 +305,16 @@ def _read_las(path: Path) -> Cloud:
     return Cloud(np.concatenate([np.zeros((0, 3)), *points]))
 
 
-def _read_npy(path: Path) -> Cloud:
-    _check_start(path, b"\x93NUMPY")
-    # Mapped: an array that is larger than the file according to its header is refused before allocation.
-    array = np.load(path, allow_pickle=False, mmap_mode="r")
-    if array.ndim != 2 or array.shape[1] < 3:
-        raise InputError(f"{path}: an array of shape {list(array.shape)}; rows of x, y, z are needed")
-    return Cloud(numbers(path, "the array", array[:, :3]))
-
-
-def _read_npz(path: Path) -> Cloud:
-    _check_start(path, b"PK")
-    check_npz(path, {"points", "sensor", "sensor_positions", "view"})
-    with np.load(path, allow_pickle=False) as arrays:
-        if "points" not in arrays:
-            raise InputError(
-                f"{path}: no array 'points'; the file has {', '.join(map(repr, arrays.files)) or 'no array'}"
-            )
-        points = numbers(path, "points", arrays["points"])
-        if "sensor" in arrays:
-            return Cloud(points, numbers(path, "sensor", arrays["sensor"]))
-        if "sensor_positions" not in arrays:
-            return Cloud(points)
-        stations, view = numbers(path, "sensor_positions", arrays["sensor_positions"]), arrays.get("view")
-    if stations.ndim != 2 or stations.shape[1] != 3 or not len(stations):
-        raise InputError(f"{path}: sensor_positions has shape {list(stations.shape)}; [S, 3] is needed")
-    fits = view is not None and view.dtype.kind in "iu" and view.shape == points.shape[:1]
-    if not fits or not ((view >= 0) & (view < len(stations))).all():
-        raise InputError(
-            f"{path}: sensor_positions needs an array 'view' with the row of each point's sensor in it, "
-            f"whole numbers from 0 to {len(stations) - 1}"
-        )
-    return Cloud(points, stations[view])
-
-
-def _check_start(path: Path, mark: bytes) -> None:
-    with path.open("rb") as file:
-        if file.read(len(mark)) != mark:
-            suffix = path.suffix[1:]
-            raise InputError(f"{path} cannot be read as {suffix}: it does not start like an {suffix} file")
-
-
-def numbers(path: Path | str, name: str, array: np.ndarray) -> Float:
-    """Convert an array to float64. Raises InputError if it does not contain numbers."""
-    if array.dtype.kind not in "fiu":
-        raise InputError(f"{path}: {name} contains {array.dtype} instead of numbers")
-    return array.astype(np.float64)
-
-
-def _read_text(path: Path) -> Cloud:
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    rows = [line for line in lines if line.strip() and not line.lstrip().startswith(("#", "//"))]
-    if not rows:
-        raise InputError(f"{path} is empty; one line of x, y, z per point is needed")
-    separator = next((mark for mark in ",;" if mark in rows[0]), None)
-    columns = [0, 1, 2]
-    names = [cell.strip().strip("\"'").lower() for cell in rows[0].split(separator)]
-    if not all(_is_number(name) for name in names[:3]):
-        absent = [axis for axis in "xyz" if axis not in names]
-        if absent:
-            raise InputError(f"{path}: the header has no column {', '.join(absent)}")
-        columns = [names.index(axis) for axis in "xyz"]
-        rows = rows[1:]
-    return Cloud(np.loadtxt(rows, delimiter=separator, usecols=columns, ndmin=2, comments=None))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 _READERS = {
-    ".csv": _read_text,
+    ".csv": read_text,
     ".las": _read_las,
     ".laz": _read_las,
-    ".npy": _read_npy,
-    ".npz": _read_npz,
+    ".npy": read_npy,
+    ".npz": read_npz,
     ".pcd": _read_pcd,
     ".ply": _read_ply,
-    ".txt": _read_text,
-    ".xyz": _read_text,
+    ".txt": read_text,
+    ".xyz": read_text,
 }
 CLOUD_SUFFIXES = frozenset(_READERS)
 """Suffixes of files that are read as scans."""

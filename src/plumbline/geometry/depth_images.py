@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from plumbline.errors import InputError
 from plumbline.files import reading
 from plumbline.geometry.cleaning import NEAR, large_components
-from plumbline.geometry.clouds import Cloud
 from plumbline.geometry.headers import read_array
 from plumbline.geometry.intrinsics import Intrinsics, matrix_intrinsics, read_intrinsics
-from plumbline.records import Float, Int
+from plumbline.records import Cloud, Float, Int
 
 _MILLIMETRE = 1e-3
 """Metres per unit of an image of whole numbers, unless the user says otherwise."""
@@ -98,7 +97,13 @@ def depth_to_cloud(
             "the image, such as 0.001 for millimetres"
         )
     points = np.stack([(column - camera.cx) / camera.fx * z, (row - camera.cy) / camera.fy * z, z], axis=1)
-    return Cloud(points, np.zeros(3), name, _on_object(points, inside, row, column, camera), "metres")
+    return Cloud(
+        points,
+        np.zeros(3),
+        name,
+        on_object=_on_object(points, inside, row, column, camera),
+        unit="metres",
+    )
 
 
 def _on_object(

@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Collection
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 from zipfile import ZipFile
 
 import numpy as np
@@ -29,10 +29,6 @@ _PART = struct.Struct("<xxHxx")
 """In that record: the number of parts that a point is compressed as, and the bytes of each part."""
 _GLB_HEADER = 12
 _PLY_HEADER = 1 << 16
-_PCD_LINES = 10
-"""Number of lines of a pcd header, not counting comments; further lines would be read as compressed data."""
-_LZF = 100
-"""Upper bound of the number of bytes that one byte of a compressed pcd file can expand to."""
 
 
 def check_archive(path: Path) -> None:
@@ -61,7 +57,8 @@ def check_npz(path: Path, names: Collection[str]) -> None:
     """Refuse an npz file as :func:`check_archive` does, or if a named array is too short for its shape.
 
     Raises:
-        InputError: the file is refused; the message names the file and the array.
+        InputError: the file is refused, or a named array is not one of plain numbers; the message names the
+            file and the array.
         BadZipFile: the file is not a zip archive.
     """
     with ZipFile(path) as archive:
@@ -71,9 +68,7 @@ def check_npz(path: Path, names: Collection[str]) -> None:
             if name not in names:
                 continue
             with archive.open(info) as file:
-                old = np.lib.format.read_magic(file) == (1, 0)
-                header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
-                shape, _, dtype = header(file)
+                shape, dtype = _array_header(file, path, name)
             if math.prod(shape) * dtype.itemsize > info.file_size:
                 raise InputError(f"{path} is damaged: {name} is too short for its shape {list(shape)}")
 
@@ -94,6 +89,41 @@ def read_array(path: Path, name: str) -> np.ndarray:
             found = ", ".join(arrays.files) or "none"
             raise InputError(f"{path}: no array {name!r}; the file has {found}")
         return np.asarray(arrays[name])
+
+
+def array_names(path: Path) -> list[str]:
+    """List the names of the arrays in an npz file.
+
+    Raises:
+        BadZipFile: the file is not a zip archive.
+    """
+    with ZipFile(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def check_npy(path: Path) -> None:
+    """Refuse an npy file with a damaged header, or that holds anything but plain numbers.
+
+    Raises:
+        InputError: the file is refused.
+    """
+    with path.open("rb") as file:
+        _array_header(file, path, "the array")
+
+
+def _array_header(file: IO[bytes], path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    try:
+        old = np.lib.format.read_magic(file) == (1, 0)
+        header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(file)
+    except Exception as error:  # a damaged header raises exceptions of any type
+        raise InputError(f"{path} is damaged: the header of {name} cannot be read") from error
+    if dtype.hasobject:
+        raise InputError(
+            f"{path}: {name} holds pickled Python objects, which are never opened; save the points with "
+            "numpy.savez(file, points=points, sensor=sensor)"
+        )
+    return shape, dtype
 
 
 def check_las(path: Path) -> None:
@@ -162,38 +192,6 @@ def _chunks(file: BinaryIO, begin: int, size: int) -> float:
     return int.from_bytes(file.read(4), "little")
 
 
-def check_pcd(path: Path) -> None:
-    """Refuse a pcd file whose header declares more than the file contains.
-
-    Raises:
-        InputError: the file is refused.
-        ValueError: a count in the header is not a whole number.
-    """
-    size = path.stat().st_size
-    header: dict[str, list[str]] = {}
-    packed, lines = (0, 0), 0
-    with path.open("rb") as file:
-        while "DATA" not in header and lines < _PCD_LINES and (line := file.readline()):
-            key, *values = line.decode().split() or ["#"]
-            if not key.startswith("#"):
-                header[key.upper()] = values
-                lines += 1
-        if header.get("DATA") == ["binary_compressed"]:
-            packed = struct.unpack("<II", file.read(8))
-    if header.get("DATA") not in (["ascii"], ["binary"], ["binary_compressed"]):
-        raise InputError(
-            f"{path} cannot be read as pcd: no line DATA with ascii, binary or binary_compressed"
-        )
-    widths = zip(header.get("SIZE", []), header.get("COUNT", header.get("SIZE", [])), strict=False)
-    width = sum(int(count) * int(bytes_each) for bytes_each, count in widths)
-    points = int(header.get("POINTS", ["0"])[0])
-    if max(width, packed[0]) > size or max(points * width, packed[1]) > _LZF * size:
-        raise InputError(
-            f"{path} is truncated or damaged: its header declares {points} points of {width} bytes, but the "
-            f"file has {size} bytes"
-        )
-
-
 def is_ply_of_points(path: Path) -> bool:
     """Tell whether a ply file has no faces.
 
@@ -206,7 +204,7 @@ def is_ply_of_points(path: Path) -> bool:
             head = file.read(_PLY_HEADER).partition(b"end_header")[0]
     except OSError:
         return False
-    return head.startswith(b"ply") and not re.search(rb"[\r\n]element\s+face\s+0*[1-9]", head)
+    return head.startswith(b"ply") and not re.search(rb"[\r\n]element\s+(face|tristrips)\s+0*[1-9]", head)
 
 
 def check_glb(path: Path) -> None:

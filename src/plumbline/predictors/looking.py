@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from plumbline.errors import InputError
+from plumbline.geometry.array_clouds import numbers
 from plumbline.geometry.cleaning import clean_scan, stray_reason
-from plumbline.geometry.clouds import Cloud, check_points, numbers, scan_of
+from plumbline.geometry.clouds import check_points, scan_of
 from plumbline.geometry.sampling import thin_scan
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.prediction import Prediction
-from plumbline.records import Float, Int, Sample, Scan
+from plumbline.records import Cloud, Float, Int, Sample, Scan
 
 _FLAT = 0.15
 """A scan is flat if its smallest principal extent is less than this times the next one."""
@@ -76,6 +77,7 @@ def look_at(cloud: Cloud, view: ArrayLike | None, how: Look, form: GraphForm) ->
         num_views=len(np.unique(scan.view)),
         sensor="given" if place is not None else "assumed" if cloud.sensor is None else "from the file",
         unit=cloud.unit,
+        notes=cloud.notes,
         warnings=tuple(_warnings(thin[0])),
     )
     return Seen(cloud.name, [form.sample(some, cloud.name) for some in thin], unknown)

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from plumbline.geometry.clouds import AS_IN_FILE
-from plumbline.records import Float
+from plumbline.records import AS_IN_FILE, Float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +22,7 @@ class Prediction:
         num_views: sensor positions from which the points were measured.
         sensor: how the sensor's position is known; "assumed" means the origin of the points' frame.
         unit: of all lengths.
+        notes: what was left out or assumed while the file was read, a phrase each.
         warnings: why the prediction may be worse than it says, one sentence each.
     """
 
@@ -36,6 +36,7 @@ class Prediction:
     num_views: int
     sensor: Literal["given", "from the file", "assumed"]
     unit: str = AS_IN_FILE
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,5 +51,6 @@ class Prediction:
             "views": self.num_views,
             "sensor": "assumed at the origin" if self.sensor == "assumed" else self.sensor,
             "unit": self.unit,
+            **({"notes": list(self.notes)} if self.notes else {}),
             **({"warnings": list(self.warnings)} if self.warnings else {}),
         }

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from plumbline.console.tables import WIDEST, Column, print_fitting
 from plumbline.errors import InputError
-from plumbline.geometry.clouds import AS_IN_FILE
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.predictor import Predictor
+from plumbline.records import AS_IN_FILE
 
 
 def print_predictions(
@@ -30,8 +30,8 @@ def print_predictions(
         return
     if not console.is_terminal:  # only a terminal wraps long names; a pipe gets one line per file
         console.width = WIDEST
-    heads = ("file", "x", "y", "z", "expected error", "90 % within", "points", "left out", "views")
-    gives_way = {"views": 1, "points": 2, "left out": 3, "90 % within": 4}
+    heads = ("file", "x", "y", "z", "expected error", "90 % within", "points", "left out", "views", "sensor")
+    gives_way = {"views": 1, "points": 2, "sensor": 3, "left out": 4, "90 % within": 5}
     columns = [
         Column(head, cells, gives_way.get(head))
         for head, *cells in zip(heads, *rows, strict=True)
@@ -59,4 +59,5 @@ def _row(file: Path, answer: Prediction) -> list[str]:
         f"{points:,}" if used == points else f"{used:,} of {points:,}",
         f"{100 * answer.left_out:.1f} %" if answer.left_out else "",
         f"{answer.num_views}",
+        answer.sensor,
     ]

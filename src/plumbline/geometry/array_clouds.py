@@ -1,0 +1,178 @@
+"""Scans from numpy arrays: npy and npz files."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from plumbline.errors import InputError
+from plumbline.geometry.column_names import find_axes
+from plumbline.geometry.headers import array_names, check_npy, check_npz
+from plumbline.geometry.missing_returns import without_missing
+from plumbline.records import Cloud, Float
+
+_WIDEST = 20
+"""Most columns of a table of points. Wider arrays are images, or have a column for each point."""
+_NAMES = frozenset(
+    {"arr_0", "cloud", "coord", "coords", "pc", "pcd", "pcl", "point", "point_cloud", "pointcloud", "pos"}
+    | {"positions", "pts", "vertices", "verts", "xyz"}
+)
+"""Names of arrays, next to ``points``, that hold points in files of other programs."""
+_SENSORS = frozenset({"sensor", "sensor_positions", "view"})
+_LONG_ROW = 512
+"""Points in a row of an image, from which on it is checked whether neighbours are near each other."""
+_NEAR = 0.5
+"""Largest median distance of neighbours in an image, compared with that of random points of it."""
+
+
+def read_npy(path: Path) -> Cloud:
+    """Read the points of an npy file; :func:`points_of` says which shapes.
+
+    Raises:
+        InputError: the file is damaged, or its array is not a scan; the message names the file.
+    """
+    _check_start(path, b"\x93NUMPY")
+    check_npy(path)
+    # Mapped: an array that is larger than the file according to its header is refused before allocation.
+    array = np.load(path, allow_pickle=False, mmap_mode="r")
+    points, organised, notes = points_of(path, "the array", array)
+    return without_missing(Cloud(points, None, str(path), notes=notes), organised=organised)
+
+
+def read_npz(path: Path) -> Cloud:
+    """Read the points of an npz file, and the positions of the sensor if it has them.
+
+    Raises:
+        InputError: the file is damaged, or has no scan; the message names the file and the array.
+    """
+    _check_start(path, b"PK")
+    name = _choose(path, array_names(path))
+    check_npz(path, {name, *_SENSORS})
+    with np.load(path, allow_pickle=False) as arrays:
+        points, organised, notes = points_of(path, name, arrays[name])
+        if name != "points":
+            notes = (*notes, f"its points are those of the array {name!r}")
+        sensor = None
+        if "sensor" in arrays:
+            sensor = numbers(path, "sensor", arrays["sensor"])
+            sensor = sensor.reshape(-1, 3) if sensor.ndim == 3 and sensor.shape[2] == 3 else sensor
+        elif "sensor_positions" in arrays:
+            sensor = _stations(path, arrays["sensor_positions"], arrays.get("view"), len(points))
+    return without_missing(Cloud(points, sensor, str(path), notes=notes), organised=organised)
+
+
+def _choose(path: Path, names: Collection[str]) -> str:
+    """Choose the array of points."""
+    if "points" in names:
+        return "points"
+    others = sorted(set(names) - _SENSORS)
+    known = [name for name in others if name.lower() in _NAMES]
+    if len(known) == 1:
+        return known[0]
+    if depth := [name for name in others if "depth" in name.lower()]:
+        raise InputError(f"{path}: no array 'points', but {depth[0]!r}: {_DEPTH}")
+    which = " and ".join(map(repr, known[:2])) + " may both be" if known else "no array"
+    listed = ", ".join(map(repr, names)) or "no array"
+    raise InputError(f"{path}: {which} 'points'; the file has {listed}")
+
+
+def _stations(path: Path, given: np.ndarray[Any, Any], view: np.ndarray[Any, Any] | None, num: int) -> Float:
+    """Look up the position of each point's sensor."""
+    stations = numbers(path, "sensor_positions", given)
+    if stations.ndim != 2 or stations.shape[1] != 3 or not len(stations):
+        raise InputError(f"{path}: sensor_positions has shape {list(stations.shape)}; [S, 3] is needed")
+    fits = view is not None and view.dtype.kind in "iu" and view.shape == (num,)
+    if view is None or not fits or not ((view >= 0) & (view < len(stations))).all():
+        raise InputError(
+            f"{path}: sensor_positions needs an array 'view' with the row of each point's sensor in it, "
+            f"whole numbers from 0 to {len(stations) - 1}"
+        )
+    result: Float = stations[view]
+    return result
+
+
+def _check_start(path: Path, mark: bytes) -> None:
+    with path.open("rb") as file:
+        if file.read(len(mark)) != mark:
+            suffix = path.suffix[1:]
+            raise InputError(f"{path} cannot be read as {suffix}: it does not start like an {suffix} file")
+
+
+# ------------------------------------------------------------------------------------------------- shapes
+
+
+def points_of(path: Path, name: str, array: np.ndarray[Any, Any]) -> tuple[Float, bool, tuple[str, ...]]:
+    """Take the points from an array.
+
+    Args:
+        path: the file, for messages.
+        name: of the array, for messages.
+        array: ``[N, 3 to 20]``, whose first columns are x, y and z; ``[H, W, 3 to 20]``, the pixels of an
+            image; ``[3 or 4, N]``, a row for each coordinate, if N is above 20; or structured, with fields x,
+            y and z.
+
+    Returns:
+        ``[N, 3]`` float64, whether they are the pixels of an image, and notes on what was assumed.
+
+    Raises:
+        InputError: another shape, such as a depth image, or not numbers; the message names the file.
+    """
+    if array.dtype.names:
+        axes = find_axes(array.dtype.names)
+        if axes is None:
+            fields = ", ".join(map(repr, array.dtype.names))
+            raise InputError(f"{path}: {name} has no fields x, y and z, but {fields}")
+        array = np.stack([array[array.dtype.names[axis]] for axis in axes], axis=-1)
+    shape, notes = array.shape, tuple[str, ...]()
+    if len(shape) == 2 and shape[1] > _WIDEST:
+        if shape[0] not in (3, 4):
+            _refuse_wide(path, name, shape)
+        array = array[:3].T
+        notes = (f"{name} of shape {list(shape)} has a row for each of x, y and z",)
+    elif len(shape) == 3 and (shape[2] > _WIDEST or shape[2] == 1):
+        _refuse_wide(path, name, shape)
+    if array.ndim not in (2, 3) or array.shape[-1] < 3:
+        raise InputError(f"{path}: {name} has shape {list(shape)}; rows of x, y, z are needed")
+    if array.ndim == 3 and array.dtype.itemsize == 1:
+        raise InputError(f"{path}: {name} of shape {list(shape)} looks like a picture; points are needed")
+    points = numbers(path, name, array[..., :3])
+    organised = array.ndim == 3 and 1 not in shape[:2]
+    if organised and shape[1] >= _LONG_ROW and not _is_image(points):
+        raise InputError(
+            f"{path}: {name} of shape {list(shape)} seems to hold {shape[0]} scans; give one scan in a file"
+        )
+    return points.reshape(-1, 3), organised, notes
+
+
+_DEPTH = "a depth image is given with --depth and --intrinsics"
+
+
+def _refuse_wide(path: Path, name: str, shape: tuple[int, ...]) -> NoReturn:
+    sizes = [size for size in shape if size > 1]
+    if len(sizes) == 2 and min(sizes) > _WIDEST // 2:
+        raise InputError(f"{path}: {name} of shape {list(shape)} looks like a depth image; {_DEPTH}")
+    raise InputError(f"{path}: {name} has shape {list(shape)}; rows of x, y, z are needed, so transpose it")
+
+
+def _is_image(points: Float) -> bool:
+    """Tell whether neighbours ``[H, W, 3]`` are near each other along rows and columns."""
+    valid: np.ndarray[Any, Any] = np.isfinite(points).all(axis=2) & (points != 0).any(axis=2)
+    flat = points[valid]
+    if len(flat) < 2:
+        return True
+    pairs = flat[np.random.default_rng(0).integers(len(flat), size=(2, 10_000))]
+    apart = np.median(np.linalg.norm(pairs[0] - pairs[1], axis=1))
+    for ahead, behind in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        both = valid[ahead] & valid[behind]
+        steps = np.linalg.norm(points[ahead][both] - points[behind][both], axis=1)
+        if len(steps) and np.median(steps) > _NEAR * apart:
+            return False
+    return True
+
+
+def numbers(path: Path | str, name: str, array: np.ndarray[Any, Any]) -> Float:
+    """Convert an array to float64. Raises InputError if it does not contain numbers."""
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{path}: {name} contains {array.dtype} instead of numbers")
+    return array.astype(np.float64)

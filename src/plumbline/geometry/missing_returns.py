@@ -1,0 +1,67 @@
+"""Missing returns: rows of a scan where the sensor measured nothing, and what drivers write there.
+
+Drivers of depth cameras and LiDARs write ``0 0 0``, NaN or infinity for a pixel without a return. Such rows
+are no points of the object, so they are left out, counted and reported.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from plumbline.errors import InputError
+from plumbline.records import Cloud, Float
+
+_FEWEST = 2
+"""From this number of rows on, exact zeros are missing returns: nothing is measured twice to the last bit."""
+
+
+def zero_rows(points: Float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Mark the rows ``[N]`` that are exactly 0 0 0."""
+    found: np.ndarray[tuple[int], np.dtype[np.bool_]] = points[:, 0] == 0
+    if found.any():
+        found &= (points[:, 1] == 0) & (points[:, 2] == 0)
+    return found
+
+
+def are_missing_returns(zeros: int) -> bool:
+    """Tell whether so many rows of 0 0 0 are missing returns; one alone may be a point."""
+    return zeros >= _FEWEST
+
+
+def without_missing(cloud: Cloud, *, organised: bool) -> Cloud:
+    """Leave out the missing returns of a file.
+
+    Args:
+        cloud: points as the file has them.
+        organised: whether they are the pixels of an image. Then rows that are not finite are missing returns
+            too, and so is a single row of 0 0 0.
+
+    Returns:
+        The cloud without these rows; ``dropped`` and ``notes`` say how many were left out.
+
+    Raises:
+        InputError: no row is left; the message names the cloud.
+    """
+    points = cloud.points
+    zeros = zero_rows(points)
+    if not organised and not are_missing_returns(int(np.count_nonzero(zeros))):
+        return cloud
+    broken = ~np.isfinite(points).all(axis=1) if organised else np.zeros(len(points), bool)
+    keep = ~(zeros | broken)
+    lost = int(np.count_nonzero(~keep))
+    if not lost:
+        return cloud
+    if lost == len(points):
+        raise InputError(f"{cloud.name}: holds no points: all {lost} rows are missing returns")
+    written = " or ".join(
+        text for text, rows in (("0 0 0", zeros), ("NaN or infinite", broken)) if rows.any()
+    )
+    which = "row is a missing return" if lost == 1 else "rows are missing returns"
+    per_point = cloud.sensor is not None and cloud.sensor.shape == points.shape
+    return replace(
+        cloud,
+        points=points[keep],
+        sensor=cloud.sensor[keep] if cloud.sensor is not None and per_point else cloud.sensor,
+        dropped=cloud.dropped + lost,
+        notes=(*cloud.notes, f"{lost:,} of {len(points):,} {which} ({written}), left out"),
+    )

@@ -1,0 +1,179 @@
+"""Scans from tables of numbers in text files: xyz, txt and csv."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from plumbline.errors import InputError
+from plumbline.geometry.column_names import find_axes, without_units
+from plumbline.records import Cloud
+
+_COMMENTS = ("#", "//", "%")
+_BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*(?:,\d+)?(?:[eE][+-]?\d+)?")
+
+
+def read_text(path: Path) -> Cloud:
+    """Read the columns x, y and z of a text file.
+
+    The columns are named by a header line, or by a comment above the numbers that names as many columns as
+    there are; otherwise the first three are taken. They are separated by white space, commas or semicolons.
+    The number of points may stand above them. Names may be in any encoding.
+
+    Raises:
+        InputError: the file is empty, not text, or not a table of numbers; the message names the file.
+        OSError: the file cannot be read.
+    """
+    lines = _lines(path)
+    start = next((number for number, line in enumerate(lines) if _is_row(line)), len(lines))
+    rows = [line for line in lines[start:] if _is_row(line)]
+    if not rows:
+        raise InputError(f"{path} is empty; one line of x, y, z per point is needed")
+    comments = [line.strip() for line in lines[:start] if line.strip()]
+    total = len(rows)
+    rows, declared = _without_count(rows)
+    columns, notes = None, list[str]()
+    if rows and _is_header(rows):
+        names = _split(rows[0], _separator(rows[0]))
+        columns = find_axes(names)
+        if columns is None and not _is_numbering(names):
+            absent = [axis for axis in "xyz" if axis not in map(str.lower, names)]
+            raise InputError(f"{path}: the header has no column {', '.join(absent) or 'x, y, z'}")
+        rows = rows[1:]
+        if declared is None:
+            rows, declared = _without_count(rows)
+    if not rows:
+        raise InputError(f"{path} is empty; one line of x, y, z per point is needed below its header")
+    if declared not in (None, len(rows)):
+        raise InputError(
+            f"{path} is truncated or damaged: it has {len(rows)} of the {declared} points that it declares"
+        )
+    skipped, first = total - len(rows), rows[0]
+    separator = _separator(first)
+    if _has_decimal_commas(first, separator):
+        rows = [row.replace(",", ".") for row in rows]
+        notes.append("its commas are decimal commas")
+    width = len(_split(rows[0], separator))
+    if columns is None:
+        columns = _named_by_comments(path, comments, width, separator) or [0, 1, 2]
+    try:
+        points = np.loadtxt(rows, delimiter=separator, usecols=columns, ndmin=2, comments=None, quotechar='"')
+    except ValueError:
+        numbers = [number for number, line in enumerate(lines, 1) if _is_row(line)]
+        raise _bad_row(path, rows, numbers[skipped:], columns, separator) from None
+    return Cloud(points, name=str(path), notes=tuple(notes))
+
+
+def _lines(path: Path) -> list[str]:
+    data = path.read_bytes()
+    encoding = next((name for mark, name in _BOMS.items() if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        # Only names and comments can be in another encoding, and which one does not matter.
+        text = data.decode("latin-1")
+    if "\0" in text:
+        raise InputError(f"{path} cannot be read as {path.suffix[1:]}: it is not a text file")
+    # Not splitlines: it also splits where other encodings have letters.
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def _is_row(line: str) -> bool:
+    line = line.lstrip()
+    return bool(line) and not line.startswith(_COMMENTS)
+
+
+def _without_count(rows: list[str]) -> tuple[list[str], int | None]:
+    """Take off a first line that holds one whole number only, the number of points."""
+    first = rows[0].strip() if rows else ""
+    if first.isascii() and first.isdecimal() and len(first) < 19 and len(rows) > 1:
+        return rows[1:], int(first)
+    return rows, None
+
+
+def _separator(row: str) -> str | None:
+    if ";" in row:
+        return ";"
+    if "," in row and not _has_decimal_commas(row, None):
+        return ","
+    cells = row.strip("\r\n").split("\t")
+    return "\t" if len(cells) > 2 and all(map(str.strip, cells)) else None
+
+
+def _has_decimal_commas(row: str, separator: str | None) -> bool:
+    """Tell whether the commas of a row of numbers do not separate them."""
+    if "," not in row or separator == ",":
+        return False
+    cells = _split(row, separator)
+    return len(cells) > 2 and all(map(_DECIMAL_COMMA.fullmatch, cells[:3]))
+
+
+def _split(row: str, separator: str | None) -> list[str]:
+    return [cell.strip().strip("\"'") for cell in row.strip().split(separator)]
+
+
+def _is_header(rows: Sequence[str]) -> bool:
+    """Tell whether the first row names the columns, or numbers them 0, 1, 2 as pandas does."""
+    cells = _split(rows[0], _separator(rows[0]))
+    if not all(_is_number(cell.replace(",", ".")) for cell in cells[:3]):
+        return True
+    return _is_numbering(cells) and len(rows) > 1 and any(mark in rows[1] for mark in ".eE")
+
+
+def _is_numbering(names: Sequence[str]) -> bool:
+    return len(names) > 2 and list(names) == [str(number) for number in range(len(names))]
+
+
+def _named_by_comments(
+    path: Path, comments: Sequence[str], width: int, separator: str | None
+) -> list[int] | None:
+    """Find x, y and z in a comment above the numbers; None if none names them.
+
+    Raises:
+        InputError: a comment names x, y and z, but it is unclear which columns they are.
+    """
+    prose = list[str]()
+    for comment in reversed(comments):
+        text = without_units(comment.lstrip("#/% \t")).strip()
+        for names in (text.split(separator), words := re.split(r"[,;\s]+", text.strip(",; "))):
+            if names[0].rstrip().endswith(":"):  # "columns: x y z"
+                names = names[1:]
+            axes = find_axes(names) if len(names) == width else None
+            if axes is not None:
+                return axes
+        if not prose and find_axes(words) is not None:
+            prose = words
+    # A sentence around the names, or names of the first columns only: it must not mean any other columns.
+    starts = range(max(len(prose) - width, 0) + 1)
+    readings = [axes for at in starts if (axes := find_axes(prose[at : at + width])) is not None]
+    if all(axes == [0, 1, 2] for axes in readings):
+        return None
+    raise InputError(
+        f"{path}: a comment above the numbers names x, y and z among {len(prose)} words, but there are "
+        f"{width} columns; let it name each column, or remove it"
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _bad_row(
+    path: Path, rows: Sequence[str], lines: Sequence[int], columns: Sequence[int], separator: str | None
+) -> InputError:
+    """Find the first row that is not one of numbers; ``lines`` has the number of each row's line."""
+    what = f"{path} cannot be read as {path.suffix[1:]}"
+    for row, line in zip(rows, lines, strict=True):
+        cells = _split(row, separator)
+        if len(cells) <= max(columns):
+            return InputError(f"{what}: line {line} has {len(cells)} columns; x, y, z are needed")
+        wrong = next((cells[column] for column in columns if not _is_number(cells[column])), None)
+        if wrong is not None:
+            return InputError(f"{what}: line {line} has {wrong[:40]!r} where a number is needed")
+    return InputError(f"{what}: it is not a table of numbers")
