@@ -20,7 +20,7 @@ from plumbline.geometry.clouds import Cloud
 from plumbline.own_parts import names_a_file, register
 from plumbline.predictors.find_checkpoint import find_best
 from plumbline.predictors.graph_form import GraphForm
-from plumbline.predictors.looking import Look, Seen, look_at, to_cloud
+from plumbline.predictors.looking import USUAL_DRAWS, Look, Seen, look_at, to_cloud
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.untrained import BASELINES, Scans, baseline_predictions, load_baseline
 from plumbline.records import Float, Int, Sample
@@ -118,7 +118,7 @@ class Predictor:
         sensor: ArrayLike | None = None,
         view: ArrayLike | None = None,
         max_points: int | None = None,
-        draws: int = 1,
+        draws: int = USUAL_DRAWS,
         clean: bool = True,
     ) -> Prediction:
         """Find the centre of mass of the object that a scan shows.
@@ -152,7 +152,7 @@ class Predictor:
         *,
         sensor: ArrayLike | None = None,
         max_points: int | None = None,
-        draws: int = 1,
+        draws: int = USUAL_DRAWS,
         clean: bool = True,
     ) -> Iterator[Prediction | InputError]:
         """Find the centres of mass of many scans, in batches.
