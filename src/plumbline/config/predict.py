@@ -7,7 +7,6 @@ from plumbline.config.options import Flags, debug_option, option
 from plumbline.config.parts import untrained_or_own_part
 from plumbline.errors import InputError
 from plumbline.kinds import file, number, on_off, position, switch, whole
-from plumbline.predictors.looking import USUAL_DRAWS
 from plumbline.quantities import Position
 
 
@@ -77,7 +76,7 @@ class PredictConfig(Flags):
         whole(at_least=2),
     )
     draws: int = option(
-        USUAL_DRAWS,
+        4,
         "number of random choices of points for a larger scan; their predictions are averaged",
         whole(at_least=1, at_most=1000),
     )
