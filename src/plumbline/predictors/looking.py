@@ -17,8 +17,8 @@ from plumbline.predictors.prediction import Prediction
 from plumbline.records import Cloud, Float, Int, Sample, Scan
 
 USUAL_DRAWS = 4
-"""Choices of points of a larger scan whose predictions are averaged, unless the caller says otherwise. On real
-scans 0.3 points better than one; four times 128 points take no longer than once 512."""
+"""Choices of points of a larger scan whose predictions are averaged, unless the caller says otherwise. On
+real scans 0.3 points better than one; four times 128 points take no longer than once 512."""
 _FLAT = 0.15
 """A scan is flat if its smallest principal extent is less than this times the next one."""
 _ONE_SIDE = 0.5
