@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plumbline.errors import InputError
-from plumbline.files import reading
 from plumbline.geometry.cleaning import NEAR, large_components
 from plumbline.geometry.headers import read_array
 from plumbline.geometry.intrinsics import Intrinsics, matrix_intrinsics, read_intrinsics
@@ -22,9 +21,9 @@ _FARTHEST = 100.0
 """A median depth in metres that no depth camera measures: the image is in other units."""
 _STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))
 """Rows and columns from a pixel to half of its eight neighbours."""
-_CONNECTED = 0.5
-"""If fewer pixels than this share belong to the object, the image has gaps between its pixels, as one that
-was aligned with a finer colour image has, and does not tell what is connected."""
+_FEWEST_EDGES = 2
+"""With fewer connections per pixel, of about four, the image has gaps between its pixels, as one that was
+aligned with a finer colour image has, and does not tell what is connected."""
 _MOST_LABELS = 64
 """A mask with more different numbers than this is a picture with soft edges, not several objects."""
 
@@ -121,8 +120,8 @@ def _on_object(
         near = NEAR * pitch * np.minimum(points[here, 2], points[there, 2])
         joined = np.linalg.norm(points[here] - points[there], axis=1) <= near
         edges.append(np.stack([here[joined], there[joined]]))
-    kept = large_components(np.concatenate(edges, axis=1), len(points))
-    return kept if kept.mean() >= _CONNECTED else None
+    pairs = np.concatenate(edges, axis=1)
+    return large_components(pairs, len(points)) if pairs.shape[1] >= _FEWEST_EDGES * len(points) else None
 
 
 def _metres(depth: np.ndarray, depth_scale: float | None, name: str) -> Float:
@@ -168,12 +167,11 @@ def _read_image(path: Path, what: str) -> np.ndarray:
         raise InputError(f"--{what} {path} {'is a folder' if path.is_dir() else 'does not exist'}")
     suffix = path.suffix.lower()
     try:
-        with reading(path):
-            if suffix in (".npy", ".npz"):
-                return read_array(path, what)
-            return _read_picture(path, what)
+        return read_array(path, what) if suffix in (".npy", ".npz") else _read_picture(path, what)
     except InputError:
         raise
+    except PermissionError as error:
+        raise InputError(f"--{what} {path} cannot be read: {error.strerror}") from error
     except Exception as error:  # readers raise exceptions of any type for broken files
         raise InputError(f"--{what} {path} cannot be read: it is damaged, or no image") from error
 
