@@ -12,7 +12,7 @@ _FARTHEST = 1000
 
 
 def why_not_the_origin(points: Float) -> str | None:
-    """Say why a sensor at the origin cannot have measured these points; None if it can.
+    """Say why a sensor at the origin cannot have measured these points, as a clause; None if it can.
 
     A sensor sees an object in front of it. It cannot have stood amid the points, as the origin does if an
     object was moved into a frame of its own, nor a thousand radii away, as with geographic coordinates.
