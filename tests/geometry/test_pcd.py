@@ -138,7 +138,7 @@ def test_other_readers_read_the_same(tmp_path, data):
 def test_a_compressed_file_of_another_program(tmp_path):
     pypcd4 = pytest.importorskip("pypcd4")
     cloud = pypcd4.PointCloud.from_xyz_points(POINTS.round(2).astype(np.float32))
-    for encoding in pypcd4.Encoding:
+    for encoding in list(pypcd4.Encoding)[:3]:
         cloud.save(tmp_path / "a.pcd", encoding=encoding)
         np.testing.assert_allclose(read_cloud(tmp_path / "a.pcd"), POINTS.round(2), atol=1e-6)
 

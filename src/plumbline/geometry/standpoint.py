@@ -5,8 +5,9 @@ import numpy as np
 from plumbline.geometry.spheres import bounding_sphere
 from plumbline.records import Float
 
-_WIDEST = np.radians(65)
-"""Half the angle of the widest cone in which a sensor sees an object; real scans fill 4 to 21 degrees."""
+_WIDEST = np.radians(60)
+"""Half the angle of the widest cone in which a sensor sees an object, that of the widest depth cameras. Real
+scans fill 4 to 21 degrees, and the sides of a box as seen from the middle of its base 64."""
 _FARTHEST = 1000
 """Largest distance of a sensor from an object, in radii of the scan."""
 
