@@ -93,7 +93,7 @@ def test_good_files_are_answered_beside_bad_ones(trained, ask, tmp_path, capsys)
     assert main(["predict", *map(str, files[:4]), *CARVE]) == 1
     out, err = capsys.readouterr()
     assert out.count(".npz") == 2
-    assert [line.startswith("error: ") for line in err.splitlines()] == [True, True]
+    assert sum(line.startswith("error: ") for line in err.splitlines()) == 2
 
 
 @pytest.mark.parametrize("points", [2, 3, 4, 17])
