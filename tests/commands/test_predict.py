@@ -191,7 +191,10 @@ def test_the_sensor_matters_and_comes_from_where_it_is_said(ask, tmp_path):
         assert line["sensor"] == "given"
     code, (assumed, _), err = ask(*bare, *CARVE, "--sensor", ",".join(map(repr, far.tolist())))
     assert np.linalg.norm(np.subtract(assumed["com"], first["com"])) > 1e-3
-    code, assumed, err = ask(*bare, *CARVE)
+    own = [tmp_path / "own.npy", tmp_path / "own.xyz"]  # the sensor's own frame
+    np.save(own[0], scan.points - one)
+    np.savetxt(own[1], scan.points - one)
+    code, assumed, err = ask(*own, *CARVE)
     assert (code, [line["sensor"] for line in assumed]) == (0, ["assumed at the origin"] * 2)
     assert err.count("\n") == 1
     assert "2 files do not say where their sensor stood; assumed at 0,0,0" in err

@@ -5,11 +5,13 @@ import sys
 
 import numpy as np
 import pytest
+import trimesh
 
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import CLOUD_SUFFIXES, load_cloud, load_scan, read_cloud, read_labels, scan_of
 from plumbline.geometry.graphs import build_sample
 from plumbline.geometry.sampling import thin_scan
+from tests.helpers.point_files import pcd_bytes
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (50, 3)).round(3).astype(np.float32).astype(np.float64)
 PLY = (
@@ -44,7 +46,6 @@ def write(path, points):
     elif suffix == ".ply":
         path.write_text(PLY.format(len(points)) + lines(points))
     elif suffix == ".pcd":
-        pytest.importorskip("pypcd4")
         path.write_text(PCD.format(len(points), 1, len(points)) + lines(np.c_[points, points[:, 0]]))
     else:
         path.write_text(lines(points, "," if suffix == ".csv" else " "))
@@ -59,10 +60,9 @@ def test_every_format_reads_back(tmp_path, suffix):
 
 
 def test_binary_files_and_upper_case_suffixes(tmp_path):
-    trimesh, pypcd4 = pytest.importorskip("trimesh"), pytest.importorskip("pypcd4")
-    trimesh.PointCloud(POINTS).export(tmp_path / "binary.ply")
-    pypcd4.PointCloud.from_xyz_points(POINTS.astype(np.float32)).save(tmp_path / "binary.pcd")
-    (tmp_path / "binary.ply").rename(tmp_path / "LOUD.PLY")
+    trimesh.PointCloud(POINTS).export(tmp_path / "LOUD.PLY", file_type="ply")
+    fields = [(axis, "f4", column) for axis, column in zip("xyz", POINTS.T, strict=True)]
+    (tmp_path / "binary.pcd").write_bytes(pcd_bytes(fields))
     for name in ("LOUD.PLY", "binary.pcd"):
         np.testing.assert_allclose(read_cloud(tmp_path / name), POINTS, atol=1e-6)
 
@@ -96,7 +96,6 @@ def test_text_with_headers_comments_and_separators(tmp_path, text, suffix):
 
 
 def test_no_returns_of_organised_pcd_are_dropped_others_refused(tmp_path):
-    pytest.importorskip("pypcd4")
     rows = np.c_[POINTS[:6], np.zeros(6)]
     rows[2, :3] = np.nan
     path = tmp_path / "image.pcd"
@@ -105,15 +104,10 @@ def test_no_returns_of_organised_pcd_are_dropped_others_refused(tmp_path):
     path.write_text(PCD.format(6, 1, 6) + lines(rows))
     with pytest.raises(InputError, match=r"image.pcd: 1 point is not finite, the first is number 3"):
         read_cloud(path)
-    rows[2, :3] = np.inf
-    path.write_text(PCD.format(3, 2, 6) + lines(rows))
-    with pytest.raises(InputError, match="not finite"):
-        read_cloud(path)
 
 
 def test_where_the_sensor_stands(tmp_path):
-    pytest.importorskip("pypcd4")
-    origin = scan_of(load_cloud(write(tmp_path / "a.ply", POINTS)), None)
+    origin = scan_of(load_cloud(write(tmp_path / "a.ply", POINTS + 5)), None)
     np.testing.assert_array_equal(origin.sensor, np.zeros((50, 3)))
     assert (origin.com, origin.bounding_radius) == (None, None)
     pcd = write(tmp_path / "a.pcd", POINTS)
@@ -177,16 +171,16 @@ def test_broken_arrays_are_refused(tmp_path):
     np.save(tmp_path / "flat.npy", np.zeros(9))
     np.save(tmp_path / "none.npy", np.zeros((0, 3)))
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
-    np.savez(tmp_path / "other.npz", pts=POINTS)
+    np.savez(tmp_path / "other.npz", normals=POINTS)
     for name, message in {
-        "flat.npy": "shape", "none.npy": "shape", "objects.npy": "Python objects",
+        "flat.npy": "shape", "none.npy": "holds no points", "objects.npy": "Python objects",
         "other.npz": "no array 'points'",
     }.items():  # fmt: skip
         with pytest.raises(InputError, match=message):
             read_cloud(tmp_path / name)
 
 
-@pytest.mark.parametrize(("suffix", "package"), [(".pcd", "pypcd4"), (".las", "laspy")])
+@pytest.mark.parametrize(("suffix", "package"), [(".las", "laspy"), (".laz", "laspy")])
 def test_a_missing_package_is_named(tmp_path, monkeypatch, suffix, package):
     path = write(tmp_path / f"a{suffix}", POINTS)
     monkeypatch.setitem(sys.modules, package, None)
@@ -206,9 +200,9 @@ def test_a_missing_laz_backend_is_named(tmp_path, monkeypatch):
 
 
 def labels(folder, text):
-    write(folder / "one.npy", POINTS)
+    write(folder / "one.npy", POINTS + 5)
     (folder / "deep").mkdir(exist_ok=True)
-    write(folder / "deep" / "two.npy", 2 * POINTS)
+    write(folder / "deep" / "two.npy", 2 * POINTS + 5)
     path = folder / "labels.csv"
     path.write_text(text)
     return path
@@ -220,7 +214,7 @@ def test_labels_with_and_without_the_optional_columns(tmp_path):
     assert (name, other) == ("one", "deep/two")
     np.testing.assert_array_equal(one.com, [1, 2, 3])
     np.testing.assert_array_equal(two.com, [4, 5, 0.6])
-    np.testing.assert_array_equal(two.points, 2 * POINTS)
+    np.testing.assert_array_equal(two.points, 2 * POINTS + 5)
     np.testing.assert_array_equal(one.sensor, np.zeros((50, 3)))
     assert one.bounding_radius is None
     path = labels(
