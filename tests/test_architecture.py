@@ -55,11 +55,10 @@ USING_A_MODEL = ("predict", "evaluate", "check", "benchmark")
 """Commands that never import anything of training."""
 
 OWNERS = {
-    "trimesh": {"geometry/meshes.py", "geometry/clouds.py"},
+    "trimesh": {"geometry/meshes.py"},
     "embreex": {"geometry/raycast.py"},
     "manifold3d": {"geometry/solids/"},
     "laspy": {"geometry/clouds.py"},
-    "pypcd4": {"geometry/clouds.py"},
     "torch": {"data/batches/", "data/pt/", "models/", "testing.py",
               "training/",
               "predictors/checkpoint.py", "predictors/device.py", "predictors/inference.py",

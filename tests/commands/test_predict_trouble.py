@@ -37,7 +37,7 @@ BAD = {
     "objects.npz": ({"points": np.array([{}]), "sensor": np.zeros(3)}, "pickled Python objects"),
     "texts.npz": ({"points": np.array([["1", "2", "3"]] * 9), "sensor": np.ones(3)}, "instead of numbers"),
     "complex.npz": ({"points": scan_points() + 1j, "sensor": np.ones(3)}, "contains complex128"),
-    "other.npz": ({"a": scan_points(), "sensor": np.ones(3)}, "no array 'points'"),
+    "other.npz": ({"normals": scan_points(), "sensor": np.ones(3)}, "no array 'points'"),
     "nosensor.npz": ({"points": scan_points()}, "no array 'sensor' next to points"),
     "nan.npz": ({"points": np.full((9, 3), np.nan), "sensor": np.ones(3)}, "not finite"),
     "huge.npz": ({"points": scan_points() * 1e200, "sensor": np.ones(3)}, "the data is damaged"),

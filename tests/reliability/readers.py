@@ -32,6 +32,7 @@ from plumbline.models import build_model
 from plumbline.predictors.checkpoint import FORMAT, load_checkpoint, seal
 from plumbline.predictors.trained_on import TrainedOn
 from plumbline.records import Sample
+from tests.helpers.point_files import ORDERS, Column, pcd_bytes, ply_bytes, ply_points
 from tests.helpers.preparing import BOX, BOX_FACES, write_off
 from tests.helpers.random_samples import FEATURES, random_sample
 from tests.reliability.mutations import Rng, mutate, mutate_zip
@@ -263,15 +264,13 @@ def _cloud_seeds(suffix: str) -> Callable[[Path], list[bytes]]:
             cloud.x, cloud.y, cloud.z = points.T
             cloud.write(file)
         elif suffix == "pcd":
-            from pypcd4 import Encoding, PointCloud
-
-            cloud = PointCloud.from_xyz_points(points.astype(np.float32))
-            for number, encoding in enumerate(Encoding):
-                cloud.save(folder / f"{number}.pcd", encoding=encoding)
+            fields = [(axis, "f4", column) for axis, column in zip("xyz", points.T, strict=True)]
+            for number, data in enumerate(("ascii", "binary", "binary_compressed")):
+                (folder / f"{number}.pcd").write_bytes(pcd_bytes(fields, data))
         elif suffix == "ply":
-            import trimesh
-
-            trimesh.PointCloud(points).export(file)
+            vertices = {"vertex": ply_points(points), "range_grid": [Column("i", "i4", [[0], [], [1]], "u1")]}
+            for number, form in enumerate(ORDERS):
+                (folder / f"{number}.ply").write_bytes(ply_bytes(vertices, form))
         elif suffix == "npy":
             np.save(file, points)
             np.save(folder / "b.npy", points.astype(np.float32))

@@ -95,7 +95,7 @@ def test_a_laz_file_that_makes_its_reader_panic(tmp_path, las, monkeypatch):
         raise type("PanicException", (BaseException,), {})("index out of range")
 
     monkeypatch.setattr("laspy.open", panic)
-    with pytest.raises(InputError, match=r"cannot be read as laz: .*index out of range"):
+    with pytest.raises(InputError, match="cannot be read as laz: it is damaged"):
         read_cloud(path)
 
 
@@ -189,7 +189,6 @@ def test_names_of_arrays_stay_on_one_line(tmp_path):
     ids=["numbers of a point", "points", "compressed bytes"],
 )
 def test_a_pcd_header_that_promises_too_much(tmp_path, header, rest):
-    pytest.importorskip("pypcd4")
     path = tmp_path / "a.pcd"
     start = "VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nWIDTH 12\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\n"
     path.write_bytes((start + header).encode() + rest)

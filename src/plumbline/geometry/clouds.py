@@ -1,8 +1,7 @@
 """Real scans: point clouds from files, and their labels.
 
 Points are in metres, in the frame of the file. A file that is damaged, or contains numbers that are not
-finite, is refused. The only exception are organised pcd files (height above 1): in them NaN means "no
-return", so those points are dropped.
+finite, is refused. Missing returns are no points: see ``missing_returns.py``.
 """
 
 import csv
@@ -57,10 +56,14 @@ class Label:
 def read_cloud(path: Path | str) -> Float:
     """Read the points of a scan.
 
-    Formats: ply (vertices; faces are ignored), pcd, las, laz, npy (``[N, >=3]``), npz (``points [N, 3]`` and,
-    if known, the position of the sensor: ``sensor`` ``[3]`` or ``[N, 3]``, or ``sensor_positions [S, 3]`` and
-    ``view [N]``), xyz, txt and csv (columns named x, y, z, otherwise the first three; separated by
-    whitespace, commas or semicolons; lines that start with # or // are skipped).
+    Formats: ply (vertices, and the position of one ``camera``; faces are ignored), pcd, las, laz, npy, npz
+    (``points``, or one array with another usual name, and, if known, the position of the sensor: ``sensor``
+    ``[3]`` or ``[N, 3]``, or ``sensor_positions [S, 3]`` and ``view [N]``), xyz, txt and csv (columns named
+    x, y, z by a header or a comment above the numbers, otherwise the first three; separated by whitespace,
+    commas or semicolons). Arrays: see :func:`plumbline.geometry.array_clouds.points_of`.
+
+    Missing returns are left out: rows of 0 0 0 if there are several, and in organised clouds also rows that
+    are not finite. :func:`load_cloud` tells how many.
 
     Returns:
         ``[N, 3]`` float64, metres, frame of the file.
@@ -77,15 +80,16 @@ def scan_of(cloud: Cloud, sensor: Float | None) -> Scan:
     Args:
         cloud: the points.
         sensor: ``[3]`` or ``[N, 3]`` position of the sensor. By default the position in the file (``sensor``
-            in npz, VIEWPOINT in pcd), otherwise the origin, which is right if the sensor reports in its own
-            frame.
+            in npz, VIEWPOINT in pcd, ``camera`` in ply), otherwise the origin, which is right if the sensor
+            reports in its own frame.
 
     Returns:
         All points of the file, with one view per sensor position; ``com`` and ``bounding_radius`` are None.
 
     Raises:
-        InputError: the sensor's position has the wrong shape or is not finite, all points are at the same
-            position, or a point is at its sensor's position; the message names the cloud.
+        InputError: the sensor's position has the wrong shape or is not finite, it is not given and cannot be
+            the origin, all points are at the same position, a point is at its sensor's position, or several
+            are at 0,0,0; the message names the cloud.
     """
     points, path = cloud.points, cloud.name
     given = sensor is not None
@@ -95,22 +99,24 @@ def scan_of(cloud: Cloud, sensor: Float | None) -> Scan:
         sensor = np.zeros(3) if cloud.sensor is None else cloud.sensor
     sensor = np.asarray(sensor, dtype=np.float64)
     if sensor.shape not in ((3,), points.shape) or not np.isfinite(sensor).all():
-        raise InputError(f"{path}: the sensor's position must be 3 finite numbers, or 3 for each point")
+        left = f" of the {len(points)} that are no missing returns" if cloud.dropped else ""
+        raise InputError(f"{path}: the sensor's position must be 3 finite numbers, or 3 for each point{left}")
     if np.ptp(points, axis=0).max() <= _SMALLEST * np.abs(points - sensor).max():
         which = "there is 1 point" if len(points) == 1 else f"all {len(points)} points are at one position"
         raise InputError(f"{path}: {which}; the scan of an object has points at several positions")
     lost = int((points == sensor).all(axis=1).sum())
     if lost:
         which = "1 point lies" if lost == 1 else f"{lost} points lie"
-        raise InputError(f"{path}: {which} at the sensor, where nothing is measured; remove missing returns")
+        fix = "remove missing returns" if given or cloud.sensor is not None else f"remove it, or {_GIVE}"
+        raise InputError(f"{path}: {which} at the sensor, where nothing is measured; {fix}")
     zeros = int(np.count_nonzero(zero_rows(points)))
     if are_missing_returns(zeros):
         raise InputError(f"{path}: {zeros} points are exactly 0,0,0; remove them if they are missing returns")
     if not given and sensor.ndim == 1 and not sensor.any():
         doubt = why_not_the_origin(points)
         if doubt is not None:
-            whence = "assumed" if cloud.sensor is None else "according to the file"
-            raise InputError(f"{path}: no sensor stood at 0,0,0, {whence} its position: {doubt}; {_GIVE}")
+            where = "the sensor would be assumed" if cloud.sensor is None else "the file places the sensor"
+            raise InputError(f"{path}: {where} at 0,0,0, but {doubt}; {_GIVE}")
     if sensor.ndim == 1:
         view = np.zeros(len(points), dtype=np.int64)
     else:

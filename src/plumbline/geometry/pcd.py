@@ -73,9 +73,9 @@ def read_pcd(path: Path) -> Pcd:
     if absent:
         raise InputError(f"{path}: the pcd file has no field {', '.join(absent)}")
     axes = [places[axis] for axis in "xyz"]
+    columns = _READERS[header.data](path, body, header, axes)
     if any(field.num != 1 for field in axes):
         raise InputError(f"{path}: the pcd file has more than one x, y or z for each point")
-    columns = _READERS[header.data](path, body, header, axes)
     points = np.empty((header.points, 3))
     for axis, column in enumerate(columns):
         points[:, axis] = column

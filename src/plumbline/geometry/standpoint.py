@@ -5,14 +5,15 @@ import numpy as np
 from plumbline.geometry.spheres import bounding_sphere
 from plumbline.records import Float
 
-_WIDEST = np.radians(65)
-"""Half the angle of the widest cone in which a sensor sees an object; real scans fill 4 to 21 degrees."""
+_WIDEST = np.radians(60)
+"""Half the angle of the widest cone in which a sensor sees an object, that of the widest depth cameras. Real
+scans fill 4 to 21 degrees, and the sides of a box as seen from the middle of its base 64."""
 _FARTHEST = 1000
 """Largest distance of a sensor from an object, in radii of the scan."""
 
 
 def why_not_the_origin(points: Float) -> str | None:
-    """Say why a sensor at the origin cannot have measured these points; None if it can.
+    """Say why a sensor at the origin cannot have measured these points, as a clause; None if it can.
 
     A sensor sees an object in front of it. It cannot have stood amid the points, as the origin does if an
     object was moved into a frame of its own, nor a thousand radii away, as with geographic coordinates.

@@ -127,8 +127,8 @@ def _is_flat(scan: Scan) -> bool:
 def _numbers(given: ArrayLike, name: str, what: str) -> Float:
     try:
         array = np.asarray(given)
-    except ValueError as error:  # rows of different lengths
-        raise InputError(f"{name}: {what} must be an array of numbers ({error})") from error
+    except ValueError as error:
+        raise InputError(f"{name}: {what} must be an array of numbers, with rows of one length") from error
     return numbers(name, what, array)
 
 

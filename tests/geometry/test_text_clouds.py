@@ -1,0 +1,160 @@
+"""Scans from text files: which columns are x, y and z, separators, encodings, and refusals."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plumbline.errors import InputError
+from plumbline.geometry.clouds import load_cloud, read_cloud
+from plumbline.geometry.column_names import find_axes
+
+POINTS = np.random.default_rng(0).uniform(1, 2, (60, 3)).round(4)
+TIME, COLOURS = np.arange(60.0)[:, None] / 10, np.random.default_rng(1).integers(0, 256, (60, 3))
+
+
+def table(rows, separator=" ", end="\n"):
+    return "".join(separator.join(map(repr, row)) + end for row in np.asarray(rows, float).tolist())
+
+
+def write(folder, text, suffix=".xyz"):
+    path = folder / f"a{suffix}"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("head", "rows"),
+    [
+        ("# t x y z\n", np.c_[TIME, POINTS]),
+        ("# t x y z intensity\n", np.c_[TIME, POINTS, TIME]),
+        ("//R G B X Y Z\n", np.c_[COLOURS, POINTS]),
+        ("//R G B X Y Z\n60\n", np.c_[COLOURS, POINTS]),  # CloudCompare
+        ("# a scan\n# t, x, y, z\n# of a box\n\n", np.c_[TIME, POINTS]),
+        ("# columns: t x y z\n", np.c_[TIME, POINTS]),
+        ("% t [s] z [m] y [m] x [m]\n", np.c_[TIME, POINTS[:, ::-1]]),
+        ("# x y z\n", np.c_[POINTS, COLOURS]),
+        ("# x y z in metres\n", POINTS),
+        ("# made on 2024-05-01 by a scanner\n", np.c_[POINTS, TIME]),
+        ("t x y z\n", np.c_[TIME, POINTS]),
+        ("60\n", POINTS),
+        ("60\nt x y z\n", np.c_[TIME, POINTS]),
+        ("t x y z\n60\n", np.c_[TIME, POINTS]),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_columns_are_those_that_the_lines_above_name(tmp_path, head, rows, end):
+    path = write(tmp_path, (head + table(rows)).replace("\n", end))
+    np.testing.assert_array_equal(read_cloud(path), POINTS)
+
+
+@pytest.mark.parametrize("delimiter", [" ", ",", ";", "\t"])
+def test_headers_of_numpy_savetxt(tmp_path, delimiter):
+    for header in ("t x y z".replace(" ", delimiter), "scan\nt, x, y, z"):
+        np.savetxt(tmp_path / "a.txt", np.c_[TIME, POINTS], delimiter=delimiter, header=header)
+        np.testing.assert_array_equal(read_cloud(tmp_path / "a.txt"), POINTS)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "X(m),Y(m),Z(m)", "x_m,y_m,z_m", "x[m],y[m],z[m]", "X (mm),Y (mm),Z (mm)",
+        "pos_x,pos_y,pos_z",
+        "//X,Y,Z", '"Points:0","Points:1","Points:2"', "Points_0,Points_1,Points_2",
+        "point.x,point.y,point.z",
+        "x-coordinate,y-coordinate,z-coordinate", "Coord. X,Coord. Y,Coord. Z",
+    ],
+)  # fmt: skip
+def test_names_of_coordinates_that_other_programs_write(tmp_path, names):
+    first, *rest = names.split(",")
+    mark = "//" if first.startswith("//") else ""
+    names = ",".join([mark + "t", first.removeprefix("//"), *rest, "normals:0", "intensity"])
+    text = names + "\n" + table(np.c_[TIME, POINTS, TIME, TIME], ",")
+    np.testing.assert_array_equal(read_cloud(write(tmp_path, text, ".csv")), POINTS)
+
+
+def test_names_that_mean_something_else():
+    for names in (["sensor_x", "sensor_y", "sensor_z"], ["nx", "ny", "nz"], ["vx", "vy", "vz"]):
+        assert find_axes(names) is None
+    assert find_axes(["x_m", "x_mm", "y", "z"]) is None, "it is unclear which of two is meant"
+    assert find_axes(["x_m", "X", "y", "z"]) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("separator", "head"), [(";", "t;x;y;z\n"), ("\t", ""), (" ", "# t x y z\n")])
+def test_decimal_commas_are_read_and_reported(tmp_path, separator, head):
+    rows = np.c_[TIME, POINTS] if head else POINTS
+    cloud = load_cloud(write(tmp_path, head + table(rows, separator).replace(".", ",")))
+    np.testing.assert_array_equal(cloud.points, POINTS)
+    assert cloud.notes == ("its commas are decimal commas",)
+
+
+@pytest.mark.parametrize("separator", [",", ", ", " , ", ";", "; ", "\t", "  "])
+def test_points_and_separators_are_not_confused(tmp_path, separator):
+    cloud = load_cloud(write(tmp_path, table(POINTS, separator)))
+    np.testing.assert_array_equal(cloud.points, POINTS)
+    assert cloud.notes == ()
+    whole = np.arange(1, 31).reshape(10, 3)
+    text = "".join(separator.join(map(str, row)) + "\n" for row in whole)
+    np.testing.assert_array_equal(read_cloud(write(tmp_path, text)), whole)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ("x,y,z,Intensität\n" + table(np.c_[POINTS, TIME], ",")).encode("latin-1"),
+        ("# Scanner: Müller…\n" + table(POINTS)).encode("cp1252"),  # … is a line end in Unicode
+        ("# 点群\n" + table(POINTS)).encode("shift-jis"),
+        table(POINTS).encode("utf-8-sig"),
+        ("x y z\n" + table(POINTS)).encode("utf-8-sig"),
+        ("# x y z\r\n" + table(POINTS, end="\r\n")).encode("utf-16"),  # PowerShell
+    ],
+)
+def test_names_and_comments_in_any_encoding(tmp_path, text):
+    np.testing.assert_array_equal(read_cloud(write(tmp_path, text)), POINTS)
+
+
+def test_column_numbers_of_pandas_are_no_point(tmp_path):
+    path = write(tmp_path, "0,1,2\n" + table(POINTS, ","), ".csv")
+    np.testing.assert_array_equal(read_cloud(path), POINTS)
+    path = write(tmp_path, "0,1,2\n3,4,5\n", ".csv")
+    np.testing.assert_array_equal(read_cloud(path), [[0, 1, 2], [3, 4, 5]])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("61\n" + table(POINTS), "it has 60 of the 61 points that it declares"),
+        (
+            "# order x y z\n" + table(np.c_[POINTS, COLOURS]),
+            "among 4 words, but there are 6",
+        ),
+        ("# t x y z intensity\n" + table(np.c_[TIME, POINTS]), "among 5 words, but there are 4 columns"),
+        ("1 2 3\n4 5 six\n", "cannot be read as xyz: line 2 has 'six' where a number is needed"),
+        ("# a\nx y z\n1 2 3\n\n4 5\n", "cannot be read as xyz: line 5 has 2 columns; x, y, z are needed"),
+        ("a,b,c\n1,2,3\n", "the header has no column x, y, z"),
+        ("x y z\n", "is empty"),
+        ("6\n", "cannot be read as xyz: line 1 has 1 columns|no column"),
+        ("1 2 3\0", "it is not a text file"),
+        (b"\xff\xfe\x00", "it is not a text file"),
+        (bytes(range(1, 256)), "a.xyz"),
+    ],
+)
+def test_refusals_name_the_line_in_our_words(tmp_path, text, said):
+    with pytest.raises(InputError, match=said) as caught:
+        read_cloud(write(tmp_path, text))
+    assert str(caught.value).count("a.xyz") == 1
+    assert "\n" not in str(caught.value)
+    assert "Error" not in str(caught.value)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.data())
+def test_any_order_of_named_columns(tmp_path_factory, data):
+    names = data.draw(st.permutations(["x", "y", "z", *data.draw(st.sets(st.sampled_from("trgb")))]))
+    separator = data.draw(st.sampled_from([" ", ",", ";", "\t", ", "]))
+    mark = data.draw(st.sampled_from(["", "# ", "#", "//", "// "]))
+    rows = np.random.default_rng(0).uniform(1, 2, (5, len(names)))
+    path = write(
+        tmp_path_factory.mktemp("text"), mark + separator.join(names) + "\n" + table(rows, separator)
+    )
+    np.testing.assert_array_equal(read_cloud(path), rows[:, [names.index(axis) for axis in "xyz"]])
