@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the names of _HOME as a type checker sees them
     from plumbline.geometry.clouds import Cloud as Cloud
     from plumbline.geometry.clouds import load_cloud as load_cloud
     from plumbline.geometry.clouds import read_cloud as read_cloud
+    from plumbline.geometry.depth_images import depth_to_cloud as depth_to_cloud
     from plumbline.geometry.graphs import build_sample as build_sample
     from plumbline.geometry.meshes import load_mesh as load_mesh
     from plumbline.geometry.raycast import Caster as Caster
@@ -64,6 +65,7 @@ _HOME = {
     "scan_solid": "geometry.scans",
     "read_cloud": "geometry.clouds",
     "load_cloud": "geometry.clouds",
+    "depth_to_cloud": "geometry.depth_images",
     "build_sample": "geometry.graphs",
     "make_dataset": "data.prepare.dataset",
     "PackedStore": "data.store.reader",
