@@ -11,7 +11,8 @@ from plumbline.console.listener import ConsoleListener
 from plumbline.console.terminal import make_console, print_line
 from plumbline.console.text import seconds
 from plumbline.evaluation.benchmark import NUMBERS, TABLES, benchmark
-from plumbline.evaluation.benchmark_tables import print_result
+from plumbline.evaluation.benchmark_tables import page
+from plumbline.evaluation.grids import print_page
 
 
 def run(config: BenchmarkConfig, console: Console) -> int:
@@ -38,7 +39,7 @@ def run(config: BenchmarkConfig, console: Console) -> int:
     if config.json:
         print(json.dumps(result, indent=1, allow_nan=False))
         return 0
-    print_result(console, result)
+    print_page(console, page(result))
     console.print()
     for label, name in (("numbers", NUMBERS), ("tables", TABLES)):
         print_line(console, f"{label:<9}{config.out / name}")
