@@ -26,7 +26,7 @@ from plumbline.evaluation.metrics import summarise_errors
 from plumbline.evaluation.named_checkpoints import describe, load_named, told_apart
 from plumbline.evaluation.real_scans import WITHIN, KnownScan, RealScan, RealSet
 from plumbline.evaluation.real_tables import ALL, COLUMNS, MEAN, page
-from plumbline.predictors.looking import USUAL_DRAWS, Look, look_at
+from plumbline.predictors.looking import USUAL_DRAWS, Look, look_at, to_cloud
 from plumbline.predictors.predictor import Predictor
 from plumbline.predictors.untrained import BASELINES, Scans, names_of
 from plumbline.records import Cloud, Float
@@ -180,12 +180,8 @@ def _result(
     misses = _measure(real, methods, report)
     report.step(f"{len(real.scans):,} scans, {seconds(time.perf_counter() - started)}")
     seeds = _seeds(methods)
-    results = {
-        **{
-            name: _parts(real.scans, [misses[one] for one in names], without) for name, names in seeds.items()
-        },
-        **{name: _parts(real.scans, [found], without) for name, found in misses.items()},
-    }
+    together = {name: [misses[one] for one in names] for name, names in seeds.items()}
+    together |= {name: [found] for name, found in misses.items()}
     return RealBenchmarkResult(
         scans=tuple(
             {
@@ -245,8 +241,9 @@ def _measure(real: RealSet, methods: Sequence[Method], report: Reporter) -> dict
 
 
 def _clouds(known: KnownScan) -> list[Cloud]:
-    """The four clouds of a scan, in the order of ``COLUMNS``."""
-    return [known.cloud, known.cloud, known.inliers, known.twin]
+    """The four clouds of a scan, in the order of ``COLUMNS``. Raises InputError if it is no scan."""
+    raw = to_cloud(known.cloud, known.cloud.name)
+    return [raw, raw, known.inliers, known.twin]
 
 
 def _seen(method: Method, scans: Sequence[RealScan], radius: Float) -> NDArray[np.bool_]:

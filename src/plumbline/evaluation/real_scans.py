@@ -168,6 +168,8 @@ class RealSet:
                 matrix = arrays.numbers("K", (3, 3)) if "K" in arrays.names else None
                 masks = [name for name in _MASKS if name in arrays.names]
                 mask = arrays.any(masks[0]) if masks and matrix is None else None
+        except InputError:
+            raise
         except (BadZipFile, ValueError, EOFError) as error:
             raise InputError(f"{scan.path} cannot be read: it is damaged, or no npz file") from error
         if sensor.ndim == 2 and len(sensor) != len(points):

@@ -91,8 +91,8 @@ def _notes(result: Result) -> list[str]:
         "raw: all points of a scan. cleaned: as predict does by default. oracle inliers: only the points "
         f"within {1000 * settings['within']:g} mm of the registered reference mesh. simulated twin: what the "
         f"same camera would see of that mesh. Each time {settings['draws']} draws of the points that the "
-        "method usually takes. The miss is the distance from the true centre of mass; the radius is that of the "
-        "object's smallest enclosing sphere; intervals are over objects."
+        "method usually takes. The miss is the distance from the true centre of mass; the radius is that of "
+        "the object's smallest enclosing sphere; intervals are over objects."
     ]
 
 
