@@ -1,11 +1,10 @@
-"""``plumbline benchmark --real``: four columns by hand, the stated radius, vessels, parts, seeds, refusals."""
+"""``plumbline benchmark --real``: columns by hand, the stated radius, vessels, parts, seeds, refusals."""
 
 import json
 import re
 
 import numpy as np
 import pytest
-import torch
 
 import plumbline
 from plumbline.cli import main
@@ -23,7 +22,7 @@ from tests.helpers.real_set import RealFolder, Shot, strays
 BOX, CRATE, TUB = Shot((0.1, 0.08, 0.06)), Shot((0.12, 0.05, 0.07), 0.3, 0.7), Shot((0.08, 0.09, 0.07), 1.0)
 HIGHER = np.array([0.0, -0.004, 0.003])
 """From the tub's centre of mass as a solid to that as a shell."""
-FACTOR, EXPECTED = 1.5, 0.5
+FACTOR, EXPECTED = 1.5, 0.42
 
 
 def kept(shot: Shot) -> np.ndarray:
@@ -34,16 +33,15 @@ def kept(shot: Shot) -> np.ndarray:
 
 @pytest.fixture
 def made(tmp_path) -> RealFolder:
-    """Three scans: one with the camera's matrix, one with a mask, one from two places and of a vessel."""
+    """Three scans: with the camera's matrix, with a mask, with neither and of a vessel."""
     real = RealFolder(tmp_path / "real")
     real.add("box", BOX, {"points": np.concatenate([kept(BOX), strays(BOX)])}, in_training_pool="yes")
     points, mask = CRATE.seen()
     real.add("crate", CRATE, {"points": points, "organised_mask": mask, "K": None}, group="yard")
     points = kept(TUB)
-    beside = points @ np.diag([1.0, 1, 1])
     real.add(
         "tub", TUB,
-        {"points": beside, "sensor": np.zeros_like(points), "com_shell": TUB.com + HIGHER, "K": None},
+        {"points": points, "sensor": np.zeros_like(points), "com_shell": TUB.com + HIGHER, "K": None},
         kind="vessel", hollow_vessel="yes",
     )  # fmt: skip
     return real
@@ -169,7 +167,7 @@ def test_the_stated_radius_holds_the_truths_that_lie_within(made, monkeypatch):
 class TestModels:
     @pytest.fixture
     def store(self, tmp_path) -> PackedStore:
-        plumbline.make_dataset(tmp_path / "data", solids=4, points=64, workers=1)
+        plumbline.make_dataset(tmp_path / "data", solids=4, scan=plumbline.ScanSettings(samples=1), workers=1)
         return PackedStore.open(tmp_path / "data")
 
     def test_seeds_of_one_method_have_a_mean_and_objects_of_the_training_are_marked(
@@ -201,7 +199,6 @@ class TestModels:
         assert parts[3]["in training"] == 1, "by the manifest"
         assert "gcn (c) was trained on 1 of these 3 objects" in shown
         assert "gcn (d): its checkpoint does not say" in shown
-        assert torch.get_default_dtype() is torch.float32
 
 
 class TestShown:

@@ -33,7 +33,7 @@ class TestCameras:
             find_cameras(POINTS[order], np.zeros(3), mask=MASK)
 
     def test_pixels_are_as_fine_as_the_directions_of_the_points(self):
-        """From two places, in any frame. The grid is flat across the view's middle, so off it pixels differ."""
+        """From two places, in any frame."""
         turn = turned(1.0, 2.0)
         points = np.concatenate([POINTS @ turn.T + (1, 2, 3), POINTS @ turn.T + (4, 5, 6)])
         sensor = np.repeat([[1.0, 2, 3], [4, 5, 6]], len(POINTS), axis=0)
@@ -72,7 +72,7 @@ class TestMesh:
         near = placed().near(own @ SHOT.pose[:3, :3].T + SHOT.com, 0.012)
         clear = np.abs(distance - 0.012) > 1.2e-4
         np.testing.assert_array_equal(near[clear], distance[clear] < 0.012)
-        assert 0.2 < near.mean() < 0.8
+        assert 0.05 < near.mean() < 0.5
 
     def test_samples_are_as_dense_as_stated_also_on_slivers(self):
         rng = np.random.default_rng(1)

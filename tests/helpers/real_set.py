@@ -1,4 +1,4 @@
-"""A made-up set of real scans: boxes seen by pinhole cameras, with stray points, lost pixels and known answers."""
+"""A made-up set of real scans: boxes seen by a pinhole camera, by the slab method."""
 
 import csv
 from dataclasses import dataclass, field
