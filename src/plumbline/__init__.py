@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the names of _HOME as a type checker sees them
     from plumbline.errors import InputError as InputError
     from plumbline.evaluation.benchmark import benchmark as benchmark
     from plumbline.evaluation.evaluate import evaluate as evaluate
+    from plumbline.evaluation.real_benchmark import benchmark_real as benchmark_real
     from plumbline.geometry.clouds import Cloud as Cloud
     from plumbline.geometry.clouds import load_cloud as load_cloud
     from plumbline.geometry.clouds import read_cloud as read_cloud
@@ -74,6 +75,7 @@ _HOME = {
     "build_model": "models",
     "load_checkpoint": "predictors.checkpoint",
     "benchmark": "evaluation.benchmark",
+    "benchmark_real": "evaluation.real_benchmark",
     "Cloud": "geometry.clouds",
     "load_predictor": "predictors.predictor",
     "Predictor": "predictors.predictor",
