@@ -5,9 +5,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from plumbline import memory
 from plumbline.memory import UNKNOWN, Memory, gib, usable_memory
 
 GIB = 1 << 30
@@ -56,11 +58,36 @@ def test_a_control_group_and_those_around_it(root: Path) -> None:
 
 
 def test_control_groups_of_the_first_version(root: Path) -> None:
-    write(root, "proc/self/cgroup", "9:cpu,cpuacct:/job\n4:hugetlb,memory:/job\n0::/")
+    write(
+        root, "proc/self/cgroup", "9:cpu,cpuacct:/job\n4:hugetlb,memory:/job\n1:name=memory-of-x:/else\n0::/"
+    )
+    group(root, "sys/fs/cgroup/memory/else", GIB, 0, version=1)
     group(root, "sys/fs/cgroup/memory", 9223372036854771712, 5 * GIB, version=1)
     assert usable_memory(root).free == 8 * GIB
     group(root, "sys/fs/cgroup/memory/job", 3 * GIB, 2 * GIB, GIB, version=1)
     assert usable_memory(root)[:2] == (2 * GIB, 3 * GIB)
+
+
+def test_control_groups_of_both_versions(root: Path) -> None:
+    """systemd's hybrid layout."""
+    write(root, "proc/self/cgroup", "4:memory:/job\n0::/job")
+    group(root, "sys/fs/cgroup/memory/job", 3 * GIB, 0, version=1)
+    assert usable_memory(root)[:2] == (3 * GIB, 3 * GIB)
+    group(root, "sys/fs/cgroup/unified/job", 2 * GIB, 0)
+    assert usable_memory(root)[:2] == (2 * GIB, 2 * GIB)
+
+
+@pytest.mark.parametrize(("pages", "free"), [(1024, GIB - (4 << 20)), (2**20, 0)])
+def test_the_address_space_is_counted_in_pages(
+    root: Path, monkeypatch: pytest.MonkeyPatch, pages: int, free: int
+) -> None:
+    """Of what a limit allows; a process may have more if the limit came later."""
+    monkeypatch.setattr(memory, "resource", SimpleNamespace(
+        RLIMIT_AS=9, RLIM_INFINITY=-1, getrlimit=lambda what: {9: (GIB, -1)}[what]
+    ))  # fmt: skip
+    monkeypatch.setattr(memory.os, "sysconf", {"SC_PAGE_SIZE": 4096}.__getitem__, raising=False)
+    write(root, "proc/self/statm", f"{pages} 7 5 3 0 9 0")
+    assert usable_memory(root) == (free, GIB, "the memory that ulimit -v allows")
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -77,9 +104,15 @@ def test_damaged_files_are_no_limits(root: Path) -> None:
     group(root, "sys/fs/cgroup/a", "-5 x", 1)
     write(root, "proc/self/statm", "")
     assert usable_memory(root).free == 8 * GIB
+    (root / "proc/self/cgroup").write_bytes(b"0::/\xff")
+    assert usable_memory(root).free == 8 * GIB
+    write(root, "proc/meminfo", "MemTotal: many kB\nMemAvailable: 8388608 kB")
+    assert usable_memory(root).free == UNKNOWN
 
 
-@pytest.mark.parametrize(("number", "text"), [(1.25 * GIB, "1.2 GiB"), (50 << 20, "50 MiB"), (0, "0 MiB")])
+@pytest.mark.parametrize(
+    ("number", "text"), [(1.25 * GIB, "1.2 GiB"), (GIB // 8, "0.1 GiB"), (50 << 20, "50 MiB"), (0, "0 MiB")]
+)
 def test_bytes_in_words(number: float, text: str) -> None:
     assert gib(number) == text
 

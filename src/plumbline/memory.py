@@ -70,12 +70,9 @@ def _control_groups(root: Path) -> Iterator[Memory]:
         _, kinds, path = line.split(":", 2)
         places = ("memory",) if "memory" in kinds.split(",") else ("", "unified") if not kinds else ()
         for place in places:
-            top = root / "sys/fs/cgroup" / place
-            group = top / path.strip("/")
+            group = root / "sys/fs/cgroup" / place / path.strip("/")
             for folder in [group, *group.parents]:
                 yield from _control_group(folder)
-                if folder == top:
-                    break
 
 
 def _control_group(folder: Path) -> Iterator[Memory]:

@@ -44,15 +44,25 @@ def test_every_scan_has_its_prediction_its_truth_and_its_errors(
     words = ["evaluate", str(trained["ept"]), "--split", "all", "--out", str(tmp_path)]
     assert main([*words, "--per_scan", str(file)]) == 0
     assert f"scans    {file}" in capsys.readouterr().out
+    assert np.ptp(store.scale) > 0 < np.ptp(store.origin)
+    lengths = {
+        "error": error,
+        "expected_error": expected,
+        **({"radius_90": 2.5 * expected} if factors else {}),
+    }
+    metres = {name: values * store.scale for name, values in lengths.items()}
+    world = {
+        name: [store.origin[i] + store.scale[i] * points[i] for i in range(len(store))]
+        for name, points in (("prediction", com), ("truth", store.target))
+    }
     wanted = {
         "graph": np.arange(len(store)),
         **{f"prediction_{axis}": com[:, i] for i, axis in enumerate("xyz")},
         **{f"truth_{axis}": store.target[:, i] for i, axis in enumerate("xyz")},
-        "error": error,
+        **lengths,
         "error_rel": error / store.bounding_radius,
-        "error_m": error * store.scale,
-        "expected_error": expected,
-        **({"radius_90": 2.5 * expected} if factors else {}),
+        **{f"{name}_{axis}_m": np.array(world[name])[:, i] for name in world for i, axis in enumerate("xyz")},
+        **{f"{name}_m": values for name, values in metres.items()},
     }
     rows = rows_of(file)
     assert list(rows[0]) == ["graph", "object", *list(wanted)[1:]]
@@ -84,7 +94,7 @@ def test_samples_in_files_are_named(tmp_path: Path) -> None:
         assert row["file"].partition("_")[0] == row["object"]
         assert float(row["truth_x"]) == store.target[int(row["graph"]), 0]
     assert {"graph", "object", "file", "error", "error_rel"} < set(rows[0])
-    assert "error_m" not in rows[0]
+    assert not any(name.endswith("_m") for name in rows[0])
     assert "expected_error" not in rows[0]
 
 

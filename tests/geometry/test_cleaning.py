@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from plumbline.geometry.cleaning import clean_scan, large_components, object_points, stray_reason
+from plumbline.geometry.cleaning import clean_scan, object_components, object_points, stray_reason
 from plumbline.geometry.meshes import load_mesh
 from plumbline.geometry.rotations import random_rotation
 from plumbline.records import Scan
@@ -51,10 +51,23 @@ def test_a_second_part_is_kept_from_a_tenth_of_the_points_on(num, is_kept):
 def test_exactly_a_tenth_is_kept():
     chain = np.stack([np.arange(99), np.arange(1, 100)])
     for size, wanted in ((10, True), (9, False)):
+        points = np.concatenate([patch(100), patch(size, (0, 0, 9))])
         other = 100 + np.stack([np.arange(size - 1), np.arange(1, size)])
-        kept = large_components(np.concatenate([chain, other], axis=1), 100 + size)
+        kept = object_components(points, np.concatenate([chain, other], axis=1))
         assert kept[:100].all()
         assert (kept[100:] == wanted).all()
+
+
+def test_a_small_part_near_the_hull_is_kept():
+    """A leg of a table: hidden in part, a twentieth of the points, but not far outside the rest."""
+    body = patch(2000) * [1, 1, 10]
+    size = np.sqrt(((body - body.mean(axis=0)) ** 2).sum(axis=1).mean())
+    leg = patch(40, size=0.1) + [0, 0, 0]
+    for away, wanted in ((0.45, True), (0.75, False)):
+        points = np.concatenate([body, leg + [0, 0, body[:, 2].max() + away * size]])
+        kept = object_points(points, one_view(points))
+        assert kept[:2000].mean() > 0.99
+        assert (kept[2000:] == wanted).mean() > 0.9
 
 
 def test_each_view_is_cleaned_by_itself():
@@ -106,7 +119,7 @@ def test_steps_of_a_regular_grid_are_not_decided_by_rounding():
 def test_a_stray_point_that_the_sample_of_a_large_view_misses_is_left_out():
     body, strays = (
         patch(60_000),
-        np.array([[0.0, 0, 1], [0.2, 0, 0.5], [0, 3, 0], [0.6, 0.6, 0.3], [0, 0, 0.2]]),
+        np.array([[0.0, 0, 1], [0.2, 0, 0.5], [0, 3, 0], [0.6, 0.6, 0.3], [0, 0, 0.4]]),
     )
     kept = object_points(np.concatenate([body, strays]), one_view(np.zeros(60_005)))
     assert kept[:-5].mean() > 0.999

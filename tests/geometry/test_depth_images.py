@@ -51,8 +51,8 @@ def test_neighbours_are_connected_up_to_a_step_of_some_pixels(step, is_one):
     kept = depth_to_cloud(depth, Intrinsics(60.0, 50.0, 12, 1.5)).on_object
     assert kept.reshape(4, 13)[:, 12].tolist() == [is_one] * 4
     depth = np.full((13, 4), 1.0)
-    depth[12] += np.sqrt(step**2 - 1) / 50
-    kept = depth_to_cloud(depth, Intrinsics(60.0, 50.0, 1.5, 12)).on_object
+    depth[12] += np.sqrt(step**2 - 1) / 20
+    kept = depth_to_cloud(depth, Intrinsics(60.0, 20.0, 1.5, 12)).on_object
     assert kept.reshape(13, 4)[12].tolist() == [is_one] * 4
 
 

@@ -51,10 +51,10 @@ def same(found: Any, said: Any) -> bool:
         return isinstance(found, Path) and len(said) == 1 and same(found, said[0])
     if isinstance(found, int | float) and isinstance(said, str):
         return found == float(said)
-    if isinstance(said, bool) and not isinstance(found, str):
+    if isinstance(said, bool | int | float) and isinstance(found, str | Path):  # as it is written there
+        return repr(yaml.safe_load(str(found))) == repr(said)
+    if isinstance(said, bool):
         return False
-    if isinstance(found, str) and isinstance(said, bool | int | float):
-        return repr(yaml.safe_load(found)) == repr(said)
     return found == said or str(found) == str(said)
 
 

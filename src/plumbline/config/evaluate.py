@@ -41,7 +41,7 @@ class EvaluateConfig(Flags):
     per_scan: Path | None = option(
         None,
         "a .csv or .jsonl file for each scan's prediction, truth and error, in frame and unit of the "
-        "data set",
+        "data set, and in metres where the scale is known",
         file,
     )
     json: bool = option(False, "print JSON instead of tables", switch)

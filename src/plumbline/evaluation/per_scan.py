@@ -7,7 +7,10 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from plumbline.errors import InputError
+from plumbline.records import Float
 from plumbline.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -51,19 +54,31 @@ def write_per_scan(path: Path, found: "Evaluation", files: Sequence[str] | None)
 
 
 def _rows(found: "Evaluation", files: Sequence[str] | None) -> list[dict[str, Any]]:
-    """The rows, in the order of the data set. Frame and unit of the data set; ``error_rel`` in radii."""
-    table, indices = found.table, found.table.indices
+    """The rows, in the order of the data set.
+
+    Frame and unit of the data set; names that end in ``_m``: metres, world frame; ``error_rel``: in radii.
+    """
+    table, store, indices = found.table, found.store, found.table.indices
     errors = table.errors[table.model]
-    columns: dict[str, Sequence[Any]] = {"graph": indices.tolist(), "object": errors.objects.tolist()}
+    columns: dict[str, Any] = {"graph": indices, "object": errors.objects}
     if files is not None:
-        columns["file"] = [files[i] for i in indices]
-    for name, points in (("prediction", table.predictions), ("truth", found.store.target[indices])):
-        columns |= {f"{name}_{axis}": points[:, i].tolist() for i, axis in enumerate("xyz")}
-    columns |= {"error": errors.error.tolist(), "error_rel": errors.error_rel.tolist()}
-    if table.metric_scale:
-        columns["error_m"] = errors.error_m.tolist()
+        columns["file"] = np.array(files, dtype=object)[indices]
+    points = {"prediction": table.predictions, "truth": store.target[indices]}
+    lengths = {"error": errors.error}
     if found.expected is not None:
-        columns["expected_error"] = found.expected.tolist()
+        lengths["expected_error"] = found.expected
         if "0.9" in found.trained.error_factors:
-            columns["radius_90"] = (found.trained.error_factors["0.9"] * found.expected).tolist()
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+            lengths["radius_90"] = found.trained.error_factors["0.9"] * found.expected
+    columns |= {**_coordinates(points), **lengths, "error_rel": errors.error_rel}
+    if table.metric_scale:
+        origin, scale = store.origin[indices], store.scale[indices]
+        world = {name: origin + scale[:, None] * xyz for name, xyz in points.items()}
+        metric = {**_coordinates(world), **{name: scale * values for name, values in lengths.items()}}
+        columns |= {f"{name}_m": values for name, values in metric.items()}
+    values = [column.tolist() for column in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def _coordinates(points: dict[str, Float]) -> dict[str, Float]:
+    """One column for each coordinate."""
+    return {f"{name}_{axis}": xyz[:, i] for name, xyz in points.items() for i, axis in enumerate("xyz")}

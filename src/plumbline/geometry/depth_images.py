@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plumbline.errors import InputError
-from plumbline.geometry.cleaning import NEAR, large_components
+from plumbline.geometry.cleaning import NEAR, object_components
 from plumbline.geometry.headers import read_array
 from plumbline.geometry.intrinsics import Intrinsics, matrix_intrinsics, read_intrinsics
 from plumbline.records import Cloud, Float, Int
@@ -121,7 +121,7 @@ def _on_object(
         joined = np.linalg.norm(points[here] - points[there], axis=1) <= near
         edges.append(np.stack([here[joined], there[joined]]))
     pairs = np.concatenate(edges, axis=1)
-    return large_components(pairs, len(points)) if pairs.shape[1] >= _FEWEST_EDGES * len(points) else None
+    return object_components(points, pairs) if pairs.shape[1] >= _FEWEST_EDGES * len(points) else None
 
 
 def _metres(depth: np.ndarray, depth_scale: float | None, name: str) -> Float:

@@ -189,7 +189,7 @@ def _read_header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
     ):
         if len(set(names)) < len(names):
             raise InputError(f"{path} cannot be read as ply: two {what} have the same name")
-    return order, elements, start
+    return order, elements, min(start, len(data))
 
 
 def _property(path: Path, number: int, name: str, kind: str, length: str | None) -> _Property:

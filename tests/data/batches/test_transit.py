@@ -7,7 +7,7 @@ from plumbline.data.batches import collate, loader
 from plumbline.data.batches.collate import GraphTables, make_batch
 from plumbline.data.batches.loader import make_loaders
 from plumbline.data.batches.order import BatchOrder
-from plumbline.data.batches.transit import HELD, in_transit, readers_that_fit, transit_bytes
+from plumbline.data.batches.transit import HELD, batch_bytes, in_transit, readers_that_fit, transit_bytes
 from plumbline.memory import Memory
 from tests.helpers.random_samples import random_store
 
@@ -40,6 +40,11 @@ def test_as_many_as_fit(free: int, num: int) -> None:
 
 def test_a_short_epoch_has_fewer_batches() -> None:
     assert in_transit(4, order(20)) == 5 + HELD
+
+
+def test_a_side_without_graphs_takes_nothing(store) -> None:
+    found = [batch_bytes(store, np.arange(num), 4, frozenset({"gcn"})) for num in (0, 4, 8)]
+    assert 0 == found[0] < found[1] <= found[2]
 
 
 def test_the_loader_reduces_them_and_says_so(store, monkeypatch) -> None:

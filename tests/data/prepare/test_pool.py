@@ -33,7 +33,12 @@ def test_an_object_that_kills_its_process_is_the_only_one_lost(tmp_path):
     chunks = [Chunk(tmp_path / f"{i}.part", tuple(sources[i : i + 3])) for i in range(0, 12, 3)]
     with Workers(2, work=_write_or_die) as workers:
         written = dict(workers.write(chunks, SCAN, GRAPH))
-    assert {chunk.path.stem: num for chunk, num in written.items()} == {"0": 3, "3": 2, "6": 3, "9": 3}
+    assert {chunk.path.stem: part.num_samples for chunk, part in written.items()} == {
+        "0": 3,
+        "3": 2,
+        "6": 3,
+        "9": 3,
+    }
     parts = [read_part(chunk.path) for chunk in chunks]
     assert [item.source for part in parts for item in part.rejected] == ["built-in solid 5"]
     assert "died" in parts[1].rejected[0].reason

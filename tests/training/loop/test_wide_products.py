@@ -67,17 +67,30 @@ def test_other_types_are_left_alone() -> None:
         assert (a @ b).dtype == torch.bfloat16
 
 
+FAST = {"avx512_f": True, "avx512_bf16": True, "amx_bf16": False}
+
+
 @pytest.mark.parametrize(
-    ("one_dnn", "has", "expected"),
+    ("one_dnn", "has", "limits", "expected"),
     [
-        (False, {"avx2": True}, "none"),
-        (True, {"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, "emulated"),
-        (True, {"avx512_f": True, "avx512_bf16": True, "amx_bf16": False}, "fast"),
-        (True, {"avx512_f": True, "avx512_bf16": False, "amx_bf16": True}, "fast"),
-        (True, {"architecture": "aarch64"}, "fast"),
+        (False, {"avx2": True}, {}, "none"),
+        (True, {"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, {}, "emulated"),
+        (True, FAST, {}, "fast"),
+        (True, {"avx512_f": True, "avx512_bf16": False, "amx_bf16": True}, {}, "fast"),
+        (True, {"architecture": "aarch64"}, {}, "fast"),
+        (True, FAST, {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}, "emulated"),
+        (True, FAST, {"ONEDNN_MAX_CPU_ISA": "", "DNNL_MAX_CPU_ISA": "avx512_core_vnni"}, "emulated"),
+        (True, FAST, {"ONEDNN_MAX_CPU_ISA": "ALL", "DNNL_MAX_CPU_ISA": "AVX512_CORE"}, "fast"),
+        (True, FAST, {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}, "fast"),
     ],
 )
-def test_what_a_cpu_can_do(monkeypatch: pytest.MonkeyPatch, one_dnn: bool, has: dict, expected: str) -> None:
+def test_what_a_cpu_can_do(
+    monkeypatch: pytest.MonkeyPatch, one_dnn: bool, has: dict, limits: dict, expected: str
+) -> None:
+    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, limit in limits.items():
+        monkeypatch.setenv(name, limit)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: one_dnn)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
     assert precision.cpu_bfloat16() == expected
@@ -127,8 +140,9 @@ def test_a_training_has_the_losses_of_bfloat16(
 @pytest.mark.skipif("avx2" not in torch.backends.cpu.get_cpu_capability().lower()
                     and "avx512" not in torch.backends.cpu.get_cpu_capability().lower(),
                     reason="the processor's instructions can be limited on x86 only")  # fmt: skip
-def test_the_documented_command_says_it_on_such_a_cpu(tiny: Path, tmp_path: Path) -> None:
-    limited = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+@pytest.mark.parametrize("limit", ["AVX2", "AVX512_CORE"])
+def test_the_documented_command_says_it_on_such_a_cpu(tiny: Path, tmp_path: Path, limit: str) -> None:
+    limited = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": limit}
     done = run_python("-m", "plumbline", "train", *flags(tiny, tmp_path, precision="16-mixed"), **limited)
     assert done.returncode == 0, done.stderr
     assert re.search(

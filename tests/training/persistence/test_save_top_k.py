@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from plumbline.predictors.find_checkpoint import find_best
+from plumbline.training.persistence import saving
 from tests.helpers.training_fixtures import assert_same_end, interrupt_at, metric_rows, saved, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -84,3 +85,34 @@ def test_a_missing_one_is_said_and_the_others_stay(tiny: Path, half: Path, tmp_p
     elsewhere = tmp_path / "elsewhere"
     assert train(tiny, elsewhere, **{**again, "resume": str(copy / "last.ckpt")}).code == 0
     assert kept(elsewhere) == kept(copy)
+
+
+@pytest.mark.parametrize(("lr", "better"), [(10.0, "first"), (1e-3, "second")])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_two_models_of_one_epoch_whose_losses_round_alike_are_both_kept(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lr: float, better: str, number: int
+) -> None:
+    """The first is validated at the end of ``--max_steps``, the second at the end of the same epoch."""
+    monkeypatch.setattr(saving, "BEST_NAME", "best-model-{epoch:02d}")  # as if all losses did
+    settings: dict[str, Any] = {"save_top_k": number, "max_epochs": 1}
+    assert train(tiny, tmp_path, **settings, lr=1e-3, max_steps=3).code == 0
+    assert train(tiny, tmp_path, **settings, lr=lr, allow_mismatch=True, resume="").code == 0
+    losses = [float(row["val_loss"]) for row in metric_rows(tmp_path)]
+    assert (losses[0] < losses[1]) == (better == "first")
+    found = {path: saved(path)["plumbline"]["metrics"]["val_loss"] for path in tmp_path.glob("best-model-*")}
+    assert sorted(found.values()) == sorted(losses)[:number]
+    assert found[find_best(tmp_path)] == min(losses)
+
+
+def test_the_model_that_training_resumed_from_keeps_its_name(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if a better one of the same epoch has a loss that rounds alike."""
+    monkeypatch.setattr(saving, "BEST_NAME", "best-model-{epoch:02d}")
+    settings: dict[str, Any] = {"lr": 1e-3, "max_epochs": 1}
+    assert train(tiny, tmp_path, **settings, max_steps=3).code == 0
+    resumed = find_best(tmp_path)
+    before = resumed.read_bytes()
+    assert train(tiny, tmp_path, **settings, resume=str(resumed)).code == 0
+    assert resumed.read_bytes() == before
+    assert find_best(tmp_path) != resumed

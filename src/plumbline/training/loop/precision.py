@@ -1,5 +1,6 @@
 """Numeric precisions: their effect on weights and arithmetic, and fallbacks for each device."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, NamedTuple
@@ -18,6 +19,9 @@ LIGHTNING_NAMES = {
 
 _WEIGHTS = {"16": torch.float16, "bf16": torch.bfloat16, "64": torch.float64}
 _AUTOCAST = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+_WITHOUT_BFLOAT16 = ("avx512_core", "avx512_core_vnni")
+"""Limits that a user can set on the instructions of oneDNN, with AVX-512 and without bfloat16."""
+
 _ON_CPU = {"16": "bf16", "16-mixed": "bf16-mixed"}
 
 
@@ -108,7 +112,9 @@ def cpu_bfloat16() -> Literal["fast", "emulated", "none"]:
     if not (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         return "none"
     has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every version of torch
-    return "emulated" if has.get("avx512_f") and not (has["avx512_bf16"] or has["amx_bf16"]) else "fast"
+    lacking = has.get("avx512_f") and not (has["avx512_bf16"] or has["amx_bf16"])
+    limit = next(filter(None, map(os.environ.get, ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"))), "")
+    return "emulated" if lacking or limit.lower() in _WITHOUT_BFLOAT16 else "fast"
 
 
 def forbid_tf32() -> None:

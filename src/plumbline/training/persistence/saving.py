@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,14 @@ class BestAndLast(ModelCheckpoint):
             super()._save_topk_checkpoint(trainer, monitor_candidates)
         if not written:
             vars(self).update(before)  # the best file is still the old one
+
+    def _get_metric_interpolated_filepath_name(
+        self, monitor_candidates: dict[str, Tensor], trainer: Trainer, del_filepath: str | None = None
+    ) -> str:
+        """A name that no kept model has: two validations of one epoch may round to the same loss."""
+        kept = {*self.best_k_models, self._resume and str(self._resume.resolve())}
+        names = (self.format_checkpoint_name(monitor_candidates, ver=i or None) for i in count())
+        return next(name for name in names if name not in kept)
 
     def _rank(self, models: dict[str, Tensor]) -> None:
         """Count the ``save_top_k`` best of these models, path to ``val_loss``, as the best so far."""
