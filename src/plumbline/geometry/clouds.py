@@ -256,15 +256,14 @@ def check_points(points: Float, path: Path | str) -> None:
         raise InputError(f"{path}: holds no points; give a scan with points of one object")
     if points.ndim != 2 or points.shape[1] != 3:
         raise InputError(f"{path}: points of shape {list(points.shape)}; rows of x, y, z are needed")
-    finite = np.isfinite(points)
-    if not finite.all():
-        broken = np.flatnonzero(~finite.all(axis=1))
+    broken = np.flatnonzero(~np.isfinite(points).all(axis=1))
+    if len(broken):
         which = "1 point is" if len(broken) == 1 else f"{len(broken)} points are"
         raise InputError(
             f"{path}: {which} not finite, the first is number {broken[0] + 1}; remove such points"
         )
-    if (largest := max(points.max(), -points.min())) > _LARGEST:
-        raise InputError(f"{path}: coordinates up to {largest:.3g}; the data is damaged")
+    if np.abs(points).max() > _LARGEST:
+        raise InputError(f"{path}: coordinates up to {np.abs(points).max():.3g}; the data is damaged")
 
 
 def _read_ply(path: Path) -> Cloud:
