@@ -23,9 +23,11 @@ if TYPE_CHECKING:  # the names of _HOME as a type checker sees them
     from plumbline.errors import InputError as InputError
     from plumbline.evaluation.benchmark import benchmark as benchmark
     from plumbline.evaluation.evaluate import evaluate as evaluate
+    from plumbline.evaluation.real_benchmark import benchmark_real as benchmark_real
     from plumbline.geometry.clouds import Cloud as Cloud
     from plumbline.geometry.clouds import load_cloud as load_cloud
     from plumbline.geometry.clouds import read_cloud as read_cloud
+    from plumbline.geometry.depth_images import depth_to_cloud as depth_to_cloud
     from plumbline.geometry.graphs import build_sample as build_sample
     from plumbline.geometry.meshes import load_mesh as load_mesh
     from plumbline.geometry.raycast import Caster as Caster
@@ -64,6 +66,7 @@ _HOME = {
     "scan_solid": "geometry.scans",
     "read_cloud": "geometry.clouds",
     "load_cloud": "geometry.clouds",
+    "depth_to_cloud": "geometry.depth_images",
     "build_sample": "geometry.graphs",
     "make_dataset": "data.prepare.dataset",
     "PackedStore": "data.store.reader",
@@ -72,6 +75,7 @@ _HOME = {
     "build_model": "models",
     "load_checkpoint": "predictors.checkpoint",
     "benchmark": "evaluation.benchmark",
+    "benchmark_real": "evaluation.real_benchmark",
     "Cloud": "geometry.clouds",
     "load_predictor": "predictors.predictor",
     "Predictor": "predictors.predictor",

@@ -4,8 +4,9 @@ import io
 
 from rich.console import Console
 
-from plumbline.evaluation.benchmark_tables import grids, markdown, print_result
+from plumbline.evaluation.benchmark_tables import grids, page
 from plumbline.evaluation.conditions import CONDITIONS
+from plumbline.evaluation.grids import markdown, print_page
 
 
 def made_up(values: dict[str, tuple[float, float]]) -> dict:
@@ -48,15 +49,15 @@ def test_the_least_of_every_comparison_stands_out():
 
 
 def test_in_markdown_and_in_the_terminal():
-    assert "| ept | **10.0 %** | **5.00 %** | 90.0 % | 30.0 % |" in markdown(RESULT)
+    assert "| ept | **10.0 %** | **5.00 %** | 90.0 % | 30.0 % |" in markdown(page(RESULT))
     stream = io.StringIO()
-    print_result(Console(file=stream, width=120, force_terminal=True, color_system="standard"), RESULT)
+    print_page(Console(file=stream, width=120, force_terminal=True, color_system="standard"), page(RESULT))
     assert "\x1b[1m10.0 %\x1b[0m" in stream.getvalue()
     assert "\x1b[1m30.0 %\x1b[0m" not in stream.getvalue()
 
 
 def test_a_table_that_does_not_fit_is_not_cut():
     stream = io.StringIO()
-    print_result(Console(file=stream, width=60), RESULT)
+    print_page(Console(file=stream, width=60), page(RESULT))
     assert "too wide" in stream.getvalue()
     assert "…" not in stream.getvalue()

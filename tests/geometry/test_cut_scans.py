@@ -31,10 +31,12 @@ def refuses(read, path):
     try:
         read(path)
     except InputError as error:
-        assert str(error).count(path.name) == 1
-        assert "\n" not in str(error)
-        return True
-    return False
+        said = str(error)
+    else:
+        return False
+    assert said.count(path.name) == 1
+    assert "\n" not in said
+    return True
 
 
 def cuts(whole, text):

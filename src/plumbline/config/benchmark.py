@@ -8,16 +8,28 @@ from plumbline.config.parts import own_baselines_option, own_model_option
 from plumbline.errors import InputError
 from plumbline.kinds import file, folder, switch, text, whole
 
+_SAMPLES = 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkConfig(Flags):
-    """Measure models and untrained baselines under stated conditions (ScanCoM)."""
+    """Measure models and untrained baselines under stated conditions (ScanCoM), or on real scans."""
 
     paths: list[Path] = option(
         [], "mesh files, or folders to search for them", file, positional=True, metavar="MESHES"
     )
     solids: int = option(0, "number of built-in solids to add", whole(at_least=0), group="objects")
-    samples: int = option(2, "scans per object and condition", whole(at_least=1))
+    samples: int = option(_SAMPLES, "scans per object and condition", whole(at_least=1))
+    real: Path | None = option(
+        None,
+        "measure on real scans instead (ScanCoM-Real): a folder whose manifest.csv lists scans with known "
+        "centres of mass; leave MESHES, --solids and --samples out",
+        folder,
+        group="real scans",
+    )
+    without: list[str] = option(
+        [], "groups of its manifest; one more table is about the scans of the others", text, metavar="GROUP"
+    )
     checkpoint: list[str] = option(
         [],
         "checkpoints to measure, or folders, whose best checkpoint is used",
@@ -29,7 +41,8 @@ class BenchmarkConfig(Flags):
     baselines: list[str] = own_baselines_option()
     out: Path | None = option(
         None,
-        "output folder for scancom.json, scancom.md and the scans; later runs reuse the scans (required)",
+        "output folder for scancom.json, scancom.md and the scans, which later runs reuse; with --real, "
+        "scancom-real.json and scancom-real.md (required)",
         folder,
         group="output",
     )
@@ -38,8 +51,16 @@ class BenchmarkConfig(Flags):
     debug: bool = debug_option()
 
     def check(self) -> None:
-        """Refuse a missing output folder and an empty input. Raises InputError."""
+        """Refuse a missing output folder, an empty input, and two inputs. Raises InputError."""
         if self.out is None:
             raise InputError("--out is missing: name the folder for scans and results")
-        if not self.paths and not self.solids:
-            raise InputError("nothing to measure on: give mesh files or folders, or --solids N")
+        if self.real is None:
+            if self.without:
+                raise InputError("--without is about groups of real scans: give their folder with --real")
+            if not self.paths and not self.solids:
+                raise InputError(
+                    "nothing to measure on: give mesh files or folders, --solids N, or real scans with --real"
+                )
+        elif self.paths or self.solids or self.samples != _SAMPLES:
+            given = "MESHES" if self.paths else "--solids" if self.solids else "--samples"
+            raise InputError(f"--real measures on the scans that exist: leave {given} out, or --real")

@@ -27,9 +27,11 @@ from plumbline.data.store.reader import Gathered, PackedStore
 from plumbline.data.store.tensors import offsets
 from plumbline.data.store.writer import MANIFEST
 from plumbline.errors import InputError
-from plumbline.evaluation.benchmark_tables import markdown
+from plumbline.evaluation.benchmark_tables import page
 from plumbline.evaluation.conditions import CONDITIONS, EDITION, MAIN, SEED, Condition, recorded
+from plumbline.evaluation.grids import markdown
 from plumbline.evaluation.metrics import Errors, errors_on, refuse_nonfinite, summarise_errors
+from plumbline.evaluation.named_checkpoints import describe, load_named
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.untrained import BASELINES, Scans, baseline_predictions, names_of
 from plumbline.records import Float, GraphSettings, Int, Rejected
@@ -236,13 +238,13 @@ def benchmark(
     if not sources:
         raise InputError("there is nothing to measure on: give meshes or a number of solids")
     guesses = (*BASELINES, *names_of(baselines))
-    models = _load(checkpoints, model)
+    models = [_Model(*named) for named in load_named(checkpoints, model)]
     try:
         with Workers(workers) as pool:
             result = _Benchmark(out, sources, models, guesses, samples, pool, reporter).run()
         plain = result.to_dict()
         numbers = json.dumps(plain, indent=1, allow_nan=False) + "\n"
-        for name, text in ((NUMBERS, numbers), (TABLES, markdown(plain))):
+        for name, text in ((NUMBERS, numbers), (TABLES, markdown(page(plain)))):
             write_atomically(out / name, text.encode("utf-8", "backslashreplace"))
     except KeyboardInterrupt:
         reporter.say(
@@ -262,10 +264,9 @@ def benchmark(
 class _Model:
     """A checkpoint to measure, as loaded by ``load_checkpoint``, and its description in the result."""
 
-    def __init__(self, trained: Any) -> None:
-        self.trained, self.net = trained, trained.model
+    def __init__(self, name: str, trained: Any) -> None:
+        self.name, self.trained, self.net = name, trained, trained.model
         self.form = GraphForm.of(trained.data, needs=self.net.needs, path=trained.path)
-        self.name = trained.model_name
 
     @property
     def graphs(self) -> GraphSettings:
@@ -282,34 +283,8 @@ class _Model:
     def describe(self, objects: Mapping[str, float]) -> dict[str, Any]:
         """The entry of the model in the result; ``objects``: the objects of the benchmark."""
         marks = self.trained.data.objects
-        return {
-            "name": self.name,
-            "path": str(self.trained.path),
-            "model": self.trained.model_name,
-            "symmetry": self.net.symmetry,
-            "parameters": sum(weights.numel() for weights in self.net.parameters()),
-            "objects_seen": None if marks is None else num_marked(marks, objects),
-        }
-
-
-def _load(given: Iterable[Path | str], model: str | type | None) -> list[_Model]:
-    """The checkpoints, with names that tell them apart."""
-    paths = [Path(path) for path in given]
-    if not paths:
-        return []
-    from plumbline.predictors.checkpoint import load_checkpoint
-    from plumbline.predictors.find_checkpoint import find_best
-
-    models = [_Model(load_checkpoint(find_best(path), model=model)) for path in paths]
-    count = Counter(each.name for each in models)
-    for each in models:
-        if count[each.name] > 1:
-            each.name = f"{each.name} ({each.trained.path.resolve().parent.name})"
-    count = Counter(each.name for each in models)
-    for number, each in enumerate(models, 1):
-        if count[each.name] > 1:
-            each.name = f"{each.name} #{number}"
-    return models
+        seen = None if marks is None else num_marked(marks, objects)
+        return {**describe(self.name, self.trained), "objects_seen": seen}
 
 
 @dataclass

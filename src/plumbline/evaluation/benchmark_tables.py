@@ -1,39 +1,23 @@
-"""Tables of a benchmark result, for the terminal and as Markdown to paste elsewhere."""
+"""Tables of a benchmark result."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.text import Text
 
-from plumbline.console.tables import fits, plain_table
-from plumbline.console.text import counted, percent, visible
+from plumbline.console.text import counted, percent
 from plumbline.evaluation.conditions import CONDITIONS, MAIN
+from plumbline.evaluation.grids import Grid, Page
 
 Result = Mapping[str, Any]
 """The content of ``scancom.json``."""
 
-_MARKUP = re.compile(r"[\\`*_\[\]|~]")
 _COLUMNS = {"mean": "mean", "median": "median", "p90": "90 %\nbelow"}
 
 
-class Grid(NamedTuple):
-    """A table of text.
-
-    Attributes:
-        title: title of the table.
-        heads: one heading per column, split into lines to keep it narrow; the first column names the rows.
-        rows: one cell per column each.
-        best: (row, column) of the highlighted cells.
-    """
-
-    title: str
-    heads: list[str]
-    rows: list[list[str]]
-    best: set[tuple[int, int]]
+def page(result: Result) -> Page:
+    """All that is shown of a result."""
+    return Page(result["benchmark"], grids(result), notes(result), warnings(result))
 
 
 def grids(result: Result) -> list[Grid]:
@@ -127,46 +111,3 @@ def warnings(result: Result) -> list[str]:
                 "here do not show how well it does on unseen objects"
             )
     return lines
-
-
-def markdown(result: Result) -> str:
-    """Format tables and notes as Markdown; names are escaped, so they are shown as plain text."""
-    lines = [f"# {_plain(result['benchmark'])}", ""]
-    for grid in grids(result):
-        lines += [f"**{grid.title}**", "", _row(map(_plain, grid.heads)), "|" + "---|" * len(grid.heads)]
-        for i, row in enumerate(grid.rows):
-            cells = [_plain(text) for text in row]
-            lines.append(_row(f"**{text}**" if (i, j) in grid.best else text for j, text in enumerate(cells)))
-        lines.append("")
-    for warning in warnings(result):
-        lines += [f"**Warning:** {_plain(warning)}.", ""]
-    return "\n".join([*lines, _plain(" ".join(notes(result))), ""])
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _plain(text: str) -> str:
-    """The text on one line, with every character escaped that Markdown or HTML would treat as markup."""
-    return _MARKUP.sub(r"\\\g<0>", escape(" ".join(visible(text).split()), quote=False))
-
-
-def print_result(console: Console, result: Result) -> None:
-    """Print the tables, the best values in bold; of a table that does not fit, only the title."""
-    for grid in grids(result):
-        table = plain_table()
-        for i, head in enumerate(grid.heads):
-            table.add_column(Text(head), justify="right" if i else "left", no_wrap=i > 0)
-        for i, row in enumerate(grid.rows):
-            table.add_row(*(Text(text, "bold" if (i, j) in grid.best else "") for j, text in enumerate(row)))
-        console.print(Text(grid.title, "bold"))
-        if fits(console, table):
-            console.print(table)
-        else:
-            console.print(Text("  too wide for this terminal; see the Markdown file", style="dim"))
-        console.print()
-    for note in notes(result):
-        console.print(Text(note, style="dim"))
-    for warning in warnings(result):
-        console.print(Text(f"warning: {warning}"))

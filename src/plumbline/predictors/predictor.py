@@ -141,7 +141,7 @@ class Predictor:
         """
         how = self._look(sensor, max_points, draws, clean)
         seen = look_at(to_cloud(points, "the scan"), view, how, self.form)
-        (answer,) = self._answers([seen])
+        (answer,) = self.answers([seen])
         if isinstance(answer, InputError):
             raise answer
         return answer
@@ -203,10 +203,15 @@ class Predictor:
             ahead = pool.submit(read)
             while batch := ahead.result():
                 ahead = pool.submit(read)
-                yield from self._answers(batch)
+                yield from self.answers(batch)
 
-    def _answers(self, batch: Sequence[Seen | InputError]) -> Iterator[Prediction | InputError]:
-        """Yield the prediction for each scan of a batch, the mean over its draws."""
+    def answers(self, batch: Sequence[Seen | InputError]) -> Iterator[Prediction | InputError]:
+        """Yield the prediction for each scan of a batch, the mean over its draws.
+
+        Args:
+            batch: scans as graphs of this form (:func:`plumbline.predictors.looking.look_at`). Predictors
+                that take the same graphs may share them. An ``InputError`` in place of a scan is passed on.
+        """
         seen = [one for one in batch if isinstance(one, Seen)]
         found: Iterator[tuple[Float, float | None]] = iter(())
         if seen:

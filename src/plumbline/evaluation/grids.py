@@ -1,0 +1,83 @@
+"""Pages of tables, for the terminal and as Markdown to paste elsewhere."""
+
+import re
+from collections.abc import Iterable
+from html import escape
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.text import Text
+
+from plumbline.console.tables import fits, plain_table
+from plumbline.console.text import visible
+
+_MARKUP = re.compile(r"[\\`*_\[\]|~]")
+
+
+class Grid(NamedTuple):
+    """A table of text.
+
+    Attributes:
+        title: title of the table.
+        heads: one heading per column, split into lines to keep it narrow; the first column names the rows.
+        rows: one cell per column each.
+        best: (row, column) of the highlighted cells.
+    """
+
+    title: str
+    heads: list[str]
+    rows: list[list[str]]
+    best: set[tuple[int, int]]
+
+
+class Page(NamedTuple):
+    """Tables, and what a reader needs to understand them: notes and warnings, a sentence or more each."""
+
+    title: str
+    grids: list[Grid]
+    notes: list[str]
+    warnings: list[str]
+
+
+def markdown(page: Page) -> str:
+    """Format a page as Markdown; names are escaped, so they are shown as plain text."""
+    lines = [f"# {_plain(page.title)}", ""]
+    for grid in page.grids:
+        title = _plain(grid.title)
+        lines += [f"**{title}**", "", _row(map(_plain, grid.heads)), "|" + "---|" * len(grid.heads)]
+        for i, row in enumerate(grid.rows):
+            cells = [_plain(text) for text in row]
+            lines.append(_row(f"**{text}**" if (i, j) in grid.best else text for j, text in enumerate(cells)))
+        lines.append("")
+    for warning in page.warnings:
+        lines += [f"**Warning:** {_plain(warning)}.", ""]
+    return "\n".join([*lines, _plain(" ".join(page.notes)), ""])
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _plain(text: str) -> str:
+    """The text on one line, with every character escaped that Markdown or HTML would treat as markup."""
+    return _MARKUP.sub(r"\\\g<0>", escape(" ".join(visible(text).split()), quote=False))
+
+
+def print_page(console: Console, page: Page) -> None:
+    """Print the tables, the best values in bold; of a table that does not fit, only the title."""
+    for grid in page.grids:
+        table = plain_table()
+        for i, head in enumerate(grid.heads):
+            table.add_column(Text(head), justify="right" if i else "left", no_wrap=i > 0)
+        for i, row in enumerate(grid.rows):
+            table.add_row(*(Text(text, "bold" if (i, j) in grid.best else "") for j, text in enumerate(row)))
+        console.print(Text(grid.title, "bold"))
+        if fits(console, table):
+            console.print(table)
+        else:
+            console.print(Text("  too wide for this terminal; see the Markdown file", style="dim"))
+        console.print()
+    for note in page.notes:
+        console.print(Text(note, style="dim"))
+    for warning in page.warnings:
+        console.print(Text(f"warning: {warning}"))

@@ -1,0 +1,334 @@
+"""ScanCoM-Real: methods measured on real scans, and how much of their miss each step of reality adds.
+
+Every scan is answered four times: *raw*, all its points; *cleaned*, as ``predict`` does by default; *oracle*,
+only the points near the registered reference mesh; *twin*, what the same camera would see of that mesh.
+"""
+
+import json
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+import plumbline
+from plumbline.console.text import seconds
+from plumbline.data.prepare.sources import caster_name, library_versions
+from plumbline.data.split import num_marked
+from plumbline.errors import InputError
+from plumbline.evaluation.grids import markdown
+from plumbline.evaluation.metrics import summarise_errors
+from plumbline.evaluation.named_checkpoints import describe, load_named, told_apart
+from plumbline.evaluation.real_scans import WITHIN, KnownScan, RealScan, RealSet
+from plumbline.evaluation.real_tables import ALL, COLUMNS, MEAN, page
+from plumbline.predictors.looking import USUAL_DRAWS, Look, look_at, to_cloud
+from plumbline.predictors.predictor import Predictor
+from plumbline.predictors.untrained import BASELINES, Scans, names_of
+from plumbline.records import Cloud, Float
+from plumbline.reporting import Event, Reporter
+from plumbline.writing import write_atomically
+
+NUMBERS, TABLES = "scancom-real.json", "scancom-real.md"
+EDITION = 1
+"""Raised by one when a result could change for any reason other than the method or the scans."""
+
+
+class Method(NamedTuple):
+    """A method to measure.
+
+    Attributes:
+        name: its name in the tables.
+        predictor: answers scans.
+        trained: the checkpoint; None for an untrained baseline.
+    """
+
+    name: str
+    predictor: Predictor
+    trained: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Misses:
+    """How far one method missed S scans, as fractions of the radius of each object.
+
+    Attributes:
+        solid: ``[4, S]`` distances from the solid's centre of mass, a row for each of ``COLUMNS``.
+        shell: ``[4, S]`` from that of the shell; NaN unless the object is a vessel.
+        stated: ``[4, S]`` the stated 90 % radius; NaN if none is stated.
+        seen: ``[S]`` whether the object was, or may have been, in the training.
+    """
+
+    solid: Float
+    shell: Float
+    stated: Float
+    seen: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class RealBenchmarkResult:
+    """Result of a benchmark on real scans.
+
+    Attributes:
+        scans: ``scan``, ``object`` and ``group`` of each, and ``miss``: method to its misses, as fractions of
+            the radius, in the order of ``COLUMNS``: raw, cleaned, oracle, twin.
+        checkpoints: the trained models: ``name``, ``path``, ``model``, ``symmetry``, ``parameters``,
+            ``points``, how many are used of a scan, and ``objects_seen``, how many of the objects it was
+            trained on (None if not recorded).
+        seeds: name of a mean over several trainings to the names of its checkpoints.
+        without: groups that the second table leaves out.
+        methods: name of a method to its results on each part of the set: ``scans``, ``objects``, and for each
+            of ``COLUMNS`` the figures of :func:`figures`.
+    """
+
+    scans: tuple[dict[str, Any], ...]
+    checkpoints: tuple[dict[str, Any], ...]
+    seeds: dict[str, list[str]]
+    without: tuple[str, ...]
+    methods: dict[str, dict[str, dict[str, Any]]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of ``scancom-real.json``: plain values."""
+        trained = {*self.seeds, *(one["name"] for one in self.checkpoints)}
+        baselines = [name for name in self.methods if name not in trained]
+        return {
+            "benchmark": f"ScanCoM-Real {EDITION}",
+            "version": plumbline.__version__,
+            "libraries": library_versions()
+            | {"scipy": scipy.__version__, "python": platform.python_version()},
+            "caster": caster_name(),
+            "settings": {"draws": USUAL_DRAWS, "within": WITHIN, "without": list(self.without)},
+            "checkpoints": list(self.checkpoints),
+            "seeds": self.seeds,
+            "best_baseline": min(baselines, key=lambda name: self.methods[name][ALL]["cleaned"]["mean"]),
+            "methods": self.methods,
+            "scans": list(self.scans),
+        }
+
+
+def benchmark_real(
+    folder: Path | str,
+    checkpoints: Iterable[Path | str] = (),
+    *,
+    model: str | type | None = None,
+    baselines: Iterable[str | Callable[[Scans], Float]] = (),
+    without: Iterable[str] = (),
+    out: Path | str,
+    report: Callable[[Event], None] | None = None,
+) -> RealBenchmarkResult:
+    """Measure trained models and untrained baselines on real scans with known centres of mass (ScanCoM-Real).
+
+    The result is written to ``out`` as ``scancom-real.json`` and ``scancom-real.md``. Nothing is printed.
+
+    Args:
+        folder: the set, see :mod:`plumbline.evaluation.real_scans`.
+        checkpoints: trained models: files, or folders of runs, of which the best one is taken. Those of one
+            network that were trained on the same data also get their mean.
+        model: the class of a network of your own, if the checkpoints hold one, see
+            :func:`plumbline.load_checkpoint`.
+        baselines: your own baselines to measure as well: functions, ``"path/to/file.py:function"``, or
+            :class:`plumbline.Baseline`.
+        without: groups of the manifest; one more table is about the scans of the others.
+        out: the folder of the result.
+        report: called with every :class:`plumbline.reporting.Event`, in the thread of the call.
+
+    Raises:
+        InputError: the set, the arguments or a checkpoint cannot be used, a scan cannot be answered, or
+            ``out`` is not writable.
+    """
+    out, without, reporter = Path(out), tuple(without), Reporter(report)
+    real = RealSet(Path(folder))
+    groups = sorted({scan.group for scan in real.scans})
+    if unknown := [group for group in without if group not in groups]:
+        raise InputError(f"--without {unknown[0]}: there is no such group; the set has {', '.join(groups)}")
+    methods = _methods(checkpoints, model, names_of(baselines))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        result = _result(real, methods, without, reporter)
+        plain = result.to_dict()
+        numbers = json.dumps(plain, indent=1, allow_nan=False) + "\n"
+        for name, text in ((NUMBERS, numbers), (TABLES, markdown(page(plain)))):
+            write_atomically(out / name, text.encode("utf-8", "backslashreplace"))
+    except BrokenPipeError:  # raised by a listener of the report
+        raise
+    except OSError as error:
+        raise InputError(f"{out} cannot be written to ({error.strerror}); choose another --out") from error
+    return result
+
+
+def _methods(checkpoints: Iterable[Path | str], model: str | type | None, own: Sequence[str]) -> list[Method]:
+    """The checkpoints, then all untrained baselines."""
+    methods = []
+    for name, trained in load_named(checkpoints, model):
+        from plumbline.predictors.device import choose_device
+
+        trained.model.to(choose_device("auto"))
+        methods.append(Method(name, Predictor.trained(trained), trained))
+    return methods + [Method(name, Predictor.untrained(name)) for name in (*BASELINES, *own)]
+
+
+def _result(
+    real: RealSet, methods: Sequence[Method], without: tuple[str, ...], report: Reporter
+) -> RealBenchmarkResult:
+    started = time.perf_counter()
+    for scan in real.scans:  # all mistakes of the set are reported before the work begins
+        real.load(scan)
+    misses = _measure(real, methods, report)
+    report.step(f"{len(real.scans):,} scans, {seconds(time.perf_counter() - started)}")
+    seeds = _seeds(methods)
+    together = {name: [misses[one] for one in names] for name, names in seeds.items()}
+    together |= {name: [found] for name, found in misses.items()}
+    return RealBenchmarkResult(
+        scans=tuple(
+            {
+                "scan": scan.name,
+                "object": scan.object,
+                "group": scan.group,
+                "miss": {name: found.solid[:, i].tolist() for name, found in misses.items()},
+            }
+            for i, scan in enumerate(real.scans)
+        ),
+        checkpoints=tuple(_describe(one, misses[one.name], real.scans) for one in methods if one.trained),
+        seeds=seeds,
+        without=without,
+        methods={name: _parts(real.scans, several, without) for name, several in together.items()},
+    )
+
+
+# -------------------------------------------------------------------------------------------- measuring
+
+
+def _measure(real: RealSet, methods: Sequence[Method], report: Reporter) -> dict[str, Misses]:
+    """Answer every scan with every method, and compare with the truth."""
+    shape = (len(COLUMNS), len(real.scans))
+    com = {method.name: np.full((*shape, 3), np.nan) for method in methods}
+    stated = {method.name: np.full(shape, np.nan) for method in methods}
+    solid, shell, radius = np.empty((shape[1], 3)), np.empty((shape[1], 3)), np.empty(shape[1])
+    alike: dict[Any, list[Method]] = {}
+    for method in methods:
+        alike.setdefault((method.predictor.form, method.predictor.usual_points), []).append(method)
+    for i, scan in enumerate(real.scans):
+        known = real.load(scan)
+        solid[i], shell[i], radius[i] = known.com, known.com_shell, known.radius
+        try:
+            clouds = _clouds(known)
+            for (form, points), mine in alike.items():
+                looks = [Look(None, points, USUAL_DRAWS, clean=name == "cleaned") for name in COLUMNS]
+                seen = [look_at(cloud, None, look, form) for cloud, look in zip(clouds, looks, strict=True)]
+                for method in mine:
+                    for column, answer in enumerate(method.predictor.answers(seen)):
+                        if isinstance(answer, InputError):
+                            raise answer
+                        com[method.name][column, i] = answer.com
+                        if answer.radius_90 is not None:
+                            stated[method.name][column, i] = answer.radius_90
+        except InputError as error:
+            raise InputError(f"{scan.where}: {error}") from error
+        report.progress("scan", i + 1, len(real.scans))
+    return {
+        method.name: Misses(
+            np.linalg.norm(com[method.name] - solid, axis=2) / radius,
+            np.linalg.norm(com[method.name] - shell, axis=2) / radius,
+            stated[method.name] / radius,
+            _seen(method, real.scans, radius),
+        )
+        for method in methods
+    }
+
+
+def _clouds(known: KnownScan) -> list[Cloud]:
+    """The four clouds of a scan, in the order of ``COLUMNS``. Raises InputError if it is no scan."""
+    raw = to_cloud(known.cloud, known.cloud.name)
+    return [raw, raw, known.inliers, known.twin]
+
+
+def _seen(method: Method, scans: Sequence[RealScan], radius: Float) -> NDArray[np.bool_]:
+    """Which scans show an object of the training; by the manifest if the checkpoint does not tell."""
+    marks = None if method.trained is None else method.trained.data.objects
+    if marks is None:
+        return np.array([scan.in_pool for scan in scans])
+    sizes = zip(scans, radius.tolist(), strict=True)
+    return np.array([num_marked(marks, {scan.object: size}) > 0 for scan, size in sizes])
+
+
+def _describe(method: Method, misses: Misses, scans: Sequence[RealScan]) -> dict[str, Any]:
+    recorded = method.trained.data.objects is not None
+    seen = {scan.object for scan, was in zip(scans, misses.seen.tolist(), strict=True) if was}
+    return {
+        **describe(method.name, method.trained),
+        "points": method.predictor.usual_points,
+        "objects_seen": len(seen) if recorded else None,
+    }
+
+
+def _seeds(methods: Sequence[Method]) -> dict[str, list[str]]:
+    """The checkpoints of one network that were trained on the same data, by the name of their mean."""
+    same: dict[tuple[str, str], list[str]] = {}
+    for method in methods:
+        if method.trained is not None:
+            key = (method.trained.model_name, method.trained.data.fingerprint)
+            same.setdefault(key, []).append(method.name)
+    several = [(MEAN.format(key[0], len(names)), names) for key, names in same.items() if len(names) > 1]
+    return dict(zip(told_apart([name for name, _ in several]), [names for _, names in several], strict=True))
+
+
+# -------------------------------------------------------------------------------------------- figures
+
+
+def figures(miss: Float, stated: Float, objects: np.ndarray) -> dict[str, Any]:
+    """Results of one method in one column, as fractions of the radius, as plain values.
+
+    Args:
+        miss: ``[S]`` misses.
+        stated: ``[S]`` stated 90 % radii; NaN if none is stated.
+        objects: ``[S]`` names of the objects, which the interval of the mean resamples.
+
+    Returns:
+        ``n``, ``mean``, ``median``, ``p90``, ``low`` and ``high`` (95 % interval of the mean); ``holds``, the
+        share of the truths within the stated radius, and ``radius``, its median, None if none is stated.
+    """
+    states = bool(np.isfinite(stated).all())
+    return {
+        **summarise_errors(miss, objects).to_dict(),
+        "holds": float((miss <= stated).mean()) if states else None,
+        "radius": float(np.median(stated)) if states else None,
+    }
+
+
+def _parts(
+    scans: Sequence[RealScan], several: Sequence[Misses], without: tuple[str, ...]
+) -> dict[str, dict[str, Any]]:
+    """Results of one method, or of several trainings of it taken together, on each part of the set."""
+    objects = np.array([scan.object for scan in scans], dtype=object)
+    seen = np.any([one.seen for one in several], axis=0)
+    parts: dict[str, dict[str, Any]] = {}
+    for name, (mask, shell) in _masks(scans, seen, without).items():
+        if not mask.any():
+            continue
+        shown = np.tile(objects[mask], len(several))
+        parts[name] = {"scans": int(mask.sum()), "objects": len(set(shown))}
+        for i, column in enumerate(COLUMNS):
+            miss = np.concatenate([(one.shell if shell else one.solid)[i, mask] for one in several])
+            stated = np.concatenate([one.stated[i, mask] for one in several])
+            parts[name][column] = figures(miss, stated, shown)
+    return parts
+
+
+def _masks(
+    scans: Sequence[RealScan], seen: NDArray[np.bool_], without: tuple[str, ...]
+) -> Mapping[str, tuple[NDArray[np.bool_], bool]]:
+    """The parts of a set by name: which scans, and whether the truth is that of the shell."""
+    groups, kinds = np.array([scan.group for scan in scans]), np.array([scan.kind for scan in scans])
+    vessel = np.array([scan.vessel for scan in scans])
+    parts = {ALL: np.ones(len(scans), bool)}
+    if without:
+        parts[f"all but {', '.join(without)}"] = ~np.isin(groups, without)
+    parts |= {f"group {name}": groups == name for name in dict.fromkeys(groups.tolist())}
+    parts |= {f"kind {name}": kinds == name for name in sorted(set(kinds.tolist()))}
+    parts |= {"in training": seen, "not in training": ~seen}
+    parts |= {"without vessels": ~vessel, "vessels, solid truth": vessel}
+    return {**{name: (mask, False) for name, mask in parts.items()}, "vessels, shell truth": (vessel, True)}

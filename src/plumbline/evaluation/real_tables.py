@@ -1,0 +1,114 @@
+"""Tables of a result of ScanCoM-Real."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from plumbline.console.text import counted
+from plumbline.evaluation.grids import Grid, Page
+
+Result = Mapping[str, Any]
+"""The content of ``scancom-real.json``."""
+
+COLUMNS = ("raw", "cleaned", "oracle", "twin")
+ALL = "all"
+"""The part of a set that is all of it."""
+MEAN = "{} (mean of {})"
+"""The name of several trainings of a network, taken together."""
+_HEADS = ["raw", "cleaned", "oracle\ninliers", "simulated\ntwin"]
+
+
+def page(result: Result) -> Page:
+    """All that is shown of a result: tables over all scans, then by part of the set."""
+    methods = result["methods"]
+    overall = [ALL, *(part for part in methods[result["best_baseline"]] if part.startswith("all but "))]
+    grids = [grid for part in overall for grid in _overall(methods, part)]
+    grids += [_by_part(methods, name, result["best_baseline"]) for name in _compared(result)]
+    return Page(result["benchmark"], grids, _notes(result), _warnings(result))
+
+
+def _compared(result: Result) -> list[str]:
+    """The means over seeds, and the checkpoints without one; without checkpoints the best baseline."""
+    in_means = {name for names in result["seeds"].values() for name in names}
+    alone = [one["name"] for one in result["checkpoints"] if one["name"] not in in_means]
+    return [*result["seeds"], *alone] or [result["best_baseline"]]
+
+
+def _overall(methods: Mapping[str, Any], part: str) -> list[Grid]:
+    """Miss, its 90th percentile and the stated radius on one part of the set, the best mean miss first."""
+    names = sorted(methods, key=lambda name: methods[name][part]["cleaned"]["mean"])
+    found = {name: [methods[name][part][column] for column in COLUMNS] for name in names}
+    some = methods[names[0]][part]
+    which = f"{part}: {counted(some['scans'], 'scan')} of {counted(some['objects'], 'object')}"
+    means = [[one["mean"] for one in found[name]] for name in names]
+    least = {(column.index(min(column)), i) for i, column in enumerate(zip(*means, strict=True), 1)}
+    miss, p90, stated = [], [], []
+    for name in names:
+        both = [f"{_share(one['mean'])} / {_share(one['median'])}" for one in found[name]]
+        miss.append([name, *both, _interval(methods[name][part]["cleaned"])])
+        p90.append([name, *(_share(one["p90"]) for one in found[name])])
+        if found[name][0]["holds"] is not None:
+            stated.append([name, *(_share(one[key]) for one in found[name] for key in ("holds", "radius"))])
+    heads = ["method", *_HEADS, "cleaned,\n95 % interval"]
+    grids = [
+        Grid(f"Mean / median miss, % of the radius; {which}", heads, miss, least),
+        Grid(f"90 % of the misses are below, % of the radius; {which}", ["method", *_HEADS], p90, set()),
+    ]
+    if stated:
+        heads = [head for name in COLUMNS for head in (f"{name}\nholds", "\nsize")]
+        title = f"Stated 90 % radius: truths that it holds, %, and median size, % of the radius; {which}"
+        grids.append(Grid(title, ["method", *heads], stated, set()))
+    return grids
+
+
+def _by_part(methods: Mapping[str, Any], name: str, baseline: str) -> Grid:
+    """One row for each part of the set, with the means of a method, and of the best baseline."""
+    rows = []
+    for part, found in methods[name].items():
+        other = methods[baseline].get(part)
+        # What was in the training differs between methods.
+        same = other is not None and other["scans"] == found["scans"]
+        rows.append(
+            [part, f"{found['scans']:,}", f"{found['objects']:,}"]
+            + [_share(found[column]["mean"]) for column in COLUMNS]
+            + ([_share(other["cleaned"]["mean"]) if same else "–"] if name != baseline else [])
+        )
+    heads = ["part", "scans", "objects", *_HEADS]
+    heads += [f"{baseline},\ncleaned"] if name != baseline else []
+    return Grid(f"{name}: mean miss by part of the set, % of the radius", heads, rows, set())
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _interval(found: Mapping[str, Any]) -> str:
+    return "–" if found["low"] is None else f"{_share(found['low'])} to {_share(found['high'])}"
+
+
+def _notes(result: Result) -> list[str]:
+    settings = result["settings"]
+    return [
+        "raw: all points of a scan. cleaned: as predict does by default. oracle inliers: only the points "
+        f"within {1000 * settings['within']:g} mm of the registered reference mesh. simulated twin: what the "
+        f"same camera would see of that mesh. Each time {settings['draws']} draws of the points that the "
+        "method usually takes. The miss is the distance from the true centre of mass; the radius is that of "
+        "the object's smallest enclosing sphere; intervals are over objects."
+    ]
+
+
+def _warnings(result: Result) -> list[str]:
+    """Warnings about checkpoints that were, or may have been, trained on objects of the set."""
+    lines = []
+    objects = result["methods"][result["best_baseline"]][ALL]["objects"]
+    for one in result["checkpoints"]:
+        if one["objects_seen"] is None:
+            lines.append(
+                f"{one['name']}: its checkpoint does not say which objects it was trained on; the rows "
+                '"in training" go by the manifest'
+            )
+        elif one["objects_seen"]:
+            lines.append(
+                f"{one['name']} was trained on {one['objects_seen']:,} of these {objects:,} objects: see its "
+                'rows "in training" and "not in training"'
+            )
+    return lines
