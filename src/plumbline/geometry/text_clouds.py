@@ -28,7 +28,8 @@ def read_text(path: Path) -> Cloud:
     """
     lines = _lines(path)
     start = next((number for number, line in enumerate(lines) if _is_row(line)), len(lines))
-    rows = [line for line in lines[start:] if _is_row(line)]
+    # As in _is_row, which would be called a million times here.
+    rows = [line for line in lines[start:] if (bare := line.lstrip()) and not bare.startswith(_COMMENTS)]
     if not rows:
         raise InputError(f"{path} is empty; one line of x, y, z per point is needed")
     comments = [line.strip() for line in lines[:start] if line.strip()]
