@@ -26,10 +26,13 @@ GOLDEN = Path(__file__).parent / "golden" / "flags.txt"
 ADDED = {
     "resume": None, "split_file": None, "persistent_workers": True, "plateau_patience": 10,
     "plateau_factor": 0.5, "min_lr": 1e-6, "max_steps": 0, "val_every_n_epochs": 1, "save_top_k": 1,
-    "log_every_n_steps": None, "logger": ["csv"], "wandb_entity": None, "overfit_batches": 0,
+    "clean": True, "log_every_n_steps": None, "logger": ["csv"], "wandb_entity": None, "overfit_batches": 0,
 }  # fmt: skip
 """Flags that no file of the first release names, with their defaults."""
 REQUIRED = {verb: {"out": "somewhere", "solids": "1"} for verb in ("prepare", "benchmark")}
+IMAGE = {"depth": "d.png", "intrinsics": "K.json"}
+"""The flags of a depth image need each other."""
+PIXELS = (*IMAGE, "mask", "depth_scale", "depth-scale")
 
 # The documented flags with their documented defaults, written down here a second time on purpose.
 DOCUMENTED = {
@@ -56,7 +59,10 @@ DOCUMENTED = {
 
 
 def parse(verb, *argv, without=""):
-    required = [f"--{name}={value}" for name, value in REQUIRED.get(verb, {}).items() if name != without]
+    needed = REQUIRED.get(verb, {})
+    if verb == "predict" and any(word[2:].partition("=")[0] in PIXELS for word in (*argv, f"--{without}")):
+        needed = IMAGE
+    required = [f"--{name}={value}" for name, value in needed.items() if name != without]
     return cli.parse(verb, [*required, *argv])
 
 
@@ -90,9 +96,9 @@ def other_value(item):
         return [*item.kind.choices[-2:]] if item.many else item.kind.choices[-1]
     special = {
         "views": "3-4",
-        "distance": "3-4", "noise": "0-0.5", "points": "3" if item.default == 512 else "30-40",
+        "distance": "3-4", "noise": "0-0.5", "points": "3" if item.default is None else "30-40",
         "max_time": "00:00:01:00", "sensor": "-1,0,2.5", "devices": "1", "num_nodes": "1",  # more are refused
-        "log_every_n_steps": "3",
+        "log_every_n_steps": "3", "depth_scale": "0.1",
     }  # fmt: skip
     if item.name in special:
         return special[item.name]

@@ -75,7 +75,7 @@ _HOME = {
     "Cloud": "geometry.clouds",
     "load_predictor": "predictors.predictor",
     "Predictor": "predictors.predictor",
-    "Prediction": "predictors.predictor",
+    "Prediction": "predictors.prediction",
     "Baseline": "predictors.untrained",
     "Scans": "predictors.untrained",
     "evaluate": "evaluation.evaluate",

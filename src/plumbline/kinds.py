@@ -141,7 +141,7 @@ def _position(text: str) -> Position:
 
 switch = Kind(_switch, "")
 """Kind of a switch: ``--x`` and ``--no_x``."""
-on_off = Kind(_on_off, "{on,off}")
+on_off = Kind(_on_off, "{on,off}", ("on", "off"))
 """Kind of a choice that is usually on: ``--x off``."""
 text = Kind(str, "TEXT")
 file = Kind(Path, "FILE")

@@ -71,7 +71,7 @@ def test_answers_are_those_of_the_same_scans_in_a_data_set(trained, ask, tmp_pat
     stored = predict(load_checkpoint(trained[model]).model, store, np.arange(7))
     wanted = store.origin + store.scale[:, None] * stored
     code, lines, err = ask(
-        *files, "--checkpoint", trained[model], "--points", 120, "--batch_size", batch_size
+        *files, "--checkpoint", trained[model], "--points", 120, "--draws", 1, "--batch_size", batch_size
     )
     assert (code, err) == (0, "")
     com = np.array([line["com"] for line in lines])
@@ -144,7 +144,7 @@ def test_several_draws_are_averaged(trained, ask, tmp_path):
         com, expected = predictor.locate([predictor.form.sample(some, "a") for some in thin])
         np.testing.assert_allclose(line["com"], com.mean(axis=0), atol=1e-6 * np.ptp(scan.points))
         assert line["error_scale"] == pytest.approx(expected.mean(), rel=1e-5)
-    single = ask(*files, "--checkpoint", trained["ept"], "--points", 120)[1]
+    single = ask(*files, "--checkpoint", trained["ept"], "--points", 120, "--draws", 1)[1]
     apart = [np.abs(np.subtract(a["com"], b["com"])).max() for a, b in zip(lines, single, strict=True)]
     assert apart[0] > 1e-6 < apart[2]
     assert apart[1] < 1e-7, "a scan with fewer points has one choice"
@@ -191,11 +191,14 @@ def test_the_sensor_matters_and_comes_from_where_it_is_said(ask, tmp_path):
         assert line["sensor"] == "given"
     code, (assumed, _), err = ask(*bare, *CARVE, "--sensor", ",".join(map(repr, far.tolist())))
     assert np.linalg.norm(np.subtract(assumed["com"], first["com"])) > 1e-3
-    own = [tmp_path / "own.npy", tmp_path / "own.xyz"]  # the sensor's own frame
-    np.save(own[0], scan.points - one)
-    np.savetxt(own[1], scan.points - one)
-    code, assumed, err = ask(*own, *CARVE)
+    code, inside, _ = ask(*bare, *CARVE)
+    assert code == 2, "the origin lies among the points"
+    assert all("0,0,0" in line["error"] for line in inside)
+    np.save(bare[0], scan.points - one)
+    np.savetxt(bare[1], scan.points - one)
+    code, assumed, err = ask(*bare, *CARVE)
     assert (code, [line["sensor"] for line in assumed]) == (0, ["assumed at the origin"] * 2)
+    np.testing.assert_allclose(assumed[0]["com"] + one, first["com"], atol=1e-6)
     assert err.count("\n") == 1
     assert "2 files do not say where their sensor stood; assumed at 0,0,0" in err
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import load_cloud, read_cloud
-from plumbline.geometry.meshes import load_mesh
+from plumbline.geometry.meshes import load_mesh, open_reason
 from plumbline.geometry.ply import Lists, read_ply
 from tests.helpers.point_files import ORDERS, Column, ply_bytes, ply_camera, ply_points
 
@@ -132,8 +132,7 @@ def test_strips_are_cut_into_triangles_that_are_wound_alike(tmp_path, form):
         }
         faces = read_ply(write(tmp_path, ply_bytes(elements, form))).faces()
         assert sorted(map(sorted, faces.tolist())) == [[0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3]]
-        a, b, c = corners[faces].transpose(1, 0, 2)
-        assert abs(np.einsum("ij,ij->", a, np.cross(b, c)) / 6) == pytest.approx(1 / 6)
+        assert open_reason(faces) is None
 
 
 def test_faces_equal_those_of_the_mesh_reader(tmp_path):

@@ -51,8 +51,9 @@ def test_the_viewpoint_of_a_pcd_file_is_the_sensor_if_there_is_one(tmp_path):
     for how, wanted in (({}, "from the file"), ({"without": ("VIEWPOINT",)}, "assumed")):
         cloud = load_cloud(saved(tmp_path / "a.pcd", pcd(BALL + 5, **how)))
         assert predictor.predict(cloud).sensor == wanted
-    cloud = load_cloud(saved(tmp_path / "a.pcd", pcd(BALL + 5, viewpoint="nan nan nan 1 0 0 0")))
-    assert cloud.sensor is None
+    for unusable in ("nan nan nan 1 0 0 0", "unknown", "1 2"):
+        cloud = load_cloud(saved(tmp_path / "a.pcd", pcd(BALL + 5, viewpoint=unusable)))
+        assert cloud.sensor is None
 
 
 # -------------------------------------------------------------------------------------- the origin assumed

@@ -78,7 +78,7 @@ def test_it_describes_itself_in_plain_values(run: Path, tiny: Path) -> None:
         ),
         "num_train": 44,
         "num_val": 4,
-        "num_points": [5, 5],
+        "num_points": [12, 29],
         "normalise": "unknown",
         "val_split": 0.1,
         "split_by": "object",
