@@ -154,7 +154,7 @@ def test_where_the_sensor_stands(tmp_path):
         ("a.xyz", b"1 2\n3 4\n", "no column|cannot be read"),
         ("a.xyz", b"1 2 3\n4 5 six\n", "cannot be read as xyz"),
         ("a.xyz", b"1 2 3\n4 5 nan\n", "1 point is not finite, the first is number 2"),
-        ("a.csv", b"x,y,depth\n1,2,3\n", "header has no column z"),
+        ("a.csv", b"x,y,depth\n1,2,3\n", "header 'x,y,depth' has no column z"),
         ("a.txt", b"\xff\xfe\x00", "cannot be read as txt"),
     ],
 )

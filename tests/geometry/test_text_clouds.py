@@ -88,6 +88,46 @@ def test_decimal_commas_are_read_and_reported(tmp_path, separator, head):
     assert cloud.notes == ("its commas are decimal commas",)
 
 
+@pytest.mark.parametrize("separator", [",", ", "])
+@pytest.mark.parametrize("head", ["", "x,y,z\n", "# a scan\n"])
+def test_commas_for_both_columns_and_decimals_are_refused(tmp_path, separator, head):
+    rows = POINTS.copy()
+    rows[7] = 1.0625
+    path = write(tmp_path, head + table(rows, separator).replace(".", ","), ".csv")
+    with pytest.raises(InputError, match=r"a.csv: commas separate the columns and seem to be decimal commas"):
+        read_cloud(path)
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "refusal"),
+    [
+        ("x y z note\n", "1 2 3 4\n", ""),
+        ("x y z\n", "1 2 3 4 5 6\n", ""),  # names of the first columns
+        ("x y z scan position\n", "1 2 3 4\n", ""),  # a name of two words
+        ("X [m] Y [m] Z [m]\n", "1 2 3\n", ""),
+        ("x,y,z\n", "1,2,3,\n", ""),
+        ("x,y,z,\n", "1,2,3\n", ""),
+        ("x,y,z,note\n", "1,2,3,\n", ""),
+        ("id,x,y,z\n", "0001,1,2,3\n", ""),
+        ("id,x,y,z,r,g,b\n", "0001,1,2,3,0,0,255\n", ""),
+        (",x,y,z\n", "0,1,2,3\n", ""),  # pandas
+        ("name\tx\ty\tz\tr\n", "\t1\t2\t3\t9\n", ""),  # an empty cell
+        ("name\tx\ty\tz\tr\n", "a cup\t1\t2\t3\t9\n", ""),
+        ('"x" "y" "z"\n', '"1" 1 2 3\n', "names 3 columns, but the row below has 4"),  # R
+        ("x,y,z\n", "7,1,2,3\n", "names 3 columns, but the row below has 4; name each column"),
+        ("t,x,y,z,i\n", "1,2,3,4\n", "names 5 columns, but the row below has 4"),
+        ("! x y z\n", "1 2 3\n", "names 4 columns, but the row below has 3"),
+    ],
+)
+def test_a_header_names_each_column(tmp_path, head, row, refusal):
+    path = write(tmp_path, head + 3 * row)
+    if not refusal:
+        np.testing.assert_array_equal(read_cloud(path), np.tile([1, 2, 3], (3, 1)))
+        return
+    with pytest.raises(InputError, match=refusal):
+        read_cloud(path)
+
+
 @pytest.mark.parametrize("separator", [",", ", ", " , ", ";", "; ", "\t", "  "])
 def test_points_and_separators_are_not_confused(tmp_path, separator):
     cloud = load_cloud(write(tmp_path, table(POINTS, separator)))
@@ -123,17 +163,17 @@ def test_column_numbers_of_pandas_are_no_point(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("61\n" + table(POINTS), "it has 60 of the 61 points that it declares"),
+        ("61\n" + table(POINTS), "it declares 61 points, but has 60 rows"),
         (
             "# order x y z\n" + table(np.c_[POINTS, COLOURS]),
             "among 4 words, but there are 6",
         ),
         ("# t x y z intensity\n" + table(np.c_[TIME, POINTS]), "among 5 words, but there are 4 columns"),
         ("1 2 3\n4 5 six\n", "cannot be read as xyz: line 2 has 'six' where a number is needed"),
-        ("# a\nx y z\n1 2 3\n\n4 5\n", "cannot be read as xyz: line 5 has 2 columns; x, y, z are needed"),
-        ("a,b,c\n1,2,3\n", "the header has no column x, y, z"),
+        ("# a\nx y z\n1 2 3\n\n4 5\n", "cannot be read as xyz: line 5 has 2 of the 3 columns needed"),
+        ("a,b,c\n1,2,3\n", "the header 'a,b,c' has no column x, y, z; name x, y and z"),
         ("x y z\n", "is empty"),
-        ("6\n", "cannot be read as xyz: line 1 has 1 columns|no column"),
+        ("6\n", "cannot be read as xyz: line 1 has 1 of the 3 columns needed"),
         ("1 2 3\0", "it is not a text file"),
         (b"\xff\xfe\x00", "it is not a text file"),
         (bytes(range(1, 256)), "a.xyz"),

@@ -256,14 +256,15 @@ def check_points(points: Float, path: Path | str) -> None:
         raise InputError(f"{path}: holds no points; give a scan with points of one object")
     if points.ndim != 2 or points.shape[1] != 3:
         raise InputError(f"{path}: points of shape {list(points.shape)}; rows of x, y, z are needed")
-    broken = np.flatnonzero(~np.isfinite(points).all(axis=1))
-    if len(broken):
+    largest = float(max(points.max(), -points.min()))  # not finite if any coordinate is not
+    if not math.isfinite(largest):
+        broken = np.flatnonzero(~np.isfinite(points).all(axis=1))
         which = "1 point is" if len(broken) == 1 else f"{len(broken)} points are"
         raise InputError(
             f"{path}: {which} not finite, the first is number {broken[0] + 1}; remove such points"
         )
-    if np.abs(points).max() > _LARGEST:
-        raise InputError(f"{path}: coordinates up to {np.abs(points).max():.3g}; the data is damaged")
+    if largest > _LARGEST:
+        raise InputError(f"{path}: coordinates up to {largest:.3g}; the data is damaged")
 
 
 def _read_ply(path: Path) -> Cloud:

@@ -13,6 +13,8 @@ from plumbline.records import Cloud
 _COMMENTS = ("#", "//", "%")
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*(?:,\d+)?(?:[eE][+-]?\d+)?")
+_DECIMALS = re.compile(r"0\d+")
+"""Decimals that are no whole number."""
 
 
 def read_text(path: Path) -> Cloud:
@@ -28,19 +30,15 @@ def read_text(path: Path) -> Cloud:
     """
     lines = _lines(path)
     start = next((number for number, line in enumerate(lines) if _is_row(line)), len(lines))
-    rows = [line for line in lines[start:] if _is_row(line)]
+    # As in _is_row, which would be called a million times here.
+    rows = [line for line in lines[start:] if (bare := line.lstrip()) and not bare.startswith(_COMMENTS)]
     if not rows:
         raise InputError(f"{path} is empty; one line of x, y, z per point is needed")
     comments = [line.strip() for line in lines[:start] if line.strip()]
     total = len(rows)
     rows, declared = _without_count(rows)
-    columns, notes = None, list[str]()
-    if rows and _is_header(rows):
-        names = _split(rows[0], _separator(rows[0]))
-        columns = find_axes(names)
-        if columns is None and not _is_numbering(names):
-            absent = [axis for axis in "xyz" if axis not in map(str.lower, names)]
-            raise InputError(f"{path}: the header has no column {', '.join(absent) or 'x, y, z'}")
+    header = rows[0] if rows and _is_header(rows) else None
+    if header is not None:
         rows = rows[1:]
         if declared is None:
             rows, declared = _without_count(rows)
@@ -48,22 +46,26 @@ def read_text(path: Path) -> Cloud:
         raise InputError(f"{path} is empty; one line of x, y, z per point is needed below its header")
     if declared not in (None, len(rows)):
         raise InputError(
-            f"{path} is truncated or damaged: it has {len(rows)} of the {declared} points that it declares"
+            f"{path} is truncated or damaged: it declares {declared} points, but has {len(rows)} rows"
         )
-    skipped, first = total - len(rows), rows[0]
-    separator = _separator(first)
-    if _has_decimal_commas(first, separator):
+    skipped, separator, notes = total - len(rows), _separator(rows[0]), tuple[str, ...]()
+    if header is not None and "\t" in rows[0] and _separator(header) == "\t":
+        separator = "\t"  # even if the first row has an empty cell
+    if _has_decimal_commas(rows[0], separator):
         rows = [row.replace(",", ".") for row in rows]
-        notes.append("its commas are decimal commas")
-    width = len(_split(rows[0], separator))
+        notes = ("its commas are decimal commas",)
+    elif separator == ",":
+        _check_commas(path, rows)
+    columns = None if header is None else _named_by_header(path, header, rows[0], separator)
     if columns is None:
+        width = len(_split(rows[0], separator))
         columns = _named_by_comments(path, comments, width, separator) or [0, 1, 2]
     try:
         points = np.loadtxt(rows, delimiter=separator, usecols=columns, ndmin=2, comments=None, quotechar='"')
     except ValueError:
         numbers = [number for number, line in enumerate(lines, 1) if _is_row(line)]
         raise _bad_row(path, rows, numbers[skipped:], columns, separator) from None
-    return Cloud(points, name=str(path), notes=tuple(notes))
+    return Cloud(points, name=str(path), notes=notes)
 
 
 def _lines(path: Path) -> list[str]:
@@ -98,7 +100,7 @@ def _separator(row: str) -> str | None:
         return ";"
     if "," in row and not _has_decimal_commas(row, None):
         return ","
-    cells = row.strip("\r\n").split("\t")
+    cells = row.split("\t")
     return "\t" if len(cells) > 2 and all(map(str.strip, cells)) else None
 
 
@@ -110,8 +112,22 @@ def _has_decimal_commas(row: str, separator: str | None) -> bool:
     return len(cells) > 2 and all(map(_DECIMAL_COMMA.fullmatch, cells[:3]))
 
 
+def _check_commas(path: Path, rows: Sequence[str]) -> None:
+    """Refuse a table whose columns are separated by commas, and its decimals too: ``0,101,0,064,0,217``."""
+    table = [_split(row, ",") for row in rows[:50]]
+    whole = not any("." in cell for cells in table for cell in cells)
+    if whole and any(len(cells) > 5 and any(map(_DECIMALS.fullmatch, cells[1::2])) for cells in table):
+        raise InputError(
+            f"{path}: commas separate the columns and seem to be decimal commas too; write decimal points"
+        )
+
+
 def _split(row: str, separator: str | None) -> list[str]:
-    return [cell.strip().strip("\"'") for cell in row.strip().split(separator)]
+    """Split a row into cells without quotes. Empty cells at its end are left out."""
+    cells = [cell.strip().strip("\"'") for cell in row.split(separator)]
+    while cells and not cells[-1]:
+        cells.pop()
+    return cells
 
 
 def _is_header(rows: Sequence[str]) -> bool:
@@ -124,6 +140,40 @@ def _is_header(rows: Sequence[str]) -> bool:
 
 def _is_numbering(names: Sequence[str]) -> bool:
     return len(names) > 2 and list(names) == [str(number) for number in range(len(names))]
+
+
+def _named_by_header(path: Path, header: str, row: str, separator: str | None) -> list[int] | None:
+    """Find x, y and z in the header; None if it numbers the columns.
+
+    Args:
+        path: the file, for messages.
+        header: its line.
+        row: the first row of numbers.
+        separator: of the rows of numbers.
+
+    Raises:
+        InputError: it has no x, y or z, or does not name all columns.
+    """
+    marked = _separator(header)
+    names = _split(without_units(header) if marked is None else header, marked)
+    if _is_numbering(names):
+        return None
+    columns = find_axes(names)
+    if columns is None:
+        absent = [axis for axis in "xyz" if axis not in map(str.lower, names)]
+        shown = header.strip()[:40]
+        raise InputError(
+            f"{path}: the header {shown!r} has no column {', '.join(absent) or 'x, y, z'}; name x, y and z"
+        )
+    width, named = len(_split(row, separator)), len(names)
+    # Without a name for a first column that numbers the rows (R), all other names would move by one. Further
+    # columns, or names of several words, do no harm behind x, y and z.
+    harmless = separator is None and columns == [0, 1, 2] and width != named + 1
+    if not harmless and not width <= named <= len(row.split(separator)):
+        raise InputError(
+            f"{path}: the header names {named} columns, but the row below has {width}; name each column"
+        )
+    return columns
 
 
 def _named_by_comments(
@@ -172,7 +222,9 @@ def _bad_row(
     for row, line in zip(rows, lines, strict=True):
         cells = _split(row, separator)
         if len(cells) <= max(columns):
-            return InputError(f"{what}: line {line} has {len(cells)} columns; x, y, z are needed")
+            return InputError(
+                f"{what}: line {line} has {len(cells)} of the {max(columns) + 1} columns needed"
+            )
         wrong = next((cells[column] for column in columns if not _is_number(cells[column])), None)
         if wrong is not None:
             return InputError(f"{what}: line {line} has {wrong[:40]!r} where a number is needed")
