@@ -2,7 +2,10 @@
 
 import io
 import random
+import struct
+import sys
 import zipfile
+import zlib
 from collections import OrderedDict
 from typing import Any
 
@@ -61,6 +64,7 @@ UNUSUAL = {
     "booleans": {"a": torch.tensor([True])},
     "ordered": OrderedDict(a=1),
     "a type": {"a": torch.float32},
+    "a type in a tuple": {"a": (1, torch.float32)},
     "numbered": {1: 2},
     "large": {"a": 2**40},
 }
@@ -98,6 +102,106 @@ def test_compressed_doubled_and_trailing_bytes_are_left_to_torch():
         for name in old.namelist():
             new.writestr(name, old.read(name))
     assert [read(some) for some in (packed.getvalue(), data + b"x", data[:-1], b"", b"PK")] == [None] * 5
+
+
+NO_HOOKS = b"ccollections\nOrderedDict\nq\n)R"
+CODE = zipfile.ZipFile(io.BytesIO(saved({"a": torch.arange(4.0)}))).read("archive/data.pkl")
+PICKLES = {
+    "another protocol": CODE.replace(b"\x80\2", b"\x80\3"),
+    "no protocol": b"}}" + CODE[2:],
+    "bytes after the end": CODE + b"N",
+    "two values at the end": b"\x80\2K\1K\2.",
+    "an open mark": b"\x80\2(K\1.",
+    "a tuple of more than there is": b"\x80\2K\1\x86.",
+    "no hooks": CODE.replace(NO_HOOKS, b"N"),
+    "a length below zero": CODE.replace(b"K\4\x85", b"J\xff\xff\xff\xff\x85"),
+    "a truth as length": CODE.replace(b"K\4\x85", b"\x88\x85"),
+    "items for a dictionary": CODE.replace(b"s.", b"e.").replace(b"}q\0", b"}q\0("),
+    "a value for a list": CODE.replace(b"}", b"]"),
+}
+
+
+def archive(
+    *,
+    code: bytes = CODE,
+    order: str = sys.byteorder,
+    version: str = "3",
+    shift: int = 0,
+    more: str = "x",
+    filling: int | None = None,
+) -> bytearray:
+    """Members as torch writes them, the tensor at a multiple of 8 plus ``shift``, filled up to one of 8."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as made:
+        storage = zipfile.ZipInfo("archive/data/0")
+        gap = (shift - 30 - len(storage.filename) - 4) % 8
+        storage.extra = b"FB" + struct.pack("<H", gap) + bytes(gap)
+        made.writestr(storage, np.arange(4, dtype=np.float32).tobytes())
+        made.writestr("archive/data.pkl", code)
+        made.writestr("archive/byteorder", order)
+        made.writestr("archive/version", f"{version}\n")
+        made.writestr("archive/filling", bytes(filling or 0))
+        made.writestr(f"archive/{more}", f"{version}\n")
+    if filling is None:
+        filling = -len(file.getvalue()) % 8
+        return archive(code=code, order=order, version=version, shift=shift, more=more, filling=filling)
+    return bytearray(file.getvalue())
+
+
+def test_the_archives_of_this_test_are_read() -> None:
+    """So that each of the following is declined for its one difference."""
+    assert same(read(archive()), {"a": torch.arange(4.0)})
+    assert same(read(archive(code=b"\x80\2K\1\x85.")), (1,))
+
+
+@pytest.mark.parametrize("name", PICKLES)
+def test_steps_that_torch_does_not_write_are_declined(name: str) -> None:
+    assert PICKLES[name] != CODE
+    assert read(archive(code=PICKLES[name])) is None
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"order": "middle"}, {"version": "4"}, {"shift": 2}, {"more": "version"}, {"more": "../version"}],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_members_that_torch_does_not_write_are_declined(how: dict[str, Any]) -> None:
+    data = archive(**how)
+    if how == {"more": "../version"}:  # beside the folder of the others
+        data = data.replace(b"archive/../version", b"another/../version")
+    assert read(data) is None
+
+
+DIRECTORY, END = archive().index(b"PK\1\2"), len(archive()) - 22
+PATCHES = {
+    "encrypted": (DIRECTORY + 8, "<H", 1),
+    "compressed": (DIRECTORY + 10, "<H", 8),
+    "another packed size": (DIRECTORY + 20, "<L", 15),
+    "no entry": (DIRECTORY, "<L", 0),
+    "no header": (0, "<L", 0),
+    "another disk": (END + 4, "<H", 1),
+    "a directory beyond the end": (END + 12, "<L", 1 << 20),
+    "a comment": (END + 20, "<H", 1),
+    "no end": (END, "<L", 0),
+}
+
+
+@pytest.mark.parametrize("name", PATCHES)
+def test_fields_that_torch_does_not_write_are_declined(name: str) -> None:
+    place, form, value = PATCHES[name]
+    data = archive()
+    assert struct.unpack_from(form, data, place) != (value,)
+    struct.pack_into(form, data, place, value)
+    assert read(data) is None
+
+
+def test_a_member_that_reaches_into_the_directory_is_declined() -> None:
+    """Its checksum is right."""
+    data = archive()
+    last, begin = data.rindex(b"PK\1\2"), data.index(b"PK\1\2") - 2
+    struct.pack_into("<3L", data, last + 16, zlib.crc32(data[begin : begin + 6]), 6, 6)
+    assert read(data) is None
 
 
 @pytest.mark.parametrize("forged", [False, True])

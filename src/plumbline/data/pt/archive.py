@@ -175,15 +175,13 @@ class _Pickle:
     def fill(self, number: int | None = None) -> None:
         pairs = self._pop(number)
         keys, values, into = pairs[::2], pairs[1::2], self._stack[-1]
-        if type(into) is not dict or any(type(key) is not str for key in keys):
+        if any(type(key) is not str for key in keys):
             raise UnusualArchiveError
         into.update(zip(keys, _plain(values), strict=True))
 
     def extend(self, number: int | None = None) -> None:
-        items, into = self._pop(number), self._stack[-1]
-        if type(into) is not list:
-            raise UnusualArchiveError
-        into.extend(_plain(items))
+        items = self._pop(number)
+        self._stack[-1].extend(_plain(items))
 
     def remember(self) -> None:
         self._memo[int.from_bytes(self._take(4), "little")] = self._stack[-1]
