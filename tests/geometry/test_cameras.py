@@ -49,7 +49,7 @@ class TestCameras:
             rays = pixel_rays(camera, mine)
             gap = np.linalg.norm(away[:, None] - rays, axis=2).min(axis=1)
             assert gap.max() <= 0.8 / FOCAL, (
-                "every point is in the direction of a pixel, to half its diagonal"
+                "every point is in the direction of a pixel"
             )
 
     def test_a_mesh_behind_the_camera_is_refused(self):
