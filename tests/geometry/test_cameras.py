@@ -43,6 +43,14 @@ class TestCameras:
             assert camera.intrinsics.fx == pytest.approx(FOCAL, rel=0.05)
             np.testing.assert_allclose(camera.axes @ camera.axes.T, np.eye(3), atol=1e-12)
             assert np.linalg.det(camera.axes) == pytest.approx(1)
+            mine = points[(sensor == camera.position).all(axis=1)]
+            away = mine - camera.position
+            away /= np.linalg.norm(away, axis=1, keepdims=True)
+            rays = pixel_rays(camera, mine)
+            gap = np.linalg.norm(away[:, None] - rays, axis=2).min(axis=1)
+            assert gap.max() <= 0.8 / FOCAL, (
+                "every point is in the direction of a pixel"
+            )
 
     def test_a_mesh_behind_the_camera_is_refused(self):
         (camera,) = find_cameras(POINTS, np.zeros(3), matrix=K)
