@@ -29,7 +29,8 @@ from plumbline.data.prepare import samples  # noqa: E402
 from plumbline.data.prepare.sources import caster_name, cut, list_sources  # noqa: E402
 from plumbline.data.store import writer  # noqa: E402
 from plumbline.geometry import graphs, raycast, scans  # noqa: E402
-from plumbline.geometry.meshes import find_meshes, load_mesh  # noqa: E402
+from plumbline.geometry.mesh_files import find_meshes  # noqa: E402
+from plumbline.geometry.meshes import load_mesh  # noqa: E402
 from plumbline.geometry.sensors import ray_directions  # noqa: E402
 from plumbline.geometry.solids import make_solid  # noqa: E402
 from plumbline.records import (  # noqa: E402

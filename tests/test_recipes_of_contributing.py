@@ -52,7 +52,7 @@ def test_a_solid(copy: Path) -> None:
     check = """
 import json
 import numpy as np
-from plumbline.geometry.meshes import open_reason
+from plumbline.geometry.surfaces import open_reason
 from plumbline.geometry.solids import FAMILIES, make_solid
 mesh = FAMILIES["top"](np.random.default_rng(0)).to_mesh64()
 names = [make_solid(0, index).name for index in range(300)]

@@ -46,7 +46,7 @@ class Found(NamedTuple):
 
 @dataclass
 class View:
-    """A depth image ``[H, W]`` in metres (0 where nothing was measured), its camera, and the object's mask."""
+    """A depth image ``[H, W]`` in metres (0: nothing measured), its camera, and the object's mask."""
 
     depth: Float
     camera: Intrinsics
@@ -155,9 +155,7 @@ class _Surface:
         table = np.hstack([np.cross(local - centre, normals), normals]) * np.sqrt(weight)[:, None]
         # Slightly damped, so that a body of revolution does not turn about its axis.
         square = table.T @ table
-        step = np.linalg.solve(
-            square + 1e-6 * np.diag(np.diag(square)), table.T @ (off * np.sqrt(weight))
-        )
+        step = np.linalg.solve(square + 1e-6 * np.diag(np.diag(square)), table.T @ (off * np.sqrt(weight)))
         change = np.eye(4)
         change[:3, :3] = Rotation.from_rotvec(step[:3]).as_matrix()
         change[:3, 3] = centre + step[3:] - change[:3, :3] @ centre

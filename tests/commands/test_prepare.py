@@ -11,7 +11,8 @@ import pytest
 from plumbline.commands.prepare import settings_of
 from plumbline.config.prepare import PrepareConfig
 from plumbline.data.store.reader import PackedStore
-from plumbline.geometry.meshes import load_mesh, open_reason
+from plumbline.geometry.meshes import load_mesh
+from plumbline.geometry.surfaces import open_reason
 from plumbline.records import GraphSettings, Range, ScanSettings
 from tests.helpers.preparing import (
     BOX,

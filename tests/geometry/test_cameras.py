@@ -48,9 +48,7 @@ class TestCameras:
             away /= np.linalg.norm(away, axis=1, keepdims=True)
             rays = pixel_rays(camera, mine)
             gap = np.linalg.norm(away[:, None] - rays, axis=2).min(axis=1)
-            assert gap.max() <= 0.8 / FOCAL, (
-                "every point is in the direction of a pixel"
-            )
+            assert gap.max() <= 0.8 / FOCAL, "every point is in the direction of a pixel"
 
     def test_a_mesh_behind_the_camera_is_refused(self):
         (camera,) = find_cameras(POINTS, np.zeros(3), matrix=K)

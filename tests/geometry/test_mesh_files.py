@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from plumbline.errors import InputError
-from plumbline.geometry.meshes import MESH_SUFFIXES, companion_files, find_meshes
+from plumbline.geometry.mesh_files import MESH_SUFFIXES, companion_files, find_meshes
 
 
 def test_names_are_relative_unique_and_sorted(tmp_path):

@@ -10,16 +10,11 @@ import pytest
 import trimesh
 
 from plumbline.errors import InputError, MeshError
-from plumbline.geometry.meshes import (
-    find_meshes,
-    load_mesh,
-    make_solid_record,
-    open_reason,
-    shell_centroid,
-    solid_properties,
-)
+from plumbline.geometry.mesh_files import find_meshes
+from plumbline.geometry.meshes import load_mesh, make_solid_record
 from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.spheres import bounding_sphere
+from plumbline.geometry.surfaces import open_reason, shell_centroid, solid_properties
 
 BOX = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
 BOX_FACES = np.array(
@@ -165,7 +160,7 @@ def test_far_from_the_origin_no_digits_are_lost():
 def test_last_bits_do_not_hang_on_the_number_of_threads():
     code = """
 import numpy as np
-from plumbline.geometry.meshes import shell_centroid, solid_properties
+from plumbline.geometry.surfaces import shell_centroid, solid_properties
 vertices = np.random.default_rng(0).normal(size=(100_000, 3))
 faces = np.random.default_rng(1).integers(0, 100_000, (200_000, 3))
 print(solid_properties(vertices, faces)[1].tobytes().hex(), shell_centroid(vertices, faces).tobytes().hex())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from manifold3d import Error
 
-from plumbline.geometry.meshes import bounding_sphere, make_solid_record, open_reason, solid_properties
+from plumbline.geometry.meshes import make_solid_record
 from plumbline.geometry.solids import (
     FAMILIES,
     abstract,
@@ -21,6 +21,8 @@ from plumbline.geometry.solids import (
     toys,
 )
 from plumbline.geometry.solids.primitives import box, is_clear, largest, lathe, loft, spline, sweep, turned
+from plumbline.geometry.spheres import bounding_sphere
+from plumbline.geometry.surfaces import open_reason, solid_properties
 from tests.helpers import ROOT
 
 PER_FAMILY = 4

@@ -15,7 +15,8 @@ from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.tensors import map_tensors
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import read_cloud
-from plumbline.geometry.meshes import companion_files, load_mesh
+from plumbline.geometry.mesh_files import companion_files
+from plumbline.geometry.meshes import load_mesh
 from tests.helpers.random_samples import random_sample
 from tests.reliability.campaign import campaign
 from tests.reliability.readers import READERS

@@ -21,7 +21,7 @@ from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError, SampleError
 from plumbline.geometry.clouds import read_cloud
-from plumbline.geometry.meshes import companion_files
+from plumbline.geometry.mesh_files import companion_files
 from plumbline.predictors.checkpoint import read_checkpoint, seal
 from plumbline.records import FEATURE_NAMES
 from tests.helpers.training_fixtures import flags, random_samples, saved, train

@@ -21,7 +21,8 @@ from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import write_store
 from plumbline.errors import DamagedStoreError, InputError, MeshError
 from plumbline.geometry.clouds import read_cloud
-from plumbline.geometry.meshes import companion_files, load_mesh
+from plumbline.geometry.mesh_files import companion_files
+from plumbline.geometry.meshes import load_mesh
 from plumbline.predictors.checkpoint import load_checkpoint, seal
 from plumbline.predictors.inference import predict
 from plumbline.records import FEATURE_NAMES

@@ -11,7 +11,7 @@ import torch
 
 from plumbline.data.pt.samples import list_pt, read_pt, read_pt_metadata, write_dataset_metadata, write_pt
 from plumbline.errors import InputError, SampleError
-from plumbline.geometry.meshes import find_meshes
+from plumbline.geometry.mesh_files import find_meshes
 from tests.helpers.random_samples import assert_same, random_sample, random_samples
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from plumbline.data.store.writer import SCHEMA
 from plumbline.files import refusal
 from plumbline.geometry.clouds import Label, read_labels
-from plumbline.geometry.meshes import companion_files, find_meshes
+from plumbline.geometry.mesh_files import companion_files, find_meshes
 from plumbline.geometry.raycast import Caster
 from plumbline.records import FEATURE_NAMES, GraphSettings, ScanSettings
 
