@@ -78,6 +78,8 @@ def test_names_that_do_not_fit_are_refused(split: dict[str, list[str]], said: st
         ("s.yaml", "train: [", "not readable ("),
         ("s.json", '{"train": [1], "val": ["b"]}', "must map train, val"),
         ("s.json", "train: [a]", "not readable ("),
+        ("s.json", '{"train": ["a"], "val": ["b"], "train": ["c"]}', "not readable (train occurs twice)"),
+        ("s.yaml", "train: [a]\nval: [b]\ntrain: [c]", "not readable (train occurs twice)"),
         ("s.json", "[" * 100_000, "not readable ("),
         ("s.yaml", "[" * 5_000, "not readable ("),
     ],

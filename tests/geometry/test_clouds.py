@@ -129,6 +129,7 @@ def test_where_the_sensor_stands(tmp_path):
     [
         ("scan.obj", b"v 0 0 0", "unknown format"),
         ("none.ply", None, "does not exist"),
+        ("scans", None, "does not exist"),
         ("a.ply", b"hello", "cannot be read as ply"),
         (
             "a.ply",

@@ -82,6 +82,8 @@ class Option:
         try:
             if not text.strip():  # "$UNSET" in a script
                 raise ValueError("must not be empty; leave the flag out for the default")
+            if self.many and "," in text and set(text.split(",")) <= set(self.kind.choices):
+                raise ValueError(f"write blanks between several: {text.replace(',', ' ')}")
             return self.kind.read(text)
         except ValueError as error:
             line = " ".join(text.split())

@@ -25,8 +25,8 @@ def read_split(path: Path) -> GivenSplit:
     """Read a JSON or YAML file that maps sides to lists of names; the names are sorted and made unique.
 
     Raises:
-        InputError: the file cannot be read, is not such a mapping, or names nothing for training or
-            validation.
+        InputError: the file cannot be read, is not such a mapping, has a side twice, or names nothing for
+            training or validation.
     """
     where = f"--split_file {path}"
     try:
@@ -49,13 +49,28 @@ def read_split(path: Path) -> GivenSplit:
 def _parse(path: Path) -> Any:
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix == ".json":
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique)
     import yaml
 
+    class Loader(yaml.BaseLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            _unique([(key.value, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)])
+            return super().construct_mapping(node, deep=deep)
+
     try:
-        return yaml.load(text, yaml.BaseLoader)
+        return yaml.load(text, Loader)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
+
+
+def _unique(items: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping; both parsers would keep only the last of two values for a key. Raises ValueError."""
+    found: dict[str, Any] = {}
+    for key, value in items:
+        if key in found:
+            raise ValueError(f"{key} occurs twice")
+        found[key] = value
+    return found
 
 
 def _is_names(names: Any) -> bool:

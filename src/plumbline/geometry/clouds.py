@@ -218,12 +218,12 @@ def _number(row: dict[str, Any], column: str, where: str) -> float:
 def load_cloud(path: Path | str) -> Cloud:
     """Read the points of a file, and the sensor's position if the file has it; see :func:`read_cloud`."""
     path = Path(path)
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(f"{path}: unknown format; scans end in {', '.join(sorted(CLOUD_SUFFIXES))}")
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise InputError(f"{path} {what}; give a scan file")
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"{path}: unknown format; scans end in {', '.join(sorted(CLOUD_SUFFIXES))}")
     try:
         with reading(path):
             cloud = replace(reader(path), name=str(path))

@@ -6,7 +6,7 @@ from pathlib import Path
 from plumbline.errors import InputError
 
 ENSEMBLE_FILE = "ensemble.ckpt"
-BEST_FILES = "best-model-*.ckpt"
+BEST_FILES, LAST_FILES = "best-model-*.ckpt", "last*.ckpt"
 
 
 def find_best(given: Path) -> Path:
@@ -27,7 +27,7 @@ def find_best(given: Path) -> Path:
     if (given / "last.ckpt").is_file():
         return given / "last.ckpt"
     raise InputError(
-        f"checkpoint {given}: the folder has neither best-model-*.ckpt nor last.ckpt; give the file itself"
+        f"checkpoint {given}: the folder has neither {BEST_FILES} nor last.ckpt; give the file itself"
     )
 
 

@@ -39,18 +39,19 @@ def same(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         alike = (one.dtype, one.shape, one.stride()) == (other.dtype, other.shape, other.stride())
-        return alike and one.numpy(force=True).tobytes() == other.numpy(force=True).tobytes()
+        return alike and torch.equal(one.flatten().view(torch.uint8), other.flatten().view(torch.uint8))
     return type(one) is type(other) and repr(one) == repr(other)
 
 
 NUMBERS = torch.arange(24.0).reshape(4, 6)
+TYPES = (torch.float16, torch.bfloat16, torch.float64, torch.int16, torch.int32)
 USUAL = {
     "sample": {
         "node_features": NUMBERS,
         "edge_index": torch.tensor([[0, 1], [1, 0]]),
         "target": NUMBERS[0, :3],
     },
-    "types": {str(t): NUMBERS.to(t) for t in (torch.float16, torch.float64, torch.int16, torch.int32)},
+    "types": {str(t): NUMBERS.to(t) for t in TYPES},
     "shared storage": {"a": NUMBERS, "b": NUMBERS[2], "c": NUMBERS[1:3]},
     "plain": {"a": [1, -7, 70_000, 2.5, True, None, "ä", {"x": (1, ("y",))}], "b": {}, "c": [], "d": ()},
     "many": {f"key {i}": [f"text {i}", i] for i in range(300)},
@@ -114,6 +115,10 @@ PICKLES = {
     "an open mark": b"\x80\2(K\1.",
     "a tuple of more than there is": b"\x80\2K\1\x86.",
     "no hooks": CODE.replace(NO_HOOKS, b"N"),
+    "hooks": CODE.replace(NO_HOOKS, b"ccollections\nOrderedDict\n(]tR"),
+    "a type in a list": b"\x80\2](ccollections\nOrderedDict\ne.",
+    "elements before the storage": CODE.replace(b"QK\0", b"QJ\xff\xff\xff\xff"),
+    "a decimal number of elements": CODE.replace(b"K\4t", b"G" + struct.pack(">d", 4) + b"t"),
     "a length below zero": CODE.replace(b"K\4\x85", b"J\xff\xff\xff\xff\x85"),
     "a truth as length": CODE.replace(b"K\4\x85", b"\x88\x85"),
     "items for a dictionary": CODE.replace(b"s.", b"e.").replace(b"}q\0", b"}q\0("),

@@ -22,6 +22,10 @@ CASES: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]]]] = {
     "linear without bias": (functional.linear, [(40, 16), (8, 16)]),
     "linear of one row": (functional.linear, [(16,), (8, 16), (8,)]),
     "linear of several": (lambda x, w, b: functional.linear(x, w, bias=b), [(5, 4, 16), (8, 16), (8,)]),
+    "linear in another order": (
+        lambda x, w, b: functional.linear(bias=b, weight=w, input=x),
+        [(40, 16), (8, 16), (8,)],
+    ),
     "@": (lambda a, b: a @ b, [(40, 16), (16, 8)]),
     "@ of vectors": (lambda a, b: a @ b, [(16,), (16, 8)]),
     "@ of batches": (lambda a, b: a @ b.mT, [(3, 5, 16), (3, 8, 16)]),

@@ -41,7 +41,7 @@ class WideProducts(TorchFunctionMode):
         """Compute a product, or call any other function."""
         kwargs = kwargs or {}
         if func is _LINEAR:
-            x, weight, bias = (*args, *kwargs.values(), None)[:3]
+            x, weight, bias = _linear_operands(*args, **kwargs)
             if self._concerns(x, weight):
                 flat = _Product.apply(
                     _short(x.reshape(-1, x.shape[-1])),
@@ -68,6 +68,13 @@ def with_wide_products(forward: Callable[..., Any], *, mixed: bool) -> Callable[
             return forward(*arguments)
 
     return wide
+
+
+def _linear_operands(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The operands by the names that torch gives them: callers may name them in any order."""
+    return input, weight, bias
 
 
 def _short(x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from plumbline.data.split_file import read_split
 from plumbline.errors import InputError
 from plumbline.files import each_folder
 from plumbline.locks import LockedError, sole_owner
+from plumbline.predictors.find_checkpoint import BEST_FILES, LAST_FILES
 from plumbline.records import Rejected
 from plumbline.writing import write_atomically
 
@@ -29,13 +30,11 @@ CURVES, RESULT, REJECTED, TENSORBOARD = "curves.png", "result.json", "rejected.t
 _RUNNING = ".running"
 """File that names the process that locks the folder; a killed process leaves it behind, which is harmless."""
 
-
-_MARKS = ("last*.ckpt", "best-model-*.ckpt", METRICS)
+_MARKS = (LAST_FILES, BEST_FILES, METRICS)
 """Files that show that a training ran here."""
 
 _RECORDS = (STARTUP, CURVES, RESULT, REJECTED, TENSORBOARD, "wandb", "report.html", "evaluation.json")
 """What else a run folder may hold of it."""
-
 
 _WRITTEN = (CONFIG, _CONFIG_USED, STARTUP, METRICS, CURVES, RESULT, REJECTED, _RUNNING)
 """Files that must not be links: their targets are not ours. A checkpoint replaces a link."""
@@ -128,9 +127,7 @@ def find_checkpoints(resume: str, checkpoint_dir: Path) -> list[Path]:
         if not path.is_file():
             raise InputError(f"--resume {resume}: there is no such checkpoint")
         return [path]
-    last, best = (
-        _newest_first(checkpoint_dir.glob(pattern)) for pattern in ("last*.ckpt", "best-model-*.ckpt")
-    )
+    last, best = (_newest_first(checkpoint_dir.glob(pattern)) for pattern in (LAST_FILES, BEST_FILES))
     if not last and not best:
         raise InputError(
             f"--resume: there is no last.ckpt in {checkpoint_dir}; name a checkpoint, or start from scratch "

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from plumbline.errors import InputError
 from plumbline.predictors.checkpoint import read_checkpoint, seal
+from plumbline.predictors.find_checkpoint import BEST_FILES, LAST_FILES
 from plumbline.reporting import Reporter
 from plumbline.training.lightning_import import CheckpointIO, LightningModule, ModelCheckpoint, Trainer
 from plumbline.writing import write_atomically
@@ -53,7 +54,7 @@ def write_durably(path: Path, content: bytes | memoryview) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content, read_back=True)
     except OSError as error:
-        there = [*path.parent.glob("last*.ckpt"), *path.parent.glob("best-model-*.ckpt")]
+        there = [*path.parent.glob(LAST_FILES), *path.parent.glob(BEST_FILES)]
         before = f"{there[0].name} is untouched" if there else "there is no earlier one to resume from"
         raise InputError(
             f"cannot write the checkpoint {path} ({error.strerror or error}): free some space or fix "

@@ -1,7 +1,7 @@
 """The program of a tracker's process: takes rows as lines of JSON and hands them to W&B or TensorBoard.
 
 It imports nothing of the training. It ends after the last row or when the training is gone, within bounded
-time, and no signal other than SIGKILL ends it earlier.
+time; the signals that stop a training do not end it earlier.
 """
 
 import json
@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 _IGNORED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 """Batch systems send them to every process of a job."""
+
 LINGER = 40.0
 """Seconds after the last row until the process ends in any case."""
 
