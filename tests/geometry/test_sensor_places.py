@@ -149,8 +149,51 @@ def test_one_point_at_zero_may_be_a_corner(tmp_path):
     cloud = load_cloud(tmp_path / "a.npy")
     assert (len(cloud.points), cloud.dropped) == (8, 0)
     assert len(scan_of(cloud, np.full(3, 3.0)).points) == 8
-    with pytest.raises(InputError, match=r"1 point lies at the sensor, .* --sensor"):
+    with pytest.raises(
+        InputError, match=r"1 point lies at 0,0,0, where the sensor is assumed; remove .*, or give .*--sensor"
+    ):
         scan_of(cloud, None)
+
+
+@pytest.mark.parametrize(("shift", "dropped"), [(0.9, 0), (1.9, 0), (2.1, 1), (30, 1), (1e6, 1)])
+def test_one_row_of_zeros_is_a_missing_return_if_all_points_are_far(tmp_path, shift, dropped):
+    rows = np.concatenate([BALL + [0, 0, shift], np.zeros((1, 3))])
+    np.save(tmp_path / "a.npy", rows)
+    cloud = load_cloud(tmp_path / "a.npy")
+    assert (len(cloud.points), cloud.dropped) == (401 - dropped, dropped)
+    if dropped:
+        np.testing.assert_array_equal(cloud.points, rows[:-1])
+        assert cloud.notes == ("1 of 401 rows is a missing return (0 0 0), left out",)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("large", [np.nan, 1e300])
+def test_one_row_of_zeros_among_damaged_points(tmp_path, large):
+    np.save(tmp_path / "a.npy", np.concatenate([BALL + large, np.zeros((1, 3))]))
+    with pytest.raises(InputError, match=r"400 points are not finite|the data is damaged"):
+        load_cloud(tmp_path / "a.npy")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("suffix", [".pcd", ".ply", ".npy"])
+def test_signalling_nan_is_a_missing_return_like_any_other(tmp_path, suffix):
+    """numpy prints a warning for it where it becomes a double."""
+    points = (BALL + 5).astype("<f4")
+    points.view("<u4")[3] = 0x7FA00000
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".npy":
+        np.save(path, points.reshape(20, 20, 3))
+    elif suffix == ".pcd":
+        path.write_bytes(pcd(np.where(np.isnan(points), 1, points), height=20)[: -points.nbytes])
+        path.write_bytes(path.read_bytes() + points.tobytes())
+    else:
+        whole = ply_bytes({"vertex": ply_points(BALL)})
+        path.write_bytes(whole[: -points.nbytes] + points.tobytes())
+        with pytest.raises(InputError, match="1 point is not finite, the first is number 4"):
+            load_cloud(path)
+        return
+    cloud = load_cloud(path)
+    np.testing.assert_array_equal(cloud.points, np.delete(points, 3, axis=0))
 
 
 def test_arrays_of_python_programs_keep_their_rows():

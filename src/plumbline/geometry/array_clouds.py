@@ -175,4 +175,5 @@ def numbers(path: Path | str, name: str, array: np.ndarray[Any, Any]) -> Float:
     """Convert an array to float64. Raises InputError if it does not contain numbers."""
     if array.dtype.kind not in "fiu":
         raise InputError(f"{path}: {name} contains {array.dtype} instead of numbers")
-    return array.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # numpy warns of signalling NaN
+        return array.astype(np.float64)

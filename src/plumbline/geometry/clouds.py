@@ -107,8 +107,11 @@ def scan_of(cloud: Cloud, sensor: Float | None) -> Scan:
     lost = int((points == sensor).all(axis=1).sum())
     if lost:
         which = "1 point lies" if lost == 1 else f"{lost} points lie"
-        fix = "remove missing returns" if given or cloud.sensor is not None else f"remove it, or {_GIVE}"
-        raise InputError(f"{path}: {which} at the sensor, where nothing is measured; {fix}")
+        if not given and cloud.sensor is None:
+            raise InputError(
+                f"{path}: {which} at 0,0,0, where the sensor is assumed; remove missing returns, or {_GIVE}"
+            )
+        raise InputError(f"{path}: {which} at the sensor, where nothing is measured; remove missing returns")
     zeros = int(np.count_nonzero(zero_rows(points)))
     if are_missing_returns(zeros):
         raise InputError(f"{path}: {zeros} points are exactly 0,0,0; remove them if they are missing returns")

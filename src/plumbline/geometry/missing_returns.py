@@ -9,10 +9,16 @@ from dataclasses import replace
 import numpy as np
 
 from plumbline.errors import InputError
+from plumbline.geometry.spheres import bounding_sphere
 from plumbline.records import Cloud, Float
 
 _FEWEST = 2
 """From this number of rows on, exact zeros are missing returns: nothing is measured twice to the last bit."""
+_APART = 2.0
+"""From this distance on, in radii of the other points, a single row of 0 0 0 is no point of their object."""
+
+_LARGEST = 1e100
+"""Below it no square overflows."""
 
 
 def zero_rows(points: Float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -28,13 +34,22 @@ def are_missing_returns(zeros: int) -> bool:
     return zeros >= _FEWEST
 
 
+def _are_far(points: Float) -> bool:
+    """Tell whether all points ``[N, 3]`` are far from 0 0 0."""
+    if not len(points) or not (np.abs(points) < _LARGEST).all():
+        return False  # damaged, and refused later
+    centre, radius = bounding_sphere(points)
+    return bool(np.linalg.norm(centre) > _APART * radius)
+
+
 def without_missing(cloud: Cloud, *, organised: bool) -> Cloud:
     """Leave out the missing returns of a file.
 
     Args:
         cloud: points as the file has them.
         organised: whether they are the pixels of an image. Then rows that are not finite are missing returns
-            too, and so is a single row of 0 0 0.
+            too. A single row of 0 0 0 is one in an image, and elsewhere if all other points are far from it:
+            near them it may be a point, such as the corner of an object that is its own frame's origin.
 
     Returns:
         The cloud without these rows; ``dropped`` and ``notes`` say how many were left out.
@@ -44,8 +59,10 @@ def without_missing(cloud: Cloud, *, organised: bool) -> Cloud:
     """
     points = cloud.points
     zeros = zero_rows(points)
-    if not organised and not are_missing_returns(int(np.count_nonzero(zeros))):
-        return cloud
+    if not organised:
+        number = int(np.count_nonzero(zeros))
+        if not are_missing_returns(number) and not (number and _are_far(points[~zeros])):
+            return cloud
     broken = ~np.isfinite(points).all(axis=1) if organised else np.zeros(len(points), bool)
     keep = ~(zeros | broken)
     lost = int(np.count_nonzero(~keep))
@@ -56,12 +73,12 @@ def without_missing(cloud: Cloud, *, organised: bool) -> Cloud:
     written = " or ".join(
         text for text, rows in (("0 0 0", zeros), ("NaN or infinite", broken)) if rows.any()
     )
-    which = "row is a missing return" if lost == 1 else "rows are missing returns"
+    which = "is a missing return" if lost == 1 else "are missing returns"
     per_point = cloud.sensor is not None and cloud.sensor.shape == points.shape
     return replace(
         cloud,
         points=points[keep],
         sensor=cloud.sensor[keep] if cloud.sensor is not None and per_point else cloud.sensor,
         dropped=cloud.dropped + lost,
-        notes=(*cloud.notes, f"{lost:,} of {len(points):,} {which} ({written}), left out"),
+        notes=(*cloud.notes, f"{lost:,} of {len(points):,} rows {which} ({written}), left out"),
     )

@@ -77,8 +77,9 @@ def read_pcd(path: Path) -> Pcd:
     if any(field.num != 1 for field in axes):
         raise InputError(f"{path}: the pcd file has more than one x, y or z for each point")
     points = np.empty((header.points, 3))
-    for axis, column in enumerate(columns):
-        points[:, axis] = column
+    with np.errstate(invalid="ignore"):  # numpy warns of signalling NaN
+        for axis, column in enumerate(columns):
+            points[:, axis] = column
     return Pcd(points, header.viewpoint, header.organised)
 
 

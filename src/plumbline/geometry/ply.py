@@ -79,8 +79,9 @@ class Ply:
         if absent:
             raise InputError(f"{self.path}: element {element} of the ply file has no {', '.join(absent)}")
         found = np.empty((self.counts[element], 3))
-        for axis, name in enumerate(names):
-            found[:, axis] = columns[name]
+        with np.errstate(invalid="ignore"):  # numpy warns of signalling NaN
+            for axis, name in enumerate(names):
+                found[:, axis] = columns[name]
         return found
 
     def faces(self) -> Int:
