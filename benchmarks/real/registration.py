@@ -35,7 +35,7 @@ class Found(NamedTuple):
         pose: ``[4, 4]`` from the mesh to the camera.
         residual: rms distance of the matched points from the surface, metres.
         spread: rms distance of the centres of mass of further registrations, metres.
-        silhouette: ``[H, W]`` the pixels that see the mesh, nothing being in front of it.
+        silhouette: ``[H, W]`` the pixels whose rays meet the mesh.
     """
 
     pose: Float
@@ -155,9 +155,7 @@ class _Surface:
         table = np.hstack([np.cross(local - centre, normals), normals]) * np.sqrt(weight)[:, None]
         # Slightly damped, so that a body of revolution does not turn about its axis.
         square = table.T @ table
-        step = np.linalg.solve(
-            square + 1e-6 * np.diag(np.diag(square)), table.T @ (off * np.sqrt(weight))
-        )
+        step = np.linalg.solve(square + 1e-6 * np.diag(np.diag(square)), table.T @ (off * np.sqrt(weight)))
         change = np.eye(4)
         change[:3, :3] = Rotation.from_rotvec(step[:3]).as_matrix()
         change[:3, 3] = centre + step[3:] - change[:3, :3] @ centre
