@@ -3,6 +3,12 @@
 CHECKOUTS holds git checkouts, bare or not, as ``owner/name``: those of ``sources.csv`` that are rebuilt, and
 kleinash/G3DB with the reference meshes. Nothing is fetched. OUT becomes a folder for
 ``plumbline benchmark --real``; ``--compare`` says how far the truths are from those of another such folder.
+
+``sources.csv`` has a row for each source: commit, camera, what its licence allows, and whether and why it is
+not rebuilt. ``scans.csv`` has a row for each scan of the others: its depth image; its mask, ``PATH:LABEL``,
+or ``silhouette``, that of the registered mesh, widened by 2 pixels, without what stands in front of it; and
+the start of the registration, rounded: ``turn`` (rotation vector in radians) and ``centre`` (of the mesh's
+bounding sphere, metres).
 """
 
 import argparse
@@ -18,7 +24,7 @@ import trimesh
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import loadmat
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import minimum_filter
 
 from benchmarks.real.registration import Found, View, register, start_pose
 from plumbline.errors import InputError
@@ -32,6 +38,8 @@ MESH = "objects/grasp_meshes/final_ycb_objects/totalYCB16k/{}.obj"
 MESH_LICENCE = "YCB meshes CC-BY-4.0; G3DB Apache-2.0"
 BLEED = 2
 """Pixels by which a mask made from a silhouette is wider, as a mask of a segmentation is."""
+FRONT = 0.015
+"""What is nearer than the mesh by more than this, in metres, stands in front of it."""
 COMMON = 0.01
 """Error of a truth, in radii, that registrations share: mesh and object differ, the camera's depth is off."""
 MOST_RESIDUAL, MOST_SPREAD = 0.0025, 0.03
@@ -53,9 +61,7 @@ class Checkouts:
     def read(self, repository: str, commit: str, path: str) -> bytes:
         place = self.folder / repository
         if not place.is_dir():
-            raise InputError(
-                f"{place} is missing: git clone https://github.com/{repository} {place}, or name another folder"
-            )
+            raise InputError(f"{place} is missing: git clone https://github.com/{repository} {place}")
         done = subprocess.run(["git", "-C", place, "show", f"{commit}:{path}"], capture_output=True)
         if done.returncode:
             raise InputError(f"{place} has no {path} at {commit}: {done.stderr.decode().strip()}")
@@ -94,7 +100,9 @@ def build_scan(
     solid = checkouts.mesh(row["object"])
     found = register(solid, view, start_pose(solid, numbers(row["turn"]), numbers(row["centre"])))
     if view.mask is None:
-        view.mask = binary_dilation(found.silhouette, np.ones((3, 3)), BLEED)
+        depth = np.where(found.depth > 0, found.depth, np.inf)
+        near = minimum_filter(depth, 2 * BLEED + 1, mode="constant", cval=np.inf)
+        view.mask = np.isfinite(near) & ~(view.known & (view.depth < near - FRONT))
     return solid, view, found
 
 
@@ -156,7 +164,7 @@ def build(checkouts: Checkouts, out: Path) -> None:
 
 
 def compare(out: Path, other: Path) -> None:
-    """Print how far the truths of two sets are apart, and how alike their masks are."""
+    """Print how far the truths of two sets are apart, and the intersection over union of their masks."""
     gaps = []
     for path in sorted((out / "scans").glob("*.npz")):
         if not (twin := other / "scans" / path.name).exists():
@@ -165,9 +173,8 @@ def compare(out: Path, other: Path) -> None:
             gap = float(np.linalg.norm(mine["com"] - theirs["com"]) / theirs["bounding_radius"])
             both, either = (mine["mask"] & theirs["mask"]).sum(), (mine["mask"] | theirs["mask"]).sum()
         gaps.append(gap)
-        print(
-            f"{path.stem:28} com {100 * gap:5.2f} % of the radius apart, masks {100 * both / either:5.1f} % alike"
-        )
+        alike = f"masks {100 * both / either:5.1f} % alike"
+        print(f"{path.stem:28} com {100 * gap:5.2f} % of the radius apart, {alike}")
     if gaps:
         print(f"{len(gaps)} scans: median {100 * np.median(gaps):.2f} %, largest {100 * max(gaps):.2f} %")
 
