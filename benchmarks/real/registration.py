@@ -35,18 +35,18 @@ class Found(NamedTuple):
         pose: ``[4, 4]`` from the mesh to the camera.
         residual: rms distance of the matched points from the surface, metres.
         spread: rms distance of the centres of mass of further registrations, metres.
-        silhouette: ``[H, W]`` the pixels that see the mesh, nothing being in front of it.
+        depth: ``[H, W]`` depth of the mesh in the view; 0 where it is not.
     """
 
     pose: Float
     residual: float
     spread: float
-    silhouette: NDArray[np.bool_]
+    depth: Float
 
 
 @dataclass
 class View:
-    """A depth image ``[H, W]`` in metres (0: nothing measured), its camera, and the object's mask."""
+    """A depth image ``[H, W]`` in metres (0: nothing was measured), its camera, and the object's mask."""
 
     depth: Float
     camera: Intrinsics
@@ -88,7 +88,7 @@ def register(solid: Solid, view: View, start: Float) -> Found:
         others.append(surface.align(view, moved, rng, share=0.5)[0] @ np.append(solid.com, 1))
     com = pose @ np.append(solid.com, 1)
     spread = float(np.sqrt(np.square(np.array(others) - com).sum(axis=1).mean()))
-    return Found(pose, residual, spread, surface.render(view, pose) > 0)
+    return Found(pose, residual, spread, surface.render(view, pose))
 
 
 class _Surface:
