@@ -40,11 +40,15 @@ def test_nothing_is_suggested_where_nothing_is_near(
 
 @pytest.mark.parametrize(
     "given",
-    [["--data_dir", ""], ["--checkpoint_dir="], ["--wandb_name", " "], ["--resume="], ["--wandb_tags", ""]],
+    [
+        *(["--data_dir", ""], ["--data_dir", "a", ""], ["--checkpoint_dir="], ["--checkpoint_dir", ""]),
+        *(["--wandb_name", " "], ["--wandb_tags", ""], ["--resume="], ["--resume", ""], ["--model", ""]),
+        *(["--config", ""], ["--config="]),
+    ],
+    ids=" ".join,
 )
 def test_an_empty_value_is_refused(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """That of an unset variable would otherwise be the current folder."""
     assert main(["train", *given]) == 2
-    error = capsys.readouterr().err
-    assert "must not be empty" in error or "needs a value after it" in error
-    assert given[0].rstrip("=") in error
+    sentence = f'{given[0].rstrip("=")} "": must not be empty; leave the flag out for the default'
+    assert sentence in capsys.readouterr().err

@@ -29,7 +29,7 @@ class Option:
         metavar: name of the value in ``--help``; by default that of the kind.
         positional: whether the values are given without the flag's name.
         several: whether several values may be given; one is then still no list.
-        bare: value that is used if the flag is given without one.
+        bare: value that is used if the flag is given without one; None: there is none.
         into: the field, a list of ``NAME=VALUE``, that stores the value.
     """
 
@@ -41,7 +41,7 @@ class Option:
     metavar: str = ""
     positional: bool = False
     several: bool = False
-    bare: str = ""
+    bare: str | None = None
     into: str = ""
 
     @property
@@ -86,7 +86,7 @@ class Option:
                 raise ValueError(f"write blanks between several: {text.replace(',', ' ')}")
             return self.kind.read(text)
         except ValueError as error:
-            line = " ".join(text.split())
+            line = " ".join(text.split()) or '""'
             line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
             raise InputError(f"{'' if self.positional else '--'}{self.name} {line}: {error}") from None
 

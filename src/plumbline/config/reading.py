@@ -52,7 +52,8 @@ class CommandLine:
             else:
                 name, equals, text = token[2:].partition("=")
                 self._words.append(_Word(name.replace("-", "_"), text if equals else None))
-        files = [Path(word.first) for word in self._words if word.name == CONFIG.name and word.first]
+        named = [word.first for word in self._words if word.name == CONFIG.name]
+        files: list[Path] = [CONFIG.read(name) for name in named if name is not None]
         self._files = [(f"--config {path}: ", read_yaml(path)) for path in files]
 
     def options(self, config: type[Flags]) -> dict[str, Option]:
@@ -105,8 +106,9 @@ class CommandLine:
                 given[option.name] = [text] if option.many else text
             else:
                 taken = len(word.following) if option.many else 1
-                given[option.name] = word.following if option.many else word.first or option.bare
-                if not given[option.name]:
+                first = option.bare if word.first is None else word.first
+                given[option.name] = word.following if option.many else first
+                if given[option.name] in ([], None):
                     raise InputError(f"--{option.name} needs a value after it")
             loose += word.following[taken:]
         loose += self._after

@@ -171,7 +171,7 @@ class TrainConfig(Flags):
         False, "resume even if data or flags differ from those of the checkpoint", switch
     )
     checkpoint_every_n_steps: int = option(
-        0, "also write last.ckpt every N steps; 0: only at the end of an epoch", whole(at_least=0)
+        0, "also write last.ckpt every N steps; 0: only after validations", whole(at_least=0)
     )
     save_top_k: int = option(
         1, "number of best models to keep, by their val_loss, in addition to last.ckpt", whole(at_least=1)
@@ -183,7 +183,7 @@ class TrainConfig(Flags):
     )
     logger: list[str] = option(
         ["csv"],
-        "where metrics go, one or several: csv is always there; wandb is the same as --use_wandb",
+        "where metrics go, one or several: csv is always written; wandb is the same as --use_wandb",
         one_of("csv", "tensorboard", "wandb"),
     )
     use_wandb: bool = option(
@@ -202,7 +202,9 @@ class TrainConfig(Flags):
         whole(at_least=0),
     )
     fast_dev_run: int = option(
-        0, "trial run: N batches of each loop; nothing is saved or tracked", whole(at_least=0)
+        0,
+        "trial run: N batches of training and of validation; nothing is saved or tracked; 0: off",
+        whole(at_least=0),
     )
     debug: bool = option(
         False, "log more: data set, architecture, loaders, first epoch, first batches, tracebacks", switch
