@@ -62,6 +62,10 @@ def parse(verb, *argv, without=""):
     needed = REQUIRED.get(verb, {})
     if verb == "predict" and any(word[2:].partition("=")[0] in PIXELS for word in (*argv, f"--{without}")):
         needed = IMAGE
+    if verb == "benchmark" and any(
+        word.startswith(("--real", "--without")) for word in (*argv, f"--{without}")
+    ):
+        needed = {"out": "somewhere", "real": "folder"}
     required = [f"--{name}={value}" for name, value in needed.items() if name != without]
     return cli.parse(verb, [*required, *argv])
 

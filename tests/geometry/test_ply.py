@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import load_cloud, read_cloud
-from plumbline.geometry.meshes import load_mesh, open_reason
+from plumbline.geometry.meshes import load_mesh
 from plumbline.geometry.ply import Lists, read_ply
+from plumbline.geometry.surfaces import open_reason
 from tests.helpers.point_files import ORDERS, Column, ply_bytes, ply_camera, ply_points
 
 POINTS = np.random.default_rng(0).uniform(1, 2, (600, 3)).astype(np.float32).astype(np.float64)

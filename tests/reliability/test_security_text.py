@@ -19,7 +19,8 @@ from plumbline.cli import main
 from plumbline.console.terminal import make_console
 from plumbline.console.text import visible
 from plumbline.data.store.writer import write_store
-from plumbline.evaluation.benchmark_tables import markdown
+from plumbline.evaluation.benchmark_tables import page
+from plumbline.evaluation.grids import markdown
 from plumbline.records import FEATURE_NAMES, Rejected
 from tests.evaluation.test_benchmark_tables import made_up
 from tests.helpers.preparing import BOX, SMALL, write_off
@@ -102,7 +103,7 @@ def markdown_of(name: str) -> str:
     for condition in result["conditions"].values():
         for method in condition["methods"].values():
             method["sources"] = {f"{name}\n# heading": method["sources"]["s"]}
-    return markdown(result)
+    return markdown(page(result))
 
 
 def test_markdown_has_no_markup_but_its_own() -> None:
