@@ -185,7 +185,7 @@ def test_print_config_is_a_config_file(tmp_path, capsys):
         (["--precision", "17"], "--precision 17: choose one of 32, 16"),
         (["--precision", "bf16-mix"], "did you mean bf16-mixed?"),
         (["--precision", "16,32"], "--precision 16,32: choose one of"),
-        (["--logger", "csv,wandb"], "--logger csv,wandb: write blanks between several: csv wandb"),
+        (["--logger", "csv,wandb"], "--logger csv,wandb: separate several with spaces: csv wandb"),
         (["--logger", "csv,wand"], "--logger csv,wand: choose one of"),
         (["--devices", "2"], "--devices 2: training on several devices is not supported yet"),
         (["--num_nodes", "2"], "--num_nodes 2: training on several devices is not supported yet"),

@@ -233,8 +233,8 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("flags", "said"),
         [
-            (["--solids", 3], "leave --solids out"),
-            (["--samples", 3], "leave --samples out"),
+            (["--solids", 3], "leave out --solids"),
+            (["--samples", 3], "leave out --samples"),
             (["--without", "attic"], "--without attic: there is no such group; the set has lab, yard"),
             (["--checkpoint", "none"], "there is no such file"),
         ],
@@ -244,7 +244,7 @@ class TestRefusals:
 
     def test_meshes_next_to_real_scans(self, made, capsys):
         assert main(["benchmark", str(made.path), "--real", str(made.path), "--out", "out"]) == 2
-        assert "leave MESHES out" in capsys.readouterr().err
+        assert "leave out MESHES" in capsys.readouterr().err
 
     def test_groups_without_real_scans(self, capsys):
         assert main(["benchmark", "--solids", "1", "--without", "APC", "--out", "out"]) == 2
@@ -286,7 +286,7 @@ class TestRefusals:
             ({"com": np.zeros(2)}, r"com is float64 of shape \[2\]; give numbers \[3\]"),
             ({"com": np.full(3, np.nan)}, "com holds values that are not finite"),
             ({"pose": None}, "no array 'pose'"),
-            ({"pose": np.diag([2.0, 2, 2, 1])}, "pose is no rigid transform"),
+            ({"pose": np.diag([2.0, 2, 2, 1])}, "pose is not a rigid transform"),
             ({"pose": np.linalg.inv(CRATE.pose)}, "the mesh, placed by pose, lies .* radii from com"),
             ({"mesh": None}, "no array 'mesh'"),
             ({"mesh": "meshes/none.off"}, "none.off does not exist"),

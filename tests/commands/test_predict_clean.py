@@ -1,6 +1,7 @@
 """``plumbline predict``: stray points, warnings, depth images, and how many points are used by default."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ from plumbline.data.store.reader import PackedStore
 from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.predictors.looking import USUAL_DRAWS
 from plumbline.predictors.predictor import Predictor, load_predictor
+from plumbline.training.show.facts import _usual_range
 from tests.helpers import scanned
 from tests.helpers.scanned import simulate
 
@@ -106,16 +108,12 @@ def test_a_checkpoint_that_does_not_say_takes_128_points(trained):
     old = load_checkpoint(trained["ept"])
     plain = old.data.to_dict()
     del plain["num_points"]
-    from dataclasses import replace
-
     data = type(old.data).from_dict(plain)
     assert data.num_points is None
     assert Predictor.trained(replace(old, data=data)).usual_points == 128
 
 
 def test_the_rarest_numbers_of_points_do_not_count():
-    from plumbline.training.show.facts import _usual_range
-
     assert _usual_range(np.array([16] + [128] * 300 + [512] * 300 + [900])) == (128, 512)
 
 
@@ -163,10 +161,10 @@ def test_a_depth_image_is_answered_like_its_points(ask, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    (["--mask", "m.png"], "--mask is about a depth image: give one with --depth"),
-    (["a.npz", "--depth_scale", "1"], "--depth_scale is about a depth image"),
+    (["--mask", "m.png"], "--mask describes a depth image: give one with --depth"),
+    (["a.npz", "--depth_scale", "1"], "--depth_scale describes a depth image"),
     (["--depth", "d.png"], "--intrinsics is missing"),
-    (["a.npz", "--depth", "d.png", "--intrinsics", "K.json"], "--depth is one scan of its own"),
+    (["a.npz", "--depth", "d.png", "--intrinsics", "K.json"], "--depth is a scan by itself"),
     (["--depth", "d.png", "--intrinsics", "K.json", "--sensor", "0,0,1"], "leave --sensor out"),
     (["--depth", "d.png", "--intrinsics", "K.json"], "--depth d.png does not exist"),
     (["a.npz", "--clean", "maybe"], "--clean maybe: must be on or off"),

@@ -82,7 +82,7 @@ def test_units_of_the_image(dtype, scale, unit):
 
 @pytest.mark.parametrize(("depth", "options", "said"), [
     (np.ones((4, 4, 3)), {}, "a depth image is [H, W] numbers, this is float64 of shape [4, 4, 3]"),
-    (np.ones((4, 4), np.uint8), {}, "8 bits per pixel are a picture of the depth"),
+    (np.ones((4, 4), np.uint8), {}, "8 bits per pixel are too few for depths"),
     (np.ones((4, 4), bool), {}, "this is bool of shape [4, 4]"),
     (np.zeros((4, 4)), {}, "no pixel of the image has a depth"),
     (np.ones((4, 4)), {"mask": np.zeros((4, 4))}, "no pixel of the mask has a depth"),
@@ -183,11 +183,11 @@ def test_no_camera_matrix(matrix):
 @pytest.mark.parametrize(("what", "said"), [
     ("mask.png", "a picture of mode L; a depth image has one channel of 16 bits"),
     ("green.png", "a picture of mode RGB"),
-    ("camera.json", "no image, .npy or .npz"),
+    ("camera.json", "not an image, .npy or .npz file"),
     ("gone.png", "does not exist"),
     ("", "is a folder"),
-    ("cut.png", "it is damaged, or no image"),
-    ("objects.npy", "it is damaged, or no image"),
+    ("cut.png", "it is damaged, or not an image"),
+    ("objects.npy", "it is damaged, or not an image"),
     ("other.npz", "no array 'depth'; the file has a"),
 ])  # fmt: skip
 def test_files_that_are_refused(files, what, said):

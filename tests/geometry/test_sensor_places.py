@@ -216,5 +216,5 @@ def test_a_file_of_nothing_but_missing_returns(tmp_path):
 
 def test_positions_of_the_sensor_that_do_not_fit_what_is_left(tmp_path):
     np.save(tmp_path / "a.npy", np.concatenate([BALL + 5, np.zeros((2, 3))]))
-    with pytest.raises(InputError, match="3 for each point of the 400 that are no missing returns"):
+    with pytest.raises(InputError, match="3 for each point of the 400 that are not missing returns"):
         scan_of(load_cloud(tmp_path / "a.npy"), np.ones((402, 3)))

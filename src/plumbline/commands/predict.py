@@ -68,13 +68,13 @@ def run(config: PredictConfig, console: Console) -> int:
             if isinstance(answer, InputError):
                 print(visible(f"error: {answer}"), file=sys.stderr)
         print_predictions(console, files, found, predictor)
+        for file, answer in zip(files, found, strict=True):
+            if isinstance(answer, Prediction):
+                for note in answer.notes:
+                    print(visible(f"note: {file}: {note}"), file=sys.stderr)
+                for warning in answer.warnings:
+                    print(visible(f"warning: {file}: {warning}"), file=sys.stderr)
     predictions = [answer for answer in found if isinstance(answer, Prediction)]
-    for file, answer in zip(files, found, strict=True):
-        if isinstance(answer, Prediction) and not config.json:
-            for note in answer.notes:
-                print(visible(f"note: {file}: {note}"), file=sys.stderr)
-            for warning in answer.warnings:
-                print(visible(f"warning: {file}: {warning}"), file=sys.stderr)
     if assumed := sum(answer.sensor == "assumed" for answer in predictions):
         whose = "file does not say where its" if assumed == 1 else "files do not say where their"
         print(

@@ -28,7 +28,7 @@ class BenchmarkConfig(Flags):
         group="real scans",
     )
     without: list[str] = option(
-        [], "groups of its manifest; one more table is about the scans of the others", text, metavar="GROUP"
+        [], "groups of its manifest that an additional table leaves out", text, metavar="GROUP"
     )
     checkpoint: list[str] = option(
         [],
@@ -56,11 +56,11 @@ class BenchmarkConfig(Flags):
             raise InputError("--out is missing: name the folder for scans and results")
         if self.real is None:
             if self.without:
-                raise InputError("--without is about groups of real scans: give their folder with --real")
+                raise InputError("--without names groups of real scans: give their folder with --real")
             if not self.paths and not self.solids:
                 raise InputError(
                     "nothing to measure on: give mesh files or folders, --solids N, or real scans with --real"
                 )
         elif self.paths or self.solids or self.samples != _SAMPLES:
             given = "MESHES" if self.paths else "--solids" if self.solids else "--samples"
-            raise InputError(f"--real measures on the scans that exist: leave {given} out, or --real")
+            raise InputError(f"--real measures on the scans that exist: leave out {given} or --real")

@@ -83,7 +83,7 @@ class Option:
             if not text.strip():  # "$UNSET" in a script
                 raise ValueError("must not be empty; leave the flag out for the default")
             if self.many and "," in text and set(text.split(",")) <= set(self.kind.choices):
-                raise ValueError(f"write blanks between several: {text.replace(',', ' ')}")
+                raise ValueError(f"separate several with spaces: {text.replace(',', ' ')}")
             return self.kind.read(text)
         except ValueError as error:
             line = " ".join(text.split()) or '""'

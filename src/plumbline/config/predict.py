@@ -91,10 +91,10 @@ class PredictConfig(Flags):
         if self.depth is None:
             for name in ("intrinsics", "mask", "depth_scale"):
                 if getattr(self, name) is not None:
-                    raise InputError(f"--{name} is about a depth image: give one with --depth")
+                    raise InputError(f"--{name} describes a depth image: give one with --depth")
             return
         if self.paths:
-            raise InputError("--depth is one scan of its own: leave the files out, or --depth")
+            raise InputError("--depth is a scan by itself: leave out the files or --depth")
         if self.sensor is not None:
             raise InputError("--sensor: in a depth image the sensor stands at 0,0,0; leave --sensor out")
         if self.intrinsics is None:

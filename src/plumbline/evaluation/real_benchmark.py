@@ -132,7 +132,7 @@ def benchmark_real(
             :func:`plumbline.load_checkpoint`.
         baselines: your own baselines to measure as well: functions, ``"path/to/file.py:function"``, or
             :class:`plumbline.Baseline`.
-        without: groups of the manifest; one more table is about the scans of the others.
+        without: groups of the manifest that an additional table leaves out.
         out: the folder of the result.
         report: called with every :class:`plumbline.reporting.Event`, in the thread of the call.
 
@@ -241,7 +241,7 @@ def _measure(real: RealSet, methods: Sequence[Method], report: Reporter) -> dict
 
 
 def _clouds(known: KnownScan) -> list[Cloud]:
-    """The four clouds of a scan, in the order of ``COLUMNS``. Raises InputError if it is no scan."""
+    """The four clouds of a scan, in the order of ``COLUMNS``. Raises InputError if it is not a scan."""
     raw = to_cloud(known.cloud, known.cloud.name)
     return [raw, raw, known.inliers, known.twin]
 

@@ -171,7 +171,7 @@ class RealSet:
         except InputError:
             raise
         except (BadZipFile, ValueError, EOFError) as error:
-            raise InputError(f"{scan.path} cannot be read: it is damaged, or no npz file") from error
+            raise InputError(f"{scan.path} cannot be read: it is damaged, or not an npz file") from error
         if sensor.ndim == 2 and len(sensor) != len(points):
             raise InputError(f"{scan.path}: {len(points)} points, but {len(sensor)} positions of the sensor")
         if radius <= 0:
@@ -190,7 +190,7 @@ class RealSet:
         turn = pose[:3, :3]
         rigid = np.abs(turn @ turn.T - np.eye(3)).max() <= _RIGID and np.linalg.det(turn) > 0
         if not rigid or not np.array_equal(pose[3], (0, 0, 0, 1)):
-            raise InputError(f"{scan.path}: pose is no rigid transform [[R, t], [0, 0, 0, 1]]")
+            raise InputError(f"{scan.path}: pose is not a rigid transform [[R, t], [0, 0, 0, 1]]")
         if path not in self._meshes:
             # Only its surface is looked at, and reference meshes of vessels may be open.
             self._meshes[path] = load_mesh(path, name=scan.object, target="shell")

@@ -52,7 +52,8 @@ def find_cameras(
         name: what error messages call the scan.
 
     Raises:
-        InputError: the matrix is none, the points are not those of the mask, or all are in one direction.
+        InputError: the matrix is not a camera matrix, the points are not those of the mask, or all are in one
+            direction.
     """
     positions, view = np.unique(np.broadcast_to(sensor, points.shape), axis=0, return_inverse=True)
     if len(positions) == 1 and matrix is not None:

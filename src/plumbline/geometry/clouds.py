@@ -1,7 +1,7 @@
 """Real scans: point clouds from files, and their labels.
 
 Points are in metres, in the frame of the file. A file that is damaged, or contains numbers that are not
-finite, is refused. Missing returns are no points: see ``missing_returns.py``.
+finite, is refused. Missing returns are left out, see ``missing_returns.py``.
 """
 
 import csv
@@ -99,7 +99,7 @@ def scan_of(cloud: Cloud, sensor: Float | None) -> Scan:
         sensor = np.zeros(3) if cloud.sensor is None else cloud.sensor
     sensor = np.asarray(sensor, dtype=np.float64)
     if sensor.shape not in ((3,), points.shape) or not np.isfinite(sensor).all():
-        left = f" of the {len(points)} that are no missing returns" if cloud.dropped else ""
+        left = f" of the {len(points)} that are not missing returns" if cloud.dropped else ""
         raise InputError(f"{path}: the sensor's position must be 3 finite numbers, or 3 for each point{left}")
     if np.ptp(points, axis=0).max() <= _SMALLEST * np.abs(points - sensor).max():
         which = "there is 1 point" if len(points) == 1 else f"all {len(points)} points are at one position"

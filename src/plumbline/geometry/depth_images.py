@@ -133,7 +133,7 @@ def _metres(depth: np.ndarray, depth_scale: float | None, name: str) -> Float:
             f"{name}: a depth image is [H, W] numbers, this is {depth.dtype} of shape {list(depth.shape)}"
         )
     if depth.dtype == np.uint8:
-        raise InputError(f"{name}: 8 bits per pixel are a picture of the depth; give the image of 16 bits")
+        raise InputError(f"{name}: 8 bits per pixel are too few for depths; give the 16-bit image")
     if depth_scale is not None and not (math.isfinite(depth_scale) and depth_scale > 0):
         raise InputError(f"depth_scale must be a number of metres per unit above 0, not {depth_scale}")
     if depth_scale is None:
@@ -173,7 +173,7 @@ def _read_image(path: Path, what: str) -> np.ndarray:
     except PermissionError as error:
         raise InputError(f"--{what} {path} cannot be read: {error.strerror}") from error
     except Exception as error:  # readers raise exceptions of any type for broken files
-        raise InputError(f"--{what} {path} cannot be read: it is damaged, or no image") from error
+        raise InputError(f"--{what} {path} cannot be read: it is damaged, or not an image") from error
 
 
 def _read_picture(path: Path, what: str) -> np.ndarray:
@@ -182,7 +182,7 @@ def _read_picture(path: Path, what: str) -> np.ndarray:
     try:
         picture = Image.open(path)
     except UnidentifiedImageError as error:
-        raise InputError(f"--{what} {path}: no image, .npy or .npz") from error
+        raise InputError(f"--{what} {path}: not an image, .npy or .npz file") from error
     with picture:
         if what == "depth":
             if picture.mode not in ("I;16", "I;16B", "I", "F"):

@@ -76,7 +76,7 @@ def matrix_intrinsics(matrix: np.ndarray, where: str) -> Intrinsics:
     """The intrinsics in a camera matrix ``[3, 3]``, or in its nine numbers in either order.
 
     Raises:
-        InputError: it is no camera matrix; the message begins with ``where``.
+        InputError: it is not a camera matrix; the message begins with ``where``.
     """
     matrix = np.asarray(matrix, dtype=np.float64)
     if matrix.size == 9:

@@ -1,7 +1,7 @@
 """Missing returns: rows of a scan where the sensor measured nothing, and what drivers write there.
 
 Drivers of depth cameras and LiDARs write ``0 0 0``, NaN or infinity for a pixel without a return. Such rows
-are no points of the object, so they are left out, counted and reported.
+are not points of the object, so they are left out, counted and reported.
 """
 
 from dataclasses import replace
@@ -15,7 +15,7 @@ from plumbline.records import Cloud, Float
 _FEWEST = 2
 """From this number of rows on, exact zeros are missing returns: nothing is measured twice to the last bit."""
 _APART = 2.0
-"""From this distance on, in radii of the other points, a single row of 0 0 0 is no point of their object."""
+"""A single row of 0 0 0 is a missing return if it is this many radii of the other points away from them."""
 
 _LARGEST = 1e100
 """Below it no square overflows."""
@@ -30,7 +30,7 @@ def zero_rows(points: Float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
 
 
 def are_missing_returns(zeros: int) -> bool:
-    """Tell whether so many rows of 0 0 0 are missing returns; one alone may be a point."""
+    """Tell whether this many rows of 0 0 0 mean missing returns; a single one may be a point."""
     return zeros >= _FEWEST
 
 

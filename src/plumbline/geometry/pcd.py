@@ -55,6 +55,12 @@ class _Header(NamedTuple):
     data: str
     begin: int
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a point."""
+        last = self.fields[-1]
+        return last.byte + last.dtype.itemsize * last.num
+
 
 def read_pcd(path: Path) -> Pcd:
     """Read the positions of all points of a pcd file, and the position of the sensor.
@@ -180,7 +186,7 @@ def _read_text(path: Path, body: _Bytes, header: _Header, axes: list[_Field]) ->
 
 
 def _read_binary(path: Path, body: _Bytes, header: _Header, axes: list[_Field]) -> list[np.ndarray[Any, Any]]:
-    width = header.fields[-1].byte + header.fields[-1].dtype.itemsize * header.fields[-1].num
+    width = header.row_bytes
     _check_whole(path, min(len(body) // width, header.points), header.points)
     table = body[: header.points * width].reshape(header.points, width)
     return [
@@ -193,7 +199,7 @@ def _read_compressed(
 ) -> list[np.ndarray[Any, Any]]:
     """Read fields that were compressed together, each of them for all points."""
     packed, unpacked = struct.unpack("<II", body[:8].tobytes().ljust(8, b"\0"))
-    width = header.fields[-1].byte + header.fields[-1].dtype.itemsize * header.fields[-1].num
+    width = header.row_bytes
     if packed > len(body) - 8 or unpacked > _LZF * packed or header.points * width > unpacked:
         raise InputError(
             f"{path} is truncated or damaged: its header declares {header.points} points of {width} bytes in "
@@ -211,7 +217,7 @@ def _expand(path: Path, packed: bytes, size: int) -> bytearray:
         while len(found) < size:
             mark = packed[place]
             place += 1
-            if mark < 32:  # so many bytes and one more, as they are
+            if mark < 32:  # copy the next mark + 1 bytes unchanged
                 found += packed[place : place + mark + 1]
                 place += mark + 1
                 continue

@@ -14,7 +14,7 @@ _COMMENTS = ("#", "//", "%")
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*(?:,\d+)?(?:[eE][+-]?\d+)?")
 _DECIMALS = re.compile(r"0\d+")
-"""Decimals that are no whole number."""
+"""Decimals that are not whole numbers."""
 
 
 def read_text(path: Path) -> Cloud:

@@ -128,7 +128,7 @@ def _numbers(given: ArrayLike, name: str, what: str) -> Float:
     try:
         array = np.asarray(given)
     except ValueError as error:
-        raise InputError(f"{name}: {what} must be an array of numbers, with rows of one length") from error
+        raise InputError(f"{name}: {what} must be an array of numbers, with rows of equal length") from error
     return numbers(name, what, array)
 
 

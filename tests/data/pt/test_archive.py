@@ -173,7 +173,7 @@ def test_steps_that_torch_does_not_write_are_declined(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_members_that_torch_does_not_write_are_declined(how: dict[str, Any]) -> None:
     data = archive(**how)
-    if how == {"more": "../version"}:  # beside the folder of the others
+    if how == {"more": "../version"}:  # next to the folder of the others
         data = data.replace(b"archive/../version", b"another/../version")
     assert read(data) is None
 

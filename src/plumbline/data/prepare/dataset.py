@@ -117,7 +117,7 @@ def make_dataset(
         raise InputError("there is nothing to prepare: give meshes, a number of solids, or labels")
     settings = recorded(scan, graph)
     if labels is None:
-        del settings["clean"]  # it is about real scans, and older data sets do not record it
+        del settings["clean"]  # it applies to real scans only, and older data sets do not record it
     plan = make_plan(sources, settings, format)
     with Workers(workers) as pool:
         return prepare(Path(out), sources, scan, graph, plan=plan, pool=pool, report=Reporter(report))
