@@ -57,7 +57,7 @@ USING_A_MODEL = ("predict", "evaluate", "check", "benchmark")
 OWNERS = {
     "trimesh": {"geometry/meshes.py"},
     "embreex": {"geometry/raycast.py"},
-    "manifold3d": {"geometry/solids/"},
+    "manifold3d": {"geometry/solids/", "geometry/polygons.py"},
     "laspy": {"geometry/clouds.py"},
     "torch": {"data/batches/", "data/pt/", "models/", "testing.py",
               "training/",

@@ -1,0 +1,76 @@
+"""Polygons cut into triangles."""
+
+import numpy as np
+
+from plumbline.records import Float, Int
+
+_FLAT = 1e-9
+"""A corner that turns back by no more than this, relative to the polygon's area, counts as straight."""
+
+
+def triangulate_polygons(vertices: Float, lengths: Int, indices: Int) -> Int:
+    """Cut polygons into triangles that are wound like them.
+
+    A convex polygon becomes a fan around its first vertex. One with an inward corner is cut in the plane that
+    fits it best, so that no triangle lies outside of it.
+
+    Args:
+        vertices: ``[V, 3]``.
+        lengths: ``[n]`` number of corners of each polygon; one of fewer than 3 gives no triangle.
+        indices: ``[sum of lengths]`` vertex indices of all polygons, in order.
+
+    Returns:
+        ``[F, 3]`` vertex indices, in the order of the polygons.
+    """
+    num = np.maximum(lengths - 2, 0)
+    start = np.cumsum(lengths) - lengths
+    first = np.repeat(start, num)
+    turn = np.arange(num.sum()) - np.repeat(np.cumsum(num) - num, num)
+    faces = np.stack([indices[first], indices[first + turn + 1], indices[first + turn + 2]], axis=1)
+    begin = np.cumsum(num) - num
+    for length in np.unique(lengths[lengths > 3]).tolist():
+        mine = np.flatnonzero(lengths == length)
+        corners = vertices[indices[start[mine, None] + np.arange(length)]]
+        with np.errstate(all="ignore"):  # vertices that are not finite are refused elsewhere
+            inward = _has_inward_corner(corners)
+        for one in mine[inward].tolist():
+            own = indices[start[one] : start[one] + length]
+            if (cut := _cut_in_plane(vertices[own])) is not None:
+                faces[begin[one] : begin[one] + length - 2] = own[cut]
+    return faces
+
+
+def _normals(corners: Float) -> Float:
+    """Twice the area vectors of polygons ``[n, length, 3]``, by Newell's method: ``[n, 3]``."""
+    local = corners - corners.mean(axis=1, keepdims=True)
+    normals: Float = np.cross(local, np.roll(local, -1, axis=1)).sum(axis=1)
+    return normals
+
+
+def _has_inward_corner(corners: Float) -> np.ndarray:
+    """Tell which polygons ``[n, length, 3]`` are not convex: ``[n]``."""
+    normals = _normals(corners)
+    ahead = np.roll(corners, -1, axis=1) - corners
+    turns = np.einsum("nld,nd->nl", np.cross(np.roll(ahead, 1, axis=1), ahead), normals)
+    inward: np.ndarray = (turns < -_FLAT * np.einsum("nd,nd->n", normals, normals)[:, None]).any(axis=1)
+    return inward
+
+
+def _cut_in_plane(corners: Float) -> Int | None:
+    """Cut a polygon ``[length, 3]`` in its plane: ``[length - 2, 3]``, or None if it crosses itself there."""
+    from manifold3d import triangulate
+
+    normal = _normals(corners[None])[0]
+    axis = np.argsort(np.abs(normal))[0]
+    u = np.cross(normal, np.eye(3)[axis])
+    plane = np.stack(
+        [u / np.linalg.norm(u), np.cross(normal, u) / np.linalg.norm(np.cross(normal, u))], axis=1
+    )
+    flat = (corners - corners.mean(axis=0)) @ plane
+    cut = np.array(triangulate([flat]), np.int64).reshape(-1, 3)
+    if len(cut) != len(corners) - 2:
+        return None
+    a, b, c = flat[cut].transpose(1, 0, 2)
+    b, c = b - a, c - a
+    areas = b[:, 0] * c[:, 1] - b[:, 1] * c[:, 0]
+    return cut if areas.min() >= -_FLAT * areas.sum() else None
