@@ -123,8 +123,8 @@ def _join_surface(vertices: Float, faces: Int) -> tuple[Float, Int, bool]:
         raise MeshError(f"the mesh has no inside: {edges.reason}; {_REPAIR}")
     if double := count_double_faces(faces):
         raise MeshError(
-            f"the mesh has no inside: {double} face{'s are' if double > 1 else ' is'} there twice, as if a "
-            "body were in the file twice; remove the copy"
+            f"the mesh has no inside: {double} face{'s occur' if double > 1 else ' occurs'} twice, as if the "
+            "file held a body twice; remove the copy"
         )
     vertices, faces = _tidy(vertices, cancel_opposite_faces(faces))
     return vertices, faces, inspect_edges(faces).reason is None
