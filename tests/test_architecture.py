@@ -55,7 +55,7 @@ USING_A_MODEL = ("predict", "evaluate", "check", "benchmark")
 """Commands that never import anything of training."""
 
 OWNERS = {
-    "trimesh": {"geometry/meshes.py"},
+    "trimesh": set(),
     "embreex": {"geometry/raycast.py"},
     "manifold3d": {"geometry/solids/", "geometry/polygons.py"},
     "laspy": {"geometry/clouds.py"},

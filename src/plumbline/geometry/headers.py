@@ -222,7 +222,3 @@ def check_glb(path: Path) -> None:
                 raise InputError(
                     f"is truncated or damaged: a chunk of {length} bytes is declared in {size} bytes"
                 )
-
-
-MESH_HEADERS = {".3dxml": check_archive, ".3mf": check_archive, ".glb": check_glb, ".zae": check_archive}
-"""By suffix, the check that runs before a mesh file is read."""

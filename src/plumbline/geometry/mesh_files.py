@@ -11,11 +11,7 @@ from urllib.parse import unquote
 from plumbline.errors import InputError
 from plumbline.files import visible_files
 from plumbline.geometry.clouds import CLOUD_SUFFIXES
-
-MESH_SUFFIXES = frozenset(
-    {".3dxml", ".3mf", ".ctm", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl", ".xaml", ".zae"}
-)
-"""File suffixes that are read as meshes. Some need a package in addition to trimesh; the error names it."""
+from plumbline.geometry.mesh_formats.reading import MESH_SUFFIXES, suffix_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,7 @@ def find_meshes(paths: Sequence[Path | str]) -> list[MeshFile]:
     if not found:
         raise InputError(
             f"no mesh found in {', '.join(map(str, paths)) or 'an empty list of paths'}; mesh files end in "
-            f"{_suffix_list()}, and real scans are given with --labels"
+            f"{suffix_list()}, and real scans are given with --labels"
         )
     files = sorted(found.values())
     folders = {path.resolve() for path in map(Path, paths) if path.is_dir()}
@@ -84,16 +80,12 @@ def _walk(path: Path) -> list[tuple[Path, Path]]:
             raise InputError(f"{path} is not a mesh: list real scans in a CSV file and give it with --labels")
         if path.suffix.lower() not in MESH_SUFFIXES:
             raise InputError(
-                f"{path} is not a mesh in a supported format: give a file that ends in {_suffix_list()}"
+                f"{path} is not a mesh in a supported format: give a file that ends in {suffix_list()}"
             )
         return [(path, path.parent)]
     if not path.is_dir():
         raise InputError(f"{path} does not exist; give a mesh file or a folder of them")
     return [(path / name, path) for name in visible_files(path, MESH_SUFFIXES)]
-
-
-def _suffix_list() -> str:
-    return ", ".join(sorted(MESH_SUFFIXES))
 
 
 def companion_files(path: Path) -> list[Path]:

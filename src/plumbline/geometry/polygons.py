@@ -1,4 +1,4 @@
-"""Polygons cut into triangles."""
+"""Polygons and strips cut into triangles."""
 
 import numpy as np
 
@@ -74,6 +74,28 @@ def triangulate_with_holes(vertices: Float, lengths: Int, indices: Int) -> Int |
         return None
     faces: Int = np.concatenate([own[::way] for own, way in zip((outline, *holes), turn, strict=True)])[cut]
     return faces
+
+
+def triangulate_strips(lengths: Int, indices: Int) -> Int:
+    """Cut triangle strips, which end with -1 or with their list, into triangles that are wound alike.
+
+    Args:
+        lengths: ``[n]`` length of each list.
+        indices: ``[sum of lengths]`` vertex indices, and -1 between strips.
+
+    Returns:
+        ``[F, 3]`` vertex indices; every second triangle of a strip is turned.
+    """
+    last = np.zeros(len(indices), bool)
+    last[np.cumsum(lengths)[lengths > 0] - 1] = True
+    begins = np.roll(last | (indices < 0), 1)  # the number after a -1, or after the end of a list
+    begins[:1] = True
+    place = np.arange(len(indices))
+    turn = place - np.maximum.accumulate(np.where(begins, place, 0))
+    ahead = np.flatnonzero((turn >= 2) & (indices >= 0))
+    a, b, c = indices[ahead - 2], indices[ahead - 1], indices[ahead]
+    odd = turn[ahead] % 2 == 1
+    return np.stack([np.where(odd, b, a), np.where(odd, a, b), c], axis=1)
 
 
 def _area(flat: Float) -> float:

@@ -17,7 +17,7 @@ from plumbline.geometry.mesh_formats.collada_xml import (
     label,
 )
 from plumbline.geometry.mesh_formats.parts import Part, check_indices
-from plumbline.geometry.polygons import triangulate_polygons, triangulate_with_holes
+from plumbline.geometry.polygons import triangulate_polygons, triangulate_strips, triangulate_with_holes
 from plumbline.records import Float, Int
 
 _NO_SURFACE = frozenset({"asset", "extra", "lines", "linestrips", "source", "vertices"})
@@ -227,26 +227,19 @@ def _read_polygons(primitive: Element, positions: Float, offset: int, stride: in
 
 
 def _read_strips(primitive: Element, positions: Float, offset: int, stride: int) -> Int:
-    corners, begin, at = _runs(primitive, offset, stride)
-    faces = np.stack([corners[at], corners[at + 1], corners[at + 2]], axis=1)
-    odd = (at - begin) % 2 == 1
-    faces[odd] = faces[odd][:, [1, 0, 2]]
-    return faces
+    lengths, corners = _corners(primitive.findall("p"), offset, stride)
+    check_count(primitive, len(lengths))
+    check_indices(corners, len(positions))
+    return triangulate_strips(lengths, corners)
 
 
 def _read_fans(primitive: Element, positions: Float, offset: int, stride: int) -> Int:
-    corners, begin, at = _runs(primitive, offset, stride)
-    return np.stack([corners[begin], corners[at + 1], corners[at + 2]], axis=1)
-
-
-def _runs(primitive: Element, offset: int, stride: int) -> tuple[Int, Int, Int]:
-    """Read strips or fans: all corners, and where each triangle's list begins, and where it itself does."""
     lengths, corners = _corners(primitive.findall("p"), offset, stride)
     check_count(primitive, len(lengths))
     num = np.maximum(lengths - 2, 0)
     begin = np.repeat(np.cumsum(lengths) - lengths, num)
-    turn = np.arange(num.sum()) - np.repeat(np.cumsum(num) - num, num)
-    return corners, begin, begin + turn
+    second = begin + 1 + np.arange(num.sum()) - np.repeat(np.cumsum(num) - num, num)
+    return np.stack([corners[begin], corners[second], corners[second + 1]], axis=1)
 
 
 _PRIMITIVES = {

@@ -84,3 +84,16 @@ def check_indices(indices: Int, num: int) -> None:
     if indices.size and not 0 <= indices.min() <= indices.max() < num:
         wrong = indices.min() if indices.min() < 0 else indices.max()
         raise MeshError(f"is damaged: a face uses vertex {wrong} of {num}; export it again")
+
+
+def whole_numbers(numbers: Float) -> Int:
+    """Turn the indices of a text, ``[T]`` float64, into int64.
+
+    Raises:
+        MeshError: one is not a whole number.
+    """
+    with np.errstate(invalid="ignore"):
+        whole = numbers.astype(np.int64)
+    if (whole != numbers).any():
+        raise MeshError("is damaged: the number of a face's vertex is not a whole number; export it again")
+    return whole

@@ -3,6 +3,7 @@
 from importlib import import_module
 from pathlib import Path
 
+from plumbline.errors import MeshError
 from plumbline.geometry.mesh_formats.parts import MeshContent
 
 _READERS = {
@@ -34,6 +35,13 @@ def read_mesh(path: Path) -> MeshContent:
         InputError: the same, with the path.
         OSError: the file cannot be read.
     """
+    if path.suffix.lower() not in _READERS:
+        raise MeshError(f"is not a mesh in a supported format; give a file that ends in {suffix_list()}")
     module, name = _READERS[path.suffix.lower()].split(".")
     content: MeshContent = getattr(import_module(f"plumbline.geometry.mesh_formats.{module}"), name)(path)
     return content
+
+
+def suffix_list() -> str:
+    """Name all suffixes of mesh files, for a message."""
+    return ", ".join(sorted(MESH_SUFFIXES))
