@@ -57,7 +57,9 @@ REFUSED = {
     r"has curved surfaces \(brep\) in geometry 'g'": dae(geometries=geometry(content="<brep/>")),
     "places a convex hull that is not in the file, 'g'": dae(
         geometries=geometry(content='<convex_mesh convex_hull_of="#h"/>')),
-    "has a <nurbs> in geometry 'g', which is not known": bare("<nurbs/>"),
+    "has a 'nurbs' in geometry 'g', which is not known": bare("<nurbs/>"),
+    "has 'mesh mesh' in geometry 'g', which is not known": dae(geometries=geometry(content=mesh() * 2)),
+    "has a 'instance_geometry' in its visual scene": dae(PLACED),
     "skews node 'n'": node("<skew>45 1 0 0 0 1 0</skew>"),
     "is COLLADA '1.3.0'": dae(root=f'xmlns="{SPACE}" version="1.3.0"'),
     "it holds 'svg', not COLLADA": "<svg/>",

@@ -23,7 +23,7 @@ from plumbline.geometry.mesh_formats.collada_scene import Scene, find_visual_sce
 from plumbline.geometry.mesh_formats.collada_xml import Document, label, parse, parse_xml, show
 from plumbline.geometry.mesh_formats.parts import MeshContent, Part, join_parts, place_part
 
-_MOST_FACES = 100_000_000
+_MOST_FACES = 20_000_000
 """Faces that instances may unfold to."""
 _LISTED = 3
 """Names that a note lists."""
