@@ -167,7 +167,7 @@ def test_entities_are_refused_at_once(tmp_path, declared):
     start = time.perf_counter()
     with pytest.raises(MeshError, match="declares an XML entity"):
         read_dae(write(tmp_path, f"<!DOCTYPE COLLADA [{declared}]>{bare(QUADS_XML.replace('7', '&e9;'))}"))
-    assert time.perf_counter() - start < 1
+    assert time.perf_counter() - start < 5
 
 
 NO_XML = [
@@ -214,7 +214,7 @@ def test_archives(tmp_path):
         ),
         ({"manifest__xml": manifest(""), "a__dae": box}, "names '' in its manifest"),
         ({"manifest__xml": "<dae", "a__dae": box}, "cannot be read as XML"),
-        ({"a__dae": "0 " * 300_000_000}, "unpacks to 0.6 GB"),
+        ({"a__dae": "0 " * 150_000_000}, "unpacks to 0.3 GB"),
     ):
         with pytest.raises(InputError, match=reason):
             read_zae(pack(tmp_path, **members))
@@ -223,7 +223,9 @@ def test_archives(tmp_path):
 def test_archives_that_are_damaged(tmp_path):
     data = bytearray(pack(tmp_path, a__dae=dae()).read_bytes())
     path = tmp_path / "b.zae"
-    for damaged in (b"", data[:-30], data[:60] + b"\0" * 20 + data[80:]):
+    far = bytearray(data)
+    far[-6:-2] = (len(data) * 9).to_bytes(4, "little")  # where the list of members begins
+    for damaged in (b"", data[:-30], data[:60] + b"\0" * 20 + data[80:], far):
         path.write_bytes(damaged)
         with pytest.raises(MeshError, match=r"^cannot be read as zae: .*; create it again$"):
             read_zae(path)
