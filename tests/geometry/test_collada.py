@@ -74,6 +74,13 @@ def test_primitives(tmp_path, name):
     check(tmp_path, dae(geometries=geometry(content=mesh(PRIMITIVES[name], tag="convex_mesh"))))
 
 
+def test_a_mesh_of_two_sets_of_vertices(tmp_path):
+    """The second brick names its positions themselves, as some programs do."""
+    beside = source("t", np.add(BRICK, [4, 0, 0]), "X", "Y", "Z")
+    both = mesh(f"{beside}{QUADS_XML}{QUADS_XML.replace('#v', '#t')}")
+    check(tmp_path, dae(geometries=geometry(content=both)), 12, [2.5, 1, 1.5])
+
+
 @pytest.mark.parametrize("turn", [1, -1])
 def test_polygons_with_holes(tmp_path, turn):
     """A square tube of height 1, 4 wide with a hole of 2 by 1 that is not in its middle."""
@@ -168,7 +175,7 @@ def test_the_scene_that_is_shown(tmp_path):
     for text, reason in {
         dae(scene=None, more=hidden): "has 2 visual scenes and does not say which it shows",
         dae(scene="#gone"): "shows a scene '#gone' that is not in the file",
-        dae(nodes=""): "places none of its 1 geometries",
+        dae(nodes=""): "a scene that places none of the geometries in the file",
         lone.replace("</library", f"{geometry('h')}</library"): "no scene that places its 2 geometries",
         dae(f"<node>{asset}{PLACED}</node>", more="<library_nodes><asset><unit/></asset></library_nodes>"):
             "different units",

@@ -57,9 +57,9 @@ REFUSED = {
     r"has curved surfaces \(brep\) in geometry 'g'": dae(geometries=geometry(content="<brep/>")),
     "places a convex hull that is not in the file, 'g'": dae(
         geometries=geometry(content='<convex_mesh convex_hull_of="#h"/>')),
-    "has a 'nurbs' in geometry 'g', which is not known": bare("<nurbs/>"),
+    "has 'nurbs' in geometry 'g', which is not known": bare("<nurbs/>"),
     "has 'mesh mesh' in geometry 'g', which is not known": dae(geometries=geometry(content=mesh() * 2)),
-    "has a 'instance_geometry' in its visual scene": dae(PLACED),
+    "has 'instance_geometry' in its visual scene": dae(PLACED),
     "skews node 'n'": node("<skew>45 1 0 0 0 1 0</skew>"),
     "is COLLADA '1.3.0'": dae(root=f'xmlns="{SPACE}" version="1.3.0"'),
     "it holds 'svg', not COLLADA": "<svg/>",
@@ -70,7 +70,7 @@ REFUSED = {
     "places node 'n' by numbers that are not finite": node("<translate>0 NaN 0</translate>"),
     "turns node 'n' around an axis without direction": node("<rotate>0 0 0 90</rotate>"),
     "by a matrix that flattens it": node("<scale>1 1 0</scale>"),
-    "has a 'trnslate' in node 'n', which is not known": node("<trnslate>1 0 0</trnslate>"),
+    "has 'trnslate' in node 'n', which is not known": node("<trnslate>1 0 0</trnslate>"),
     # sources and primitives
     "<float_array> declares 24 items and has 23": bare().replace(" 3</float_array>", "</float_array>"),
     "source 's' has 24 values, but 9 times 3": bare(positions=source("s", BRICK, "X", "Y", "Z", count=9)),
@@ -85,6 +85,9 @@ REFUSED = {
     "a <polylist> has 0 inputs of vertices": bare(QUADS_XML.replace("VERTEX", "NORMAL")),
     "a face uses vertex 8 of 8": bare(QUADS_XML.replace("7", "8")),
     "a face uses vertex -1 of 8": bare(QUADS_XML.replace("7", "-1")),
+    "a face uses vertex -1 of 8; export it again": bare(
+        f"<tristrips>{INPUT}<p>0 1 2 -1 4 5 6</p></tristrips>"
+    ),
     "'1.5' stands in <p> where a whole number is needed": bare(QUADS_XML.replace("7", "1.5")),
     "<polylist> declares 5 items and has 6": bare(QUADS_XML.replace('"6"', '"5"')),
     "do not have 24 corners together": bare(QUADS_XML.replace("4 4 4", "4 4 3")),
@@ -97,10 +100,12 @@ REFUSED = {
     "on joint 'j', which is 2 times in the scene": dae(
         f'<node sid="j"/>{HUNG}', more=skin(["j"], [[(0, 1)]] * 8)),
     "skins a geometry '#h' that is not in the file": hung(target="#h"),
-    "hangs 1 vertices of skin 'c' on weights that are not 1": hung(weights=[[(0, 1)]] * 7 + [[(0, 0.5)]]),
+    "hangs 1 of 8 vertices of skin 'c' on weights that are not 1": hung(
+        weights=[[(0, 1)]] * 7 + [[(0, 0.5)]]),
     "has weights for 7 of 8 vertices": hung(weights=[[(0, 1)]] * 7),
-    "a face uses vertex 1 of 1": hung(weights=[[(1, 1)]] * 8),
-    "a face uses vertex -2 of 1": hung(weights=[[(-2, 1)]] * 8),
+    "skin 'c' uses joint 1 of 1": hung(weights=[[(1, 1)]] * 8),
+    "skin 'c' uses joint -2 of 1": hung(weights=[[(-2, 1)]] * 8),
+    "skin 'c' uses joint 0 of 0": hung(joints=[]),
     "has 2 matrices for 1 joints": hung(inverse=[np.eye(4)] * 2),
     "mirrors a part of skin 'c'": hung(
         ["j", "j"], [[(0, 1)]] * 4 + [[(1, 1)]] * 4, inverse=[np.eye(4), np.diag([-1, 1, 1, 1])]),

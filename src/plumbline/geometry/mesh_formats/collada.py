@@ -100,7 +100,7 @@ def _read_document(document: Document) -> MeshContent:
         parts = _place(document, read_scene(document, visual_scene), geometries)
     if not geometries.parts and every:
         raise MeshError(
-            f"places none of its {len(every)} geometries in its visual scene; export the scene again"
+            "has a scene that places none of the geometries in the file; export the scene with them"
         )
     bare = [label(geometry) for geometry, part in geometries.parts.items() if not len(part.faces)]
     if bare:

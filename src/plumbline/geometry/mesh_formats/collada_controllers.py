@@ -127,14 +127,14 @@ def _bend(document: Document, part: Part, skin: Element, joints: Float, name: st
         # The last one belongs to index -1, which stands for the shape as it was bound.
         moves = np.concatenate([joints @ inverse, np.eye(4)[None]]) @ shape
     owner, joint, weight = _read_weights(document, skin, len(part.vertices), name)
-    if joint.size and joint.min() < -1:
-        check_indices(joint, len(joints))
-    check_indices(np.maximum(joint, 0), max(len(joints), 1))
+    if joint.size and not -1 <= joint.min() <= joint.max() < len(joints):
+        wrong = joint.min() if joint.min() < -1 else joint.max()
+        raise MeshError(f"is damaged: skin {name} uses joint {wrong} of {len(joints)}; export it again")
     total = np.bincount(owner, weight, len(part.vertices))
-    if not (np.abs(total - 1) < _WHOLE).all():
-        wrong = int((~(np.abs(total - 1) < _WHOLE)).sum())
+    if odd := int((~(np.abs(total - 1) < _WHOLE)).sum()):
         raise MeshError(
-            f"hangs {wrong} vertices of skin {name} on weights that are not 1 together; export it again"
+            f"hangs {odd} of {len(total)} vertices of skin {name} on weights that are not 1 together; export "
+            "it again"
         )
     with np.errstate(all="ignore"):
         moved = np.einsum("eij,ej->ei", moves[joint, :3, :3], part.vertices[owner]) + moves[joint, :3, 3]

@@ -85,7 +85,7 @@ def read_source(document: Document, source: Element) -> Source:
     count, stride = attribute(accessor, "count"), attribute(accessor, "stride", 1)
     start = attribute(accessor, "offset", 0)
     names = [param.get("name", "") for param in accessor.findall("param")]
-    if not 0 < stride <= max(len(values), 1) or len(names) > stride:
+    if stride == 0 or len(names) > stride:
         raise MeshError(
             f"is damaged: an accessor reads {len(names)} of every {stride} values; export it again"
         )
@@ -130,7 +130,7 @@ def _read_geometry(document: Document, geometry: Element) -> Part:
             continue
         if primitive.tag not in _PRIMITIVES:
             raise MeshError(
-                f"has a {show(primitive.tag)} in geometry {label(geometry)}, which is not known; export it "
+                f"has {show(primitive.tag)} in geometry {label(geometry)}, which is not known; export it "
                 "again"
             )
         if primitive.find("p") is None and primitive.find("ph") is None:

@@ -60,7 +60,7 @@ def read_scene(document: Document, visual_scene: Element) -> Scene:
     """
     for one in visual_scene:
         if one.tag not in ("asset", "evaluate_scene", "extra", "node"):
-            raise MeshError(f"has a {show(one.tag)} in its visual scene, which is not known; export it again")
+            raise MeshError(f"has {show(one.tag)} in its visual scene, which is not known; export it again")
     scene = Scene(roots=visual_scene.findall("node"))
     transforms: dict[Element, Float] = {}
     entered: set[Element] = set()
@@ -113,9 +113,7 @@ def _read_transform(node: Element) -> Float:
             with np.errstate(all="ignore"):  # products that overflow are refused where they place something
                 matrix = matrix @ _make_matrix(one.tag, values, node)
         elif one.tag not in _OTHERS and one.tag != "node" and not one.tag.startswith("instance_"):
-            raise MeshError(
-                f"has a {show(one.tag)} in node {label(node)}, which is not known; export it again"
-            )
+            raise MeshError(f"has {show(one.tag)} in node {label(node)}, which is not known; export it again")
     return matrix
 
 

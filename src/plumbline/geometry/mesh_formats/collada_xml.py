@@ -137,8 +137,9 @@ def show(name: str) -> str:
 
 
 def label(element: Element) -> str:
-    """Quote what an element is called."""
-    return show(element.get("id") or element.get("name") or "without a name")
+    """Say what an element is called, for messages."""
+    name = element.get("id") or element.get("name")
+    return show(name) if name else "without a name"
 
 
 def child(element: Element, tag: str) -> Element:
