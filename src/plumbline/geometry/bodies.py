@@ -63,8 +63,7 @@ def check_bodies(vertices: Float, faces: Int) -> None:
         inside[owner[mine][winding_numbers(outer[mine], vertices, faces) < 1]] = False
         if (doubled & ~inside).any():
             raise MeshError(
-                f"the mesh holds a body twice, {_place(low, high, doubled & ~inside)}; "
-                "remove the copy"
+                f"the mesh holds a body twice, {_place(low, high, doubled & ~inside)}; remove the copy"
             )
         raise MeshError(
             f"a body of the mesh lies inside another and is wound like it, {_place(low, high, doubled)}, "
