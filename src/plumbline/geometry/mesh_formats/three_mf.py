@@ -17,6 +17,15 @@ from plumbline.records import Float
 _MAX_OBJECTS = 500_000
 _MAX_TRIANGLES = 50_000_000
 """A file of a few kilobytes can place an object more often than fits in memory."""
+_UNITS = {
+    "micron": 1e-6,
+    "millimeter": 1e-3,
+    "centimeter": 1e-2,
+    "inch": 0.0254,
+    "foot": 0.3048,
+    "meter": 1.0,
+}
+"""In metres."""
 _NAMES = {"solidsupport": "solid support", "surface": "surface", "other": "auxiliary"}
 """What objects that are no body are called, if not by their type."""
 
@@ -35,7 +44,8 @@ def read_3mf(path: Path) -> MeshContent:
             mesh, encrypted parts, negative volumes of slicers, or an unknown extension that is required.
         InputError: the archive would fill the memory.
     """
-    with open_package(path) as archive:
+    # Damaged numbers overflow without a warning; the caller refuses what is not finite.
+    with open_package(path) as archive, np.errstate(all="ignore"):
         return _Scene(Package(archive)).read()
 
 
@@ -47,12 +57,14 @@ class _Leaf(NamedTuple):
         key: the part that holds it.
         item: the object.
         transform: ``[4, 4]`` from the mesh to the file.
+        modifier: whether the file says that it, or what it is a part of, is not material.
     """
 
     id: int
     key: str
     item: Object
     transform: Float
+    modifier: bool
 
 
 class _Scene:
@@ -107,7 +119,7 @@ class _Scene:
             mesh = leaf.item.mesh
             assert mesh is not None, "leaves have meshes"
             kind = leaf.item.kind
-            if role != BODY or leaf.item.modifier:
+            if role != BODY or leaf.modifier:
                 left_out[role if role != BODY else "modifier"] += 1
                 continue
             if kind != "model":
@@ -142,9 +154,9 @@ class _Scene:
         """Find all meshes of an item, in the order of the file."""
         unit = self._get_model(self._root).unit
         # Without recursion: a file may nest components deeper than Python calls.
-        stack = [(item, self._root, np.eye(4), unit, 1)]
+        stack = [(item, self._root, np.eye(4), unit, False, 1)]
         while stack:
-            reference, key, transform, unit, depth = stack.pop()
+            reference, key, transform, unit, modifier, depth = stack.pop()
             key = reference.key or key
             model = self._get_model(key)
             found = model.objects.get(reference.id)
@@ -159,18 +171,29 @@ class _Scene:
                 )
             if depth > sum(len(known.objects) for known in self._models.values()):
                 raise MeshError(f"is damaged: object {reference.id} contains itself; export it again")
-            scale = np.diag([model.unit / unit] * 3 + [1.0]) if model.unit != unit else np.eye(4)
-            transform = transform @ reference.transform @ scale
+            if depth > 1 and key == self._root:
+                self._check_nested(reference.id)
+            transform = transform @ reference.transform @ _unit_scale(model.unit, unit)
+            modifier |= found.modifier
             self._count_placed(found)
             if found.mesh is not None:
-                yield _Leaf(reference.id, key, found, transform)
+                yield _Leaf(reference.id, key, found, transform, modifier)
             elif found.components is None:
                 raise MeshError(f"holds object {reference.id} without a mesh; export it as a mesh")
             else:
                 stack += [
-                    (component, key, transform, model.unit, depth + 1)
+                    (component, key, transform, model.unit, modifier, depth + 1)
                     for component in reversed(found.components)
                 ]
+
+    def _check_nested(self, number: int) -> None:
+        """Refuse settings of a slicer for parts of an object within another: slicers do not write them."""
+        for volume in self._volumes.get(number, []):
+            if volume.role != BODY and volume.triangles is None:
+                raise MeshError(
+                    f"holds a {volume.role} in object {number} within another, which is not supported; "
+                    "export it as a mesh"
+                )
 
     def _count_placed(self, found: Object) -> None:
         """Refuse a file that places more than fits in memory."""
@@ -186,6 +209,16 @@ class _Scene:
         if key not in self._models:
             self._models[key] = parse_model(self._package.read(key), key)
         return self._models[key]
+
+
+def _unit_scale(unit: str, outer: str) -> Float:
+    """Make the transform ``[4, 4]`` from a unit to another."""
+    if unit == outer:
+        return np.eye(4)
+    for name in (unit, outer):
+        if name not in _UNITS:
+            raise MeshError(f"is damaged: {name!r} is not a unit of 3MF; export it again")
+    return np.diag([_UNITS[unit] / _UNITS[outer]] * 3 + [1.0])
 
 
 def _match_roles(number: int, leaves: list[_Leaf], volumes: list[Volume]) -> list[str]:

@@ -75,15 +75,6 @@ _PARENTS = {
     "triangle": "triangles",
     "item": "build",
 }
-_UNITS = {
-    "micron": 1e-6,
-    "millimeter": 1e-3,
-    "centimeter": 1e-2,
-    "inch": 0.0254,
-    "foot": 0.3048,
-    "meter": 1.0,
-}
-"""In metres."""
 _KINDS = frozenset({"model", "solidsupport", "support", "surface", "other"})
 _CURA = frozenset({"anti_overhang_mesh", "cutting_mesh", "infill_mesh", "support_mesh"})
 """Settings with which Cura marks an object as a modifier of others."""
@@ -129,12 +120,12 @@ class Model:
     """A model part.
 
     Attributes:
-        unit: metres per unit of its coordinates.
+        unit: of its coordinates, such as ``"millimeter"``.
         objects: by number.
         items: what its build places.
     """
 
-    unit: float = _UNITS["millimeter"]
+    unit: str = "millimeter"
     objects: dict[int, Object] = field(default_factory=dict)
     items: list[Reference] = field(default_factory=list)
 
@@ -146,7 +137,7 @@ def parse_model(data: bytes, key: str) -> Model:
         MeshError: it is damaged, or requires an extension that is not supported.
     """
     parser = _ModelParser()
-    run_parser(parser.parser, data, key)
+    run_parser(parser.parser, data, key, parser.flush)
     return parser.model
 
 
@@ -160,8 +151,11 @@ class _ModelParser:
         self._object: Object | None = None
         self._coordinates: list[str] = []
         self._corners: list[str] = []
+        self._vertices: list[Float] = []
+        self._faces: list[Int] = []
         self._path = [""]
         self._seen: set[str] = set()
+        self._sliced = False
         self._text: list[str] = []
         self.parser.StartNamespaceDeclHandler = self._declare
         self.parser.StartElementHandler = self._start_model
@@ -184,7 +178,7 @@ class _ModelParser:
         core, _, local = name.rpartition(" ")
         if local != "model" or core not in _CORE:
             raise MeshError(
-                f"cannot be read as 3mf: it holds <{local}> of {core!r} in place of a 3MF model, export it again"
+                f"cannot be read as 3mf: it holds <{local}> of {core!r}, not a 3MF model; export it again"
             )
         self._path.append("model")
         for prefix in attributes.get("requiredextensions", "").split():
@@ -192,10 +186,7 @@ class _ModelParser:
                 raise MeshError(
                     f"uses the 3MF extension {uri!r}, which is not supported; export a mesh without it"
                 )
-        unit = attributes.get("unit", "millimeter").strip()
-        if unit not in _UNITS:
-            raise MeshError(f"is damaged: {unit!r} is not a unit of 3MF; export it again")
-        self.model.unit = _UNITS[unit]
+        self.model.unit = attributes.get("unit", self.model.unit).strip()
         self._set_handlers(core)
 
     def _set_handlers(self, core: str) -> None:
@@ -227,6 +218,9 @@ class _ModelParser:
 
     def _start(self, uri: str, name: str, attributes: dict[str, str]) -> None:
         """Handle the start of any other element; ``name`` is the local one for core elements."""
+        local = name.rpartition(" ")[2]
+        if uri in _CORE and local != name and local in _PARENTS:
+            raise MeshError(f"is damaged: <{local}> is of another version of 3MF; export it again")
         expected = _PARENTS.get(name)
         if expected is not None and expected != self._path[-1]:
             raise MeshError(f"is damaged: <{name}> stands outside of <{expected}>; export it again")
@@ -244,7 +238,7 @@ class _ModelParser:
         if name == "object":
             self._object = None
         elif name == "mesh":
-            self._object.mesh = Part(self._take_vertices(), self._take_faces())
+            self._end_mesh(self._object)
         elif self.parser.CharacterDataHandler is not None:
             self._object.modifier |= "".join(self._text).strip().lower() == "true"
             self.parser.CharacterDataHandler = None
@@ -258,8 +252,11 @@ class _ModelParser:
             raise MeshError(f"is damaged: {kind!r} is not a type of objects of 3MF; export it again")
         self._object = self.model.objects[number] = Object(kind)
         self._seen.clear()
+        self._sliced = False
         for name, value in attributes.items():
-            if name.endswith((" meshresolution", " modelresolution")) and value.strip() != "fullres":
+            local = name.rpartition(" ")[2]
+            self._sliced |= local == "slicestackid"
+            if local in ("meshresolution", "modelresolution") and value.strip() != "fullres":
                 self._object.unsupported = f"a mesh of reduced resolution ({value.strip()})"
 
     def _start_mesh(self, _: dict[str, str]) -> None:
@@ -306,22 +303,26 @@ class _ModelParser:
         assert self._object is not None, "called within <object> only"
         return self._object
 
-    def _take_vertices(self) -> Float:
-        values = _take(self._coordinates)
-        return np.fromiter(map(float, values), np.float64, len(values)).reshape(-1, 3)
+    def flush(self) -> None:
+        """Turn the numbers read so far into arrays, which take a tenth of the memory."""
+        for values in (self._coordinates, self._corners):
+            if "_" in "".join(values):  # Python reads 1_0 as 10
+                raise MeshError("is damaged: a number has an underscore; export it again")
+        coordinates, corners = self._coordinates, self._corners
+        self._vertices.append(
+            np.fromiter(map(float, coordinates), np.float64, len(coordinates)).reshape(-1, 3)
+        )
+        self._faces.append(np.fromiter(map(int, corners), np.int64, len(corners)).reshape(-1, 3))
+        coordinates.clear()
+        corners.clear()
 
-    def _take_faces(self) -> Int:
-        values = _take(self._corners)
-        return np.fromiter(map(int, values), np.int64, len(values)).reshape(-1, 3)
-
-
-def _take(values: list[str]) -> list[str]:
-    """Empty a list of numbers, and return what it held."""
-    taken = values.copy()
-    values.clear()
-    if "_" in "".join(taken):  # Python reads 1_0 as 10
-        raise MeshError("is damaged: a number has an underscore; export it again")
-    return taken
+    def _end_mesh(self, item: Object) -> None:
+        self.flush()
+        item.mesh = Part(np.concatenate(self._vertices), np.concatenate(self._faces))
+        self._vertices.clear()
+        self._faces.clear()
+        if self._sliced and not len(item.mesh.faces):
+            item.unsupported = "slices in place of a mesh"
 
 
 def _read_reference(attributes: dict[str, str]) -> Reference:

@@ -16,9 +16,8 @@ _MODEL, _ENCRYPTED = "/3dmodel", "/encryptedfile"
 """How the types of relationships to a model and to an encrypted part end."""
 _USUAL_MODEL = "3d/3dmodel.model"
 _RELS = "_rels/.rels"
-
-Start = Callable[[str, dict[str, str]], None]
-"""Called with the name of an element, ``"namespace local"``, and its attributes."""
+_PIECE = 1 << 22
+"""Bytes that are parsed at once."""
 
 
 class Package:
@@ -38,7 +37,7 @@ class Package:
             if kind.endswith(_ENCRYPTED)
         }
 
-    def keys(self) -> list[str]:
+    def list_keys(self) -> list[str]:
         """List the keys of all parts, sorted."""
         return sorted(self._members)
 
@@ -66,15 +65,16 @@ class Package:
         Raises:
             MeshError: the part is missing, there twice, encrypted or damaged.
         """
-        names = self._members.get(key, [])
-        if not names:
-            raise MeshError(
-                f"is damaged: it refers to {key}, which the archive does not hold; export it again"
-            )
-        if len(names) > 1:
-            raise MeshError(f"is damaged: the archive holds {key} twice; export it again")
         if key in self._encrypted:
             raise MeshError(f"is encrypted ({key}, 3MF secure content); export it without encryption")
+        return self._unpack(key)
+
+    def _unpack(self, key: str) -> bytes:
+        names = self._members.get(key, [])
+        if not names:
+            raise MeshError(f"is damaged: it refers to {key}, which is not in the archive; export it again")
+        if len(names) > 1:
+            raise MeshError(f"is damaged: the archive holds {key} twice; export it again")
         try:
             return self._archive.read(names[0])
         except RuntimeError as error:  # also NotImplementedError: a method of compression that is unknown
@@ -104,12 +104,8 @@ class Package:
 
         parser = make_parser()
         parser.StartElementHandler = start
-        run_parser(parser, self.read_rels(key), key)
+        run_parser(parser, self._unpack(key), key)
         return found
-
-    def read_rels(self, key: str) -> bytes:
-        """Read a .rels part, which is never encrypted."""
-        return self._archive.read(self._members[key][0])
 
 
 def open_package(path: Path) -> ZipFile:
@@ -138,14 +134,27 @@ def make_parser() -> expat.XMLParserType:
     return parser
 
 
-def run_parser(parser: expat.XMLParserType, data: bytes, key: str) -> None:
+def run_parser(
+    parser: expat.XMLParserType, data: bytes, key: str, flush: Callable[[], None] | None = None
+) -> None:
     """Parse the XML of a part.
+
+    Args:
+        parser: with its handlers.
+        data: the XML.
+        key: the part, for messages.
+        flush: called after each piece of a few megabytes.
 
     Raises:
         MeshError: it is damaged.
     """
     try:
-        parser.Parse(data, True)
+        view = memoryview(data)
+        for start in range(0, len(data), _PIECE):
+            parser.Parse(view[start : start + _PIECE], False)
+            if flush is not None:
+                flush()
+        parser.Parse(b"", True)
     except KeyError as error:
         raise MeshError(f"is damaged: {key}: an element has no attribute {error}; export it again") from error
     except (expat.ExpatError, LookupError, ValueError, OverflowError) as error:

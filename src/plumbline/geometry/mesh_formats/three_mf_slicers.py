@@ -46,7 +46,7 @@ def read_volumes(package: Package) -> dict[int, list[Volume]]:
         MeshError: the settings are damaged, or say what is not understood.
     """
     found: dict[int, list[Volume]] = {}
-    for key in package.keys():
+    for key in package.list_keys():
         # SuperSlicer stores the same settings under several names.
         if key.startswith("metadata/") and key.endswith(("_model.config", "/model_settings.config")):
             for number, volumes in _parse_settings(package.read(key), key).items():
