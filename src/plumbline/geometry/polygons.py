@@ -40,6 +40,42 @@ def triangulate_polygons(vertices: Float, lengths: Int, indices: Int) -> Int:
     return faces
 
 
+def triangulate_with_holes(vertices: Float, lengths: Int, indices: Int) -> Int | None:
+    """Cut a polygon with holes into triangles that are wound like its outline.
+
+    Args:
+        vertices: ``[V, 3]``.
+        lengths: ``[n]`` number of corners of the outline and of each hole, which may be wound either way.
+        indices: ``[sum of lengths]`` vertex indices of the outline and the holes, in order.
+
+    Returns:
+        ``[F, 3]`` vertex indices; None if the holes do not lie within the outline, or if they overlap.
+    """
+    from manifold3d import triangulate
+
+    outline, *holes = np.split(indices, np.cumsum(lengths)[:-1])
+    if lengths.min() < 3 or not np.isfinite(vertices[indices]).all():
+        return None
+    normal = _normals(vertices[outline][None])[0]
+    if not np.isfinite(normal).all() or not normal.any():
+        return None
+    origin, plane = vertices[outline].mean(axis=0), _plane(normal)
+    flat = [(vertices[own] - origin) @ plane for own in (outline, *holes)]
+    areas = [_area(one) for one in flat]
+    turn = [1] + [1 if area < 0 else -1 for area in areas[1:]]
+    cut = np.array(triangulate([one[::way] for one, way in zip(flat, turn, strict=True)]), np.int64)
+    cut = cut.reshape(-1, 3)
+    if len(cut) != len(indices) + 2 * len(holes) - 2:
+        return None
+    corners = np.concatenate([one[::way] for one, way in zip(flat, turn, strict=True)])[cut]
+    pieces = np.array([_area(one) for one in corners])
+    area = areas[0] - np.abs(areas[1:]).sum()
+    if pieces.min() < -_FLAT * areas[0] or abs(pieces.sum() - area) > _FLAT * areas[0]:
+        return None
+    faces: Int = np.concatenate([own[::way] for own, way in zip((outline, *holes), turn, strict=True)])[cut]
+    return faces
+
+
 def triangulate_strips(lengths: Int, indices: Int) -> Int:
     """Cut triangle strips, which end with -1 or with their list, into triangles that are wound alike.
 
@@ -60,6 +96,19 @@ def triangulate_strips(lengths: Int, indices: Int) -> Int:
     a, b, c = indices[ahead - 2], indices[ahead - 1], indices[ahead]
     odd = turn[ahead] % 2 == 1
     return np.stack([np.where(odd, b, a), np.where(odd, a, b), c], axis=1)
+
+
+def _area(flat: Float) -> float:
+    """Area of a polygon ``[length, 2]``; negative if it is wound clockwise."""
+    ahead = np.roll(flat, -1, axis=0)
+    return float((flat[:, 0] * ahead[:, 1] - flat[:, 1] * ahead[:, 0]).sum()) / 2
+
+
+def _plane(normal: Float) -> Float:
+    """Two axes of a plane, from which a polygon of this normal is wound counter-clockwise: ``[3, 2]``."""
+    u = np.cross(normal, np.eye(3)[np.argsort(np.abs(normal))[0]])
+    v = np.cross(normal, u)
+    return np.stack([u / np.linalg.norm(u), v / np.linalg.norm(v)], axis=1)
 
 
 def _normals(corners: Float) -> Float:
@@ -83,12 +132,7 @@ def _cut_in_plane(corners: Float) -> Int | None:
     from manifold3d import triangulate
 
     normal = _normals(corners[None])[0]
-    axis = np.argsort(np.abs(normal))[0]
-    u = np.cross(normal, np.eye(3)[axis])
-    plane = np.stack(
-        [u / np.linalg.norm(u), np.cross(normal, u) / np.linalg.norm(np.cross(normal, u))], axis=1
-    )
-    flat = (corners - corners.mean(axis=0)) @ plane
+    flat = (corners - corners.mean(axis=0)) @ _plane(normal)
     cut = np.array(triangulate([flat]), np.int64).reshape(-1, 3)
     if len(cut) != len(corners) - 2:
         return None
