@@ -131,6 +131,8 @@ def recorded(scan: ScanSettings, graph: GraphSettings) -> dict[str, Any]:
     settings["noise"] = float(scan.noise.low) if scan.noise.is_one else str(scan.noise)
     if not scan.solid_samples:
         del settings["solid_samples"]
+    if scan.sensor_model == "none":  # older data sets do not record it
+        del settings["sensor_model"], settings["sensor_share"]
     seed = settings.pop("seed")
     return {**settings, **asdict(graph), "seed": seed}
 
