@@ -167,7 +167,8 @@ class DepthCamera:
 
     def _chance(self, inside: Float, pitch: float) -> Float:
         """Chance of each pixel to be measured, by its distance from the outline in computed pixels."""
-        away = (inside - 0.5) * pitch
+        # The outline runs somewhere between the last pixel inside and the first one outside.
+        away = (inside - self._rng.random(inside.shape)) * pitch
         result: Float = 1 - self._loss * np.exp(-np.maximum(away - 1, 0) / self._width)
         return result
 
