@@ -17,6 +17,8 @@ from plumbline.records import Float
 _MAX_OBJECTS = 500_000
 _MAX_TRIANGLES = 50_000_000
 """A file of a few kilobytes can place an object more often than fits in memory."""
+_LONG = 300
+"""Characters of the longest reason for a refusal."""
 _UNITS = {
     "micron": 1e-6,
     "millimeter": 1e-3,
@@ -45,8 +47,15 @@ def read_3mf(path: Path) -> MeshContent:
         InputError: the archive would fill the memory.
     """
     # Damaged numbers overflow without a warning; the caller refuses what is not finite.
-    with open_package(path) as archive, np.errstate(all="ignore"):
-        return _Scene(Package(archive)).read()
+    try:
+        with open_package(path) as archive, np.errstate(all="ignore"):
+            return _Scene(Package(archive)).read()
+    except MeshError as error:
+        # Names and numbers of a damaged file may be of any length.
+        reason = " ".join(str(error).split())
+        if len(reason) > _LONG:
+            reason = f"{reason[: _LONG // 2]} ... {reason[-_LONG // 2 :]}"
+        raise MeshError(reason) from error
 
 
 class _Leaf(NamedTuple):

@@ -162,8 +162,7 @@ def run_parser(
     except (expat.ExpatError, LookupError, ValueError, OverflowError) as error:
         if isinstance(error, MeshError):
             raise
-        detail = str(error)[:200]  # it may quote the file
-        raise MeshError(f"cannot be read as 3mf: {key}: {detail}; export it again") from error
+        raise MeshError(f"cannot be read as 3mf: {key}: {error}; export it again") from error
 
 
 def _refuse_doctype(*_: object) -> NoReturn:
