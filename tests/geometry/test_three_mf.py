@@ -189,7 +189,7 @@ def test_components_may_be_nested_deeper_than_calls_of_python(tmp_path):
         (("<mesh>", "<mesh><vertices/>"), "vertices twice"),
         (("<mesh>", "<vendor:box><mesh>"), "outside of <object>"),
         (("<mesh>", "<mesh><vertices/><triangles/></mesh><mesh>"), "twice"),
-        (("<mesh>", "<components/><mesh>"), "twice"),
+        (("<mesh>", "<components/><mesh>"), "both a mesh and components"),
         (("</resources>", box(1) + "</resources>"), "object 1 twice"),
         (('id="1"', 'id="one"'), "cannot be read"),
         (('id="1"', ""), "no attribute 'id'"),

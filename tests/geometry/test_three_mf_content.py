@@ -120,6 +120,8 @@ def test_modifiers_of_cura_are_left_out_with_a_note(tmp_path, mark):
     check(read(tmp_path, model(resources, item(3))), (1, (0.5, 0.5, 0.5)), notes=notes)
     off = model(resources.replace("True", "False"), item(3))
     check(read(tmp_path, off), (1, (0.5, 0.5, 0.5)), (1, (3.5, 0.5, 0.5)))
+    group = composed(3, component(1), component(1, shift(3))).replace("<components>", f"{mark}<components>")
+    assert "modifier with components" in refusal(tmp_path, model(box(1) + group, item(3)))
 
 
 @pytest.mark.parametrize(
@@ -149,6 +151,8 @@ def test_colours_and_elements_of_vendors_do_not_matter(tmp_path):
         )
         + "</object>"
     )
+    # Shapes count only within an object that is placed.
+    resources += '<v:image3d id="5"/>'
     root = model(resources, item(1), 'requiredextensions="m p s b bo d v"')
     check(read(tmp_path, root), (1, (0.5, 0.5, 0.5)))
 

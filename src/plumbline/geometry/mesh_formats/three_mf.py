@@ -66,14 +66,12 @@ class _Leaf(NamedTuple):
         key: the part that holds it.
         item: the object.
         transform: ``[4, 4]`` from the mesh to the file.
-        modifier: whether the file says that it, or what it is a part of, is not material.
     """
 
     id: int
     key: str
     item: Object
     transform: Float
-    modifier: bool
 
 
 class _Scene:
@@ -128,7 +126,7 @@ class _Scene:
             mesh = leaf.item.mesh
             assert mesh is not None, "leaves have meshes"
             kind = leaf.item.kind
-            if role != BODY or leaf.modifier:
+            if role != BODY or leaf.item.modifier:
                 left_out[role if role != BODY else "modifier"] += 1
                 continue
             if kind != "model":
@@ -163,9 +161,9 @@ class _Scene:
         """Find all meshes of an item, in the order of the file."""
         unit = self._get_model(self._root).unit
         # Without recursion: a file may nest components deeper than Python calls.
-        stack = [(item, self._root, np.eye(4), unit, False, 1)]
+        stack = [(item, self._root, np.eye(4), unit, 1)]
         while stack:
-            reference, key, transform, unit, modifier, depth = stack.pop()
+            reference, key, transform, unit, depth = stack.pop()
             key = reference.key or key
             model = self._get_model(key)
             found = model.objects.get(reference.id)
@@ -183,15 +181,19 @@ class _Scene:
             if depth > 1 and key == self._root:
                 self._check_nested(reference.id)
             transform = transform @ reference.transform @ _unit_scale(model.unit, unit)
-            modifier |= found.modifier
             self._count_placed(found)
             if found.mesh is not None:
-                yield _Leaf(reference.id, key, found, transform, modifier)
+                yield _Leaf(reference.id, key, found, transform)
             elif found.components is None:
                 raise MeshError(f"holds object {reference.id} without a mesh; export it as a mesh")
+            elif found.modifier:
+                # In Cura such a mark is about one of the components, without a word on which.
+                raise MeshError(
+                    f"holds a modifier with components (object {reference.id}); export it as a mesh"
+                )
             else:
                 stack += [
-                    (component, key, transform, model.unit, modifier, depth + 1)
+                    (component, key, transform, model.unit, depth + 1)
                     for component in reversed(found.components)
                 ]
 
