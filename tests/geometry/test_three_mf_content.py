@@ -46,6 +46,15 @@ def test_what_is_no_body_is_left_out_with_a_note(tmp_path, kind, name):
         assert f"only {name} objects" in refusal(tmp_path, model(resources, item(2)))
 
 
+def test_a_support_may_be_of_any_shape(tmp_path):
+    lattice = mesh(((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), more="<b:beamlattice/>")
+    resources = box(1) + f'<object id="2" type="support">{lattice}</object>'
+    notes = ("1 support object is left out",)
+    check(read(tmp_path, model(resources, item(1) + item(2))), (1, (0.5, 0.5, 0.5)), notes=notes)
+    surface = resources.replace('type="support"', 'type="surface"')
+    assert "a beam lattice" in refusal(tmp_path, model(surface, item(1) + item(2)))
+
+
 def test_a_file_of_surfaces_is_read_with_a_note(tmp_path):
     resources = box(1, attributes='type="surface"') + box(2, attributes='type="support"')
     notes = ("the file holds surfaces only, which are read as the body", "1 support object is left out")

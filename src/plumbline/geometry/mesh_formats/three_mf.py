@@ -133,7 +133,7 @@ class _Scene:
                 left_out[_NAMES.get(kind, kind)] += 1
             elif leaf.key == self._root:
                 mesh = self._cut_volumes(leaf.id, mesh, left_out)
-            if len(mesh.faces):
+            if kind in ("model", "surface") and len(mesh.faces):
                 found.setdefault(kind, []).append(place_part(mesh, leaf.transform))
 
     def _cut_volumes(self, number: int, mesh: Part, left_out: Counter[str]) -> Part:
@@ -171,7 +171,9 @@ class _Scene:
                 raise MeshError(
                     f"is damaged: it places object {reference.id}, which {key} does not hold; export it again"
                 )
-            if found.unsupported is not None:
+            # The shape of a support does not matter, since it is left out.
+            needed = found.components is not None or found.kind in ("model", "surface")
+            if needed and found.unsupported is not None:
                 raise MeshError(
                     f"holds {found.unsupported} (object {reference.id}), which is not supported; export it "
                     "as a mesh"
