@@ -17,6 +17,8 @@ from plumbline.records import Float
 _MAX_OBJECTS = 500_000
 _MAX_TRIANGLES = 50_000_000
 """A file of a few kilobytes can place an object more often than fits in memory."""
+_LONG = 300
+"""Characters of the longest reason for a refusal."""
 _UNITS = {
     "micron": 1e-6,
     "millimeter": 1e-3,
@@ -45,8 +47,15 @@ def read_3mf(path: Path) -> MeshContent:
         InputError: the archive would fill the memory.
     """
     # Damaged numbers overflow without a warning; the caller refuses what is not finite.
-    with open_package(path) as archive, np.errstate(all="ignore"):
-        return _Scene(Package(archive)).read()
+    try:
+        with open_package(path) as archive, np.errstate(all="ignore"):
+            return _Scene(Package(archive)).read()
+    except MeshError as error:
+        # Names and numbers of a damaged file may be of any length.
+        reason = " ".join(str(error).split())
+        if len(reason) > _LONG:
+            reason = f"{reason[: _LONG // 2]} ... {reason[-_LONG // 2 :]}"
+        raise MeshError(reason) from error
 
 
 class _Leaf(NamedTuple):
@@ -57,14 +66,12 @@ class _Leaf(NamedTuple):
         key: the part that holds it.
         item: the object.
         transform: ``[4, 4]`` from the mesh to the file.
-        modifier: whether the file says that it, or what it is a part of, is not material.
     """
 
     id: int
     key: str
     item: Object
     transform: Float
-    modifier: bool
 
 
 class _Scene:
@@ -119,14 +126,14 @@ class _Scene:
             mesh = leaf.item.mesh
             assert mesh is not None, "leaves have meshes"
             kind = leaf.item.kind
-            if role != BODY or leaf.modifier:
+            if role != BODY or leaf.item.modifier:
                 left_out[role if role != BODY else "modifier"] += 1
                 continue
             if kind != "model":
                 left_out[_NAMES.get(kind, kind)] += 1
             elif leaf.key == self._root:
                 mesh = self._cut_volumes(leaf.id, mesh, left_out)
-            if len(mesh.faces):
+            if kind in ("model", "surface") and len(mesh.faces):
                 found.setdefault(kind, []).append(place_part(mesh, leaf.transform))
 
     def _cut_volumes(self, number: int, mesh: Part, left_out: Counter[str]) -> Part:
@@ -154,9 +161,9 @@ class _Scene:
         """Find all meshes of an item, in the order of the file."""
         unit = self._get_model(self._root).unit
         # Without recursion: a file may nest components deeper than Python calls.
-        stack = [(item, self._root, np.eye(4), unit, False, 1)]
+        stack = [(item, self._root, np.eye(4), unit, 1)]
         while stack:
-            reference, key, transform, unit, modifier, depth = stack.pop()
+            reference, key, transform, unit, depth = stack.pop()
             key = reference.key or key
             model = self._get_model(key)
             found = model.objects.get(reference.id)
@@ -164,7 +171,9 @@ class _Scene:
                 raise MeshError(
                     f"is damaged: it places object {reference.id}, which {key} does not hold; export it again"
                 )
-            if found.unsupported is not None:
+            # The shape of a support does not matter, since it is left out.
+            needed = found.components is not None or found.kind in ("model", "surface")
+            if needed and found.unsupported is not None:
                 raise MeshError(
                     f"holds {found.unsupported} (object {reference.id}), which is not supported; export it "
                     "as a mesh"
@@ -174,15 +183,19 @@ class _Scene:
             if depth > 1 and key == self._root:
                 self._check_nested(reference.id)
             transform = transform @ reference.transform @ _unit_scale(model.unit, unit)
-            modifier |= found.modifier
             self._count_placed(found)
             if found.mesh is not None:
-                yield _Leaf(reference.id, key, found, transform, modifier)
+                yield _Leaf(reference.id, key, found, transform)
             elif found.components is None:
                 raise MeshError(f"holds object {reference.id} without a mesh; export it as a mesh")
+            elif found.modifier:
+                # In Cura such a mark is about one of the components, without a word on which.
+                raise MeshError(
+                    f"holds a modifier with components (object {reference.id}); export it as a mesh"
+                )
             else:
                 stack += [
-                    (component, key, transform, model.unit, modifier, depth + 1)
+                    (component, key, transform, model.unit, depth + 1)
                     for component in reversed(found.components)
                 ]
 

@@ -260,20 +260,22 @@ class _ModelParser:
                 self._object.unsupported = f"a mesh of reduced resolution ({value.strip()})"
 
     def _start_mesh(self, _: dict[str, str]) -> None:
-        self._enter("mesh", "components")
+        self._enter("mesh")
 
     def _start_list(self, _: dict[str, str]) -> None:
         self._enter(self._path[-1])
 
     def _start_components(self, _: dict[str, str]) -> None:
-        self._enter("components", "mesh")
+        self._enter("components")
         self._get_object().components = []
 
-    def _enter(self, *names: str) -> None:
-        """Refuse an object that has one of the elements already, and remember the first."""
-        if self._seen.intersection(names):
-            raise MeshError(f"is damaged: an object has {' and '.join(names)} twice; export it again")
-        self._seen.add(names[0])
+    def _enter(self, name: str) -> None:
+        """Refuse an object that has the element already, or both a mesh and components."""
+        if name in self._seen:
+            raise MeshError(f"is damaged: an object has {name} twice; export it again")
+        self._seen.add(name)
+        if {"mesh", "components"} <= self._seen:
+            raise MeshError("is damaged: an object has both a mesh and components; export it again")
 
     def _start_component(self, attributes: dict[str, str]) -> None:
         components = self._get_object().components

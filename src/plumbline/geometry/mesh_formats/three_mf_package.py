@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from xml.parsers import expat
 from zipfile import BadZipFile, ZipFile
 
-from plumbline.errors import MeshError
+from plumbline.errors import InputError, MeshError
 from plumbline.geometry.headers import check_archive
 
 _MODEL, _ENCRYPTED = "/3dmodel", "/encryptedfile"
@@ -118,6 +118,8 @@ def open_package(path: Path) -> ZipFile:
     try:
         check_archive(path)
         return ZipFile(path)
+    except InputError:
+        raise
     except (BadZipFile, ValueError, NotImplementedError, EOFError) as error:
         raise MeshError("cannot be read as 3mf: it is not a valid zip archive, export it again") from error
 
