@@ -63,7 +63,7 @@ def read_gltf(path: Path) -> MeshContent:
         with np.errstate(all="ignore"):  # numbers that overflow are refused by the caller
             return _read(path)
     except GltfError as error:
-        raise MeshError(f"cannot be read as {path.suffix[1:].lower()}: {error}; export it again") from error
+        raise MeshError(f"cannot be read as {path.suffix[1:].lower()}: {error}") from error
 
 
 def _read(path: Path) -> MeshContent:

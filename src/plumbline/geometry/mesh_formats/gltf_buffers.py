@@ -233,9 +233,9 @@ def _read_uri(path: Path, uri: str, length: int) -> bytes:
         return data[:length]
     name = repr(unquote(uri)[:_SHOWN])
     if (file := _find_file(path, uri)) is None:
-        raise GltfError(f"its buffer {name} is not in its folder; put it there and refer to it by name")
+        raise GltfError(f"its buffer {name} is not in its folder", "put it there")
     if not os.path.isfile(file):
-        raise GltfError(f"its buffer {name} does not exist; put it beside the file")
+        raise GltfError(f"its buffer {name} does not exist", "put it there")
     if (size := file.stat().st_size) < length:
         _refuse_short(f"its buffer {name}", length, size)
     return _read_file(file, 0, length)
