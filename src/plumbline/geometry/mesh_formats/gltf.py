@@ -147,8 +147,10 @@ def _check_numbers(record: Record, attributes: Record, accessors: Accessors) -> 
         for owner, key in ((attributes, "POSITION"), (record, "indices"))
         if key in owner
     ]
-    if "POSITION" not in attributes or not all(map(accessors.has_numbers, sources)):
+    missing = [source for source in sources if not accessors.has_base(source)]
+    if "POSITION" not in attributes or missing:
         refuse_unread(record)
+    if "POSITION" not in attributes or not all(map(accessors.is_sparse, missing)):
         raise GltfError("a mesh has primitives without vertices, or with numbers that are not in the file")
 
 

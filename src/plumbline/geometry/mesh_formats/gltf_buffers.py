@@ -77,10 +77,13 @@ class Accessors:
         self._data: dict[int, bytes] = {}
         self._charged = 0
 
-    def has_numbers(self, index: int) -> bool:
-        """Tell whether an accessor has numbers, so that it is not all zeros."""
-        accessor = pick(self._accessors, index, "accessor")
-        return "bufferView" in accessor or "sparse" in accessor
+    def has_base(self, index: int) -> bool:
+        """Tell whether the elements of an accessor are in the file, all but those that a sparse one replaces."""
+        return "bufferView" in pick(self._accessors, index, "accessor")
+
+    def is_sparse(self, index: int) -> bool:
+        """Tell whether an accessor replaces some elements."""
+        return "sparse" in pick(self._accessors, index, "accessor")
 
     def count(self, index: int) -> int:
         """Return the number of elements of an accessor."""
