@@ -78,7 +78,7 @@ class Accessors:
         self._charged = 0
 
     def has_base(self, index: int) -> bool:
-        """Tell whether the elements of an accessor are in the file, all but those that a sparse one replaces."""
+        """Tell whether an accessor has numbers besides those that replace others."""
         return "bufferView" in pick(self._accessors, index, "accessor")
 
     def is_sparse(self, index: int) -> bool:
