@@ -172,8 +172,8 @@ def _read_faces(record: Record, mode: int, num_vertices: int, accessors: Accesso
         raw = accessors.read_whole_numbers(read_whole(record, "indices"), "SCALAR")[:, 0]
         if raw.size and raw.max() == np.iinfo(raw.dtype).max:
             raise GltfError(f"a face uses the index {raw.max()}, which stands for the end of a strip")
+        check_indices(raw, num_vertices)
         corners = raw.astype(np.int64)
-        check_indices(corners, num_vertices)
     else:
         corners = np.arange(num_vertices)
     if mode == _TRIANGLES:
