@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import random
+import struct
 from urllib.parse import quote
 
 import numpy as np
@@ -131,8 +132,11 @@ def test_chunks_of_a_glb(box):
     for end in range(len(whole)):
         path.write_bytes(whole[:end])
         assert reason(path).startswith(("is truncated", "cannot be read as glb: it does not start"))
-    path.write_bytes(glb((b"JSON", text)))
-    assert "buffer 0 has no data" in reason(path)
+    alone = glb((b"JSON", text))
+    path.write_bytes(alone + whole[len(alone) :])
+    assert "buffer 0 has no data" in reason(path), "the file ends where its header says"
+    path.write_bytes(whole[: len(alone)] + struct.pack("<I", 1 << 31) + whole[len(alone) + 4 :])
+    assert reason(path).startswith("is truncated or damaged: a chunk of 2147483648 bytes is declared in ")
     path.write_bytes(glb((b"JSON", text), (b"BIN\0", data[:-4])))
     assert (
         reason(path) == "is truncated: its binary chunk should have 168 bytes, but has 164; export it again"
@@ -299,6 +303,13 @@ def test_restarts_of_a_strip_are_refused(scene, kind, last):
     indices = scene.numbers([0, 1, 2, last, 3, 4, 5], kind)
     scene.node(mesh=scene.mesh({"attributes": {"POSITION": position}, "indices": indices, "mode": 5}))
     scene.refuse(f"a face uses the index {last}, which stands for the end of a strip")
+
+
+def test_sparse_numbers_beyond_the_others_are_refused(box):
+    places = {"bufferView": box.view(bytes([8])), "componentType": 5121}
+    sparse = {"indices": places, "values": {"bufferView": 0}, "count": 1}
+    box.root["accessors"][0]["sparse"] = sparse
+    box.refuse("a sparse accessor replaces element 8 of 8")
 
 
 def test_morph_targets_of_another_size_are_refused(scene):

@@ -26,6 +26,11 @@ def test_nodes_are_placed_within_their_parents(scene):
     assert np.ptp(content.vertices, axis=0) == pytest.approx([1, 2, 1])
 
 
+def test_rotations_that_were_rounded_do_not_scale(scene):
+    scene.node(mesh=scene.box(), rotation=[0, 0, 0.71, 0.71])
+    scene.expect(1, (-0.5, 0.5, 0.5))
+
+
 def test_the_default_scene_is_read(scene):
     for x in (0, 10, 20):
         scene.node(mesh=0, translation=[x, 0, 0])
@@ -101,6 +106,8 @@ def test_hidden_nodes_and_coarser_levels_are_left_out(scene):
         "1 object of size 0 is left out",
     ]
     scene.expect(1, (0.5, 0.5, 0.5), notes)
+    scene.root["nodes"][1]["extensions"] = {"MSFT_lod": {"ids": [0]}}
+    scene.refuse("coarser level of detail of another one and has coarser ones itself")
 
 
 # --------------------------------------------------------------------------------------- morph targets, skins
