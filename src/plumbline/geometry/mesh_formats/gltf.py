@@ -63,7 +63,7 @@ def read_gltf(path: Path) -> MeshContent:
         with np.errstate(all="ignore"):  # numbers that overflow are refused by the caller
             return _read(path)
     except GltfError as error:
-        raise MeshError(f"cannot be read as {path.suffix[1:].lower()}: {error}; export it again") from error
+        raise MeshError(f"cannot be read as {path.suffix[1:].lower()}: {error}") from error
 
 
 def _read(path: Path) -> MeshContent:
@@ -147,8 +147,10 @@ def _check_numbers(record: Record, attributes: Record, accessors: Accessors) -> 
         for owner, key in ((attributes, "POSITION"), (record, "indices"))
         if key in owner
     ]
-    if "POSITION" not in attributes or not all(map(accessors.has_numbers, sources)):
+    missing = [source for source in sources if not accessors.has_base(source)]
+    if "POSITION" not in attributes or missing:
         refuse_unread(record)
+    if "POSITION" not in attributes or not all(map(accessors.is_sparse, missing)):
         raise GltfError("a mesh has primitives without vertices, or with numbers that are not in the file")
 
 
@@ -170,8 +172,8 @@ def _read_faces(record: Record, mode: int, num_vertices: int, accessors: Accesso
         raw = accessors.read_whole_numbers(read_whole(record, "indices"), "SCALAR")[:, 0]
         if raw.size and raw.max() == np.iinfo(raw.dtype).max:
             raise GltfError(f"a face uses the index {raw.max()}, which stands for the end of a strip")
+        check_indices(raw, num_vertices)
         corners = raw.astype(np.int64)
-        check_indices(corners, num_vertices)
     else:
         corners = np.arange(num_vertices)
     if mode == _TRIANGLES:

@@ -77,10 +77,13 @@ class Accessors:
         self._data: dict[int, bytes] = {}
         self._charged = 0
 
-    def has_numbers(self, index: int) -> bool:
-        """Tell whether an accessor has numbers, so that it is not all zeros."""
-        accessor = pick(self._accessors, index, "accessor")
-        return "bufferView" in accessor or "sparse" in accessor
+    def has_base(self, index: int) -> bool:
+        """Tell whether an accessor has numbers besides those that replace others."""
+        return "bufferView" in pick(self._accessors, index, "accessor")
+
+    def is_sparse(self, index: int) -> bool:
+        """Tell whether an accessor replaces some elements."""
+        return "sparse" in pick(self._accessors, index, "accessor")
 
     def count(self, index: int) -> int:
         """Return the number of elements of an accessor."""
@@ -233,9 +236,9 @@ def _read_uri(path: Path, uri: str, length: int) -> bytes:
         return data[:length]
     name = repr(unquote(uri)[:_SHOWN])
     if (file := _find_file(path, uri)) is None:
-        raise GltfError(f"its buffer {name} is not in its folder; put it there and refer to it by name")
+        raise GltfError(f"its buffer {name} is not in its folder", "put it there")
     if not os.path.isfile(file):
-        raise GltfError(f"its buffer {name} does not exist; put it beside the file")
+        raise GltfError(f"its buffer {name} does not exist", "put it there")
     if (size := file.stat().st_size) < length:
         _refuse_short(f"its buffer {name}", length, size)
     return _read_file(file, 0, length)

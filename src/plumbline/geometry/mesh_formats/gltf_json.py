@@ -25,7 +25,15 @@ _SHOWN = 80
 
 
 class GltfError(ValueError):
-    """What breaks the rules of glTF; the message is the rest of "cannot be read as gltf: "."""
+    """What breaks the rules of glTF; the message is the rest of "cannot be read as gltf: ".
+
+    Args:
+        reason: what is wrong.
+        fix: what helps.
+    """
+
+    def __init__(self, reason: str, fix: str = "export it again") -> None:
+        super().__init__(f"{reason}; {fix}")
 
 
 @dataclass(frozen=True, slots=True)
