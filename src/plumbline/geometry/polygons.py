@@ -54,14 +54,15 @@ def triangulate_with_holes(vertices: Float, lengths: Int, indices: Int) -> Int |
     from manifold3d import triangulate
 
     outline, *holes = np.split(indices, np.cumsum(lengths)[:-1])
-    if lengths.min() < 3 or not np.isfinite(vertices[indices]).all():
+    if lengths.min() < 3:
         return None
-    normal = _normals(vertices[outline][None])[0]
-    if not np.isfinite(normal).all() or not normal.any():
+    with np.errstate(all="ignore"):
+        normal = _normals(vertices[outline][None])[0]
+        plane = _plane(normal)
+        flat = [(vertices[own] - vertices[outline].mean(axis=0)) @ plane for own in (outline, *holes)]
+        areas = np.array([_area(one) for one in flat])
+    if not np.isfinite(areas).all():  # no plane fits, or products overflow
         return None
-    origin, plane = vertices[outline].mean(axis=0), _plane(normal)
-    flat = [(vertices[own] - origin) @ plane for own in (outline, *holes)]
-    areas = [_area(one) for one in flat]
     turn = [1] + [1 if area < 0 else -1 for area in areas[1:]]
     cut = np.array(triangulate([one[::way] for one, way in zip(flat, turn, strict=True)]), np.int64)
     cut = cut.reshape(-1, 3)

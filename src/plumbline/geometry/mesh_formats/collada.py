@@ -10,12 +10,13 @@ not opened.
 """
 
 import zlib
+from io import BytesIO
 from pathlib import Path
 from posixpath import normpath
 from urllib.parse import unquote
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
-from plumbline.errors import MeshError
+from plumbline.errors import InputError, MeshError
 from plumbline.geometry.headers import check_archive
 from plumbline.geometry.mesh_formats.collada_controllers import read_controller
 from plumbline.geometry.mesh_formats.collada_geometry import Geometries
@@ -23,7 +24,7 @@ from plumbline.geometry.mesh_formats.collada_scene import Scene, find_visual_sce
 from plumbline.geometry.mesh_formats.collada_xml import Document, label, parse, parse_xml, show
 from plumbline.geometry.mesh_formats.parts import MeshContent, Part, join_parts, place_part
 
-_MOST_FACES = 100_000_000
+_MOST_FACES = 20_000_000
 """Faces that instances may unfold to."""
 _LISTED = 3
 """Names that a note lists."""
@@ -49,12 +50,15 @@ def read_zae(path: Path) -> MeshContent:
         InputError: the archive would fill the memory.
         OSError: the file cannot be read.
     """
+    packed = path.read_bytes()
     try:
         check_archive(path)
-        with ZipFile(path) as archive:
-            data = archive.read(_find_member(archive))
-    except (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise MeshError(f"cannot be read as zae: {error}; create it again") from error
+        with ZipFile(BytesIO(packed)) as archive:
+            data = _read_member(archive, _find_member(archive))
+    except InputError:
+        raise
+    except (BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        raise MeshError(f"cannot be read as zae: {str(error)[:200]}; create it again") from error
     return _read_document(parse(data))
 
 
@@ -63,7 +67,7 @@ def _find_member(archive: ZipFile) -> str:
     names = archive.namelist()
     found = [name for name in names if name.lower().endswith(".dae")]
     if "manifest.xml" in names:
-        root = parse_xml(archive.read("manifest.xml"))
+        root = parse_xml(_read_member(archive, "manifest.xml"))
         named = unquote((root.text or "").strip().partition("#")[0])
         if (place := normpath(named)) not in names:
             raise MeshError(f"names {show(named)} in its manifest, which is not in it; create it again")
@@ -71,6 +75,12 @@ def _find_member(archive: ZipFile) -> str:
     if len(found) != 1:
         raise MeshError(f"has no manifest and {len(found)} dae files; unpack it and give one of them")
     return found[0]
+
+
+def _read_member(archive: ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        raise MeshError(f"packs {show(name)} by a method that is not supported; create it again")
+    return archive.read(name)
 
 
 def _read_document(document: Document) -> MeshContent:

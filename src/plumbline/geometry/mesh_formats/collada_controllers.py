@@ -52,11 +52,10 @@ def read_controller(
 
 
 def _read_target(document: Document, skin: Element, geometries: Geometries) -> Part:
-    url = skin.get("source")
-    morphs = [one for one in document.root.iter("controller") if url == f"#{one.get('id')}"]
-    if len(morphs) == 1:
-        return _read_morph(document, morphs[0], geometries)
-    return geometries.read(document.find(url, "geometry", "skins a geometry"))
+    target = document.find(skin.get("source"), "geometry controller", "skins a geometry")
+    if target.tag == "controller":
+        return _read_morph(document, target, geometries)
+    return geometries.read(target)
 
 
 # ------------------------------------------------------------------------------------------- morphs

@@ -15,6 +15,7 @@ from plumbline.geometry.mesh_formats.collada_xml import (
     floats,
     integers,
     label,
+    show,
 )
 from plumbline.geometry.mesh_formats.parts import Part, check_indices
 from plumbline.geometry.polygons import triangulate_polygons, triangulate_strips, triangulate_with_holes
@@ -105,15 +106,21 @@ def read_source(document: Document, source: Element) -> Source:
 
 
 def _read_geometry(document: Document, geometry: Element) -> Part:
-    if geometry.find("brep") is not None:
+    shapes = [shape for shape in geometry if shape.tag not in ("asset", "extra")]
+    kinds = [shape.tag for shape in shapes]
+    if kinds in ([], ["spline"]):
+        return Part(np.zeros((0, 3)), np.zeros((0, 3), np.int64))
+    if kinds == ["brep"]:
         raise MeshError(f"has curved surfaces (brep) in geometry {label(geometry)}; export triangles")
-    if (mesh := geometry.find("convex_mesh")) is not None and mesh.get("convex_hull_of") is not None:
+    if kinds not in (["mesh"], ["convex_mesh"]):
+        raise MeshError(
+            f"has {show(' '.join(kinds))} in geometry {label(geometry)}, which is not known; export it again"
+        )
+    mesh = shapes[0]
+    if mesh.get("convex_hull_of") is not None:
         raise MeshError(
             f"places a convex hull that is not in the file, {label(geometry)}; export its triangles"
         )
-    mesh = geometry.find("mesh") if mesh is None else mesh
-    if mesh is None:
-        return Part(np.zeros((0, 3)), np.zeros((0, 3), np.int64))
     vertices: list[Float] = [np.zeros((0, 3))]
     faces: list[Int] = [np.zeros((0, 3), np.int64)]
     starts: dict[Element, tuple[int, Float]] = {}
@@ -122,7 +129,10 @@ def _read_geometry(document: Document, geometry: Element) -> Part:
         if primitive.tag in _NO_SURFACE:
             continue
         if primitive.tag not in _PRIMITIVES:
-            raise MeshError(f"has a <{primitive.tag}> in geometry {label(geometry)}, which is not known")
+            raise MeshError(
+                f"has a {show(primitive.tag)} in geometry {label(geometry)}, which is not known; export it "
+                "again"
+            )
         if primitive.find("p") is None and primitive.find("ph") is None:
             check_count(primitive, 0)
             continue
@@ -150,10 +160,9 @@ def _inputs(document: Document, mesh: Element, primitive: Element) -> tuple[int,
     if stride > _MOST_INPUTS:
         raise MeshError(f"is damaged: a corner has {stride} indices; export it again")
     url = vertex[0].get("source")
-    direct = [one for one in mesh.findall("source") if url == f"#{one.get('id')}"]
-    if len(direct) == 1:  # written by programs that leave <vertices> out
-        return attribute(vertex[0], "offset"), stride, direct[0]
-    vertices = document.find(url, "vertices", "uses vertices", within=mesh)
+    vertices = document.find(url, "vertices source", "uses vertices", within=mesh)
+    if vertices.tag == "source":  # written by programs that leave <vertices> out
+        return attribute(vertex[0], "offset"), stride, vertices
     positions = [one for one in vertices.findall("input") if one.get("semantic") == "POSITION"]
     if len(positions) != 1:
         raise MeshError(

@@ -58,6 +58,9 @@ def read_scene(document: Document, visual_scene: Element) -> Scene:
     Raises:
         MeshError: a node is damaged, holds itself, or what it holds is not known or not in the file.
     """
+    for one in visual_scene:
+        if one.tag not in ("asset", "evaluate_scene", "extra", "node"):
+            raise MeshError(f"has a {show(one.tag)} in its visual scene, which is not known; export it again")
     scene = Scene(roots=visual_scene.findall("node"))
     transforms: dict[Element, Float] = {}
     entered: set[Element] = set()

@@ -33,18 +33,16 @@ class Document:
 
     def __init__(self, root: Element) -> None:
         self.root = root
-        self._by_id: dict[tuple[str, str], list[Element]] = {}
         for element in root.iter():
             element.tag = element.tag.rpartition("}")[2]
-            if (name := element.get("id")) is not None:
-                self._by_id.setdefault((element.tag, name), []).append(element)
+        self._by_id = {root: _index(root)}
 
-    def find(self, url: str | None, tag: str, use: str, within: Element | None = None) -> Element:
+    def find(self, url: str | None, tags: str, use: str, within: Element | None = None) -> Element:
         """Find the element that a url names.
 
         Args:
             url: such as ``"#wheel"``.
-            tag: the element's tag. Elements of other tags may have the same id.
+            tags: the element's tag, or several that it may have. Elements of other tags may have the same id.
             use: what the file does with it, such as ``"places a geometry"``, for messages.
             within: where to look first. Some programs number the sources of each geometry anew.
 
@@ -58,14 +56,26 @@ class Document:
             raise MeshError(f"{use} {show(url)} that is in another file; export everything into one file")
         name = name if mark else url  # some programs leave the # out
         found: list[Element] = []
-        if within is not None:
-            found = [element for element in within.iter(tag) if element.get("id") == name]
-        found = found or self._by_id.get((tag, name)) or self._by_id.get((tag, unquote(name)), [])
+        for where in (self.root if within is None else within, self.root):
+            if where not in self._by_id:
+                self._by_id[where] = _index(where)
+            ids = self._by_id[where]
+            for tag in tags.split():
+                found = found or ids.get((tag, name)) or ids.get((tag, unquote(name)), [])
         if not found:
             raise MeshError(f"{use} {show(url)} that is not in the file; export it again")
         if len(found) > 1:
             raise MeshError(f"{use} {show(url)}, but {len(found)} have this id; export it again")
         return found[0]
+
+
+def _index(element: Element) -> dict[tuple[str, str], list[Element]]:
+    """Sort an element and what is in it by tag and id."""
+    found: dict[tuple[str, str], list[Element]] = {}
+    for one in element.iter():
+        if (name := one.get("id")) is not None:
+            found.setdefault((one.tag, name), []).append(one)
+    return found
 
 
 def parse(data: bytes) -> Document:

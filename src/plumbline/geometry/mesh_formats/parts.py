@@ -55,7 +55,8 @@ def place_part(part: Part, transform: Float) -> Part:
     if sign == 0:
         raise MeshError("a part is placed by a matrix that flattens it; export the mesh again")
     faces = part.faces[:, ::-1] if sign < 0 else part.faces
-    return Part(part.vertices @ linear.T + transform[:3, 3], faces)
+    with np.errstate(all="ignore"):  # vertices that are not finite are refused where the mesh is used
+        return Part(part.vertices @ linear.T + transform[:3, 3], faces)
 
 
 def join_parts(parts: Sequence[Part], notes: Sequence[str] = ()) -> MeshContent:
