@@ -178,7 +178,8 @@ def test_one_row_of_zeros_among_damaged_points(tmp_path, large):
 @pytest.mark.parametrize("suffix", [".pcd", ".ply", ".npy"])
 def test_signalling_nan_is_a_missing_return_like_any_other(tmp_path, suffix):
     """numpy prints a warning for it where it becomes a double."""
-    points = (BALL + 5).astype("<f4")
+    column, row = np.meshgrid(np.arange(20), np.arange(20))
+    points = np.stack([column, row, 5 + column * row / 100], axis=2).reshape(400, 3).astype("<f4")
     points.view("<u4")[3] = 0x7FA00000
     path = tmp_path / f"a{suffix}"
     if suffix == ".npy":

@@ -61,7 +61,7 @@ def test_headers_of_numpy_savetxt(tmp_path, delimiter):
         "X(m),Y(m),Z(m)", "x_m,y_m,z_m", "x[m],y[m],z[m]", "X (mm),Y (mm),Z (mm)",
         "pos_x,pos_y,pos_z",
         "//X,Y,Z", '"Points:0","Points:1","Points:2"', "Points_0,Points_1,Points_2",
-        "point.x,point.y,point.z",
+        "point.x,point.y,point.z", "px,py,pz", "Points_m_XYZ:0,Points_m_XYZ:1,Points_m_XYZ:2",
         "x-coordinate,y-coordinate,z-coordinate", "Coord. X,Coord. Y,Coord. Z",
     ],
 )  # fmt: skip
@@ -78,6 +78,9 @@ def test_names_that_mean_something_else():
         assert find_axes(names) is None
     assert find_axes(["x_m", "x_mm", "y", "z"]) is None, "it is unclear which of two is meant"
     assert find_axes(["x_m", "X", "y", "z"]) == [1, 2, 3]
+    assert find_axes(["x", "y", "X", "Y", "Z"]) == [2, 3, 4], "the pixel and the point"
+    assert find_axes(["x", "y", "z", "X", "Y", "Z"]) is None
+    assert find_axes(["x", "y", "z", "x"]) is None
 
 
 @pytest.mark.parametrize(("separator", "head"), [(";", "t;x;y;z\n"), ("\t", ""), (" ", "# t x y z\n")])
