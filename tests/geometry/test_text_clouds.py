@@ -116,7 +116,11 @@ def test_commas_for_both_columns_and_decimals_are_refused(tmp_path, separator, h
         (",x,y,z\n", "0,1,2,3\n", ""),  # pandas
         ("name\tx\ty\tz\tr\n", "\t1\t2\t3\t9\n", ""),  # an empty cell
         ("name\tx\ty\tz\tr\n", "a cup\t1\t2\t3\t9\n", ""),
-        ('"x" "y" "z"\n', '"1" 1 2 3\n', "names 3 columns, but the row below has 4"),  # R
+        ("x y z\n", "0 1 2 3\n", "names 3 columns, but the row below has 4"),
+        ("x|y|z\n", "1|2|3\n", r"the header 'x\|y\|z' has no column x, y, z"),
+        ("x,y,z,x,y,z\n", "1,2,3,4,5,6\n", "names x, y or z twice; name one column each"),
+        ("x,y,z,X,Y,Z\n", "1,2,3,4,5,6\n", "names x, y or z twice"),
+        ("x,y,X,Y,Z\n", "320,240,1,2,3\n", ""),  # the pixel of a depth image, and the point
         ("x,y,z\n", "7,1,2,3\n", "names 3 columns, but the row below has 4; name each column"),
         ("t,x,y,z,i\n", "1,2,3,4\n", "names 5 columns, but the row below has 4"),
         ("! x y z\n", "1 2 3\n", "names 4 columns, but the row below has 3"),
@@ -156,6 +160,90 @@ def test_names_and_comments_in_any_encoding(tmp_path, text):
     np.testing.assert_array_equal(read_cloud(write(tmp_path, text)), POINTS)
 
 
+@pytest.mark.parametrize("head", ["x y z\n", '"x" "y" "z"\n', "0 1 2\n"])
+@pytest.mark.parametrize("first", ["{}", '"{}"', "row{}"])
+def test_row_names_without_a_header(tmp_path, head, first):
+    """As R writes tables, and pandas with blanks or tabs between the columns."""
+    rows = [f"{first.format(n + 1)} {row}\n" for n, row in enumerate(table(POINTS).splitlines())]
+    for separator in " ", "\t":
+        text = (head + "".join(rows)).replace(" ", separator)
+        if head == "0 1 2\n" and first != "{}":
+            continue  # only whole numbers of rows go with numbers of columns
+        cloud = load_cloud(write(tmp_path, text))
+        np.testing.assert_array_equal(cloud.points, POINTS)
+        assert cloud.notes == ("the first column, which the header does not name, is left out",)
+    write(tmp_path, ",0,1,2\n" + "".join(rows).replace(" ", ","), ".csv")
+    np.testing.assert_array_equal(read_cloud(tmp_path / "a.csv"), POINTS)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "sep=,\nx,y,z\n",  # Excel
+        "A scan of a cup\nby a scanner, indoors\nx,y,z\n",
+        "x,y,z\nmm,mm,mm\n",
+        "Points: 60\nX,Y,Z\n[m],[m],[m]\n",
+    ],
+)
+def test_titles_and_units_around_the_names_of_columns(tmp_path, head):
+    np.testing.assert_array_equal(read_cloud(write(tmp_path, head + table(POINTS, ","), ".csv")), POINTS)
+
+
+def test_a_row_below_the_names_that_is_no_unit(tmp_path):
+    for row, said in (
+        ("NA,NA,NA", "line 2 has 'NA'"),
+        (",,", "line 2 has ''"),
+        ("nan,nan,nan", "not finite"),
+    ):
+        path = write(tmp_path, "x,y,z\n" + row + "\n" + table(POINTS, ","), ".csv")
+        with pytest.raises(InputError, match=said):
+            read_cloud(path)
+
+
+COUNT = np.arange(60.0)[:, None]
+NORMALS = np.random.default_rng(2).normal(size=(60, 3))
+NORMALS /= np.linalg.norm(NORMALS, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("separator", [" ", ",", ";"])
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        (COUNT + 1, "the first column rises by equal steps"),
+        (1.7e9 + COUNT / 30, "the first column rises by equal steps"),
+        (COLOURS.astype(float), "the first three columns seem to be colours"),
+        (NORMALS, "the first three columns seem to be normals"),
+    ],
+)
+def test_columns_before_the_points_must_have_names(tmp_path, before, said, separator):
+    rows = table(np.c_[before, POINTS], separator)
+    with pytest.raises(InputError, match=f"a.xyz: {said}.*; name the columns in a line above the numbers"):
+        read_cloud(write(tmp_path, rows))
+    names = separator.join("tuv"[: before.shape[1]] + "xyz")
+    for mark in "", "# ":
+        np.testing.assert_array_equal(read_cloud(write(tmp_path, mark + names + "\n" + rows)), POINTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "noted"),
+    [("a.txt", "", True), ("a.txt", "# x y z\n", False), ("a.txt", "x y z r g b\n", False),
+     ("a.pts", "60\n", False), ("a.xyzrgb", "", False), ("a.asc", "", True)],
+)  # fmt: skip
+def test_a_note_says_what_columns_without_names_are_taken_for(tmp_path, name, head, noted):
+    (tmp_path / name).write_text(head + table(np.c_[POINTS, COLOURS]))
+    cloud = load_cloud(tmp_path / name)
+    np.testing.assert_array_equal(cloud.points, POINTS)
+    assert cloud.notes == noted * ("its columns have no names, and the first three are taken for x, y and z",)
+
+
+def test_decimal_commas_in_quotes(tmp_path):
+    rows = "".join(",".join(f'"{cell}"'.replace(".", ",") for cell in row) + "\n" for row in POINTS.tolist())
+    for head in "", "x,y,z\n", '"x","y","z"\n':
+        cloud = load_cloud(write(tmp_path, head + rows, ".csv"))
+        np.testing.assert_array_equal(cloud.points, POINTS)
+        assert cloud.notes == ("its commas are decimal commas",)
+
+
 def test_column_numbers_of_pandas_are_no_point(tmp_path):
     path = write(tmp_path, "0,1,2\n" + table(POINTS, ","), ".csv")
     np.testing.assert_array_equal(read_cloud(path), POINTS)
@@ -167,6 +255,11 @@ def test_column_numbers_of_pandas_are_no_point(tmp_path):
     ("text", "said"),
     [
         ("61\n" + table(POINTS), "it declares 61 points, but has 60 rows"),
+        (2 * ("60\n" + table(POINTS)), "holds several scans; give one scan in a file"),
+        (table(POINTS, "|"), "the first line .* neither names the columns nor holds numbers alone"),
+        ("v " + table(POINTS), "the first line 'v .* neither names the columns"),
+        (2 * "[1.5 2.5 3.5]\n", "the first line '.1.5 2.5 3.5.' neither names the columns"),
+        (2 * "1.5D0 2.5D0 3D0\n", "the first line '1.5D0 2.5D0 3D0' neither names the columns"),
         (
             "# order x y z\n" + table(np.c_[POINTS, COLOURS]),
             "among 4 words, but there are 6",

@@ -316,6 +316,7 @@ def _read_las(path: Path) -> Cloud:
 
 
 _READERS = {
+    ".asc": read_text,
     ".csv": read_text,
     ".las": _read_las,
     ".laz": _read_las,
@@ -323,10 +324,14 @@ _READERS = {
     ".npz": read_npz,
     ".pcd": _read_pcd,
     ".ply": _read_ply,
+    ".pts": read_text,
     ".txt": read_text,
     ".xyz": read_text,
+    ".xyzi": read_text,
+    ".xyzn": read_text,
+    ".xyzrgb": read_text,
 }
 CLOUD_SUFFIXES = frozenset(_READERS)
 """Suffixes of files that are read as scans."""
-SEARCHED_SUFFIXES = CLOUD_SUFFIXES - {".txt", ".csv"}
-"""Suffixes searched for in folders. A txt or csv file may contain anything, so it must be given by name."""
+SEARCHED_SUFFIXES = CLOUD_SUFFIXES - {".asc", ".csv", ".txt"}
+"""Suffixes searched for in folders. Files of the others may contain anything, so they are given by name."""

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Sequence
 
+_LENGTH = r"(?:[cmkµu]?m|in|ft|met(?:re|er)s?|(?:milli|centi)met(?:re|er)s?|inch(?:es)?|feet)"
 _AXIS = re.compile(
     r"(?:points?|coord(?:inate)?s?|pos(?:ition)?s?|p)?[ _:.-]*([xyz])"
     r"(?:[ _:.-]*(?:coord(?:inate)?s?|pos(?:ition)?))?"
-    r"(?:[ _.-]+(?:[cmkµu]?m|in|ft|met(?:re|er)s?|(?:milli|centi)met(?:re|er)s?|inch(?:es)?|feet))?"
+    rf"(?:[ _.-]+{_LENGTH})?"
 )
+_BARE_UNIT = re.compile(rf"[\[(]?{_LENGTH}[\])]?")
 _NUMBERED = re.compile(r"(?:points?(?:_m_xyz)?|coord(?:inate)?s?)[:_]([012])")
 """Coordinates as ParaView and VeloView write them: ``Points:0``, ``Points_1``, ``Points_m_XYZ:2``."""
 _UNIT = re.compile(r"\s*[\[({][^\])}]*[\])}]")
@@ -16,6 +18,11 @@ _UNIT = re.compile(r"\s*[\[({][^\])}]*[\])}]")
 def without_units(text: str) -> str:
     """Remove what stands in brackets: ``X (m)`` becomes ``X``."""
     return _UNIT.sub("", text)
+
+
+def is_unit(text: str) -> bool:
+    """Tell whether a cell is a unit of length: ``mm``, ``[m]``."""
+    return _BARE_UNIT.fullmatch(text.strip().lower()) is not None
 
 
 def find_axes(names: Sequence[str]) -> list[int] | None:

@@ -1,18 +1,32 @@
 """Scans from tables of numbers in text files: xyz, txt and csv."""
 
+import csv
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from plumbline.errors import InputError
-from plumbline.geometry.column_names import find_axes, without_units
+from plumbline.geometry.column_names import find_axes, is_unit, without_units
+from plumbline.geometry.unnamed_columns import why_not_xyz
 from plumbline.records import Cloud
 
 _COMMENTS = ("#", "//", "%")
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*(?:,\d+)?(?:[eE][+-]?\d+)?")
+_QUOTED_COMMA = re.compile(r'"[+-]?\d*,\d+"')
+_SEPARATOR_LINE = re.compile(r"sep=.", re.IGNORECASE)
+"""The line in which spreadsheets name the separator of a csv file."""
+_IN_ORDER = frozenset({".pts", ".xyzi", ".xyzn", ".xyzrgb"})
+"""Formats whose first three columns are x, y and z."""
+_FIRST = 1000
+"""Rows that are looked at to tell what their columns are."""
+_TITLES = 20
+"""Most lines of text above the names of the columns."""
+_FRACTION = re.compile(r"\d[.,]\d|\d\.?[eEdD][+-]?\d")
+"""In what is a number, not a name."""
 _DECIMALS = re.compile(r"0\d+")
 """Decimals that are not whole numbers."""
 
@@ -36,30 +50,36 @@ def read_text(path: Path) -> Cloud:
         raise InputError(f"{path} is empty; one line of x, y, z per point is needed")
     comments = [line.strip() for line in lines[:start] if line.strip()]
     total = len(rows)
+    rows = rows[1:] if _SEPARATOR_LINE.fullmatch(rows[0].strip().strip('"')) else rows
     rows, declared = _without_count(rows)
-    header = rows[0] if rows and _is_header(rows) else None
-    if header is not None:
-        rows = rows[1:]
-        if declared is None:
-            rows, declared = _without_count(rows)
+    header, rows = _take_header(rows)
+    if header is not None and declared is None:
+        rows, declared = _without_count(rows)
     if not rows:
         raise InputError(f"{path} is empty; one line of x, y, z per point is needed below its header")
-    if declared not in (None, len(rows)):
-        raise InputError(
-            f"{path} is truncated or damaged: it declares {declared} points, but has {len(rows)} rows"
-        )
+    _check_count(path, rows, declared)
     skipped, separator, notes = total - len(rows), _separator(rows[0]), tuple[str, ...]()
     if header is not None and "\t" in rows[0] and _separator(header) == "\t":
         separator = "\t"  # even if the first row has an empty cell
+    if separator == "," and _QUOTED_COMMA.search(rows[0]):
+        header = None if header is None else "\t".join(_split(header, ","))
+        rows, separator = ["\t".join(cells) for cells in csv.reader(rows)], "\t"
     if _has_decimal_commas(rows[0], separator):
         rows = [row.replace(",", ".") for row in rows]
         notes = ("its commas are decimal commas",)
     elif separator == ",":
         _check_commas(path, rows)
-    columns = None if header is None else _named_by_header(path, header, rows[0], separator)
-    if columns is None:
-        width = len(_split(rows[0], separator))
-        columns = _named_by_comments(path, comments, width, separator) or [0, 1, 2]
+    names = [] if header is None else _names(header)
+    if names and _has_row_names(names, rows, separator):
+        names = ["", *names]
+        notes = (*notes, "the first column, which the header does not name, is left out")
+    columns = None if header is None else _named_by_header(path, header, names, rows[0], separator)
+    width = len(_split(rows[0], separator))
+    columns = columns or _named_by_comments(path, comments, width, separator)
+    named = columns is not None
+    columns = columns or ([1, 2, 3] if names[:1] == [""] else [0, 1, 2])
+    if not named and width > columns[2] + 1:
+        notes = (*notes, *_check_unnamed(path, rows, separator, columns))
     try:
         points = np.loadtxt(rows, delimiter=separator, usecols=columns, ndmin=2, comments=None, quotechar='"')
     except ValueError:
@@ -89,10 +109,50 @@ def _is_row(line: str) -> bool:
 
 def _without_count(rows: list[str]) -> tuple[list[str], int | None]:
     """Take off a first line that holds one whole number only, the number of points."""
-    first = rows[0].strip() if rows else ""
-    if first.isascii() and first.isdecimal() and len(first) < 19 and len(rows) > 1:
-        return rows[1:], int(first)
+    if len(rows) > 1 and (count := _count(rows[0])) is not None:
+        return rows[1:], count
     return rows, None
+
+
+def _count(row: str) -> int | None:
+    word = row.strip()
+    return int(word) if word.isascii() and word.isdecimal() and len(word) < 19 else None
+
+
+def _check_count(path: Path, rows: Sequence[str], declared: int | None) -> None:
+    """Refuse a table with more or fewer rows than the number above it says."""
+    if declared in (None, len(rows)):
+        return
+    if declared < len(rows) and _count(rows[declared]) is not None:
+        raise InputError(f"{path}: it holds several scans; give one scan in a file")
+    raise InputError(
+        f"{path} is truncated or damaged: it declares {declared} points, but has {len(rows)} rows"
+    )
+
+
+def _take_header(rows: list[str]) -> tuple[str | None, list[str]]:
+    """Take off the line that names the columns, a title above it, and a line of units below it."""
+    if not rows or not _is_header(rows):
+        return None, rows
+    place = 0
+    for number, row in enumerate(rows[:_TITLES]):
+        if _begins_with_numbers(_split(row, _separator(row))):
+            break
+        if find_axes(_names(row)) is not None:
+            place = number
+            break
+    header, rows = rows[place], rows[place + 1 :]
+    axes = find_axes(_names(header))
+    if axes is not None and len(rows) > 1:
+        below = _split(rows[0], _separator(rows[0]))
+        if len(below) > max(axes) and all(is_unit(below[axis]) for axis in axes):
+            rows = rows[1:]
+    return header, rows
+
+
+def _names(header: str) -> list[str]:
+    separator = _separator(header)
+    return _split(without_units(header) if separator is None else header, separator)
 
 
 def _separator(row: str) -> str | None:
@@ -124,7 +184,11 @@ def _check_commas(path: Path, rows: Sequence[str]) -> None:
 
 def _split(row: str, separator: str | None) -> list[str]:
     """Split a row into cells without quotes. Empty cells at its end are left out."""
-    cells = [cell.strip().strip("\"'") for cell in row.split(separator)]
+    if separator is not None and '"' in row:
+        cells = next(csv.reader([row], delimiter=separator, skipinitialspace=True))
+    else:
+        cells = row.split(separator)
+    cells = [cell.strip().strip("\"'") for cell in cells]
     while cells and not cells[-1]:
         cells.pop()
     return cells
@@ -133,38 +197,59 @@ def _split(row: str, separator: str | None) -> list[str]:
 def _is_header(rows: Sequence[str]) -> bool:
     """Tell whether the first row names the columns, or numbers them 0, 1, 2 as pandas does."""
     cells = _split(rows[0], _separator(rows[0]))
-    if not all(_is_number(cell.replace(",", ".")) for cell in cells[:3]):
+    if not _begins_with_numbers(cells):
         return True
     return _is_numbering(cells) and len(rows) > 1 and any(mark in rows[1] for mark in ".eE")
+
+
+def _begins_with_numbers(cells: Sequence[str]) -> bool:
+    return all(_is_number(cell.replace(",", ".")) for cell in cells[:3])
 
 
 def _is_numbering(names: Sequence[str]) -> bool:
     return len(names) > 2 and list(names) == [str(number) for number in range(len(names))]
 
 
-def _named_by_header(path: Path, header: str, row: str, separator: str | None) -> list[int] | None:
+def _has_row_names(names: Sequence[str], rows: Sequence[str], separator: str | None) -> bool:
+    """Tell whether the first column, without a name, numbers or names the rows, as R and pandas write it."""
+    table = [_split(row, separator) for row in rows[:_FIRST]]
+    if len(table) < 2 or any(len(cells) != len(names) + 1 for cells in table):
+        return False
+    first = [cells[0] for cells in table]
+    if not any(map(_is_number, first)) or all(row.lstrip().startswith('"') for row in rows[:_FIRST]):
+        return True
+    return all(float(after) - float(before) == 1 for before, after in pairwise(first))
+
+
+def _named_by_header(
+    path: Path, header: str, names: Sequence[str], row: str, separator: str | None
+) -> list[int] | None:
     """Find x, y and z in the header; None if it numbers the columns.
 
     Args:
         path: the file, for messages.
         header: its line.
+        names: of the columns.
         row: the first row of numbers.
         separator: of the rows of numbers.
 
     Raises:
         InputError: it has no x, y or z, or does not name all columns.
     """
-    marked = _separator(header)
-    names = _split(without_units(header) if marked is None else header, marked)
-    if _is_numbering(names):
+    if _is_numbering(names[names[:1] == [""] :]):
         return None
     columns = find_axes(names)
     if columns is None:
         absent = [axis for axis in "xyz" if axis not in map(str.lower, names)]
         shown = header.strip()[:40]
-        raise InputError(
-            f"{path}: the header {shown!r} has no column {', '.join(absent) or 'x, y, z'}; name x, y and z"
-        )
+        if _FRACTION.search(header):
+            raise InputError(
+                f"{path}: the first line {shown!r} neither names the columns nor holds numbers alone, "
+                "separated by blanks, tabs, commas or semicolons"
+            )
+        if not absent:
+            raise InputError(f"{path}: the header {shown!r} names x, y or z twice; name one column each")
+        raise InputError(f"{path}: the header {shown!r} has no column {', '.join(absent)}; name x, y and z")
     width, named = len(_split(row, separator)), len(names)
     # Without a name for a first column that numbers the rows (R), all other names would move by one. Further
     # columns, or names of several words, do no harm behind x, y and z.
@@ -199,11 +284,37 @@ def _named_by_comments(
     starts = range(max(len(prose) - width, 0) + 1)
     readings = [axes for at in starts if (axes := find_axes(prose[at : at + width])) is not None]
     if all(axes == [0, 1, 2] for axes in readings):
-        return None
+        return readings[0] if readings else None
     raise InputError(
         f"{path}: a comment above the numbers names x, y and z among {len(prose)} words, but there are "
         f"{width} columns; let it name each column, or remove it"
     )
+
+
+def _check_unnamed(
+    path: Path, rows: Sequence[str], separator: str | None, columns: Sequence[int]
+) -> tuple[str, ...]:
+    """Refuse columns without names that are not x, y and z; returns a note on what they are taken for.
+
+    Raises:
+        InputError: they begin with other numbers; the message names the file.
+    """
+    start = columns[0]
+    cells = [_split(row, separator)[start : start + 6] for row in rows[:_FIRST]]
+    table = np.array(
+        [
+            [float(cell) if _is_number(cell) else np.nan for cell in row]
+            for row in cells
+            if len(row) == len(cells[0])
+        ]
+    )
+    if (reason := why_not_xyz(table)) is not None:
+        raise InputError(
+            f"{path}: {reason}; name the columns in a line above the numbers, such as 'number x y z'"
+        )
+    if path.suffix.lower() in _IN_ORDER:
+        return ()
+    return ("its columns have no names, and the first three are taken for x, y and z",)
 
 
 def _is_number(text: str) -> bool:
@@ -221,6 +332,7 @@ def _bad_row(
     what = f"{path} cannot be read as {path.suffix[1:]}"
     for row, line in zip(rows, lines, strict=True):
         cells = _split(row, separator)
+        cells += [""] * (row.count(separator or "\n") + 1 - len(cells))
         if len(cells) <= max(columns):
             return InputError(
                 f"{what}: line {line} has {len(cells)} of the {max(columns) + 1} columns needed"
