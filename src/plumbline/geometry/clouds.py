@@ -20,6 +20,7 @@ from plumbline.geometry.headers import check_las
 from plumbline.geometry.missing_returns import are_missing_returns, without_missing, zero_rows
 from plumbline.geometry.pcd import read_pcd
 from plumbline.geometry.ply import read_ply
+from plumbline.geometry.ptx import read_ptx
 from plumbline.geometry.standpoint import why_not_the_origin
 from plumbline.geometry.text_clouds import read_text
 from plumbline.records import Cloud as Cloud
@@ -56,11 +57,12 @@ class Label:
 def read_cloud(path: Path | str) -> Float:
     """Read the points of a scan.
 
-    Formats: ply (vertices, and the position of one ``camera``; faces are ignored), pcd, las, laz, npy, npz
-    (``points``, or one array with another usual name, and, if known, the position of the sensor: ``sensor``
-    ``[3]`` or ``[N, 3]``, or ``sensor_positions [S, 3]`` and ``view [N]``), xyz, txt and csv (columns named
-    x, y, z by a header or a comment above the numbers, otherwise the first three; separated by whitespace,
-    commas or semicolons). Arrays: see :func:`plumbline.geometry.array_clouds.points_of`.
+    Formats: ply (vertices, and the position of one ``camera``; faces are ignored), pcd, las, laz, ptx, npy,
+    npz (``points``, or one array with another usual name, and, if known, the position of the sensor:
+    ``sensor`` ``[3]`` or ``[N, 3]``, or ``sensor_positions [S, 3]`` and ``view [N]``), and text: xyz, xyzi,
+    xyzn, xyzrgb, pts, asc, txt and csv (columns named x, y, z by a header or a comment above the numbers,
+    otherwise the first three; separated by whitespace, commas or semicolons). Arrays: see
+    :func:`plumbline.geometry.array_clouds.points_of`.
 
     Missing returns are left out: rows of 0 0 0 if there are several, and in organised clouds also rows that
     are not finite. :func:`load_cloud` tells how many.
@@ -325,6 +327,7 @@ _READERS = {
     ".pcd": _read_pcd,
     ".ply": _read_ply,
     ".pts": read_text,
+    ".ptx": read_ptx,
     ".txt": read_text,
     ".xyz": read_text,
     ".xyzi": read_text,
