@@ -153,7 +153,7 @@ PACKED = pcd_bytes(XYZ, "binary_compressed")
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "no line DATA"),
+        (b"", "is empty; export it again"),
         (b"hello\n" * 99, "no line DATA"),
         (SOUND.replace(b"DATA binary", b"DATA binary_big"), "no line DATA"),
         (SOUND.replace(b"FIELDS x", b"FIELDS u"), "has no field x"),

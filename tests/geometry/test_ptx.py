@@ -77,7 +77,7 @@ GOOD = station(POINTS)
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "is truncated: a header has 0 of its 10 lines"),
+        ("\n", "is truncated: a header has 0 of its 10 lines"),
         ("60\n1\n0 0 0\n", "is truncated: a header has 3 of its 10 lines"),
         (GOOD.rsplit("\n", 3)[0], "is truncated: it has 58 of the 60 points its header declares"),
         (GOOD + "1 2 3 0.5\n", "line 71 is '1 2 3 0.5', where a header needs 1 number"),

@@ -21,6 +21,7 @@ from plumbline.geometry.missing_returns import are_missing_returns, without_miss
 from plumbline.geometry.pcd import read_pcd
 from plumbline.geometry.ply import read_ply
 from plumbline.geometry.ptx import read_ptx
+from plumbline.geometry.stand_ins import check_is_scan, is_packed
 from plumbline.geometry.standpoint import why_not_the_origin
 from plumbline.geometry.text_clouds import read_text
 from plumbline.records import Cloud as Cloud
@@ -228,9 +229,12 @@ def load_cloud(path: Path | str) -> Cloud:
         raise InputError(f"{path} {what}; give a scan file")
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
+        if is_packed(path):
+            raise InputError(f"{path} is compressed or an archive; unpack it and give the scan in it")
         raise InputError(f"{path}: unknown format; scans end in {', '.join(sorted(CLOUD_SUFFIXES))}")
     try:
         with reading(path):
+            check_is_scan(path)
             cloud = replace(reader(path), name=str(path))
     except InputError:
         raise
