@@ -58,7 +58,7 @@ def test_missing_returns_are_left_out_before_they_are_moved(tmp_path):
     rows = np.concatenate([POINTS, np.zeros((20, 3))])
     cloud = load_cloud(write(tmp_path, station(rows, TURN, (10, 20, 3), columns=8)))
     np.testing.assert_allclose(cloud.points, POINTS @ TURN + [10, 20, 3], atol=1e-5)
-    assert cloud.notes == ("20 of 80 rows are missing returns (0 0 0), left out",)
+    assert cloud.loss == "20 of 80 rows are missing returns (0 0 0), left out"
 
 
 def test_several_stations_are_several_views(tmp_path):

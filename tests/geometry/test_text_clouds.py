@@ -236,6 +236,14 @@ def test_a_note_says_what_columns_without_names_are_taken_for(tmp_path, name, he
     assert cloud.notes == noted * ("its columns have no names, and the first three are taken for x, y and z",)
 
 
+def test_decimal_commas_below_rows_without_commas(tmp_path):
+    rows = table(np.r_[np.zeros((2000, 3)), POINTS], ";").replace("0.0", "0").replace(".", ",")
+    np.testing.assert_array_equal(read_cloud(write(tmp_path, rows, ".csv")), POINTS)
+    rows = "0,0,0\n" * 2
+    rows += "".join(",".join(f'"{cell}"'.replace(".", ",") for cell in row) + "\n" for row in POINTS.tolist())
+    np.testing.assert_array_equal(read_cloud(write(tmp_path, rows, ".csv")), POINTS)
+
+
 def test_decimal_commas_in_quotes(tmp_path):
     rows = "".join(",".join(f'"{cell}"'.replace(".", ",") for cell in row) + "\n" for row in POINTS.tolist())
     for head in "", "x,y,z\n", '"x","y","z"\n':

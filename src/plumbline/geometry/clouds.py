@@ -127,7 +127,8 @@ def scan_of(cloud: Cloud, sensor: Float | None) -> Scan:
         view = np.zeros(len(points), dtype=np.int64)
     else:
         view = np.unique(sensor, axis=0, return_inverse=True)[1].astype(np.int64)
-    return Scan(points, np.array(np.broadcast_to(sensor, points.shape)), view, None, None)
+    sensors = np.array(np.broadcast_to(sensor, points.shape))
+    return Scan(points, sensors, view, None, None, dropped=cloud.dropped, notes=cloud.notes)
 
 
 def read_labels(csv_path: Path | str) -> list[Label]:
@@ -158,8 +159,12 @@ def read_labels(csv_path: Path | str) -> list[Label]:
 
 def load_scan(label: Label) -> Scan:
     """Read one labelled scan, with all points of its file; see :func:`scan_of` for the sensor."""
-    scan = scan_of(load_cloud(label.path), label.sensor)
-    return replace(scan, com=label.com, bounding_radius=label.bounding_radius)
+    cloud = load_cloud(label.path)
+    scan = scan_of(cloud, label.sensor)
+    notes = scan.notes
+    if label.sensor is None and cloud.sensor is None:
+        notes = (*notes, "the file does not say where its sensor stood; assumed at 0,0,0 of its frame")
+    return replace(scan, com=label.com, bounding_radius=label.bounding_radius, notes=notes)
 
 
 # --------------------------------------------------------------------------------------------- labels

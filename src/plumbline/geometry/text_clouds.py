@@ -42,7 +42,8 @@ def read_text(path: Path) -> Cloud:
         InputError: the file is empty, not text, or not a table of numbers; the message names the file.
         OSError: the file cannot be read.
     """
-    lines = _lines(path)
+    text = _text(path)
+    lines = text.split("\n")
     start = next((number for number, line in enumerate(lines) if _is_row(line)), len(lines))
     # As in _is_row, which would be called a million times here.
     rows = [line for line in lines[start:] if (bare := line.lstrip()) and not bare.startswith(_COMMENTS)]
@@ -61,10 +62,12 @@ def read_text(path: Path) -> Cloud:
     skipped, separator, notes = total - len(rows), _separator(rows[0]), tuple[str, ...]()
     if header is not None and "\t" in rows[0] and _separator(header) == "\t":
         separator = "\t"  # even if the first row has an empty cell
-    if separator == "," and _QUOTED_COMMA.search(rows[0]):
+    if separator == "," and '"' in text and _QUOTED_COMMA.search(text):
         header = None if header is None else "\t".join(_split(header, ","))
         rows, separator = ["\t".join(cells) for cells in csv.reader(rows)], "\t"
-    if _has_decimal_commas(rows[0], separator):
+    # Not only the first row: one of whole numbers, such as a missing return, has no commas.
+    with_comma = next((row for row in rows if "," in row), "") if "," in text else ""
+    if _has_decimal_commas(with_comma, separator):
         rows = [row.replace(",", ".") for row in rows]
         notes = ("its commas are decimal commas",)
     elif separator == ",":
@@ -88,7 +91,8 @@ def read_text(path: Path) -> Cloud:
     return Cloud(points, name=str(path), notes=notes)
 
 
-def _lines(path: Path) -> list[str]:
+def _text(path: Path) -> str:
+    """The content, with lines that end in LF."""
     data = path.read_bytes()
     encoding = next((name for mark, name in _BOMS.items() if data.startswith(mark)), "utf-8")
     try:
@@ -99,7 +103,7 @@ def _lines(path: Path) -> list[str]:
     if "\0" in text:
         raise InputError(f"{path} cannot be read as {path.suffix[1:]}: it is not a text file")
     # Not splitlines: it also splits where other encodings have letters.
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _is_row(line: str) -> bool:
