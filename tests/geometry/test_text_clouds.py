@@ -200,6 +200,7 @@ def test_a_row_below_the_names_that_is_no_unit(tmp_path):
             read_cloud(path)
 
 
+RNG = np.random.default_rng(3)
 COUNT = np.arange(60.0)[:, None]
 NORMALS = np.random.default_rng(2).normal(size=(60, 3))
 NORMALS /= np.linalg.norm(NORMALS, axis=1, keepdims=True)
@@ -222,6 +223,24 @@ def test_columns_before_the_points_must_have_names(tmp_path, before, said, separ
     names = separator.join("tuv"[: before.shape[1]] + "xyz")
     for mark in "", "# ":
         np.testing.assert_array_equal(read_cloud(write(tmp_path, mark + names + "\n" + rows)), POINTS)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (RNG.uniform(0.5, 0.9, (48, 64)), "48 rows of 64 numbers look like a depth image"),
+        (RNG.integers(500, 900, (15, 20)), "15 rows of 20 numbers look like a depth image"),
+        (POINTS.T, "3 rows of 60 numbers are one for each of x, y and z; write a row for each point"),
+        (np.c_[POINTS, 1 + 0 * COUNT].T[:, :12], "4 rows of 12 numbers are one for each of x, y and z"),
+        (np.eye(4), "4 rows of 4 numbers look like a matrix; points are needed"),
+        (np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]]), "3 rows of 3 numbers look like a matrix"),
+        (np.c_[POINTS, NORMALS[:, np.arange(30) % 3]], "33 columns have no names; name them in a line above"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("separator", [" ", ","])
+def test_images_and_matrices_are_no_points(tmp_path, rows, said, separator):
+    with pytest.raises(InputError, match=f"a.xyz: its {said}"):
+        read_cloud(write(tmp_path, table(rows, separator)))
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,9 @@ from plumbline.errors import InputError
 from plumbline.geometry.column_names import find_axes
 from plumbline.geometry.headers import array_names, check_npy, check_npz
 from plumbline.geometry.missing_returns import without_missing
-from plumbline.geometry.unnamed_columns import why_not_xyz
+from plumbline.geometry.unnamed_columns import WIDEST, is_depth_image, is_matrix, why_not_xyz
 from plumbline.records import Cloud, Float
 
-_WIDEST = 20
-"""Most columns of a table of points. Wider arrays are images, or have a column for each point."""
 _NAMES = frozenset(
     {"arr_0", "cloud", "coord", "coords", "pc", "pcd", "pcl", "point", "point_cloud", "pointcloud"}
     | {"points", "points3d", "points_3d", "pos", "position", "positions", "pts", "vertices", "verts", "xyz"}
@@ -24,12 +22,6 @@ _NAMES = frozenset(
 _NO_POINTS = re.compile(r"normal|colou?r|rgb|image|mask|label|intens|camera|pose|transform", re.IGNORECASE)
 """In names of arrays that hold no points."""
 _SENSORS = frozenset({"sensor", "sensor_positions", "view"})
-_IMAGE = 8
-"""Least width of a depth image, that of the smallest sensors."""
-_TALLEST = 4
-"""Largest ratio of its height and its width."""
-_ALIKE = 3.0
-"""The columns of an image have medians within this factor of each other."""
 _NEAR = 0.5
 """Largest median distance of neighbours in an image, compared with that of random points of it."""
 
@@ -142,7 +134,7 @@ def points_of(path: Path, name: str, array: np.ndarray[Any, Any]) -> tuple[Float
     if len(shape) == 2 and shape[0] in (3, 4) and shape[1] > 4:
         array = array[:3].T
         notes = (f"{name} of shape {list(shape)} has a row for each of x, y and z",)
-    elif len(shape) in (2, 3) and (shape[-1] > _WIDEST or shape[2:] == (1,)):
+    elif len(shape) in (2, 3) and (shape[-1] > WIDEST or shape[2:] == (1,)):
         _refuse_wide(path, name, shape)
     if array.ndim not in (2, 3) or array.shape[-1] < 3:
         raise InputError(f"{path}: {name} has shape {list(shape)}; rows of x, y, z are needed")
@@ -168,7 +160,7 @@ _DEPTH = "a depth image is given with --depth and --intrinsics"
 
 def _refuse_wide(path: Path, name: str, shape: tuple[int, ...]) -> NoReturn:
     sizes = [size for size in shape if size > 1]
-    if len(sizes) == 2 and min(sizes) > _WIDEST // 2:
+    if len(sizes) == 2 and min(sizes) > WIDEST // 2:
         raise InputError(f"{path}: {name} of shape {list(shape)} looks like a depth image; {_DEPTH}")
     raise InputError(f"{path}: {name} has shape {list(shape)}; rows of x, y, z are needed, so transpose it")
 
@@ -192,21 +184,12 @@ def _fields(path: Path, name: str, array: np.ndarray[Any, Any]) -> np.ndarray[An
 def _check_table(path: Path, name: str, table: Float, shape: tuple[int, ...]) -> None:
     """Refuse a table ``[n, C]``, the first rows of an array, that is an image or a matrix, or begins with
     other columns than x, y and z."""
-    if shape in ((3, 3), (4, 4)) and (table[-1] == np.eye(shape[0])[-1]).all():
+    if is_matrix(table, shape):
         raise InputError(f"{path}: {name} of shape {list(shape)} looks like a matrix; points are needed")
-    if shape[1] >= _IMAGE and shape[0] <= _TALLEST * shape[1] and _is_depth(table):
+    if is_depth_image(table, shape):
         raise InputError(f"{path}: {name} of shape {list(shape)} looks like a depth image; {_DEPTH}")
     if (reason := why_not_xyz(table)) is not None:
         raise InputError(f"{path}: in {name} {reason}; put x, y and z into its first three columns")
-
-
-def _is_depth(table: Float) -> bool:
-    """Tell whether all columns ``[n, C]`` hold numbers of one kind, none below 0."""
-    found = np.where(np.isfinite(table), table, 0.0)
-    if (found < 0).any():
-        return False
-    medians = [np.median(column[column > 0]) for column in found.T if (column > 0).any()]
-    return len(medians) >= _IMAGE and max(medians) <= _ALIKE * min(medians)
 
 
 def _is_image(points: Float) -> bool:

@@ -1,9 +1,17 @@
-"""Whether the first three columns of a table without names are x, y and z."""
+"""Whether a table without names holds points, and its first three columns are x, y and z."""
 
 import numpy as np
 
 from plumbline.records import Float
 
+WIDEST = 20
+"""Most columns of a table of points. Wider ones are images, or have a column for each point."""
+_IMAGE = 8
+"""Least width of a depth image, that of the smallest sensors."""
+_TALLEST = 4
+"""Largest ratio of its height and its width."""
+_ALIKE = 3.0
+"""The columns of an image have medians within this factor of each other."""
 _FEWEST = 8
 """Rows that are needed to tell what a column holds."""
 _EVEN = 0.1
@@ -11,6 +19,27 @@ _EVEN = 0.1
 _UNIT = 1e-2
 """Largest deviation of the length of a normal from 1, if written with two or three decimals."""
 _BRIGHTEST = 255
+
+
+def is_matrix(table: Float, shape: tuple[int, ...]) -> bool:
+    """Tell whether a table is a camera matrix ``[3, 3]`` or a pose ``[4, 4]``."""
+    return shape in ((3, 3), (4, 4)) and bool((table[-1] == np.eye(shape[0])[-1]).all())
+
+
+def is_depth_image(table: Float, shape: tuple[int, ...]) -> bool:
+    """Tell whether all columns hold numbers of one kind, none below 0, as those of a depth image do.
+
+    Args:
+        table: ``[n, C]`` the first rows and columns.
+        shape: of the whole table.
+    """
+    if shape[1] < _IMAGE or shape[0] > _TALLEST * shape[1]:
+        return False
+    found = np.where(np.isfinite(table), table, 0.0)
+    if (found < 0).any():
+        return False
+    medians = [np.median(column[column > 0]) for column in found.T if (column > 0).any()]
+    return len(medians) >= _IMAGE and bool(max(medians) <= _ALIKE * min(medians))
 
 
 def why_not_xyz(table: Float) -> str | None:
