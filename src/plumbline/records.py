@@ -81,6 +81,8 @@ class Scan:
         bounding_radius: radius of the whole object, or None if unknown.
         left_out: share of the measured points that were left out because they are not connected to the
             object, 0 to 1.
+        dropped: number of rows of the file that were left out as missing returns.
+        notes: what was assumed while the file was read, a phrase each.
     """
 
     points: Float
@@ -89,6 +91,8 @@ class Scan:
     com: Float | None
     bounding_radius: float | None
     left_out: float = 0.0
+    dropped: int = 0
+    notes: tuple[str, ...] = ()
 
 
 AS_IN_FILE = "as in the file"
@@ -104,7 +108,8 @@ class Cloud:
         sensor: ``[3]`` or ``[N, 3]`` position of the sensor, or None if the file does not give it.
         name: name of the file, for messages.
         dropped: number of rows of the file that were left out as missing returns.
-        notes: what was left out or assumed while the file was read, a phrase each.
+        loss: these rows in a phrase; empty if there are none.
+        notes: what was assumed while the file was read, a phrase each.
         sensor_doubt: why the sensor must not be assumed at the origin, although the file does not give its
             position; empty if it may be.
         on_object: ``[N]`` which points are connected to the object; None if the file does not tell, so that
@@ -116,6 +121,7 @@ class Cloud:
     sensor: Float | None = None
     name: str = ""
     dropped: int = 0
+    loss: str = ""
     notes: tuple[str, ...] = ()
     sensor_doubt: str = ""
     on_object: NDArray[np.bool_] | None = None
@@ -140,7 +146,7 @@ class Sample:
         scale: metres per stored unit: ``world = origin + scale * stored``.
         num_views: number of views that were merged; 0 if unknown.
         vectors: ``[W, 3]`` float32 vectors of the whole scan (``VECTOR_NAMES``), stored units, or None.
-        left_out: that of the scan; for the report of ``prepare``, not stored.
+        left_out, dropped, notes: those of the scan; for the report of ``prepare``, not stored.
     """
 
     node_features: Float
@@ -156,6 +162,8 @@ class Sample:
     num_views: int = 0
     vectors: Float | None = None
     left_out: float = 0.0
+    dropped: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def pos(self) -> Float:

@@ -4,6 +4,7 @@ import math
 import os
 import re
 import struct
+from codecs import BOM_UTF8
 from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -203,4 +204,6 @@ def is_ply_of_points(path: Path) -> bool:
             head = file.read(_PLY_HEADER).partition(b"end_header")[0]
     except OSError:
         return False
-    return head.startswith(b"ply") and not re.search(rb"[\r\n]element\s+(face|tristrips)\s+0*[1-9]", head)
+    return head.removeprefix(BOM_UTF8).startswith(b"ply") and not re.search(
+        rb"[\r\n]element\s+(face|tristrips)\s+0*[1-9]", head
+    )
