@@ -28,6 +28,7 @@ Int = NDArray[np.integer]
 Target = Literal["solid", "shell"]
 Sampling = Literal["farthest", "random"]
 Pattern = Literal["grid", "lidar"]
+SensorModel = Literal["none", "depth"]
 EdgeAttr = Literal["sh", "displacement", "none"]
 Normalise = Literal["unit", "centre", "none"]
 
@@ -80,6 +81,8 @@ class Scan:
         bounding_radius: radius of the whole object, or None if unknown.
         left_out: share of the measured points that were left out because they are not connected to the
             object, 0 to 1.
+        dropped: number of rows of the file that were left out as missing returns.
+        notes: what was assumed while the file was read, a phrase each.
     """
 
     points: Float
@@ -88,6 +91,8 @@ class Scan:
     com: Float | None
     bounding_radius: float | None
     left_out: float = 0.0
+    dropped: int = 0
+    notes: tuple[str, ...] = ()
 
 
 AS_IN_FILE = "as in the file"
@@ -103,7 +108,8 @@ class Cloud:
         sensor: ``[3]`` or ``[N, 3]`` position of the sensor, or None if the file does not give it.
         name: name of the file, for messages.
         dropped: number of rows of the file that were left out as missing returns.
-        notes: what was left out or assumed while the file was read, a phrase each.
+        loss: these rows in a phrase; empty if there are none.
+        notes: what was assumed while the file was read, a phrase each.
         sensor_doubt: why the sensor must not be assumed at the origin, although the file does not give its
             position; empty if it may be.
         on_object: ``[N]`` which points are connected to the object; None if the file does not tell, so that
@@ -115,6 +121,7 @@ class Cloud:
     sensor: Float | None = None
     name: str = ""
     dropped: int = 0
+    loss: str = ""
     notes: tuple[str, ...] = ()
     sensor_doubt: str = ""
     on_object: NDArray[np.bool_] | None = None
@@ -139,7 +146,7 @@ class Sample:
         scale: metres per stored unit: ``world = origin + scale * stored``.
         num_views: number of views that were merged; 0 if unknown.
         vectors: ``[W, 3]`` float32 vectors of the whole scan (``VECTOR_NAMES``), stored units, or None.
-        left_out: that of the scan; for the report of ``prepare``, not stored.
+        left_out, dropped, notes: those of the scan; for the report of ``prepare``, not stored.
     """
 
     node_features: Float
@@ -155,6 +162,8 @@ class Sample:
     num_views: int = 0
     vectors: Float | None = None
     left_out: float = 0.0
+    dropped: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def pos(self) -> Float:
@@ -245,6 +254,10 @@ class ScanSettings:
         pose_error: pose error of each view, 1 sigma per axis: a rotation about the sensor in degrees, and a
             shift of the same number of hundredths of the bounding radius. It moves the points, but not the
             assumed position of the sensor.
+        sensor_model: ``"none"``: noise and losses are those of the settings above. ``"depth"``: a depth
+            camera with ranges, losses and errors of real ones, which replaces pattern, rays, distance, noise,
+            grazing and pose error (``geometry/depth_camera.py``).
+        sensor_share: share of the scans that the sensor model is used for; the others are taken without.
         clean: leave out points of a real scan that are not connected to the object.
         rotate: rotate every object by a uniformly random rotation before each scan.
         seed: seed of solids, poses, noise and sampling.
@@ -263,6 +276,8 @@ class ScanSettings:
     noise: Range = Range(0.01)
     grazing: float = 80.0
     pose_error: float = 0.0
+    sensor_model: SensorModel = "none"
+    sensor_share: float = 0.5
     clean: bool = True
     rotate: bool = True
     seed: int = 0

@@ -35,6 +35,57 @@ def test_depth_images_are_no_points(tmp_path, shape, kind):
         read_cloud(tmp_path / "a.npz")
 
 
+@pytest.mark.parametrize(
+    "depth",
+    [
+        RNG.uniform(0.5, 0.9, (8, 8)),  # a small time-of-flight sensor
+        RNG.integers(500, 900, (15, 20)).astype("u2"),
+        np.where(RNG.random((40, 16)) < 0.4, 0, RNG.uniform(0.5, 0.9, (40, 16))),
+    ],
+)
+def test_small_depth_images_are_no_points(tmp_path, depth):
+    with pytest.raises(InputError, match=r"looks like a depth image; .*--depth and --intrinsics"):
+        read_cloud(save(tmp_path, depth))
+
+
+@pytest.mark.parametrize(
+    "matrix", [np.eye(4), np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]]), np.diag([2, 2, 2, 1])]
+)
+def test_matrices_are_no_points(tmp_path, matrix):
+    with pytest.raises(InputError, match=r"a.npy: the array of shape \[\d, \d\] looks like a matrix"):
+        read_cloud(save(tmp_path, matrix))
+
+
+COUNT = np.arange(600.0)[:, None]
+COLOURS = RNG.integers(0, 256, (600, 3)).astype(float)
+NORMALS = RNG.normal(size=(600, 3))
+NORMALS /= np.linalg.norm(NORMALS, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        (COUNT, "the first column rises by equal steps"),
+        (1.7e9 + COUNT / 30, "the first column rises by equal steps"),
+        (COUNT + np.cumsum(COLOURS[:, :1], axis=0), "the first column seems to hold a number for each point"),
+        (COLOURS, "the first three columns seem to be colours"),
+        (NORMALS.round(3), "the first three columns seem to be normals"),
+    ],
+)
+def test_what_stands_before_the_points_is_not_taken_for_them(tmp_path, before, said):
+    for table in (np.c_[before, POINTS], np.c_[before, POINTS, COUNT]):
+        with pytest.raises(InputError, match=f"a.npy: in the array {said}.*; put x, y and z into its first"):
+            read_cloud(save(tmp_path, table))
+
+
+@pytest.mark.parametrize(
+    "points", [POINTS, COLOURS, COUNT + [[0, 1, 2]], NORMALS, POINTS[np.argsort(POINTS[:, 0])]]
+)
+def test_what_stands_behind_the_points_does_not_matter(tmp_path, points):
+    for behind in (COUNT, COLOURS, NORMALS):
+        np.testing.assert_array_equal(read_cloud(save(tmp_path, np.c_[points, behind])), points)
+
+
 @pytest.mark.parametrize("columns", [3, 4, 6, 7, 20])
 def test_tables_of_points_have_up_to_20_columns(tmp_path, columns):
     array = np.concatenate([POINTS, RNG.normal(size=(600, columns - 3))], axis=1)
@@ -42,11 +93,20 @@ def test_tables_of_points_have_up_to_20_columns(tmp_path, columns):
 
 
 @pytest.mark.parametrize("rows", [3, 4])
-def test_a_row_for_each_coordinate(tmp_path, rows):
-    array = np.concatenate([POINTS, np.ones((600, 1))], axis=1).T[:rows]
+@pytest.mark.parametrize("num", [12, 20, 600])
+def test_a_row_for_each_coordinate(tmp_path, rows, num):
+    array = np.concatenate([POINTS, np.ones((600, 1))], axis=1).T[:rows, :num]
     cloud = load_cloud(save(tmp_path, array))
-    np.testing.assert_array_equal(cloud.points, POINTS)
-    assert cloud.notes == (f"the array of shape [{rows}, 600] has a row for each of x, y and z",)
+    np.testing.assert_array_equal(cloud.points, POINTS[:num])
+    assert cloud.notes == (f"the array of shape [{rows}, {num}] has a row for each of x, y and z",)
+    np.savez(tmp_path / "a.npz", points=array, sensor=np.full((3, num), 9.0))
+    np.testing.assert_array_equal(load_cloud(tmp_path / "a.npz").sensor, np.full((num, 3), 9))
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (3, 1)])
+def test_one_position_of_the_sensor_in_any_shape(tmp_path, shape):
+    np.savez(tmp_path / "a.npz", points=POINTS, sensor=np.array([4.0, 5, 6]).reshape(shape))
+    np.testing.assert_array_equal(load_cloud(tmp_path / "a.npz").sensor, [4, 5, 6])
 
 
 @pytest.mark.parametrize("shape", [(6, 600), (2, 600), (600, 2), (600,), (2, 3, 4, 5), ()])
@@ -72,9 +132,10 @@ def test_images_of_points(tmp_path, missing):
         np.testing.assert_array_equal(cloud.points, wanted)
 
 
-def test_several_scans_in_an_array_are_not_an_image(tmp_path):
-    scans = RNG.normal(size=(10, 1024, 3))
-    with pytest.raises(InputError, match=r"of shape \[10, 1024, 3\] seems to hold 10 scans"):
+@pytest.mark.parametrize("shape", [(10, 1024), (4, 60), (2, 100), (1000, 16)])
+def test_several_scans_in_an_array_are_not_an_image(tmp_path, shape):
+    scans = RNG.normal(size=(*shape, 3))
+    with pytest.raises(InputError, match=rf"of shape \[{shape[0]}, {shape[1]}, 3\] seems to hold .* scans"):
         read_cloud(save(tmp_path, scans))
     np.testing.assert_array_equal(read_cloud(save(tmp_path, scans[:1])), scans[0])
     np.testing.assert_array_equal(
@@ -82,23 +143,38 @@ def test_several_scans_in_an_array_are_not_an_image(tmp_path):
     )
 
 
+def test_an_image_of_each_coordinate_is_to_be_transposed(tmp_path):
+    for size in ((12, 16), (48, 64)):
+        with pytest.raises(InputError, match=r"a.npy: the array has shape \[3, .*so transpose it"):
+            read_cloud(save(tmp_path, np.moveaxis(surface(*size), 2, 0)))
+
+
 def test_pictures_are_no_points(tmp_path):
     with pytest.raises(InputError, match="looks like a picture"):
         read_cloud(save(tmp_path, np.ones((48, 64, 3), np.uint8)))
 
 
-@pytest.mark.parametrize("names", [("x", "y", "z"), ("z", "y", "x"), ("X", "Y", "Z")])
-@pytest.mark.parametrize("shape", [(600,), (20, 30)])
-def test_structured_arrays(tmp_path, names, shape):
-    kinds = [("intensity", "u2"), *((name, "f4") for name in names), ("_", "V3")]
-    array = np.zeros(shape, kinds)
+@pytest.mark.parametrize("names", [("x", "y", "z"), ("z", "y", "x"), ("X", "Y", "Z"), ("px", "py", "pz")])
+@pytest.mark.parametrize("points", [POINTS, surface(20, 30)], ids=["table", "image"])
+def test_structured_arrays(tmp_path, names, points):
+    kinds = [("intensity", "u2"), *((name, "f8") for name in names), ("_", "V3")]
+    array = np.zeros(points.shape[:-1], kinds)
     for name in names:
-        array[name] = POINTS[:, "xyz".index(name.lower())].reshape(shape)
-    np.testing.assert_array_equal(read_cloud(save(tmp_path, array)), POINTS)
+        array[name] = points[..., "xyz".index(name.lower()[-1])]
+    wanted = points.reshape(-1, 3)
+    np.testing.assert_array_equal(read_cloud(save(tmp_path, array)), wanted)
     np.savez(tmp_path / "a.npz", points=array)
-    np.testing.assert_array_equal(read_cloud(tmp_path / "a.npz"), POINTS)
+    np.testing.assert_array_equal(read_cloud(tmp_path / "a.npz"), wanted)
     with pytest.raises(InputError, match="has no fields x, y and z, but 'intensity', '_'"):
         read_cloud(save(tmp_path, array[["intensity", "_"]]))
+
+
+@pytest.mark.parametrize("inner", [("f4", 3), ([("x", "f4"), ("y", "f4"), ("z", "f4")],)])
+def test_structured_arrays_with_one_field_of_points(tmp_path, inner):
+    array = np.zeros(600, [("rgb", "u1", 3), ("position", *inner)])
+    for axis, name in enumerate("xyz"):
+        array["position"][name if len(inner) == 1 else (slice(None), axis)] = POINTS[:, axis]
+    np.testing.assert_array_equal(read_cloud(save(tmp_path, array)), POINTS)
 
 
 @pytest.mark.parametrize("content", [{"pc": POINTS}, [POINTS, None]])
@@ -110,7 +186,7 @@ def test_pickles_are_named_and_never_opened(tmp_path, content):
             read_cloud(path)
 
 
-@pytest.mark.parametrize("name", ["xyz", "pc", "pts", "arr_0", "vertices", "XYZ"])
+@pytest.mark.parametrize("name", ["xyz", "pc", "pts", "arr_0", "vertices", "XYZ", "Points"])
 def test_arrays_of_points_with_other_usual_names(tmp_path, name):
     np.savez(tmp_path / "a.npz", **{name: POINTS, "rgb": POINTS, "sensor": np.ones(3)})
     cloud = load_cloud(tmp_path / "a.npz")
@@ -119,7 +195,22 @@ def test_arrays_of_points_with_other_usual_names(tmp_path, name):
     assert cloud.notes == (f"its points are those of the array {name!r}",)
 
 
+def test_the_only_array_is_that_of_the_points(tmp_path):
+    np.savez(tmp_path / "a.npz", mug_view_3=POINTS, sensor=np.ones(3))
+    cloud = load_cloud(tmp_path / "a.npz")
+    np.testing.assert_array_equal(cloud.points, POINTS)
+    assert cloud.notes == ("its points are those of the array 'mug_view_3'",)
+    np.savez(tmp_path / "a.npz", K=np.diag([600.0, 600, 1]))
+    with pytest.raises(InputError, match=r"K of shape .* looks like a matrix"):
+        read_cloud(tmp_path / "a.npz")
+
+
 def test_unclear_names_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", a=POINTS, b=POINTS)
+    with pytest.raises(
+        InputError, match="no array 'points'; the file has 'a', 'b': give the points that name"
+    ):
+        read_cloud(tmp_path / "a.npz")
     np.savez(tmp_path / "a.npz", xyz=POINTS, pc=POINTS)
     with pytest.raises(InputError, match="'pc' and 'xyz' may both be 'points'; the file has 'xyz', 'pc'"):
         read_cloud(tmp_path / "a.npz")

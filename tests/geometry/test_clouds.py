@@ -47,6 +47,9 @@ def write(path, points):
         path.write_text(PLY.format(len(points)) + lines(points))
     elif suffix == ".pcd":
         path.write_text(PCD.format(len(points), 1, len(points)) + lines(np.c_[points, points[:, 0]]))
+    elif suffix == ".ptx":
+        frame = "0 0 0\n1 0 0\n0 1 0\n0 0 1\n1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n"
+        path.write_text(f"1\n{len(points)}\n{frame}" + lines(np.c_[points, points[:, 0]]))
     else:
         path.write_text(lines(points, "," if suffix == ".csv" else " "))
     return path

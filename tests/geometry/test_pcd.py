@@ -77,7 +77,7 @@ def test_missing_returns_of_organised_clouds_are_left_out_and_counted(tmp_path, 
     np.testing.assert_array_equal(cloud.points, POINTS)
     assert cloud.dropped == 200
     written = "0 0 0" if missing == 0 else "NaN or infinite"
-    assert cloud.notes == (f"200 of 800 rows are missing returns ({written}), left out",)
+    assert cloud.loss == f"200 of 800 rows are missing returns ({written}), left out"
     path = write(tmp_path, pcd_bytes(fields, data))  # the same, not organised
     if missing == 0:
         np.testing.assert_array_equal(read_cloud(path), POINTS)
@@ -153,7 +153,7 @@ PACKED = pcd_bytes(XYZ, "binary_compressed")
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "no line DATA"),
+        (b"", "is empty; export it again"),
         (b"hello\n" * 99, "no line DATA"),
         (SOUND.replace(b"DATA binary", b"DATA binary_big"), "no line DATA"),
         (SOUND.replace(b"FIELDS x", b"FIELDS u"), "has no field x"),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import load_cloud, read_cloud
+from plumbline.geometry.headers import is_ply_of_points
 from plumbline.geometry.ply import Lists, read_ply
 from tests.helpers.point_files import ORDERS, Column, ply_bytes, ply_camera, ply_points
 
@@ -38,6 +39,20 @@ def test_after_a_header_of_carriage_returns_a_line_feed_is_content(tmp_path):
     for end in (b"\r", b"\n"):
         data = ply_bytes({"vertex": ply_points(points)}, end=end)
         np.testing.assert_array_equal(read_cloud(write(tmp_path, data)), points.astype(np.float32))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path, form):
+    """Editors and .NET write it before text."""
+    path = write(tmp_path, b"\xef\xbb\xbf" + ply_bytes({"vertex": ply_points(POINTS)}, form))
+    np.testing.assert_array_equal(read_cloud(path), POINTS)
+    assert is_ply_of_points(path)
+
+
+@pytest.mark.parametrize("name", ["vertices", "point", "Points"])
+def test_other_names_of_the_element_of_positions(tmp_path, name):
+    elements = {"camera_path": ply_points(POINTS[:5] + 9), name: ply_points(POINTS)}
+    np.testing.assert_array_equal(read_cloud(write(tmp_path, ply_bytes(elements))), POINTS)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -203,7 +218,7 @@ HUGE = str(10**15).encode()
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "does not start like a ply file"),
+        (b"", "is empty; export it again"),
         (b"plywood\n", "does not start like a ply file"),
         (b"ply\nformat ascii 1.0\n", "no line end_header"),
         (b"ply\n" + b"comment\n" * 200_000, "no line end_header"),

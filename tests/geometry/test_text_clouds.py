@@ -61,7 +61,7 @@ def test_headers_of_numpy_savetxt(tmp_path, delimiter):
         "X(m),Y(m),Z(m)", "x_m,y_m,z_m", "x[m],y[m],z[m]", "X (mm),Y (mm),Z (mm)",
         "pos_x,pos_y,pos_z",
         "//X,Y,Z", '"Points:0","Points:1","Points:2"', "Points_0,Points_1,Points_2",
-        "point.x,point.y,point.z",
+        "point.x,point.y,point.z", "px,py,pz", "Points_m_XYZ:0,Points_m_XYZ:1,Points_m_XYZ:2",
         "x-coordinate,y-coordinate,z-coordinate", "Coord. X,Coord. Y,Coord. Z",
     ],
 )  # fmt: skip
@@ -78,6 +78,9 @@ def test_names_that_mean_something_else():
         assert find_axes(names) is None
     assert find_axes(["x_m", "x_mm", "y", "z"]) is None, "it is unclear which of two is meant"
     assert find_axes(["x_m", "X", "y", "z"]) == [1, 2, 3]
+    assert find_axes(["x", "y", "X", "Y", "Z"]) == [2, 3, 4], "the pixel and the point"
+    assert find_axes(["x", "y", "z", "X", "Y", "Z"]) is None
+    assert find_axes(["x", "y", "z", "x"]) is None
 
 
 @pytest.mark.parametrize(("separator", "head"), [(";", "t;x;y;z\n"), ("\t", ""), (" ", "# t x y z\n")])
@@ -113,7 +116,11 @@ def test_commas_for_both_columns_and_decimals_are_refused(tmp_path, separator, h
         (",x,y,z\n", "0,1,2,3\n", ""),  # pandas
         ("name\tx\ty\tz\tr\n", "\t1\t2\t3\t9\n", ""),  # an empty cell
         ("name\tx\ty\tz\tr\n", "a cup\t1\t2\t3\t9\n", ""),
-        ('"x" "y" "z"\n', '"1" 1 2 3\n', "names 3 columns, but the row below has 4"),  # R
+        ("x y z\n", "0 1 2 3\n", "names 3 columns, but the row below has 4"),
+        ("x|y|z\n", "1|2|3\n", r"the header 'x\|y\|z' has no column x, y, z"),
+        ("x,y,z,x,y,z\n", "1,2,3,4,5,6\n", "names x, y or z twice; name one column each"),
+        ("x,y,z,X,Y,Z\n", "1,2,3,4,5,6\n", "names x, y or z twice"),
+        ("x,y,X,Y,Z\n", "320,240,1,2,3\n", ""),  # the pixel of a depth image, and the point
         ("x,y,z\n", "7,1,2,3\n", "names 3 columns, but the row below has 4; name each column"),
         ("t,x,y,z,i\n", "1,2,3,4\n", "names 5 columns, but the row below has 4"),
         ("! x y z\n", "1 2 3\n", "names 4 columns, but the row below has 3"),
@@ -153,6 +160,117 @@ def test_names_and_comments_in_any_encoding(tmp_path, text):
     np.testing.assert_array_equal(read_cloud(write(tmp_path, text)), POINTS)
 
 
+@pytest.mark.parametrize("head", ["x y z\n", '"x" "y" "z"\n', "0 1 2\n"])
+@pytest.mark.parametrize("first", ["{}", '"{}"', "row{}"])
+def test_row_names_without_a_header(tmp_path, head, first):
+    """As R writes tables, and pandas with blanks or tabs between the columns."""
+    rows = [f"{first.format(n + 1)} {row}\n" for n, row in enumerate(table(POINTS).splitlines())]
+    for separator in " ", "\t":
+        text = (head + "".join(rows)).replace(" ", separator)
+        if head == "0 1 2\n" and first != "{}":
+            continue  # only whole numbers of rows go with numbers of columns
+        cloud = load_cloud(write(tmp_path, text))
+        np.testing.assert_array_equal(cloud.points, POINTS)
+        assert cloud.notes == ("the first column, which the header does not name, is left out",)
+    write(tmp_path, ",0,1,2\n" + "".join(rows).replace(" ", ","), ".csv")
+    np.testing.assert_array_equal(read_cloud(tmp_path / "a.csv"), POINTS)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "sep=,\nx,y,z\n",  # Excel
+        "A scan of a cup\nby a scanner, indoors\nx,y,z\n",
+        "x,y,z\nmm,mm,mm\n",
+        "Points: 60\nX,Y,Z\n[m],[m],[m]\n",
+    ],
+)
+def test_titles_and_units_around_the_names_of_columns(tmp_path, head):
+    np.testing.assert_array_equal(read_cloud(write(tmp_path, head + table(POINTS, ","), ".csv")), POINTS)
+
+
+def test_a_row_below_the_names_that_is_no_unit(tmp_path):
+    for row, said in (
+        ("NA,NA,NA", "line 2 has 'NA'"),
+        (",,", "line 2 has ''"),
+        ("nan,nan,nan", "not finite"),
+    ):
+        path = write(tmp_path, "x,y,z\n" + row + "\n" + table(POINTS, ","), ".csv")
+        with pytest.raises(InputError, match=said):
+            read_cloud(path)
+
+
+RNG = np.random.default_rng(3)
+COUNT = np.arange(60.0)[:, None]
+NORMALS = np.random.default_rng(2).normal(size=(60, 3))
+NORMALS /= np.linalg.norm(NORMALS, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("separator", [" ", ",", ";"])
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        (COUNT + 1, "the first column rises by equal steps"),
+        (1.7e9 + COUNT / 30, "the first column rises by equal steps"),
+        (COLOURS.astype(float), "the first three columns seem to be colours"),
+        (NORMALS, "the first three columns seem to be normals"),
+    ],
+)
+def test_columns_before_the_points_must_have_names(tmp_path, before, said, separator):
+    rows = table(np.c_[before, POINTS], separator)
+    with pytest.raises(InputError, match=f"a.xyz: {said}.*; name the columns in a line above the numbers"):
+        read_cloud(write(tmp_path, rows))
+    names = separator.join("tuv"[: before.shape[1]] + "xyz")
+    for mark in "", "# ":
+        np.testing.assert_array_equal(read_cloud(write(tmp_path, mark + names + "\n" + rows)), POINTS)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (RNG.uniform(0.5, 0.9, (48, 64)), "48 rows of 64 numbers look like a depth image"),
+        (RNG.integers(500, 900, (15, 20)), "15 rows of 20 numbers look like a depth image"),
+        (POINTS.T, "3 rows of 60 numbers are one for each of x, y and z; write a row for each point"),
+        (np.c_[POINTS, 1 + 0 * COUNT].T[:, :12], "4 rows of 12 numbers are one for each of x, y and z"),
+        (np.eye(4), "4 rows of 4 numbers look like a matrix; points are needed"),
+        (np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]]), "3 rows of 3 numbers look like a matrix"),
+        (np.c_[POINTS, NORMALS[:, np.arange(30) % 3]], "33 columns have no names; name them in a line above"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("separator", [" ", ","])
+def test_images_and_matrices_are_no_points(tmp_path, rows, said, separator):
+    with pytest.raises(InputError, match=f"a.xyz: its {said}"):
+        read_cloud(write(tmp_path, table(rows, separator)))
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "noted"),
+    [("a.txt", "", True), ("a.txt", "# x y z\n", False), ("a.txt", "x y z r g b\n", False),
+     ("a.pts", "60\n", False), ("a.xyzrgb", "", False), ("a.asc", "", True)],
+)  # fmt: skip
+def test_a_note_says_what_columns_without_names_are_taken_for(tmp_path, name, head, noted):
+    (tmp_path / name).write_text(head + table(np.c_[POINTS, COLOURS]))
+    cloud = load_cloud(tmp_path / name)
+    np.testing.assert_array_equal(cloud.points, POINTS)
+    assert cloud.notes == noted * ("its columns have no names, and the first three are taken for x, y and z",)
+
+
+def test_decimal_commas_below_rows_without_commas(tmp_path):
+    rows = table(np.r_[np.zeros((2000, 3)), POINTS], ";").replace("0.0", "0").replace(".", ",")
+    np.testing.assert_array_equal(read_cloud(write(tmp_path, rows, ".csv")), POINTS)
+    rows = "0,0,0\n" * 2
+    rows += "".join(",".join(f'"{cell}"'.replace(".", ",") for cell in row) + "\n" for row in POINTS.tolist())
+    np.testing.assert_array_equal(read_cloud(write(tmp_path, rows, ".csv")), POINTS)
+
+
+def test_decimal_commas_in_quotes(tmp_path):
+    rows = "".join(",".join(f'"{cell}"'.replace(".", ",") for cell in row) + "\n" for row in POINTS.tolist())
+    for head in "", "x,y,z\n", '"x","y","z"\n':
+        cloud = load_cloud(write(tmp_path, head + rows, ".csv"))
+        np.testing.assert_array_equal(cloud.points, POINTS)
+        assert cloud.notes == ("its commas are decimal commas",)
+
+
 def test_column_numbers_of_pandas_are_no_point(tmp_path):
     path = write(tmp_path, "0,1,2\n" + table(POINTS, ","), ".csv")
     np.testing.assert_array_equal(read_cloud(path), POINTS)
@@ -164,6 +282,11 @@ def test_column_numbers_of_pandas_are_no_point(tmp_path):
     ("text", "said"),
     [
         ("61\n" + table(POINTS), "it declares 61 points, but has 60 rows"),
+        (2 * ("60\n" + table(POINTS)), "holds several scans; give one scan in a file"),
+        (table(POINTS, "|"), "the first line .* neither names the columns nor holds numbers alone"),
+        ("v " + table(POINTS), "the first line 'v .* neither names the columns"),
+        (2 * "[1.5 2.5 3.5]\n", "the first line '.1.5 2.5 3.5.' neither names the columns"),
+        (2 * "1.5D0 2.5D0 3D0\n", "the first line '1.5D0 2.5D0 3D0' neither names the columns"),
         (
             "# order x y z\n" + table(np.c_[POINTS, COLOURS]),
             "among 4 words, but there are 6",

@@ -279,6 +279,11 @@ def _cloud_seeds(suffix: str) -> Callable[[Path], list[bytes]]:
             np.savez_compressed(
                 folder / "b.npz", points=points, sensor_positions=np.eye(3), view=np.arange(12) % 3
             )
+        elif suffix == "ptx":
+            frame = "0 0 0\n1 0 0\n0 1 0\n0 0 1\n0 1 0 0\n-1 0 0 0\n0 0 1 0\n2 3 4 1\n"
+            rows = "".join(" ".join(map(str, row)) + " 0.5\n" for row in points.tolist())
+            file.write_text(f"4\n3\n{frame}{rows}")
+            (folder / "b.ptx").write_text(f"12\n1\n{frame}{rows}2\n1\n{frame}1 2 3 0.5\n0 0 0 0.5\n")
         else:
             np.savetxt(file, points, fmt="%.4f", delimiter="," if suffix == "csv" else " ",
                        header="x,y,z" if suffix == "csv" else "", comments="")  # fmt: skip
@@ -389,6 +394,6 @@ READERS: dict[str, Reader] = {
        for suffix in ("off", "obj", "stl", "ply", "glb", "gltf", "dae")},
     "mesh-3mf": Reader(_mesh_seeds("3mf"), _read_mesh("3mf"), mutate_zip),
     **{f"cloud-{suffix}": Reader(_cloud_seeds(suffix), _read_cloud(suffix))
-       for suffix in ("xyz", "csv", "ply", "pcd", "npy", "npz", "las", "laz")},
+       for suffix in ("xyz", "csv", "ply", "pcd", "ptx", "npy", "npz", "las", "laz")},
     "cloud-npz-repacked": Reader(_cloud_seeds("npz"), _read_cloud("npz"), mutate_zip),
 }  # fmt: skip

@@ -174,7 +174,7 @@ def test_an_array_of_more_numbers_than_its_file(tmp_path, suffix):
 
 
 def test_names_of_arrays_stay_on_one_line(tmp_path):
-    np.savez(tmp_path / "a.npz", **{"a\nb": POINTS})
+    np.savez(tmp_path / "a.npz", **{"a\nb": POINTS, "c": POINTS})
     with pytest.raises(InputError) as caught:
         read_cloud(tmp_path / "a.npz")
     assert "\n" not in str(caught.value)

@@ -16,8 +16,8 @@ class PredictConfig(Flags):
 
     paths: list[Path] = option(
         [],
-        "scans: npz (points, sensor), ply, pcd, las, laz, npy, xyz, txt, csv; or folders, which are searched "
-        "for all of these except txt and csv",
+        "scans: npz (points, sensor), ply, pcd, las, laz, ptx, pts, npy, xyz, txt, csv and others; or "
+        "folders, which are searched for all of these except txt, csv and asc",
         file,
         positional=True,
     )

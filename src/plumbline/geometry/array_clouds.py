@@ -1,5 +1,6 @@
 """Scans from numpy arrays: npy and npz files."""
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,18 +11,17 @@ from plumbline.errors import InputError
 from plumbline.geometry.column_names import find_axes
 from plumbline.geometry.headers import array_names, check_npy, check_npz
 from plumbline.geometry.missing_returns import without_missing
+from plumbline.geometry.unnamed_columns import WIDEST, is_depth_image, is_matrix, why_not_xyz
 from plumbline.records import Cloud, Float
 
-_WIDEST = 20
-"""Most columns of a table of points. Wider arrays are images, or have a column for each point."""
 _NAMES = frozenset(
-    {"arr_0", "cloud", "coord", "coords", "pc", "pcd", "pcl", "point", "point_cloud", "pointcloud", "pos"}
-    | {"positions", "pts", "vertices", "verts", "xyz"}
+    {"arr_0", "cloud", "coord", "coords", "pc", "pcd", "pcl", "point", "point_cloud", "pointcloud"}
+    | {"points", "points3d", "points_3d", "pos", "position", "positions", "pts", "vertices", "verts", "xyz"}
 )
-"""Names of arrays, next to ``points``, that hold points in files of other programs."""
+"""Names of arrays that hold points in files of other programs, in lower case."""
+_NO_POINTS = re.compile(r"normal|colou?r|rgb|image|mask|label|intens|camera|pose|transform", re.IGNORECASE)
+"""In names of arrays that hold no points."""
 _SENSORS = frozenset({"sensor", "sensor_positions", "view"})
-_LONG_ROW = 512
-"""Points in a row of an image, from which on it is checked whether neighbours are near each other."""
 _NEAR = 0.5
 """Largest median distance of neighbours in an image, compared with that of random points of it."""
 
@@ -55,8 +55,7 @@ def read_npz(path: Path) -> Cloud:
             notes = (*notes, f"its points are those of the array {name!r}")
         sensor = None
         if "sensor" in arrays:
-            sensor = numbers(path, "sensor", arrays["sensor"])
-            sensor = sensor.reshape(-1, 3) if sensor.ndim == 3 and sensor.shape[2] == 3 else sensor
+            sensor = _sensor(numbers(path, "sensor", arrays["sensor"]), len(points))
         elif "sensor_positions" in arrays:
             sensor = _stations(path, arrays["sensor_positions"], arrays.get("view"), len(points))
     return without_missing(Cloud(points, sensor, str(path), notes=notes), organised=organised)
@@ -68,13 +67,24 @@ def _choose(path: Path, names: Collection[str]) -> str:
         return "points"
     others = sorted(set(names) - _SENSORS)
     known = [name for name in others if name.lower() in _NAMES]
+    if not known and (depth := [name for name in others if "depth" in name.lower()]):
+        raise InputError(f"{path}: no array 'points', but {depth[0]!r}: {_DEPTH}")
     if len(known) == 1:
         return known[0]
-    if depth := [name for name in others if "depth" in name.lower()]:
-        raise InputError(f"{path}: no array 'points', but {depth[0]!r}: {_DEPTH}")
+    if len(others) == 1 and not _NO_POINTS.search(others[0]):
+        return others[0]
     which = " and ".join(map(repr, known[:2])) + " may both be" if known else "no array"
     listed = ", ".join(map(repr, names)) or "no array"
-    raise InputError(f"{path}: {which} 'points'; the file has {listed}")
+    raise InputError(f"{path}: {which} 'points'; the file has {listed}: give the points that name")
+
+
+def _sensor(given: Float, num: int) -> Float:
+    """Bring ``[1, 3]`` and ``[3, 1]`` to ``[3]``, and ``[H, W, 3]`` and ``[3, N]`` to ``[N, 3]``."""
+    if given.size == 3:
+        return given.reshape(3)
+    if given.ndim == 3 and given.shape[2] == 3:
+        return given.reshape(-1, 3)
+    return given.T if given.shape == (3, num) and num != 3 else given
 
 
 def _stations(path: Path, given: np.ndarray[Any, Any], view: np.ndarray[Any, Any] | None, num: int) -> Float:
@@ -109,8 +119,8 @@ def points_of(path: Path, name: str, array: np.ndarray[Any, Any]) -> tuple[Float
         path: the file, for messages.
         name: of the array, for messages.
         array: ``[N, 3 to 20]``, whose first columns are x, y and z; ``[H, W, 3 to 20]``, the pixels of an
-            image; ``[3 or 4, N]``, a row for each coordinate, if N is above 20; or structured, with fields x,
-            y and z.
+            image; ``[3 or 4, N]``, a row for each coordinate, if N is above 4; or structured, with fields x,
+            y and z, or one field of ``[3]``.
 
     Returns:
         ``[N, 3]`` float64, whether they are the pixels of an image, and notes on what was assumed.
@@ -119,40 +129,67 @@ def points_of(path: Path, name: str, array: np.ndarray[Any, Any]) -> tuple[Float
         InputError: another shape, such as a depth image, or not numbers; the message names the file.
     """
     if array.dtype.names:
-        axes = find_axes(array.dtype.names)
-        if axes is None:
-            fields = ", ".join(map(repr, array.dtype.names))
-            raise InputError(f"{path}: {name} has no fields x, y and z, but {fields}")
-        array = np.stack([array[array.dtype.names[axis]] for axis in axes], axis=-1)
+        array = _fields(path, name, array)
     shape, notes = array.shape, tuple[str, ...]()
-    if len(shape) == 2 and shape[1] > _WIDEST:
-        if shape[0] not in (3, 4):
-            _refuse_wide(path, name, shape)
+    if len(shape) == 2 and shape[0] in (3, 4) and shape[1] > 4:
         array = array[:3].T
         notes = (f"{name} of shape {list(shape)} has a row for each of x, y and z",)
-    elif len(shape) == 3 and (shape[2] > _WIDEST or shape[2] == 1):
+    elif len(shape) in (2, 3) and (shape[-1] > WIDEST or shape[2:] == (1,)):
         _refuse_wide(path, name, shape)
     if array.ndim not in (2, 3) or array.shape[-1] < 3:
         raise InputError(f"{path}: {name} has shape {list(shape)}; rows of x, y, z are needed")
     if array.ndim == 3 and array.dtype.itemsize == 1:
         raise InputError(f"{path}: {name} of shape {list(shape)} looks like a picture; points are needed")
+    if array.ndim == 2:
+        _check_table(path, name, numbers(path, name, array[:_FIRST]), shape)
     points = numbers(path, name, array[..., :3])
     organised = array.ndim == 3 and 1 not in shape[:2]
-    if organised and shape[1] >= _LONG_ROW and not _is_image(points):
+    if organised and not _is_image(points):
+        if shape[0] == 3 and shape[2] > 4:
+            raise InputError(f"{path}: {name} has shape {list(shape)}; [H, W, 3] is needed, so transpose it")
         raise InputError(
             f"{path}: {name} of shape {list(shape)} seems to hold {shape[0]} scans; give one scan in a file"
         )
     return points.reshape(-1, 3), organised, notes
 
 
+_FIRST = 1000
+"""Rows of a table that are looked at to tell what its columns are."""
 _DEPTH = "a depth image is given with --depth and --intrinsics"
 
 
 def _refuse_wide(path: Path, name: str, shape: tuple[int, ...]) -> NoReturn:
     sizes = [size for size in shape if size > 1]
-    if len(sizes) == 2 and min(sizes) > _WIDEST // 2:
+    if len(sizes) == 2 and min(sizes) > WIDEST // 2:
         raise InputError(f"{path}: {name} of shape {list(shape)} looks like a depth image; {_DEPTH}")
     raise InputError(f"{path}: {name} has shape {list(shape)}; rows of x, y, z are needed, so transpose it")
+
+
+def _fields(path: Path, name: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Take x, y and z, or one field of three numbers, from a structured array."""
+    names = array.dtype.names or ()
+    axes = find_axes(names)
+    if axes is not None:
+        return np.stack([array[names[axis]] for axis in axes], axis=-1)
+    whole = [field for field in names if field.lower() in _NAMES]
+    if len(whole) == 1:
+        inner: np.ndarray[Any, Any] = array[whole[0]]
+        if inner.dtype.names:
+            return _fields(path, name, inner)
+        if inner.shape == (*array.shape, 3):
+            return inner
+    raise InputError(f"{path}: {name} has no fields x, y and z, but {', '.join(map(repr, names))}")
+
+
+def _check_table(path: Path, name: str, table: Float, shape: tuple[int, ...]) -> None:
+    """Refuse a table ``[n, C]``, the first rows of an array, that is an image or a matrix, or begins with
+    other columns than x, y and z."""
+    if is_matrix(table, shape):
+        raise InputError(f"{path}: {name} of shape {list(shape)} looks like a matrix; points are needed")
+    if is_depth_image(table, shape):
+        raise InputError(f"{path}: {name} of shape {list(shape)} looks like a depth image; {_DEPTH}")
+    if (reason := why_not_xyz(table)) is not None:
+        raise InputError(f"{path}: in {name} {reason}; put x, y and z into its first three columns")
 
 
 def _is_image(points: Float) -> bool:

@@ -20,6 +20,8 @@ from plumbline.geometry.headers import check_las
 from plumbline.geometry.missing_returns import are_missing_returns, without_missing, zero_rows
 from plumbline.geometry.pcd import read_pcd
 from plumbline.geometry.ply import read_ply
+from plumbline.geometry.ptx import read_ptx
+from plumbline.geometry.stand_ins import check_is_scan, is_packed
 from plumbline.geometry.standpoint import why_not_the_origin
 from plumbline.geometry.text_clouds import read_text
 from plumbline.records import Cloud as Cloud
@@ -56,11 +58,12 @@ class Label:
 def read_cloud(path: Path | str) -> Float:
     """Read the points of a scan.
 
-    Formats: ply (vertices, and the position of one ``camera``; faces are ignored), pcd, las, laz, npy, npz
-    (``points``, or one array with another usual name, and, if known, the position of the sensor: ``sensor``
-    ``[3]`` or ``[N, 3]``, or ``sensor_positions [S, 3]`` and ``view [N]``), xyz, txt and csv (columns named
-    x, y, z by a header or a comment above the numbers, otherwise the first three; separated by whitespace,
-    commas or semicolons). Arrays: see :func:`plumbline.geometry.array_clouds.points_of`.
+    Formats: ply (vertices, and the position of one ``camera``; faces are ignored), pcd, las, laz, ptx, npy,
+    npz (``points``, or one array with another usual name, and, if known, the position of the sensor:
+    ``sensor`` ``[3]`` or ``[N, 3]``, or ``sensor_positions [S, 3]`` and ``view [N]``), and text: xyz, xyzi,
+    xyzn, xyzrgb, pts, asc, txt and csv (columns named x, y, z by a header or a comment above the numbers,
+    otherwise the first three; separated by whitespace, commas or semicolons). Arrays: see
+    :func:`plumbline.geometry.array_clouds.points_of`.
 
     Missing returns are left out: rows of 0 0 0 if there are several, and in organised clouds also rows that
     are not finite. :func:`load_cloud` tells how many.
@@ -124,7 +127,8 @@ def scan_of(cloud: Cloud, sensor: Float | None) -> Scan:
         view = np.zeros(len(points), dtype=np.int64)
     else:
         view = np.unique(sensor, axis=0, return_inverse=True)[1].astype(np.int64)
-    return Scan(points, np.array(np.broadcast_to(sensor, points.shape)), view, None, None)
+    sensors = np.array(np.broadcast_to(sensor, points.shape))
+    return Scan(points, sensors, view, None, None, dropped=cloud.dropped, notes=cloud.notes)
 
 
 def read_labels(csv_path: Path | str) -> list[Label]:
@@ -155,8 +159,12 @@ def read_labels(csv_path: Path | str) -> list[Label]:
 
 def load_scan(label: Label) -> Scan:
     """Read one labelled scan, with all points of its file; see :func:`scan_of` for the sensor."""
-    scan = scan_of(load_cloud(label.path), label.sensor)
-    return replace(scan, com=label.com, bounding_radius=label.bounding_radius)
+    cloud = load_cloud(label.path)
+    scan = scan_of(cloud, label.sensor)
+    notes = scan.notes
+    if label.sensor is None and cloud.sensor is None:
+        notes = (*notes, "the file does not say where its sensor stood; assumed at 0,0,0 of its frame")
+    return replace(scan, com=label.com, bounding_radius=label.bounding_radius, notes=notes)
 
 
 # --------------------------------------------------------------------------------------------- labels
@@ -226,9 +234,12 @@ def load_cloud(path: Path | str) -> Cloud:
         raise InputError(f"{path} {what}; give a scan file")
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
+        if is_packed(path):
+            raise InputError(f"{path} is compressed or an archive; unpack it and give the scan in it")
         raise InputError(f"{path}: unknown format; scans end in {', '.join(sorted(CLOUD_SUFFIXES))}")
     try:
         with reading(path):
+            check_is_scan(path)
             cloud = replace(reader(path), name=str(path))
     except InputError:
         raise
@@ -316,6 +327,7 @@ def _read_las(path: Path) -> Cloud:
 
 
 _READERS = {
+    ".asc": read_text,
     ".csv": read_text,
     ".las": _read_las,
     ".laz": _read_las,
@@ -323,10 +335,15 @@ _READERS = {
     ".npz": read_npz,
     ".pcd": _read_pcd,
     ".ply": _read_ply,
+    ".pts": read_text,
+    ".ptx": read_ptx,
     ".txt": read_text,
     ".xyz": read_text,
+    ".xyzi": read_text,
+    ".xyzn": read_text,
+    ".xyzrgb": read_text,
 }
 CLOUD_SUFFIXES = frozenset(_READERS)
 """Suffixes of files that are read as scans."""
-SEARCHED_SUFFIXES = CLOUD_SUFFIXES - {".txt", ".csv"}
-"""Suffixes searched for in folders. A txt or csv file may contain anything, so it must be given by name."""
+SEARCHED_SUFFIXES = CLOUD_SUFFIXES - {".asc", ".csv", ".txt"}
+"""Suffixes searched for in folders. Files of the others may contain anything, so they are given by name."""

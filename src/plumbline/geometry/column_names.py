@@ -3,13 +3,15 @@
 import re
 from collections.abc import Sequence
 
+_LENGTH = r"(?:[cmkµu]?m|in|ft|met(?:re|er)s?|(?:milli|centi)met(?:re|er)s?|inch(?:es)?|feet)"
 _AXIS = re.compile(
-    r"(?:points?|coord(?:inate)?s?|pos(?:ition)?s?)?[ _:.-]*([xyz])"
+    r"(?:points?|coord(?:inate)?s?|pos(?:ition)?s?|p)?[ _:.-]*([xyz])"
     r"(?:[ _:.-]*(?:coord(?:inate)?s?|pos(?:ition)?))?"
-    r"(?:[ _.-]+(?:[cmkµu]?m|in|ft|met(?:re|er)s?|(?:milli|centi)met(?:re|er)s?|inch(?:es)?|feet))?"
+    rf"(?:[ _.-]+{_LENGTH})?"
 )
-_NUMBERED = re.compile(r"(?:points?|coord(?:inate)?s?)[:_]([012])")
-"""Coordinates of points as ParaView writes them: ``Points:0``, ``Points_1``."""
+_BARE_UNIT = re.compile(rf"[\[(]?{_LENGTH}[\])]?")
+_NUMBERED = re.compile(r"(?:points?(?:_m_xyz)?|coord(?:inate)?s?)[:_]([012])")
+"""Coordinates as ParaView and VeloView write them: ``Points:0``, ``Points_1``, ``Points_m_XYZ:2``."""
 _UNIT = re.compile(r"\s*[\[({][^\])}]*[\])}]")
 
 
@@ -18,25 +20,33 @@ def without_units(text: str) -> str:
     return _UNIT.sub("", text)
 
 
+def is_unit(text: str) -> bool:
+    """Tell whether a cell is a unit of length: ``mm``, ``[m]``."""
+    return _BARE_UNIT.fullmatch(text.strip().lower()) is not None
+
+
 def find_axes(names: Sequence[str]) -> list[int] | None:
     """Find the columns of x, y and z.
 
-    A column named exactly x wins, in either case; otherwise names such as ``X(m)``, ``x_m``, ``pos_x`` and
+    Columns named exactly x, y and z win, or X, Y and Z: both in one table, such as pixels ``x, y`` and
+    positions ``X, Y, Z``, are not mixed. Otherwise names such as ``X(m)``, ``x_m``, ``pos_x`` and
     ``Points:0`` count, if only one column has such a name.
 
     Returns:
         The three positions in ``names``; None if a column is missing or unclear.
     """
-    plain = [without_units(name).strip().strip("\"'").strip().lower() for name in names]
+    plain = [without_units(name).strip().strip("\"'").strip() for name in names]
+    exact = [[plain.index(axis) for axis in axes] for axes in ("xyz", "XYZ") if all(map(plain.count, axes))]
+    if exact:
+        unclear = len(exact) > 1 or any(plain.count(plain[column]) > 1 for column in exact[0])
+        return None if unclear else exact[0]
     found = []
     for number, axis in enumerate("xyz"):
-        near = [i for i, name in enumerate(plain) if _means(name, axis, number)]
-        if axis in plain:
-            found.append(plain.index(axis))
-        elif len(near) == 1:
-            found.append(near[0])
-        else:
+        near = [i for i, name in enumerate(plain) if _means(name.lower(), axis, number)]
+        same = [i for i in near if plain[i].lower() == axis]
+        if len(same or near) != 1:
             return None
+        found += same or near
     return found
 
 

@@ -80,6 +80,8 @@ def build_sample(
         num_views=len(np.unique(scan.view)),
         vectors=vectors.astype(dtype),
         left_out=scan.left_out,
+        dropped=scan.dropped,
+        notes=scan.notes,
     )
 
 

@@ -4,6 +4,7 @@ import math
 import os
 import re
 import struct
+from codecs import BOM_UTF8
 from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -27,7 +28,6 @@ _LASZIP = b"laszip encoded", 22204
 _PARTS = struct.Struct("<32xH")
 _PART = struct.Struct("<xxHxx")
 """In that record: the number of parts that a point is compressed as, and the bytes of each part."""
-_GLB_HEADER = 12
 _PLY_HEADER = 1 << 16
 
 
@@ -204,21 +204,6 @@ def is_ply_of_points(path: Path) -> bool:
             head = file.read(_PLY_HEADER).partition(b"end_header")[0]
     except OSError:
         return False
-    return head.startswith(b"ply") and not re.search(rb"[\r\n]element\s+(face|tristrips)\s+0*[1-9]", head)
-
-
-def check_glb(path: Path) -> None:
-    """Refuse a glb file with a chunk that is declared to be longer than the file.
-
-    Raises:
-        InputError: the file is refused; the message is the reason alone, without the path.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(_GLB_HEADER)
-        while head := file.read(8):
-            length = int.from_bytes(head[:4], "little")
-            if file.seek(length, 1) > size:
-                raise InputError(
-                    f"is truncated or damaged: a chunk of {length} bytes is declared in {size} bytes"
-                )
+    return head.removeprefix(BOM_UTF8).startswith(b"ply") and not re.search(
+        rb"[\r\n]element\s+(face|tristrips)\s+0*[1-9]", head
+    )

@@ -1,16 +1,15 @@
 """Mesh files in folders, the names of their objects, and the files that belong to a mesh file."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
 
 from plumbline.errors import InputError
 from plumbline.files import visible_files
 from plumbline.geometry.clouds import CLOUD_SUFFIXES
+from plumbline.geometry.mesh_formats.gltf_buffers import buffer_files
 from plumbline.geometry.mesh_formats.reading import MESH_SUFFIXES, suffix_list
 
 
@@ -89,13 +88,5 @@ def _walk(path: Path) -> list[tuple[Path, Path]]:
 
 
 def companion_files(path: Path) -> list[Path]:
-    """List the other files that contain parts of a mesh: the buffers of a ``.gltf`` within its own folder."""
-    if path.suffix.lower() != ".gltf":
-        return []
-    try:
-        uris = [buffer.get("uri", "data:") for buffer in json.loads(path.read_bytes())["buffers"]]
-        files = [path.parent / unquote(uri) for uri in uris if not uri.startswith("data:")]
-        root = path.parent.resolve()  # files outside this folder are not read, neither here nor by load_mesh
-        return [file for file in files if file.resolve().is_relative_to(root) and file.is_file()]
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
-        return []  # not a valid gltf: load_mesh reports it
+    """List the other files that contain parts of a mesh: the buffers of a glTF file within its own folder."""
+    return buffer_files(path) if path.suffix.lower() in (".gltf", ".glb") else []

@@ -52,7 +52,7 @@ def without_missing(cloud: Cloud, *, organised: bool) -> Cloud:
             near them it may be a point, such as the corner of an object that is its own frame's origin.
 
     Returns:
-        The cloud without these rows; ``dropped`` and ``notes`` say how many were left out.
+        The cloud without these rows; ``dropped`` and ``loss`` say how many were left out.
 
     Raises:
         InputError: no row is left; the message names the cloud.
@@ -80,5 +80,5 @@ def without_missing(cloud: Cloud, *, organised: bool) -> Cloud:
         points=points[keep],
         sensor=cloud.sensor[keep] if cloud.sensor is not None and per_point else cloud.sensor,
         dropped=cloud.dropped + lost,
-        notes=(*cloud.notes, f"{lost:,} of {len(points):,} rows {which} ({written}), left out"),
+        loss=f"{lost:,} of {len(points):,} rows {which} ({written}), left out",
     )

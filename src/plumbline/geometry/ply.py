@@ -5,6 +5,7 @@ The format: Greg Turk, "The PLY Polygon File Format", 1994. Writers have added t
 """
 
 import struct
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ _TYPES = {
     **{"float": "f4", "double": "f8", "float32": "f4", "float64": "f8"},
 }
 _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
+_VERTICES = ("vertex", "vertices", "point", "points")
+"""Names of the element that holds positions; all but the first are rare."""
 _LONGEST = 1 << 20
 """Bytes of the longest header."""
 _CODES = {"i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8": "q", "u8": "Q"}
@@ -64,9 +67,10 @@ class Ply:
         Raises:
             InputError: the file has no vertices, or they have no x, y and z.
         """
-        if "vertex" not in self.elements:
-            raise InputError(f"{self.path}: the ply file has no element vertex, so it holds no points")
-        return self.positions("vertex", ("x", "y", "z"))
+        for name in _VERTICES:
+            if name in self.elements:
+                return self.positions(name, ("x", "y", "z"))
+        raise InputError(f"{self.path}: the ply file has no element vertex, so it holds no points")
 
     def positions(self, element: str, names: tuple[str, str, str]) -> Float:
         """Return three properties of an element as ``[n, 3]`` float64.
@@ -129,6 +133,8 @@ class _Element(NamedTuple):
 
 def _read_header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
     """Read the header: byte order (empty for text), elements, and where the content begins."""
+    mark = len(BOM_UTF8) if data.startswith(BOM_UTF8) else 0
+    data = data[mark:]
     if data[:3] != b"ply" or not data[3:4].isspace():
         raise InputError(f"{path} cannot be read as ply: it does not start like a ply file")
     # The first line says how lines end: after the header of a file of CR, the byte LF belongs to the content.
@@ -168,7 +174,7 @@ def _read_header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
     ):
         if len(set(names)) < len(names):
             raise InputError(f"{path} cannot be read as ply: two {what} have the same name")
-    return order, elements, min(start, len(data))
+    return order, elements, mark + min(start, len(data))
 
 
 def _property(path: Path, number: int, name: str, kind: str, length: str | None) -> _Property:

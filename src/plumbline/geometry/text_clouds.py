@@ -1,5 +1,6 @@
-"""Scans from tables of numbers in text files: xyz, txt and csv."""
+"""Scans from tables of numbers in text files: xyz, txt, csv and others."""
 
+import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,12 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from plumbline.errors import InputError
-from plumbline.geometry.column_names import find_axes, without_units
+from plumbline.geometry.text_columns import choose_columns, take_header
+from plumbline.geometry.text_rows import (
+    COMMENTS,
+    find_separator,
+    has_decimal_commas,
+    is_number,
+    is_row,
+    split_row,
+)
 from plumbline.records import Cloud
 
-_COMMENTS = ("#", "//", "%")
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-_DECIMAL_COMMA = re.compile(r"[+-]?\d*(?:,\d+)?(?:[eE][+-]?\d+)?")
+_QUOTED_COMMA = re.compile(r'"[+-]?\d*,\d+"')
+_SEPARATOR_LINE = re.compile(r"sep=.", re.IGNORECASE)
+"""The line in which spreadsheets name the separator of a csv file."""
 _DECIMALS = re.compile(r"0\d+")
 """Decimals that are not whole numbers."""
 
@@ -28,47 +38,47 @@ def read_text(path: Path) -> Cloud:
         InputError: the file is empty, not text, or not a table of numbers; the message names the file.
         OSError: the file cannot be read.
     """
-    lines = _lines(path)
-    start = next((number for number, line in enumerate(lines) if _is_row(line)), len(lines))
-    # As in _is_row, which would be called a million times here.
-    rows = [line for line in lines[start:] if (bare := line.lstrip()) and not bare.startswith(_COMMENTS)]
+    text = _text(path)
+    lines = text.split("\n")
+    start = next((number for number, line in enumerate(lines) if is_row(line)), len(lines))
+    # As in is_row, which would be called a million times here.
+    rows = [line for line in lines[start:] if (bare := line.lstrip()) and not bare.startswith(COMMENTS)]
     if not rows:
         raise InputError(f"{path} is empty; one line of x, y, z per point is needed")
     comments = [line.strip() for line in lines[:start] if line.strip()]
     total = len(rows)
+    rows = rows[1:] if _SEPARATOR_LINE.fullmatch(rows[0].strip().strip('"')) else rows
     rows, declared = _without_count(rows)
-    header = rows[0] if rows and _is_header(rows) else None
-    if header is not None:
-        rows = rows[1:]
-        if declared is None:
-            rows, declared = _without_count(rows)
+    header, rows = take_header(rows)
+    if header is not None and declared is None:
+        rows, declared = _without_count(rows)
     if not rows:
         raise InputError(f"{path} is empty; one line of x, y, z per point is needed below its header")
-    if declared not in (None, len(rows)):
-        raise InputError(
-            f"{path} is truncated or damaged: it declares {declared} points, but has {len(rows)} rows"
-        )
-    skipped, separator, notes = total - len(rows), _separator(rows[0]), tuple[str, ...]()
-    if header is not None and "\t" in rows[0] and _separator(header) == "\t":
+    _check_count(path, rows, declared)
+    skipped, separator, notes = total - len(rows), find_separator(rows[0]), tuple[str, ...]()
+    if header is not None and "\t" in rows[0] and find_separator(header) == "\t":
         separator = "\t"  # even if the first row has an empty cell
-    if _has_decimal_commas(rows[0], separator):
+    if separator == "," and '"' in text and _QUOTED_COMMA.search(text):
+        header = None if header is None else "\t".join(split_row(header, ","))
+        rows, separator = ["\t".join(cells) for cells in csv.reader(rows, skipinitialspace=True)], "\t"
+    # Not only the first row: one of whole numbers, such as a missing return, has no commas.
+    with_comma = next((row for row in rows if "," in row), "") if "," in text else ""
+    if has_decimal_commas(with_comma, separator):
         rows = [row.replace(",", ".") for row in rows]
         notes = ("its commas are decimal commas",)
     elif separator == ",":
         _check_commas(path, rows)
-    columns = None if header is None else _named_by_header(path, header, rows[0], separator)
-    if columns is None:
-        width = len(_split(rows[0], separator))
-        columns = _named_by_comments(path, comments, width, separator) or [0, 1, 2]
+    columns, assumed = choose_columns(path, header, comments, rows, separator)
     try:
         points = np.loadtxt(rows, delimiter=separator, usecols=columns, ndmin=2, comments=None, quotechar='"')
     except ValueError:
-        numbers = [number for number, line in enumerate(lines, 1) if _is_row(line)]
+        numbers = [number for number, line in enumerate(lines, 1) if is_row(line)]
         raise _bad_row(path, rows, numbers[skipped:], columns, separator) from None
-    return Cloud(points, name=str(path), notes=notes)
+    return Cloud(points, name=str(path), notes=notes + assumed)
 
 
-def _lines(path: Path) -> list[str]:
+def _text(path: Path) -> str:
+    """The content, with lines that end in LF."""
     data = path.read_bytes()
     encoding = next((name for mark, name in _BOMS.items() if data.startswith(mark)), "utf-8")
     try:
@@ -79,139 +89,40 @@ def _lines(path: Path) -> list[str]:
     if "\0" in text:
         raise InputError(f"{path} cannot be read as {path.suffix[1:]}: it is not a text file")
     # Not splitlines: it also splits where other encodings have letters.
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-
-
-def _is_row(line: str) -> bool:
-    line = line.lstrip()
-    return bool(line) and not line.startswith(_COMMENTS)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _without_count(rows: list[str]) -> tuple[list[str], int | None]:
     """Take off a first line that holds one whole number only, the number of points."""
-    first = rows[0].strip() if rows else ""
-    if first.isascii() and first.isdecimal() and len(first) < 19 and len(rows) > 1:
-        return rows[1:], int(first)
+    if len(rows) > 1 and (count := _count(rows[0])) is not None:
+        return rows[1:], count
     return rows, None
 
 
-def _separator(row: str) -> str | None:
-    if ";" in row:
-        return ";"
-    if "," in row and not _has_decimal_commas(row, None):
-        return ","
-    cells = row.split("\t")
-    return "\t" if len(cells) > 2 and all(map(str.strip, cells)) else None
+def _count(row: str) -> int | None:
+    word = row.strip()
+    return int(word) if word.isascii() and word.isdecimal() and len(word) < 19 else None
 
 
-def _has_decimal_commas(row: str, separator: str | None) -> bool:
-    """Tell whether the commas of a row of numbers do not separate them."""
-    if "," not in row or separator == ",":
-        return False
-    cells = _split(row, separator)
-    return len(cells) > 2 and all(map(_DECIMAL_COMMA.fullmatch, cells[:3]))
+def _check_count(path: Path, rows: Sequence[str], declared: int | None) -> None:
+    """Refuse a table with more or fewer rows than the number above it says."""
+    if declared in (None, len(rows)):
+        return
+    if declared < len(rows) and _count(rows[declared]) is not None:
+        raise InputError(f"{path}: it holds several scans; give one scan in a file")
+    raise InputError(
+        f"{path} is truncated or damaged: it declares {declared} points, but has {len(rows)} rows"
+    )
 
 
 def _check_commas(path: Path, rows: Sequence[str]) -> None:
     """Refuse a table whose columns are separated by commas, and its decimals too: ``0,101,0,064,0,217``."""
-    table = [_split(row, ",") for row in rows[:50]]
+    table = [split_row(row, ",") for row in rows[:50]]
     whole = not any("." in cell for cells in table for cell in cells)
     if whole and any(len(cells) > 5 and any(map(_DECIMALS.fullmatch, cells[1::2])) for cells in table):
         raise InputError(
             f"{path}: commas separate the columns and seem to be decimal commas too; write decimal points"
         )
-
-
-def _split(row: str, separator: str | None) -> list[str]:
-    """Split a row into cells without quotes. Empty cells at its end are left out."""
-    cells = [cell.strip().strip("\"'") for cell in row.split(separator)]
-    while cells and not cells[-1]:
-        cells.pop()
-    return cells
-
-
-def _is_header(rows: Sequence[str]) -> bool:
-    """Tell whether the first row names the columns, or numbers them 0, 1, 2 as pandas does."""
-    cells = _split(rows[0], _separator(rows[0]))
-    if not all(_is_number(cell.replace(",", ".")) for cell in cells[:3]):
-        return True
-    return _is_numbering(cells) and len(rows) > 1 and any(mark in rows[1] for mark in ".eE")
-
-
-def _is_numbering(names: Sequence[str]) -> bool:
-    return len(names) > 2 and list(names) == [str(number) for number in range(len(names))]
-
-
-def _named_by_header(path: Path, header: str, row: str, separator: str | None) -> list[int] | None:
-    """Find x, y and z in the header; None if it numbers the columns.
-
-    Args:
-        path: the file, for messages.
-        header: its line.
-        row: the first row of numbers.
-        separator: of the rows of numbers.
-
-    Raises:
-        InputError: it has no x, y or z, or does not name all columns.
-    """
-    marked = _separator(header)
-    names = _split(without_units(header) if marked is None else header, marked)
-    if _is_numbering(names):
-        return None
-    columns = find_axes(names)
-    if columns is None:
-        absent = [axis for axis in "xyz" if axis not in map(str.lower, names)]
-        shown = header.strip()[:40]
-        raise InputError(
-            f"{path}: the header {shown!r} has no column {', '.join(absent) or 'x, y, z'}; name x, y and z"
-        )
-    width, named = len(_split(row, separator)), len(names)
-    # Without a name for a first column that numbers the rows (R), all other names would move by one. Further
-    # columns, or names of several words, do no harm behind x, y and z.
-    harmless = separator is None and columns == [0, 1, 2] and width != named + 1
-    if not harmless and not width <= named <= len(row.split(separator)):
-        raise InputError(
-            f"{path}: the header names {named} columns, but the row below has {width}; name each column"
-        )
-    return columns
-
-
-def _named_by_comments(
-    path: Path, comments: Sequence[str], width: int, separator: str | None
-) -> list[int] | None:
-    """Find x, y and z in a comment above the numbers; None if none names them.
-
-    Raises:
-        InputError: a comment names x, y and z, but it is unclear which columns they are.
-    """
-    prose = list[str]()
-    for comment in reversed(comments):
-        text = without_units(comment.lstrip("#/% \t")).strip()
-        for names in (text.split(separator), words := re.split(r"[,;\s]+", text.strip(",; "))):
-            if names[0].rstrip().endswith(":"):  # "columns: x y z"
-                names = names[1:]
-            axes = find_axes(names) if len(names) == width else None
-            if axes is not None:
-                return axes
-        if not prose and find_axes(words) is not None:
-            prose = words
-    # A sentence around the names, or names of the first columns only: it must not mean any other columns.
-    starts = range(max(len(prose) - width, 0) + 1)
-    readings = [axes for at in starts if (axes := find_axes(prose[at : at + width])) is not None]
-    if all(axes == [0, 1, 2] for axes in readings):
-        return None
-    raise InputError(
-        f"{path}: a comment above the numbers names x, y and z among {len(prose)} words, but there are "
-        f"{width} columns; let it name each column, or remove it"
-    )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _bad_row(
@@ -220,12 +131,13 @@ def _bad_row(
     """Find the first row that is not one of numbers; ``lines`` has the number of each row's line."""
     what = f"{path} cannot be read as {path.suffix[1:]}"
     for row, line in zip(rows, lines, strict=True):
-        cells = _split(row, separator)
+        cells = split_row(row, separator)
+        cells += [""] * (row.count(separator or "\n") + 1 - len(cells))
         if len(cells) <= max(columns):
             return InputError(
                 f"{what}: line {line} has {len(cells)} of the {max(columns) + 1} columns needed"
             )
-        wrong = next((cells[column] for column in columns if not _is_number(cells[column])), None)
+        wrong = next((cells[column] for column in columns if not is_number(cells[column])), None)
         if wrong is not None:
             return InputError(f"{what}: line {line} has {wrong[:40]!r} where a number is needed")
     return InputError(f"{what}: it is not a table of numbers")

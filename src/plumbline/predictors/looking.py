@@ -80,7 +80,7 @@ def look_at(cloud: Cloud, view: ArrayLike | None, how: Look, form: GraphForm) ->
         num_views=len(np.unique(scan.view)),
         sensor="given" if place is not None else "assumed" if cloud.sensor is None else "from the file",
         unit=cloud.unit,
-        notes=cloud.notes,
+        notes=(*cloud.notes, *filter(None, [cloud.loss])),
         warnings=tuple(_warnings(thin[0])),
     )
     return Seen(cloud.name, [form.sample(some, cloud.name) for some in thin], unknown)

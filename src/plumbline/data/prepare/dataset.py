@@ -13,6 +13,7 @@ from plumbline.console.text import counted
 from plumbline.data.prepare.limits import check_settings
 from plumbline.data.prepare.output_folder import Plan, clean, contents, discard, finish, look, workplace
 from plumbline.data.prepare.pool import Workers
+from plumbline.data.prepare.scan_report import ScanReport, say_scan_reports
 from plumbline.data.prepare.sources import (
     GENERATOR,
     Chunk,
@@ -25,7 +26,6 @@ from plumbline.data.prepare.sources import (
 )
 from plumbline.data.store.writer import read_part
 from plumbline.errors import InputError
-from plumbline.geometry.cleaning import stray_reason
 from plumbline.records import GraphSettings, Rejected, ScanSettings
 from plumbline.reporting import Event, Reporter
 
@@ -131,6 +131,8 @@ def recorded(scan: ScanSettings, graph: GraphSettings) -> dict[str, Any]:
     settings["noise"] = float(scan.noise.low) if scan.noise.is_one else str(scan.noise)
     if not scan.solid_samples:
         del settings["solid_samples"]
+    if scan.sensor_model == "none":  # older data sets do not record it
+        del settings["sensor_model"], settings["sensor_share"]
     seed = settings.pop("seed")
     return {**settings, **asdict(graph), "seed": seed}
 
@@ -138,7 +140,7 @@ def recorded(scan: ScanSettings, graph: GraphSettings) -> dict[str, Any]:
 def make_plan(sources: Sequence[Source], settings: Mapping[str, Any], layout: str) -> Plan:
     """Plan of a data set: everything that determines it, recorded and compared with that of a later call."""
     count = Counter(source.kind for source in sources)
-    plan = {
+    return {
         "format": layout,
         "settings": dict(settings),
         "inputs": {
@@ -150,8 +152,8 @@ def make_plan(sources: Sequence[Source], settings: Mapping[str, Any], layout: st
         "caster": caster_name(),
         "version": plumbline.__version__,
         "libraries": library_versions(),
+        "generator": GENERATOR,
     }
-    return plan if GENERATOR == 1 else {**plan, "generator": GENERATOR}
 
 
 def prepare(
@@ -227,32 +229,18 @@ def _write_missing(
     if done:
         report.say(f"  {done:,} {'is' if done == 1 else 'are'} already done")
     started, new_scans = time.perf_counter(), 0
-    left_out: list[tuple[str, float]] = []
+    scans: list[ScanReport] = []
     report.progress("object", done, len(sources))
     with closing(pool.write(missing, scan, graph)) as finished:
         for chunk, written in finished:
             done += len(chunk.sources)
             new_scans += written.num_samples
-            left_out += written.left_out
+            scans += written.scans
             rate = new_scans / (time.perf_counter() - started)
             report.progress("object", done, len(sources), f"{rate:.0f} scans/s")
     seconds = time.perf_counter() - started
-    _say_left_out(left_out, report)
+    say_scan_reports(scans, report)
     return new_scans, seconds
-
-
-def _say_left_out(left_out: Sequence[tuple[str, float]], report: Reporter) -> None:
-    """Say how much of the new real scans was left out in cleaning, and which of them lost much."""
-    if not left_out:
-        return
-    share = sum(share for _, share in left_out) / len(left_out)
-    report.say(
-        f"  {counted(len(left_out), 'real scan')} lost points that are not connected to the object, "
-        f"{share:.1%} on average (--clean off keeps them)"
-    )
-    for title, share in sorted(left_out):
-        if (reason := stray_reason(share)) is not None:
-            report.say(f"  warning: {title}: {reason}")
 
 
 def _is_whole(chunk: Chunk) -> bool:

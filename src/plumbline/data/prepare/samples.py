@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from plumbline.data.prepare.scan_report import ScanReport, scan_report
 from plumbline.data.prepare.sources import Chunk, Source
 from plumbline.data.store.writer import write_part
 from plumbline.errors import InputError
@@ -18,6 +19,7 @@ from plumbline.geometry.clouds import load_scan
 from plumbline.geometry.graphs import build_sample
 from plumbline.geometry.meshes import load_mesh
 from plumbline.geometry.raycast import Caster
+from plumbline.geometry.rest_poses import rest_poses
 from plumbline.geometry.sampling import draw_sampling, thin_scan
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
@@ -32,11 +34,11 @@ class Written(NamedTuple):
 
     Attributes:
         num_samples: number of samples.
-        left_out: for each real scan that lost points in cleaning, its title and their share.
+        scans: what there is to say of real scans.
     """
 
     num_samples: int
-    left_out: tuple[tuple[str, float], ...] = ()
+    scans: tuple[ScanReport, ...] = ()
 
 
 def write_chunk(chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Sequence[int] = ()) -> Written:
@@ -46,7 +48,7 @@ def write_chunk(chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Se
     """
     samples: list[Sample] = []
     rejected: list[Rejected] = []
-    left_out: list[tuple[str, float]] = []
+    reports: list[ScanReport | None] = []
     for position, source in enumerate(chunk.sources):
         if position in dead:
             reason = "the process that prepared it died (a crash while reading it, or too little memory)"
@@ -60,14 +62,14 @@ def write_chunk(chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Se
             for reason in filter(None, map(unusable, made)):
                 raise InputError(reason)
             samples += made
-            left_out += [(source.title, sample.left_out) for sample in made if sample.left_out]
+            reports += [scan_report(source.title, sample) for sample in made]
         except InputError as error:
             rejected.append(Rejected(source.title, _without_place(str(error), source)))
         except Exception as error:
             error.add_note(f"while preparing {source.path or source.title}")
             raise
     write_part(chunk.path, samples, rejected)
-    return Written(len(samples), tuple(left_out))
+    return Written(len(samples), tuple(report for report in reports if report is not None))
 
 
 def _without_place(reason: str, source: Source) -> str:
@@ -96,8 +98,11 @@ def make_samples(source: Source, scan: ScanSettings, graph: GraphSettings) -> li
         solid = make_solid(scan.seed, source.index)
         samples = scan.solid_samples or samples
     caster = Caster(solid.vertices, solid.faces)
+    rest = rest_poses(solid) if scan.sensor_model == "depth" else None
     return [
-        _sample(scan_solid(solid, caster, scan, rng=_rng(scan.seed, solid.name, i)), solid.name, graph)
+        _sample(
+            scan_solid(solid, caster, scan, rng=_rng(scan.seed, solid.name, i), rest=rest), solid.name, graph
+        )
         for i in range(samples)
     ]
 

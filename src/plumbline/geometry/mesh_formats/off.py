@@ -38,7 +38,7 @@ def read_off(path: Path) -> MeshContent:
         text = text[kind.end() :]
     lines = [line for line in text.split(b"\n") if line.strip()]
     counts = lines[0].split() if lines else []
-    if not 2 <= len(counts) <= 3 or not all(word.isdigit() for word in counts):
+    if not 2 <= len(counts) <= 3 or not all(map(_is_count, counts)):
         raise MeshError("cannot be read as off: it does not start with OFF and the numbers of its parts")
     num_vertices, num_faces = int(counts[0]), int(counts[1])
     if len(lines) - 1 < num_vertices + num_faces:
@@ -67,10 +67,14 @@ def _vertices(lines: list[bytes], path: Path) -> Float:
 def _polygons(lines: list[bytes], path: Path) -> tuple[Int, Int]:
     """The number of corners of each face ``[n]``, and the vertex indices of all; colours are dropped."""
     rows = [line.split() for line in lines]
-    if not all(row[0].isdigit() and len(row) > int(row[0]) for row in rows):
-        bad = next(row for row in rows if not (row[0].isdigit() and len(row) > int(row[0])))
-        shown = b" ".join(bad)[:40].decode("ascii", "replace")
+    bad = [row for row in rows if not (_is_count(row[0]) and len(row) > int(row[0]))]
+    if bad:
+        shown = b" ".join(bad[0])[:40].decode("ascii", "replace")
         raise MeshError(f"is damaged: {shown!r} stands where a face is needed; export it again")
     lengths = np.array([int(row[0]) for row in rows], np.int64)
     words = [word for row in rows for word in row[1 : int(row[0]) + 1]]
     return lengths, whole_numbers(ascii_numbers(b" ".join(words), path))
+
+
+def _is_count(word: bytes) -> bool:
+    return word.isdigit() and len(word) < 19  # Python refuses to read thousands of digits

@@ -1,0 +1,229 @@
+"""Which columns of a text file are x, y and z: those that a header or comment names, otherwise the first."""
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from plumbline.errors import InputError
+from plumbline.geometry.column_names import find_axes, is_unit, without_units
+from plumbline.geometry.text_rows import find_separator, is_number, split_row
+from plumbline.geometry.unnamed_columns import WIDEST, is_depth_image, is_matrix, why_not_xyz
+
+_IN_ORDER = frozenset({".pts", ".xyzi", ".xyzn", ".xyzrgb"})
+"""Formats whose first three columns are x, y and z."""
+_FIRST = 1000
+"""Rows that are looked at to tell what their columns are."""
+_TITLES = 20
+"""Most lines of text above the names of the columns."""
+_FRACTION = re.compile(r"\d[.,]\d|\d\.?[eEdD][+-]?\d")
+"""In what is a number, not a name."""
+
+
+class Columns(NamedTuple):
+    """Where x, y and z are, and notes on what was assumed."""
+
+    axes: list[int]
+    notes: tuple[str, ...]
+
+
+def choose_columns(
+    path: Path, header: str | None, comments: Sequence[str], rows: Sequence[str], separator: str | None
+) -> Columns:
+    """Find the columns of x, y and z.
+
+    Args:
+        path: the file, for messages.
+        header: the line that names the columns, or None.
+        comments: those above the rows.
+        rows: of numbers.
+        separator: of the rows.
+
+    Raises:
+        InputError: the columns are named, but not clearly, or begin with other numbers; the message names the
+            file.
+    """
+    names, notes = [] if header is None else _names(header), tuple[str, ...]()
+    if names and _has_row_names(names, rows, separator):
+        names = ["", *names]
+        notes = ("the first column, which the header does not name, is left out",)
+    axes = None if header is None else _named_by_header(path, header, names, rows[0], separator)
+    axes = axes or _named_by_comments(path, comments, len(split_row(rows[0], separator)), separator)
+    if axes is None:
+        axes = [1, 2, 3] if names[:1] == [""] else [0, 1, 2]
+        notes += _check_unnamed(path, rows, separator, axes[0])
+    return Columns(axes, notes)
+
+
+def take_header(rows: list[str]) -> tuple[str | None, list[str]]:
+    """Take off the line that names the columns, a title above it, and a line of units below it."""
+    if not rows or not _is_header(rows):
+        return None, rows
+    place = 0
+    for number, row in enumerate(rows[:_TITLES]):
+        if _begins_with_numbers(split_row(row, find_separator(row))):
+            break
+        if find_axes(_names(row)) is not None:
+            place = number
+            break
+    header, rows = rows[place], rows[place + 1 :]
+    axes = find_axes(_names(header))
+    if axes is not None and len(rows) > 1:
+        below = split_row(rows[0], find_separator(rows[0]))
+        if len(below) > max(axes) and all(is_unit(below[axis]) for axis in axes):
+            rows = rows[1:]
+    return header, rows
+
+
+def _names(header: str) -> list[str]:
+    separator = find_separator(header)
+    return split_row(without_units(header) if separator is None else header, separator)
+
+
+def _is_header(rows: Sequence[str]) -> bool:
+    """Tell whether the first row names the columns, or numbers them 0, 1, 2 as pandas does."""
+    cells = split_row(rows[0], find_separator(rows[0]))
+    if not _begins_with_numbers(cells):
+        return True
+    return _is_numbering(cells) and len(rows) > 1 and any(mark in rows[1] for mark in ".eE")
+
+
+def _begins_with_numbers(cells: Sequence[str]) -> bool:
+    return all(is_number(cell.replace(",", ".")) for cell in cells[:3])
+
+
+def _is_numbering(names: Sequence[str]) -> bool:
+    return len(names) > 2 and list(names) == [str(number) for number in range(len(names))]
+
+
+def _has_row_names(names: Sequence[str], rows: Sequence[str], separator: str | None) -> bool:
+    """Tell whether the first column, without a name, numbers or names the rows, as R and pandas write it."""
+    table = [split_row(row, separator) for row in rows[:_FIRST]]
+    if len(table) < 2 or any(len(cells) != len(names) + 1 for cells in table):
+        return False
+    first = [cells[0] for cells in table]
+    if not any(map(is_number, first)) or all(row.lstrip().startswith('"') for row in rows[:_FIRST]):
+        return True
+    if not all(map(is_number, first)):
+        return False
+    return all(float(after) - float(before) == 1 for before, after in pairwise(first))
+
+
+def _named_by_header(
+    path: Path, header: str, names: Sequence[str], row: str, separator: str | None
+) -> list[int] | None:
+    """Find x, y and z in the header; None if it numbers the columns.
+
+    Args:
+        path: the file, for messages.
+        header: its line.
+        names: of the columns.
+        row: the first row of numbers.
+        separator: of the rows of numbers.
+
+    Raises:
+        InputError: it has no x, y or z, or does not name all columns.
+    """
+    if _is_numbering(names[names[:1] == [""] :]):
+        return None
+    columns = find_axes(names)
+    if columns is None:
+        absent = [axis for axis in "xyz" if axis not in map(str.lower, names)]
+        shown = header.strip()[:40]
+        if _FRACTION.search(header):
+            raise InputError(
+                f"{path}: the first line {shown!r} neither names the columns nor holds numbers alone, "
+                "separated by blanks, tabs, commas or semicolons"
+            )
+        if not absent:
+            raise InputError(f"{path}: the header {shown!r} names x, y or z twice; name one column each")
+        raise InputError(f"{path}: the header {shown!r} has no column {', '.join(absent)}; name x, y and z")
+    width, named = len(split_row(row, separator)), len(names)
+    # Without a name for a first column that numbers the rows (R), all other names would move by one. Further
+    # columns, or names of several words, do no harm behind x, y and z.
+    harmless = separator is None and columns == [0, 1, 2] and width != named + 1
+    if not harmless and not width <= named <= len(row.split(separator)):
+        raise InputError(
+            f"{path}: the header names {named} columns, but the row below has {width}; name each column"
+        )
+    return columns
+
+
+def _named_by_comments(
+    path: Path, comments: Sequence[str], width: int, separator: str | None
+) -> list[int] | None:
+    """Find x, y and z in a comment above the numbers; None if none names them.
+
+    Raises:
+        InputError: a comment names x, y and z, but it is unclear which columns they are.
+    """
+    prose = list[str]()
+    for comment in reversed(comments):
+        text = without_units(comment.lstrip("#/% \t")).strip()
+        for names in (text.split(separator), words := re.split(r"[,;\s]+", text.strip(",; "))):
+            if names[0].rstrip().endswith(":"):  # "columns: x y z"
+                names = names[1:]
+            axes = find_axes(names) if len(names) == width else None
+            if axes is not None:
+                return axes
+        if not prose and find_axes(words) is not None:
+            prose = words
+    # A sentence around the names, or names of the first columns only: it must not mean any other columns.
+    starts = range(max(len(prose) - width, 0) + 1)
+    readings = [axes for at in starts if (axes := find_axes(prose[at : at + width])) is not None]
+    if all(axes == [0, 1, 2] for axes in readings):
+        return readings[0] if readings else None
+    raise InputError(
+        f"{path}: a comment above the numbers names x, y and z among {len(prose)} words, but there are "
+        f"{width} columns; let it name each column, or remove it"
+    )
+
+
+def _check_unnamed(path: Path, rows: Sequence[str], separator: str | None, start: int) -> tuple[str, ...]:
+    """Refuse columns without names that are not x, y and z; returns a note on what they are taken for.
+
+    Args:
+        path: the file, for messages.
+        rows: of numbers.
+        separator: of the rows.
+        start: the first column that counts.
+
+    Raises:
+        InputError: the rows are an image or a matrix, or begin with other numbers; the message names the
+            file.
+    """
+    width = len(split_row(rows[0], separator)) - start
+    if width <= 3 and len(rows) > 3:
+        return ()
+    cells = [split_row(row, separator)[start : start + WIDEST] for row in rows[:_FIRST]]
+    table = np.array(
+        [
+            [float(cell) if is_number(cell) else np.nan for cell in row]
+            for row in cells
+            if len(row) == len(cells[0])
+        ]
+    )
+    shape, size = (len(rows), width), f"{len(rows):,} rows of {width:,} numbers"
+    if is_matrix(table, shape):
+        raise InputError(f"{path}: its {size} look like a matrix; points are needed")
+    if len(rows) in (3, 4) and width > 4:
+        raise InputError(f"{path}: its {size} are one for each of x, y and z; write a row for each point")
+    if is_depth_image(table, shape):
+        raise InputError(
+            f"{path}: its {size} look like a depth image; save it as .npy and give it with --depth and "
+            "--intrinsics"
+        )
+    if width > WIDEST:
+        raise InputError(
+            f"{path}: its {width:,} columns have no names; name them in a line above the numbers"
+        )
+    if (reason := why_not_xyz(table)) is not None:
+        raise InputError(
+            f"{path}: {reason}; name the columns in a line above the numbers, such as 'number x y z'"
+        )
+    if width <= 3 or path.suffix.lower() in _IN_ORDER:
+        return ()
+    return ("its columns have no names, and the first three are taken for x, y and z",)

@@ -1,0 +1,84 @@
+"""Whether a table without names holds points, and its first three columns are x, y and z."""
+
+import numpy as np
+
+from plumbline.records import Float
+
+WIDEST = 20
+"""Most columns of a table of points. Wider ones are images, or have a column for each point."""
+_IMAGE = 8
+"""Least width of a depth image, that of the smallest sensors."""
+_TALLEST = 4
+"""Largest ratio of its height and its width."""
+_ALIKE = 3.0
+"""The columns of an image have medians within this factor of each other."""
+_FEWEST = 8
+"""Rows that are needed to tell what a column holds."""
+_EVEN = 0.1
+"""Largest deviation of a counter or a clock from even steps, in steps; times are rounded when written."""
+_UNIT = 1e-2
+"""Largest deviation of the length of a normal from 1, if written with two or three decimals."""
+_BRIGHTEST = 255
+
+
+def is_matrix(table: Float, shape: tuple[int, ...]) -> bool:
+    """Tell whether a table is a camera matrix ``[3, 3]`` or a pose ``[4, 4]``."""
+    return shape in ((3, 3), (4, 4)) and bool((table[-1] == np.eye(shape[0])[-1]).all())
+
+
+def is_depth_image(table: Float, shape: tuple[int, ...]) -> bool:
+    """Tell whether all columns hold numbers of one kind, none below 0, as those of a depth image do.
+
+    Args:
+        table: ``[n, C]`` the first rows and columns.
+        shape: of the whole table.
+    """
+    if shape[1] < _IMAGE or shape[0] > _TALLEST * shape[1]:
+        return False
+    found = np.where(np.isfinite(table), table, 0.0)
+    if (found < 0).any():
+        return False
+    medians = [np.median(column[column > 0]) for column in found.T if (column > 0).any()]
+    return len(medians) >= _IMAGE and bool(max(medians) <= _ALIKE * min(medians))
+
+
+def why_not_xyz(table: Float) -> str | None:
+    """Say why the first three columns are not positions, as a clause; None if they may be.
+
+    Tables often begin with a number for each point, with a time, with colours or with normals.
+
+    Args:
+        table: ``[n, C]`` the first rows, and at least the first six columns if there are as many; NaN where
+            a cell is not a number.
+    """
+    if len(table) < _FEWEST or table.shape[1] < 4:
+        return None
+    first, rest = table[:, :3], table[:, 3:6]
+    number = first[:, 0]
+    if (np.diff(number) > 0).all():
+        if _is_even(number) and not (_is_even(first[:, 1]) or _is_even(first[:, 2])):
+            return "the first column rises by equal steps, as a number of the point or a time does"
+        if _is_whole(number) and not _is_whole(first[:, 1:]):
+            return "the first column seems to hold a number for each point"
+    if rest.shape[1] < 3 or not np.isfinite(rest).all() or _is_whole(rest) or _are_normals(rest):
+        return None
+    if _is_whole(first) and first.min() >= 0 and 1 < first.max() <= _BRIGHTEST:
+        return "the first three columns seem to be colours"
+    if _are_normals(first):
+        return "the first three columns seem to be normals"
+    return None
+
+
+def _is_even(column: Float) -> bool:
+    """Tell whether all steps are equal."""
+    steps = np.linspace(column[0], column[-1], len(column))
+    step = abs(steps[1] - steps[0])
+    return bool(step > 0 and (np.abs(column - steps) <= _EVEN * step).all())
+
+
+def _is_whole(values: Float) -> bool:
+    return bool(np.isfinite(values).all() and (values == np.round(values)).all())
+
+
+def _are_normals(vectors: Float) -> bool:
+    return bool((np.abs(np.linalg.norm(vectors, axis=1) - 1) <= _UNIT).all())
