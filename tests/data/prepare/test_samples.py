@@ -18,7 +18,7 @@ def drawn(monkeypatch):
     """What every scan was made with, and the state of its generator before; nothing is cast."""
     asked = []
 
-    def scan_solid(solid, caster, settings, *, rng):
+    def scan_solid(solid, caster, settings, *, rng, rest):
         asked.append({"name": solid.name, "settings": settings, "state": rng.bit_generator.state})
 
     monkeypatch.setattr(samples, "scan_solid", scan_solid)
