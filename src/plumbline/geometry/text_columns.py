@@ -15,7 +15,7 @@ from plumbline.geometry.unnamed_columns import WIDEST, is_depth_image, is_matrix
 
 _IN_ORDER = frozenset({".pts", ".xyzi", ".xyzn", ".xyzrgb"})
 """Formats whose first three columns are x, y and z."""
-_FIRST = 1000
+_FIRST = 200
 """Rows that are looked at to tell what their columns are."""
 _TITLES = 20
 """Most lines of text above the names of the columns."""
