@@ -22,6 +22,8 @@ _NAMES = frozenset(
 _NO_POINTS = re.compile(r"normal|colou?r|rgb|image|mask|label|intens|camera|pose|transform", re.IGNORECASE)
 """In names of arrays that hold no points."""
 _SENSORS = frozenset({"sensor", "sensor_positions", "view"})
+_LARGEST = 1e100
+"""Below it no square overflows."""
 _NEAR = 0.5
 """Largest median distance of neighbours in an image, compared with that of random points of it."""
 
@@ -194,7 +196,7 @@ def _check_table(path: Path, name: str, table: Float, shape: tuple[int, ...]) ->
 
 def _is_image(points: Float) -> bool:
     """Tell whether neighbours ``[H, W, 3]`` are near each other along rows and columns."""
-    valid: np.ndarray[Any, Any] = np.isfinite(points).all(axis=2) & (points != 0).any(axis=2)
+    valid: np.ndarray[Any, Any] = (np.abs(points) < _LARGEST).all(axis=2) & (points != 0).any(axis=2)
     flat = points[valid]
     if len(flat) < 2:
         return True

@@ -19,6 +19,8 @@ _EVEN = 0.1
 _UNIT = 1e-2
 """Largest deviation of the length of a normal from 1, if written with two or three decimals."""
 _BRIGHTEST = 255
+_LARGEST = 1e100
+"""Below it no square overflows. Larger numbers come from damaged bytes."""
 
 
 def is_matrix(table: Float, shape: tuple[int, ...]) -> bool:
@@ -35,11 +37,11 @@ def is_depth_image(table: Float, shape: tuple[int, ...]) -> bool:
     """
     if shape[1] < _IMAGE or shape[0] > _TALLEST * shape[1]:
         return False
-    found = np.where(np.isfinite(table), table, 0.0)
+    found = np.where(np.abs(table) < _LARGEST, table, 0.0)
     if (found < 0).any():
         return False
     medians = [np.median(column[column > 0]) for column in found.T if (column > 0).any()]
-    return len(medians) >= _IMAGE and bool(max(medians) <= _ALIKE * min(medians))
+    return len(medians) >= _IMAGE and bool(max(medians) / _ALIKE <= min(medians))
 
 
 def why_not_xyz(table: Float) -> str | None:
@@ -53,14 +55,18 @@ def why_not_xyz(table: Float) -> str | None:
     """
     if len(table) < _FEWEST or table.shape[1] < 4:
         return None
-    first, rest = table[:, :3], table[:, 3:6]
+    table = np.where(np.abs(table[:, :6]) < _LARGEST, table[:, :6], np.nan)
+    first, rest = table[:, :3], table[:, 3:]
     number = first[:, 0]
     if (np.diff(number) > 0).all():
         if _is_even(number) and not (_is_even(first[:, 1]) or _is_even(first[:, 2])):
             return "the first column rises by equal steps, as a number of the point or a time does"
         if _is_whole(number) and not _is_whole(first[:, 1:]):
             return "the first column seems to hold a number for each point"
-    if rest.shape[1] < 3 or not np.isfinite(rest).all() or _is_whole(rest) or _are_normals(rest):
+    # Where the points are missing returns, the columns before them may hold anything.
+    seen = np.isfinite(table).all(axis=1) & (rest != 0).any(axis=1)
+    first, rest = first[seen], rest[seen]
+    if rest.shape[1] < 3 or len(rest) < _FEWEST or _is_whole(rest) or _are_normals(rest):
         return None
     if _is_whole(first) and first.min() >= 0 and 1 < first.max() <= _BRIGHTEST:
         return "the first three columns seem to be colours"
