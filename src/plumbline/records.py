@@ -28,6 +28,7 @@ Int = NDArray[np.integer]
 Target = Literal["solid", "shell"]
 Sampling = Literal["farthest", "random"]
 Pattern = Literal["grid", "lidar"]
+SensorModel = Literal["none", "depth"]
 EdgeAttr = Literal["sh", "displacement", "none"]
 Normalise = Literal["unit", "centre", "none"]
 
@@ -253,6 +254,10 @@ class ScanSettings:
         pose_error: pose error of each view, 1 sigma per axis: a rotation about the sensor in degrees, and a
             shift of the same number of hundredths of the bounding radius. It moves the points, but not the
             assumed position of the sensor.
+        sensor_model: ``"none"``: noise and losses are those of the settings above. ``"depth"``: a depth
+            camera with ranges, losses and errors of real ones, which replaces pattern, rays, distance, noise,
+            grazing and pose error (``geometry/depth_camera.py``).
+        sensor_share: share of the scans that the sensor model is used for; the others are taken without.
         clean: leave out points of a real scan that are not connected to the object.
         rotate: rotate every object by a uniformly random rotation before each scan.
         seed: seed of solids, poses, noise and sampling.
@@ -271,6 +276,8 @@ class ScanSettings:
     noise: Range = Range(0.01)
     grazing: float = 80.0
     pose_error: float = 0.0
+    sensor_model: SensorModel = "none"
+    sensor_share: float = 0.5
     clean: bool = True
     rotate: bool = True
     seed: int = 0

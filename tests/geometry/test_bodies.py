@@ -1,4 +1,4 @@
-"""Meshes of several bodies: cavities, bodies that touch, are there twice, lie in each other or overlap."""
+"""Meshes of several bodies: cavities, duplicates, bodies that touch, lie in each other or overlap."""
 
 import numpy as np
 import pytest
@@ -144,6 +144,27 @@ def test_an_inside_out_body_in_the_notch_of_another_is_no_cavity(form, seed):
             make_solid_record("x", *turned(form(mesh), seed))
 
 
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_an_inside_out_body_that_shares_a_vertex_with_another_is_refused(seed):
+    """As one file with common vertices, the two are one body for whoever goes from vertex to vertex."""
+    shared = np.concatenate([BOX_FACES, np.where(BOX_FACES == 0, 7, BOX_FACES + 8)])
+    vertices = np.concatenate([2 * BOX - 1, 0.5 * BOX + 1])
+    assert com_of((vertices, shared), seed) == pytest.approx((8 * 0 + 0.125 * 1.25) / 8.125)
+    shared[12:] = shared[12:, ::-1]
+    with pytest.raises(MeshError, match="1 body of the mesh is inside out"):
+        com_of((vertices, shared), seed)
+
+
+def test_a_cavity_that_touches_the_outside_in_a_vertex():
+    shared = np.concatenate([BOX_FACES, np.where(BOX_FACES == 0, 0, BOX_FACES + 8)[:, ::-1]])
+    vertices = np.concatenate([BOX, 0.2 + 0.3 * BOX])
+    a, b, c = vertices[shared].transpose(1, 0, 2)
+    six = np.einsum("fd,fd->f", a, np.cross(b, c))
+    solid = make_solid_record("x", vertices, shared)
+    assert solid.volume == pytest.approx(six.sum() / 6)
+    np.testing.assert_allclose(solid.com, six @ (a + b + c) / (4 * six.sum()))
+
+
 def test_a_cavity_that_sticks_out_is_refused():
     host = plane_box((0, 0, 0), (4, 4, 4))
     for corners in (((1, 1, 1), (2, 2, 5)), ((-0.1, 1, 1), (3, 2, 2))):
@@ -164,14 +185,14 @@ def test_a_body_in_a_cavity_and_a_cavity_in_it():
 def test_a_body_that_is_there_twice_is_refused(seed):
     two = (plane_box((0, 0, 0), (1, 1, 1)), plane_box((3, 0, 0), (4, 2, 1)))
     np.testing.assert_allclose(com_of(joined(*two), seed), (2.5, 5 / 6, 0.5), atol=1e-12)
-    with pytest.raises(MeshError, match=r"a body of the mesh is there twice, around \("):
+    with pytest.raises(MeshError, match=r"the mesh holds a body twice, around \("):
         make_solid_record("x", *turned(joined(*two, two[0]), seed))
-    with pytest.raises(MeshError, match="12 faces are there twice"):
+    with pytest.raises(MeshError, match="12 faces occur twice"):
         make_solid_record("x", *turned(soup(joined(*two, two[0])), seed))
     nearly = two[0][0] + 1e-7 * np.random.default_rng(0).normal(size=(8, 3))  # from another export
-    with pytest.raises(MeshError, match=r"there twice|lies inside another"):
+    with pytest.raises(MeshError, match=r"holds a body twice|lies inside another"):
         make_solid_record("x", *turned(joined(*two, (nearly, BOX_FACES)), seed))
-    with pytest.raises(MeshError, match="there twice"):
+    with pytest.raises(MeshError, match="holds a body twice"):
         make_solid_record("x", *turned(joined(*two, (BOX, OTHER_CUT)), seed))
 
 

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from plumbline.errors import InputError
-from plumbline.geometry.mesh_files import MESH_SUFFIXES, companion_files, find_meshes
+from plumbline.geometry.mesh_files import companion_files, find_meshes
+from plumbline.geometry.mesh_formats.reading import MESH_SUFFIXES
 
 
 def test_names_are_relative_unique_and_sorted(tmp_path):

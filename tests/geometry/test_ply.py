@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import load_cloud, read_cloud
 from plumbline.geometry.headers import is_ply_of_points
-from plumbline.geometry.meshes import load_mesh
 from plumbline.geometry.ply import Lists, read_ply
-from plumbline.geometry.surfaces import open_reason
 from tests.helpers.point_files import ORDERS, Column, ply_bytes, ply_camera, ply_points
 
 POINTS = np.random.default_rng(0).uniform(1, 2, (600, 3)).astype(np.float32).astype(np.float64)
@@ -135,43 +133,6 @@ def test_words_that_only_c_libraries_write_for_missing_values(tmp_path):
     np.testing.assert_array_equal(read_ply(path).vertices(), [[1, 2, 3], [np.nan, np.nan, -np.inf]])
 
 
-# ------------------------------------------------------------------------------------------------- faces
-
-
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", ["vertex_indices", "vertex_index"])
-def test_polygons_are_cut_into_fans(tmp_path, form, name):
-    elements = {"vertex": ply_points(PYRAMID), "face": [Column(name, "u4", [[2], *SIDES, [0, 1]], "u1")]}
-    path = write(tmp_path, ply_bytes(elements, form))
-    faces = read_ply(path).faces()
-    assert faces.dtype == np.int64
-    assert faces.tolist() == [[3, 2, 1], [3, 1, 0], *SIDES[1:]]
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_strips_are_cut_into_triangles_that_are_wound_alike(tmp_path, form):
-    """A tetrahedron as one strip, and as two that are separated by -1: its volume is that of its faces."""
-    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
-    for strip in ([0, 1, 2, 3, 0, 1], [0, 1, 2, 3, -1, 2, 3, 0, 1, -1]):
-        elements = {
-            "vertex": ply_points(corners),
-            "tristrips": [Column("vertex_indices", "i4", [strip], "i4")],
-        }
-        faces = read_ply(write(tmp_path, ply_bytes(elements, form))).faces()
-        assert sorted(map(sorted, faces.tolist())) == [[0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3]]
-        assert open_reason(faces) is None
-
-
-def test_faces_equal_those_of_the_mesh_reader(tmp_path):
-    faces = [Column("vertex_indices", "i4", SIDES, "u1")]
-    path = write(tmp_path, ply_bytes({"vertex": ply_points(PYRAMID), "face": faces}, "ascii"))
-    solid, ply = load_mesh(path, name="a"), read_ply(path)
-    np.testing.assert_allclose(solid.com, [0.5, 0.5, 0.25])
-    a, b, c = ply.vertices()[ply.faces()].transpose(1, 0, 2)
-    six = np.einsum("ij,ij->i", a, np.cross(b, c))
-    np.testing.assert_allclose(six @ (a + b + c) / (4 * six.sum()), solid.com)
-
-
 # ------------------------------------------------------------------------------------------ round trips
 
 KINDS = ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")
@@ -222,7 +183,7 @@ def test_what_is_cut_or_overwritten_is_refused_or_read(tmp_path_factory, content
     changed = data.draw(st.sampled_from([whole[:place], whole[:place] + b"\xff" + whole[place + 1 :]]))
     said = "a.ply"
     try:
-        read_ply(write(tmp_path_factory.mktemp("ply"), changed)).faces()
+        read_ply(write(tmp_path_factory.mktemp("ply"), changed))
     except InputError as error:
         said = str(error)
     assert "a.ply" in said
@@ -298,11 +259,3 @@ def test_damage_is_refused_in_one_sentence(tmp_path, data, said):
     assert said in str(caught.value)
     assert str(caught.value).count("a.ply") == 1
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("wrong", [1.5, np.nan, 1e300])
-def test_a_face_of_half_a_vertex(tmp_path, wrong):
-    faces = [Column("vertex_indices", "f8", [[0, 1, wrong]], "u1")]
-    path = write(tmp_path, ply_bytes({"vertex": ply_points(POINTS), "face": faces}))
-    with pytest.raises(InputError, match="not a whole number"):
-        read_ply(path).faces()

@@ -10,8 +10,8 @@ import trimesh
 from plumbline.errors import InputError
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_rotation
-from plumbline.geometry.scans import _draw_view, _look_at
-from plumbline.geometry.sensors import ray_directions
+from plumbline.geometry.scans import _draw_view
+from plumbline.geometry.sensors import look_at, ray_directions
 from plumbline.records import Solid
 from tests.helpers.scans import scan_of, scan_settings
 
@@ -128,7 +128,7 @@ def test_sensors_aim_a_little_past_the_centre_and_roll():
     miss = np.linalg.norm(np.cross(axes[:, :, 2], to_centre), axis=1) / BALL.bounding_radius
     assert np.sqrt((miss**2).mean() / 2) == pytest.approx(0.05, rel=0.1)
     assert ((axes[:, :, 2] * to_centre).sum(axis=1) > 0).all()
-    level = np.array([_look_at(turn[:, 2], 0.0) for turn in axes])
+    level = np.array([look_at(turn[:, 2], 0.0) for turn in axes])
     cosine, sine = ((axes[:, :, 0] * level[:, :, axis]).sum(axis=1) for axis in (0, 1))
     turns = np.arctan2(sine, cosine) / (2 * math.pi) % 1
     np.testing.assert_allclose(

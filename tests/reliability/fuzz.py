@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.reliability.campaign import ROOT, SECONDS, judge, limit_memory
 
-_INSTRUMENTED = ["plumbline", "trimesh", "laspy", "yaml", "zipfile", "csv"]
+_INSTRUMENTED = ["plumbline", "laspy", "yaml", "zipfile", "csv"]
 _LONGEST = 1 << 16
 
 

@@ -80,6 +80,15 @@ class PrepareConfig(Flags):
         "pose error per view (1 sigma): X degrees of rotation and X hundredths of the radius of translation",
         KINDS["pose_error"],
     )
+    sensor_model: str = option(
+        "none",
+        "depth: take scans with a virtual depth camera that loses pixels and errs as real ones do; it has "
+        "ranges of its own for distance, noise and losses",
+        KINDS["sensor_model"],
+    )
+    sensor_share: float = option(
+        0.5, "share of the scans that the sensor model is used for", KINDS["sensor_share"]
+    )
     clean: bool = option(
         True, "leave out points of real scans that are not connected to the object", KINDS["clean"]
     )

@@ -48,7 +48,7 @@ def _count(folder: Path) -> tuple[int, int]:
     """Count the meshes and the scans in a folder; a ply file may be either."""
     from plumbline.geometry.clouds import SEARCHED_SUFFIXES
     from plumbline.geometry.headers import is_ply_of_points
-    from plumbline.geometry.mesh_files import MESH_SUFFIXES
+    from plumbline.geometry.mesh_formats.reading import MESH_SUFFIXES
 
     files = visible_files(folder, SEARCHED_SUFFIXES | MESH_SUFFIXES)
     meshes = sum(

@@ -1,4 +1,4 @@
-"""Numbers written as text in the body of a ply or pcd file."""
+"""Numbers written as text in the files of scans and meshes."""
 
 import re
 from pathlib import Path
@@ -8,9 +8,8 @@ import numpy as np
 from plumbline.errors import InputError
 from plumbline.records import Float
 
-_PIECE = 1 << 22
-"""Bytes that are split at once: the pieces of a large file need far more memory than its numbers."""
-_BLANK = re.compile(rb"\s")
+_END = b" -1.2345678901234567e-300"
+"""Put behind a text: if it is the last number read, numpy has read them all."""
 _SPECIAL = re.compile(rb"([+-]?)(?:1\.?#?)?(nan|ind|snan|qnan|inf)[\w()#.]*", re.IGNORECASE)
 """How C libraries write a missing or infinite value: ``nan(ind)``, ``1.#QNAN``, ``-1.#IND``, ``1.#INF``."""
 
@@ -28,22 +27,13 @@ def ascii_numbers(body: bytes, path: Path) -> Float:
     Raises:
         InputError: a word is not a number; the message names the file.
     """
-    found, start = [], 0
-    while start < len(body):
-        end = start + _PIECE
-        if end < len(body):
-            blank = _BLANK.search(body, end)
-            end = len(body) if blank is None else blank.start()
-        found.append(_convert(body[start:end].split(), path))
-        start = end
-    return np.concatenate(found) if found else np.zeros(0)
-
-
-def _convert(words: list[bytes], path: Path) -> Float:
     try:
-        return np.fromiter(map(float, words), np.float64, len(words))
-    except ValueError:
-        return np.array([_number(word, path) for word in words], np.float64)
+        found = np.fromstring(body + _END, sep=" ")
+    except (ValueError, DeprecationWarning):
+        found = np.zeros(1)
+    if len(found) and found[-1] == float(_END):
+        return found[:-1]
+    return np.array([_number(word, path) for word in body.split()], np.float64)
 
 
 def _number(word: bytes, path: Path) -> float:

@@ -1,4 +1,4 @@
-"""The bodies that a mesh consists of: cavities, bodies that are there twice, bodies that touch."""
+"""The bodies that a mesh consists of: cavities, duplicates, bodies that touch."""
 
 import numpy as np
 
@@ -17,16 +17,17 @@ def check_bodies(vertices: Float, faces: Int) -> None:
     """Refuse a closed mesh that is wound wrongly, or counts a body twice.
 
     A body of negative volume must be a cavity of another body. A body of positive volume must not lie wholly
-    inside another, nor be there twice. Bodies that overlap partly are not noticed.
+    inside another, nor occur twice. Bodies that overlap partly are not noticed.
 
     Args:
         vertices: ``[V, 3]``.
-        faces: ``[F, 3]``, closed, of positive volume in total; bodies share no vertices.
+        faces: ``[F, 3]``, closed, of positive volume in total. Faces of one body are connected by edges, so
+            that bodies may share vertices.
 
     Raises:
         MeshError: a body is refused; the message says where it is.
     """
-    body = _components(_vertex_pairs(faces), len(vertices))[faces[:, 0]]
+    body = _patches(faces)
     num = int(body.max()) + 1
     if num == 1:
         return
@@ -62,8 +63,7 @@ def check_bodies(vertices: Float, faces: Int) -> None:
         inside[owner[mine][winding_numbers(outer[mine], vertices, faces) < 1]] = False
         if (doubled & ~inside).any():
             raise MeshError(
-                f"a body of the mesh is there twice, {_place(low, high, doubled & ~inside)}; "
-                "remove one of the two"
+                f"the mesh holds a body twice, {_place(low, high, doubled & ~inside)}; remove the copy"
             )
         raise MeshError(
             f"a body of the mesh lies inside another and is wound like it, {_place(low, high, doubled)}, "
@@ -115,7 +115,7 @@ def cancel_opposite_faces(faces: Int) -> Int:
 
 
 def count_double_faces(faces: Int) -> int:
-    """Count the faces ``[F, 3]`` that are there more than once, wound alike."""
+    """Count the faces ``[F, 3]`` that occur more than once, wound alike."""
     _, first, forward = _same_triples(faces)
     count = np.diff(first, append=len(faces))
     same = np.add.reduceat(forward.astype(np.int64), first)
@@ -131,10 +131,6 @@ def _same_triples(faces: Int) -> tuple[Int, Int, np.ndarray]:
     a, b, c = faces[order].T
     forward = ((a < b) & (b < c)) | ((b < c) & (c < a)) | ((c < a) & (a < b))
     return order, first, forward
-
-
-def _vertex_pairs(faces: Int) -> Int:
-    return np.concatenate([faces[:, :2], faces[:, 1:]])
 
 
 def _components(pairs: Int, num: int) -> Int:

@@ -28,7 +28,6 @@ _LASZIP = b"laszip encoded", 22204
 _PARTS = struct.Struct("<32xH")
 _PART = struct.Struct("<xxHxx")
 """In that record: the number of parts that a point is compressed as, and the bytes of each part."""
-_GLB_HEADER = 12
 _PLY_HEADER = 1 << 16
 
 
@@ -208,24 +207,3 @@ def is_ply_of_points(path: Path) -> bool:
     return head.removeprefix(BOM_UTF8).startswith(b"ply") and not re.search(
         rb"[\r\n]element\s+(face|tristrips)\s+0*[1-9]", head
     )
-
-
-def check_glb(path: Path) -> None:
-    """Refuse a glb file with a chunk that is declared to be longer than the file.
-
-    Raises:
-        InputError: the file is refused; the message is the reason alone, without the path.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(_GLB_HEADER)
-        while head := file.read(8):
-            length = int.from_bytes(head[:4], "little")
-            if file.seek(length, 1) > size:
-                raise InputError(
-                    f"is truncated or damaged: a chunk of {length} bytes is declared in {size} bytes"
-                )
-
-
-MESH_HEADERS = {".3dxml": check_archive, ".3mf": check_archive, ".glb": check_glb, ".zae": check_archive}
-"""By suffix, the check that runs before a mesh file is read."""

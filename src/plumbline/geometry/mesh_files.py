@@ -1,21 +1,16 @@
 """Mesh files in folders, the names of their objects, and the files that belong to a mesh file."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
 
 from plumbline.errors import InputError
 from plumbline.files import visible_files
 from plumbline.geometry.clouds import CLOUD_SUFFIXES
-
-MESH_SUFFIXES = frozenset(
-    {".3dxml", ".3mf", ".ctm", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl", ".xaml", ".zae"}
-)
-"""File suffixes that are read as meshes. Some need a package in addition to trimesh; the error names it."""
+from plumbline.geometry.mesh_formats.gltf_buffers import buffer_files
+from plumbline.geometry.mesh_formats.reading import MESH_SUFFIXES, suffix_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +45,7 @@ def find_meshes(paths: Sequence[Path | str]) -> list[MeshFile]:
     if not found:
         raise InputError(
             f"no mesh found in {', '.join(map(str, paths)) or 'an empty list of paths'}; mesh files end in "
-            f"{_suffix_list()}, and real scans are given with --labels"
+            f"{suffix_list()}, and real scans are given with --labels"
         )
     files = sorted(found.values())
     folders = {path.resolve() for path in map(Path, paths) if path.is_dir()}
@@ -84,7 +79,7 @@ def _walk(path: Path) -> list[tuple[Path, Path]]:
             raise InputError(f"{path} is not a mesh: list real scans in a CSV file and give it with --labels")
         if path.suffix.lower() not in MESH_SUFFIXES:
             raise InputError(
-                f"{path} is not a mesh in a supported format: give a file that ends in {_suffix_list()}"
+                f"{path} is not a mesh in a supported format: give a file that ends in {suffix_list()}"
             )
         return [(path, path.parent)]
     if not path.is_dir():
@@ -92,18 +87,6 @@ def _walk(path: Path) -> list[tuple[Path, Path]]:
     return [(path / name, path) for name in visible_files(path, MESH_SUFFIXES)]
 
 
-def _suffix_list() -> str:
-    return ", ".join(sorted(MESH_SUFFIXES))
-
-
 def companion_files(path: Path) -> list[Path]:
-    """List the other files that contain parts of a mesh: the buffers of a ``.gltf`` within its own folder."""
-    if path.suffix.lower() != ".gltf":
-        return []
-    try:
-        uris = [buffer.get("uri", "data:") for buffer in json.loads(path.read_bytes())["buffers"]]
-        files = [path.parent / unquote(uri) for uri in uris if not uri.startswith("data:")]
-        root = path.parent.resolve()  # files outside this folder are not read, neither here nor by load_mesh
-        return [file for file in files if file.resolve().is_relative_to(root) and file.is_file()]
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
-        return []  # not a valid gltf: load_mesh reports it
+    """List the other files that contain parts of a mesh: the buffers of a glTF file within its own folder."""
+    return buffer_files(path) if path.suffix.lower() in (".gltf", ".glb") else []

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from plumbline.errors import InputError, MeshError
+from plumbline.files import refusal
 from plumbline.geometry.bodies import cancel_opposite_faces, check_bodies, count_double_faces, has_inside
-from plumbline.geometry.headers import MESH_HEADERS
+from plumbline.geometry.mesh_formats.reading import read_mesh
 from plumbline.geometry.spheres import bounding_sphere
 from plumbline.geometry.surfaces import inspect_edges, is_in_hull, shell_centroid, solid_properties
 from plumbline.records import Float, Int, Solid, Target
@@ -33,7 +34,7 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
     A scene (glb, gltf, 3mf, dae) becomes one mesh of all its parts, each placed as in the scene.
 
     Args:
-        path: a file with one of :data:`MESH_SUFFIXES`.
+        path: a mesh file; its suffix says how it is read.
         name: the object's name.
         target: ``"solid"``: the body inside the mesh, of uniform density. ``"shell"``: only the surface, of
             uniform thickness; such a mesh may be open.
@@ -44,7 +45,7 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
 
     Raises:
         MeshError: the file is missing or unreadable, or its mesh has no trustworthy centre of mass.
-        InputError: ``scale`` or ``target`` is invalid, or the file would fill the memory when unpacked.
+        InputError: ``scale`` or ``target`` is invalid.
     """
     if not (np.isfinite(scale) and scale > 0):
         raise InputError(f"scale must be a positive number of metres per unit, not {scale}")
@@ -53,46 +54,17 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
     if not (path := Path(path)).is_file():
         raise MeshError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; give a mesh file")
     try:
-        vertices, faces = _read(path)
-        if target == "shell":
-            return _make_shell_record(name, vertices * scale, faces)
-        return make_solid_record(name, vertices * scale, faces)
+        content = read_mesh(path)
+        if not len(content.faces):
+            raise MeshError("has no faces; give a mesh (real scans are given with --labels)")
+        make = _make_shell_record if target == "shell" else make_solid_record
+        return make(name, content.vertices * scale, content.faces)
     except MeshError as error:
         raise MeshError(f"{path}: {error}") from error
-
-
-def _read(path: Path) -> tuple[Float, Int]:
-    """Read the vertices and triangles of everything in a file, with the scene's transforms applied."""
-    import trimesh
-
-    try:
-        if (check := MESH_HEADERS.get(path.suffix.lower())) is not None:
-            check(path)
-        scene = trimesh.load_scene(
-            path, file_type=path.suffix[1:].lower(), process=False, skip_materials=True
-        )
-        vertices, faces, start = [], [], 0
-        for node in scene.graph.nodes_geometry:
-            transform, key = scene.graph[node]
-            part = scene.geometry[key]
-            if not isinstance(part, trimesh.Trimesh):
-                continue
-            vertices.append(np.asarray(part.vertices, float) @ transform[:3, :3].T + transform[:3, 3])
-            turn = -1 if np.linalg.det(transform[:3, :3]) < 0 else 1
-            faces.append(np.asarray(part.faces, np.int64)[:, ::turn] + start)
-            start += len(part.vertices)
-    except ImportError as error:
-        raise MeshError(
-            f"needs another package to be read, install it or convert the file to ply ({error})"
-        ) from error
-    except Exception as error:  # trimesh's parsers raise exceptions of any type for broken files
-        detail = " ".join(str(error).split())[:200]
-        raise MeshError(
-            f"cannot be read as {path.suffix[1:]}, export it again ({type(error).__name__}: {detail})"
-        ) from error
-    if not faces:
-        raise MeshError("has no faces; give a mesh (real scans are given with --labels)")
-    return np.concatenate(vertices), np.concatenate(faces)
+    except InputError as error:  # of a reader that serves scans, too; it names the file
+        raise MeshError(str(error)) from error
+    except OSError as error:
+        raise MeshError(f"{path}: {refusal(path, error)}") from error
 
 
 # ------------------------------------------------------------------------------------------- records
@@ -151,8 +123,8 @@ def _join_surface(vertices: Float, faces: Int) -> tuple[Float, Int, bool]:
         raise MeshError(f"the mesh has no inside: {edges.reason}; {_REPAIR}")
     if double := count_double_faces(faces):
         raise MeshError(
-            f"the mesh has no inside: {double} face{'s are' if double > 1 else ' is'} there twice, as if a "
-            "body were in the file twice; remove the copy"
+            f"the mesh has no inside: {double} face{'s occur' if double > 1 else ' occurs'} twice, as if the "
+            "file held a body twice; remove the copy"
         )
     vertices, faces = _tidy(vertices, cancel_opposite_faces(faces))
     return vertices, faces, inspect_edges(faces).reason is None

@@ -89,28 +89,6 @@ class Ply:
                 found[:, axis] = columns[name]
         return found
 
-    def faces(self) -> Int:
-        """Return the triangles ``[F, 3]`` int64 of all faces, vertex indices as the file has them.
-
-        Polygons are cut into fans around their first vertex. Every second triangle of a strip is turned, so
-        that all are wound alike. Indices are not compared with the number of vertices.
-
-        Raises:
-            InputError: an index is not a whole number.
-        """
-        found: list[Int] = [np.zeros((0, 3), np.int64)]
-        for element, cut in (("face", _fans), ("tristrips", _strips)):
-            columns = self.elements.get(element, {})
-            for name in ("vertex_indices", "vertex_index"):
-                lists = columns.get(name)
-                if isinstance(lists, Lists):
-                    indices = lists.values
-                    if indices.dtype.kind == "f":
-                        _check_indices(self.path, indices)
-                    found.append(cut(lists.lengths, indices.astype(np.int64)))
-                    break
-        return np.concatenate(found)
-
 
 def read_ply(path: Path) -> Ply:
     """Read all elements of a ply file.
@@ -351,33 +329,3 @@ class _Rows:
         return {
             name: Lists(counts[name], values) if name in counts else values for name, values in found.items()
         }
-
-
-# --------------------------------------------------------------------------------------------------- faces
-
-
-def _check_indices(path: Path, indices: np.ndarray[Any, Any]) -> None:
-    if not (np.abs(indices) < 2**53).all() or (indices % 1).any():
-        raise InputError(f"{path} is damaged: the number of a face's vertex is not a whole number")
-
-
-def _fans(lengths: Int, indices: Int) -> Int:
-    """Cut polygons into triangles around their first vertex; one of fewer than 3 vertices gives none."""
-    num = np.maximum(lengths - 2, 0)
-    first = np.repeat(np.cumsum(lengths) - lengths, num)
-    turn = np.arange(num.sum()) - np.repeat(np.cumsum(num) - num, num)
-    return np.stack([indices[first], indices[first + turn + 1], indices[first + turn + 2]], axis=1)
-
-
-def _strips(lengths: Int, indices: Int) -> Int:
-    """Cut strips, which end with -1 or with their list, into triangles that are wound alike."""
-    last = np.zeros(len(indices), bool)
-    last[np.cumsum(lengths)[lengths > 0] - 1] = True
-    begins = np.roll(last | (indices < 0), 1)  # the number after a -1, or after the end of a list
-    begins[:1] = True
-    place = np.arange(len(indices))
-    turn = place - np.maximum.accumulate(np.where(begins, place, 0))
-    ahead = np.flatnonzero((turn >= 2) & (indices >= 0))
-    a, b, c = indices[ahead - 2], indices[ahead - 1], indices[ahead]
-    odd = turn[ahead] % 2 == 1
-    return np.stack([np.where(odd, b, a), np.where(odd, a, b), c], axis=1)

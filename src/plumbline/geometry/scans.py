@@ -9,10 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from plumbline.errors import InputError
+from plumbline.geometry.depth_camera import DepthCamera
 from plumbline.geometry.raycast import Caster
+from plumbline.geometry.rest_poses import RestPoses, rest_poses
 from plumbline.geometry.rotations import random_directions, random_rotation
 from plumbline.geometry.sampling import choose_points, draw_sampling
-from plumbline.geometry.sensors import ray_directions
+from plumbline.geometry.sensors import look_at, ray_directions
 from plumbline.records import Float, Int, Sampling, Scan, ScanSettings, Solid
 
 _AIM_JITTER = 0.05
@@ -64,7 +66,12 @@ class _Hits:
 
 
 def scan_solid(
-    solid: Solid, caster: Caster, settings: ScanSettings = _DEFAULTS, *, rng: np.random.Generator
+    solid: Solid,
+    caster: Caster,
+    settings: ScanSettings = _DEFAULTS,
+    *,
+    rng: np.random.Generator,
+    rest: RestPoses | None = None,
 ) -> Scan:
     """Scan a solid from random poses and merge the views.
 
@@ -79,6 +86,7 @@ def scan_solid(
         caster: ray caster of the solid's own vertices and faces.
         settings: sensors, noise, and number of points to keep; a value is drawn from every range.
         rng: the only source of randomness; ``settings.seed`` is for a whole data set and not used here.
+        rest: how the solid can lie on a table, for the sensor model ``"depth"``; None: it is found out.
 
     Returns:
         The scan, world frame, in sampling order; it has fewer points only if the object is too thin.
@@ -89,14 +97,20 @@ def scan_solid(
     drawn = _draw(settings, rng)
     rotation = random_rotation(rng) if settings.rotate else np.eye(3)
     needed = min(drawn.points, _FEWEST)
+    by_camera = settings.sensor_model == "depth" and rng.random() < settings.sensor_share
     for _ in range(_POSES):
+        if by_camera:
+            camera = DepthCamera(rng, rest_poses(solid) if rest is None else rest)
+            taken = camera.photograph(solid, caster, drawn.views, drawn.points)
+            if len(taken.points) >= needed:
+                return _to_world(solid, taken.sensors, _Hits(*taken[:3]), drawn, rotation)
+            continue
         poses = [_draw_view(solid, rng, settings) for _ in range(drawn.views)]
         measure = partial(_measure, solid, caster, poses, drawn.noise, settings, rng)
         hits = _look_closer(measure, settings.rays, drawn.points)
         if len(hits.points) >= needed:
-            order = np.argsort(hits.key)
-            kept = choose_points(hits.points, drawn.points, sampling=drawn.sampling, order=order)
-            return _to_world(solid, poses, hits, kept, rotation)
+            sensors = np.stack([pose.position for pose in poses])
+            return _to_world(solid, sensors, hits, drawn, rotation)
     raise InputError(
         f"{solid.name}: {_POSES} sets of poses gave fewer than {needed} hits on the object; "
         "check that its faces are not degenerate, or leave it out"
@@ -136,19 +150,7 @@ def _draw_view(solid: Solid, rng: np.random.Generator, settings: ScanSettings) -
     drift = _rotation_about(math.radians(settings.pose_error) * rng.standard_normal(3))
     shift = settings.pose_error / 100 * radius * rng.standard_normal(3)
     position = solid.bounding_centre + away * radius * direction
-    return _View(position, _look_at(aim - position, roll), math.asin(min(1 / away, 0.999)), drift, shift)
-
-
-def _look_at(axis: Float, roll: float) -> Float:
-    """Compute the right-handed x, y, z axes of a sensor as columns of ``[3, 3]``, with z along ``axis``."""
-    z = axis / np.linalg.norm(axis)
-    helper = np.zeros(3)
-    helper[np.abs(z).argmin()] = 1.0
-    x = np.cross(helper, z)
-    x /= np.linalg.norm(x)
-    y = np.cross(z, x)
-    cosine, sine = math.cos(roll), math.sin(roll)
-    return np.stack([cosine * x + sine * y, cosine * y - sine * x, z], axis=1)
+    return _View(position, look_at(aim - position, roll), math.asin(min(1 / away, 0.999)), drift, shift)
 
 
 def _rotation_about(vector: Float) -> Float:
@@ -192,12 +194,14 @@ def _measure(
     return _Hits(measured, view[hit], key[hit])
 
 
-def _to_world(solid: Solid, poses: list[_View], hits: _Hits, kept: Int, rotation: Float) -> Scan:
+def _to_world(solid: Solid, sensors: Float, hits: _Hits, drawn: _Drawn, rotation: Float) -> Scan:
+    """Choose the points that are kept, and turn the scan; ``sensors`` is ``[S, 3]``, one for each view."""
+    order = np.argsort(hits.key)
+    kept = choose_points(hits.points, drawn.points, sampling=drawn.sampling, order=order)
     view = hits.view[kept]
-    stations = np.stack([pose.position for pose in poses])
     return Scan(
         points=hits.points[kept] @ rotation.T,
-        sensor=(stations @ rotation.T)[view],
+        sensor=(sensors @ rotation.T)[view],
         view=view,
         com=rotation @ solid.com,
         bounding_radius=solid.bounding_radius,

@@ -40,6 +40,18 @@ def ray_directions(pattern: Pattern, *, half_angle: float, rays: int, rng: np.ra
     raise InputError(f"unknown ray pattern {pattern!r}: choose grid or lidar")
 
 
+def look_at(axis: Float, roll: float) -> Float:
+    """Compute the right-handed x, y, z axes of a sensor as columns of ``[3, 3]``, with z along ``axis``."""
+    z = axis / np.linalg.norm(axis)
+    helper = np.zeros(3)
+    helper[np.abs(z).argmin()] = 1.0
+    x = np.cross(helper, z)
+    x /= np.linalg.norm(x)
+    y = np.cross(z, x)
+    cosine, sine = math.cos(roll), math.sin(roll)
+    return np.stack([cosine * x + sine * y, cosine * y - sine * x, z], axis=1)
+
+
 def _centres(num: int) -> Float:
     """Compute the centres of ``num`` equal parts of [-1, 1]."""
     return (2 * np.arange(num) + 1) / num - 1

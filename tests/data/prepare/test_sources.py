@@ -36,7 +36,7 @@ def test_parts_of_another_version_are_used_and_those_of_another_generator_are_no
     before = chunks_of(made, tmp_path)
     monkeypatch.setattr(plumbline, "__version__", "99")
     assert chunks_of(made, tmp_path) == before
-    monkeypatch.setattr(sources, "GENERATOR", 2)
+    monkeypatch.setattr(sources, "GENERATOR", 99)
     assert chunks_of(made, tmp_path)[0].path != before[0].path
 
 

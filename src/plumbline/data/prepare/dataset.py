@@ -131,6 +131,8 @@ def recorded(scan: ScanSettings, graph: GraphSettings) -> dict[str, Any]:
     settings["noise"] = float(scan.noise.low) if scan.noise.is_one else str(scan.noise)
     if not scan.solid_samples:
         del settings["solid_samples"]
+    if scan.sensor_model == "none":  # older data sets do not record it
+        del settings["sensor_model"], settings["sensor_share"]
     seed = settings.pop("seed")
     return {**settings, **asdict(graph), "seed": seed}
 
@@ -138,7 +140,7 @@ def recorded(scan: ScanSettings, graph: GraphSettings) -> dict[str, Any]:
 def make_plan(sources: Sequence[Source], settings: Mapping[str, Any], layout: str) -> Plan:
     """Plan of a data set: everything that determines it, recorded and compared with that of a later call."""
     count = Counter(source.kind for source in sources)
-    plan = {
+    return {
         "format": layout,
         "settings": dict(settings),
         "inputs": {
@@ -150,8 +152,8 @@ def make_plan(sources: Sequence[Source], settings: Mapping[str, Any], layout: st
         "caster": caster_name(),
         "version": plumbline.__version__,
         "libraries": library_versions(),
+        "generator": GENERATOR,
     }
-    return plan if GENERATOR == 1 else {**plan, "generator": GENERATOR}
 
 
 def prepare(

@@ -25,6 +25,8 @@ KINDS = {
     "noise": span(number(at_least=0, at_most=1), "0-0.03", "SIGMA"),
     "grazing": number(above=0, at_most=90),
     "pose_error": number(at_least=0, at_most=45),
+    "sensor_model": one_of("none", "depth"),
+    "sensor_share": number(above=0, at_most=1),
     "clean": on_off,
     "rotate": switch,
     "k": whole(at_least=1, at_most=1024),

@@ -19,6 +19,7 @@ from plumbline.geometry.clouds import load_scan
 from plumbline.geometry.graphs import build_sample
 from plumbline.geometry.meshes import load_mesh
 from plumbline.geometry.raycast import Caster
+from plumbline.geometry.rest_poses import rest_poses
 from plumbline.geometry.sampling import draw_sampling, thin_scan
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
@@ -97,8 +98,11 @@ def make_samples(source: Source, scan: ScanSettings, graph: GraphSettings) -> li
         solid = make_solid(scan.seed, source.index)
         samples = scan.solid_samples or samples
     caster = Caster(solid.vertices, solid.faces)
+    rest = rest_poses(solid) if scan.sensor_model == "depth" else None
     return [
-        _sample(scan_solid(solid, caster, scan, rng=_rng(scan.seed, solid.name, i)), solid.name, graph)
+        _sample(
+            scan_solid(solid, caster, scan, rng=_rng(scan.seed, solid.name, i), rest=rest), solid.name, graph
+        )
         for i in range(samples)
     ]
 

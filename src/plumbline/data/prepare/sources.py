@@ -23,7 +23,7 @@ from plumbline.geometry.mesh_files import companion_files, find_meshes
 from plumbline.geometry.raycast import Caster
 from plumbline.records import FEATURE_NAMES, GraphSettings, ScanSettings
 
-GENERATOR = 1
+GENERATOR = 2
 """Raised by one when the bytes of a data set change for the same input, settings and libraries. A data set
 that records none has generator 1."""
 OBJECTS_PER_CHUNK = 8
@@ -34,7 +34,7 @@ _CHUNK_BYTES = 256 << 20
 """Memory that a chunk may take in a worker, at most: with large scans, a chunk has fewer objects."""
 _READ_AHEAD = 8
 """Files that are hashed concurrently."""
-_LIBRARIES = ("numpy", "scipy", "trimesh", "embreex", "manifold3d")
+_LIBRARIES = ("numpy", "scipy", "embreex", "manifold3d")
 
 
 @dataclass(frozen=True, slots=True)

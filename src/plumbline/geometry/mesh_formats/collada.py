@@ -1,0 +1,147 @@
+"""COLLADA files (dae, and zae, which packs one with its pictures).
+
+Read are the surfaces that the scene places: triangles, strips, fans and polygons, moved by the nodes they
+hang on, skinned and morphed as the file is at rest, without its animations. A file whose ``<scene>`` is
+missing shows its only visual scene; one without any visual scene, its only geometry in its own frame. What is
+left out is said in the notes, and what cannot be read is refused.
+
+``<unit>`` and ``<up_axis>`` are not applied: coordinates are those of the file. Materials and pictures are
+not opened.
+"""
+
+import zlib
+from io import BytesIO
+from pathlib import Path
+from posixpath import normpath
+from urllib.parse import unquote
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
+
+from plumbline.errors import InputError, MeshError
+from plumbline.geometry.headers import check_archive
+from plumbline.geometry.mesh_formats.collada_controllers import read_controller
+from plumbline.geometry.mesh_formats.collada_geometry import Geometries
+from plumbline.geometry.mesh_formats.collada_scene import Scene, find_visual_scene, read_scene
+from plumbline.geometry.mesh_formats.collada_xml import Document, label, parse, parse_xml, show
+from plumbline.geometry.mesh_formats.parts import MeshContent, Part, join_parts, place_part
+
+_MOST_FACES = 20_000_000
+"""Faces that instances may unfold to."""
+_LISTED = 3
+"""Names that a note lists."""
+_PLACED = ("library_controllers", "library_geometries", "library_nodes", "library_visual_scenes")
+"""Libraries whose elements have a frame."""
+
+
+def read_dae(path: Path) -> MeshContent:
+    """Read a COLLADA file of version 1.4 or 1.5.
+
+    Raises:
+        MeshError: the file is damaged, or uses a feature that is not supported.
+        OSError: the file cannot be read.
+    """
+    return _read_document(parse(path.read_bytes()))
+
+
+def read_zae(path: Path) -> MeshContent:
+    """Read the COLLADA file in a zip archive: the one that its manifest names, or the only one.
+
+    Raises:
+        MeshError: the file is damaged, or uses a feature that is not supported.
+        InputError: the archive would fill the memory.
+        OSError: the file cannot be read.
+    """
+    packed = path.read_bytes()
+    try:
+        check_archive(path)
+        with ZipFile(BytesIO(packed)) as archive:
+            data = _read_member(archive, _find_member(archive))
+    except InputError:
+        raise
+    except (BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        raise MeshError(f"cannot be read as zae: {str(error)[:200]}; create it again") from error
+    return _read_document(parse(data))
+
+
+def _find_member(archive: ZipFile) -> str:
+    """Find the COLLADA file in an archive: its name there."""
+    names = archive.namelist()
+    found = [name for name in names if name.lower().endswith(".dae")]
+    if "manifest.xml" in names:
+        root = parse_xml(_read_member(archive, "manifest.xml"))
+        named = unquote((root.text or "").strip().partition("#")[0])
+        if (place := normpath(named)) not in names:
+            raise MeshError(f"names {show(named)} in its manifest, which is not in it; create it again")
+        return place
+    if len(found) != 1:
+        raise MeshError(f"has no manifest and {len(found)} dae files; unpack it and give one of them")
+    return found[0]
+
+
+def _read_member(archive: ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        raise MeshError(f"packs {show(name)} by a method that is not supported; create it again")
+    return archive.read(name)
+
+
+def _read_document(document: Document) -> MeshContent:
+    _check_frames(document)
+    geometries = Geometries(document)
+    visual_scene = find_visual_scene(document)
+    every = document.root.findall("library_geometries/geometry")
+    notes = []
+    if visual_scene is None:
+        if len(every) != 1:
+            raise MeshError(
+                f"has no scene that places its {len(every)} geometries; export the scene with them"
+            )
+        notes.append("the file has no scene; its only geometry is read where it is")
+        parts = [geometries.read(every[0])]
+    else:
+        parts = _place(document, read_scene(document, visual_scene), geometries)
+    if not geometries.parts and every:
+        raise MeshError(
+            f"places none of its {len(every)} geometries in its visual scene; export the scene again"
+        )
+    bare = [label(geometry) for geometry, part in geometries.parts.items() if not len(part.faces)]
+    if bare:
+        noun = "geometry has" if len(bare) == 1 else "geometries have"
+        notes.append(f"{len(bare)} {noun} no surface: {', '.join(bare[:_LISTED])}")
+    if rest := [label(geometry) for geometry in every if geometry not in geometries.parts]:
+        noun = "geometry is" if len(rest) == 1 else "geometries are"
+        notes.append(f"{len(rest)} {noun} not in the scene and left out: {', '.join(rest[:_LISTED])}")
+    return join_parts(parts, notes)
+
+
+def _place(document: Document, scene: Scene, geometries: Geometries) -> list[Part]:
+    """Read everything that a scene places, each in its place."""
+    parts, num = [], 0
+    for instance, matrix in scene.placed:
+        if instance.tag == "instance_geometry":
+            geometry = document.find(instance.get("url"), "geometry", "places a geometry")
+            part, place = geometries.read(geometry), matrix
+        else:
+            part, place = read_controller(document, scene, instance, matrix, geometries)
+        if (num := num + len(part.faces)) > _MOST_FACES:
+            raise MeshError(f"places more than {_MOST_FACES:,} faces; export fewer objects")
+        if len(part.faces):
+            parts.append(place_part(part, place))
+    return parts
+
+
+def _check_frames(document: Document) -> None:
+    """Refuse a file whose parts have units or axes of their own: no reader applies them."""
+    assets = document.root.findall("asset")
+    for library in document.root:
+        if library.tag in _PLACED:
+            assets += library.iter("asset")
+    units = {_number(unit.get("meter", "1")) for asset in assets for unit in asset.findall("unit")}
+    axes = {(axis.text or "").strip() for asset in assets for axis in asset.findall("up_axis")}
+    if len(units) > 1 or len(axes) > 1:
+        raise MeshError("has parts with different units or axes; export everything with the same")
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,100 @@
+"""The parts of a mesh file: their place in the scene, and all of them as one mesh."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from plumbline.errors import MeshError
+from plumbline.records import Float, Int
+
+
+class Part(NamedTuple):
+    """A piece of a mesh.
+
+    Attributes:
+        vertices: ``[V, 3]`` float64.
+        faces: ``[F, 3]`` int64, indices into ``vertices``.
+    """
+
+    vertices: Float
+    faces: Int
+
+
+@dataclass(frozen=True, slots=True)
+class MeshContent:
+    """What a mesh file holds. Frame and unit of the file.
+
+    Attributes:
+        vertices: ``[V, 3]`` float64.
+        faces: ``[F, 3]`` int64, indices into ``vertices``; wound as in the file.
+        notes: sentences about what was left out or assumed, such as ``"2 support objects are left out"``.
+    """
+
+    vertices: Float
+    faces: Int
+    notes: tuple[str, ...] = ()
+
+
+def place_part(part: Part, transform: Float) -> Part:
+    """Move a part to its place; a mirrored one stays wound counter-clockwise seen from outside.
+
+    Args:
+        part: in its own frame.
+        transform: ``[4, 4]`` from the part's frame to that of the file, applied to columns (x, y, z, 1).
+
+    Raises:
+        MeshError: the transform is not finite, or flattens the part.
+    """
+    linear = transform[:3, :3]
+    if not np.isfinite(transform).all():
+        raise MeshError("a part is placed by a matrix that is not finite; export the mesh again")
+    with np.errstate(all="ignore"):
+        sign = np.linalg.det(linear / (np.abs(linear).max() or 1))
+    if sign == 0:
+        raise MeshError("a part is placed by a matrix that flattens it; export the mesh again")
+    faces = part.faces[:, ::-1] if sign < 0 else part.faces
+    with np.errstate(all="ignore"):  # vertices that are not finite are refused where the mesh is used
+        return Part(part.vertices @ linear.T + transform[:3, 3], faces)
+
+
+def join_parts(parts: Sequence[Part], notes: Sequence[str] = ()) -> MeshContent:
+    """Join parts, all in the frame of the file, into one mesh.
+
+    Raises:
+        MeshError: a face uses a vertex that its part does not have.
+    """
+    vertices: list[Float] = [np.zeros((0, 3))]
+    faces: list[Int] = [np.zeros((0, 3), np.int64)]
+    start = 0
+    for part in parts:
+        check_indices(part.faces, len(part.vertices))
+        vertices.append(part.vertices)
+        faces.append(part.faces + start)
+        start += len(part.vertices)
+    return MeshContent(np.concatenate(vertices), np.concatenate(faces), tuple(notes))
+
+
+def check_indices(indices: Int, num: int) -> None:
+    """Refuse indices outside of 0 to ``num`` - 1.
+
+    Raises:
+        MeshError: an index is too small or too large.
+    """
+    if indices.size and not 0 <= indices.min() <= indices.max() < num:
+        wrong = indices.min() if indices.min() < 0 else indices.max()
+        raise MeshError(f"is damaged: a face uses vertex {wrong} of {num}; export it again")
+
+
+def whole_numbers(numbers: Float) -> Int:
+    """Turn the indices of a text, ``[T]`` float64, into int64.
+
+    Raises:
+        MeshError: one is not a whole number.
+    """
+    with np.errstate(invalid="ignore"):
+        whole = numbers.astype(np.int64)
+    if (whole != numbers).any():
+        raise MeshError("is damaged: the number of a face's vertex is not a whole number; export it again")
+    return whole

@@ -1,0 +1,272 @@
+"""Meshes from 3mf files (3D Manufacturing Format, core specification 1.3 with the production extension)."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from plumbline.errors import MeshError
+from plumbline.geometry.mesh_formats.parts import MeshContent, Part, join_parts, place_part
+from plumbline.geometry.mesh_formats.three_mf_model import Model, Object, Reference, parse_model
+from plumbline.geometry.mesh_formats.three_mf_package import Package, open_package
+from plumbline.geometry.mesh_formats.three_mf_slicers import BODY, NEGATIVE, Volume, read_volumes
+from plumbline.records import Float
+
+_MAX_OBJECTS = 500_000
+_MAX_TRIANGLES = 50_000_000
+"""A file of a few kilobytes can place an object more often than fits in memory."""
+_LONG = 300
+"""Characters of the longest reason for a refusal."""
+_UNITS = {
+    "micron": 1e-6,
+    "millimeter": 1e-3,
+    "centimeter": 1e-2,
+    "inch": 0.0254,
+    "foot": 0.3048,
+    "meter": 1.0,
+}
+"""In metres."""
+_NAMES = {"solidsupport": "solid support", "surface": "surface", "other": "auxiliary"}
+"""What objects that are no body are called, if not by their type."""
+
+
+def read_3mf(path: Path) -> MeshContent:
+    """Read what the build of a 3mf file places: meshes and components, at their places.
+
+    Coordinates stay in the unit of the root model, which is not applied. Other model parts are scaled to it.
+    Only objects of the type ``model`` are the body. Objects of other types are left out, as are those that a
+    slicer does not print, its modifiers, support enforcers and support blockers; the notes say so. A file
+    with nothing but surfaces, or nothing that is printed, is read all the same.
+
+    Raises:
+        MeshError: the file is damaged, or its shape needs more than meshes: beam lattices, boolean
+            operations, displacement, implicit or volumetric shapes, alternatives, slices in place of a fine
+            mesh, encrypted parts, negative volumes of slicers, or an unknown extension that is required.
+        InputError: the archive would fill the memory.
+    """
+    # Damaged numbers overflow without a warning; the caller refuses what is not finite.
+    try:
+        with open_package(path) as archive, np.errstate(all="ignore"):
+            return _Scene(Package(archive)).read()
+    except MeshError as error:
+        # Names and numbers of a damaged file may be of any length.
+        reason = " ".join(str(error).split())
+        if len(reason) > _LONG:
+            reason = f"{reason[: _LONG // 2]} ... {reason[-_LONG // 2 :]}"
+        raise MeshError(reason) from error
+
+
+class _Leaf(NamedTuple):
+    """An object with a mesh, where it is placed.
+
+    Attributes:
+        id: the object's number.
+        key: the part that holds it.
+        item: the object.
+        transform: ``[4, 4]`` from the mesh to the file.
+    """
+
+    id: int
+    key: str
+    item: Object
+    transform: Float
+
+
+class _Scene:
+    """The model parts of a package, read when they are needed."""
+
+    def __init__(self, package: Package) -> None:
+        self._package = package
+        self._root = package.find_root()
+        self._models: dict[str, Model] = {}
+        self._volumes = read_volumes(package)
+        self._num_objects = 0
+        self._num_triangles = 0
+
+    def read(self) -> MeshContent:
+        items = self._get_model(self._root).items
+        notes = []
+        printable = [item for item in items if item.printable]
+        if printable and (hidden := len(items) - len(printable)):
+            notes.append(f"{_count(hidden, 'object')} left out: the slicer does not print {_them(hidden)}")
+            items = printable
+        elif items and not printable:
+            notes.append("the slicer prints none of the objects; all are read")
+        found: dict[str, list[Part]] = {}
+        left_out: Counter[str] = Counter()
+        for item in items:
+            self._read_item(item, found, left_out)
+        bodies = found.get("model", [])
+        if not bodies and "surface" in found:
+            bodies = found["surface"]
+            del left_out[_NAMES["surface"]]
+            notes.append("the file holds surfaces only, which are read as the body")
+        for name, num in sorted(left_out.items()):
+            notes.append(f"{_count(num, f'{name} object')} left out")
+        if not bodies:
+            rest = f", only {', '.join(sorted(left_out))} objects" if left_out else ""
+            raise MeshError(f"holds no mesh that is a body{rest}; give a file with a body in its build")
+        return join_parts(bodies, notes)
+
+    def _read_item(self, item: Reference, found: dict[str, list[Part]], left_out: Counter[str]) -> None:
+        """Sort the meshes of an item by type, and count what is left out."""
+        key = item.key or self._root
+        # The settings of slicers know the objects of the root model only.
+        volumes = self._volumes.get(item.id, []) if key == self._root else []
+        if any(volume.role == NEGATIVE for volume in volumes):
+            raise MeshError(
+                f"cuts a negative volume out of object {item.id}, which is not supported; apply it in the "
+                "slicer and export the mesh"
+            )
+        leaves = list(self._walk(item))
+        roles = _match_roles(item.id, leaves, [volume for volume in volumes if volume.id is not None])
+        for leaf, role in zip(leaves, roles, strict=True):
+            mesh = leaf.item.mesh
+            assert mesh is not None, "leaves have meshes"
+            kind = leaf.item.kind
+            if role != BODY or leaf.item.modifier:
+                left_out[role if role != BODY else "modifier"] += 1
+                continue
+            if kind != "model":
+                left_out[_NAMES.get(kind, kind)] += 1
+            elif leaf.key == self._root:
+                mesh = self._cut_volumes(leaf.id, mesh, left_out)
+            if kind in ("model", "surface") and len(mesh.faces):
+                found.setdefault(kind, []).append(place_part(mesh, leaf.transform))
+
+    def _cut_volumes(self, number: int, mesh: Part, left_out: Counter[str]) -> Part:
+        """Leave out the triangles of an object that a slicer marks as a modifier or the like."""
+        keep = np.ones(len(mesh.faces), bool)
+        for volume in self._volumes.get(number, []):
+            if volume.triangles is None or volume.role == BODY:
+                continue
+            if volume.role == NEGATIVE:
+                raise MeshError(
+                    f"cuts a negative volume out of object {number}, which is not supported; apply it in the "
+                    "slicer and export the mesh"
+                )
+            first, last = volume.triangles
+            if not 0 <= first <= last < len(keep):
+                raise MeshError(
+                    f"is damaged: a {volume.role} has triangles {first} to {last} of {len(keep)}; export it "
+                    "again"
+                )
+            keep[first : last + 1] = False
+            left_out[volume.role] += 1
+        return mesh if keep.all() else Part(mesh.vertices, mesh.faces[keep])
+
+    def _walk(self, item: Reference) -> Iterator[_Leaf]:
+        """Find all meshes of an item, in the order of the file."""
+        unit = self._get_model(self._root).unit
+        # Without recursion: a file may nest components deeper than Python calls.
+        stack = [(item, self._root, np.eye(4), unit, 1)]
+        while stack:
+            reference, key, transform, unit, depth = stack.pop()
+            key = reference.key or key
+            model = self._get_model(key)
+            found = model.objects.get(reference.id)
+            if found is None:
+                raise MeshError(
+                    f"is damaged: it places object {reference.id}, which {key} does not hold; export it again"
+                )
+            # The shape of a support does not matter, since it is left out.
+            needed = found.components is not None or found.kind in ("model", "surface")
+            if needed and found.unsupported is not None:
+                raise MeshError(
+                    f"holds {found.unsupported} (object {reference.id}), which is not supported; export it "
+                    "as a mesh"
+                )
+            if depth > sum(len(known.objects) for known in self._models.values()):
+                raise MeshError(f"is damaged: object {reference.id} contains itself; export it again")
+            if depth > 1 and key == self._root:
+                self._check_nested(reference.id)
+            transform = transform @ reference.transform @ _unit_scale(model.unit, unit)
+            self._count_placed(found)
+            if found.mesh is not None:
+                yield _Leaf(reference.id, key, found, transform)
+            elif found.components is None:
+                raise MeshError(f"holds object {reference.id} without a mesh; export it as a mesh")
+            elif found.modifier:
+                # In Cura such a mark is about one of the components, without a word on which.
+                raise MeshError(
+                    f"holds a modifier with components (object {reference.id}); export it as a mesh"
+                )
+            else:
+                stack += [
+                    (component, key, transform, model.unit, depth + 1)
+                    for component in reversed(found.components)
+                ]
+
+    def _check_nested(self, number: int) -> None:
+        """Refuse settings of a slicer for parts of an object within another: slicers do not write them."""
+        for volume in self._volumes.get(number, []):
+            if volume.role != BODY and volume.triangles is None:
+                raise MeshError(
+                    f"holds a {volume.role} in object {number} within another, which is not supported; "
+                    "export it as a mesh"
+                )
+
+    def _count_placed(self, found: Object) -> None:
+        """Refuse a file that places more than fits in memory."""
+        self._num_objects += 1
+        self._num_triangles += 0 if found.mesh is None else len(found.mesh.faces)
+        if self._num_objects > _MAX_OBJECTS or self._num_triangles > _MAX_TRIANGLES:
+            raise MeshError(
+                f"places more than {_MAX_OBJECTS:,} objects or {_MAX_TRIANGLES:,} triangles; split or "
+                "simplify it"
+            )
+
+    def _get_model(self, key: str) -> Model:
+        if key not in self._models:
+            self._models[key] = parse_model(self._package.read(key), key)
+        return self._models[key]
+
+
+def _unit_scale(unit: str, outer: str) -> Float:
+    """Make the transform ``[4, 4]`` from a unit to another."""
+    if unit == outer:
+        return np.eye(4)
+    for name in (unit, outer):
+        if name not in _UNITS:
+            raise MeshError(f"is damaged: {name!r} is not a unit of 3MF; export it again")
+    return np.diag([_UNITS[unit] / _UNITS[outer]] * 3 + [1.0])
+
+
+def _match_roles(number: int, leaves: list[_Leaf], volumes: list[Volume]) -> list[str]:
+    """Find what each mesh of an object is for, as Bambu Studio does: by its place, else by its number.
+
+    Raises:
+        MeshError: a mesh has several roles, or what is not material has no mesh.
+    """
+    roles, used = [], set()
+    for index, leaf in enumerate(leaves):
+        if index < len(volumes) and volumes[index].id == leaf.id:
+            roles.append(volumes[index].role)
+            used.add(index)
+            continue
+        same = [place for place, volume in enumerate(volumes) if volume.id == leaf.id]
+        used.update(same)
+        options = {volumes[place].role for place in same} or {BODY}
+        if len(options) > 1:
+            raise MeshError(
+                f"is damaged: part {leaf.id} of object {number} is {' and '.join(sorted(options))}; "
+                "export it again"
+            )
+        roles.append(options.pop())
+    for place, volume in enumerate(volumes):
+        if place not in used and volume.role != BODY:
+            raise MeshError(
+                f"is damaged: object {number} has a {volume.role} {volume.id} that is not there; export it "
+                "again"
+            )
+    return roles
+
+
+def _count(num: int, noun: str) -> str:
+    return f"{num} {noun} is" if num == 1 else f"{num} {noun}s are"
+
+
+def _them(num: int) -> str:
+    return "it" if num == 1 else "them"

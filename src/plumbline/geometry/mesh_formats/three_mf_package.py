@@ -1,0 +1,169 @@
+"""The zip package of a 3mf file: its parts by name, its relationships, and its XML without entities."""
+
+import posixpath
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import unquote
+from xml.parsers import expat
+from zipfile import BadZipFile, ZipFile
+
+from plumbline.errors import InputError, MeshError
+from plumbline.geometry.headers import check_archive
+
+_MODEL, _ENCRYPTED = "/3dmodel", "/encryptedfile"
+"""How the types of relationships to a model and to an encrypted part end."""
+_USUAL_MODEL = "3d/3dmodel.model"
+_RELS = "_rels/.rels"
+_PIECE = 1 << 22
+"""Bytes that are parsed at once."""
+
+
+class Package:
+    """The parts of an open 3mf archive. Names of parts ignore case, percent encoding and a leading slash."""
+
+    def __init__(self, archive: ZipFile) -> None:
+        """List the members of ``archive``."""
+        self._archive = archive
+        self._members: dict[str, list[str]] = {}
+        for name in archive.namelist():
+            self._members.setdefault(part_key(name), []).append(name)
+        self._encrypted = {
+            target
+            for key in self._members
+            if key.endswith(".rels")
+            for kind, target in self._relationships(key)
+            if kind.endswith(_ENCRYPTED)
+        }
+
+    def list_keys(self) -> list[str]:
+        """List the keys of all parts, sorted."""
+        return sorted(self._members)
+
+    def find_root(self) -> str:
+        """Find the key of the root model part.
+
+        Raises:
+            MeshError: there is none, or more than one.
+        """
+        found = {target for kind, target in self._relationships(_RELS) if kind.endswith(_MODEL)}
+        if not found and _USUAL_MODEL in self._members:
+            return _USUAL_MODEL
+        if not found:
+            raise MeshError("cannot be read as 3mf: the archive holds no 3D model, export it again")
+        if len(found) > 1:
+            raise MeshError(
+                "cannot be read as 3mf: its relationships name several root models "
+                f"({', '.join(sorted(found))}), export it again"
+            )
+        return found.pop()
+
+    def read(self, key: str) -> bytes:
+        """Read a part.
+
+        Raises:
+            MeshError: the part is missing, there twice, encrypted or damaged.
+        """
+        if key in self._encrypted:
+            raise MeshError(f"is encrypted ({key}, 3MF secure content); export it without encryption")
+        return self._unpack(key)
+
+    def _unpack(self, key: str) -> bytes:
+        names = self._members.get(key, [])
+        if not names:
+            raise MeshError(f"is damaged: it refers to {key}, which is not in the archive; export it again")
+        if len(names) > 1:
+            raise MeshError(f"is damaged: the archive holds {key} twice; export it again")
+        try:
+            return self._archive.read(names[0])
+        except RuntimeError as error:  # also NotImplementedError: a method of compression that is unknown
+            raise MeshError(f"cannot be read as 3mf: {key}: {error}; export it again") from error
+        except (BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+            raise MeshError(f"is truncated or damaged: {key} cannot be unpacked; export it again") from error
+
+    def _relationships(self, key: str) -> list[tuple[str, str]]:
+        """List type and target of each relationship in a .rels part, if it is there."""
+        if key not in self._members:
+            return []
+        found: list[tuple[str, str]] = []
+        # The folder "_rels" lies beside the part whose relationships it holds.
+        base = posixpath.dirname(posixpath.dirname(key))
+
+        def start(name: str, attributes: dict[str, str]) -> None:
+            if name.rpartition(" ")[2] != "Relationship":
+                return
+            kind, target = attributes.get("Type", "").strip().lower(), attributes.get("Target", "").strip()
+            if attributes.get("TargetMode", "").lower() == "external":
+                if kind.endswith(_MODEL):
+                    raise MeshError(
+                        "cannot be read as 3mf: its model lies outside of the archive, export it again"
+                    )
+                return
+            found.append((kind, part_key(posixpath.join("/", base, target))))
+
+        parser = make_parser()
+        parser.StartElementHandler = start
+        run_parser(parser, self._unpack(key), key)
+        return found
+
+
+def open_package(path: Path) -> ZipFile:
+    """Open the archive of a 3mf file, after a check that it would not fill the memory.
+
+    Raises:
+        MeshError: the file is not a zip archive.
+        InputError: the archive would fill the memory.
+    """
+    try:
+        check_archive(path)
+        return ZipFile(path)
+    except InputError:
+        raise
+    except (BadZipFile, ValueError, NotImplementedError, EOFError) as error:
+        raise MeshError("cannot be read as 3mf: it is not a valid zip archive, export it again") from error
+
+
+def part_key(name: str) -> str:
+    """Turn the name of a part, or of a member of the archive, into what equivalent names share."""
+    return posixpath.normpath("/" + unquote(name).replace("\\", "/")).lstrip("/").lower()
+
+
+def make_parser() -> expat.XMLParserType:
+    """Make a parser with namespaces that refuses a document type: entities come from nowhere else."""
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    return parser
+
+
+def run_parser(
+    parser: expat.XMLParserType, data: bytes, key: str, flush: Callable[[], None] | None = None
+) -> None:
+    """Parse the XML of a part.
+
+    Args:
+        parser: with its handlers.
+        data: the XML.
+        key: the part, for messages.
+        flush: called after each piece of a few megabytes.
+
+    Raises:
+        MeshError: it is damaged.
+    """
+    try:
+        view = memoryview(data)
+        for start in range(0, len(data), _PIECE):
+            parser.Parse(view[start : start + _PIECE], False)
+            if flush is not None:
+                flush()
+        parser.Parse(b"", True)
+    except KeyError as error:
+        raise MeshError(f"is damaged: {key}: an element has no attribute {error}; export it again") from error
+    except (expat.ExpatError, LookupError, ValueError, OverflowError) as error:
+        if isinstance(error, MeshError):
+            raise
+        raise MeshError(f"cannot be read as 3mf: {key}: {error}; export it again") from error
+
+
+def _refuse_doctype(*_: object) -> NoReturn:
+    raise MeshError("cannot be read as 3mf: its XML has a document type, which 3MF forbids; export it again")
