@@ -94,6 +94,20 @@ def test_nothing_is_printed_of_damaged_or_missing_numbers(tmp_path, value, shape
             assert not warned
 
 
+def test_profiles_of_a_line_scanner_have_equal_steps(tmp_path):
+    """x rises evenly along each of them, as a number of the point would along the table."""
+    x, y = np.meshgrid(np.linspace(-1, 1, 3000), np.linspace(-1, 1, 7))
+    points = np.stack([x, y, 2 + x * y], axis=2).reshape(-1, 3)
+    np.testing.assert_array_equal(read_cloud(save(tmp_path, np.c_[points, y.ravel()])), points)
+    np.savetxt(tmp_path / "a.txt", np.c_[points, y.ravel()])
+    np.testing.assert_array_equal(read_cloud(tmp_path / "a.txt"), points)
+    number = np.arange(len(points))
+    for path in (save(tmp_path, np.c_[number, points]), tmp_path / "a.txt"):
+        np.savetxt(tmp_path / "a.txt", np.c_[number / 30, points])
+        with pytest.raises(InputError, match="the first column rises by equal steps"):
+            read_cloud(path)
+
+
 @pytest.mark.parametrize("missing", [0.0, np.nan])
 def test_what_stands_before_missing_returns(tmp_path, missing):
     lost = RNG.random((600, 1)) < 0.5
