@@ -1,5 +1,8 @@
 """Scans from numpy files: which arrays are points, and which are something else."""
 
+import warnings
+from contextlib import suppress
+
 import numpy as np
 import pytest
 
@@ -76,6 +79,42 @@ def test_what_stands_before_the_points_is_not_taken_for_them(tmp_path, before, s
     for table in (np.c_[before, POINTS], np.c_[before, POINTS, COUNT]):
         with pytest.raises(InputError, match=f"a.npy: in the array {said}.*; put x, y and z into its first"):
             read_cloud(save(tmp_path, table))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e308, -1e308, 0.0])
+@pytest.mark.parametrize("shape", [(20, 4), (20, 6), (20, 9), (5, 6, 3)])
+def test_nothing_is_printed_of_damaged_or_missing_numbers(tmp_path, value, shape):
+    for share in (0.1, 0.5, 1):
+        array = RNG.normal(size=shape)
+        array[RNG.random(shape) < share] = value
+        for some in (array, np.sort(array, axis=0), np.abs(array)):
+            with warnings.catch_warnings(record=True) as warned, suppress(InputError):
+                warnings.simplefilter("always")
+                read_cloud(save(tmp_path, some))
+            assert not warned
+
+
+def test_profiles_of_a_line_scanner_have_equal_steps(tmp_path):
+    """x rises evenly along each of them, as a number of the point would along the table."""
+    x, y = np.meshgrid(np.linspace(-1, 1, 3000), np.linspace(-1, 1, 7))
+    points = np.stack([x, y, 2 + x * y], axis=2).reshape(-1, 3)
+    np.testing.assert_array_equal(read_cloud(save(tmp_path, np.c_[points, y.ravel()])), points)
+    np.savetxt(tmp_path / "a.txt", np.c_[points, y.ravel()])
+    np.testing.assert_array_equal(read_cloud(tmp_path / "a.txt"), points)
+    number = np.arange(len(points))
+    for path in (save(tmp_path, np.c_[number, points]), tmp_path / "a.txt"):
+        np.savetxt(tmp_path / "a.txt", np.c_[number / 30, points])
+        with pytest.raises(InputError, match="the first column rises by equal steps"):
+            read_cloud(path)
+
+
+@pytest.mark.parametrize("missing", [0.0, np.nan])
+def test_what_stands_before_missing_returns(tmp_path, missing):
+    lost = RNG.random((600, 1)) < 0.5
+    points = np.where(lost, missing, POINTS)
+    for first in (COLOURS, NORMALS, np.where(lost, missing, NORMALS), COUNT):
+        with pytest.raises(InputError, match=r"the first .*; put x, y and z into its first three"):
+            read_cloud(save(tmp_path, np.c_[first, points]))
 
 
 @pytest.mark.parametrize(

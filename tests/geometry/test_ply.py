@@ -49,6 +49,17 @@ def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path, form):
     assert is_ply_of_points(path)
 
 
+def test_types_that_numpy_has_and_the_format_does_not(tmp_path):
+    """As pyntcloud writes a table with a mask."""
+    rows = np.zeros(600, [("seen", "?"), ("weight", "<f2"), ("xyz", "<f4", 3)])
+    rows["xyz"] = POINTS
+    head = (
+        "ply\nformat binary_little_endian 1.0\nelement vertex 600\nproperty bool seen\n"
+        "property float16 weight\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
+    )
+    np.testing.assert_array_equal(read_cloud(write(tmp_path, head.encode() + rows.tobytes())), POINTS)
+
+
 @pytest.mark.parametrize("name", ["vertices", "point", "Points"])
 def test_other_names_of_the_element_of_positions(tmp_path, name):
     elements = {"camera_path": ply_points(POINTS[:5] + 9), name: ply_points(POINTS)}

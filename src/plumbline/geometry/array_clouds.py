@@ -11,8 +11,8 @@ from plumbline.errors import InputError
 from plumbline.geometry.column_names import find_axes
 from plumbline.geometry.headers import array_names, check_npy, check_npz
 from plumbline.geometry.missing_returns import without_missing
-from plumbline.geometry.unnamed_columns import WIDEST, is_depth_image, is_matrix, why_not_xyz
-from plumbline.records import Cloud, Float
+from plumbline.geometry.unnamed_columns import WIDEST, is_depth_image, is_matrix, sample_rows, why_not_xyz
+from plumbline.records import Cloud, Float, Int
 
 _NAMES = frozenset(
     {"arr_0", "cloud", "coord", "coords", "pc", "pcd", "pcl", "point", "point_cloud", "pointcloud"}
@@ -22,6 +22,8 @@ _NAMES = frozenset(
 _NO_POINTS = re.compile(r"normal|colou?r|rgb|image|mask|label|intens|camera|pose|transform", re.IGNORECASE)
 """In names of arrays that hold no points."""
 _SENSORS = frozenset({"sensor", "sensor_positions", "view"})
+_LARGEST = 1e100
+"""Below it no square overflows."""
 _NEAR = 0.5
 """Largest median distance of neighbours in an image, compared with that of random points of it."""
 
@@ -141,7 +143,8 @@ def points_of(path: Path, name: str, array: np.ndarray[Any, Any]) -> tuple[Float
     if array.ndim == 3 and array.dtype.itemsize == 1:
         raise InputError(f"{path}: {name} of shape {list(shape)} looks like a picture; points are needed")
     if array.ndim == 2:
-        _check_table(path, name, numbers(path, name, array[:_FIRST]), shape)
+        rows = sample_rows(len(array))
+        _check_table(path, name, numbers(path, name, array[rows]), rows, shape)
     points = numbers(path, name, array[..., :3])
     organised = array.ndim == 3 and 1 not in shape[:2]
     if organised and not _is_image(points):
@@ -153,8 +156,6 @@ def points_of(path: Path, name: str, array: np.ndarray[Any, Any]) -> tuple[Float
     return points.reshape(-1, 3), organised, notes
 
 
-_FIRST = 1000
-"""Rows of a table that are looked at to tell what its columns are."""
 _DEPTH = "a depth image is given with --depth and --intrinsics"
 
 
@@ -181,20 +182,27 @@ def _fields(path: Path, name: str, array: np.ndarray[Any, Any]) -> np.ndarray[An
     raise InputError(f"{path}: {name} has no fields x, y and z, but {', '.join(map(repr, names))}")
 
 
-def _check_table(path: Path, name: str, table: Float, shape: tuple[int, ...]) -> None:
-    """Refuse a table ``[n, C]``, the first rows of an array, that is an image or a matrix, or begins with
-    other columns than x, y and z."""
+def _check_table(path: Path, name: str, table: Float, rows: Int, shape: tuple[int, ...]) -> None:
+    """Refuse an array that is an image or a matrix, or begins with other columns than x, y and z.
+
+    Args:
+        path: the file, for messages.
+        name: of the array, for messages.
+        table: ``[n, C]`` some of its rows.
+        rows: ``[n]`` the numbers of these rows.
+        shape: of the whole array.
+    """
     if is_matrix(table, shape):
         raise InputError(f"{path}: {name} of shape {list(shape)} looks like a matrix; points are needed")
     if is_depth_image(table, shape):
         raise InputError(f"{path}: {name} of shape {list(shape)} looks like a depth image; {_DEPTH}")
-    if (reason := why_not_xyz(table)) is not None:
+    if (reason := why_not_xyz(table, rows)) is not None:
         raise InputError(f"{path}: in {name} {reason}; put x, y and z into its first three columns")
 
 
 def _is_image(points: Float) -> bool:
     """Tell whether neighbours ``[H, W, 3]`` are near each other along rows and columns."""
-    valid: np.ndarray[Any, Any] = np.isfinite(points).all(axis=2) & (points != 0).any(axis=2)
+    valid: np.ndarray[Any, Any] = (np.abs(points) < _LARGEST).all(axis=2) & (points != 0).any(axis=2)
     flat = points[valid]
     if len(flat) < 2:
         return True

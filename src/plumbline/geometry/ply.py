@@ -22,6 +22,7 @@ _TYPES = {
     **{"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"},
     **{"int64": "i8", "uint64": "u8", "long": "i8", "ulong": "u8"},
     **{"float": "f4", "double": "f8", "float32": "f4", "float64": "f8"},
+    **{"bool": "u1", "half": "f2", "float16": "f2"},
 }
 _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 _VERTICES = ("vertex", "vertices", "point", "points")

@@ -39,7 +39,9 @@ def read_text(path: Path) -> Cloud:
         OSError: the file cannot be read.
     """
     text = _text(path)
-    lines = text.split("\n")
+    lines, has_comma = text.split("\n"), "," in text
+    quoted = has_comma and '"' in text and _QUOTED_COMMA.search(text) is not None
+    del text  # a large one would slow what follows
     start = next((number for number, line in enumerate(lines) if is_row(line)), len(lines))
     # As in is_row, which would be called a million times here.
     rows = [line for line in lines[start:] if (bare := line.lstrip()) and not bare.startswith(COMMENTS)]
@@ -58,11 +60,11 @@ def read_text(path: Path) -> Cloud:
     skipped, separator, notes = total - len(rows), find_separator(rows[0]), tuple[str, ...]()
     if header is not None and "\t" in rows[0] and find_separator(header) == "\t":
         separator = "\t"  # even if the first row has an empty cell
-    if separator == "," and '"' in text and _QUOTED_COMMA.search(text):
+    if separator == "," and quoted:
         header = None if header is None else "\t".join(split_row(header, ","))
         rows, separator = ["\t".join(cells) for cells in csv.reader(rows, skipinitialspace=True)], "\t"
     # Not only the first row: one of whole numbers, such as a missing return, has no commas.
-    with_comma = next((row for row in rows if "," in row), "") if "," in text else ""
+    with_comma = next((row for row in rows if "," in row), "") if has_comma else ""
     if has_decimal_commas(with_comma, separator):
         rows = [row.replace(",", ".") for row in rows]
         notes = ("its commas are decimal commas",)

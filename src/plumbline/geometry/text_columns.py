@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import compress, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +11,11 @@ import numpy as np
 from plumbline.errors import InputError
 from plumbline.geometry.column_names import find_axes, is_unit, without_units
 from plumbline.geometry.text_rows import find_separator, is_number, split_row
-from plumbline.geometry.unnamed_columns import WIDEST, is_depth_image, is_matrix, why_not_xyz
+from plumbline.geometry.unnamed_columns import WIDEST, is_depth_image, is_matrix, sample_rows, why_not_xyz
 
 _IN_ORDER = frozenset({".pts", ".xyzi", ".xyzn", ".xyzrgb"})
 """Formats whose first three columns are x, y and z."""
-_FIRST = 1000
+_FIRST = 200
 """Rows that are looked at to tell what their columns are."""
 _TITLES = 20
 """Most lines of text above the names of the columns."""
@@ -198,13 +198,11 @@ def _check_unnamed(path: Path, rows: Sequence[str], separator: str | None, start
     width = len(split_row(rows[0], separator)) - start
     if width <= 3 and len(rows) > 3:
         return ()
-    cells = [split_row(row, separator)[start : start + WIDEST] for row in rows[:_FIRST]]
+    numbers = sample_rows(len(rows))
+    cells = [split_row(rows[number], separator)[start : start + WIDEST] for number in numbers]
+    whole = [len(row) == len(cells[0]) for row in cells]
     table = np.array(
-        [
-            [float(cell) if is_number(cell) else np.nan for cell in row]
-            for row in cells
-            if len(row) == len(cells[0])
-        ]
+        [[float(cell) if is_number(cell) else np.nan for cell in row] for row in compress(cells, whole)]
     )
     shape, size = (len(rows), width), f"{len(rows):,} rows of {width:,} numbers"
     if is_matrix(table, shape):
@@ -220,7 +218,7 @@ def _check_unnamed(path: Path, rows: Sequence[str], separator: str | None, start
         raise InputError(
             f"{path}: its {width:,} columns have no names; name them in a line above the numbers"
         )
-    if (reason := why_not_xyz(table)) is not None:
+    if (reason := why_not_xyz(table, numbers[whole])) is not None:
         raise InputError(
             f"{path}: {reason}; name the columns in a line above the numbers, such as 'number x y z'"
         )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from plumbline.records import Float
+from plumbline.records import Float, Int
 
 WIDEST = 20
 """Most columns of a table of points. Wider ones are images, or have a column for each point."""
@@ -12,6 +12,8 @@ _TALLEST = 4
 """Largest ratio of its height and its width."""
 _ALIKE = 3.0
 """The columns of an image have medians within this factor of each other."""
+_SAMPLE = 200
+"""Rows that are looked at, from the beginning of a table and from all of it each."""
 _FEWEST = 8
 """Rows that are needed to tell what a column holds."""
 _EVEN = 0.1
@@ -19,6 +21,19 @@ _EVEN = 0.1
 _UNIT = 1e-2
 """Largest deviation of the length of a normal from 1, if written with two or three decimals."""
 _BRIGHTEST = 255
+_LARGEST = 1e100
+"""Below it no square overflows. Larger numbers come from damaged bytes."""
+
+
+def sample_rows(num: int) -> Int:
+    """Choose the rows that tell what the columns of a table hold, in order.
+
+    The first rows alone do not: a profile of a line scanner has equal steps in x, until the next one begins.
+    """
+    if num <= 2 * _SAMPLE:
+        return np.arange(num)
+    spread = np.random.default_rng(0).integers(num, size=_SAMPLE)
+    return np.unique(np.concatenate([np.arange(_SAMPLE), spread]))
 
 
 def is_matrix(table: Float, shape: tuple[int, ...]) -> bool:
@@ -30,37 +45,42 @@ def is_depth_image(table: Float, shape: tuple[int, ...]) -> bool:
     """Tell whether all columns hold numbers of one kind, none below 0, as those of a depth image do.
 
     Args:
-        table: ``[n, C]`` the first rows and columns.
+        table: ``[n, C]`` some rows, and the first columns.
         shape: of the whole table.
     """
     if shape[1] < _IMAGE or shape[0] > _TALLEST * shape[1]:
         return False
-    found = np.where(np.isfinite(table), table, 0.0)
+    found = np.where(np.abs(table) < _LARGEST, table, 0.0)
     if (found < 0).any():
         return False
     medians = [np.median(column[column > 0]) for column in found.T if (column > 0).any()]
-    return len(medians) >= _IMAGE and bool(max(medians) <= _ALIKE * min(medians))
+    return len(medians) >= _IMAGE and bool(max(medians) / _ALIKE <= min(medians))
 
 
-def why_not_xyz(table: Float) -> str | None:
+def why_not_xyz(table: Float, rows: Int) -> str | None:
     """Say why the first three columns are not positions, as a clause; None if they may be.
 
     Tables often begin with a number for each point, with a time, with colours or with normals.
 
     Args:
-        table: ``[n, C]`` the first rows, and at least the first six columns if there are as many; NaN where
-            a cell is not a number.
+        table: ``[n, C]`` some rows, and at least the first six columns if there are as many; NaN where a cell
+            is not a number.
+        rows: ``[n]`` the numbers of these rows, rising.
     """
     if len(table) < _FEWEST or table.shape[1] < 4:
         return None
-    first, rest = table[:, :3], table[:, 3:6]
+    table = np.where(np.abs(table[:, :6]) < _LARGEST, table[:, :6], np.nan)
+    first, rest = table[:, :3], table[:, 3:]
     number = first[:, 0]
     if (np.diff(number) > 0).all():
-        if _is_even(number) and not (_is_even(first[:, 1]) or _is_even(first[:, 2])):
+        if _is_even(number, rows) and not (_is_even(first[:, 1], rows) or _is_even(first[:, 2], rows)):
             return "the first column rises by equal steps, as a number of the point or a time does"
         if _is_whole(number) and not _is_whole(first[:, 1:]):
             return "the first column seems to hold a number for each point"
-    if rest.shape[1] < 3 or not np.isfinite(rest).all() or _is_whole(rest) or _are_normals(rest):
+    # Where the points are missing returns, the columns before them may hold anything.
+    seen = np.isfinite(table).all(axis=1) & (rest != 0).any(axis=1)
+    first, rest = first[seen], rest[seen]
+    if rest.shape[1] < 3 or len(rest) < _FEWEST or _is_whole(rest) or _are_normals(rest):
         return None
     if _is_whole(first) and first.min() >= 0 and 1 < first.max() <= _BRIGHTEST:
         return "the first three columns seem to be colours"
@@ -69,11 +89,11 @@ def why_not_xyz(table: Float) -> str | None:
     return None
 
 
-def _is_even(column: Float) -> bool:
-    """Tell whether all steps are equal."""
-    steps = np.linspace(column[0], column[-1], len(column))
-    step = abs(steps[1] - steps[0])
-    return bool(step > 0 and (np.abs(column - steps) <= _EVEN * step).all())
+def _is_even(column: Float, rows: Int) -> bool:
+    """Tell whether all steps from row to row are equal."""
+    step = (column[-1] - column[0]) / (rows[-1] - rows[0])
+    away = np.abs(column - (column[0] + step * (rows - rows[0])))
+    return bool(step != 0 and (away <= _EVEN * abs(step)).all())
 
 
 def _is_whole(values: Float) -> bool:
