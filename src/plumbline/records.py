@@ -57,6 +57,7 @@ class Solid:
         bounding_centre: ``[3]`` float64 centre of the minimum enclosing sphere.
         bounding_radius: radius of that sphere; the unit in which errors are reported.
         volume: cubic metres (0.0 for an open shell).
+        notes: what was left out or assumed while the file was read, a phrase each.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Solid:
     bounding_centre: Float
     bounding_radius: float
     volume: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Scan:
         left_out: share of the measured points that were left out because they are not connected to the
             object, 0 to 1.
         dropped: number of rows of the file that were left out as missing returns.
-        notes: what was assumed while the file was read, a phrase each.
+        notes: what was assumed while the file of the scan, or of its mesh, was read, a phrase each.
     """
 
     points: Float

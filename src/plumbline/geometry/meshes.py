@@ -9,6 +9,7 @@ are dropped, and a mesh that is inside out as a whole is flipped.
 Where bodies overlap, the overlap counts twice; detecting it would take a boolean operation.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +57,10 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
     try:
         content = read_mesh(path)
         if not len(content.faces):
-            raise MeshError("has no faces; give a mesh (real scans are given with --labels)")
+            reason = "; ".join(["has no faces", *content.notes])
+            raise MeshError(f"{reason}; give a mesh (real scans are given with --labels)")
         make = _make_shell_record if target == "shell" else make_solid_record
-        return make(name, content.vertices * scale, content.faces)
+        return replace(make(name, content.vertices * scale, content.faces), notes=content.notes)
     except MeshError as error:
         raise MeshError(f"{path}: {error}") from error
     except InputError as error:  # of a reader that serves scans, too; it names the file

@@ -205,4 +205,5 @@ def _to_world(solid: Solid, sensors: Float, hits: _Hits, drawn: _Drawn, rotation
         view=view,
         com=rotation @ solid.com,
         bounding_radius=solid.bounding_radius,
+        notes=solid.notes,
     )

@@ -10,10 +10,10 @@ from typing import Any
 
 import plumbline
 from plumbline.console.text import counted
+from plumbline.data.prepare.input_report import InputReport, say_input_reports
 from plumbline.data.prepare.limits import check_settings
 from plumbline.data.prepare.output_folder import Plan, clean, contents, discard, finish, look, workplace
 from plumbline.data.prepare.pool import Workers
-from plumbline.data.prepare.scan_report import ScanReport, say_scan_reports
 from plumbline.data.prepare.sources import (
     GENERATOR,
     Chunk,
@@ -229,17 +229,17 @@ def _write_missing(
     if done:
         report.say(f"  {done:,} {'is' if done == 1 else 'are'} already done")
     started, new_scans = time.perf_counter(), 0
-    scans: list[ScanReport] = []
+    inputs: list[InputReport] = []
     report.progress("object", done, len(sources))
     with closing(pool.write(missing, scan, graph)) as finished:
         for chunk, written in finished:
             done += len(chunk.sources)
             new_scans += written.num_samples
-            scans += written.scans
+            inputs += written.inputs
             rate = new_scans / (time.perf_counter() - started)
             report.progress("object", done, len(sources), f"{rate:.0f} scans/s")
     seconds = time.perf_counter() - started
-    say_scan_reports(scans, report)
+    say_input_reports(inputs, report)
     return new_scans, seconds
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plumbline.data.prepare.scan_report import ScanReport, scan_report
+from plumbline.data.prepare.input_report import InputReport, input_report
 from plumbline.data.prepare.sources import Chunk, Source
 from plumbline.data.store.writer import write_part
 from plumbline.errors import InputError
@@ -34,11 +34,11 @@ class Written(NamedTuple):
 
     Attributes:
         num_samples: number of samples.
-        scans: what there is to say of real scans.
+        inputs: what there is to say about them.
     """
 
     num_samples: int
-    scans: tuple[ScanReport, ...] = ()
+    inputs: tuple[InputReport, ...] = ()
 
 
 def write_chunk(chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Sequence[int] = ()) -> Written:
@@ -48,7 +48,7 @@ def write_chunk(chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Se
     """
     samples: list[Sample] = []
     rejected: list[Rejected] = []
-    reports: list[ScanReport | None] = []
+    reports: list[InputReport | None] = []
     for position, source in enumerate(chunk.sources):
         if position in dead:
             reason = "the process that prepared it died (a crash while reading it, or too little memory)"
@@ -62,7 +62,7 @@ def write_chunk(chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Se
             for reason in filter(None, map(unusable, made)):
                 raise InputError(reason)
             samples += made
-            reports += [scan_report(source.title, sample) for sample in made]
+            reports += [input_report(source.title, sample) for sample in made[:1]]  # one input, one report
         except InputError as error:
             rejected.append(Rejected(source.title, _without_place(str(error), source)))
         except Exception as error:
