@@ -103,7 +103,7 @@ def other_value(item):
         "views": "3-4",
         "distance": "3-4", "noise": "0-0.5", "points": "3" if item.default is None else "30-40",
         "max_time": "00:00:01:00", "sensor": "-1,0,2.5", "devices": "1", "num_nodes": "1",  # more are refused
-        "log_every_n_steps": "3", "depth_scale": "0.1",
+        "log_every_n_steps": "3", "depth_scale": "0.1", "table": "0,0,1,0.2",
     }  # fmt: skip
     if item.name in special:
         return special[item.name]

@@ -21,7 +21,7 @@ class AddsACrossProduct(PaiNN):
     """Turns with the object, but not with mirrors."""
 
     def forward(self, batch):
-        hull, carve, view = batch.vectors.unbind(1)
+        hull, carve, view, _ = batch.vectors.unbind(1)
         return super().forward(batch) + torch.cross(hull - carve, view, dim=1)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plumbline.quantities import Duration, Position, Range, brief
+from plumbline.quantities import Duration, Plane, Position, Range, brief
 
 
 class Kind(NamedTuple):
@@ -139,6 +139,16 @@ def _position(text: str) -> Position:
     return Position(x, y, z)
 
 
+def _plane(text: str) -> Plane:
+    try:
+        x, y, z, distance = map(number().read, text.split(","))
+    except ValueError:
+        raise ValueError("write four numbers with commas between them, such as 0,0,1,0.2") from None
+    if x == y == z == 0:
+        raise ValueError("the normal, the first three numbers, must not be 0")
+    return Plane(x, y, z, distance)
+
+
 switch = Kind(_switch, "")
 """Kind of a switch: ``--x`` and ``--no_x``."""
 on_off = Kind(_on_off, "{on,off}", ("on", "off"))
@@ -148,3 +158,4 @@ file = Kind(Path, "FILE")
 folder = Kind(Path, "DIR")
 duration = Kind(_duration, "DD:HH:MM:SS")
 position = Kind(_position, "X,Y,Z")
+plane = Kind(_plane, "NX,NY,NZ,D")

@@ -55,9 +55,21 @@ class Position(NamedTuple):
         return ",".join(map(brief, self))
 
 
+class Plane(NamedTuple):
+    """A plane, written as ``nx,ny,nz,d``: its normal, and its distance from the origin along the normal."""
+
+    x: float
+    y: float
+    z: float
+    distance: float
+
+    def __str__(self) -> str:
+        return ",".join(map(brief, self))
+
+
 def plain(value: Any) -> Any:
     """A flag's value as YAML and JSON hold it: anything but a number, a switch, a list or None as text."""
-    if isinstance(value, list | tuple) and not isinstance(value, Position):
+    if isinstance(value, list | tuple) and not isinstance(value, Position | Plane):
         return [plain(item) for item in value]
     return value if isinstance(value, bool | int | float | None) else str(value)
 

@@ -39,9 +39,17 @@ FEATURE_NAMES = (
 """Node features that ``plumbline prepare`` writes: position, unit direction to the sensor, normal, share of
 the neighbourhood's variance off its plane, distance to the 4th nearest point, unseen depth behind it."""
 
-VECTOR_NAMES = ("hull", "carve", "view")
-"""Vectors of a whole scan that ``plumbline prepare`` writes: centre of the convex hull and of the space that
-no sensor saw to be empty, both relative to the mean of the points, and mean unit direction to the sensor."""
+USUAL_VECTORS = ("hull", "carve", "view")
+"""Vectors that every scan has: centre of the convex hull and of the space that no sensor saw to be empty,
+both relative to the mean of the points, and mean unit direction to the sensor."""
+VECTOR_NAMES = (*USUAL_VECTORS, "table")
+"""Vectors that a scan can have; ``table`` leads from the mean of the points straight down to the table that
+the object stands on, and is zero if there is none or it is not known."""
+
+
+def vector_names(sensor_model: str) -> tuple[str, ...]:
+    """Names of the vectors that ``plumbline prepare`` writes: only a sensor model knows of tables."""
+    return VECTOR_NAMES if sensor_model == "depth" else USUAL_VECTORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,8 @@ class Scan:
         view: ``[N]`` int64, the view of each point, ``0 .. S-1``.
         com: ``[3]`` float64 true centre of mass, or None for a real scan without a label.
         bounding_radius: radius of the whole object, or None if unknown.
+        table: ``[4]`` plane that the object stands on: unit normal toward the object, and its product with
+            the points of the plane; None if there is none or it is not known.
         volume: cubic metres of the whole object; NaN if unknown.
         inertia: ``[3, 3]`` inertia tensor of the whole object about its centre of mass, per unit mass, square
             metres; None if unknown.
@@ -98,6 +108,7 @@ class Scan:
     view: Int
     com: Float | None
     bounding_radius: float | None
+    table: Float | None = None
     volume: float = float("nan")
     inertia: Float | None = None
     left_out: float = 0.0

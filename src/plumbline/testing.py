@@ -31,9 +31,10 @@ from plumbline.data.store.in_memory import MemoryStore
 from plumbline.data.store.writer import write_store
 from plumbline.geometry.graphs import LEADERS, build_sample
 from plumbline.geometry.raycast import Caster
-from plumbline.geometry.rotations import random_rotation
+from plumbline.geometry.rotations import random_directions, random_rotation
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
+from plumbline.geometry.tables import lowest_plane, move_plane
 from plumbline.models import SYMMETRIES, forward_with_error
 from plumbline.models.arguments import own_arguments
 from plumbline.own_parts import register
@@ -78,6 +79,7 @@ class Move:
             scan.view[order],
             self.points(scan.com),
             self.scale * scan.bounding_radius,
+            move_plane(scan.table, self.rotation, self.shift, self.scale),
         )
 
 
@@ -104,13 +106,15 @@ OBEYED = {
 
 @cache
 def scans() -> tuple[Scan, ...]:
-    """Make eight scans of built-in solids, from one and three views, with and without noise."""
+    """Make eight scans of built-in solids on tables, from one and three views, with and without noise."""
     found = []
     for index, (views, noise) in enumerate(_CONDITIONS):
         solid = make_solid(5, index)
         caster = Caster(solid.vertices, solid.faces)
         settings = ScanSettings(views=Range(views), points=Range(128), noise=Range(noise))
-        found.append(scan_solid(solid, caster, settings, rng=np.random.default_rng(index)))
+        rng = np.random.default_rng(index)
+        scan = scan_solid(solid, caster, settings, rng=rng)
+        found.append(replace(scan, table=lowest_plane(scan, random_directions(rng, 1)[0])))
     return tuple(found)
 
 

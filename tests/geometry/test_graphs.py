@@ -1,6 +1,7 @@
 """Neighbours, normals and labelled graphs."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from plumbline.geometry.normals import estimate_surface
 from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.sampling import farthest_points
 from plumbline.geometry.solids import make_solid
+from plumbline.geometry.tables import lowest_plane, move_plane
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Scan, Solid
 from tests.helpers.scans import scan_of
 
@@ -259,7 +261,7 @@ def moved_scan(scan, rng, mirror, size, normalise):
     order = rng.permutation(len(scan.points))
     resized = move(scan, size * matrix, shift)
     moved = Scan(resized.points[order], resized.sensor[order], resized.view[order], resized.com,
-                 size * scan.bounding_radius)  # fmt: skip
+                 size * scan.bounding_radius, move_plane(scan.table, matrix, shift, size))  # fmt: skip
     return moved, matrix, order
 
 
@@ -275,6 +277,7 @@ def test_the_graph_moves_with_the_scan(index, normalise, mirror):
     """Rotation, mirror, translation, scale and order of the raw points, in float64."""
     scan = make_scan() if index is None else solid_scan(index, 1 + index % 3, 0.02)
     settings = SETTINGS | {"edge_attr": "displacement", "normalise": normalise, "dtype": np.float64}
+    scan = replace(scan, table=lowest_plane(scan, np.array([0.48, -0.6, 0.64])))
     rng, size = np.random.default_rng(5), 2.7
     other, matrix, order = moved_scan(scan, rng, mirror, size, normalise)
     still, moved = build_sample(scan, **settings), build_sample(other, **settings)
@@ -287,7 +290,7 @@ def test_the_graph_moves_with_the_scan(index, normalise, mirror):
     features = still.node_features[place] * units
     features[:, :9] = (features[:, :9].reshape(-1, 3) @ matrix.T).reshape(-1, 9)
     np.testing.assert_allclose(moved.node_features, features, atol=1e-10 * size)
-    vectors = still.vectors @ matrix.T * np.array([growth, growth, 1])[:, None]
+    vectors = still.vectors @ matrix.T * np.array([growth, growth, 1, growth])[:, None]
     np.testing.assert_allclose(moved.vectors, vectors, atol=1e-10 * size)
     np.testing.assert_array_equal(
         place[moved.edge_source.reshape(-1, 8)], still.edge_source.reshape(-1, 8)[place]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from plumbline.data.store.writer import write_store
-from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Rejected, Sample
+from plumbline.records import FEATURE_NAMES, USUAL_VECTORS, Rejected, Sample
 from plumbline.reporting import Reporter
 from tests.helpers import ROOT
 
@@ -53,11 +53,16 @@ def write_tiny(folder: Path) -> Path:
 def write_seeded(folder: Path) -> Path:
     """The same with all that any network reads: vectors of the scan and points in farthest-point order."""
     rng = np.random.default_rng(11)
-    shape = (len(VECTOR_NAMES), 3)
+    shape = (len(USUAL_VECTORS), 3)
     samples = [
         replace(sample, vectors=rng.normal(size=shape).astype(np.float32)) for sample in random_samples()
     ]
-    fields = {"feature_names": list(FEATURE_NAMES), "vector_names": list(VECTOR_NAMES), "leaders": 12, "k": 4}
+    fields = {
+        "feature_names": list(FEATURE_NAMES),
+        "vector_names": list(USUAL_VECTORS),
+        "leaders": 12,
+        "k": 4,
+    }
     write_store(folder, samples, edge_attr="sh", sh_degree=2, **fields)
     return folder
 

@@ -59,7 +59,7 @@ class WithCrossProduct(PaiNN):
     """Adds a cross product, which turns, but not with mirrors."""
 
     def forward(self, batch):
-        hull, carve, view = batch.vectors.unbind(1)
+        hull, carve, view, _ = batch.vectors.unbind(1)
         return super().forward(batch) + torch.cross(hull - carve, view, dim=1)
 
 

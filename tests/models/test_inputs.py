@@ -9,6 +9,7 @@ from plumbline.data.store.in_memory import MemoryStore
 from plumbline.errors import InputError
 from plumbline.geometry.graphs import build_sample
 from plumbline.geometry.rotations import random_rotation
+from plumbline.geometry.tables import move_plane
 from plumbline.models.inputs import FEATURES, GRAPH_VECTORS, NODE_SCALARS, NODE_VECTORS, Inputs
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Scan
 
@@ -19,7 +20,8 @@ def scans(num=4, seed=0):
     for i in range(num):
         points = rng.standard_normal((30 + 10 * i, 3)) * [1, 0.7, 0.4] + rng.standard_normal(3)
         sensor = np.tile(5 * rng.standard_normal(3) + [9, 0, 0], (len(points), 1))
-        result.append(Scan(points, sensor, np.zeros(len(points), np.int64), rng.standard_normal(3), 2.0))
+        view, com = np.zeros(len(points), np.int64), rng.standard_normal(3)
+        result.append(Scan(points, sensor, view, com, 2.0, np.array([0, 0, 1.0, points[:, 2].min()])))
     return result
 
 
@@ -52,7 +54,7 @@ def test_every_feature_stands_where_its_name_says():
     batch = batch_of(scans())
     inputs = Inputs(FEATURE_NAMES, VECTOR_NAMES)
     assert inputs.names == FEATURES
-    assert (inputs.num_vectors, inputs.num_scalars, inputs.num_graph_vectors) == (2, 3, 3)
+    assert (inputs.num_vectors, inputs.num_scalars, inputs.num_graph_vectors) == (2, 3, 4)
     given = inputs(batch)
     features, size = batch.node_features, batch.size[batch.graph_idx]
     torch.testing.assert_close(given.vectors[:, 0], features[:, 3:6])
@@ -60,7 +62,10 @@ def test_every_feature_stands_where_its_name_says():
     torch.testing.assert_close(given.scalars[:, 0], 10 * features[:, 9])
     torch.testing.assert_close(given.scalars[:, 1], 5 * features[:, 10] / size)
     torch.testing.assert_close(given.scalars[:, 2], features[:, 11] / size)
-    torch.testing.assert_close(given.graph_vectors[:, :2], batch.vectors[:, :2] / batch.size[:, None, None])
+    lengths = [0, 1, 3]
+    torch.testing.assert_close(
+        given.graph_vectors[:, lengths], batch.vectors[:, lengths] / batch.size[:, None, None]
+    )
     torch.testing.assert_close(given.graph_vectors[:, 2], batch.vectors[:, 2])
 
 
@@ -124,7 +129,8 @@ def test_inputs_turn_with_the_scan_and_know_neither_place_nor_size(mirror, norma
     still, moved = scans(), []
     for scan in still:
         there, station = size * scan.points @ turn.T + shift, size * scan.sensor @ turn.T + shift
-        moved.append(Scan(there, station, scan.view, size * turn @ scan.com + shift, size * 2.0))
+        com, table = size * turn @ scan.com + shift, move_plane(scan.table, turn, shift, size)
+        moved.append(Scan(there, station, scan.view, com, size * 2.0, table))
     inputs = Inputs(FEATURE_NAMES, VECTOR_NAMES)
     before, after = batch_of(still, normalise), batch_of(moved, normalise)
     one, other = inputs(before), inputs(after)

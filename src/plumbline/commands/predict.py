@@ -46,6 +46,7 @@ def run(config: PredictConfig, console: Console) -> int:
     answers = predictor.predict_many(
         clouds,
         sensor=config.sensor,
+        table=config.table,
         max_points=config.points,
         draws=config.draws,
         clean=config.clean,

@@ -6,8 +6,8 @@ from pathlib import Path
 from plumbline.config.options import Flags, debug_option, option
 from plumbline.config.parts import untrained_or_own_part
 from plumbline.errors import InputError
-from plumbline.kinds import file, number, on_off, position, switch, whole
-from plumbline.quantities import Position
+from plumbline.kinds import file, number, on_off, plane, position, switch, whole
+from plumbline.quantities import Plane, Position
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,12 @@ class PredictConfig(Flags):
         "the origin of its frame if it stores none",
         position,
         group="scans",
+    )
+    table: Plane | None = option(
+        None,
+        "plane that the object stands on, in the frame and unit of the files: its normal toward the object, "
+        "and its distance from the origin along the normal; for models trained with --sensor_model depth",
+        plane,
     )
     depth: Path | None = option(
         None,

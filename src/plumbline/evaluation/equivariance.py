@@ -13,9 +13,10 @@ import numpy as np
 
 from plumbline.errors import InputError
 from plumbline.geometry.raycast import Caster
-from plumbline.geometry.rotations import random_rotation
+from plumbline.geometry.rotations import random_directions, random_rotation
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
+from plumbline.geometry.tables import lowest_plane, move_plane
 from plumbline.predictors.checkpoint import Trained
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.predictor import Predictor
@@ -59,7 +60,8 @@ class _Move(NamedTuple):
 
     def scan(self, scan: Scan) -> Scan:
         points, sensor = (self.place(values)[self.order] for values in (scan.points, scan.sensor))
-        return Scan(points, sensor, scan.view[self.order], None, None)
+        table = move_plane(scan.table, self.turn, self.shift, self.factor)
+        return Scan(points, sensor, scan.view[self.order], None, None, table)
 
 
 def measure(trained: Trained) -> dict[str, dict[str, Deviation]]:
@@ -120,18 +122,18 @@ def keeps(symmetry: str, found: dict[str, dict[str, Deviation]]) -> bool:
 
 
 def standard_scans() -> list[Scan]:
-    """Make the scans that are moved, always the same ones; ``VIEWS`` are used in turn."""
+    """Make the scans that are moved, always the same ones, each on a table; ``VIEWS`` are used in turn."""
     scans = []
     for number in range(SCANS):
         solid = make_solid(_SEED, number)
-        scans.append(
-            scan_solid(
-                solid,
-                Caster(solid.vertices, solid.faces),
-                replace(_SETTINGS, views=Range(VIEWS[number % len(VIEWS)])),
-                rng=np.random.default_rng([_SEED, number]),
-            )
+        rng = np.random.default_rng([_SEED, number])
+        scan = scan_solid(
+            solid,
+            Caster(solid.vertices, solid.faces),
+            replace(_SETTINGS, views=Range(VIEWS[number % len(VIEWS)])),
+            rng=rng,
         )
+        scans.append(replace(scan, table=lowest_plane(scan, random_directions(rng, 1)[0])))
     return scans
 
 

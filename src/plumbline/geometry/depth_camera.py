@@ -55,6 +55,10 @@ _MISPLACED = (0.0, 0.1)
 """Error of the assumed position of the sensor, as a share of its distance."""
 
 
+_TABLE_KNOWN, _TABLE_TILT, _TABLE_OFFSET = 0.5, 1.0, 3.0
+"""Share of the objects on a table whose table is known; its error, 1 sigma in degrees and millimetres."""
+
+
 class Photographs(NamedTuple):
     """Points of several views, mesh frame.
 
@@ -63,12 +67,14 @@ class Photographs(NamedTuple):
         view: ``[N]`` the view of each point.
         key: ``[N]`` sorting by it shuffles the points.
         sensors: ``[S, 3]`` assumed position of the sensor of each view.
+        table: ``[4]`` assumed plane of the table, as in :class:`~plumbline.records.Scan`; None if unknown.
     """
 
     points: Float
     view: Int
     key: Float
     sensors: Float
+    table: Float | None
 
 
 class DepthCamera:
@@ -90,8 +96,10 @@ class DepthCamera:
         self._flying = rng.uniform(*_FLYING)
         on_table, facet = rng.random() < _ON_TABLE, rng.random()
         self._up: Float | None = None
+        self._height = 0.0
         if on_table and len(rest.up):
-            self._up = rest.up[min(int(np.searchsorted(np.cumsum(rest.chance), facet)), len(rest.up) - 1)]
+            pose = min(int(np.searchsorted(np.cumsum(rest.chance), facet)), len(rest.up) - 1)
+            self._up, self._height = rest.up[pose], float(rest.height[pose])
 
     def photograph(self, solid: Solid, caster: Caster, num_views: int, num_points: int) -> Photographs:
         """Take depth images of a solid, each from another place, and return the points of all.
@@ -109,8 +117,9 @@ class DepthCamera:
             views.append(np.full(len(found), view))
             keys.append(self._rng.random(len(found)))
             sensors.append(assumed)
+        table = self._table(solid)
         return Photographs(
-            np.concatenate(points), np.concatenate(views), np.concatenate(keys), np.stack(sensors)
+            np.concatenate(points), np.concatenate(views), np.concatenate(keys), np.stack(sensors), table
         )
 
     def _take(self, solid: Solid, caster: Caster, num_points: int) -> tuple[Float, Float]:
@@ -143,6 +152,17 @@ class DepthCamera:
         local = rays[kept] * (measured[kept] / rays[kept][:, 2])[:, None]
         misplaced = rng.uniform(*_MISPLACED) * away * radius * random_directions(rng, 1)[0]
         return position + local @ axes.T, position + misplaced
+
+    def _table(self, solid: Solid) -> Float | None:
+        """Draw whether the table is known, and how wrongly: its plane ``[4]``, mesh frame."""
+        known, tilt = self._rng.random() < _TABLE_KNOWN, self._rng.standard_normal(3)
+        shift = self._rng.standard_normal()
+        if self._up is None or not known:
+            return None
+        normal = self._up + math.radians(_TABLE_TILT) * tilt
+        normal /= np.linalg.norm(normal)
+        below = self._height + _TABLE_OFFSET * _MILLIMETRE / self._radius * solid.bounding_radius * shift
+        return np.append(normal, normal @ solid.com - below)
 
     def _direction(self) -> Float:
         """Draw the direction from the object to the camera, ``[3]``."""

@@ -8,6 +8,7 @@ from plumbline.geometry.harmonics import spherical_harmonics
 from plumbline.geometry.neighbours import nearest_neighbours
 from plumbline.geometry.normals import estimate_surface
 from plumbline.geometry.sampling import farthest_points
+from plumbline.geometry.tables import way_down
 from plumbline.records import EdgeAttr, Float, Int, Normalise, Sample, Scan
 
 NORMAL_NEIGHBOURS = 16
@@ -33,7 +34,7 @@ def build_sample(
     """Turn a scan into the graph that training, evaluation and prediction use.
 
     Nodes have a position, a unit direction to their sensor, an estimated normal and three scalars
-    (``FEATURE_NAMES``); the graph has three vectors (``VECTOR_NAMES``). The first ``LEADERS`` nodes are in
+    (``FEATURE_NAMES``); the graph has four vectors (``VECTOR_NAMES``). The first ``LEADERS`` nodes are in
     farthest-point order, the others follow in the order of the scan. An edge runs from j to i if j is one
     of the k nearest neighbours of i, nearest first, so every node has in-degree ``min(k, N - 1)``. Edge
     attributes describe ``pos[source] - pos[target]``, the vector from a node to its neighbour: as real
@@ -63,6 +64,7 @@ def build_sample(
     towards = _directions(pos, sensor, object_name)
     nearest = nearest_neighbours(pos, max(k, NORMAL_NEIGHBOURS))
     vectors, depth = _whole_scan(pos, sensor, view, towards)
+    vectors = np.concatenate([vectors, [way_down(scan, object_name) / scale]])
     features = [pos, towards, *_surface(pos, towards, nearest), depth[:, None]]
     source = np.ascontiguousarray(nearest[:, :k])
     attributes = _edge_attributes(pos, source, edge_attr, sh_degree)
@@ -119,7 +121,7 @@ def _edge_attributes(pos: Float, source: Int, edge_attr: EdgeAttr, sh_degree: in
 
 
 def _whole_scan(pos: Float, sensor: Float, view: Int, towards: Float) -> tuple[Float, Float]:
-    """Compute the vectors ``[W, 3]`` of the scan and the depths ``[N]``.
+    """Compute hull, carve and view ``[3, 3]`` of the scan and the depths ``[N]``.
 
     If the points span no volume, the depths and the vectors of hull and carving are zero.
     """

@@ -15,6 +15,7 @@ from plumbline.geometry.rest_poses import RestPoses, rest_poses
 from plumbline.geometry.rotations import random_directions, random_rotation
 from plumbline.geometry.sampling import choose_points, draw_sampling
 from plumbline.geometry.sensors import look_at, ray_directions
+from plumbline.geometry.tables import move_plane
 from plumbline.records import Float, Int, Sampling, Scan, ScanSettings, Solid
 
 _AIM_JITTER = 0.05
@@ -103,7 +104,8 @@ def scan_solid(
             camera = DepthCamera(rng, rest_poses(solid) if rest is None else rest)
             taken = camera.photograph(solid, caster, drawn.views, drawn.points)
             if len(taken.points) >= needed:
-                return _to_world(solid, taken.sensors, _Hits(*taken[:3]), drawn, rotation)
+                hits = _Hits(taken.points, taken.view, taken.key)
+                return _to_world(solid, taken.sensors, hits, drawn, rotation, table=taken.table)
             continue
         poses = [_draw_view(solid, rng, settings) for _ in range(drawn.views)]
         measure = partial(_measure, solid, caster, poses, drawn.noise, settings, rng)
@@ -194,7 +196,14 @@ def _measure(
     return _Hits(measured, view[hit], key[hit])
 
 
-def _to_world(solid: Solid, sensors: Float, hits: _Hits, drawn: _Drawn, rotation: Float) -> Scan:
+def _to_world(
+    solid: Solid,
+    sensors: Float,
+    hits: _Hits,
+    drawn: _Drawn,
+    rotation: Float,
+    table: Float | None = None,
+) -> Scan:
     """Choose the points that are kept, and turn the scan; ``sensors`` is ``[S, 3]``, one for each view."""
     order = np.argsort(hits.key)
     kept = choose_points(hits.points, drawn.points, sampling=drawn.sampling, order=order)
@@ -205,6 +214,7 @@ def _to_world(solid: Solid, sensors: Float, hits: _Hits, drawn: _Drawn, rotation
         view=view,
         com=rotation @ solid.com,
         bounding_radius=solid.bounding_radius,
+        table=move_plane(table, rotation, np.zeros(3)),
         volume=solid.volume or float("nan"),
         inertia=None if solid.inertia is None else rotation @ solid.inertia @ rotation.T,
         notes=solid.notes,

@@ -19,7 +19,7 @@ NODE_SCALARS = {"curvature": 10.0, "spacing": 5.0, "depth": 1.0}
 """Invariant features of a node, and the factor that brings each to order one."""
 LENGTHS = {"spacing", "depth"}
 """Scalars that are lengths: they are proportional to the size of the object."""
-GRAPH_VECTORS = {"hull": True, "carve": True, "view": False}
+GRAPH_VECTORS = {"hull": True, "carve": True, "view": False, "table": True}
 """Vectors of a whole scan; True for those proportional to the size of the object, False for directions."""
 FEATURES = (*NODE_VECTORS, *NODE_SCALARS, *GRAPH_VECTORS)
 """Everything in addition to positions that ``--features`` can name."""

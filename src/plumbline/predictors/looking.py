@@ -12,6 +12,7 @@ from plumbline.geometry.array_clouds import numbers
 from plumbline.geometry.cleaning import clean_scan, stray_reason
 from plumbline.geometry.clouds import check_points, scan_of
 from plumbline.geometry.sampling import thin_scan
+from plumbline.geometry.tables import make_plane
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.prediction import Prediction
 from plumbline.records import Cloud, Float, Int, Sample, Scan
@@ -33,12 +34,14 @@ class Look(NamedTuple):
         max_points: number of points that are used, at most.
         draws: number of choices of points of a larger scan.
         clean: leave stray points out.
+        table: ``[4]`` plane that the object stands on, see :meth:`Predictor.predict`; or None.
     """
 
     sensor: ArrayLike | None
     max_points: int
     draws: int
     clean: bool
+    table: ArrayLike | None = None
 
     def check(self) -> None:
         """Refuse numbers that are too small. Raises InputError."""
@@ -66,6 +69,8 @@ def look_at(cloud: Cloud, view: ArrayLike | None, how: Look, form: GraphForm) ->
     whole = scan_of(cloud, place)
     if view is not None:
         whole = replace(whole, view=_views(view, len(whole.points), cloud.name))
+    if how.table is not None:
+        whole = replace(whole, table=make_plane(_numbers(how.table, cloud.name, "table"), cloud.name))
     scan = clean_scan(whole, cloud.on_object) if how.clean else whole
     draws = how.draws if len(scan.points) > how.max_points else 1
     thin = [draw(scan, how.max_points, number) for number in range(draws)]

@@ -23,7 +23,7 @@ from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.looking import USUAL_DRAWS, Look, Seen, look_at, to_cloud
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.untrained import BASELINES, Scans, baseline_predictions, load_baseline
-from plumbline.records import Float, Int, Sample
+from plumbline.records import USUAL_VECTORS, Float, Int, Sample
 
 if TYPE_CHECKING:
     from plumbline.predictors.checkpoint import Trained
@@ -80,7 +80,8 @@ class Predictor:
             found = baseline_predictions(store, np.arange(len(store)), (baseline,))
             return found.predictions[baseline], None
 
-        return cls(name, load_baseline(baseline).symmetry, GraphForm(), answer, batch_size=batch_size)
+        form = GraphForm(vector_names=USUAL_VECTORS)
+        return cls(name, load_baseline(baseline).symmetry, form, answer, batch_size=batch_size)
 
     @classmethod
     def trained(cls, trained: "Trained", *, batch_size: int = 64) -> "Predictor":
@@ -117,6 +118,7 @@ class Predictor:
         *,
         sensor: ArrayLike | None = None,
         view: ArrayLike | None = None,
+        table: ArrayLike | None = None,
         max_points: int | None = None,
         draws: int = USUAL_DRAWS,
         clean: bool = True,
@@ -130,6 +132,9 @@ class Predictor:
                 position in the file, or else the origin, where a sensor that reports in its own frame stands.
             view: ``[N]`` whole numbers, equal for points of one view. None: points measured from the same
                 position are one view.
+            table: ``[4]`` plane that the object stands on, in the frame and unit of the points: its normal
+                toward the object, of any length, and the product of the unit normal with a point of the
+                plane. None: not known. For models that were trained with ``--sensor_model depth``.
             max_points: number of points that are used, at most; they are chosen with a fixed seed. None:
                 ``usual_points``, for a trained model the fewest that its training scans had.
             draws: draw the points of a larger scan this many times, and return the mean prediction.
@@ -137,9 +142,10 @@ class Predictor:
                 (:func:`plumbline.geometry.cleaning.object_points`).
 
         Raises:
-            InputError: the points are not a valid scan, or the prediction is not finite.
+            InputError: the points are not a valid scan, a table is given that cannot be used, or the
+                prediction is not finite.
         """
-        how = self._look(sensor, max_points, draws, clean)
+        how = self._look(sensor, table, max_points, draws, clean)
         seen = look_at(to_cloud(points, "the scan"), view, how, self.form)
         (answer,) = self.answers([seen])
         if isinstance(answer, InputError):
@@ -151,6 +157,7 @@ class Predictor:
         scans: "Iterable[ArrayLike | Cloud | InputError]",
         *,
         sensor: ArrayLike | None = None,
+        table: ArrayLike | None = None,
         max_points: int | None = None,
         draws: int = USUAL_DRAWS,
         clean: bool = True,
@@ -164,14 +171,14 @@ class Predictor:
             scans: points as for :meth:`predict`, or :class:`plumbline.Cloud` with its own sensor and name. An
                 ``InputError`` in place of a scan, for example for an unreadable file, is passed on.
             sensor: position of the sensor in all scans, overriding their own.
-            max_points, draws, clean: as for :meth:`predict`.
+            table, max_points, draws, clean: as for :meth:`predict`.
 
         Returns:
             One result for each scan, in order, as soon as its batch is done: a ``Prediction``, or the
             ``InputError`` that :meth:`predict` would raise. The predictions of a model depend on the rest of
             the batch only by rounding, those of a baseline not at all.
         """
-        return self._in_batches(iter(scans), self._look(sensor, max_points, draws, clean))
+        return self._in_batches(iter(scans), self._look(sensor, table, max_points, draws, clean))
 
     def locate(self, graphs: Sequence[Sample]) -> Answers:
         """Predict the centres of mass of graphs of this form, in the frame and unit of their scans."""
@@ -180,8 +187,21 @@ class Predictor:
         scale = np.array([graph.scale for graph in graphs])
         return origin + scale[:, None] * com, None if expected_error is None else scale * expected_error
 
-    def _look(self, sensor: ArrayLike | None, max_points: int | None, draws: int, clean: bool) -> Look:
-        how = Look(sensor, self.usual_points if max_points is None else max_points, draws, clean)
+    def _look(
+        self,
+        sensor: ArrayLike | None,
+        table: ArrayLike | None,
+        max_points: int | None,
+        draws: int,
+        clean: bool,
+    ) -> Look:
+        if table is not None and "table" not in self.form.vector_names:
+            raise InputError(
+                f"a table is given, but {self.name} does not use any: leave it out, or use a model that was "
+                "trained on data of prepare --sensor_model depth"
+            )
+        points = self.usual_points if max_points is None else max_points
+        how = Look(sensor, points, draws, clean, table)
         how.check()
         return how
 

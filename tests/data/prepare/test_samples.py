@@ -22,7 +22,7 @@ def drawn(monkeypatch):
         asked.append({"name": solid.name, "settings": settings, "state": rng.bit_generator.state})
 
     monkeypatch.setattr(samples, "scan_solid", scan_solid)
-    monkeypatch.setattr(samples, "build_sample", lambda scan, **_: scan)
+    monkeypatch.setattr(samples, "_sample", lambda scan, *_: scan)
     return asked
 
 

@@ -26,7 +26,7 @@ from plumbline.errors import DamagedStoreError, InputError
 from plumbline.files import reading
 from plumbline.geometry.graphs import LEADERS
 from plumbline.locks import LockedError, sole_owner
-from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Rejected
+from plumbline.records import FEATURE_NAMES, Rejected, vector_names
 from plumbline.writing import write_atomically
 
 PT_METADATA = "dataset_metadata.json"
@@ -205,7 +205,7 @@ def finish(out: Path, chunks: Sequence[Chunk], plan: Plan, *, tick: Callable[[in
     settings, paths = plan["settings"], [chunk.path for chunk in chunks]
     fields = {
         "feature_names": FEATURE_NAMES,
-        "vector_names": VECTOR_NAMES,
+        "vector_names": vector_names(settings.get("sensor_model", "none")),
         "leaders": LEADERS,
         "edge_attr": settings["edge_attr"],
         "sh_degree": settings["sh_degree"] if settings["edge_attr"] == "sh" else None,

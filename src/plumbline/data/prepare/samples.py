@@ -6,6 +6,7 @@ workers can change its samples.
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,16 @@ from plumbline.geometry.rest_poses import rest_poses
 from plumbline.geometry.sampling import draw_sampling, thin_scan
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
-from plumbline.records import GraphSettings, Rejected, Sample, Scan, ScanSettings, unusable
+from plumbline.records import (
+    VECTOR_NAMES,
+    GraphSettings,
+    Rejected,
+    Sample,
+    Scan,
+    ScanSettings,
+    unusable,
+    vector_names,
+)
 
 FEWEST_POINTS = 16
 """A real scan with fewer points than this is refused."""
@@ -90,7 +100,7 @@ def make_samples(source: Source, scan: ScanSettings, graph: GraphSettings) -> li
         InputError: the object cannot be scanned.
     """
     if source.label is not None:
-        return [_sample(_real_scan(source, scan), source.name, graph)]
+        return [_sample(_real_scan(source, scan), source.name, graph, scan)]
     samples = scan.samples
     if source.path is not None:
         solid = load_mesh(source.path, name=source.name, target=scan.target, scale=scan.scale)
@@ -99,18 +109,19 @@ def make_samples(source: Source, scan: ScanSettings, graph: GraphSettings) -> li
         samples = scan.solid_samples or samples
     caster = Caster(solid.vertices, solid.faces)
     rest = rest_poses(solid) if scan.sensor_model == "depth" else None
-    return [
-        _sample(
-            scan_solid(solid, caster, scan, rng=_rng(scan.seed, solid.name, i), rest=rest), solid.name, graph
-        )
-        for i in range(samples)
-    ]
+    scans = (
+        scan_solid(solid, caster, scan, rng=_rng(scan.seed, solid.name, i), rest=rest) for i in range(samples)
+    )
+    return [_sample(each, solid.name, graph, scan) for each in scans]
 
 
-def _sample(scan: Scan, object_name: str, graph: GraphSettings) -> Sample:
-    return build_sample(
+def _sample(scan: Scan, object_name: str, graph: GraphSettings, settings: ScanSettings) -> Sample:
+    sample = build_sample(
         scan, k=graph.k, edge_attr="none", sh_degree=0, normalise=graph.normalise, object_name=object_name
     )
+    assert sample.vectors is not None
+    rows = [VECTOR_NAMES.index(name) for name in vector_names(settings.sensor_model)]
+    return replace(sample, vectors=sample.vectors[rows])
 
 
 def _real_scan(source: Source, settings: ScanSettings) -> Scan:

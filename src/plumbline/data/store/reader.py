@@ -24,8 +24,7 @@ from plumbline.data.store.checks import (
     check_range,
     read_manifest,
 )
-from plumbline.data.store.tensors import map_tensors, will_need
-from plumbline.data.store.writer import pack_names, unpack_names
+from plumbline.data.store.tensors import map_tensors, pack_names, unpack_names, will_need
 from plumbline.errors import InputError
 from plumbline.records import LARGEST, SMALLEST, Float, Int, Rejected, Sample, unusable_radius
 

@@ -6,6 +6,7 @@ import math
 import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,17 @@ def _entry(value: Any) -> tuple[np.dtype, tuple[int, ...], int, int]:
     if not all(isinstance(number, int) and number >= 0 for number in (*shape, begin, end)):
         raise ValueError("a shape or an offset is not a count")
     return np.dtype(_DTYPES[value["dtype"]]), shape, begin, end
+
+
+def pack_names(names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Encode names as two flat arrays: the bytes of all names, and where each name begins."""
+    encoded = [name.encode("utf-8", "surrogateescape") for name in names]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    return {"object_name_ptr": ends, "object_name_bytes": np.frombuffer(b"".join(encoded), np.uint8)}
+
+
+def unpack_names(ptr: np.ndarray, data: np.ndarray) -> list[str]:
+    """The inverse of :func:`pack_names`."""
+    text = data.tobytes()
+    bounds = ptr.tolist()
+    return [text[begin:end].decode("utf-8", "surrogateescape") for begin, end in pairwise(bounds)]

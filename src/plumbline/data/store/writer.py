@@ -8,14 +8,13 @@ give the same bytes, however they were grouped into parts.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import plumbline
-from plumbline.data.store.tensors import map_tensors, offsets, write_tensors
+from plumbline.data.store.tensors import map_tensors, offsets, pack_names, unpack_names, write_tensors
 from plumbline.errors import DamagedStoreError, InputError
 from plumbline.records import Rejected, Sample, scan_radius
 from plumbline.writing import write_atomically
@@ -156,20 +155,6 @@ def read_part(path: Path) -> Part:
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedStoreError(f"{path} is damaged: it is not a part of a data set ({error})") from error
     return Part(arrays, tuple(names), rejected)
-
-
-def pack_names(names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Encode names as two flat arrays: the bytes of all names, and where each name begins."""
-    encoded = [name.encode("utf-8", "surrogateescape") for name in names]
-    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
-    return {"object_name_ptr": ends, "object_name_bytes": np.frombuffer(b"".join(encoded), np.uint8)}
-
-
-def unpack_names(ptr: np.ndarray, data: np.ndarray) -> list[str]:
-    """The inverse of :func:`pack_names`."""
-    text = data.tobytes()
-    bounds = ptr.tolist()
-    return [text[begin:end].decode("utf-8", "surrogateescape") for begin, end in pairwise(bounds)]
 
 
 # ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,67 @@
+"""The plane of a table that an object stands on: ``[4]``, unit normal toward the object, distance along it.
+
+A point is on the table if its product with the normal is the distance.
+"""
+
+import numpy as np
+
+from plumbline.errors import InputError
+from plumbline.records import Float, Scan
+
+
+def make_plane(given: Float, name: str) -> Float:
+    """Check the four numbers of a plane, and make its normal a unit vector.
+
+    Args:
+        given: the normal, of any length, and the distance of the plane from the origin along it.
+        name: what error messages call the scan.
+
+    Raises:
+        InputError: these are not four numbers, or the normal is 0.
+    """
+    length = float(np.linalg.norm(given[:3])) if given.shape == (4,) else 0.0
+    if not length > 0:
+        raise InputError(
+            f"{name}: table must be four numbers, the normal of the plane toward the object and the plane's "
+            "distance from the origin along it"
+        )
+    return np.append(given[:3] / length, given[3])
+
+
+def move_plane(plane: Float | None, turn: Float, shift: Float, factor: float = 1.0) -> Float | None:
+    """Move a plane as points ``x`` that become ``factor * turn @ x + shift``; None stays None."""
+    if plane is None:
+        return None
+    normal = turn @ plane[:3]
+    return np.append(normal, factor * plane[3] + normal @ shift)
+
+
+def way_down(scan: Scan, name: str) -> Float:
+    """Compute the vector ``[3]`` from the mean of a scan's points straight down to its table.
+
+    Args:
+        scan: in any frame and unit.
+        name: what error messages call it.
+
+    Returns:
+        The vector in that frame and unit; zero if the table is not known. Symmetry: E(3), and scale.
+
+    Raises:
+        InputError: the mean of the points is not above the table.
+    """
+    if scan.table is None:
+        return np.zeros(3)
+    normal, distance = scan.table[:3], scan.table[3]
+    centre = scan.points[0]  # near the points, so that far from the origin no digits are lost
+    above = normal @ (scan.points - centre).mean(axis=0) - (distance - normal @ centre)
+    if not above > 0:
+        raise InputError(
+            f"{name}: its points lie below the table; the normal must point from the table to the object"
+        )
+    down: Float = -above * normal
+    return down
+
+
+def lowest_plane(scan: Scan, normal: Float) -> Float:
+    """The plane ``[4]`` of a unit normal on which the lowest point of a scan stands."""
+    return np.append(normal, (scan.points @ normal).min())
