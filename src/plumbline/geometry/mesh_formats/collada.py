@@ -9,20 +9,19 @@ left out is said in the notes, and what cannot be read is refused.
 not opened.
 """
 
-import zlib
-from io import BytesIO
 from pathlib import Path
 from posixpath import normpath
 from urllib.parse import unquote
-from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
+from zipfile import ZipFile
 
-from plumbline.errors import InputError, MeshError
-from plumbline.geometry.headers import check_archive
+from plumbline.errors import MeshError
+from plumbline.geometry.mesh_formats.archives import open_archive, read_member
 from plumbline.geometry.mesh_formats.collada_controllers import read_controller
 from plumbline.geometry.mesh_formats.collada_geometry import Geometries
 from plumbline.geometry.mesh_formats.collada_scene import Scene, find_visual_scene, read_scene
-from plumbline.geometry.mesh_formats.collada_xml import Document, label, parse, parse_xml, show
-from plumbline.geometry.mesh_formats.parts import MeshContent, Part, join_parts, place_part
+from plumbline.geometry.mesh_formats.collada_xml import Document, label, parse
+from plumbline.geometry.mesh_formats.parts import MeshContent, Part, join_parts, place_part, show
+from plumbline.geometry.mesh_formats.xml_text import parse_tree
 
 _MOST_FACES = 20_000_000
 """Faces that instances may unfold to."""
@@ -50,37 +49,24 @@ def read_zae(path: Path) -> MeshContent:
         InputError: the archive would fill the memory.
         OSError: the file cannot be read.
     """
-    packed = path.read_bytes()
-    try:
-        check_archive(path)
-        with ZipFile(BytesIO(packed)) as archive:
-            data = _read_member(archive, _find_member(archive))
-    except InputError:
-        raise
-    except (BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-        raise MeshError(f"cannot be read as zae: {str(error)[:200]}; create it again") from error
+    with open_archive(path) as archive:
+        data = read_member(archive, _find_member(archive))
     return _read_document(parse(data))
 
 
 def _find_member(archive: ZipFile) -> str:
     """Find the COLLADA file in an archive: its name there."""
     names = archive.namelist()
-    found = [name for name in names if name.lower().endswith(".dae")]
     if "manifest.xml" in names:
-        root = parse_xml(_read_member(archive, "manifest.xml"))
+        root = parse_tree(read_member(archive, "manifest.xml"), "its manifest")
         named = unquote((root.text or "").strip().partition("#")[0])
         if (place := normpath(named)) not in names:
-            raise MeshError(f"names {show(named)} in its manifest, which is not in it; create it again")
+            raise MeshError(f"names {show(named)} in its manifest, which is not in it; export it again")
         return place
+    found = [name for name in names if name.lower().endswith(".dae")]
     if len(found) != 1:
         raise MeshError(f"has no manifest and {len(found)} dae files; unpack it and give one of them")
     return found[0]
-
-
-def _read_member(archive: ZipFile, name: str) -> bytes:
-    if archive.getinfo(name).compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-        raise MeshError(f"packs {show(name)} by a method that is not supported; create it again")
-    return archive.read(name)
 
 
 def _read_document(document: Document) -> MeshContent:

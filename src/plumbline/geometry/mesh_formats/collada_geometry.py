@@ -15,9 +15,8 @@ from plumbline.geometry.mesh_formats.collada_xml import (
     floats,
     integers,
     label,
-    show,
 )
-from plumbline.geometry.mesh_formats.parts import Part, check_indices
+from plumbline.geometry.mesh_formats.parts import Part, check_indices, show
 from plumbline.geometry.polygons import triangulate_polygons, triangulate_strips, triangulate_with_holes
 from plumbline.records import Float, Int
 

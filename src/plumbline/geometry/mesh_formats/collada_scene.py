@@ -6,7 +6,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from plumbline.errors import MeshError
-from plumbline.geometry.mesh_formats.collada_xml import Document, floats, label, show
+from plumbline.geometry.mesh_formats.collada_xml import Document, floats, label
+from plumbline.geometry.mesh_formats.parts import show
 from plumbline.records import Float
 
 _MOST_NODES = 200_000

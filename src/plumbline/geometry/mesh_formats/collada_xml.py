@@ -1,31 +1,20 @@
 """The text of a COLLADA file: its elements, found by their ids, and the numbers in them."""
 
-import re
 from urllib.parse import unquote
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
-from xml.parsers import expat
 
 import numpy as np
 
 from plumbline.errors import MeshError
+from plumbline.geometry.mesh_formats.parts import show
+from plumbline.geometry.mesh_formats.xml_text import parse_tree
 from plumbline.records import Float, Int
 
-_MULTI_BYTE = re.compile(
-    rb"""<\?xml[^>]*?encoding=["'](gb2312|gbk|gb18030|big5|shift_jis|euc-jp|euc-kr)["']""", re.IGNORECASE
-)
-"""Encodings that Python knows and the XML parser does not."""
 _DIGITS_AND_BLANKS = b"0123456789 \t\r\n"
-_SHOWN = 60
-"""Characters of a name that a message shows."""
-
-
-class _RootReachedError(Exception):
-    """Ends the reading of what stands before the root element."""
 
 
 class Document:
-    """A COLLADA file. Tags are without their namespace.
+    """A COLLADA file.
 
     Attributes:
         root: the ``COLLADA`` element.
@@ -33,8 +22,6 @@ class Document:
 
     def __init__(self, root: Element) -> None:
         self.root = root
-        for element in root.iter():
-            element.tag = element.tag.rpartition("}")[2]
         self._by_id = {root: _index(root)}
 
     def find(self, url: str | None, tags: str, use: str, within: Element | None = None) -> Element:
@@ -44,7 +31,7 @@ class Document:
             url: such as ``"#wheel"``.
             tags: the element's tag, or several that it may have. Elements of other tags may have the same id.
             use: what the file does with it, such as ``"places a geometry"``, for messages.
-            within: where to look first. Some programs number the sources of each geometry anew.
+            within: where to look first. Some programs number the sources of each geometry from 0.
 
         Raises:
             MeshError: there is no such element in the file, or several.
@@ -82,58 +69,15 @@ def parse(data: bytes) -> Document:
     """Read the text of a COLLADA file.
 
     Raises:
-        MeshError: it is not well-formed, declares entities, or is not COLLADA 1.4 or 1.5.
+        MeshError: it is truncated or damaged, declares entities, or is not COLLADA 1.4 or 1.5.
     """
-    root = parse_xml(data)
-    if root.tag.rpartition("}")[2] != "COLLADA":
+    root = parse_tree(data, "its XML")
+    if root.tag != "COLLADA":
         raise MeshError(f"cannot be read as dae: it holds {show(root.tag)}, not COLLADA; export it again")
     version = root.get("version", "1.4")
     if not version.startswith(("1.4", "1.5")):
         raise MeshError(f"is COLLADA {show(version)}; export it as COLLADA 1.4 or 1.5")
     return Document(root)
-
-
-def parse_xml(data: bytes) -> Element:
-    """Read an XML text: its root element.
-
-    Raises:
-        MeshError: it is not well-formed, or declares entities.
-    """
-    text: bytes | str = data
-    try:
-        if (encoding := _MULTI_BYTE.match(data[:200])) is not None:
-            text = data.decode(encoding[1].decode())
-        _refuse_entities(text)
-        parser = ElementTree.XMLParser()
-        parser.feed(text)
-        return parser.close()
-    except MeshError:
-        raise
-    except (ElementTree.ParseError, expat.ExpatError, ValueError, LookupError) as error:
-        raise MeshError(f"cannot be read as XML: {str(error)[:200]}; export it again") from error
-
-
-def _refuse_entities(text: bytes | str) -> None:
-    """Refuse a text that declares entities, which may unfold to any size; no exporter writes them."""
-
-    def refuse(name: str, *_: object) -> None:
-        raise MeshError(f"declares an XML entity {show(name)}, which is not supported; export it again")
-
-    def stop(*_: object) -> None:
-        raise _RootReachedError
-
-    parser = expat.ParserCreate()
-    parser.EntityDeclHandler = refuse
-    parser.StartElementHandler = stop
-    try:
-        parser.Parse(text, True)
-    except _RootReachedError:
-        return
-
-
-def show(name: str) -> str:
-    """Quote a name of the file, shortened, on one line."""
-    return repr(name if len(name) <= _SHOWN else name[:_SHOWN] + "…")
 
 
 def label(element: Element) -> str:

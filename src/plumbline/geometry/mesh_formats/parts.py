@@ -9,6 +9,9 @@ import numpy as np
 from plumbline.errors import MeshError
 from plumbline.records import Float, Int
 
+_SHOWN = 60
+"""Characters of a name that a message shows."""
+
 
 class Part(NamedTuple):
     """A piece of a mesh.
@@ -74,6 +77,11 @@ def join_parts(parts: Sequence[Part], notes: Sequence[str] = ()) -> MeshContent:
         faces.append(part.faces + start)
         start += len(part.vertices)
     return MeshContent(np.concatenate(vertices), np.concatenate(faces), tuple(notes))
+
+
+def show(name: str) -> str:
+    """Quote a name in a file for a message: on one line, shortened."""
+    return repr(name if len(name) <= _SHOWN else name[:_SHOWN] + "…")
 
 
 def check_indices(indices: Int, num: int) -> None:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from plumbline.errors import MeshError
+from plumbline.geometry.mesh_formats.archives import open_archive
 from plumbline.geometry.mesh_formats.parts import MeshContent, Part, join_parts, place_part
 from plumbline.geometry.mesh_formats.three_mf_model import Model, Object, Reference, parse_model
-from plumbline.geometry.mesh_formats.three_mf_package import Package, open_package
+from plumbline.geometry.mesh_formats.three_mf_package import Package
 from plumbline.geometry.mesh_formats.three_mf_slicers import BODY, NEGATIVE, Volume, read_volumes
 from plumbline.records import Float
 
@@ -48,7 +49,7 @@ def read_3mf(path: Path) -> MeshContent:
     """
     # Damaged numbers overflow without a warning; the caller refuses what is not finite.
     try:
-        with open_package(path) as archive, np.errstate(all="ignore"):
+        with open_archive(path) as archive, np.errstate(all="ignore"):
             return _Scene(Package(archive)).read()
     except MeshError as error:
         # Names and numbers of a damaged file may be of any length.

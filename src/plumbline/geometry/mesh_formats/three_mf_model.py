@@ -9,7 +9,8 @@ import numpy as np
 
 from plumbline.errors import MeshError
 from plumbline.geometry.mesh_formats.parts import Part
-from plumbline.geometry.mesh_formats.three_mf_package import make_parser, part_key, run_parser
+from plumbline.geometry.mesh_formats.three_mf_package import part_key
+from plumbline.geometry.mesh_formats.xml_text import make_parser, run_parser
 from plumbline.records import Float, Int
 
 _CORE = frozenset(

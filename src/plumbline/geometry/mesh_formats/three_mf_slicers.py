@@ -1,9 +1,10 @@
-"""Which parts of a 3mf file are not material, by the settings that slicers store beside the model."""
+"""Which parts of a 3mf file are not material, by the settings that slicers store next to the model."""
 
 from typing import NamedTuple
 
 from plumbline.errors import MeshError
-from plumbline.geometry.mesh_formats.three_mf_package import Package, make_parser, run_parser
+from plumbline.geometry.mesh_formats.three_mf_package import Package
+from plumbline.geometry.mesh_formats.xml_text import make_parser, run_parser
 
 BODY, NEGATIVE = "body", "negative volume"
 _ROLES = {
