@@ -176,14 +176,15 @@ def test_entities_are_refused_at_once(tmp_path, declared):
 
 
 NO_XML = [
-    *(b"", b"\0" * 99, b"<COLLADA", NAMED[:-9].encode()),
-    *(b'<?xml version="1.0" encoding="none"?><COLLADA/>', b'<?xml version="1.0" encoding="gbk"?>\xff\xff'),
+    *((b"", "truncated"), (b"<COLLADA", "truncated"), (NAMED[:-9].encode(), "truncated")),
+    *((b"\0" * 99, "damaged"), (b'<?xml version="1.0" encoding="none"?><COLLADA/>', "damaged")),
+    (b'<?xml version="1.0" encoding="gbk"?>\xff\xff', "damaged"),
 ]
 
 
-@pytest.mark.parametrize("data", NO_XML)
-def test_what_is_not_xml(tmp_path, data):
-    with pytest.raises(MeshError, match=r"^cannot be read as XML: .*; export it again$"):
+@pytest.mark.parametrize(("data", "kind"), NO_XML)
+def test_text_that_is_not_xml_is_refused(tmp_path, data, kind):
+    with pytest.raises(MeshError, match=f"^is {kind}: .*; export it again$"):
         read_dae(write(tmp_path, data))
 
 
@@ -218,7 +219,7 @@ def test_archives(tmp_path):
             "names 'b.dae' in its manifest, which is not in it",
         ),
         ({"manifest__xml": manifest(""), "a__dae": box}, "names '' in its manifest"),
-        ({"manifest__xml": "<dae", "a__dae": box}, "cannot be read as XML"),
+        ({"manifest__xml": "<dae", "a__dae": box}, "its manifest ends in line 1"),
         ({"a__dae": "0 " * 150_000_000}, "unpacks to 0.3 GB"),
     ):
         with pytest.raises(InputError, match=reason):
@@ -232,7 +233,9 @@ def test_archives_that_are_damaged(tmp_path):
     far[-6:-2] = (len(data) * 9).to_bytes(4, "little")  # where the list of members begins
     for damaged in (b"", data[:-30], data[:60] + b"\0" * 20 + data[80:], far):
         path.write_bytes(damaged)
-        with pytest.raises(MeshError, match=r"^cannot be read as zae: .*; create it again$"):
+        with pytest.raises(
+            MeshError, match=r"^(cannot be read as zae|is truncated or damaged): .*; export it again$"
+        ):
             read_zae(path)
 
 

@@ -136,7 +136,7 @@ def test_without_relationships_the_model_is_where_it_usually_is(tmp_path, name):
         ),
         ({"_rels/.rels": rels("http://example.com/a.model", more='TargetMode="External"')}, "outside"),
         ({"3d/3DMODEL.model": model(box(1), item(1)), "3D/3dmodel.Model": ""}, "twice"),
-        ({"_rels/.rels": rels(f"/{ROOT}")[:-5], ROOT: model(box(1), item(1))}, "cannot be read as 3mf"),
+        ({"_rels/.rels": rels(f"/{ROOT}")[:-5], ROOT: model(box(1), item(1))}, "is truncated: _rels/.rels"),
     ],
 )
 def test_packages_without_one_model_are_refused(tmp_path, members, reason):
@@ -201,14 +201,14 @@ def test_components_may_be_nested_deeper_than_calls_of_python(tmp_path):
         (("<build>", '<build><item objectid="1" p:path="/3D/none.model"/>'), "3d/none.model"),
         (("<item", "<unknown"), "holds no mesh"),
         (("<build>", "<mc:AlternateContent/><build>"), "alternate content"),
-        (("<?xml", "<!DOCTYPE model><?xml"), "cannot be read"),
-        (("<model", "<!DOCTYPE model><model"), "document type"),
+        (("<?xml", "<!DOCTYPE model><?xml"), "not valid XML"),
+        (("<model", '<!DOCTYPE model [<!ENTITY e "1">]><model'), "declares an XML entity 'e'"),
         ((f'xmlns="{CORE}"', 'xmlns="http://example.com"'), "not a 3MF model"),
         (
             ("<object", '<object xmlns="http://schemas.microsoft.com/3dmanufacturing/2013/01"'),
             "another version",
         ),
-        (("</model>", ""), "cannot be read"),
+        (("</model>", ""), "is truncated"),
     ],
 )
 def test_damaged_models_are_refused(tmp_path, change, reason):

@@ -141,7 +141,7 @@ def test_modifiers_of_cura_are_left_out_with_a_note(tmp_path, mark):
         (bambu((1, "normal_part"), (3, "modifier_part")), "modifier 3 that is not there"),
         (bambu((1, "modifier_part"), number=1), "within another"),
         (prusa((0, 3, "volume_type", "NegativeVolume")), "negative volume"),
-        ({BAMBU: "<config>"}, "cannot be read as 3mf"),
+        ({BAMBU: "<config>"}, "model_settings.config ends in line 1"),
     ],
 )
 def test_settings_of_slicers_that_change_the_body_are_refused(tmp_path, members, reason):

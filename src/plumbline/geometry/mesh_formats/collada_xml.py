@@ -71,7 +71,7 @@ def parse(data: bytes) -> Document:
     Raises:
         MeshError: it is truncated or damaged, declares entities, or is not COLLADA 1.4 or 1.5.
     """
-    root = parse_tree(data, "its XML")
+    root = parse_tree(data, "the file")
     if root.tag != "COLLADA":
         raise MeshError(f"cannot be read as dae: it holds {show(root.tag)}, not COLLADA; export it again")
     version = root.get("version", "1.4")

@@ -72,7 +72,7 @@ def run_parser(
         if error.code in _CUT_OFF:
             raise MeshError(f"is truncated: {what} ends in line {error.lineno}; export it again") from error
         raise MeshError(
-            f"is damaged: {what} is not valid XML in line {error.lineno}; export it again"
+            f"is damaged: line {error.lineno} of {what} is not valid XML; export it again"
         ) from error
     except (LookupError, ValueError, OverflowError) as error:
         raise MeshError(
