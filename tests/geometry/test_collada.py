@@ -166,7 +166,7 @@ def test_the_scene_that_is_shown(tmp_path):
     check(tmp_path, dae(more=hidden).replace("<library", f"{asset}<library", 1))
     check(tmp_path, dae(scene=None))
     lone = dae(scene=None).partition("<library_visual")[0] + "</COLLADA>"
-    check(tmp_path, lone, notes=["the file has no scene; its only geometry is read where it is"])
+    check(tmp_path, lone, notes=["the file has no scene; its only geometry is read in its own frame"])
     spline = geometry("curve", "<spline/>")
     more = geometry() + spline + geometry("a") + geometry("b")
     nodes = f'<node>{PLACED}<instance_geometry url="#curve"/></node>'
@@ -175,7 +175,7 @@ def test_the_scene_that_is_shown(tmp_path):
     for text, reason in {
         dae(scene=None, more=hidden): "has 2 visual scenes and does not say which it shows",
         dae(scene="#gone"): "shows a scene '#gone' that is not in the file",
-        dae(nodes=""): "a scene that places none of the geometries in the file",
+        dae(nodes=""): "a scene that places none of its geometries",
         lone.replace("</library", f"{geometry('h')}</library"): "no scene that places its 2 geometries",
         dae(f"<node>{asset}{PLACED}</node>", more="<library_nodes><asset><unit/></asset></library_nodes>"):
             "different units",
@@ -192,8 +192,8 @@ def test_trees_of_any_depth_are_read_and_endless_ones_refused(tmp_path):
         for i in range(20)
     ]
     for nodes, reason in {
-        '<node id="a"><node><instance_node url="#a"/></node></node>': "node 'a' holds itself",
-        f'<node id="n0">{PLACED}</node>{"".join(steps)}': "places more than 200,000 nodes",
+        '<node id="a"><node><instance_node url="#a"/></node></node>': "node 'a' contains itself",
+        f'<node id="n0">{PLACED}</node>{"".join(steps)}': "places more than 500,000 objects",
     }.items():
         start = time.perf_counter()
         with pytest.raises(MeshError, match=reason):

@@ -50,7 +50,7 @@ REFUSED = {
     "places a geometry 'b.dae#g' that is in another file": dae(
         '<node><instance_geometry url="b.dae#g"/></node>'),
     "places a geometry without saying which": dae("<node><instance_geometry/></node>"),
-    "places a geometry '#g', but 2 have this id": dae(geometries=geometry() * 2),
+    "places a geometry '#g', but 2 elements have this id": dae(geometries=geometry() * 2),
     "places a node '#nope' that is not in the file": dae('<node><instance_node url="#nope"/></node>'),
     "places a controller '#c' that is not in the file": dae(HUNG),
     # kinds that have a surface and are not read
@@ -62,13 +62,13 @@ REFUSED = {
     "has 'instance_geometry' in its visual scene": dae(PLACED),
     "skews node 'n'": node("<skew>45 1 0 0 0 1 0</skew>"),
     "is COLLADA '1.3.0'": dae(root=f'xmlns="{SPACE}" version="1.3.0"'),
-    "it holds 'svg', not COLLADA": "<svg/>",
+    "it contains 'svg', not COLLADA": "<svg/>",
     # transforms
     "a <matrix> of node 'n' has 15 numbers instead of 16": node(f"<matrix>{'1 ' * 15}</matrix>"),
-    "places node 'n' by a matrix whose last row": node("<matrix>1 0 0 0 0 1 0 0 0 0 1 0 5 6 7 1</matrix>"),
-    "'0,5' stands in <translate> where a number is needed": node("<translate>0,5 0 0</translate>"),
-    "places node 'n' by numbers that are not finite": node("<translate>0 NaN 0</translate>"),
-    "turns node 'n' around an axis without direction": node("<rotate>0 0 0 90</rotate>"),
+    "the last row of the <matrix> of node 'n'": node("<matrix>1 0 0 0 0 1 0 0 0 0 1 0 5 6 7 1</matrix>"),
+    "<translate> has '0,5' where a number is needed": node("<translate>0,5 0 0</translate>"),
+    "the <translate> of node 'n' is not finite": node("<translate>0 NaN 0</translate>"),
+    "node 'n' turns around an axis without direction": node("<rotate>0 0 0 90</rotate>"),
     "by a matrix that flattens it": node("<scale>1 1 0</scale>"),
     "has 'trnslate' in node 'n', which is not known": node("<trnslate>1 0 0</trnslate>"),
     # sources and primitives
@@ -76,31 +76,31 @@ REFUSED = {
     "source 's' has 24 values, but 9 times 3": bare(positions=source("s", BRICK, "X", "Y", "Z", count=9)),
     "an accessor reads 3 of every 2 values": bare(positions=source("s", BRICK, "X", "Y", "Z", stride=2)),
     "an accessor reads 1 of every 0 values": bare(positions=source("s", BRICK, "X", stride=0, count=8)),
-    "has positions 's' that are not x, y, z": bare(positions=source("s", BRICK, "X", "Y", stride=3)),
+    "positions 's' are not x, y and z": bare(positions=source("s", BRICK, "X", "Y", stride=3)),
     "has count='-8'": bare(positions=source("s", BRICK, "X", "Y", "Z", count=-8)),
     "reads an array '#s-b' that is not in the file": bare().replace(
         'accessor source="#s-a"', 'accessor source="#s-b"'),
     "uses vertices '#u' that is not in the file": bare(QUADS_XML.replace("#v", "#u")),
-    "vertices 'v' have 0 positions": bare().replace("POSITION", "NORMAL"),
+    "vertices 'v' have 0 inputs of positions": bare().replace("POSITION", "NORMAL"),
     "a <polylist> has 0 inputs of vertices": bare(QUADS_XML.replace("VERTEX", "NORMAL")),
     "a face uses vertex 8 of 8": bare(QUADS_XML.replace("7", "8")),
     "a face uses vertex -1 of 8": bare(QUADS_XML.replace("7", "-1")),
     "a face uses vertex -1 of 8; export it again": bare(
         f"<tristrips>{INPUT}<p>0 1 2 -1 4 5 6</p></tristrips>"
     ),
-    "'1.5' stands in <p> where a whole number is needed": bare(QUADS_XML.replace("7", "1.5")),
+    "<p> has '1.5' where a whole number is needed": bare(QUADS_XML.replace("7", "1.5")),
     "<polylist> declares 5 items and has 6": bare(QUADS_XML.replace('"6"', '"5"')),
     "do not have 24 corners together": bare(QUADS_XML.replace("4 4 4", "4 4 3")),
-    "23 indices are no whole number of corners of 2": bare(
+    "23 indices do not make whole corners of 2": bare(
         f'<triangles>{INPUT}{NORMAL}<p>{"0 " * 23}</p></triangles>'),
-    "23 corners are no whole number of triangles": bare(f"<triangles>{INPUT}<p>{'0 ' * 23}</p></triangles>"),
+    "23 corners do not make whole triangles": bare(f"<triangles>{INPUT}<p>{'0 ' * 23}</p></triangles>"),
     "a corner has 1000000000 indices": bare(QUADS_XML.replace('offset="0"', 'offset="999999999"')),
     # controllers
-    "on joint 'j', which is 0 times in the scene": hung().replace('sid="j"', ""),
-    "on joint 'j', which is 2 times in the scene": dae(
+    "to joint 'j', which is in the scene 0 times": hung().replace('sid="j"', ""),
+    "to joint 'j', which is in the scene 2 times": dae(
         f'<node sid="j"/>{HUNG}', more=skin(["j"], [[(0, 1)]] * 8)),
     "skins a geometry '#h' that is not in the file": hung(target="#h"),
-    "hangs 1 of 8 vertices of skin 'c' on weights that are not 1": hung(
+    "the weights of 1 of 8 vertices of skin 'c' do not sum to 1": hung(
         weights=[[(0, 1)]] * 7 + [[(0, 0.5)]]),
     "has weights for 7 of 8 vertices": hung(weights=[[(0, 1)]] * 7),
     "skin 'c' uses joint 1 of 1": hung(weights=[[(1, 1)]] * 8),
@@ -109,7 +109,7 @@ REFUSED = {
     "has 2 matrices for 1 joints": hung(inverse=[np.eye(4)] * 2),
     "mirrors a part of skin 'c'": hung(
         ["j", "j"], [[(0, 1)]] * 4 + [[(1, 1)]] * 4, inverse=[np.eye(4), np.diag([-1, 1, 1, 1])]),
-    "a matrix of skin 'c' does not end with 0 0 0 1": hung(inverse=[np.ones((4, 4))]),
+    "the last row of a matrix of skin 'c' is not 0 0 0 1": hung(inverse=[np.ones((4, 4))]),
 }  # fmt: skip
 
 

@@ -302,7 +302,7 @@ def test_restarts_of_a_strip_are_refused(scene, kind, last):
     position = scene.numbers(np.resize(BOX, (65536, 3)))
     indices = scene.numbers([0, 1, 2, last, 3, 4, 5], kind)
     scene.node(mesh=scene.mesh({"attributes": {"POSITION": position}, "indices": indices, "mode": 5}))
-    scene.refuse(f"a face uses the index {last}, which stands for the end of a strip")
+    scene.refuse(f"a face uses the index {last}, which is reserved")
 
 
 def test_sparse_numbers_beyond_the_others_are_refused(box):

@@ -128,7 +128,7 @@ def test_without_relationships_the_model_is_where_it_usually_is(tmp_path, name):
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
-        ({"a.txt": ""}, "holds no 3D model"),
+        ({"a.txt": ""}, "has no 3D model"),
         ({"_rels/.rels": rels("/3D/none.model")}, "3d/none.model, which is not in the archive"),
         (
             {"_rels/.rels": rels(f"/{ROOT}", "/b.model"), "b.model": model(box(1), item(1))},
@@ -190,7 +190,7 @@ def test_components_may_be_nested_deeper_than_calls_of_python(tmp_path):
         (("<mesh>", "<vendor:box><mesh>"), "outside of <object>"),
         (("<mesh>", "<mesh><vertices/><triangles/></mesh><mesh>"), "twice"),
         (("<mesh>", "<components/><mesh>"), "both a mesh and components"),
-        (("</resources>", box(1) + "</resources>"), "object 1 twice"),
+        (("</resources>", box(1) + "</resources>"), "two objects have the number 1"),
         (('id="1"', 'id="one"'), "cannot be read"),
         (('id="1"', ""), "no attribute 'id'"),
         (('id="1"', 'id="1" type="thing"'), "'thing' is not a type"),
@@ -199,7 +199,7 @@ def test_components_may_be_nested_deeper_than_calls_of_python(tmp_path):
         (("<build>", '<build><item objectid="1" transform="1 0 0 0 0 0 0 0 1 0 0 0"/>'), "flattens"),
         (("<build>", '<build><item objectid="1" transform="1 0 0 0 nan 0 0 0 1 0 0 0"/>'), "not finite"),
         (("<build>", '<build><item objectid="1" p:path="/3D/none.model"/>'), "3d/none.model"),
-        (("<item", "<unknown"), "holds no mesh"),
+        (("<item", "<unknown"), "has no body"),
         (("<build>", "<mc:AlternateContent/><build>"), "alternate content"),
         (("<?xml", "<!DOCTYPE model><?xml"), "not valid XML"),
         (("<model", '<!DOCTYPE model [<!ENTITY e "1">]><model'), "declares an XML entity 'e'"),

@@ -1,4 +1,4 @@
-"""Polygons and strips cut into triangles."""
+"""Polygons, fans and strips cut into triangles."""
 
 import numpy as np
 
@@ -22,11 +22,9 @@ def triangulate_polygons(vertices: Float, lengths: Int, indices: Int) -> Int:
     Returns:
         ``[F, 3]`` vertex indices, in the order of the polygons.
     """
-    num = np.maximum(lengths - 2, 0)
+    faces = triangulate_fans(lengths, indices)
     start = np.cumsum(lengths) - lengths
-    first = np.repeat(start, num)
-    turn = np.arange(num.sum()) - np.repeat(np.cumsum(num) - num, num)
-    faces = np.stack([indices[first], indices[first + turn + 1], indices[first + turn + 2]], axis=1)
+    num = np.maximum(lengths - 2, 0)
     begin = np.cumsum(num) - num
     for length in np.unique(lengths[lengths > 3]).tolist():
         mine = np.flatnonzero(lengths == length)
@@ -38,6 +36,14 @@ def triangulate_polygons(vertices: Float, lengths: Int, indices: Int) -> Int:
             if (cut := _cut_in_plane(vertices[own])) is not None:
                 faces[begin[one] : begin[one] + length - 2] = own[cut]
     return faces
+
+
+def triangulate_fans(lengths: Int, indices: Int) -> Int:
+    """Cut triangle fans into triangles ``[F, 3]``; the arguments are those of :func:`triangulate_strips`."""
+    num = np.maximum(lengths - 2, 0)
+    first = np.repeat(np.cumsum(lengths) - lengths, num)
+    turn = np.arange(num.sum()) - np.repeat(np.cumsum(num) - num, num)
+    return np.stack([indices[first], indices[first + turn + 1], indices[first + turn + 2]], axis=1)
 
 
 def triangulate_with_holes(vertices: Float, lengths: Int, indices: Int) -> Int | None:

@@ -1,4 +1,4 @@
-"""The text of a COLLADA file: its elements, found by their ids, and the numbers in them."""
+"""The elements of a COLLADA file, found by their ids, and the numbers in them."""
 
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element
@@ -29,7 +29,7 @@ class Document:
 
         Args:
             url: such as ``"#wheel"``.
-            tags: the element's tag, or several that it may have. Elements of other tags may have the same id.
+            tags: the element's tag, or several. Elements of other tags may have the same id.
             use: what the file does with it, such as ``"places a geometry"``, for messages.
             within: where to look first. Some programs number the sources of each geometry from 0.
 
@@ -52,12 +52,12 @@ class Document:
         if not found:
             raise MeshError(f"{use} {show(url)} that is not in the file; export it again")
         if len(found) > 1:
-            raise MeshError(f"{use} {show(url)}, but {len(found)} have this id; export it again")
+            raise MeshError(f"{use} {show(url)}, but {len(found)} elements have this id; export it again")
         return found[0]
 
 
 def _index(element: Element) -> dict[tuple[str, str], list[Element]]:
-    """Sort an element and what is in it by tag and id."""
+    """Index an element and its descendants by tag and id."""
     found: dict[tuple[str, str], list[Element]] = {}
     for one in element.iter():
         if (name := one.get("id")) is not None:
@@ -66,14 +66,14 @@ def _index(element: Element) -> dict[tuple[str, str], list[Element]]:
 
 
 def parse(data: bytes) -> Document:
-    """Read the text of a COLLADA file.
+    """Parse a COLLADA file.
 
     Raises:
         MeshError: it is truncated or damaged, declares entities, or is not COLLADA 1.4 or 1.5.
     """
     root = parse_tree(data, "the file")
     if root.tag != "COLLADA":
-        raise MeshError(f"cannot be read as dae: it holds {show(root.tag)}, not COLLADA; export it again")
+        raise MeshError(f"cannot be read as dae: it contains {show(root.tag)}, not COLLADA; export it again")
     version = root.get("version", "1.4")
     if not version.startswith(("1.4", "1.5")):
         raise MeshError(f"is COLLADA {show(version)}; export it as COLLADA 1.4 or 1.5")
@@ -81,16 +81,16 @@ def parse(data: bytes) -> Document:
 
 
 def label(element: Element) -> str:
-    """Say what an element is called, for messages."""
+    """Name an element in a message."""
     name = element.get("id") or element.get("name")
     return show(name) if name else "without a name"
 
 
 def child(element: Element, tag: str) -> Element:
-    """Get a child that must be there.
+    """Return a required child.
 
     Raises:
-        MeshError: it is not.
+        MeshError: it is missing.
     """
     if (found := element.find(tag)) is None:
         raise MeshError(
@@ -133,7 +133,7 @@ def integers(element: Element, text: str | None = None) -> Int:
     data = _ascii((element.text or "") if text is None else text)
     if data.isspace() or not data:
         return np.zeros(0, np.int64)
-    if not data.translate(None, _DIGITS_AND_BLANKS):  # many times as fast, but takes other text for its end
+    if not data.translate(None, _DIGITS_AND_BLANKS):  # many times as fast, but stops at other text
         return np.fromstring(data, np.int64, sep=" ")
     words = data.split()
     try:
@@ -151,8 +151,7 @@ def _not_a_number(element: Element, words: list[bytes], kind: type[int] | type[f
     wrong = next(word for word in words if not _is_a(kind, word)).decode()
     needed = "a whole number" if kind is int else "a number"
     return MeshError(
-        f"cannot be read as dae: {show(wrong)} stands in <{element.tag}> where {needed} is needed; export it "
-        "again"
+        f"is damaged: <{element.tag}> has {show(wrong)} where {needed} is needed; export it again"
     )
 
 
@@ -165,10 +164,10 @@ def _is_a(kind: type[int] | type[float], word: bytes) -> bool:
 
 
 def check_count(element: Element, num: int) -> None:
-    """Refuse an element that declares another number of items than it has.
+    """Refuse an element that does not have the number of items that it declares.
 
     Raises:
-        MeshError: it does.
+        MeshError: the numbers differ.
     """
     if element.get("count") is not None and (declared := attribute(element, "count")) != num:
         raise MeshError(

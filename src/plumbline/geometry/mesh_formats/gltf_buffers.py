@@ -35,8 +35,7 @@ _DATA = "data:"
 _SHOWN = 200
 _ALL = slice(None)
 _MOST_BYTES, _MOST_TIMES = 1 << 30, 100
-"""What a file may unfold to, by copies of its meshes and by zeros that are only declared: so many bytes, or
-so many times its own."""
+"""Copies of meshes and declared zeros may unfold to this number of bytes or this multiple of the file's."""
 
 
 def buffer_files(path: Path) -> list[Path]:
@@ -67,7 +66,7 @@ def _find_file(path: Path, uri: str) -> Path | None:
 
 
 class Accessors:
-    """Reads the accessors of a glTF file; a buffer is opened when a number in it is asked for."""
+    """Reads the accessors of a glTF file; a buffer is opened when it is first needed."""
 
     def __init__(self, container: Container) -> None:
         self._container = container
@@ -78,7 +77,7 @@ class Accessors:
         self._charged = 0
 
     def has_base(self, index: int) -> bool:
-        """Tell whether an accessor has numbers besides those that replace others."""
+        """Tell whether an accessor has numbers, apart from those that replace others."""
         return "bufferView" in pick(self._accessors, index, "accessor")
 
     def is_sparse(self, index: int) -> bool:
@@ -90,7 +89,7 @@ class Accessors:
         return read_whole(pick(self._accessors, index, "accessor"), "count")
 
     def read_vectors(self, index: int, form: str, rows: Int | slice = _ALL) -> Float:
-        """Read vectors or matrices, integers mapped to fractions if the accessor says so.
+        """Read vectors or matrices, integers as fractions if the accessor is normalised.
 
         Args:
             index: of the accessor.
@@ -132,8 +131,8 @@ class Accessors:
         self._charged += num_bytes
         if self._charged > max(_MOST_BYTES, _MOST_TIMES * sum(map(len, self._data.values()))):
             raise MeshError(
-                f"unfolds to {self._charged / 1e9:,.1f} GB or more, far more than a valid file of its size: "
-                "export it again with fewer copies"
+                f"unfolds to {self._charged / 1e9:,.1f} GB or more, far more than a valid file of its size; "
+                "export fewer copies"
             )
 
     def _read(self, index: int, form: str) -> Any:
@@ -164,7 +163,7 @@ class Accessors:
         return array
 
     def _read_view(self, source: Record, typed: Record, count: int, width: int) -> Any:
-        """View ``[count, width]`` numbers in a buffer, after a check that it holds as many.
+        """View ``[count, width]`` numbers in a buffer, after a check that it holds them.
 
         Args:
             source: has ``bufferView`` and ``byteOffset``.
@@ -203,14 +202,14 @@ class Accessors:
                     _refuse_short("its binary chunk", length, chunk[1])
                 data = _read_file(self._container.path, chunk[0], length)
             else:
-                refuse_unread(view)
+                refuse_unread(read_record(view, "extensions"))
                 raise GltfError(f"buffer {index} has no data")
             self._data[index] = data
         return self._data[index]
 
 
 def _is_stand_in(buffer: Record) -> bool:
-    """Tell whether a buffer only has the size of what a compressed one unpacks to."""
+    """Tell whether a buffer only declares the size to which a compressed one unpacks."""
     extensions = read_record(buffer, "extensions")
     return any(read_record(extensions, name).get("fallback") is True for name in extensions)
 

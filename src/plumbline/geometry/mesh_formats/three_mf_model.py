@@ -104,8 +104,8 @@ class Object:
     Attributes:
         kind: its type: ``"model"``, ``"support"`` and so on.
         mesh: None if it has none.
-        components: what it is composed of; None if it is not composed.
-        unsupported: what makes its shape unknown; None if its shape is known.
+        components: the objects that it consists of; None if it has a mesh of its own.
+        unsupported: a feature of its shape that is not supported, or None.
         modifier: whether its own settings say that it is not material.
     """
 
@@ -143,7 +143,7 @@ def parse_model(data: bytes, key: str) -> Model:
 
 
 class _ModelParser:
-    """Handlers of the XML parser, and what they have read so far."""
+    """Handlers of the XML parser, and the content read so far."""
 
     def __init__(self) -> None:
         self.model = Model()
@@ -162,7 +162,7 @@ class _ModelParser:
         self.parser.StartElementHandler = self._start_model
         self._handlers: dict[str, Callable[[dict[str, str]], None]] = {
             "object": self._start_object,
-            "mesh": self._start_mesh,
+            "mesh": self._start_list,
             "vertices": self._start_list,
             "triangles": self._start_list,
             "components": self._start_components,
@@ -179,13 +179,13 @@ class _ModelParser:
         core, _, local = name.rpartition(" ")
         if local != "model" or core not in _CORE:
             raise MeshError(
-                f"cannot be read as 3mf: it holds <{local}> of {core!r}, not a 3MF model; export it again"
+                f"cannot be read as 3mf: it contains <{local}> of {core!r}, not a 3MF model; export it again"
             )
         self._path.append("model")
         for prefix in attributes.get("requiredextensions", "").split():
             if (uri := self._prefixes.get(prefix, prefix)) not in _EXTENSIONS:
                 raise MeshError(
-                    f"uses the 3MF extension {uri!r}, which is not supported; export a mesh without it"
+                    f"needs the 3MF extension {uri!r}, which is not supported; export it without it"
                 )
         self.model.unit = attributes.get("unit", self.model.unit).strip()
         self._set_handlers(core)
@@ -193,7 +193,7 @@ class _ModelParser:
     def _set_handlers(self, core: str) -> None:
         """Handle the elements within the model.
 
-        Vertices and triangles are most of a file, so they take the shortest way, with local names.
+        Vertices and triangles are most of a file, so that they are handled first.
         """
         prefix = f"{core} " if core else ""
         vertex, triangle = f"{prefix}vertex", f"{prefix}triangle"
@@ -221,13 +221,13 @@ class _ModelParser:
         """Handle the start of any other element; ``name`` is the local one for core elements."""
         local = name.rpartition(" ")[2]
         if uri in _CORE and local != name and local in _PARENTS:
-            raise MeshError(f"is damaged: <{local}> is of another version of 3MF; export it again")
+            raise MeshError(f"is damaged: <{local}> belongs to another version of 3MF; export it again")
         expected = _PARENTS.get(name)
         if expected is not None and expected != self._path[-1]:
-            raise MeshError(f"is damaged: <{name}> stands outside of <{expected}>; export it again")
+            raise MeshError(f"is damaged: <{name}> is outside of <{expected}>; export it again")
         self._path.append(name)
         if uri.startswith(_COMPATIBILITY):
-            raise MeshError("holds alternate content, which is not supported; export a mesh without it")
+            raise MeshError("has alternate content, which is not supported; export it without it")
         if (handler := self._handlers.get(name)) is not None:
             handler(attributes)
         elif self._object is not None:
@@ -247,10 +247,10 @@ class _ModelParser:
     def _start_object(self, attributes: dict[str, str]) -> None:
         number = int(attributes["id"])
         if number in self.model.objects:
-            raise MeshError(f"is damaged: it holds object {number} twice; export it again")
+            raise MeshError(f"is damaged: two objects have the number {number}; export it again")
         kind = attributes.get("type", "model").strip()
         if kind not in _KINDS:
-            raise MeshError(f"is damaged: {kind!r} is not a type of objects of 3MF; export it again")
+            raise MeshError(f"is damaged: {kind!r} is not a type of object in 3MF; export it again")
         self._object = self.model.objects[number] = Object(kind)
         self._seen.clear()
         self._sliced = False
@@ -260,9 +260,6 @@ class _ModelParser:
             if local in ("meshresolution", "modelresolution") and value.strip() != "fullres":
                 self._object.unsupported = f"a mesh of reduced resolution ({value.strip()})"
 
-    def _start_mesh(self, _: dict[str, str]) -> None:
-        self._enter("mesh")
-
     def _start_list(self, _: dict[str, str]) -> None:
         self._enter(self._path[-1])
 
@@ -271,7 +268,7 @@ class _ModelParser:
         self._get_object().components = []
 
     def _enter(self, name: str) -> None:
-        """Refuse an object that has the element already, or both a mesh and components."""
+        """Refuse an object with two of the same element, or with both a mesh and components."""
         if name in self._seen:
             raise MeshError(f"is damaged: an object has {name} twice; export it again")
         self._seen.add(name)
@@ -280,7 +277,7 @@ class _ModelParser:
 
     def _start_component(self, attributes: dict[str, str]) -> None:
         components = self._get_object().components
-        assert components is not None, "<component> stands in <components>"
+        assert components is not None, "<component> is within <components>"
         components.append(_read_reference(attributes))
 
     def _start_item(self, attributes: dict[str, str]) -> None:

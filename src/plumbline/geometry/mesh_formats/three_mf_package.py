@@ -9,7 +9,7 @@ from plumbline.geometry.mesh_formats.archives import read_member
 from plumbline.geometry.mesh_formats.xml_text import make_parser, run_parser
 
 _MODEL, _ENCRYPTED = "/3dmodel", "/encryptedfile"
-"""How the types of relationships to a model and to an encrypted part end."""
+"""Ends of the types of relationships to a model and to an encrypted part."""
 _USUAL_MODEL = "3d/3dmodel.model"
 _RELS = "_rels/.rels"
 
@@ -45,7 +45,7 @@ class Package:
         if not found and _USUAL_MODEL in self._members:
             return _USUAL_MODEL
         if not found:
-            raise MeshError("cannot be read as 3mf: the archive holds no 3D model; export it again")
+            raise MeshError("cannot be read as 3mf: the archive has no 3D model; export it again")
         if len(found) > 1:
             raise MeshError(
                 "cannot be read as 3mf: its relationships name several root models "
@@ -68,7 +68,7 @@ class Package:
         if not names:
             raise MeshError(f"is damaged: it refers to {key}, which is not in the archive; export it again")
         if len(names) > 1:
-            raise MeshError(f"is damaged: the archive holds {key} twice; export it again")
+            raise MeshError(f"is damaged: the archive has {key} twice; export it again")
         return read_member(self._archive, names[0])
 
     def _relationships(self, key: str) -> list[tuple[str, str]]:
@@ -98,5 +98,5 @@ class Package:
 
 
 def part_key(name: str) -> str:
-    """Turn the name of a part, or of a member of the archive, into what equivalent names share."""
+    """Return what equivalent names of a part, or of a member of the archive, share."""
     return posixpath.normpath("/" + unquote(name).replace("\\", "/")).lstrip("/").lower()
