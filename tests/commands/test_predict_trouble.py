@@ -42,7 +42,7 @@ BAD = {
     "nan.npz": ({"points": np.full((9, 3), np.nan), "sensor": np.ones(3)}, "not finite"),
     "huge.npz": ({"points": scan_points() * 1e200, "sensor": np.ones(3)}, "the data is damaged"),
     "flat.npz": ({"points": scan_points()[:, :2], "sensor": np.ones(3)}, "shape"),
-    "empty.npz": ({"points": np.zeros((0, 3)), "sensor": np.ones(3)}, "holds no points"),
+    "empty.npz": ({"points": np.zeros((0, 3)), "sensor": np.ones(3)}, "has no points"),
     "short.npz": ({"points": scan_points(), "sensor": np.ones((29, 3))}, "3 for each point"),
     "lost.npz": ({"points": scan_points(), "sensor": [0, 0, np.inf]}, "3 finite numbers"),
     "one.npz": ({"points": scan_points()[:1], "sensor": np.ones(3)}, "there is 1 point"),

@@ -176,7 +176,7 @@ def test_the_scene_that_is_shown(tmp_path):
         dae(scene=None, more=hidden): "has 2 visual scenes and does not say which it shows",
         dae(scene="#gone"): "shows a scene '#gone' that is not in the file",
         dae(nodes=""): "a scene that places none of its geometries",
-        lone.replace("</library", f"{geometry('h')}</library"): "no scene that places its 2 geometries",
+        lone.replace("</library", f"{geometry('h')}</library"): "has 2 geometries and no scene",
         dae(f"<node>{asset}{PLACED}</node>", more="<library_nodes><asset><unit/></asset></library_nodes>"):
             "different units",
     }.items():  # fmt: skip

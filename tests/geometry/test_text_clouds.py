@@ -282,7 +282,7 @@ def test_column_numbers_of_pandas_are_no_point(tmp_path):
     ("text", "said"),
     [
         ("61\n" + table(POINTS), "it declares 61 points, but has 60 rows"),
-        (2 * ("60\n" + table(POINTS)), "holds several scans; give one scan in a file"),
+        (2 * ("60\n" + table(POINTS)), "has several scans; give one scan per file"),
         (table(POINTS, "|"), "the first line .* neither names the columns nor holds numbers alone"),
         ("v " + table(POINTS), "the first line 'v .* neither names the columns"),
         (2 * "[1.5 2.5 3.5]\n", "the first line '.1.5 2.5 3.5.' neither names the columns"),

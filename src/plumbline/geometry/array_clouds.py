@@ -10,7 +10,7 @@ import numpy as np
 from plumbline.errors import InputError
 from plumbline.geometry.column_names import find_axes
 from plumbline.geometry.headers import array_names, check_npy, check_npz
-from plumbline.geometry.missing_returns import without_missing
+from plumbline.geometry.missing_returns import LARGEST_SQUARED, without_missing
 from plumbline.geometry.unnamed_columns import WIDEST, is_depth_image, is_matrix, sample_rows, why_not_xyz
 from plumbline.records import Cloud, Float, Int
 
@@ -22,8 +22,6 @@ _NAMES = frozenset(
 _NO_POINTS = re.compile(r"normal|colou?r|rgb|image|mask|label|intens|camera|pose|transform", re.IGNORECASE)
 """In names of arrays that hold no points."""
 _SENSORS = frozenset({"sensor", "sensor_positions", "view"})
-_LARGEST = 1e100
-"""Below it no square overflows."""
 _NEAR = 0.5
 """Largest median distance of neighbours in an image, compared with that of random points of it."""
 
@@ -202,7 +200,7 @@ def _check_table(path: Path, name: str, table: Float, rows: Int, shape: tuple[in
 
 def _is_image(points: Float) -> bool:
     """Tell whether neighbours ``[H, W, 3]`` are near each other along rows and columns."""
-    valid: np.ndarray[Any, Any] = (np.abs(points) < _LARGEST).all(axis=2) & (points != 0).any(axis=2)
+    valid: np.ndarray[Any, Any] = (np.abs(points) < LARGEST_SQUARED).all(axis=2) & (points != 0).any(axis=2)
     flat = points[valid]
     if len(flat) < 2:
         return True

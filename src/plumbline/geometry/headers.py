@@ -31,6 +31,19 @@ _PART = struct.Struct("<xxHxx")
 _PLY_HEADER = 1 << 16
 
 
+def check_whole(path: Path, found: int, declared: int, what: str = "points") -> None:
+    """Refuse a file that does not have all that its header declares.
+
+    Raises:
+        InputError: the file is truncated.
+    """
+    if found != declared:
+        raise InputError(
+            f"{path} is truncated: it has {found} of the {declared} {what} its header declares; export it "
+            "again"
+        )
+
+
 def check_archive(path: Path) -> None:
     """Refuse a zip archive that would fill the memory, or with a member larger than the archive can contain.
 
@@ -137,7 +150,9 @@ def check_las(path: Path) -> None:
         head = file.read(_LAS_14.size)
         if len(head) < _LAS.size or not head.startswith(b"LASF"):
             raise InputError(
-                f"{path} cannot be read as {path.suffix[1:]}: it does not start like a {path.suffix[1:]} file"
+                f"{path} cannot be read as {path.suffix[1:]}: it does not start like a {path.suffix[1:]} "
+                "file; "
+                "export it again"
             )
         _, _, minor, header, begin, records, form, width, points = _LAS.unpack_from(head)
         if minor >= 4 and len(head) == _LAS_14.size:
@@ -151,13 +166,14 @@ def check_las(path: Path) -> None:
     if not sound:
         raise InputError(
             f"{path} is truncated or damaged: its header declares {points} points of {width} bytes from byte "
-            f"{begin} on, but the file has {size} bytes"
+            f"{begin} on, but the file has {size} bytes; export it again"
         )
     if form & _COMPRESSED and parts is None:
-        raise InputError(f"{path} is damaged: it does not say how its points are compressed")
+        raise InputError(f"{path} is damaged: it does not say how its points are compressed; export it again")
     if form & _COMPRESSED and parts != width:
         raise InputError(
-            f"{path} is damaged: its points have {width} bytes, but their compressed parts have {parts}"
+            f"{path} is damaged: its points have {width} bytes, but their compressed parts have {parts}; "
+            "export it again"
         )
 
 

@@ -16,9 +16,8 @@ _FEWEST = 2
 """From this number of rows on, exact zeros are missing returns: nothing is measured twice to the last bit."""
 _APART = 2.0
 """A single row of 0 0 0 is a missing return if it is this many radii of the other points away from them."""
-
-_LARGEST = 1e100
-"""Below it no square overflows."""
+LARGEST_SQUARED = 1e100
+"""Below it no square overflows. Larger coordinates come from damaged bytes."""
 
 
 def zero_rows(points: Float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -36,7 +35,7 @@ def are_missing_returns(zeros: int) -> bool:
 
 def _are_far(points: Float) -> bool:
     """Tell whether all points ``[N, 3]`` are far from 0 0 0."""
-    if not len(points) or not (np.abs(points) < _LARGEST).all():
+    if not len(points) or not (np.abs(points) < LARGEST_SQUARED).all():
         return False  # damaged, and refused later
     centre, radius = bounding_sphere(points)
     return bool(np.linalg.norm(centre) > _APART * radius)
@@ -69,7 +68,7 @@ def without_missing(cloud: Cloud, *, organised: bool) -> Cloud:
     if not lost:
         return cloud
     if lost == len(points):
-        raise InputError(f"{cloud.name}: holds no points: all {lost} rows are missing returns")
+        raise InputError(f"{cloud.name} has no points: all {lost} rows are missing returns")
     written = " or ".join(
         text for text, rows in (("0 0 0", zeros), ("NaN or infinite", broken)) if rows.any()
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from plumbline.geometry.missing_returns import LARGEST_SQUARED
 from plumbline.records import Float, Int
 
 WIDEST = 20
@@ -21,8 +22,6 @@ _EVEN = 0.1
 _UNIT = 1e-2
 """Largest deviation of the length of a normal from 1, if written with two or three decimals."""
 _BRIGHTEST = 255
-_LARGEST = 1e100
-"""Below it no square overflows. Larger numbers come from damaged bytes."""
 
 
 def sample_rows(num: int) -> Int:
@@ -50,7 +49,7 @@ def is_depth_image(table: Float, shape: tuple[int, ...]) -> bool:
     """
     if shape[1] < _IMAGE or shape[0] > _TALLEST * shape[1]:
         return False
-    found = np.where(np.abs(table) < _LARGEST, table, 0.0)
+    found = np.where(np.abs(table) < LARGEST_SQUARED, table, 0.0)
     if (found < 0).any():
         return False
     medians = [np.median(column[column > 0]) for column in found.T if (column > 0).any()]
@@ -69,7 +68,7 @@ def why_not_xyz(table: Float, rows: Int) -> str | None:
     """
     if len(table) < _FEWEST or table.shape[1] < 4:
         return None
-    table = np.where(np.abs(table[:, :6]) < _LARGEST, table[:, :6], np.nan)
+    table = np.where(np.abs(table[:, :6]) < LARGEST_SQUARED, table[:, :6], np.nan)
     first, rest = table[:, :3], table[:, 3:]
     number = first[:, 0]
     if (np.diff(number) > 0).all():
