@@ -40,7 +40,7 @@ BAD = {
     "other.npz": ({"normals": scan_points(), "sensor": np.ones(3)}, "no array 'points'"),
     "nosensor.npz": ({"points": scan_points()}, "no array 'sensor' next to points"),
     "nan.npz": ({"points": np.full((9, 3), np.nan), "sensor": np.ones(3)}, "not finite"),
-    "huge.npz": ({"points": scan_points() * 1e200, "sensor": np.ones(3)}, "the data is damaged"),
+    "huge.npz": ({"points": scan_points() * 1e200, "sensor": np.ones(3)}, "it has coordinates up to"),
     "flat.npz": ({"points": scan_points()[:, :2], "sensor": np.ones(3)}, "shape"),
     "empty.npz": ({"points": np.zeros((0, 3)), "sensor": np.ones(3)}, "has no points"),
     "short.npz": ({"points": scan_points(), "sensor": np.ones((29, 3))}, "3 for each point"),

@@ -250,7 +250,7 @@ def test_json_nested_too_deep(tmp_path):
         map_tensors(tmp_path / "a.safetensors")
     (tmp_path / "a.gltf").write_text(DEEP)
     assert companion_files(tmp_path / "a.gltf") == []
-    with pytest.raises(InputError, match="cannot be read as gltf"):
+    with pytest.raises(InputError, match="its JSON cannot be read"):
         load_mesh(tmp_path / "a.gltf", name="a")
 
 

@@ -68,11 +68,8 @@ def read_gltf(path: Path) -> MeshContent:
             without the path.
         OSError: the file, or one that it refers to, cannot be read.
     """
-    try:
-        with np.errstate(all="ignore"):  # numbers that overflow are refused by the caller
-            return _read(path)
-    except GltfError as error:
-        raise MeshError(f"cannot be read as {path.suffix[1:].lower()}: {error}") from error
+    with np.errstate(all="ignore"):  # numbers that overflow are refused by the caller
+        return _read(path)
 
 
 def _read(path: Path) -> MeshContent:

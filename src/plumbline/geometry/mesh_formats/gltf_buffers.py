@@ -48,7 +48,7 @@ def buffer_files(path: Path) -> list[Path]:
         buffers = read_records(read_container(path).root, "buffers")
         uris = [read_text(buffer, "uri") for buffer in buffers if "uri" in buffer]
         found = [_find_file(path, uri) for uri in uris if not uri.startswith(_DATA)]
-    except (GltfError, MeshError):
+    except MeshError:
         return []  # reported when the file is read as a mesh
     return [file for file in found if file is not None and os.path.isfile(file)]
 
@@ -100,8 +100,7 @@ class Accessors:
             ``[rows, width of the type]`` float64.
 
         Raises:
-            GltfError: the accessor is not valid.
-            MeshError: its file is missing or truncated, or it needs an extension.
+            MeshError: the accessor is not valid, its file is missing or truncated, or it needs an extension.
         """
         raw = self._read(index, form)[rows]
         self.charge(8 * raw.size)
@@ -114,8 +113,7 @@ class Accessors:
         """Read unsigned whole numbers: ``[rows, width of the type]``, in the type of the file.
 
         Raises:
-            GltfError: the accessor is not valid, or has numbers of another type.
-            MeshError: its file is missing or truncated, or it needs an extension.
+            MeshError: as for :meth:`read_vectors`, or the numbers are of another type.
         """
         _check_unsigned(pick(self._accessors, index, "accessor"))
         whole: Int = self._read(index, form)[rows]
@@ -231,13 +229,12 @@ def _read_uri(path: Path, uri: str, length: int) -> bytes:
     if uri.startswith(_DATA):
         data = _decode(uri)
         if len(data) < length:
-            _refuse_short("a buffer in it", length, len(data))
+            _refuse_short("a data URI", length, len(data))
         return data[:length]
     name = repr(unquote(uri)[:_SHOWN])
-    if (file := _find_file(path, uri)) is None:
-        raise GltfError(f"its buffer {name} is not in its folder", "put it there")
-    if not os.path.isfile(file):
-        raise GltfError(f"its buffer {name} does not exist", "put it there")
+    file = _find_file(path, uri)
+    if file is None or not os.path.isfile(file):
+        raise MeshError(f"needs the file {name}, which is not in its folder; put it there")
     if (size := file.stat().st_size) < length:
         _refuse_short(f"its buffer {name}", length, size)
     return _read_file(file, 0, length)
@@ -259,8 +256,10 @@ def _decode(uri: str) -> bytes:
     try:
         return b64decode("".join(unquote(content).split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise GltfError("a buffer in it is not base64") from error
+        raise GltfError("a data URI is not base64") from error
 
 
 def _refuse_short(what: str, length: int, found: int) -> None:
-    raise MeshError(f"is truncated: {what} should have {length} bytes, but has {found}; export it again")
+    raise MeshError(
+        f"is truncated: {what} has {found} of the {length} bytes its header declares; export it again"
+    )

@@ -49,7 +49,7 @@ def read_nodes(root: Record) -> NodeTree:
     The default scene is the declared one, otherwise the first one; without scenes, all nodes are shown.
 
     Raises:
-        GltfError: the nodes are not a tree, or not valid.
+        MeshError: the nodes are not a tree, or not valid.
     """
     nodes = read_records(root, "nodes")
     children = [read_wholes(node, "children") for node in nodes]
@@ -111,14 +111,14 @@ def _walk(
 
 
 def _coarse_levels(nodes: list[Record]) -> set[int]:
-    """Find the nodes that are coarser versions of another one."""
+    """Find the nodes that are coarser versions of another node."""
     fine, coarse = set(), set()
     for index, node in enumerate(nodes):
         if levels := read_wholes(read_record(read_record(node, "extensions"), "MSFT_lod"), "ids"):
             fine.add(index)
             coarse.update(levels)
     if fine & coarse:
-        raise GltfError("a node is a coarser level of detail of another one and has coarser ones itself")
+        raise GltfError("a coarser level of detail has coarser levels itself")
     return coarse
 
 
@@ -138,7 +138,7 @@ def _local_matrix(node: Record) -> Float:
         read_numbers(node, "scale", [1, 1, 1])[None],
     )[0]
     if "matrix" in node and not np.allclose(matrix, composed):
-        raise GltfError("a node has a matrix and another translation, rotation or scale")
+        raise GltfError("a node has a matrix, and a translation, rotation or scale that differs from it")
     return composed
 
 
@@ -172,8 +172,7 @@ def node_matrices(tree: NodeTree, index: int, accessors: Accessors) -> Iterator[
     There is one copy, unless the node has instances.
 
     Raises:
-        GltfError: the instances are not valid.
-        MeshError: their numbers cannot be read.
+        MeshError: the instances are not valid.
     """
     extensions = read_record(tree.nodes[index], "extensions")
     if "EXT_mesh_gpu_instancing" not in extensions:
