@@ -67,7 +67,7 @@ def test_a_tree_that_is_deeper_than_any_recursion(scene):
         (
             [{"mesh": 0, "matrix": [2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1], "scale": [1, 1, 1]}],
             [],
-            "a matrix and another",
+            "differs from it",
         ),
     ],
 )
@@ -107,7 +107,7 @@ def test_hidden_nodes_and_coarser_levels_are_left_out(scene):
     ]
     scene.expect(1, (0.5, 0.5, 0.5), notes)
     scene.root["nodes"][1]["extensions"] = {"MSFT_lod": {"ids": [0]}}
-    scene.refuse("coarser level of detail of another one and has coarser ones itself")
+    scene.refuse("a coarser level of detail has coarser levels itself")
 
 
 # --------------------------------------------------------------------------------------- morph targets, skins

@@ -24,7 +24,7 @@ def open_archive(path: Path) -> ZipFile:
         raise
     except (BadZipFile, ValueError, NotImplementedError, EOFError) as error:
         raise MeshError(
-            f"cannot be read as {path.suffix[1:].lower()}: it is not a whole zip archive; export it again"
+            f"cannot be read as {path.suffix[1:].lower()}: it is not a complete zip archive; export it again"
         ) from error
 
 
