@@ -1,4 +1,4 @@
-"""What the reader of dae and zae files refuses, and how it says so; encodings, archives and damage."""
+"""Refusals of the reader of dae and zae files; encodings, archives and damage."""
 
 import random
 import time
@@ -45,7 +45,7 @@ def hung(joints=("j",), weights=(((0, 1),),) * 8, **more):
 
 
 REFUSED = {
-    # what is placed is not there
+    # missing objects
     "places a geometry '#nope' that is not in the file": dae('<node><instance_geometry url="#nope"/></node>'),
     "places a geometry 'b.dae#g' that is in another file": dae(
         '<node><instance_geometry url="b.dae#g"/></node>'),
@@ -255,7 +255,7 @@ def damage(text, rng):
 
 
 def test_damaged_files_are_read_or_refused(tmp_path, capfd):
-    """Never with another error, and nothing is printed."""
+    """No other error is raised, and nothing is printed."""
     rng = random.Random(0)
     holed = f"<polygons>{INPUT}<ph><p>{words(QUADS[0])}</p><h>4 6 7</h></ph></polygons>"
     moved = node("<rotate>0 0 1 90</rotate><lookat>1 2 3 4 5 6 0 0 1</lookat>")

@@ -1,4 +1,4 @@
-"""glTF files: where their numbers lie, which extensions they need, and what is refused in one sentence."""
+"""glTF files: where their numbers are, which extensions they need, and refusals."""
 
 import base64
 import contextlib
@@ -298,7 +298,7 @@ def test_json_of_any_shape(tmp_path, text):
 
 @pytest.mark.parametrize(("kind", "last"), [("u1", 255), ("u2", 65535), ("u4", (1 << 32) - 1)])
 def test_restarts_of_a_strip_are_refused(scene, kind, last):
-    """However many vertices there are."""
+    """For any number of vertices."""
     position = scene.numbers(np.resize(BOX, (65536, 3)))
     indices = scene.numbers([0, 1, 2, last, 3, 4, 5], kind)
     scene.node(mesh=scene.mesh({"attributes": {"POSITION": position}, "indices": indices, "mode": 5}))
@@ -345,7 +345,7 @@ def test_copies_that_would_fill_the_memory_are_refused(scene):
 
 
 def test_damaged_values_and_bytes_are_read_or_refused(box):
-    """Nothing but a sentence comes out of them."""
+    """No other error is raised."""
     draw = random.Random(0)
     values = [None, True, -1, 0, 1, 3.5, 1e300, 1 << 70, "", "a", [], {}, [[]], [0], {"a": 0}, [None] * 3]
     box.node(children=[], translation=[0, 0, 1], rotation=[0, 0, 0, 1], scale=[1, 1, 1], weights=[0])

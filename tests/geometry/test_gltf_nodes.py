@@ -71,7 +71,7 @@ def test_a_tree_that_is_deeper_than_any_recursion(scene):
         ),
     ],
 )
-def test_nodes_that_are_no_tree_are_refused(scene, nodes, scenes, reason):
+def test_nodes_that_are_not_a_tree_are_refused(scene, nodes, scenes, reason):
     scene.box()
     scene.root |= {"nodes": nodes, **({"scenes": scenes} if scenes else {})}
     scene.refuse(f"^is damaged: .*{reason}.*; export it again$")
@@ -129,7 +129,7 @@ def test_morph_targets_with_the_weights_of_the_node_or_of_the_mesh(scene):
 
 
 def skinned(scene, joints, weights, matrices, **transform):
-    """A box that hangs on two joints: one at the origin, one moved by 10 along x and twice as large."""
+    """A box with two joints: one at the origin, one moved by 10 along x and twice as large."""
     mesh = scene.box()
     attributes = scene.root["meshes"][mesh]["primitives"][0]["attributes"]
     for group, (joint, weight) in enumerate(zip(joints, weights, strict=True)):

@@ -41,7 +41,7 @@ LEFT_OUT = [
 
 @pytest.mark.parametrize("without", LEFT_OUT, ids=" ".join)
 @pytest.mark.parametrize("data", ["ascii", "binary"])
-def test_headers_without_lines_that_can_be_done_without(tmp_path, data, without):
+def test_headers_without_optional_lines(tmp_path, data, without):
     cloud = load_cloud(write(tmp_path, pcd_bytes(XYZ, data, without=without)))
     np.testing.assert_array_equal(cloud.points, POINTS)
     assert (cloud.sensor is None) == ("VIEWPOINT" in without)

@@ -42,14 +42,14 @@ def test_after_a_header_of_carriage_returns_a_line_feed_is_content(tmp_path):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path, form):
+def test_a_byte_order_mark_is_skipped(tmp_path, form):
     """Editors and .NET write it before text."""
     path = write(tmp_path, b"\xef\xbb\xbf" + ply_bytes({"vertex": ply_points(POINTS)}, form))
     np.testing.assert_array_equal(read_cloud(path), POINTS)
     assert is_ply_of_points(path)
 
 
-def test_types_that_numpy_has_and_the_format_does_not(tmp_path):
+def test_types_of_numpy_that_the_format_lacks(tmp_path):
     """As pyntcloud writes a table with a mask."""
     rows = np.zeros(600, [("seen", "?"), ("weight", "<f2"), ("xyz", "<f4", 3)])
     rows["xyz"] = POINTS
@@ -127,7 +127,7 @@ def test_comments_in_any_encoding(tmp_path, form, text):
     np.testing.assert_array_equal(read_cloud(write(tmp_path, data)), POINTS)
 
 
-def test_words_that_only_c_libraries_write_for_missing_values(tmp_path):
+def test_missing_values_as_c_libraries_write_them(tmp_path):
     head = ply_bytes({"vertex": ply_points(np.zeros((0, 3)))}, "ascii").replace(b"vertex 0", b"vertex 2")
     path = write(tmp_path, head + b"1 2 3\n-nan(ind) 1.#QNAN -1.#INF\n")
     np.testing.assert_array_equal(read_ply(path).vertices(), [[1, 2, 3], [np.nan, np.nan, -np.inf]])

@@ -1,4 +1,4 @@
-"""The reader of stl files: binary or text, and what stands around the triangles."""
+"""The reader of stl files: binary or text, and what is around the triangles."""
 
 import struct
 

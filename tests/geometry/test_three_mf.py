@@ -60,7 +60,7 @@ def test_transforms_of_nested_components_apply_from_the_inside_out(tmp_path):
     check(content, (np.linalg.det(whole[:3, :3]), tuple(whole[:3] @ (0.5, 0.5, 0.5, 1))))
 
 
-def test_the_numbers_of_a_transform_are_rows_that_points_multiply_from_the_left(tmp_path):
+def test_transforms_apply_to_row_vectors(tmp_path):
     # x goes to y, y goes to z, z goes to x, then 10, 20, 30 is added.
     turned = '<item objectid="1" transform=" 0 1 0  0 0 1 1 0 0\n10 20 3e1 "/>'
     content = read(tmp_path, model(box(1, size=(1.0, 2.0, 4.0)), turned))
@@ -75,7 +75,7 @@ def test_a_mirrored_part_keeps_a_positive_volume(tmp_path):
     check(read(tmp_path, model(resources, item(2, shift(4) @ flip))), (1, (4.5, 0.5, 0.5)))
 
 
-def test_an_object_is_placed_as_often_as_the_file_says(tmp_path):
+def test_an_object_may_be_placed_several_times(tmp_path):
     resources = box(1) + composed(2, component(1), component(1, shift(2))) + box(7)
     content = read(tmp_path, model(resources, item(2) + item(2, shift(0, 5)) + item(1, shift(9))))
     bodies = [(1, (x + 0.5, y + 0.5, 0.5)) for x, y in ((0, 0), (2, 0), (0, 5), (2, 5), (9, 0))]
@@ -159,12 +159,12 @@ def test_a_zip_bomb_is_refused_before_it_unpacks(tmp_path):
         read_3mf(write(tmp_path / "x.3mf", members))
 
 
-def test_few_bytes_cannot_place_an_object_a_billion_times(tmp_path):
+def test_a_small_file_cannot_place_an_object_a_billion_times(tmp_path):
     levels = [composed(n, component(n - 1), component(n - 1)) for n in range(2, 32)]
     assert "places more than" in refusal(tmp_path, model(box(1) + "".join(levels), item(31)))
 
 
-def test_components_may_be_nested_deeper_than_calls_of_python(tmp_path):
+def test_components_may_be_nested_deeper_than_the_recursion_limit(tmp_path):
     levels = [composed(n, component(n - 1, shift(0.5))) for n in range(2, 5001)]
     check(read(tmp_path, model(box(1) + "".join(levels), item(5000))), (1, (2500, 0.5, 0.5)))
 

@@ -18,12 +18,12 @@ _NAMES = frozenset(
     {"arr_0", "cloud", "coord", "coords", "pc", "pcd", "pcl", "point", "point_cloud", "pointcloud"}
     | {"points", "points3d", "points_3d", "pos", "position", "positions", "pts", "vertices", "verts", "xyz"}
 )
-"""Names of arrays that hold points in files of other programs, in lower case."""
+"""Names of arrays of points in files of other programs, in lower case."""
 _NO_POINTS = re.compile(r"normal|colou?r|rgb|image|mask|label|intens|camera|pose|transform", re.IGNORECASE)
-"""In names of arrays that hold no points."""
+"""Part of the name of an array that is not of points."""
 _SENSORS = frozenset({"sensor", "sensor_positions", "view"})
 _NEAR = 0.5
-"""Largest median distance of neighbours in an image, compared with that of random points of it."""
+"""Largest ratio of the median distances of neighbours and of random points in an image."""
 
 
 def read_npy(path: Path) -> Cloud:
@@ -34,7 +34,7 @@ def read_npy(path: Path) -> Cloud:
     """
     _check_start(path, b"\x93NUMPY")
     check_npy(path)
-    # Mapped: an array that is larger than the file according to its header is refused before allocation.
+    # Mapped, so that an array declared to be larger than the file is refused before allocation.
     array = np.load(path, allow_pickle=False, mmap_mode="r")
     points, organised, notes = points_of(path, "the array", array)
     return without_missing(Cloud(points, None, str(path), notes=notes), organised=organised)
@@ -79,7 +79,7 @@ def _choose(path: Path, names: Collection[str]) -> str:
 
 
 def _sensor(given: Float, num: int) -> Float:
-    """Bring ``[1, 3]`` and ``[3, 1]`` to ``[3]``, and ``[H, W, 3]`` and ``[3, N]`` to ``[N, 3]``."""
+    """Reshape ``[1, 3]`` and ``[3, 1]`` to ``[3]``, and ``[H, W, 3]`` and ``[3, N]`` to ``[N, 3]``."""
     if given.size == 3:
         return given.reshape(3)
     if given.ndim == 3 and given.shape[2] == 3:
@@ -149,7 +149,7 @@ def points_of(path: Path, name: str, array: np.ndarray[Any, Any]) -> tuple[Float
         if shape[0] == 3 and shape[2] > 4:
             raise InputError(f"{path}: {name} has shape {list(shape)}; [H, W, 3] is needed, so transpose it")
         raise InputError(
-            f"{path}: {name} of shape {list(shape)} seems to hold {shape[0]} scans; give one scan in a file"
+            f"{path}: {name} of shape {list(shape)} seems to have {shape[0]} scans; give one scan per file"
         )
     return points.reshape(-1, 3), organised, notes
 

@@ -163,7 +163,7 @@ def load_scan(label: Label) -> Scan:
     scan = scan_of(cloud, label.sensor)
     notes = scan.notes
     if label.sensor is None and cloud.sensor is None:
-        notes = (*notes, "the file does not say where its sensor stood; assumed at 0,0,0 of its frame")
+        notes = (*notes, "the file does not give the position of its sensor, which is assumed at 0,0,0")
     return replace(scan, com=label.com, bounding_radius=label.bounding_radius, notes=notes)
 
 
@@ -290,7 +290,9 @@ def _read_ply(path: Path) -> Cloud:
     stations = np.unique(ply.positions("camera", names), axis=0)
     stations = stations[np.isfinite(stations).all(axis=1)]
     if len(stations) > 1:
-        return Cloud(points, sensor_doubt=f"it lists {len(stations)} cameras, and not which saw each point")
+        return Cloud(
+            points, sensor_doubt=f"it lists {len(stations)} cameras, but not which one saw each point"
+        )
     return Cloud(points, stations[0] if len(stations) else None)
 
 

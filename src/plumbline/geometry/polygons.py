@@ -5,14 +5,14 @@ import numpy as np
 from plumbline.records import Float, Int
 
 _FLAT = 1e-9
-"""A corner that turns back by no more than this, relative to the polygon's area, counts as straight."""
+"""A corner that turns inwards by at most this, relative to the polygon's area, counts as straight."""
 
 
 def triangulate_polygons(vertices: Float, lengths: Int, indices: Int) -> Int:
     """Cut polygons into triangles that are wound like them.
 
     A convex polygon becomes a fan around its first vertex. One with an inward corner is cut in the plane that
-    fits it best, so that no triangle lies outside of it.
+    fits it best, so that no triangle is outside.
 
     Args:
         vertices: ``[V, 3]``.
@@ -84,14 +84,14 @@ def triangulate_with_holes(vertices: Float, lengths: Int, indices: Int) -> Int |
 
 
 def triangulate_strips(lengths: Int, indices: Int) -> Int:
-    """Cut triangle strips, which end with -1 or with their list, into triangles that are wound alike.
+    """Cut triangle strips, which end at -1 or with their list, into triangles of the same winding.
 
     Args:
         lengths: ``[n]`` length of each list.
         indices: ``[sum of lengths]`` vertex indices, and -1 between strips.
 
     Returns:
-        ``[F, 3]`` vertex indices; every second triangle of a strip is turned.
+        ``[F, 3]`` vertex indices; every second triangle of a strip is reversed.
     """
     last = np.zeros(len(indices), bool)
     last[np.cumsum(lengths)[lengths > 0] - 1] = True
@@ -112,7 +112,7 @@ def _area(flat: Float) -> float:
 
 
 def _plane(normal: Float) -> Float:
-    """Two axes of a plane, from which a polygon of this normal is wound counter-clockwise: ``[3, 2]``."""
+    """Compute two axes ``[3, 2]`` of a plane, in which a polygon of this normal is counter-clockwise."""
     u = np.cross(normal, np.eye(3)[np.argsort(np.abs(normal))[0]])
     v = np.cross(normal, u)
     return np.stack([u / np.linalg.norm(u), v / np.linalg.norm(v)], axis=1)

@@ -1,5 +1,6 @@
 """The elements of a COLLADA file, found by their ids, and the numbers in them."""
 
+from collections.abc import Callable
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
@@ -121,7 +122,7 @@ def floats(element: Element) -> Float:
     try:
         return np.fromiter(map(float, words), np.float64, len(words))
     except ValueError:
-        raise _not_a_number(element, words, float) from None
+        raise _not_a_number(element, words, float, "a number") from None
 
 
 def integers(element: Element, text: str | None = None) -> Int:
@@ -139,7 +140,7 @@ def integers(element: Element, text: str | None = None) -> Int:
     try:
         return np.fromiter(map(int, words), np.int64, len(words))
     except (ValueError, OverflowError):
-        raise _not_a_number(element, words, int) from None
+        raise _not_a_number(element, words, np.int64, "a whole number") from None
 
 
 def _ascii(text: str) -> bytes:
@@ -147,20 +148,17 @@ def _ascii(text: str) -> bytes:
     return text.replace("_", "?").encode("ascii", "replace")
 
 
-def _not_a_number(element: Element, words: list[bytes], kind: type[int] | type[float]) -> MeshError:
-    wrong = next(word for word in words if not _is_a(kind, word)).decode()
-    needed = "a whole number" if kind is int else "a number"
+def _not_a_number(
+    element: Element, words: list[bytes], convert: Callable[[bytes], object], needed: str
+) -> MeshError:
+    for word in words:
+        try:
+            convert(word)
+        except (ValueError, OverflowError):
+            break
     return MeshError(
-        f"is damaged: <{element.tag}> has {show(wrong)} where {needed} is needed; export it again"
+        f"is damaged: <{element.tag}> has {show(word.decode())} where {needed} is needed; export it again"
     )
-
-
-def _is_a(kind: type[int] | type[float], word: bytes) -> bool:
-    try:
-        np.array([kind(word)], np.int64 if kind is int else np.float64)
-    except (ValueError, OverflowError):
-        return False
-    return True
 
 
 def check_count(element: Element, num: int) -> None:

@@ -21,36 +21,15 @@ _CORE = frozenset(
     }
 )
 """Namespaces of the core elements; the one of 2013 is that of the drafts before version 1."""
-_MICROSOFT, _CONSORTIUM = (
-    "http://schemas.microsoft.com/3dmanufacturing/",
-    "http://schemas.3mf.io/3dmanufacturing/",
+_MICROSOFT = (
+    *("beamlattice/2017/02", "beamlattice/balls/2020/07", "material/2015/02", "production/2015/06"),
+    *("production/alternatives/2021/04", "securecontent/2019/04", "slice/2015/07", "trianglesets/2021/07"),
 )
-_EXTENSIONS = frozenset(
-    [
-        *_CORE,
-        *(
-            _MICROSOFT + name
-            for name in (
-                "beamlattice/2017/02",
-                "beamlattice/balls/2020/07",
-                "material/2015/02",
-                "production/2015/06",
-                "production/alternatives/2021/04",
-                "securecontent/2019/04",
-                "slice/2015/07",
-                "trianglesets/2021/07",
-            )
-        ),
-        *(
-            _CONSORTIUM + name
-            for name in (
-                "booleanoperations/2023/07",
-                "displacement/2023/10",
-                "implicit/2023/12",
-                "volumetric/2022/01",
-            )
-        ),
-    ]
+_CONSORTIUM = "booleanoperations/2023/07", "displacement/2023/10", "implicit/2023/12", "volumetric/2022/01"
+_EXTENSIONS = (
+    _CORE
+    | {f"http://schemas.microsoft.com/3dmanufacturing/{name}" for name in _MICROSOFT}
+    | {f"http://schemas.3mf.io/3dmanufacturing/{name}" for name in _CONSORTIUM}
 )
 """Namespaces that a model may require. They do not change a mesh, or an object that uses them is refused."""
 _SHAPES = {
@@ -260,15 +239,13 @@ class _ModelParser:
             if local in ("meshresolution", "modelresolution") and value.strip() != "fullres":
                 self._object.unsupported = f"a mesh of reduced resolution ({value.strip()})"
 
-    def _start_list(self, _: dict[str, str]) -> None:
-        self._enter(self._path[-1])
-
-    def _start_components(self, _: dict[str, str]) -> None:
-        self._enter("components")
+    def _start_components(self, attributes: dict[str, str]) -> None:
+        self._start_list(attributes)
         self._get_object().components = []
 
-    def _enter(self, name: str) -> None:
+    def _start_list(self, _: dict[str, str]) -> None:
         """Refuse an object with two of the same element, or with both a mesh and components."""
+        name = self._path[-1]
         if name in self._seen:
             raise MeshError(f"is damaged: an object has {name} twice; export it again")
         self._seen.add(name)
