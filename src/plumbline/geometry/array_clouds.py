@@ -106,7 +106,9 @@ def _check_start(path: Path, mark: bytes) -> None:
     with path.open("rb") as file:
         if file.read(len(mark)) != mark:
             suffix = path.suffix[1:]
-            raise InputError(f"{path} cannot be read as {suffix}: it does not start like an {suffix} file")
+            raise InputError(
+                f"{path} cannot be read as {suffix}: it does not start like an {suffix} file; export it again"
+            )
 
 
 # ------------------------------------------------------------------------------------------------- shapes
@@ -177,7 +179,9 @@ def _fields(path: Path, name: str, array: np.ndarray[Any, Any]) -> np.ndarray[An
             return _fields(path, name, inner)
         if inner.shape == (*array.shape, 3):
             return inner
-    raise InputError(f"{path}: {name} has no fields x, y and z, but {', '.join(map(repr, names))}")
+    raise InputError(
+        f"{path}: {name} has no fields x, y and z, but {', '.join(map(repr, names))}; rename them"
+    )
 
 
 def _check_table(path: Path, name: str, table: Float, rows: Int, shape: tuple[int, ...]) -> None:
@@ -217,6 +221,6 @@ def _is_image(points: Float) -> bool:
 def numbers(path: Path | str, name: str, array: np.ndarray[Any, Any]) -> Float:
     """Convert an array to float64. Raises InputError if it does not contain numbers."""
     if array.dtype.kind not in "fiu":
-        raise InputError(f"{path}: {name} contains {array.dtype} instead of numbers")
+        raise InputError(f"{path}: {name} contains {array.dtype} instead of numbers; save it as numbers")
     with np.errstate(invalid="ignore"):  # numpy warns of signalling NaN
         return array.astype(np.float64)

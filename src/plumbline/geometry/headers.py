@@ -32,7 +32,7 @@ _PLY_HEADER = 1 << 16
 
 
 def check_whole(path: Path, found: int, declared: int, what: str = "points") -> None:
-    """Refuse a file that does not have all that its header declares.
+    """Refuse a file that does not have what its header declares.
 
     Raises:
         InputError: the file is truncated.
@@ -62,7 +62,7 @@ def _check_members(archive: ZipFile, path: Path) -> None:
     for info in archive.infolist():
         if info.compress_size > size or info.file_size > _DEFLATE * size:
             raise InputError(
-                f"{path} is damaged: {info.filename!r} is declared to be larger than the file can hold"
+                f"{path} is damaged: {info.filename!r} is declared larger than the file; export it again"
             )
 
 
@@ -83,7 +83,9 @@ def check_npz(path: Path, names: Collection[str]) -> None:
             with archive.open(info) as file:
                 shape, dtype = _array_header(file, path, name)
             if math.prod(shape) * dtype.itemsize > info.file_size:
-                raise InputError(f"{path} is damaged: {name} is too short for its shape {list(shape)}")
+                raise InputError(
+                    f"{path} is damaged: {name} is too short for its shape {list(shape)}; export it again"
+                )
 
 
 def read_array(path: Path, name: str) -> np.ndarray:
@@ -130,7 +132,9 @@ def _array_header(file: IO[bytes], path: Path, name: str) -> tuple[tuple[int, ..
         header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
         shape, _, dtype = header(file)
     except Exception as error:  # a damaged header raises exceptions of any type
-        raise InputError(f"{path} is damaged: the header of {name} cannot be read") from error
+        raise InputError(
+            f"{path} is damaged: the header of {name} cannot be read; export it again"
+        ) from error
     if dtype.hasobject:
         raise InputError(
             f"{path}: {name} holds pickled Python objects, which are never opened; save the points with "

@@ -68,7 +68,9 @@ def without_missing(cloud: Cloud, *, organised: bool) -> Cloud:
     if not lost:
         return cloud
     if lost == len(points):
-        raise InputError(f"{cloud.name} has no points: all {lost} rows are missing returns")
+        raise InputError(
+            f"{cloud.name} has no points: all {lost} rows are missing returns; give another scan"
+        )
     written = " or ".join(
         text for text, rows in (("0 0 0", zeros), ("NaN or infinite", broken)) if rows.any()
     )

@@ -78,11 +78,11 @@ def read_pcd(path: Path) -> Pcd:
     places = {field.name: field for field in reversed(header.fields)}
     absent = [axis for axis in "xyz" if axis not in places]
     if absent:
-        raise InputError(f"{path}: the pcd file has no field {', '.join(absent)}")
+        raise InputError(f"{path}: it has no field {', '.join(absent)}; export it with positions")
     axes = [places[axis] for axis in "xyz"]
     columns = _READERS[header.data](path, body, header, axes)
     if any(field.num != 1 for field in axes):
-        raise InputError(f"{path}: the pcd file has more than one x, y or z for each point")
+        raise InputError(f"{path} is damaged: it has more than one x, y or z for each point; export it again")
     points = np.empty((header.points, 3))
     with np.errstate(invalid="ignore"):  # numpy warns of signalling NaN
         for axis, column in enumerate(columns):
