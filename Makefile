@@ -70,9 +70,10 @@ audit: setup  ## known vulnerabilities of the pinned versions; needs a network t
 	$(PIP) install --quiet pip-audit
 	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --vulnerability-service osv
 
-bench: setup  ## training throughput compared with the plain program, preparation, opening
+bench: setup  ## training throughput compared with the plain program, preparation, reading, opening
 	$(BIN)/python -m benchmarks.opening
 	$(BIN)/python -m benchmarks.prepare
+	$(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.training
 
 docs: setup  ## flags and figures of the documentation from the program itself; the README's picture needs make demo

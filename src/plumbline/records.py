@@ -58,6 +58,8 @@ class Solid:
         bounding_radius: radius of that sphere; the unit in which errors are reported.
         volume: cubic metres (0.0 for an open shell).
         notes: what was left out or assumed while the file was read, a phrase each.
+        inertia: ``[3, 3]`` inertia tensor about the centre of mass per unit mass, square metres; None for a
+            shell.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Solid:
     bounding_radius: float
     volume: float
     notes: tuple[str, ...] = ()
+    inertia: Float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,9 @@ class Scan:
         view: ``[N]`` int64, the view of each point, ``0 .. S-1``.
         com: ``[3]`` float64 true centre of mass, or None for a real scan without a label.
         bounding_radius: radius of the whole object, or None if unknown.
+        volume: cubic metres of the whole object; NaN if unknown.
+        inertia: ``[3, 3]`` inertia tensor of the whole object about its centre of mass, per unit mass, square
+            metres; None if unknown.
         left_out: share of the measured points that were left out because they are not connected to the
             object, 0 to 1.
         dropped: number of rows of the file that were left out as missing returns.
@@ -92,6 +98,8 @@ class Scan:
     view: Int
     com: Float | None
     bounding_radius: float | None
+    volume: float = float("nan")
+    inertia: Float | None = None
     left_out: float = 0.0
     dropped: int = 0
     notes: tuple[str, ...] = ()
@@ -147,6 +155,9 @@ class Sample:
         origin: ``[3]`` float64, world position of the stored frame's origin, metres.
         scale: metres per stored unit: ``world = origin + scale * stored``.
         num_views: number of views that were merged; 0 if unknown.
+        volume: of the whole object, stored units cubed; NaN if unknown.
+        inertia: ``[3, 3]`` float64 inertia tensor of the whole object about its centre of mass, per unit
+            mass, stored units squared; None if unknown.
         vectors: ``[W, 3]`` float32 vectors of the whole scan (``VECTOR_NAMES``), stored units, or None.
         left_out, dropped, notes: those of the scan; for the report of ``prepare``, not stored.
     """
@@ -162,6 +173,8 @@ class Sample:
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scale: float = 1.0
     num_views: int = 0
+    volume: float = float("nan")
+    inertia: Float | None = None
     vectors: Float | None = None
     left_out: float = 0.0
     dropped: int = 0

@@ -6,11 +6,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from plumbline.geometry import depth_camera
+from plumbline.geometry import depth_camera, scans
 from plumbline.geometry.depth_camera import DepthCamera
+from plumbline.geometry.graphs import build_sample
 from plumbline.geometry.meshes import make_solid_record
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rest_poses import RestPoses, rest_poses
+from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
 from tests.geometry.test_meshes import BOX, BOX_FACES, lathe, plane_box
@@ -255,10 +257,10 @@ def test_rest_poses_turn_with_the_body():
 # ------------------------------------------------------------------------------------------ in a scan
 
 
-def scan(seed=0, **settings):
+def scan(seed=0, sensor_model="depth", **settings):
     solid = make_solid(0, 5)
     caster = Caster(solid.vertices, solid.faces)
-    changed = scan_settings(sensor_model="depth", **settings)
+    changed = scan_settings(sensor_model=sensor_model, **settings)
     return solid, scan_solid(solid, caster, changed, rng=np.random.default_rng(seed))
 
 
@@ -298,3 +300,18 @@ def test_the_scan_turns_with_the_object():
     assert np.linalg.norm(still.com - solid.com) == 0
     assert not np.allclose(seen.com, solid.com)
     assert np.linalg.norm(seen.points - seen.com, axis=1).max() < 2.5 * solid.bounding_radius
+
+
+def test_volume_and_inertia_are_those_of_the_object_in_the_frame_of_the_scan(monkeypatch):
+    """Through scan and graph: in stored units, turned as the points are."""
+    turn = random_rotation(np.random.default_rng(7))
+    monkeypatch.setattr(scans, "random_rotation", lambda rng: turn)
+    for model in ("none", "depth"):
+        solid, seen = scan(sensor_model=model, sensor_share=1.0, rotate=True)
+        np.testing.assert_allclose(seen.com, turn @ solid.com, atol=1e-15)
+        sample = build_sample(seen, k=6, edge_attr="none", sh_degree=0, normalise="unit", object_name="a")
+        assert sample.scale != 1
+        assert sample.volume * sample.scale**3 == pytest.approx(solid.volume, rel=1e-12)
+        expected = turn @ solid.inertia @ turn.T
+        np.testing.assert_allclose(sample.inertia * sample.scale**2, expected, atol=1e-12)
+        assert not np.allclose(expected, solid.inertia)

@@ -78,6 +78,8 @@ def build_sample(
         origin=(float(origin[0]), float(origin[1]), float(origin[2])),
         scale=scale,
         num_views=len(np.unique(scan.view)),
+        volume=scan.volume / scale**3,
+        inertia=None if scan.inertia is None else scan.inertia / scale**2,
         vectors=vectors.astype(dtype),
         left_out=scan.left_out,
         dropped=scan.dropped,

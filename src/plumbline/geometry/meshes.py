@@ -19,7 +19,13 @@ from plumbline.files import refusal
 from plumbline.geometry.bodies import cancel_opposite_faces, check_bodies, count_double_faces, has_inside
 from plumbline.geometry.mesh_formats.reading import read_mesh
 from plumbline.geometry.spheres import bounding_sphere
-from plumbline.geometry.surfaces import inspect_edges, is_in_hull, shell_centroid, solid_properties
+from plumbline.geometry.surfaces import (
+    inspect_edges,
+    is_in_hull,
+    shell_centroid,
+    solid_inertia,
+    solid_properties,
+)
 from plumbline.records import Float, Int, Solid, Target
 
 _REPAIR = "repair it or use --target shell"
@@ -109,7 +115,9 @@ def make_solid_record(name: str, vertices: Float, faces: Int) -> Solid:
             "the mesh has no inside: its centre of mass would lie outside its convex hull, so that parts of "
             f"it are inside out; {_REPAIR}"
         )
-    return Solid(name, vertices, faces, com, centre, radius, volume)
+    return Solid(
+        name, vertices, faces, com, centre, radius, volume, inertia=solid_inertia(vertices, faces, com)
+    )
 
 
 def _join_surface(vertices: Float, faces: Int) -> tuple[Float, Int, bool]:

@@ -22,6 +22,8 @@ def triangulate_polygons(vertices: Float, lengths: Int, indices: Int) -> Int:
     Returns:
         ``[F, 3]`` vertex indices, in the order of the polygons.
     """
+    if (lengths == 3).all():
+        return indices.reshape(-1, 3)
     faces = triangulate_fans(lengths, indices)
     start = np.cumsum(lengths) - lengths
     num = np.maximum(lengths - 2, 0)

@@ -205,5 +205,7 @@ def _to_world(solid: Solid, sensors: Float, hits: _Hits, drawn: _Drawn, rotation
         view=view,
         com=rotation @ solid.com,
         bounding_radius=solid.bounding_radius,
+        volume=solid.volume or float("nan"),
+        inertia=None if solid.inertia is None else rotation @ solid.inertia @ rotation.T,
         notes=solid.notes,
     )

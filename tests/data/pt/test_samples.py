@@ -61,6 +61,18 @@ def test_vectors_come_back(tmp_path):
             read_pt(save(tmp_path, content(vectors=wrong)))
 
 
+def test_volume_and_inertia_come_back(tmp_path):
+    rng = np.random.default_rng(3)
+    sample = random_sample(rng, volume=0.5, inertia=rng.normal(size=(3, 3)))
+    write_pt(tmp_path / "a.pt", sample)
+    assert_same(read_pt(tmp_path / "a.pt"), sample)
+    for wrong in ([1.0, 2.0], [[np.nan] * 3] * 3, "none", [[1, 2, 3], [4, 5], [6]]):
+        with pytest.raises(SampleError, match="metadata inertia is not three rows of three finite numbers"):
+            read_pt(save(tmp_path, content(metadata={"inertia": wrong})))
+    with pytest.raises(SampleError, match=r"metadata volume is -1\.0, which is no possible value"):
+        read_pt(save(tmp_path, content(metadata={"volume": -1.0})))
+
+
 def test_written_file_has_the_documented_layout(tmp_path):
     sample = random_sample(np.random.default_rng(0), num_nodes=6, edge_dim=9)
     write_pt(tmp_path / "a.pt", sample, edge_attr="sh", sh_degree=2, normalise="unit", k=16)

@@ -55,6 +55,23 @@ def test_round_trip_is_exact(samples, store):
         store.sample(len(samples))
 
 
+def test_volume_and_inertia_come_back_where_they_are_known(tmp_path):
+    """As for a data set of solids and real scans; a store in which none is known has no such arrays."""
+    rng = np.random.default_rng(4)
+    known = random_sample(rng, volume=0.25, inertia=rng.normal(size=(3, 3)))
+    samples = [random_sample(rng), known, random_sample(rng, volume=2.0)]
+    store = store_of(tmp_path / "a", samples)
+    for i, sample in enumerate(samples):
+        assert_same(store.sample(i), sample)
+    np.testing.assert_array_equal(store.volume, [np.nan, 0.25, 2.0])
+    assert np.isnan(store.inertia[[0, 2]]).all()
+    without = store_of(tmp_path / "b", samples[:1])
+    assert np.isnan(without.volume).all()
+    assert without.inertia.shape == (1, 3, 3)
+    names = load_file(without.path / without.manifest["index"]["file"]).keys()
+    assert not {"volume", "inertia"} & set(names)
+
+
 @pytest.mark.parametrize("edge_dim", [0, 1, 4])
 def test_stored_edge_attributes_come_back(tmp_path, edge_dim):
     samples = random_samples(1, 40, edge_dim=edge_dim)

@@ -120,6 +120,8 @@ def read_pt_metadata(path: Path, *, object_name: str | None = None) -> tuple[Sam
         origin=_origin(metadata),
         scale=_number(metadata, "scale", 1.0),
         num_views=int(_number(metadata, "num_views", 0)),
+        volume=_number(metadata, "volume", float("nan")),
+        inertia=_inertia(metadata),
         vectors=vectors,
     )
     reason = unusable(sample)
@@ -173,6 +175,7 @@ def write_pt(
             "origin": [float(value) for value in sample.origin],
             "scale": sample.scale,
             "num_views": sample.num_views,
+            **_payload(sample),
         },
     }
     with atomic_file(path, durable=False) as file:
@@ -289,13 +292,32 @@ def _check_counts(content: Mapping[str, Any], num_nodes: int, num_edges: int) ->
 
 def _number(metadata: Mapping[str, Any], key: str, default: float) -> float:
     value = metadata.get(key)
-    if value is None or (key == "bounding_radius" and value != value):
+    if value is None or (key in ("bounding_radius", "volume") and value != value):
         return default
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SampleError(f"metadata {key} is a {type(value).__name__} where a number is expected")
     if not (0 <= value < _LARGEST) or (value == 0 and key != "num_views"):
         raise SampleError(f"metadata {key} is {value}, which is no possible value")
     return float(value)
+
+
+def _payload(sample: Sample) -> dict[str, Any]:
+    """Volume and inertia, if they are known: they are not part of the documented layout."""
+    volume = {"volume": sample.volume} if np.isfinite(sample.volume) else {}
+    return volume if sample.inertia is None else {**volume, "inertia": sample.inertia.tolist()}
+
+
+def _inertia(metadata: Mapping[str, Any]) -> Float | None:
+    value = metadata.get("inertia")
+    if value is None:
+        return None
+    try:
+        found = np.array(value, np.float64)
+    except (TypeError, ValueError):
+        found = np.zeros(0)
+    if found.shape != (3, 3) or not np.isfinite(found).all():
+        raise SampleError("metadata inertia is not three rows of three finite numbers")
+    return found
 
 
 def _origin(metadata: Mapping[str, Any]) -> tuple[float, float, float]:

@@ -25,6 +25,8 @@ _INDEX_SHAPES: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "object_name_ptr": ("<i8", "objects+1", ()),
 }
 """Arrays of the index except ``vectors`` and the object names: type, rows, rest of the shape."""
+OPTIONAL_SHAPES: dict[str, tuple[int, ...]] = {"volume": (), "inertia": (3, 3)}
+"""Arrays of float64 that an index has if some graph has a finite one: rest of the shape."""
 
 _FILE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 """File names that a manifest may contain: no path, so that none leads out of the folder."""
@@ -107,6 +109,9 @@ def check_index(file: Path, index: dict[str, np.ndarray], manifest: dict[str, An
         rows = manifest["num_" + count.removesuffix("+1")] + count.endswith("+1")
         check_array(file, index, name, dtype, (rows, *rest))
     check_array(file, index, "vectors", "<f4", (manifest["num_graphs"], len(manifest["vector_names"]), 3))
+    for name, rest in OPTIONAL_SHAPES.items():
+        if name in index:
+            check_array(file, index, name, "<f8", (manifest["num_graphs"], *rest))
     names = index["object_name_ptr"][-1]
     check_array(file, index, "object_name_bytes", "|u1", (int(names),))
     for name in ("node", "edge"):

@@ -14,7 +14,8 @@ from plumbline.errors import InputError
 from plumbline.records import Rejected
 
 _PER_GRAPH = (
-    "target", "origin", "scale", "bounding_radius", "radius_known", "vectors", "num_views",
+    "target", "origin", "scale", "bounding_radius", "radius_known", "vectors", "num_views", "volume",
+    "inertia",
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from plumbline.data.store.checks import (
+    OPTIONAL_SHAPES,
     check_array,
     check_edges,
     check_file,
@@ -72,6 +73,8 @@ class PackedStore:
         node_ptr, edge_ptr: ``[G + 1]`` int64.
         target, origin: ``[G, 3]`` float64; ``world = origin + scale * stored``.
         scale, bounding_radius: ``[G]`` float64; ``num_views``, ``object_idx``: ``[G]`` int32.
+        volume, inertia: ``[G]`` and ``[G, 3, 3]`` float64 of the whole object, see :class:`Sample`; NaN where
+            they are unknown.
         object_name_ptr: ``[O + 1]`` int64, where each object's name begins in the joined bytes of all names.
         num_objects, num_nodes, num_edges: totals.
         edge_attr_kind: "none", "sh", "displacement" (computed on demand) or "stored".
@@ -115,6 +118,10 @@ class PackedStore:
         self.scale, self.bounding_radius = index["scale"], index["bounding_radius"]
         self.radius_known, self.vectors = index["radius_known"], index["vectors"]
         self.num_views, self.object_idx = index["num_views"], index["object_idx"]
+        self.volume, self.inertia = (
+            index[name] if name in index else np.full((len(self.scale), *rest), np.nan)
+            for name, rest in OPTIONAL_SHAPES.items()
+        )
         self.object_name_ptr, self._name_bytes = index["object_name_ptr"], index["object_name_bytes"]
         self._shard_ptr = np.cumsum([0, *(shard["num_graphs"] for shard in manifest["shards"])])
         self._shards: dict[int, dict[str, np.ndarray]] = {}
@@ -213,6 +220,8 @@ class PackedStore:
             origin=tuple(self.origin[i].tolist()),
             scale=float(self.scale[i]),
             num_views=int(self.num_views[i]),
+            volume=float(self.volume[i]),
+            inertia=np.array(self.inertia[i]) if np.isfinite(self.inertia[i]).all() else None,
             vectors=np.array(self.vectors[i]) if self.vector_names else None,
         )
 

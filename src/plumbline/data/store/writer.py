@@ -31,7 +31,9 @@ _MANIFEST_FIELDS = (
     *("feature_names", "vector_names", "leaders", "edge_attr", "sh_degree", "normalise", "k"),
     *("created_by", "provenance"),
 )
-_PER_GRAPH = ("target", "origin", "scale", "bounding_radius", "num_views", "vectors")
+_PER_GRAPH = ("target", "origin", "scale", "bounding_radius", "num_views", "vectors", "volume", "inertia")
+_OPTIONAL = ("volume", "inertia")
+"""Arrays that are left out of a store in which no graph has them."""
 _CHUNK_GRAPHS = 1024
 _MOST_MAPS = 64
 """Part files that an unfinished shard may keep mapped, each with a file descriptor; small ones are copied."""
@@ -94,6 +96,8 @@ def make_part(
         "bounding_radius": radius,
         "num_views": np.array([s.num_views for s in samples], np.int32),
         "vectors": _join([_vectors(s) for s in samples], np.float32, "vectors"),
+        "volume": np.array([s.volume for s in samples], np.float64),
+        "inertia": np.array([_inertia(s) for s in samples], np.float64).reshape(-1, 3, 3),
         "radius_known": known.astype(np.uint8),
         "object_idx": np.array(object_idx, np.int32),
     }
@@ -107,6 +111,10 @@ def make_part(
             )
         arrays["edge_attr"] = _join(attributes, np.float32, "edge_attr")
     return Part(arrays, tuple(names), tuple(rejected))
+
+
+def _inertia(sample: Sample) -> np.ndarray:
+    return np.full((3, 3), np.nan) if sample.inertia is None else sample.inertia
 
 
 def _vectors(sample: Sample) -> np.ndarray:
@@ -323,6 +331,9 @@ class _Writer:
             raise InputError(f"there is no sample to store in {self.folder}{first}")
         self._flush()
         index = {name: np.concatenate(pieces) for name, pieces in self.index.items()}
+        index = {
+            name: array for name, array in index.items() if name not in _OPTIONAL or np.isfinite(array).any()
+        }
         known = index["radius_known"] == 1
         for name in ("node", "edge"):
             index[f"{name}_ptr"] = offsets(index.pop(f"{name}_count"))
