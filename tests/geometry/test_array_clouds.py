@@ -29,7 +29,7 @@ def surface(rows, columns):
     [((60, 80), "f4"), ((60, 80), "u2"), ((480, 640), "f8"), ((24, 32), "u2"), ((1, 60, 80), "f4"),
      ((60, 80, 1), "u2"), ((32, 21), "i4"), ((128, 128), "f2")],
 )  # fmt: skip
-def test_depth_images_are_no_points(tmp_path, shape, kind):
+def test_depth_images_are_refused(tmp_path, shape, kind):
     depth = RNG.uniform(500, 900, shape).astype(kind)
     with pytest.raises(InputError, match=r"looks like a depth image; .*--depth and --intrinsics"):
         read_cloud(save(tmp_path, depth))
@@ -46,7 +46,7 @@ def test_depth_images_are_no_points(tmp_path, shape, kind):
         np.where(RNG.random((40, 16)) < 0.4, 0, RNG.uniform(0.5, 0.9, (40, 16))),
     ],
 )
-def test_small_depth_images_are_no_points(tmp_path, depth):
+def test_small_depth_images_are_refused(tmp_path, depth):
     with pytest.raises(InputError, match=r"looks like a depth image; .*--depth and --intrinsics"):
         read_cloud(save(tmp_path, depth))
 
@@ -54,7 +54,7 @@ def test_small_depth_images_are_no_points(tmp_path, depth):
 @pytest.mark.parametrize(
     "matrix", [np.eye(4), np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]]), np.diag([2, 2, 2, 1])]
 )
-def test_matrices_are_no_points(tmp_path, matrix):
+def test_matrices_are_refused(tmp_path, matrix):
     with pytest.raises(InputError, match=r"a.npy: the array of shape \[\d, \d\] looks like a matrix"):
         read_cloud(save(tmp_path, matrix))
 
@@ -70,12 +70,12 @@ NORMALS /= np.linalg.norm(NORMALS, axis=1, keepdims=True)
     [
         (COUNT, "the first column rises by equal steps"),
         (1.7e9 + COUNT / 30, "the first column rises by equal steps"),
-        (COUNT + np.cumsum(COLOURS[:, :1], axis=0), "the first column seems to hold a number for each point"),
+        (COUNT + np.cumsum(COLOURS[:, :1], axis=0), "the first column seems to be a point number"),
         (COLOURS, "the first three columns seem to be colours"),
         (NORMALS.round(3), "the first three columns seem to be normals"),
     ],
 )
-def test_what_stands_before_the_points_is_not_taken_for_them(tmp_path, before, said):
+def test_columns_before_the_points_are_refused(tmp_path, before, said):
     for table in (np.c_[before, POINTS], np.c_[before, POINTS, COUNT]):
         with pytest.raises(InputError, match=f"a.npy: in the array {said}.*; put x, y and z into its first"):
             read_cloud(save(tmp_path, table))
@@ -95,7 +95,7 @@ def test_nothing_is_printed_of_damaged_or_missing_numbers(tmp_path, value, shape
 
 
 def test_profiles_of_a_line_scanner_have_equal_steps(tmp_path):
-    """x rises evenly along each of them, as a number of the point would along the table."""
+    """x rises evenly along each of them, as a point number does along the table."""
     x, y = np.meshgrid(np.linspace(-1, 1, 3000), np.linspace(-1, 1, 7))
     points = np.stack([x, y, 2 + x * y], axis=2).reshape(-1, 3)
     np.testing.assert_array_equal(read_cloud(save(tmp_path, np.c_[points, y.ravel()])), points)
@@ -109,7 +109,7 @@ def test_profiles_of_a_line_scanner_have_equal_steps(tmp_path):
 
 
 @pytest.mark.parametrize("missing", [0.0, np.nan])
-def test_what_stands_before_missing_returns(tmp_path, missing):
+def test_columns_before_missing_returns(tmp_path, missing):
     lost = RNG.random((600, 1)) < 0.5
     points = np.where(lost, missing, POINTS)
     for first in (COLOURS, NORMALS, np.where(lost, missing, NORMALS), COUNT):
@@ -120,7 +120,7 @@ def test_what_stands_before_missing_returns(tmp_path, missing):
 @pytest.mark.parametrize(
     "points", [POINTS, COLOURS, COUNT + [[0, 1, 2]], NORMALS, POINTS[np.argsort(POINTS[:, 0])]]
 )
-def test_what_stands_behind_the_points_does_not_matter(tmp_path, points):
+def test_columns_after_the_points_do_not_matter(tmp_path, points):
     for behind in (COUNT, COLOURS, NORMALS):
         np.testing.assert_array_equal(read_cloud(save(tmp_path, np.c_[points, behind])), points)
 
@@ -174,7 +174,7 @@ def test_images_of_points(tmp_path, missing):
 @pytest.mark.parametrize("shape", [(10, 1024), (4, 60), (2, 100), (1000, 16)])
 def test_several_scans_in_an_array_are_not_an_image(tmp_path, shape):
     scans = RNG.normal(size=(*shape, 3))
-    with pytest.raises(InputError, match=rf"of shape \[{shape[0]}, {shape[1]}, 3\] seems to hold .* scans"):
+    with pytest.raises(InputError, match=rf"of shape \[{shape[0]}, {shape[1]}, 3\] seems to have .* scans"):
         read_cloud(save(tmp_path, scans))
     np.testing.assert_array_equal(read_cloud(save(tmp_path, scans[:1])), scans[0])
     np.testing.assert_array_equal(
@@ -182,13 +182,13 @@ def test_several_scans_in_an_array_are_not_an_image(tmp_path, shape):
     )
 
 
-def test_an_image_of_each_coordinate_is_to_be_transposed(tmp_path):
+def test_an_image_of_each_coordinate_is_refused(tmp_path):
     for size in ((12, 16), (48, 64)):
         with pytest.raises(InputError, match=r"a.npy: the array has shape \[3, .*so transpose it"):
             read_cloud(save(tmp_path, np.moveaxis(surface(*size), 2, 0)))
 
 
-def test_pictures_are_no_points(tmp_path):
+def test_pictures_are_refused(tmp_path):
     with pytest.raises(InputError, match="looks like a picture"):
         read_cloud(save(tmp_path, np.ones((48, 64, 3), np.uint8)))
 

@@ -177,7 +177,7 @@ def test_broken_arrays_are_refused(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
     np.savez(tmp_path / "other.npz", normals=POINTS)
     for name, message in {
-        "flat.npy": "shape", "none.npy": "holds no points", "objects.npy": "Python objects",
+        "flat.npy": "shape", "none.npy": "has no points", "objects.npy": "Python objects",
         "other.npz": "no array 'points'",
     }.items():  # fmt: skip
         with pytest.raises(InputError, match=message):

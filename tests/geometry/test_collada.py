@@ -1,4 +1,4 @@
-"""The reader of dae and zae files: everything that the scene shows is read in its place."""
+"""The reader of dae and zae files: everything in the scene is read in its place."""
 
 import time
 
@@ -28,7 +28,7 @@ from tests.helpers.collada_files import (
 
 
 def measure(content):
-    """Volume and centre of a mesh that is closed and wound alike."""
+    """Volume and centre of a closed mesh with consistent winding."""
     assert inspect_edges(content.faces).reason is None
     volume, centre = solid_properties(content.vertices, content.faces)
     return [volume, *centre]
@@ -83,7 +83,7 @@ def test_a_mesh_of_two_sets_of_vertices(tmp_path):
 
 @pytest.mark.parametrize("turn", [1, -1])
 def test_polygons_with_holes(tmp_path, turn):
-    """A square tube of height 1, 4 wide with a hole of 2 by 1 that is not in its middle."""
+    """A square tube of height 1, 4 wide, with a hole of 2 by 1 off its middle."""
     outer, inner = [[0, 0], [4, 0], [4, 4], [0, 4]], [[1, 1], [3, 1], [3, 2], [1, 2]]
     vertices = [[x, y, z] for z in (0, 1) for x, y in outer + inner]
     around = [[i, (i + 1) % 4, 8 + (i + 1) % 4, 8 + i] for i in range(4)]
@@ -160,13 +160,13 @@ def test_nodes(tmp_path, name):
 
 
 def test_the_scene_that_is_shown(tmp_path):
-    """Unit and up-axis are not applied; what the scene does not show is left out, and said."""
+    """Unit and up-axis are not applied; what the scene does not show is left out with a note."""
     asset = '<asset><unit meter="0.01"/><up_axis>X_UP</up_axis></asset>'
     hidden = "<library_visual_scenes><visual_scene id='hidden'/></library_visual_scenes>"
     check(tmp_path, dae(more=hidden).replace("<library", f"{asset}<library", 1))
     check(tmp_path, dae(scene=None))
     lone = dae(scene=None).partition("<library_visual")[0] + "</COLLADA>"
-    check(tmp_path, lone, notes=["the file has no scene; its only geometry is read where it is"])
+    check(tmp_path, lone, notes=["the file has no scene; its only geometry is read in its own frame"])
     spline = geometry("curve", "<spline/>")
     more = geometry() + spline + geometry("a") + geometry("b")
     nodes = f'<node>{PLACED}<instance_geometry url="#curve"/></node>'
@@ -175,8 +175,8 @@ def test_the_scene_that_is_shown(tmp_path):
     for text, reason in {
         dae(scene=None, more=hidden): "has 2 visual scenes and does not say which it shows",
         dae(scene="#gone"): "shows a scene '#gone' that is not in the file",
-        dae(nodes=""): "a scene that places none of the geometries in the file",
-        lone.replace("</library", f"{geometry('h')}</library"): "no scene that places its 2 geometries",
+        dae(nodes=""): "a scene that places none of its geometries",
+        lone.replace("</library", f"{geometry('h')}</library"): "has 2 geometries and no scene",
         dae(f"<node>{asset}{PLACED}</node>", more="<library_nodes><asset><unit/></asset></library_nodes>"):
             "different units",
     }.items():  # fmt: skip
@@ -192,8 +192,8 @@ def test_trees_of_any_depth_are_read_and_endless_ones_refused(tmp_path):
         for i in range(20)
     ]
     for nodes, reason in {
-        '<node id="a"><node><instance_node url="#a"/></node></node>': "node 'a' holds itself",
-        f'<node id="n0">{PLACED}</node>{"".join(steps)}': "places more than 200,000 nodes",
+        '<node id="a"><node><instance_node url="#a"/></node></node>': "node 'a' contains itself",
+        f'<node id="n0">{PLACED}</node>{"".join(steps)}': "places more than 500,000 objects",
     }.items():
         start = time.perf_counter()
         with pytest.raises(MeshError, match=reason):
@@ -220,7 +220,7 @@ SKELETON = (
 @pytest.mark.parametrize("rooted", [True, False])
 @pytest.mark.parametrize("by", ["sid", "id"])
 def test_skins(tmp_path, by, rooted):
-    """The upper end of the brick hangs on one joint, the lower on both, and its node does not move it."""
+    """The upper end of the brick follows one joint, the lower one both; its node does not move it."""
     upper = [z == 3 for _, _, z in BRICK]
     weights = [[(1, 1)] if up else [(0, 0.25), (1, 0.75)] for up in upper]
     joints, tag = (["hip", "knee"], "Name_array") if by == "sid" else (["hip-id", "knee-id"], "IDREF_array")
@@ -234,7 +234,7 @@ def test_skins(tmp_path, by, rooted):
     assert content.notes == ()
 
 
-def test_skins_that_are_mirrored_or_bound_to_no_joint(tmp_path):
+def test_skins_that_are_mirrored_or_without_joints(tmp_path):
     on = '<node sid="m"><scale>-1 1 1</scale></node>'
     nodes = f"{on}<node>{HUNG.format('')}</node>"
     check(tmp_path, dae(nodes, more=skin(["m"], [[(0, 1)]] * 8)), centre=[-0.5, 1, 1.5])

@@ -1,4 +1,4 @@
-"""What the reader of dae and zae files refuses, and how it says so; encodings, archives and damage."""
+"""Refusals of the reader of dae and zae files; encodings, archives and damage."""
 
 import random
 import time
@@ -45,12 +45,12 @@ def hung(joints=("j",), weights=(((0, 1),),) * 8, **more):
 
 
 REFUSED = {
-    # what is placed is not there
+    # missing objects
     "places a geometry '#nope' that is not in the file": dae('<node><instance_geometry url="#nope"/></node>'),
     "places a geometry 'b.dae#g' that is in another file": dae(
         '<node><instance_geometry url="b.dae#g"/></node>'),
     "places a geometry without saying which": dae("<node><instance_geometry/></node>"),
-    "places a geometry '#g', but 2 have this id": dae(geometries=geometry() * 2),
+    "places a geometry '#g', but 2 elements have this id": dae(geometries=geometry() * 2),
     "places a node '#nope' that is not in the file": dae('<node><instance_node url="#nope"/></node>'),
     "places a controller '#c' that is not in the file": dae(HUNG),
     # kinds that have a surface and are not read
@@ -62,13 +62,13 @@ REFUSED = {
     "has 'instance_geometry' in its visual scene": dae(PLACED),
     "skews node 'n'": node("<skew>45 1 0 0 0 1 0</skew>"),
     "is COLLADA '1.3.0'": dae(root=f'xmlns="{SPACE}" version="1.3.0"'),
-    "it holds 'svg', not COLLADA": "<svg/>",
+    "it contains 'svg', not COLLADA": "<svg/>",
     # transforms
     "a <matrix> of node 'n' has 15 numbers instead of 16": node(f"<matrix>{'1 ' * 15}</matrix>"),
-    "places node 'n' by a matrix whose last row": node("<matrix>1 0 0 0 0 1 0 0 0 0 1 0 5 6 7 1</matrix>"),
-    "'0,5' stands in <translate> where a number is needed": node("<translate>0,5 0 0</translate>"),
-    "places node 'n' by numbers that are not finite": node("<translate>0 NaN 0</translate>"),
-    "turns node 'n' around an axis without direction": node("<rotate>0 0 0 90</rotate>"),
+    "the last row of the <matrix> of node 'n'": node("<matrix>1 0 0 0 0 1 0 0 0 0 1 0 5 6 7 1</matrix>"),
+    "<translate> has '0,5' where a number is needed": node("<translate>0,5 0 0</translate>"),
+    "the <translate> of node 'n' is not finite": node("<translate>0 NaN 0</translate>"),
+    "node 'n' turns around an axis without direction": node("<rotate>0 0 0 90</rotate>"),
     "by a matrix that flattens it": node("<scale>1 1 0</scale>"),
     "has 'trnslate' in node 'n', which is not known": node("<trnslate>1 0 0</trnslate>"),
     # sources and primitives
@@ -76,31 +76,31 @@ REFUSED = {
     "source 's' has 24 values, but 9 times 3": bare(positions=source("s", BRICK, "X", "Y", "Z", count=9)),
     "an accessor reads 3 of every 2 values": bare(positions=source("s", BRICK, "X", "Y", "Z", stride=2)),
     "an accessor reads 1 of every 0 values": bare(positions=source("s", BRICK, "X", stride=0, count=8)),
-    "has positions 's' that are not x, y, z": bare(positions=source("s", BRICK, "X", "Y", stride=3)),
+    "positions 's' are not x, y and z": bare(positions=source("s", BRICK, "X", "Y", stride=3)),
     "has count='-8'": bare(positions=source("s", BRICK, "X", "Y", "Z", count=-8)),
     "reads an array '#s-b' that is not in the file": bare().replace(
         'accessor source="#s-a"', 'accessor source="#s-b"'),
     "uses vertices '#u' that is not in the file": bare(QUADS_XML.replace("#v", "#u")),
-    "vertices 'v' have 0 positions": bare().replace("POSITION", "NORMAL"),
+    "vertices 'v' have 0 inputs of positions": bare().replace("POSITION", "NORMAL"),
     "a <polylist> has 0 inputs of vertices": bare(QUADS_XML.replace("VERTEX", "NORMAL")),
     "a face uses vertex 8 of 8": bare(QUADS_XML.replace("7", "8")),
     "a face uses vertex -1 of 8": bare(QUADS_XML.replace("7", "-1")),
     "a face uses vertex -1 of 8; export it again": bare(
         f"<tristrips>{INPUT}<p>0 1 2 -1 4 5 6</p></tristrips>"
     ),
-    "'1.5' stands in <p> where a whole number is needed": bare(QUADS_XML.replace("7", "1.5")),
+    "<p> has '1.5' where a whole number is needed": bare(QUADS_XML.replace("7", "1.5")),
     "<polylist> declares 5 items and has 6": bare(QUADS_XML.replace('"6"', '"5"')),
     "do not have 24 corners together": bare(QUADS_XML.replace("4 4 4", "4 4 3")),
-    "23 indices are no whole number of corners of 2": bare(
+    "23 indices do not make whole corners of 2": bare(
         f'<triangles>{INPUT}{NORMAL}<p>{"0 " * 23}</p></triangles>'),
-    "23 corners are no whole number of triangles": bare(f"<triangles>{INPUT}<p>{'0 ' * 23}</p></triangles>"),
+    "23 corners do not make whole triangles": bare(f"<triangles>{INPUT}<p>{'0 ' * 23}</p></triangles>"),
     "a corner has 1000000000 indices": bare(QUADS_XML.replace('offset="0"', 'offset="999999999"')),
     # controllers
-    "on joint 'j', which is 0 times in the scene": hung().replace('sid="j"', ""),
-    "on joint 'j', which is 2 times in the scene": dae(
+    "to joint 'j', which is in the scene 0 times": hung().replace('sid="j"', ""),
+    "to joint 'j', which is in the scene 2 times": dae(
         f'<node sid="j"/>{HUNG}', more=skin(["j"], [[(0, 1)]] * 8)),
     "skins a geometry '#h' that is not in the file": hung(target="#h"),
-    "hangs 1 of 8 vertices of skin 'c' on weights that are not 1": hung(
+    "the weights of 1 of 8 vertices of skin 'c' do not sum to 1": hung(
         weights=[[(0, 1)]] * 7 + [[(0, 0.5)]]),
     "has weights for 7 of 8 vertices": hung(weights=[[(0, 1)]] * 7),
     "skin 'c' uses joint 1 of 1": hung(weights=[[(1, 1)]] * 8),
@@ -109,7 +109,7 @@ REFUSED = {
     "has 2 matrices for 1 joints": hung(inverse=[np.eye(4)] * 2),
     "mirrors a part of skin 'c'": hung(
         ["j", "j"], [[(0, 1)]] * 4 + [[(1, 1)]] * 4, inverse=[np.eye(4), np.diag([-1, 1, 1, 1])]),
-    "a matrix of skin 'c' does not end with 0 0 0 1": hung(inverse=[np.ones((4, 4))]),
+    "the last row of a matrix of skin 'c' is not 0 0 0 1": hung(inverse=[np.ones((4, 4))]),
 }  # fmt: skip
 
 
@@ -176,14 +176,15 @@ def test_entities_are_refused_at_once(tmp_path, declared):
 
 
 NO_XML = [
-    *(b"", b"\0" * 99, b"<COLLADA", NAMED[:-9].encode()),
-    *(b'<?xml version="1.0" encoding="none"?><COLLADA/>', b'<?xml version="1.0" encoding="gbk"?>\xff\xff'),
+    *((b"", "truncated"), (b"<COLLADA", "truncated"), (NAMED[:-9].encode(), "truncated")),
+    *((b"\0" * 99, "damaged"), (b'<?xml version="1.0" encoding="none"?><COLLADA/>', "damaged")),
+    (b'<?xml version="1.0" encoding="gbk"?>\xff\xff', "damaged"),
 ]
 
 
-@pytest.mark.parametrize("data", NO_XML)
-def test_what_is_not_xml(tmp_path, data):
-    with pytest.raises(MeshError, match=r"^cannot be read as XML: .*; export it again$"):
+@pytest.mark.parametrize(("data", "kind"), NO_XML)
+def test_text_that_is_not_xml_is_refused(tmp_path, data, kind):
+    with pytest.raises(MeshError, match=f"^is {kind}: .*; export it again$"):
         read_dae(write(tmp_path, data))
 
 
@@ -218,7 +219,7 @@ def test_archives(tmp_path):
             "names 'b.dae' in its manifest, which is not in it",
         ),
         ({"manifest__xml": manifest(""), "a__dae": box}, "names '' in its manifest"),
-        ({"manifest__xml": "<dae", "a__dae": box}, "cannot be read as XML"),
+        ({"manifest__xml": "<dae", "a__dae": box}, "its manifest ends in line 1"),
         ({"a__dae": "0 " * 150_000_000}, "unpacks to 0.3 GB"),
     ):
         with pytest.raises(InputError, match=reason):
@@ -232,7 +233,9 @@ def test_archives_that_are_damaged(tmp_path):
     far[-6:-2] = (len(data) * 9).to_bytes(4, "little")  # where the list of members begins
     for damaged in (b"", data[:-30], data[:60] + b"\0" * 20 + data[80:], far):
         path.write_bytes(damaged)
-        with pytest.raises(MeshError, match=r"^cannot be read as zae: .*; create it again$"):
+        with pytest.raises(
+            MeshError, match=r"^(cannot be read as zae|is truncated or damaged): .*; export it again$"
+        ):
             read_zae(path)
 
 
@@ -252,7 +255,7 @@ def damage(text, rng):
 
 
 def test_damaged_files_are_read_or_refused(tmp_path, capfd):
-    """Never with another error, and nothing is printed."""
+    """No other error is raised, and nothing is printed."""
     rng = random.Random(0)
     holed = f"<polygons>{INPUT}<ph><p>{words(QUADS[0])}</p><h>4 6 7</h></ph></polygons>"
     moved = node("<rotate>0 0 1 90</rotate><lookat>1 2 3 4 5 6 0 0 1</lookat>")

@@ -1,4 +1,4 @@
-"""Scan files that end too early, at any byte, and headers that declare more than there is."""
+"""Scan files that are truncated at any byte, and headers that declare too much."""
 
 import tracemalloc
 

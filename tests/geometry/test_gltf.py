@@ -1,4 +1,4 @@
-"""glTF files: bodies whose truth is known, in every form in which the format can say them."""
+"""glTF files: bodies with known truth, in every encoding of the format."""
 
 import numpy as np
 import pytest

@@ -52,8 +52,8 @@ def test_a_tree_that_is_deeper_than_any_recursion(scene):
 @pytest.mark.parametrize(
     ("nodes", "scenes", "reason"),
     [
-        ([{"children": [1]}, {"children": [0]}], [], "nodes contain each other in a circle"),
-        ([{"children": [0]}], [], "in a circle"),
+        ([{"children": [1]}, {"children": [0]}], [], "a node contains itself"),
+        ([{"children": [0]}], [], "contains itself"),
         ([{"children": [1]}, {"children": [2]}, {"children": [1]}], [], "node 1 is part of two nodes"),
         ([{"children": [1, 1]}, {}], [], "node 1 is part of two nodes"),
         ([{"children": [1]}, {}], [{"nodes": [0, 1]}], "names node 1, which is part of another node"),
@@ -67,14 +67,14 @@ def test_a_tree_that_is_deeper_than_any_recursion(scene):
         (
             [{"mesh": 0, "matrix": [2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1], "scale": [1, 1, 1]}],
             [],
-            "a matrix and another",
+            "differs from it",
         ),
     ],
 )
-def test_nodes_that_are_no_tree_are_refused(scene, nodes, scenes, reason):
+def test_nodes_that_are_not_a_tree_are_refused(scene, nodes, scenes, reason):
     scene.box()
     scene.root |= {"nodes": nodes, **({"scenes": scenes} if scenes else {})}
-    scene.refuse(f"^cannot be read as gl(b|tf): .*{reason}.*; export it again$")
+    scene.refuse(f"^is damaged: .*{reason}.*; export it again$")
 
 
 def test_instances(scene):
@@ -107,7 +107,7 @@ def test_hidden_nodes_and_coarser_levels_are_left_out(scene):
     ]
     scene.expect(1, (0.5, 0.5, 0.5), notes)
     scene.root["nodes"][1]["extensions"] = {"MSFT_lod": {"ids": [0]}}
-    scene.refuse("coarser level of detail of another one and has coarser ones itself")
+    scene.refuse("a coarser level of detail has coarser levels itself")
 
 
 # --------------------------------------------------------------------------------------- morph targets, skins
@@ -129,7 +129,7 @@ def test_morph_targets_with_the_weights_of_the_node_or_of_the_mesh(scene):
 
 
 def skinned(scene, joints, weights, matrices, **transform):
-    """A box that hangs on two joints: one at the origin, one moved by 10 along x and twice as large."""
+    """A box with two joints: one at the origin, one moved by 10 along x and twice as large."""
     mesh = scene.box()
     attributes = scene.root["meshes"][mesh]["primitives"][0]["attributes"]
     for group, (joint, weight) in enumerate(zip(joints, weights, strict=True)):

@@ -1,4 +1,4 @@
-"""Finding meshes: their names, their companions, and what is no mesh."""
+"""Finding meshes: their names, their companions, and files that are not meshes."""
 
 import base64
 import json
@@ -50,7 +50,7 @@ def test_finding_nothing_is_an_error(tmp_path):
     assert {".obj", ".off", ".stl", ".ply", ".glb"} <= MESH_SUFFIXES
 
 
-def test_importing_does_not_pay_for_trimesh():
+def test_importing_loads_no_heavy_package():
     code = (
         "import sys, plumbline.geometry.meshes; assert not {'trimesh', 'scipy', 'torch'} & set(sys.modules)"
     )
@@ -59,7 +59,7 @@ def test_importing_does_not_pay_for_trimesh():
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_of_two_links_to_a_file_the_first_by_name_counts(tmp_path, monkeypatch, turned):
-    """Whatever the order in which the file system lists them."""
+    """In whatever order the file system lists them."""
     (tmp_path / "mug.ply").touch()
     (tmp_path / "cup.ply").symlink_to(tmp_path / "mug.ply")
     original = os.walk

@@ -41,7 +41,7 @@ LEFT_OUT = [
 
 @pytest.mark.parametrize("without", LEFT_OUT, ids=" ".join)
 @pytest.mark.parametrize("data", ["ascii", "binary"])
-def test_headers_without_lines_that_can_be_done_without(tmp_path, data, without):
+def test_headers_without_optional_lines(tmp_path, data, without):
     cloud = load_cloud(write(tmp_path, pcd_bytes(XYZ, data, without=without)))
     np.testing.assert_array_equal(cloud.points, POINTS)
     assert (cloud.sensor is None) == ("VIEWPOINT" in without)
@@ -165,10 +165,10 @@ PACKED = pcd_bytes(XYZ, "binary_compressed")
         (SOUND.replace(b"POINTS 3\n", b"").replace(b"WIDTH 3\n", b""), "WIDTH of its header is missing"),
         (SOUND.replace(b"POINTS 3", b"POINTS 99999999999"), "it has 3 of the 99999999999 points"),
         (SOUND[:-1], "truncated: it has 2 of the 3 points its header declares"),
-        (SOUND.replace(b"POINTS 3", b"POINTS 0"), "holds no points"),
+        (SOUND.replace(b"POINTS 3", b"POINTS 0"), "has no points"),
         (TEXT.replace(b"POINTS 3", b"POINTS 4"), "truncated: it has 3 of the 4 points its header declares"),
         (TEXT.replace(b"POINTS 3", b"POINTS 2"), "declares 2 points of 3 numbers each, but it has 9"),
-        (TEXT + b"1 2 3x\n", "'3x' stands where a number is needed"),
+        (TEXT + b"1 2 3x\n", "'3x' where a number is needed"),
         (PACKED[:-1], "is truncated or damaged: its header declares 600 points of 12 bytes"),
         (PACKED.replace(b"POINTS 600", b"POINTS 900"), "its header declares 900 points of 12 bytes"),
         (PACKED[:-7200] + b"\xff" * 7200, "its compressed points cannot be unpacked"),

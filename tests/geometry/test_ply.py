@@ -42,14 +42,14 @@ def test_after_a_header_of_carriage_returns_a_line_feed_is_content(tmp_path):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path, form):
+def test_a_byte_order_mark_is_skipped(tmp_path, form):
     """Editors and .NET write it before text."""
     path = write(tmp_path, b"\xef\xbb\xbf" + ply_bytes({"vertex": ply_points(POINTS)}, form))
     np.testing.assert_array_equal(read_cloud(path), POINTS)
     assert is_ply_of_points(path)
 
 
-def test_types_that_numpy_has_and_the_format_does_not(tmp_path):
+def test_types_of_numpy_that_the_format_lacks(tmp_path):
     """As pyntcloud writes a table with a mask."""
     rows = np.zeros(600, [("seen", "?"), ("weight", "<f2"), ("xyz", "<f4", 3)])
     rows["xyz"] = POINTS
@@ -127,7 +127,7 @@ def test_comments_in_any_encoding(tmp_path, form, text):
     np.testing.assert_array_equal(read_cloud(write(tmp_path, data)), POINTS)
 
 
-def test_words_that_only_c_libraries_write_for_missing_values(tmp_path):
+def test_missing_values_as_c_libraries_write_them(tmp_path):
     head = ply_bytes({"vertex": ply_points(np.zeros((0, 3)))}, "ascii").replace(b"vertex 0", b"vertex 2")
     path = write(tmp_path, head + b"1 2 3\n-nan(ind) 1.#QNAN -1.#INF\n")
     np.testing.assert_array_equal(read_ply(path).vertices(), [[1, 2, 3], [np.nan, np.nan, -np.inf]])
@@ -238,15 +238,15 @@ HUGE = str(10**15).encode()
         (SOUND.replace(b"vertex 3", b"vertex three"), "line 3 of its header is 'element vertex three'"),
         (SOUND.replace(b"float x", b"quad x"), "has type 'quad'"),
         (SOUND.replace(b"float x", b"float y"), "two properties of vertex have the same name"),
-        (SOUND.replace(b"float x", b"float u"), "element vertex of the ply file has no x"),
-        (SOUND.replace(b"element vertex", b"element thing"), "no element vertex, so it holds no points"),
+        (SOUND.replace(b"float x", b"float u"), "element vertex has no x"),
+        (SOUND.replace(b"element vertex", b"element thing"), "has no element vertex"),
         (SOUND.replace(b"vertex 3", b"vertex 4"), "truncated: it has 3 of the 4 points its header declares"),
         (SOUND.replace(b"vertex 3", b"vertex 2"), "has 9 numbers, but its header declares 6"),
         (SOUND.replace(b"vertex 3", b"vertex " + HUGE), "truncated: it has 3 of the 1000000000000000 points"),
-        (SOUND + b"four", "'four' stands where a number is needed"),
+        (SOUND + b"four", "'four' where a number is needed"),
         (ply_bytes({"vertex": ply_points(POINTS[:3])})[:-1], "it has 2 of the 3 points its header declares"),
-        (ply_bytes({"vertex": []}, counts={"vertex": 5}), "element vertex of the ply file has no x, y, z"),
-        (ply_bytes({"vertex": ply_points(np.zeros((0, 3)))}, "ascii"), "holds no points"),
+        (ply_bytes({"vertex": []}, counts={"vertex": 5}), "element vertex has no x, y, z"),
+        (ply_bytes({"vertex": ply_points(np.zeros((0, 3)))}, "ascii"), "has no points"),
         (ply_bytes({"vertex": ply_points(POINTS[:3]), "face": [Column("v", "i4", SIDES, "u1")]})[:-9],
          "it has 4 of the 5 faces its header declares"),
         (ply_bytes({"vertex": ply_points(POINTS[:1]), "a": [Column("b", "i4", [[1], [1, 2]], "i4")]})[:-12]

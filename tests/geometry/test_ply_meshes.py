@@ -69,7 +69,7 @@ def test_a_face_of_half_a_vertex(tmp_path, wrong):
 
 @pytest.mark.parametrize(("wrong", "said"), [(5, "vertex 5 of 5"), (-1, "vertex -1 of 5")])
 @pytest.mark.parametrize("element", ["face", "tristrips"])
-def test_a_face_of_a_vertex_that_is_not_there(tmp_path, element, wrong, said):
+def test_a_face_of_a_missing_vertex(tmp_path, element, wrong, said):
     faces = [Column("vertex_indices", "i4", [[0, 1, wrong, 2]], "u1")]
     path = write(tmp_path, {"vertex": ply_points(PYRAMID), element: faces})
     if element == "tristrips" and wrong < 0:  # ends a strip

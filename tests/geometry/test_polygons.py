@@ -1,4 +1,4 @@
-"""Polygons and strips as triangles: nothing outside of the polygon, nothing missing, wound alike."""
+"""Polygons, fans and strips as triangles: nothing outside, nothing missing, the same winding."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def star(radii):
 @settings(deadline=None, max_examples=200, derandomize=True)
 @given(st.lists(st.floats(0.2, 5), min_size=4, max_size=12), st.integers(0, 2**32 - 1))
 def test_triangles_fill_a_polygon_and_none_lies_outside_of_it(radii, seed):
-    """However the polygon lies in space, all areas are positive and add up to its own."""
+    """For any orientation in space, all areas are positive and sum to that of the polygon."""
     polygon, rng = star(radii), np.random.default_rng(seed)
     turn, shift = random_rotation(rng), rng.normal(size=3)
     vertices = np.column_stack([polygon, np.zeros(len(polygon))]) @ turn.T + shift
@@ -57,7 +57,7 @@ def test_a_convex_polygon_is_a_fan_around_its_first_vertex():
 
 
 def test_a_fan_would_leave_the_polygon():
-    """The control of the tests above: around its first vertex, the arrow is not cut rightly."""
+    """The control of the tests above: a fan around its first vertex does not cut the arrow correctly."""
     fan = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 4]])
     assert areas(ARROW[[1, 2, 3, 4, 0]], fan).min() < 0
     faces = triangulate_polygons(

@@ -1,4 +1,4 @@
-"""Where the sensor stood, according to the file, and rows where it measured nothing."""
+"""The position of the sensor according to the file, and missing returns."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_the_camera_of_a_ply_file_is_the_sensor(tmp_path, form):
 def test_of_several_cameras_it_is_unclear_which_is_the_sensor(tmp_path):
     several = {"vertex": ply_points(BALL + 9), "camera": ply_camera(PLACE, (0, 0, 0), (1, 2, 3))}
     cloud = load_cloud(saved(tmp_path / "a.ply", ply_bytes(several)))
-    with pytest.raises(InputError, match=r"a.ply: it lists 3 cameras, and not which saw each .*--sensor"):
+    with pytest.raises(InputError, match=r"a.ply: it lists 3 cameras, but not which one saw each .*--sensor"):
         scan_of(cloud, None)
     np.testing.assert_array_equal(scan_of(cloud, np.ones(3)).sensor[0], [1, 1, 1])
 
@@ -105,7 +105,7 @@ def test_one_half_of_a_thing_in_its_own_frame_surrounds_the_origin_too():
 
 
 def test_an_origin_that_the_file_gives_is_doubted_as_well(tmp_path):
-    """PCL writes it where it does not know."""
+    """PCL writes it if the position is unknown."""
     camera = {"vertex": ply_points(BALL), "camera": ply_camera((0, 0, 0))}
     files = [
         saved(tmp_path / "a.pcd", pcd(BALL, viewpoint="0 0 0 1 0 0 0")),
@@ -170,7 +170,7 @@ def test_one_row_of_zeros_is_a_missing_return_if_all_points_are_far(tmp_path, sh
 @pytest.mark.parametrize("large", [np.nan, 1e300])
 def test_one_row_of_zeros_among_damaged_points(tmp_path, large):
     np.save(tmp_path / "a.npy", np.concatenate([BALL + large, np.zeros((1, 3))]))
-    with pytest.raises(InputError, match=r"400 points are not finite|the data is damaged"):
+    with pytest.raises(InputError, match=r"400 points are not finite|is damaged: it has coordinates"):
         load_cloud(tmp_path / "a.npy")
 
 
@@ -206,12 +206,12 @@ def test_arrays_of_python_programs_keep_their_rows():
         scan_of(Cloud(rows), np.array(PLACE))
 
 
-def test_a_file_of_nothing_but_missing_returns(tmp_path):
+def test_a_file_of_missing_returns_only(tmp_path):
     path = saved(tmp_path / "a.pcd", pcd(np.full((20, 3), np.nan), height=4))
-    with pytest.raises(InputError, match=r"a.pcd: holds no points: all 20 rows are missing returns"):
+    with pytest.raises(InputError, match=r"a.pcd has no points: all 20 rows are missing returns"):
         load_cloud(path)
     np.save(tmp_path / "a.npy", np.zeros((20, 3)))
-    with pytest.raises(InputError, match="holds no points: all 20 rows are missing returns"):
+    with pytest.raises(InputError, match="has no points: all 20 rows are missing returns"):
         load_cloud(tmp_path / "a.npy")
 
 

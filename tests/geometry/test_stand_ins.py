@@ -1,4 +1,4 @@
-"""Files that are not the scan that their name promises."""
+"""Files that are not what their suffix says."""
 
 import bz2
 import gzip
@@ -28,14 +28,14 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123\n"
         (b"\n<!DOCTYPE html>\n<html>404</html>", "is a web page; download the file itself"),
     ],
 )
-def test_what_is_no_scan_is_named(tmp_path, suffix, content, said):
+def test_files_that_are_not_scans_are_named(tmp_path, suffix, content, said):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
     with pytest.raises(InputError, match=rf"a{suffix} {said}"):
         load_cloud(path)
 
 
-def test_another_format_under_the_name_of_one(tmp_path):
+def test_a_format_under_the_suffix_of_another_is_named(tmp_path):
     np.save(tmp_path / "a.npy", POINTS)
     (tmp_path / "b.npz").write_bytes((tmp_path / "a.npy").read_bytes())
     with pytest.raises(InputError, match=r"b.npz is not npz but npy; rename it to .npy"):
@@ -47,7 +47,7 @@ def test_another_format_under_the_name_of_one(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.ply.gz", "a.PCD.ZIP", "a.tar"])
-def test_packed_files_are_to_be_unpacked(tmp_path, name):
+def test_packed_files_are_refused(tmp_path, name):
     (tmp_path / name).write_bytes(gzip.compress(PLY))
     with pytest.raises(InputError, match=f"{name} is compressed or an archive; unpack it"):
         read_cloud(tmp_path / name)

@@ -1,4 +1,4 @@
-"""The reader of stl files: binary or text, and what stands around the triangles."""
+"""The reader of stl files: binary or text, and what is around the triangles."""
 
 import struct
 
@@ -66,8 +66,8 @@ def test_variants(tmp_path, name):
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "it has 0 bytes, and a header alone has 84"),
-        (binary()[:-100], "is truncated: it has 10 of the 12 triangles that its header declares"),
+        (b"", "it has 0 bytes, but a header has 84"),
+        (binary()[:-100], "is truncated: it has 10 of the 12 triangles its header declares"),
         (binary()[:-1], "is truncated: it has 11 of the 12 triangles"),
         (binary(num=2**32 - 1), "is truncated: it has 12 of the 4294967295 triangles"),
         (binary(num=0), "declares no triangles, but 12 follow"),
@@ -76,7 +76,7 @@ def test_variants(tmp_path, name):
         (text()[:-60], "a facet does not have three vertices"),
         (text().replace(b"    vertex 0.0 0.0 0.0\n", b"", 1), "a facet does not have three vertices"),
         (text().replace(b"vertex 0.0 0.0 0.0\n", b"vertex 0.0 0.0\n", 1), "does not have three numbers"),
-        (text().replace(b"vertex 0.0 0.0 0.0\n", b"vertex 0,0 0.0 0.0\n", 1), "'0,0' stands where a number"),
+        (text().replace(b"vertex 0.0 0.0 0.0\n", b"vertex 0,0 0.0 0.0\n", 1), "'0,0' where a number"),
         (b"PK\x03\x04" + bytes(500), "declares no triangles, but 8 follow"),
     ],
 )

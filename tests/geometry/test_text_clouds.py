@@ -189,7 +189,7 @@ def test_titles_and_units_around_the_names_of_columns(tmp_path, head):
     np.testing.assert_array_equal(read_cloud(write(tmp_path, head + table(POINTS, ","), ".csv")), POINTS)
 
 
-def test_a_row_below_the_names_that_is_no_unit(tmp_path):
+def test_a_row_below_the_names_that_is_not_of_units(tmp_path):
     for row, said in (
         ("NA,NA,NA", "line 2 has 'NA'"),
         (",,", "line 2 has ''"),
@@ -230,15 +230,15 @@ def test_columns_before_the_points_must_have_names(tmp_path, before, said, separ
     [
         (RNG.uniform(0.5, 0.9, (48, 64)), "48 rows of 64 numbers look like a depth image"),
         (RNG.integers(500, 900, (15, 20)), "15 rows of 20 numbers look like a depth image"),
-        (POINTS.T, "3 rows of 60 numbers are one for each of x, y and z; write a row for each point"),
-        (np.c_[POINTS, 1 + 0 * COUNT].T[:, :12], "4 rows of 12 numbers are one for each of x, y and z"),
+        (POINTS.T, "3 rows of 60 numbers are a row for each of x, y and z; write a row for each point"),
+        (np.c_[POINTS, 1 + 0 * COUNT].T[:, :12], "4 rows of 12 numbers are a row for each of x, y and z"),
         (np.eye(4), "4 rows of 4 numbers look like a matrix; points are needed"),
         (np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]]), "3 rows of 3 numbers look like a matrix"),
         (np.c_[POINTS, NORMALS[:, np.arange(30) % 3]], "33 columns have no names; name them in a line above"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("separator", [" ", ","])
-def test_images_and_matrices_are_no_points(tmp_path, rows, said, separator):
+def test_images_and_matrices_are_refused(tmp_path, rows, said, separator):
     with pytest.raises(InputError, match=f"a.xyz: its {said}"):
         read_cloud(write(tmp_path, table(rows, separator)))
 
@@ -271,7 +271,7 @@ def test_decimal_commas_in_quotes(tmp_path):
         assert cloud.notes == ("its commas are decimal commas",)
 
 
-def test_column_numbers_of_pandas_are_no_point(tmp_path):
+def test_column_numbers_of_pandas_are_a_header(tmp_path):
     path = write(tmp_path, "0,1,2\n" + table(POINTS, ","), ".csv")
     np.testing.assert_array_equal(read_cloud(path), POINTS)
     path = write(tmp_path, "0,1,2\n3,4,5\n", ".csv")
@@ -282,8 +282,8 @@ def test_column_numbers_of_pandas_are_no_point(tmp_path):
     ("text", "said"),
     [
         ("61\n" + table(POINTS), "it declares 61 points, but has 60 rows"),
-        (2 * ("60\n" + table(POINTS)), "holds several scans; give one scan in a file"),
-        (table(POINTS, "|"), "the first line .* neither names the columns nor holds numbers alone"),
+        (2 * ("60\n" + table(POINTS)), "has several scans; give one scan per file"),
+        (table(POINTS, "|"), "the first line .* neither names the columns nor has only numbers"),
         ("v " + table(POINTS), "the first line 'v .* neither names the columns"),
         (2 * "[1.5 2.5 3.5]\n", "the first line '.1.5 2.5 3.5.' neither names the columns"),
         (2 * "1.5D0 2.5D0 3D0\n", "the first line '1.5D0 2.5D0 3D0' neither names the columns"),
@@ -302,7 +302,7 @@ def test_column_numbers_of_pandas_are_no_point(tmp_path):
         (bytes(range(1, 256)), "a.xyz"),
     ],
 )
-def test_refusals_name_the_line_in_our_words(tmp_path, text, said):
+def test_refusals_name_the_line(tmp_path, text, said):
     with pytest.raises(InputError, match=said) as caught:
         read_cloud(write(tmp_path, text))
     assert str(caught.value).count("a.xyz") == 1

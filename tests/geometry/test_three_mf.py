@@ -60,7 +60,7 @@ def test_transforms_of_nested_components_apply_from_the_inside_out(tmp_path):
     check(content, (np.linalg.det(whole[:3, :3]), tuple(whole[:3] @ (0.5, 0.5, 0.5, 1))))
 
 
-def test_the_numbers_of_a_transform_are_rows_that_points_multiply_from_the_left(tmp_path):
+def test_transforms_apply_to_row_vectors(tmp_path):
     # x goes to y, y goes to z, z goes to x, then 10, 20, 30 is added.
     turned = '<item objectid="1" transform=" 0 1 0  0 0 1 1 0 0\n10 20 3e1 "/>'
     content = read(tmp_path, model(box(1, size=(1.0, 2.0, 4.0)), turned))
@@ -75,7 +75,7 @@ def test_a_mirrored_part_keeps_a_positive_volume(tmp_path):
     check(read(tmp_path, model(resources, item(2, shift(4) @ flip))), (1, (4.5, 0.5, 0.5)))
 
 
-def test_an_object_is_placed_as_often_as_the_file_says(tmp_path):
+def test_an_object_may_be_placed_several_times(tmp_path):
     resources = box(1) + composed(2, component(1), component(1, shift(2))) + box(7)
     content = read(tmp_path, model(resources, item(2) + item(2, shift(0, 5)) + item(1, shift(9))))
     bodies = [(1, (x + 0.5, y + 0.5, 0.5)) for x, y in ((0, 0), (2, 0), (0, 5), (2, 5), (9, 0))]
@@ -128,7 +128,7 @@ def test_without_relationships_the_model_is_where_it_usually_is(tmp_path, name):
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
-        ({"a.txt": ""}, "holds no 3D model"),
+        ({"a.txt": ""}, "has no 3D model"),
         ({"_rels/.rels": rels("/3D/none.model")}, "3d/none.model, which is not in the archive"),
         (
             {"_rels/.rels": rels(f"/{ROOT}", "/b.model"), "b.model": model(box(1), item(1))},
@@ -136,7 +136,7 @@ def test_without_relationships_the_model_is_where_it_usually_is(tmp_path, name):
         ),
         ({"_rels/.rels": rels("http://example.com/a.model", more='TargetMode="External"')}, "outside"),
         ({"3d/3DMODEL.model": model(box(1), item(1)), "3D/3dmodel.Model": ""}, "twice"),
-        ({"_rels/.rels": rels(f"/{ROOT}")[:-5], ROOT: model(box(1), item(1))}, "cannot be read as 3mf"),
+        ({"_rels/.rels": rels(f"/{ROOT}")[:-5], ROOT: model(box(1), item(1))}, "is truncated: _rels/.rels"),
     ],
 )
 def test_packages_without_one_model_are_refused(tmp_path, members, reason):
@@ -159,12 +159,12 @@ def test_a_zip_bomb_is_refused_before_it_unpacks(tmp_path):
         read_3mf(write(tmp_path / "x.3mf", members))
 
 
-def test_few_bytes_cannot_place_an_object_a_billion_times(tmp_path):
+def test_a_small_file_cannot_place_an_object_a_billion_times(tmp_path):
     levels = [composed(n, component(n - 1), component(n - 1)) for n in range(2, 32)]
     assert "places more than" in refusal(tmp_path, model(box(1) + "".join(levels), item(31)))
 
 
-def test_components_may_be_nested_deeper_than_calls_of_python(tmp_path):
+def test_components_may_be_nested_deeper_than_the_recursion_limit(tmp_path):
     levels = [composed(n, component(n - 1, shift(0.5))) for n in range(2, 5001)]
     check(read(tmp_path, model(box(1) + "".join(levels), item(5000))), (1, (2500, 0.5, 0.5)))
 
@@ -190,7 +190,7 @@ def test_components_may_be_nested_deeper_than_calls_of_python(tmp_path):
         (("<mesh>", "<vendor:box><mesh>"), "outside of <object>"),
         (("<mesh>", "<mesh><vertices/><triangles/></mesh><mesh>"), "twice"),
         (("<mesh>", "<components/><mesh>"), "both a mesh and components"),
-        (("</resources>", box(1) + "</resources>"), "object 1 twice"),
+        (("</resources>", box(1) + "</resources>"), "two objects have the number 1"),
         (('id="1"', 'id="one"'), "cannot be read"),
         (('id="1"', ""), "no attribute 'id'"),
         (('id="1"', 'id="1" type="thing"'), "'thing' is not a type"),
@@ -199,16 +199,16 @@ def test_components_may_be_nested_deeper_than_calls_of_python(tmp_path):
         (("<build>", '<build><item objectid="1" transform="1 0 0 0 0 0 0 0 1 0 0 0"/>'), "flattens"),
         (("<build>", '<build><item objectid="1" transform="1 0 0 0 nan 0 0 0 1 0 0 0"/>'), "not finite"),
         (("<build>", '<build><item objectid="1" p:path="/3D/none.model"/>'), "3d/none.model"),
-        (("<item", "<unknown"), "holds no mesh"),
+        (("<item", "<unknown"), "has no body"),
         (("<build>", "<mc:AlternateContent/><build>"), "alternate content"),
-        (("<?xml", "<!DOCTYPE model><?xml"), "cannot be read"),
-        (("<model", "<!DOCTYPE model><model"), "document type"),
+        (("<?xml", "<!DOCTYPE model><?xml"), "not valid XML"),
+        (("<model", '<!DOCTYPE model [<!ENTITY e "1">]><model'), "declares an XML entity 'e'"),
         ((f'xmlns="{CORE}"', 'xmlns="http://example.com"'), "not a 3MF model"),
         (
             ("<object", '<object xmlns="http://schemas.microsoft.com/3dmanufacturing/2013/01"'),
             "another version",
         ),
-        (("</model>", ""), "cannot be read"),
+        (("</model>", ""), "is truncated"),
     ],
 )
 def test_damaged_models_are_refused(tmp_path, change, reason):

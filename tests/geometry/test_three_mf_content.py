@@ -1,4 +1,4 @@
-"""3mf files: what is no body is left out with a note; shapes that are no meshes are refused by name."""
+"""3mf files: what is not the body is left out with a note; unsupported shapes are refused by name."""
 
 import pytest
 
@@ -22,7 +22,7 @@ from tests.geometry.three_mf_files import (
 BAMBU_MODEL = model(box(1) + box(2) + composed(9, component(1), component(2, shift(5))), item(9))
 
 
-# --------------------------------------------------------------------------------- what is no body
+# --------------------------------------------------------------------------------- what is not the body
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ BAMBU_MODEL = model(box(1) + box(2) + composed(9, component(1), component(2, shi
         ("other", "auxiliary"),
     ],
 )
-def test_what_is_no_body_is_left_out_with_a_note(tmp_path, kind, name):
+def test_what_is_not_the_body_is_left_out_with_a_note(tmp_path, kind, name):
     resources = box(1) + box(2, low=(5.0, 0.0, 0.0), attributes=f'type="{kind}"')
     # The type of a composed object does not count, only those of its components.
     resources += composed(3, component(1), component(2)).replace('id="3"', 'id="3" type="other"')
@@ -64,7 +64,7 @@ def test_a_file_of_surfaces_is_read_with_a_note(tmp_path):
 @pytest.mark.parametrize("value", ["0", "false"])
 def test_objects_that_are_not_printed_are_left_out_unless_there_are_no_others(tmp_path, value):
     hidden = item(1, shift(5), f'printable="{value}"')
-    body, notes = (1, (0.5, 0.5, 0.5)), ("1 object is left out: the slicer does not print it",)
+    body, notes = (1, (0.5, 0.5, 0.5)), ("1 object that the slicer does not print is left out",)
     check(read(tmp_path, model(box(1), item(1, None, 'printable="1"') + hidden)), body, notes=notes)
     notes = ("the slicer prints none of the objects; all are read",)
     check(read(tmp_path, model(box(1), hidden)), (1, (5.5, 0.5, 0.5)), notes=notes)
@@ -138,10 +138,10 @@ def test_modifiers_of_cura_are_left_out_with_a_note(tmp_path, mark):
     [
         (bambu((1, "normal_part"), (2, "negative_part")), "negative volume"),
         (bambu((1, "normal_part"), (2, "other_part")), "'other_part'"),
-        (bambu((1, "normal_part"), (3, "modifier_part")), "modifier 3 that is not there"),
+        (bambu((1, "normal_part"), (3, "modifier_part")), "modifier 3 that is missing"),
         (bambu((1, "modifier_part"), number=1), "within another"),
         (prusa((0, 3, "volume_type", "NegativeVolume")), "negative volume"),
-        ({BAMBU: "<config>"}, "cannot be read as 3mf"),
+        ({BAMBU: "<config>"}, "model_settings.config ends in line 1"),
     ],
 )
 def test_settings_of_slicers_that_change_the_body_are_refused(tmp_path, members, reason):
@@ -204,4 +204,6 @@ def test_slices_without_a_mesh_are_refused(tmp_path):
     empty = "<mesh><vertices/><triangles/></mesh>"
     root = model(f'<object id="1" s:slicestackid="4">{empty}</object>' + box(2), item(1) + item(2))
     assert "slices in place of a mesh" in refusal(tmp_path, root)
-    assert "without a mesh" in refusal(tmp_path, model('<object id="1"/>' + box(2), item(1) + item(2)))
+    assert "has no mesh in object 1" in refusal(
+        tmp_path, model('<object id="1"/>' + box(2), item(1) + item(2))
+    )

@@ -77,7 +77,7 @@ def write(folder, text):
 
 
 def skin(joints, weights, tag="Name_array", shape=None, inverse=None, target="#g"):
-    """A skin whose vertices each hang on the (joint, weight) pairs of ``weights``."""
+    """A skin whose vertices follow the (joint, weight) pairs of ``weights``."""
     inverse = [np.eye(4)] * len(joints) if inverse is None else inverse
     pairs = [[joint, place] for place, (joint, _) in enumerate(pair for pairs in weights for pair in pairs)]
     bound = "" if shape is None else f"<bind_shape_matrix>{words(shape)}</bind_shape_matrix>"

@@ -1,4 +1,4 @@
-"""A writer of glTF files that adds what it is told to, independent of every library; what they must hold."""
+"""A writer of glTF files that is independent of all libraries, and the expected content."""
 
 import base64
 import json
@@ -27,7 +27,7 @@ DRACO, MESHOPT, INSTANCING = (
 
 
 class Scene:
-    """A writer that adds what it is told to, independent of every library."""
+    """A glTF file that is built object by object."""
 
     def __init__(self, folder):
         self.folder = folder

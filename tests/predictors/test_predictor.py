@@ -193,7 +193,7 @@ def test_one_bad_scan_does_not_lose_the_others(trained):
         ([[0, 0, 0], [1, 1]], {}, "points must be an array of numbers"),
         ([["a", "b", "c"]], {}, "points contains <U1 instead of numbers"),
         (np.zeros((3, 3), complex), {}, "contains complex128"),
-        (np.zeros((0, 3)), {}, "holds no points"),
+        (np.zeros((0, 3)), {}, "has no points"),
         (np.eye(3)[0], {}, "points of shape [3]"),
         ([[0, 0, np.inf], [1, 1, 1]], {}, "1 point is not finite, the first is number 1"),
         (np.ones((1, 3)), {}, "there is 1 point"),

@@ -106,7 +106,7 @@ def test_a_laz_file_whose_points_are_not_the_sum_of_their_parts(tmp_path, las, p
     (header,) = struct.unpack_from("<H", las["laz"], 94)
     path = tmp_path / "a.laz"
     path.write_bytes(patch(las["laz"], header + 54 + place, struct.pack("<H", value)))
-    with pytest.raises(InputError, match=f"points have 20 bytes, but their compressed parts have {parts}$"):
+    with pytest.raises(InputError, match=f"points have 20 bytes, but their compressed parts have {parts};"):
         read_cloud(path)
 
 
@@ -119,7 +119,7 @@ def test_which_record_of_a_laz_file_counts_is_what_its_reader_thinks(tmp_path, l
     path.write_bytes(patch(data, name + 15, b"x"))
     assert len(read_cloud(path)) == len(POINTS)
     path.write_bytes(patch(patch(data, name + 15, b"x"), header + 54 + 36, b"\xff\xff"))
-    with pytest.raises(InputError, match=r"compressed parts have 65535$"):
+    with pytest.raises(InputError, match=r"compressed parts have 65535;"):
         read_cloud(path)
     path.write_bytes(patch(data, name, b"L"))
     with pytest.raises(InputError, match="does not say how its points are compressed"):
@@ -211,7 +211,7 @@ def test_an_archive_that_is_said_to_hold_more_than_it_can(tmp_path, suffix):
         archive.writestr("points", bytes(99))
     data = path.read_bytes()
     path.write_bytes(patch(data, data.rindex(b"PK\x01\x02") + 20, struct.pack("<I", 2**31)))
-    with pytest.raises(InputError, match="larger than the file can hold"):
+    with pytest.raises(InputError, match="declared larger than the file"):
         read_cloud(path) if suffix == "npz" else load_mesh(path, name="a")
 
 
@@ -250,7 +250,7 @@ def test_json_nested_too_deep(tmp_path):
         map_tensors(tmp_path / "a.safetensors")
     (tmp_path / "a.gltf").write_text(DEEP)
     assert companion_files(tmp_path / "a.gltf") == []
-    with pytest.raises(InputError, match="cannot be read as gltf"):
+    with pytest.raises(InputError, match="its JSON cannot be read"):
         load_mesh(tmp_path / "a.gltf", name="a")
 
 

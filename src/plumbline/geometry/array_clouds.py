@@ -10,7 +10,7 @@ import numpy as np
 from plumbline.errors import InputError
 from plumbline.geometry.column_names import find_axes
 from plumbline.geometry.headers import array_names, check_npy, check_npz
-from plumbline.geometry.missing_returns import without_missing
+from plumbline.geometry.missing_returns import LARGEST_SQUARED, without_missing
 from plumbline.geometry.unnamed_columns import WIDEST, is_depth_image, is_matrix, sample_rows, why_not_xyz
 from plumbline.records import Cloud, Float, Int
 
@@ -18,14 +18,12 @@ _NAMES = frozenset(
     {"arr_0", "cloud", "coord", "coords", "pc", "pcd", "pcl", "point", "point_cloud", "pointcloud"}
     | {"points", "points3d", "points_3d", "pos", "position", "positions", "pts", "vertices", "verts", "xyz"}
 )
-"""Names of arrays that hold points in files of other programs, in lower case."""
+"""Names of arrays of points in files of other programs, in lower case."""
 _NO_POINTS = re.compile(r"normal|colou?r|rgb|image|mask|label|intens|camera|pose|transform", re.IGNORECASE)
-"""In names of arrays that hold no points."""
+"""Part of the name of an array that is not of points."""
 _SENSORS = frozenset({"sensor", "sensor_positions", "view"})
-_LARGEST = 1e100
-"""Below it no square overflows."""
 _NEAR = 0.5
-"""Largest median distance of neighbours in an image, compared with that of random points of it."""
+"""Largest ratio of the median distances of neighbours and of random points in an image."""
 
 
 def read_npy(path: Path) -> Cloud:
@@ -36,7 +34,7 @@ def read_npy(path: Path) -> Cloud:
     """
     _check_start(path, b"\x93NUMPY")
     check_npy(path)
-    # Mapped: an array that is larger than the file according to its header is refused before allocation.
+    # Mapped, so that an array declared to be larger than the file is refused before allocation.
     array = np.load(path, allow_pickle=False, mmap_mode="r")
     points, organised, notes = points_of(path, "the array", array)
     return without_missing(Cloud(points, None, str(path), notes=notes), organised=organised)
@@ -81,7 +79,7 @@ def _choose(path: Path, names: Collection[str]) -> str:
 
 
 def _sensor(given: Float, num: int) -> Float:
-    """Bring ``[1, 3]`` and ``[3, 1]`` to ``[3]``, and ``[H, W, 3]`` and ``[3, N]`` to ``[N, 3]``."""
+    """Reshape ``[1, 3]`` and ``[3, 1]`` to ``[3]``, and ``[H, W, 3]`` and ``[3, N]`` to ``[N, 3]``."""
     if given.size == 3:
         return given.reshape(3)
     if given.ndim == 3 and given.shape[2] == 3:
@@ -108,7 +106,9 @@ def _check_start(path: Path, mark: bytes) -> None:
     with path.open("rb") as file:
         if file.read(len(mark)) != mark:
             suffix = path.suffix[1:]
-            raise InputError(f"{path} cannot be read as {suffix}: it does not start like an {suffix} file")
+            raise InputError(
+                f"{path} cannot be read as {suffix}: it does not start like an {suffix} file; export it again"
+            )
 
 
 # ------------------------------------------------------------------------------------------------- shapes
@@ -151,7 +151,7 @@ def points_of(path: Path, name: str, array: np.ndarray[Any, Any]) -> tuple[Float
         if shape[0] == 3 and shape[2] > 4:
             raise InputError(f"{path}: {name} has shape {list(shape)}; [H, W, 3] is needed, so transpose it")
         raise InputError(
-            f"{path}: {name} of shape {list(shape)} seems to hold {shape[0]} scans; give one scan in a file"
+            f"{path}: {name} of shape {list(shape)} seems to have {shape[0]} scans; give one scan per file"
         )
     return points.reshape(-1, 3), organised, notes
 
@@ -179,7 +179,9 @@ def _fields(path: Path, name: str, array: np.ndarray[Any, Any]) -> np.ndarray[An
             return _fields(path, name, inner)
         if inner.shape == (*array.shape, 3):
             return inner
-    raise InputError(f"{path}: {name} has no fields x, y and z, but {', '.join(map(repr, names))}")
+    raise InputError(
+        f"{path}: {name} has no fields x, y and z, but {', '.join(map(repr, names))}; rename them"
+    )
 
 
 def _check_table(path: Path, name: str, table: Float, rows: Int, shape: tuple[int, ...]) -> None:
@@ -202,7 +204,7 @@ def _check_table(path: Path, name: str, table: Float, rows: Int, shape: tuple[in
 
 def _is_image(points: Float) -> bool:
     """Tell whether neighbours ``[H, W, 3]`` are near each other along rows and columns."""
-    valid: np.ndarray[Any, Any] = (np.abs(points) < _LARGEST).all(axis=2) & (points != 0).any(axis=2)
+    valid: np.ndarray[Any, Any] = (np.abs(points) < LARGEST_SQUARED).all(axis=2) & (points != 0).any(axis=2)
     flat = points[valid]
     if len(flat) < 2:
         return True
@@ -219,6 +221,6 @@ def _is_image(points: Float) -> bool:
 def numbers(path: Path | str, name: str, array: np.ndarray[Any, Any]) -> Float:
     """Convert an array to float64. Raises InputError if it does not contain numbers."""
     if array.dtype.kind not in "fiu":
-        raise InputError(f"{path}: {name} contains {array.dtype} instead of numbers")
+        raise InputError(f"{path}: {name} contains {array.dtype} instead of numbers; save it as numbers")
     with np.errstate(invalid="ignore"):  # numpy warns of signalling NaN
         return array.astype(np.float64)

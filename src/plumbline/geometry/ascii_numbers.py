@@ -9,7 +9,7 @@ from plumbline.errors import InputError
 from plumbline.records import Float
 
 _END = b" -1.2345678901234567e-300"
-"""Put behind a text: if it is the last number read, numpy has read them all."""
+"""Appended to a text: if it is the last number read, numpy has read them all."""
 _SPECIAL = re.compile(rb"([+-]?)(?:1\.?#?)?(nan|ind|snan|qnan|inf)[\w()#.]*", re.IGNORECASE)
 """How C libraries write a missing or infinite value: ``nan(ind)``, ``1.#QNAN``, ``-1.#IND``, ``1.#INF``."""
 
@@ -36,6 +36,11 @@ def ascii_numbers(body: bytes, path: Path) -> Float:
     return np.array([_number(word, path) for word in body.split()], np.float64)
 
 
+def is_count(word: bytes | str) -> bool:
+    """Tell whether a word is a whole number of 0 or more, of a size that fits into an int64."""
+    return word.isascii() and word.isdigit() and len(word) < 19
+
+
 def _number(word: bytes, path: Path) -> float:
     try:
         return float(word)
@@ -44,6 +49,7 @@ def _number(word: bytes, path: Path) -> float:
         if special is None:
             shown = word[:40].decode("ascii", "replace")
             raise InputError(
-                f"{path} cannot be read as {path.suffix[1:]}: {shown!r} stands where a number is needed"
+                f"{path} cannot be read as {path.suffix[1:]}: it has {shown!r} where a number is needed; "
+                "export it again"
             ) from None
         return float(special[1] + b"inf") if special[2].lower() == b"inf" else np.nan

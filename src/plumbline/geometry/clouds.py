@@ -16,7 +16,7 @@ import numpy as np
 from plumbline.errors import InputError
 from plumbline.files import reading
 from plumbline.geometry.array_clouds import read_npy, read_npz
-from plumbline.geometry.headers import check_las
+from plumbline.geometry.headers import check_las, check_whole
 from plumbline.geometry.missing_returns import are_missing_returns, without_missing, zero_rows
 from plumbline.geometry.pcd import read_pcd
 from plumbline.geometry.ply import read_ply
@@ -163,7 +163,7 @@ def load_scan(label: Label) -> Scan:
     scan = scan_of(cloud, label.sensor)
     notes = scan.notes
     if label.sensor is None and cloud.sensor is None:
-        notes = (*notes, "the file does not say where its sensor stood; assumed at 0,0,0 of its frame")
+        notes = (*notes, "the file does not give the position of its sensor, which is assumed at 0,0,0")
     return replace(scan, com=label.com, bounding_radius=label.bounding_radius, notes=notes)
 
 
@@ -267,7 +267,7 @@ def check_points(points: Float, path: Path | str) -> None:
         InputError: the points are refused; the message names the file.
     """
     if points.ndim == 2 and not len(points):
-        raise InputError(f"{path}: holds no points; give a scan with points of one object")
+        raise InputError(f"{path} has no points; give a scan with points of one object")
     if points.ndim != 2 or points.shape[1] != 3:
         raise InputError(f"{path}: points of shape {list(points.shape)}; rows of x, y, z are needed")
     largest = float(max(points.max(), -points.min()))  # not finite if any coordinate is not
@@ -278,7 +278,7 @@ def check_points(points: Float, path: Path | str) -> None:
             f"{path}: {which} not finite, the first is number {broken[0] + 1}; remove such points"
         )
     if largest > _LARGEST:
-        raise InputError(f"{path}: coordinates up to {largest:.3g}; the data is damaged")
+        raise InputError(f"{path} is damaged: it has coordinates up to {largest:.3g}; export it again")
 
 
 def _read_ply(path: Path) -> Cloud:
@@ -290,18 +290,15 @@ def _read_ply(path: Path) -> Cloud:
     stations = np.unique(ply.positions("camera", names), axis=0)
     stations = stations[np.isfinite(stations).all(axis=1)]
     if len(stations) > 1:
-        return Cloud(points, sensor_doubt=f"it lists {len(stations)} cameras, and not which saw each point")
+        return Cloud(
+            points, sensor_doubt=f"it lists {len(stations)} cameras, but not which one saw each point"
+        )
     return Cloud(points, stations[0] if len(stations) else None)
 
 
 def _read_pcd(path: Path) -> Cloud:
     pcd = read_pcd(path)
     return without_missing(Cloud(pcd.points, pcd.viewpoint, str(path)), organised=pcd.organised)
-
-
-def _check_whole(path: Path, found: int, promised: int) -> None:
-    if found != promised:
-        raise InputError(f"{path} is truncated: it has {found} of the {promised} points its header declares")
 
 
 def _read_las(path: Path) -> Cloud:
@@ -322,7 +319,7 @@ def _read_las(path: Path) -> Cloud:
         if type(error).__name__ != "PanicException":  # a Rust panic is not a subclass of Exception
             raise
         raise ValueError(str(error)) from error
-    _check_whole(path, sum(map(len, points)), promised)
+    check_whole(path, sum(map(len, points)), promised)
     return Cloud(np.concatenate([np.zeros((0, 3)), *points]))
 
 

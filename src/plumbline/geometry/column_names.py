@@ -16,7 +16,7 @@ _UNIT = re.compile(r"\s*[\[({][^\])}]*[\])}]")
 
 
 def without_units(text: str) -> str:
-    """Remove what stands in brackets: ``X (m)`` becomes ``X``."""
+    """Remove brackets and their content: ``X (m)`` becomes ``X``."""
     return _UNIT.sub("", text)
 
 

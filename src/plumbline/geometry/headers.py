@@ -31,6 +31,19 @@ _PART = struct.Struct("<xxHxx")
 _PLY_HEADER = 1 << 16
 
 
+def check_whole(path: Path, found: int, declared: int, what: str = "points") -> None:
+    """Refuse a file that does not have what its header declares.
+
+    Raises:
+        InputError: the file is truncated.
+    """
+    if found != declared:
+        raise InputError(
+            f"{path} is truncated: it has {found} of the {declared} {what} its header declares; export it "
+            "again"
+        )
+
+
 def check_archive(path: Path) -> None:
     """Refuse a zip archive that would fill the memory, or with a member larger than the archive can contain.
 
@@ -49,7 +62,7 @@ def _check_members(archive: ZipFile, path: Path) -> None:
     for info in archive.infolist():
         if info.compress_size > size or info.file_size > _DEFLATE * size:
             raise InputError(
-                f"{path} is damaged: {info.filename!r} is declared to be larger than the file can hold"
+                f"{path} is damaged: {info.filename!r} is declared larger than the file; export it again"
             )
 
 
@@ -70,7 +83,9 @@ def check_npz(path: Path, names: Collection[str]) -> None:
             with archive.open(info) as file:
                 shape, dtype = _array_header(file, path, name)
             if math.prod(shape) * dtype.itemsize > info.file_size:
-                raise InputError(f"{path} is damaged: {name} is too short for its shape {list(shape)}")
+                raise InputError(
+                    f"{path} is damaged: {name} is too short for its shape {list(shape)}; export it again"
+                )
 
 
 def read_array(path: Path, name: str) -> np.ndarray:
@@ -117,7 +132,9 @@ def _array_header(file: IO[bytes], path: Path, name: str) -> tuple[tuple[int, ..
         header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
         shape, _, dtype = header(file)
     except Exception as error:  # a damaged header raises exceptions of any type
-        raise InputError(f"{path} is damaged: the header of {name} cannot be read") from error
+        raise InputError(
+            f"{path} is damaged: the header of {name} cannot be read; export it again"
+        ) from error
     if dtype.hasobject:
         raise InputError(
             f"{path}: {name} holds pickled Python objects, which are never opened; save the points with "
@@ -137,7 +154,9 @@ def check_las(path: Path) -> None:
         head = file.read(_LAS_14.size)
         if len(head) < _LAS.size or not head.startswith(b"LASF"):
             raise InputError(
-                f"{path} cannot be read as {path.suffix[1:]}: it does not start like a {path.suffix[1:]} file"
+                f"{path} cannot be read as {path.suffix[1:]}: it does not start like a {path.suffix[1:]} "
+                "file; "
+                "export it again"
             )
         _, _, minor, header, begin, records, form, width, points = _LAS.unpack_from(head)
         if minor >= 4 and len(head) == _LAS_14.size:
@@ -151,13 +170,14 @@ def check_las(path: Path) -> None:
     if not sound:
         raise InputError(
             f"{path} is truncated or damaged: its header declares {points} points of {width} bytes from byte "
-            f"{begin} on, but the file has {size} bytes"
+            f"{begin} on, but the file has {size} bytes; export it again"
         )
     if form & _COMPRESSED and parts is None:
-        raise InputError(f"{path} is damaged: it does not say how its points are compressed")
+        raise InputError(f"{path} is damaged: it does not say how its points are compressed; export it again")
     if form & _COMPRESSED and parts != width:
         raise InputError(
-            f"{path} is damaged: its points have {width} bytes, but their compressed parts have {parts}"
+            f"{path} is damaged: its points have {width} bytes, but their compressed parts have {parts}; "
+            "export it again"
         )
 
 

@@ -76,10 +76,10 @@ def _walk(path: Path) -> list[tuple[Path, Path]]:
     """List ``(file, folder that its name is relative to)`` for a mesh file, or for all meshes in a folder."""
     if path.is_file():
         if path.suffix.lower() in CLOUD_SUFFIXES - MESH_SUFFIXES:
-            raise InputError(f"{path} is not a mesh: list real scans in a CSV file and give it with --labels")
+            raise InputError(f"{path} is not a mesh; list real scans in a CSV file and give it with --labels")
         if path.suffix.lower() not in MESH_SUFFIXES:
             raise InputError(
-                f"{path} is not a mesh in a supported format: give a file that ends in {suffix_list()}"
+                f"{path} is not a mesh in a supported format; give a file that ends in {suffix_list()}"
             )
         return [(path, path.parent)]
     if not path.is_dir():
@@ -88,5 +88,5 @@ def _walk(path: Path) -> list[tuple[Path, Path]]:
 
 
 def companion_files(path: Path) -> list[Path]:
-    """List the other files that contain parts of a mesh: the buffers of a glTF file within its own folder."""
+    """List the other files that a mesh consists of: the buffers of a glTF file within its folder."""
     return buffer_files(path) if path.suffix.lower() in (".gltf", ".glb") else []

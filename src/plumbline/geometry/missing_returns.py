@@ -1,4 +1,4 @@
-"""Missing returns: rows of a scan where the sensor measured nothing, and what drivers write there.
+"""Missing returns: rows of a scan for which the sensor measured nothing.
 
 Drivers of depth cameras and LiDARs write ``0 0 0``, NaN or infinity for a pixel without a return. Such rows
 are not points of the object, so they are left out, counted and reported.
@@ -13,12 +13,11 @@ from plumbline.geometry.spheres import bounding_sphere
 from plumbline.records import Cloud, Float
 
 _FEWEST = 2
-"""From this number of rows on, exact zeros are missing returns: nothing is measured twice to the last bit."""
+"""This many rows of exact zeros are missing returns: no two measured points are equal to the last bit."""
 _APART = 2.0
-"""A single row of 0 0 0 is a missing return if it is this many radii of the other points away from them."""
-
-_LARGEST = 1e100
-"""Below it no square overflows."""
+"""A single row of 0 0 0 is a missing return if it is this many radii away from the other points."""
+LARGEST_SQUARED = 1e100
+"""Below it no square overflows. Larger coordinates come from damaged bytes."""
 
 
 def zero_rows(points: Float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -36,7 +35,7 @@ def are_missing_returns(zeros: int) -> bool:
 
 def _are_far(points: Float) -> bool:
     """Tell whether all points ``[N, 3]`` are far from 0 0 0."""
-    if not len(points) or not (np.abs(points) < _LARGEST).all():
+    if not len(points) or not (np.abs(points) < LARGEST_SQUARED).all():
         return False  # damaged, and refused later
     centre, radius = bounding_sphere(points)
     return bool(np.linalg.norm(centre) > _APART * radius)
@@ -47,9 +46,9 @@ def without_missing(cloud: Cloud, *, organised: bool) -> Cloud:
 
     Args:
         cloud: points as the file has them.
-        organised: whether they are the pixels of an image. Then rows that are not finite are missing returns
-            too. A single row of 0 0 0 is one in an image, and elsewhere if all other points are far from it:
-            near them it may be a point, such as the corner of an object that is its own frame's origin.
+        organised: whether they are the pixels of an image. Then rows that are not finite are missing returns,
+            too, and so is a single row of 0 0 0. In other clouds it is one only far from all other points: it
+            may be a corner of the object at the origin of its frame.
 
     Returns:
         The cloud without these rows; ``dropped`` and ``loss`` say how many were left out.
@@ -69,7 +68,9 @@ def without_missing(cloud: Cloud, *, organised: bool) -> Cloud:
     if not lost:
         return cloud
     if lost == len(points):
-        raise InputError(f"{cloud.name}: holds no points: all {lost} rows are missing returns")
+        raise InputError(
+            f"{cloud.name} has no points: all {lost} rows are missing returns; give another scan"
+        )
     written = " or ".join(
         text for text, rows in (("0 0 0", zeros), ("NaN or infinite", broken)) if rows.any()
     )

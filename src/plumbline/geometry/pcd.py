@@ -1,7 +1,7 @@
 """Reader of pcd files, the format of the Point Cloud Library: as text, binary, or compressed.
 
 The format: https://pointclouds.org/documentation/tutorials/pcd_file_format.html. Files of version .5 and
-earlier have no VIEWPOINT; COUNT, POINTS and the lines that they repeat are missing from many others.
+earlier have no VIEWPOINT; many others have no COUNT or POINTS.
 """
 
 import struct
@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from plumbline.errors import InputError
-from plumbline.geometry.ascii_numbers import ascii_numbers
+from plumbline.geometry.ascii_numbers import ascii_numbers, is_count
+from plumbline.geometry.headers import check_whole
 from plumbline.records import Float
 
 _KINDS = {"F": "f", "I": "i", "U": "u"}
@@ -24,7 +25,7 @@ _LZF = 100
 
 
 class Pcd(NamedTuple):
-    """The content of a pcd file that scans need. Frame and unit of the file.
+    """The content of a pcd file that a scan needs. Frame and unit of the file.
 
     Attributes:
         points: ``[N, 3]`` float64, with every row of the file.
@@ -38,7 +39,7 @@ class Pcd(NamedTuple):
 
 
 class _Field(NamedTuple):
-    """One named column, or several side by side: type, number, and where the first begins in a row."""
+    """One or several columns of one name: type, number, and where the first begins in a row."""
 
     name: str
     dtype: np.dtype[Any]
@@ -77,11 +78,11 @@ def read_pcd(path: Path) -> Pcd:
     places = {field.name: field for field in reversed(header.fields)}
     absent = [axis for axis in "xyz" if axis not in places]
     if absent:
-        raise InputError(f"{path}: the pcd file has no field {', '.join(absent)}")
+        raise InputError(f"{path}: it has no field {', '.join(absent)}; export it with positions")
     axes = [places[axis] for axis in "xyz"]
     columns = _READERS[header.data](path, body, header, axes)
     if any(field.num != 1 for field in axes):
-        raise InputError(f"{path}: the pcd file has more than one x, y or z for each point")
+        raise InputError(f"{path} is damaged: it has more than one x, y or z for each point; export it again")
     points = np.empty((header.points, 3))
     with np.errstate(invalid="ignore"):  # numpy warns of signalling NaN
         for axis, column in enumerate(columns):
@@ -103,7 +104,8 @@ def _read_header(path: Path, content: bytes) -> _Header:
     data = " ".join(lines.get("DATA", [])).lower()
     if data not in _READERS:
         raise InputError(
-            f"{path} cannot be read as pcd: no line DATA with ascii, binary or binary_compressed"
+            f"{path} cannot be read as pcd: its header has no line DATA with ascii, binary or "
+            "binary_compressed; export it again"
         )
     fields = _fields(path, lines)
     height = _whole(path, lines, "HEIGHT", 1)
@@ -114,7 +116,7 @@ def _read_header(path: Path, content: bytes) -> _Header:
 
 
 def _line_end(content: bytes) -> bytes:
-    """The last byte of each line of the header: LF, or CR where a CR without LF ends the first line."""
+    """Return the last byte of each line of the header: LF, or CR if a CR without LF ends the first line."""
     first = content[:_LONGEST].replace(b"\r\n", b"\n")
     feed, back = first.find(b"\n"), first.find(b"\r")
     return b"\r" if back >= 0 and (feed < 0 or back < feed) else b"\n"
@@ -127,15 +129,15 @@ def _fields(path: Path, lines: dict[str, list[str]]) -> list[_Field]:
     if not names or not len(names) == len(sizes) == len(kinds) == len(counts):
         raise InputError(
             f"{path} cannot be read as pcd: its header names {len(names)} FIELDS, but {len(sizes)} SIZE, "
-            f"{len(kinds)} TYPE and {len(counts)} COUNT"
+            f"{len(kinds)} TYPE and {len(counts)} COUNT; export it again"
         )
     found, byte, column = list[_Field](), 0, 0
     for name, size, kind, count in zip(names, sizes, kinds, counts, strict=True):
         code = _KINDS.get(kind.upper(), "") + size
-        if code not in _TYPES or not _is_whole(count) or not int(count):
+        if code not in _TYPES or not is_count(count) or not int(count):
             raise InputError(
                 f"{path} cannot be read as pcd: field {name[:40]} of its header has TYPE {kind[:9]}, "
-                f"SIZE {size[:9]} and COUNT {count[:19]}"
+                f"SIZE {size[:9]} and COUNT {count[:19]}; export it again"
             )
         found.append(_Field(name.lower(), np.dtype("<" + code), int(count), byte, column))
         byte += int(size) * int(count)
@@ -147,18 +149,14 @@ def _whole(path: Path, lines: dict[str, list[str]], key: str, missing: int | Non
     words = lines.get(key, [])
     if not words and missing is not None:
         return missing
-    if len(words) != 1 or not _is_whole(words[0]):
+    if len(words) != 1 or not is_count(words[0]):
         shown = " ".join(words)[:40] or "missing"
-        raise InputError(f"{path} cannot be read as pcd: {key} of its header is {shown}")
+        raise InputError(f"{path} cannot be read as pcd: {key} of its header is {shown}; export it again")
     return int(words[0])
 
 
-def _is_whole(word: str) -> bool:
-    return word.isascii() and word.isdecimal() and len(word) < 19
-
-
 def _viewpoint(lines: dict[str, list[str]]) -> Float | None:
-    """Position of the sensor; the rotation that follows it says nothing of the points."""
+    """Read the position of the sensor; the rotation after it does not apply to the points."""
     try:
         place = np.array([float(word) for word in lines.get("VIEWPOINT", [])[:3]])
     except ValueError:
@@ -180,14 +178,14 @@ def _read_text(path: Path, body: _Bytes, header: _Header, axes: list[_Field]) ->
             f"{path} is damaged: its header declares {header.points} points of {width} numbers each, but it "
             f"has {len(values)} numbers; export it again"
         )
-    _check_whole(path, len(values) // width, header.points)
+    check_whole(path, len(values) // width, header.points)
     table = values.reshape(header.points, width)
     return [table[:, field.column] for field in axes]
 
 
 def _read_binary(path: Path, body: _Bytes, header: _Header, axes: list[_Field]) -> list[np.ndarray[Any, Any]]:
     width = header.row_bytes
-    _check_whole(path, min(len(body) // width, header.points), header.points)
+    check_whole(path, min(len(body) // width, header.points), header.points)
     table = body[: header.points * width].reshape(header.points, width)
     return [
         table[:, field.byte : field.byte + field.dtype.itemsize].view(field.dtype)[:, 0] for field in axes
@@ -203,7 +201,7 @@ def _read_compressed(
     if packed > len(body) - 8 or unpacked > _LZF * packed or header.points * width > unpacked:
         raise InputError(
             f"{path} is truncated or damaged: its header declares {header.points} points of {width} bytes in "
-            f"{packed} compressed bytes, but the file has {max(len(body) - 8, 0)}"
+            f"{packed} compressed bytes, but the file has {max(len(body) - 8, 0)}; export it again"
         )
     needed = max(header.points * (field.byte + field.dtype.itemsize) for field in axes)
     content = _expand(path, body[8 : 8 + packed].tobytes(), needed)
@@ -235,13 +233,10 @@ def _expand(path: Path, packed: bytes, size: int) -> bytearray:
             else:  # the copy reads what it writes: a repetition
                 found += (found[start:] * (length // back + 1))[:length]
     except IndexError:
-        raise InputError(f"{path} is damaged: its compressed points cannot be unpacked") from None
+        raise InputError(
+            f"{path} is damaged: its compressed points cannot be unpacked; export it again"
+        ) from None
     return found
-
-
-def _check_whole(path: Path, found: int, promised: int) -> None:
-    if found != promised:
-        raise InputError(f"{path} is truncated: it has {found} of the {promised} points its header declares")
 
 
 _READERS: dict[str, _Reader] = {

@@ -9,12 +9,13 @@ from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from plumbline.errors import InputError
-from plumbline.geometry.ascii_numbers import ascii_numbers
+from plumbline.geometry.ascii_numbers import ascii_numbers, is_count
+from plumbline.geometry.headers import check_whole
 from plumbline.records import Float, Int
 
 _TYPES = {
@@ -71,7 +72,7 @@ class Ply:
         for name in _VERTICES:
             if name in self.elements:
                 return self.positions(name, ("x", "y", "z"))
-        raise InputError(f"{self.path}: the ply file has no element vertex, so it holds no points")
+        raise InputError(f"{self.path} has no element vertex; export it with points")
 
     def positions(self, element: str, names: tuple[str, str, str]) -> Float:
         """Return three properties of an element as ``[n, 3]`` float64.
@@ -82,7 +83,9 @@ class Ply:
         columns = self.elements[element]
         absent = [name for name in names if isinstance(columns.get(name, ()), tuple)]
         if absent:
-            raise InputError(f"{self.path}: element {element} of the ply file has no {', '.join(absent)}")
+            raise InputError(
+                f"{self.path}: element {element} has no {', '.join(absent)}; export it with positions"
+            )
         found = np.empty((self.counts[element], 3))
         with np.errstate(invalid="ignore"):  # numpy warns of signalling NaN
             for axis, name in enumerate(names):
@@ -137,7 +140,7 @@ def _read_header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
     mark = len(BOM_UTF8) if data.startswith(BOM_UTF8) else 0
     data = data[mark:]
     if data[:3] != b"ply" or not data[3:4].isspace():
-        raise InputError(f"{path} cannot be read as ply: it does not start like a ply file")
+        raise InputError(f"{path} cannot be read as ply: it does not start like a ply file; export it again")
     # The first line says how lines end: after the header of a file of CR, the byte LF belongs to the content.
     first = data[3:_LONGEST].lstrip(b" \t")[:2]
     end = b"\r" if first[:1] == b"\r" and first != b"\r\n" else b"\n"
@@ -148,7 +151,9 @@ def _read_header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
             if data[start:_LONGEST].strip() == b"end_header":
                 stop = len(data)  # a file without content
             else:
-                raise InputError(f"{path} is truncated or damaged: its ply header has no line end_header")
+                raise InputError(
+                    f"{path} is truncated or damaged: its header has no line end_header; export it again"
+                )
         words = data[start:stop].decode("ascii", "replace").split()
         start, number = stop + len(end), number + 1
         match words:
@@ -158,7 +163,7 @@ def _read_header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
                 continue
             case ["format", name, *_] if name in _ORDERS:
                 order = _ORDERS[name]
-            case ["element", name, count] if count.isdecimal() and count.isascii() and len(count) < 19:
+            case ["element", name, count] if is_count(count):
                 elements.append(_Element(name.lower(), int(count), []))
             case ["property", "list", length, kind, name] if elements and _TYPES.get(length, "f")[0] != "f":
                 elements[-1].properties.append(_property(path, number, name, kind, _TYPES[length]))
@@ -166,21 +171,26 @@ def _read_header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
                 elements[-1].properties.append(_property(path, number, name, kind, None))
             case _:
                 shown = " ".join(words)[:60]
-                raise InputError(f"{path} cannot be read as ply: line {number} of its header is {shown!r}")
+                raise InputError(
+                    f"{path} cannot be read as ply: line {number} of its header is {shown!r}; export it again"
+                )
     if order is None:
-        raise InputError(f"{path} cannot be read as ply: its header has no line format")
+        raise InputError(f"{path} cannot be read as ply: its header has no line format; export it again")
     for what, names in (
         ("elements", [element.name for element in elements]),
         *((f"properties of {one.name}", [own.name for own in one.properties]) for one in elements),
     ):
         if len(set(names)) < len(names):
-            raise InputError(f"{path} cannot be read as ply: two {what} have the same name")
+            raise InputError(f"{path} cannot be read as ply: two {what} have the same name; export it again")
     return order, elements, mark + min(start, len(data))
 
 
 def _property(path: Path, number: int, name: str, kind: str, length: str | None) -> _Property:
     if kind not in _TYPES:
-        raise InputError(f"{path} cannot be read as ply: line {number} of its header has type {kind[:20]!r}")
+        raise InputError(
+            f"{path} cannot be read as ply: line {number} of its header has type {kind[:20]!r}; export it "
+            "again"
+        )
     return _Property(name.lower(), _TYPES[kind], length)
 
 
@@ -199,7 +209,7 @@ class _Rows:
         count, room = self.element.rows, len(self.body) - start
         least = sum(self._size(own.length or own.kind) for own in self.element.properties)
         if least * count > room:
-            self._truncated(room // least)
+            self._check_whole(room // least)
         if not count or not least:
             return self._decode(np.zeros((0, least), self.body.dtype), [0] * len(self.lists)), start
         # Nearly always all rows are as long as the first.
@@ -217,14 +227,12 @@ class _Rows:
     def _size(self, kind: str) -> int:
         return 1 if self.order == "" else int(kind[1])
 
-    def _truncated(self, rows: int) -> NoReturn:
+    def _check_whole(self, rows: int) -> None:
         name = {"vertex": "points", "face": "faces"}.get(self.element.name, f"rows of {self.element.name}")
-        raise InputError(
-            f"{self.path} is truncated: it has {rows} of the {self.element.rows} {name} its header declares"
-        )
+        check_whole(self.path, rows, self.element.rows, name)
 
     def _walk(self, start: int, count: int) -> tuple[Int, Int, int]:
-        """Go from list to list: where each row begins ``[n]``, lengths of its lists ``[n, L]``, the end."""
+        """Find where each row begins ``[n]``, the lengths of its lists ``[n, L]``, and where the rows end."""
         steps: list[tuple[int, int, int, Callable[[int], Any]]] = []
         gap = 0
         for own in self.element.properties:
@@ -240,7 +248,7 @@ class _Rows:
             for before, head, size, number_at in steps:
                 place += before
                 if place + head > end:
-                    self._truncated(row)
+                    self._check_whole(row)
                 length = number_at(place)
                 if not 0 <= length <= end or length % 1:
                     raise InputError(
@@ -251,7 +259,7 @@ class _Rows:
                 place += head + int(length) * size
             place += gap
             if place > end:
-                self._truncated(row)
+                self._check_whole(row)
         return np.array(starts), np.array(lengths, np.int64).reshape(count, len(steps)), place
 
     def _number_at(self, kind: str) -> Callable[[int], Any]:

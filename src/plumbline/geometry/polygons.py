@@ -1,18 +1,18 @@
-"""Polygons and strips cut into triangles."""
+"""Polygons, fans and strips cut into triangles."""
 
 import numpy as np
 
 from plumbline.records import Float, Int
 
 _FLAT = 1e-9
-"""A corner that turns back by no more than this, relative to the polygon's area, counts as straight."""
+"""A corner that turns inwards by at most this, relative to the polygon's area, counts as straight."""
 
 
 def triangulate_polygons(vertices: Float, lengths: Int, indices: Int) -> Int:
     """Cut polygons into triangles that are wound like them.
 
     A convex polygon becomes a fan around its first vertex. One with an inward corner is cut in the plane that
-    fits it best, so that no triangle lies outside of it.
+    fits it best, so that no triangle is outside.
 
     Args:
         vertices: ``[V, 3]``.
@@ -24,11 +24,9 @@ def triangulate_polygons(vertices: Float, lengths: Int, indices: Int) -> Int:
     """
     if (lengths == 3).all():
         return indices.reshape(-1, 3)
-    num = np.maximum(lengths - 2, 0)
+    faces = triangulate_fans(lengths, indices)
     start = np.cumsum(lengths) - lengths
-    first = np.repeat(start, num)
-    turn = np.arange(num.sum()) - np.repeat(np.cumsum(num) - num, num)
-    faces = np.stack([indices[first], indices[first + turn + 1], indices[first + turn + 2]], axis=1)
+    num = np.maximum(lengths - 2, 0)
     begin = np.cumsum(num) - num
     for length in np.unique(lengths[lengths > 3]).tolist():
         mine = np.flatnonzero(lengths == length)
@@ -40,6 +38,14 @@ def triangulate_polygons(vertices: Float, lengths: Int, indices: Int) -> Int:
             if (cut := _cut_in_plane(vertices[own])) is not None:
                 faces[begin[one] : begin[one] + length - 2] = own[cut]
     return faces
+
+
+def triangulate_fans(lengths: Int, indices: Int) -> Int:
+    """Cut triangle fans into triangles ``[F, 3]``; the arguments are those of :func:`triangulate_strips`."""
+    num = np.maximum(lengths - 2, 0)
+    first = np.repeat(np.cumsum(lengths) - lengths, num)
+    turn = np.arange(num.sum()) - np.repeat(np.cumsum(num) - num, num)
+    return np.stack([indices[first], indices[first + turn + 1], indices[first + turn + 2]], axis=1)
 
 
 def triangulate_with_holes(vertices: Float, lengths: Int, indices: Int) -> Int | None:
@@ -80,14 +86,14 @@ def triangulate_with_holes(vertices: Float, lengths: Int, indices: Int) -> Int |
 
 
 def triangulate_strips(lengths: Int, indices: Int) -> Int:
-    """Cut triangle strips, which end with -1 or with their list, into triangles that are wound alike.
+    """Cut triangle strips, which end at -1 or with their list, into triangles of the same winding.
 
     Args:
         lengths: ``[n]`` length of each list.
         indices: ``[sum of lengths]`` vertex indices, and -1 between strips.
 
     Returns:
-        ``[F, 3]`` vertex indices; every second triangle of a strip is turned.
+        ``[F, 3]`` vertex indices; every second triangle of a strip is reversed.
     """
     last = np.zeros(len(indices), bool)
     last[np.cumsum(lengths)[lengths > 0] - 1] = True
@@ -108,7 +114,7 @@ def _area(flat: Float) -> float:
 
 
 def _plane(normal: Float) -> Float:
-    """Two axes of a plane, from which a polygon of this normal is wound counter-clockwise: ``[3, 2]``."""
+    """Compute two axes ``[3, 2]`` of a plane, in which a polygon of this normal is counter-clockwise."""
     u = np.cross(normal, np.eye(3)[np.argsort(np.abs(normal))[0]])
     v = np.cross(normal, u)
     return np.stack([u / np.linalg.norm(u), v / np.linalg.norm(v)], axis=1)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from plumbline.errors import InputError
+from plumbline.geometry.headers import check_whole
 from plumbline.geometry.missing_returns import without_missing, zero_rows
 from plumbline.records import Cloud, Float
 
@@ -20,8 +21,8 @@ _HEADER = (1, 1, 3, 3, 3, 3, 4, 4, 4, 4)
 def read_ptx(path: Path) -> Cloud:
     """Read all stations of a ptx file, in the common frame, with the position of the scanner.
 
-    The scanner stands at the origin of its own frame, hence where the matrix moves it. The registered
-    position above it is that in another frame, if the file was exported in a frame of the user's own.
+    The position of the scanner is the translation of the matrix. The registered position in the header may
+    be in another frame, if the file was exported in a frame of the user.
 
     Returns:
         The points; ``sensor`` is ``[3]`` with one station, and otherwise ``[N, 3]``.
@@ -59,24 +60,29 @@ def _read_header(path: Path, lines: list[tuple[int, str]]) -> tuple[int, Float]:
             needed = "1 number" if width == 1 else f"{width} numbers"
             raise InputError(
                 f"{path} cannot be read as ptx: line {number} is {line.strip()[:40]!r}, where a header needs "
-                f"{needed}"
+                f"{needed}; export it again"
             )
         rows.append(row)
     if len(rows) < len(_HEADER):
-        raise InputError(f"{path} is truncated: a header has {len(rows)} of its {len(_HEADER)} lines")
+        raise InputError(
+            f"{path} is truncated: a header has {len(rows)} of its {len(_HEADER)} lines; export it again"
+        )
     columns, height, matrix = rows[0][0], rows[1][0], np.array(rows[6:])
     if columns < 0 or height < 0 or columns % 1 or height % 1:
-        raise InputError(f"{path} is damaged: it declares {columns:g} columns and {height:g} rows of points")
+        raise InputError(
+            f"{path} is damaged: it declares {columns:g} columns and {height:g} rows of points; "
+            "export it again"
+        )
     if not np.array_equal(matrix[:, 3], [0, 0, 0, 1]):
         raise InputError(
-            f"{path} is damaged: the matrix in line {lines[6][0]} is not one of a rotation and a translation"
+            f"{path} is damaged: the matrix in line {lines[6][0]} is not a rotation and a translation; "
+            "export it again"
         )
     return int(columns * height), matrix
 
 
 def _read_points(path: Path, lines: list[tuple[int, str]], size: int) -> Float:
-    if len(lines) < size:
-        raise InputError(f"{path} is truncated: it has {len(lines)} of the {size} points its header declares")
+    check_whole(path, len(lines), size)
     if not size:
         return np.zeros((0, 3))
     try:
@@ -85,7 +91,7 @@ def _read_points(path: Path, lines: list[tuple[int, str]], size: int) -> Float:
         wrong = next(((number, line) for number, line in lines if not _is_point(line)), lines[0])
         raise InputError(
             f"{path} cannot be read as ptx: line {wrong[0]} is {wrong[1].strip()[:40]!r}, but x, y, z and "
-            "further numbers are needed"
+            "further numbers are needed; export it again"
         ) from None
 
 

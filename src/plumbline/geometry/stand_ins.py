@@ -1,4 +1,4 @@
-"""Files that are not the scan that their name promises: compressed, a web page, or of another format."""
+"""Files that are not what their suffix says: compressed, a web page, or of another format."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ _PACKED = frozenset({".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip"
 
 
 def check_is_scan(path: Path) -> None:
-    """Refuse a file whose first bytes are those of something else than its suffix says.
+    """Refuse a file whose first bytes do not match its suffix.
 
     Raises:
         InputError: the file is refused, or is empty; the message names it.
@@ -48,5 +48,5 @@ def check_is_scan(path: Path) -> None:
 
 
 def is_packed(path: Path) -> bool:
-    """Tell by its name whether a file is compressed or an archive."""
+    """Tell whether the suffix of a file is that of a compressed file or an archive."""
     return path.suffix.lower() in _PACKED

@@ -2,12 +2,14 @@
 
 import csv
 import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from plumbline.errors import InputError
+from plumbline.geometry.ascii_numbers import is_count
 from plumbline.geometry.text_columns import choose_columns, take_header
 from plumbline.geometry.text_rows import (
     COMMENTS,
@@ -19,7 +21,7 @@ from plumbline.geometry.text_rows import (
 )
 from plumbline.records import Cloud
 
-_BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_BOMS = {BOM_UTF8: "utf-8-sig", BOM_UTF16_LE: "utf-16", BOM_UTF16_BE: "utf-16"}
 _QUOTED_COMMA = re.compile(r'"[+-]?\d*,\d+"')
 _SEPARATOR_LINE = re.compile(r"sep=.", re.IGNORECASE)
 """The line in which spreadsheets name the separator of a csv file."""
@@ -30,9 +32,9 @@ _DECIMALS = re.compile(r"0\d+")
 def read_text(path: Path) -> Cloud:
     """Read the columns x, y and z of a text file.
 
-    The columns are named by a header line, or by a comment above the numbers that names as many columns as
-    there are; otherwise the first three are taken. They are separated by white space, commas or semicolons.
-    The number of points may stand above them. Names may be in any encoding.
+    The columns are named by a header line, or by a comment above the numbers that names every column;
+    otherwise the first three are taken. They are separated by white space, commas or semicolons. The number
+    of points may precede them. Names may be in any encoding.
 
     Raises:
         InputError: the file is empty, not text, or not a table of numbers; the message names the file.
@@ -41,7 +43,7 @@ def read_text(path: Path) -> Cloud:
     text = _text(path)
     lines, has_comma = text.split("\n"), "," in text
     quoted = has_comma and '"' in text and _QUOTED_COMMA.search(text) is not None
-    del text  # a large one would slow what follows
+    del text
     start = next((number for number, line in enumerate(lines) if is_row(line)), len(lines))
     # As in is_row, which would be called a million times here.
     rows = [line for line in lines[start:] if (bare := line.lstrip()) and not bare.startswith(COMMENTS)]
@@ -80,7 +82,7 @@ def read_text(path: Path) -> Cloud:
 
 
 def _text(path: Path) -> str:
-    """The content, with lines that end in LF."""
+    """Read the text, with lines that end in LF."""
     data = path.read_bytes()
     encoding = next((name for mark, name in _BOMS.items() if data.startswith(mark)), "utf-8")
     try:
@@ -89,13 +91,15 @@ def _text(path: Path) -> str:
         # Only names and comments can be in another encoding, and which one does not matter.
         text = data.decode("latin-1")
     if "\0" in text:
-        raise InputError(f"{path} cannot be read as {path.suffix[1:]}: it is not a text file")
+        raise InputError(
+            f"{path} cannot be read as {path.suffix[1:]}: it is not a text file; export it again"
+        )
     # Not splitlines: it also splits where other encodings have letters.
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _without_count(rows: list[str]) -> tuple[list[str], int | None]:
-    """Take off a first line that holds one whole number only, the number of points."""
+    """Remove a first line that is one whole number, the number of points."""
     if len(rows) > 1 and (count := _count(rows[0])) is not None:
         return rows[1:], count
     return rows, None
@@ -103,22 +107,23 @@ def _without_count(rows: list[str]) -> tuple[list[str], int | None]:
 
 def _count(row: str) -> int | None:
     word = row.strip()
-    return int(word) if word.isascii() and word.isdecimal() and len(word) < 19 else None
+    return int(word) if is_count(word) else None
 
 
 def _check_count(path: Path, rows: Sequence[str], declared: int | None) -> None:
-    """Refuse a table with more or fewer rows than the number above it says."""
+    """Refuse a table with another number of rows than declared."""
     if declared in (None, len(rows)):
         return
     if declared < len(rows) and _count(rows[declared]) is not None:
-        raise InputError(f"{path}: it holds several scans; give one scan in a file")
+        raise InputError(f"{path}: it has several scans; give one scan per file")
     raise InputError(
-        f"{path} is truncated or damaged: it declares {declared} points, but has {len(rows)} rows"
+        f"{path} is truncated or damaged: it declares {declared} points, but has {len(rows)} rows; "
+        "export it again"
     )
 
 
 def _check_commas(path: Path, rows: Sequence[str]) -> None:
-    """Refuse a table whose columns are separated by commas, and its decimals too: ``0,101,0,064,0,217``."""
+    """Refuse a table in which commas separate columns and decimals: ``0,101,0,064,0,217``."""
     table = [split_row(row, ",") for row in rows[:50]]
     whole = not any("." in cell for cells in table for cell in cells)
     if whole and any(len(cells) > 5 and any(map(_DECIMALS.fullmatch, cells[1::2])) for cells in table):
@@ -130,16 +135,19 @@ def _check_commas(path: Path, rows: Sequence[str]) -> None:
 def _bad_row(
     path: Path, rows: Sequence[str], lines: Sequence[int], columns: Sequence[int], separator: str | None
 ) -> InputError:
-    """Find the first row that is not one of numbers; ``lines`` has the number of each row's line."""
+    """Describe the first row without numbers; ``lines`` has the line number of each row."""
     what = f"{path} cannot be read as {path.suffix[1:]}"
     for row, line in zip(rows, lines, strict=True):
         cells = split_row(row, separator)
         cells += [""] * (row.count(separator or "\n") + 1 - len(cells))
         if len(cells) <= max(columns):
             return InputError(
-                f"{what}: line {line} has {len(cells)} of the {max(columns) + 1} columns needed"
+                f"{what}: line {line} has {len(cells)} of the {max(columns) + 1} columns needed; export it "
+                "again"
             )
         wrong = next((cells[column] for column in columns if not is_number(cells[column])), None)
         if wrong is not None:
-            return InputError(f"{what}: line {line} has {wrong[:40]!r} where a number is needed")
-    return InputError(f"{what}: it is not a table of numbers")
+            return InputError(
+                f"{what}: line {line} has {wrong[:40]!r} where a number is needed; export it again"
+            )
+    return InputError(f"{what}: it is not a table of numbers; export it again")

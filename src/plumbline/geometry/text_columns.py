@@ -1,10 +1,9 @@
-"""Which columns of a text file are x, y and z: those that a header or comment names, otherwise the first."""
+"""The columns x, y and z of a text file: those that a header or comment names, otherwise the first three."""
 
 import re
 from collections.abc import Sequence
 from itertools import compress, pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,24 +15,17 @@ from plumbline.geometry.unnamed_columns import WIDEST, is_depth_image, is_matrix
 _IN_ORDER = frozenset({".pts", ".xyzi", ".xyzn", ".xyzrgb"})
 """Formats whose first three columns are x, y and z."""
 _FIRST = 200
-"""Rows that are looked at to tell what their columns are."""
+"""Rows from which the kind of a column is inferred."""
 _TITLES = 20
 """Most lines of text above the names of the columns."""
 _FRACTION = re.compile(r"\d[.,]\d|\d\.?[eEdD][+-]?\d")
-"""In what is a number, not a name."""
-
-
-class Columns(NamedTuple):
-    """Where x, y and z are, and notes on what was assumed."""
-
-    axes: list[int]
-    notes: tuple[str, ...]
+"""Part of a number, not of a name."""
 
 
 def choose_columns(
     path: Path, header: str | None, comments: Sequence[str], rows: Sequence[str], separator: str | None
-) -> Columns:
-    """Find the columns of x, y and z.
+) -> tuple[list[int], tuple[str, ...]]:
+    """Find the columns of x, y and z, and notes on what was assumed.
 
     Args:
         path: the file, for messages.
@@ -55,11 +47,11 @@ def choose_columns(
     if axes is None:
         axes = [1, 2, 3] if names[:1] == [""] else [0, 1, 2]
         notes += _check_unnamed(path, rows, separator, axes[0])
-    return Columns(axes, notes)
+    return axes, notes
 
 
 def take_header(rows: list[str]) -> tuple[str | None, list[str]]:
-    """Take off the line that names the columns, a title above it, and a line of units below it."""
+    """Remove the line that names the columns, a title above it, and a line of units below it."""
     if not rows or not _is_header(rows):
         return None, rows
     place = 0
@@ -135,15 +127,15 @@ def _named_by_header(
         shown = header.strip()[:40]
         if _FRACTION.search(header):
             raise InputError(
-                f"{path}: the first line {shown!r} neither names the columns nor holds numbers alone, "
-                "separated by blanks, tabs, commas or semicolons"
+                f"{path}: the first line {shown!r} neither names the columns nor has only numbers; separate "
+                "them by blanks, tabs, commas or semicolons"
             )
         if not absent:
             raise InputError(f"{path}: the header {shown!r} names x, y or z twice; name one column each")
         raise InputError(f"{path}: the header {shown!r} has no column {', '.join(absent)}; name x, y and z")
     width, named = len(split_row(row, separator)), len(names)
-    # Without a name for a first column that numbers the rows (R), all other names would move by one. Further
-    # columns, or names of several words, do no harm behind x, y and z.
+    # If a first column of row numbers has no name (R), all other names move by one. Columns after x, y and z
+    # do no harm.
     harmless = separator is None and columns == [0, 1, 2] and width != named + 1
     if not harmless and not width <= named <= len(row.split(separator)):
         raise InputError(
@@ -171,7 +163,7 @@ def _named_by_comments(
                 return axes
         if not prose and find_axes(words) is not None:
             prose = words
-    # A sentence around the names, or names of the first columns only: it must not mean any other columns.
+    # A sentence with the names, or names of the first columns only, must not be read as other columns.
     starts = range(max(len(prose) - width, 0) + 1)
     readings = [axes for at in starts if (axes := find_axes(prose[at : at + width])) is not None]
     if all(axes == [0, 1, 2] for axes in readings):
@@ -183,7 +175,7 @@ def _named_by_comments(
 
 
 def _check_unnamed(path: Path, rows: Sequence[str], separator: str | None, start: int) -> tuple[str, ...]:
-    """Refuse columns without names that are not x, y and z; returns a note on what they are taken for.
+    """Refuse columns without names that are not x, y and z; return a note on what is assumed.
 
     Args:
         path: the file, for messages.
@@ -208,7 +200,7 @@ def _check_unnamed(path: Path, rows: Sequence[str], separator: str | None, start
     if is_matrix(table, shape):
         raise InputError(f"{path}: its {size} look like a matrix; points are needed")
     if len(rows) in (3, 4) and width > 4:
-        raise InputError(f"{path}: its {size} are one for each of x, y and z; write a row for each point")
+        raise InputError(f"{path}: its {size} are a row for each of x, y and z; write a row for each point")
     if is_depth_image(table, shape):
         raise InputError(
             f"{path}: its {size} look like a depth image; save it as .npy and give it with --depth and "

@@ -1,4 +1,4 @@
-"""Rows of a table in a text file: their cells, and what separates them."""
+"""Rows of a table in a text file: their cells and separators."""
 
 import csv
 import re

@@ -1,34 +1,33 @@
-"""Whether a table without names holds points, and its first three columns are x, y and z."""
+"""Checks that the first three columns of a table without column names are x, y and z."""
 
 import numpy as np
 
+from plumbline.geometry.missing_returns import LARGEST_SQUARED
 from plumbline.records import Float, Int
 
 WIDEST = 20
-"""Most columns of a table of points. Wider ones are images, or have a column for each point."""
+"""Most columns of a table of points. A wider table is an image, or has a column for each point."""
 _IMAGE = 8
-"""Least width of a depth image, that of the smallest sensors."""
+"""Smallest width of a depth image, that of the smallest sensors."""
 _TALLEST = 4
-"""Largest ratio of its height and its width."""
+"""Largest ratio of the height of a depth image to its width."""
 _ALIKE = 3.0
 """The columns of an image have medians within this factor of each other."""
 _SAMPLE = 200
-"""Rows that are looked at, from the beginning of a table and from all of it each."""
+"""Rows that are sampled at the beginning of a table, and again anywhere in it."""
 _FEWEST = 8
 """Rows that are needed to tell what a column holds."""
 _EVEN = 0.1
-"""Largest deviation of a counter or a clock from even steps, in steps; times are rounded when written."""
+"""Largest deviation of a counter or a clock from equal steps, in steps; written times are rounded."""
 _UNIT = 1e-2
 """Largest deviation of the length of a normal from 1, if written with two or three decimals."""
 _BRIGHTEST = 255
-_LARGEST = 1e100
-"""Below it no square overflows. Larger numbers come from damaged bytes."""
 
 
 def sample_rows(num: int) -> Int:
-    """Choose the rows that tell what the columns of a table hold, in order.
+    """Choose the rows from which the content of columns is inferred, in order.
 
-    The first rows alone do not: a profile of a line scanner has equal steps in x, until the next one begins.
+    The first rows alone are not enough: within one profile of a line scanner, x rises by equal steps.
     """
     if num <= 2 * _SAMPLE:
         return np.arange(num)
@@ -42,15 +41,15 @@ def is_matrix(table: Float, shape: tuple[int, ...]) -> bool:
 
 
 def is_depth_image(table: Float, shape: tuple[int, ...]) -> bool:
-    """Tell whether all columns hold numbers of one kind, none below 0, as those of a depth image do.
+    """Tell whether all columns have values of similar size, none below 0, as in a depth image.
 
     Args:
-        table: ``[n, C]`` some rows, and the first columns.
+        table: ``[n, C]`` some rows of its first columns.
         shape: of the whole table.
     """
     if shape[1] < _IMAGE or shape[0] > _TALLEST * shape[1]:
         return False
-    found = np.where(np.abs(table) < _LARGEST, table, 0.0)
+    found = np.where(np.abs(table) < LARGEST_SQUARED, table, 0.0)
     if (found < 0).any():
         return False
     medians = [np.median(column[column > 0]) for column in found.T if (column > 0).any()]
@@ -58,7 +57,7 @@ def is_depth_image(table: Float, shape: tuple[int, ...]) -> bool:
 
 
 def why_not_xyz(table: Float, rows: Int) -> str | None:
-    """Say why the first three columns are not positions, as a clause; None if they may be.
+    """Say in a clause why the first three columns are not positions; None if they may be.
 
     Tables often begin with a number for each point, with a time, with colours or with normals.
 
@@ -69,15 +68,15 @@ def why_not_xyz(table: Float, rows: Int) -> str | None:
     """
     if len(table) < _FEWEST or table.shape[1] < 4:
         return None
-    table = np.where(np.abs(table[:, :6]) < _LARGEST, table[:, :6], np.nan)
+    table = np.where(np.abs(table[:, :6]) < LARGEST_SQUARED, table[:, :6], np.nan)
     first, rest = table[:, :3], table[:, 3:]
     number = first[:, 0]
     if (np.diff(number) > 0).all():
         if _is_even(number, rows) and not (_is_even(first[:, 1], rows) or _is_even(first[:, 2], rows)):
-            return "the first column rises by equal steps, as a number of the point or a time does"
+            return "the first column rises by equal steps, like a point number or a time"
         if _is_whole(number) and not _is_whole(first[:, 1:]):
-            return "the first column seems to hold a number for each point"
-    # Where the points are missing returns, the columns before them may hold anything.
+            return "the first column seems to be a point number"
+    # In rows of missing returns, the columns before the points may have any value.
     seen = np.isfinite(table).all(axis=1) & (rest != 0).any(axis=1)
     first, rest = first[seen], rest[seen]
     if rest.shape[1] < 3 or len(rest) < _FEWEST or _is_whole(rest) or _are_normals(rest):

@@ -60,7 +60,7 @@ def test_what_is_said_comes_from_the_file(tmp_path, sensor):
     report = input_report("a", sample)
     assert report is not None
     assert (report.left_out, report.dropped) == (0, 20)
-    assumed = ("the file does not say where its sensor stood; assumed at 0,0,0 of its frame",)
+    assumed = ("the file does not give the position of its sensor, which is assumed at 0,0,0",)
     assert report.notes == ("its commas are decimal commas", *(assumed if sensor == ",," else ()))
 
 

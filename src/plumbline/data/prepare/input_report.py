@@ -1,4 +1,4 @@
-"""What ``prepare`` says at its end about its inputs: what they lost, and what was assumed in reading them."""
+"""The report of ``prepare`` on its inputs: what was left out of them, and what was assumed."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"\d[\d,.]*")
 
 
 class InputReport(NamedTuple):
-    """What there is to say about one mesh or real scan.
+    """The report on one mesh or real scan.
 
     Attributes:
         title: of the input.
@@ -35,7 +35,7 @@ def input_report(title: str, sample: Sample) -> InputReport | None:
 
 
 def say_input_reports(inputs: Sequence[InputReport], report: Reporter) -> None:
-    """Say what scans lost, all together, and name those that lost much; each kind of note comes once."""
+    """Report what scans lost in total, each kind of note once, and a warning for each that lost much."""
     inputs = sorted(inputs)
     dropped = [one.dropped for one in inputs if one.dropped]
     if dropped:

@@ -83,9 +83,10 @@ def write_chunk(chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Se
 
 
 def _without_place(reason: str, source: Source) -> str:
-    """The reason without the path: a data set must not depend on the folder of its inputs."""
+    """Return the reason without the path: a data set must not depend on the folder of its inputs."""
     for place in (str(source.path), source.title, source.name):
         reason = reason.removeprefix(f"{place}: ")
+    reason = reason.removeprefix(f"{source.path} ")
     return reason.replace(str(source.path), source.title) if source.path else reason
 
 

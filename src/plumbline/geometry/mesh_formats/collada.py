@@ -1,35 +1,30 @@
 """COLLADA files (dae, and zae, which packs one with its pictures).
 
-Read are the surfaces that the scene places: triangles, strips, fans and polygons, moved by the nodes they
-hang on, skinned and morphed as the file is at rest, without its animations. A file whose ``<scene>`` is
-missing shows its only visual scene; one without any visual scene, its only geometry in its own frame. What is
-left out is said in the notes, and what cannot be read is refused.
+The surfaces that the scene places are read: triangles, strips, fans and polygons, placed by their nodes,
+skinned and morphed at rest, without animations. Without a ``<scene>`` the only visual scene is read; without
+any visual scene, the only geometry, in its own frame.
 
-``<unit>`` and ``<up_axis>`` are not applied: coordinates are those of the file. Materials and pictures are
-not opened.
+``<unit>`` and ``<up_axis>`` are not applied. Materials and pictures are not opened.
 """
 
-import zlib
-from io import BytesIO
 from pathlib import Path
 from posixpath import normpath
 from urllib.parse import unquote
-from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
+from zipfile import ZipFile
 
-from plumbline.errors import InputError, MeshError
-from plumbline.geometry.headers import check_archive
+from plumbline.errors import MeshError
+from plumbline.geometry.mesh_formats.archives import open_archive, read_member
 from plumbline.geometry.mesh_formats.collada_controllers import read_controller
 from plumbline.geometry.mesh_formats.collada_geometry import Geometries
 from plumbline.geometry.mesh_formats.collada_scene import Scene, find_visual_scene, read_scene
-from plumbline.geometry.mesh_formats.collada_xml import Document, label, parse, parse_xml, show
-from plumbline.geometry.mesh_formats.parts import MeshContent, Part, join_parts, place_part
+from plumbline.geometry.mesh_formats.collada_xml import Document, label, parse
+from plumbline.geometry.mesh_formats.parts import MeshContent, Part, check_size, join_parts, place_part, show
+from plumbline.geometry.mesh_formats.xml_text import parse_tree
 
-_MOST_FACES = 20_000_000
-"""Faces that instances may unfold to."""
 _LISTED = 3
 """Names that a note lists."""
 _PLACED = ("library_controllers", "library_geometries", "library_nodes", "library_visual_scenes")
-"""Libraries whose elements have a frame."""
+"""Libraries whose elements have units and axes."""
 
 
 def read_dae(path: Path) -> MeshContent:
@@ -50,37 +45,24 @@ def read_zae(path: Path) -> MeshContent:
         InputError: the archive would fill the memory.
         OSError: the file cannot be read.
     """
-    packed = path.read_bytes()
-    try:
-        check_archive(path)
-        with ZipFile(BytesIO(packed)) as archive:
-            data = _read_member(archive, _find_member(archive))
-    except InputError:
-        raise
-    except (BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-        raise MeshError(f"cannot be read as zae: {str(error)[:200]}; create it again") from error
+    with open_archive(path) as archive:
+        data = read_member(archive, _find_member(archive))
     return _read_document(parse(data))
 
 
 def _find_member(archive: ZipFile) -> str:
     """Find the COLLADA file in an archive: its name there."""
     names = archive.namelist()
-    found = [name for name in names if name.lower().endswith(".dae")]
     if "manifest.xml" in names:
-        root = parse_xml(_read_member(archive, "manifest.xml"))
+        root = parse_tree(read_member(archive, "manifest.xml"), "its manifest")
         named = unquote((root.text or "").strip().partition("#")[0])
         if (place := normpath(named)) not in names:
-            raise MeshError(f"names {show(named)} in its manifest, which is not in it; create it again")
+            raise MeshError(f"names {show(named)} in its manifest, which is not in it; export it again")
         return place
+    found = [name for name in names if name.lower().endswith(".dae")]
     if len(found) != 1:
         raise MeshError(f"has no manifest and {len(found)} dae files; unpack it and give one of them")
     return found[0]
-
-
-def _read_member(archive: ZipFile, name: str) -> bytes:
-    if archive.getinfo(name).compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-        raise MeshError(f"packs {show(name)} by a method that is not supported; create it again")
-    return archive.read(name)
 
 
 def _read_document(document: Document) -> MeshContent:
@@ -92,16 +74,14 @@ def _read_document(document: Document) -> MeshContent:
     if visual_scene is None:
         if len(every) != 1:
             raise MeshError(
-                f"has no scene that places its {len(every)} geometries; export the scene with them"
+                f"has {len(every)} geometries and no scene that places them; export it with its scene"
             )
-        notes.append("the file has no scene; its only geometry is read where it is")
+        notes.append("the file has no scene; its only geometry is read in its own frame")
         parts = [geometries.read(every[0])]
     else:
         parts = _place(document, read_scene(document, visual_scene), geometries)
     if not geometries.parts and every:
-        raise MeshError(
-            "has a scene that places none of the geometries in the file; export the scene with them"
-        )
+        raise MeshError("has a scene that places none of its geometries; export it with its scene")
     bare = [label(geometry) for geometry, part in geometries.parts.items() if not len(part.faces)]
     if bare:
         noun = "geometry has" if len(bare) == 1 else "geometries have"
@@ -114,22 +94,23 @@ def _read_document(document: Document) -> MeshContent:
 
 def _place(document: Document, scene: Scene, geometries: Geometries) -> list[Part]:
     """Read everything that a scene places, each in its place."""
-    parts, num = [], 0
+    parts: list[Part] = []
+    num = 0
     for instance, matrix in scene.placed:
         if instance.tag == "instance_geometry":
             geometry = document.find(instance.get("url"), "geometry", "places a geometry")
             part, place = geometries.read(geometry), matrix
         else:
             part, place = read_controller(document, scene, instance, matrix, geometries)
-        if (num := num + len(part.faces)) > _MOST_FACES:
-            raise MeshError(f"places more than {_MOST_FACES:,} faces; export fewer objects")
+        num += len(part.faces)
+        check_size(len(parts), num)
         if len(part.faces):
             parts.append(place_part(part, place))
     return parts
 
 
 def _check_frames(document: Document) -> None:
-    """Refuse a file whose parts have units or axes of their own: no reader applies them."""
+    """Refuse a file whose parts have different units or axes: no reader applies them."""
     assets = document.root.findall("asset")
     for library in document.root:
         if library.tag in _PLACED:

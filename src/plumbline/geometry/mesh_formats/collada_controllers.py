@@ -1,4 +1,4 @@
-"""The controllers of a COLLADA file: skins that hang on joints, and morphs, both at rest."""
+"""The controllers of a COLLADA file, at rest: skins with joints, and morphs."""
 
 from xml.etree.ElementTree import Element
 
@@ -15,13 +15,12 @@ from plumbline.geometry.mesh_formats.collada_xml import (
     floats,
     integers,
     label,
-    show,
 )
-from plumbline.geometry.mesh_formats.parts import Part, check_indices
+from plumbline.geometry.mesh_formats.parts import Part, check_indices, show
 from plumbline.records import Float, Int
 
 _WHOLE = 0.1
-"""Largest difference of a vertex's weights together from 1; smaller ones are rounding, and are scaled."""
+"""Largest difference of the sum of a vertex's weights from 1; weights are scaled to a sum of 1."""
 
 
 def read_controller(
@@ -31,17 +30,16 @@ def read_controller(
 
     Args:
         document: the file.
-        scene: gives the places of the joints.
+        scene: has the transforms of the joints.
         instance: the ``instance_controller``.
-        matrix: ``[4, 4]`` place of its node.
+        matrix: ``[4, 4]`` transform of its node.
         geometries: of the file.
 
     Returns:
-        The part, and its transform to the file's frame. A skin is in that frame already: its joints place it,
-        not its node.
+        The part, and its transform to the file's frame: the identity for a skin, which its joints place.
 
     Raises:
-        MeshError: something that the controller names is not in the file, or a kind is not supported.
+        MeshError: the controller is damaged, or not supported.
     """
     controller = document.find(instance.get("url"), "controller", "places a controller")
     if (skin := controller.find("skin")) is None:
@@ -69,16 +67,21 @@ def _read_morph(document: Document, controller: Element, geometries: Geometries)
     names = _read_names(document, _input(document, targets, "MORPH_TARGET", morph))
     weights = read_source(document, _input(document, targets, "MORPH_WEIGHT", morph)).rows
     if weights.shape != (len(names), 1):
-        raise MeshError(f"is damaged: morph {label(controller)} has not one weight a target; export it again")
+        raise MeshError(
+            f"is damaged: morph {label(controller)} does not have one weight for each target; export it again"
+        )
     method = morph.get("method", "NORMALIZED")
     if method not in ("NORMALIZED", "RELATIVE"):
-        raise MeshError(f"morphs {label(controller)} by {show(method)}, which is not known; export it again")
+        raise MeshError(
+            f"has the unknown method {show(method)} in morph {label(controller)}; export it again"
+        )
     vertices = base.vertices * (1 - weights.sum() if method == "NORMALIZED" else 1)
     for name, (weight,) in zip(names, weights, strict=True):
         target = geometries.read(document.find(f"#{name}", "geometry", "morphs to a geometry"))
         if target.vertices.shape != vertices.shape:
             raise MeshError(
-                f"is damaged: a target of morph {label(controller)} has other vertices; export it again"
+                f"is damaged: a target of morph {label(controller)} has another number of vertices; export "
+                "it again"
             )
         vertices = vertices + weight * target.vertices
     return Part(vertices, base.faces)
@@ -93,7 +96,7 @@ def _find_joints(document: Document, scene: Scene, instance: Element, controller
     source = _input(document, child(skin, "joints"), "JOINT", skin)
     names = _read_names(document, source)
     by_id = source.find("IDREF_array") is not None
-    roots = [document.find((one.text or "").strip(), "node", "hangs a skin on a node")
+    roots = [document.find((one.text or "").strip(), "node", "binds a skin to a node")
              for one in instance.findall("skeleton")]  # fmt: skip
     by_sid: dict[str, set[Element]] = {}
     for root in roots or scene.roots:
@@ -105,15 +108,15 @@ def _find_joints(document: Document, scene: Scene, instance: Element, controller
         places = [matrix for node in found for matrix in scene.nodes.get(node, [])]
         if len(places) != 1:
             raise MeshError(
-                f"hangs skin {label(controller)} on joint {show(name)}, which is {len(places)} times in the "
-                "scene; export it with its skeleton, or without"
+                f"binds skin {label(controller)} to joint {show(name)}, which is in the scene {len(places)} "
+                "times; export it with its skeleton, or without"
             )
         matrices.append(places[0][None])
     return np.concatenate(matrices)
 
 
 def _bend(document: Document, part: Part, skin: Element, joints: Float, name: str) -> Part:
-    """Move each vertex by the weighted mean of its joints' movements since they were bound."""
+    """Move each vertex by the weighted mean of the movements of its joints since they were bound."""
     shape = np.eye(4)
     if (element := skin.find("bind_shape_matrix")) is not None:
         shape = _matrices(floats(element)[None], name)[0]
@@ -124,7 +127,7 @@ def _bend(document: Document, part: Part, skin: Element, joints: Float, name: st
             f"is damaged: skin {name} has {len(inverse)} matrices for {len(joints)} joints; export it again"
         )
     with np.errstate(all="ignore"):  # what is not finite is refused where the mesh is used
-        # The last one belongs to index -1, which stands for the shape as it was bound.
+        # The last one belongs to index -1, which means the shape as it was bound.
         moves = np.concatenate([joints @ inverse, np.eye(4)[None]]) @ shape
     owner, joint, weight = _read_weights(document, skin, len(part.vertices), name)
     if joint.size and not -1 <= joint.min() <= joint.max() < len(joints):
@@ -133,7 +136,8 @@ def _bend(document: Document, part: Part, skin: Element, joints: Float, name: st
     total = np.bincount(owner, weight, len(part.vertices))
     if odd := int((~(np.abs(total - 1) < _WHOLE)).sum()):
         raise MeshError(
-            f"hangs {odd} of {len(total)} vertices of skin {name} on weights that are not 1 together; export "
+            f"is damaged: the weights of {odd} of {len(total)} vertices of skin {name} do not sum to 1; "
+            "export "
             "it again"
         )
     with np.errstate(all="ignore"):
@@ -141,7 +145,9 @@ def _bend(document: Document, part: Part, skin: Element, joints: Float, name: st
         moved *= (weight / total[owner])[:, None]
         mirrored = np.linalg.det(moves[np.unique(joint[weight != 0]), :3, :3]) < 0
     if mirrored.any() and not mirrored.all():
-        raise MeshError(f"mirrors a part of skin {name}; export it without its skeleton")
+        raise MeshError(
+            f"mirrors a part of skin {name}, which is not supported; export it without its skeleton"
+        )
     vertices: Float = np.stack([np.bincount(owner, axis, len(part.vertices)) for axis in moved.T], axis=1)
     return Part(vertices, part.faces[:, ::-1] if mirrored.any() else part.faces)
 
@@ -151,7 +157,9 @@ def _matrices(rows: Float, name: str) -> Float:
         raise MeshError(f"is damaged: skin {name} has a matrix of {rows.shape[1]} numbers; export it again")
     matrices = rows.reshape(-1, 4, 4)
     if not np.isfinite(matrices).all() or (matrices[:, 3] != [0, 0, 0, 1]).any():
-        raise MeshError(f"is damaged: a matrix of skin {name} does not end with 0 0 0 1; export it again")
+        raise MeshError(
+            f"is damaged: the last row of a matrix of skin {name} is not 0 0 0 1; export it again"
+        )
     return matrices
 
 
@@ -168,7 +176,8 @@ def _read_weights(document: Document, skin: Element, num: int, name: str) -> tup
         )
     if (counts < 0).any() or (counts > len(pairs)).any() or counts.sum() * stride != len(pairs):
         raise MeshError(
-            f"is truncated or damaged: skin {name} has {len(pairs)} indices of weights; export it again"
+            f"is truncated or damaged: skin {name} has {len(pairs)} indices of joints and weights; export it "
+            "again"
         )
     pairs = pairs.reshape(-1, stride)
     weights = read_source(document, _input(document, element, "WEIGHT", skin)).rows

@@ -15,15 +15,19 @@ from plumbline.geometry.mesh_formats.collada_xml import (
     floats,
     integers,
     label,
-    show,
 )
-from plumbline.geometry.mesh_formats.parts import Part, check_indices
-from plumbline.geometry.polygons import triangulate_polygons, triangulate_strips, triangulate_with_holes
+from plumbline.geometry.mesh_formats.parts import Part, check_indices, show
+from plumbline.geometry.polygons import (
+    triangulate_fans,
+    triangulate_polygons,
+    triangulate_strips,
+    triangulate_with_holes,
+)
 from plumbline.records import Float, Int
 
 _NO_SURFACE = frozenset({"asset", "extra", "lines", "linestrips", "source", "vertices"})
 _MOST_INPUTS = 256
-"""Largest offset of an input that is taken for undamaged."""
+"""Most indices of a corner; more come from damaged bytes."""
 
 
 class Geometries:
@@ -53,16 +57,16 @@ class Source(NamedTuple):
 
     Attributes:
         rows: ``[count, stride]``.
-        names: names of the values in a row, in order; a value whose name is empty is not to be used.
+        names: names of the values in a row, in order; a value without a name is skipped.
     """
 
     rows: Float
     names: list[str]
 
     def columns(self, wanted: Sequence[str]) -> Float | None:
-        """Get the named values of each row; without these names, all that can be used: ``[count, n]``.
+        """Get the named values of each row, or without these names all values: ``[count, n]``.
 
-        None if these are not as many as are wanted.
+        Returns None if their number is not that of the wanted ones.
         """
         named = {name.upper(): column for column, name in enumerate(self.names) if name}
         if all(name in named for name in wanted):
@@ -89,7 +93,7 @@ def read_source(document: Document, source: Element) -> Source:
         raise MeshError(
             f"is damaged: an accessor reads {len(names)} of every {stride} values; export it again"
         )
-    # The last row may end with its last value that is named.
+    # The last row may end after its last named value.
     missing = start + count * stride - len(values)
     if count and missing > (stride - len(names) if names else 0):
         raise MeshError(
@@ -143,13 +147,12 @@ def _read_geometry(document: Document, geometry: Element) -> Part:
             num += len(vertices[-1])
         start, positions = starts[source]
         own = _PRIMITIVES[primitive.tag](primitive, positions, offset, stride)
-        check_indices(own, len(positions))
         faces.append(own + start)
     return Part(np.concatenate(vertices), np.concatenate(faces))
 
 
 def _inputs(document: Document, mesh: Element, primitive: Element) -> tuple[int, int, Element]:
-    """Find the place of a corner's vertex among its indices, their number, and the source of positions."""
+    """Find where the vertex is among the indices of a corner, their number, and the source of positions."""
     inputs = primitive.findall("input")
     vertex = [one for one in inputs if one.get("semantic") == "VERTEX"]
     if len(vertex) != 1:
@@ -166,7 +169,8 @@ def _inputs(document: Document, mesh: Element, primitive: Element) -> tuple[int,
     positions = [one for one in vertices.findall("input") if one.get("semantic") == "POSITION"]
     if len(positions) != 1:
         raise MeshError(
-            f"is damaged: vertices {label(vertices)} have {len(positions)} positions; export it again"
+            f"is damaged: vertices {label(vertices)} have {len(positions)} inputs of positions; export it "
+            "again"
         )
     source = document.find(positions[0].get("source"), "source", "uses positions", within=mesh)
     return attribute(vertex[0], "offset"), stride, source
@@ -175,39 +179,39 @@ def _inputs(document: Document, mesh: Element, primitive: Element) -> tuple[int,
 def _positions(document: Document, source: Element) -> Float:
     positions = read_source(document, source).columns("XYZ")
     if positions is None:
-        raise MeshError(f"has positions {label(source)} that are not x, y, z; export the mesh again")
+        raise MeshError(f"is damaged: positions {label(source)} are not x, y and z; export it again")
     return positions
 
 
 # ---------------------------------------------------------------------------------------- primitives
 
 
-def _corners(lists: Sequence[Element], offset: int, stride: int) -> tuple[Int, Int]:
-    """Read lists of corners: the corners in each ``[n]``, and the vertices of all ``[T]``."""
+def _corners(lists: Sequence[Element], positions: Float, offset: int, stride: int) -> tuple[Int, Int]:
+    """Read lists of corners: the number in each ``[n]``, and the vertex of each corner ``[T]``."""
     texts = [one.text or "" for one in lists]
     indices = integers(lists[0], " ".join(texts)) if lists else np.zeros(0, np.int64)
     lengths = np.array([len(indices)] if len(texts) == 1 else [len(text.split()) for text in texts], np.int64)
     if (lengths % stride).any():
         wrong = lengths[lengths % stride != 0][0]
         raise MeshError(
-            f"is truncated or damaged: {wrong} indices are no whole number of corners of {stride} each; "
+            f"is truncated or damaged: {wrong} indices do not make whole corners of {stride} indices each; "
             "export it again"
         )
-    return lengths // stride, indices.reshape(-1, stride)[:, offset]
+    corners = indices.reshape(-1, stride)[:, offset]
+    check_indices(corners, len(positions))
+    return lengths // stride, corners
 
 
 def _read_triangles(primitive: Element, positions: Float, offset: int, stride: int) -> Int:
-    _, corners = _corners(primitive.findall("p"), offset, stride)
+    _, corners = _corners(primitive.findall("p"), positions, offset, stride)
     if len(corners) % 3:
-        raise MeshError(
-            f"is truncated: {len(corners)} corners are no whole number of triangles; export it again"
-        )
+        raise MeshError(f"is truncated: {len(corners)} corners do not make whole triangles; export it again")
     check_count(primitive, len(corners) // 3)
     return corners.reshape(-1, 3)
 
 
 def _read_polylist(primitive: Element, positions: Float, offset: int, stride: int) -> Int:
-    _, corners = _corners(primitive.findall("p"), offset, stride)
+    _, corners = _corners(primitive.findall("p"), positions, offset, stride)
     lengths = integers(child(primitive, "vcount"))
     check_count(primitive, len(lengths))
     if (lengths < 0).any() or (lengths > len(corners)).any() or lengths.sum() != len(corners):
@@ -215,19 +219,16 @@ def _read_polylist(primitive: Element, positions: Float, offset: int, stride: in
             f"is truncated or damaged: the polygons of a <polylist> do not have {len(corners)} corners "
             "together; export it again"
         )
-    check_indices(corners, len(positions))
     return triangulate_polygons(positions, lengths, corners)
 
 
 def _read_polygons(primitive: Element, positions: Float, offset: int, stride: int) -> Int:
     plain, holed = primitive.findall("p"), primitive.findall("ph")
     check_count(primitive, len(plain) + len(holed))
-    lengths, corners = _corners(plain, offset, stride)
-    check_indices(corners, len(positions))
+    lengths, corners = _corners(plain, positions, offset, stride)
     faces = [triangulate_polygons(positions, lengths, corners)]
     for polygon in holed:
-        lengths, corners = _corners([child(polygon, "p"), *polygon.findall("h")], offset, stride)
-        check_indices(corners, len(positions))
+        lengths, corners = _corners([child(polygon, "p"), *polygon.findall("h")], positions, offset, stride)
         cut = triangulate_with_holes(positions, lengths, corners)
         if cut is None:
             raise MeshError("has a polygon whose holes do not lie within it; export triangles")
@@ -236,19 +237,15 @@ def _read_polygons(primitive: Element, positions: Float, offset: int, stride: in
 
 
 def _read_strips(primitive: Element, positions: Float, offset: int, stride: int) -> Int:
-    lengths, corners = _corners(primitive.findall("p"), offset, stride)
+    lengths, corners = _corners(primitive.findall("p"), positions, offset, stride)
     check_count(primitive, len(lengths))
-    check_indices(corners, len(positions))
     return triangulate_strips(lengths, corners)
 
 
 def _read_fans(primitive: Element, positions: Float, offset: int, stride: int) -> Int:
-    lengths, corners = _corners(primitive.findall("p"), offset, stride)
+    lengths, corners = _corners(primitive.findall("p"), positions, offset, stride)
     check_count(primitive, len(lengths))
-    num = np.maximum(lengths - 2, 0)
-    begin = np.repeat(np.cumsum(lengths) - lengths, num)
-    second = begin + 1 + np.arange(num.sum()) - np.repeat(np.cumsum(num) - num, num)
-    return np.stack([corners[begin], corners[second], corners[second + 1]], axis=1)
+    return triangulate_fans(lengths, corners)
 
 
 _PRIMITIVES = {

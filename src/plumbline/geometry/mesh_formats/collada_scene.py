@@ -1,4 +1,4 @@
-"""The scene of a COLLADA file: what its nodes place where."""
+"""The scene of a COLLADA file: what its nodes place, and where."""
 
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
@@ -6,11 +6,10 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from plumbline.errors import MeshError
-from plumbline.geometry.mesh_formats.collada_xml import Document, floats, label, show
+from plumbline.geometry.mesh_formats.collada_xml import Document, floats, label
+from plumbline.geometry.mesh_formats.parts import check_size, show
 from plumbline.records import Float
 
-_MOST_NODES = 200_000
-"""Nodes that instances may unfold to: a small file can place a node in a node a billion times."""
 _SIZES = {"lookat": 9, "matrix": 16, "rotate": 4, "scale": 3, "translate": 3}
 """The numbers in each kind of transform."""
 _OTHERS = frozenset({"asset", "extra", "instance_camera", "instance_light"})
@@ -43,7 +42,7 @@ def find_visual_scene(document: Document) -> Element | None:
     """
     shown = document.root.findall("scene/instance_visual_scene")
     if len(shown) > 1:
-        raise MeshError(f"shows {len(shown)} visual scenes at once; export one")
+        raise MeshError(f"shows {len(shown)} visual scenes; export one")
     if shown:
         return document.find(shown[0].get("url"), "visual_scene", "shows a scene")
     scenes = document.root.findall("library_visual_scenes/visual_scene")
@@ -56,7 +55,7 @@ def read_scene(document: Document, visual_scene: Element) -> Scene:
     """Walk through the nodes of a scene.
 
     Raises:
-        MeshError: a node is damaged, holds itself, or what it holds is not known or not in the file.
+        MeshError: a node is damaged, contains itself, or its content is unknown or not in the file.
     """
     for one in visual_scene:
         if one.tag not in ("asset", "evaluate_scene", "extra", "node"):
@@ -65,7 +64,7 @@ def read_scene(document: Document, visual_scene: Element) -> Scene:
     transforms: dict[Element, Float] = {}
     entered: set[Element] = set()
     num = 0
-    # A node is on the stack a second time, without a matrix, below what it holds: there it is left again.
+    # A node is pushed a second time, without a matrix, below its content: when popped, it has been left.
     stack: list[tuple[Element, Float | None]] = [(node, np.eye(4)) for node in reversed(scene.roots)]
     while stack:
         node, outer = stack.pop()
@@ -73,9 +72,9 @@ def read_scene(document: Document, visual_scene: Element) -> Scene:
             entered.remove(node)
             continue
         if node in entered:
-            raise MeshError(f"is damaged: node {label(node)} holds itself; export it again")
-        if (num := num + 1) > _MOST_NODES:
-            raise MeshError(f"places more than {_MOST_NODES:,} nodes; export fewer objects")
+            raise MeshError(f"is damaged: node {label(node)} contains itself; export it again")
+        num += 1
+        check_size(num, 0)
         entered.add(node)
         stack.append((node, None))
         if node not in transforms:
@@ -93,13 +92,13 @@ def read_scene(document: Document, visual_scene: Element) -> Scene:
 
 
 def _read_transform(node: Element) -> Float:
-    """Join the transforms of a node, the last of which is applied first: ``[4, 4]``."""
+    """Multiply the transforms of a node, the last of which is applied first: ``[4, 4]``."""
     matrix = np.eye(4)
     for one in node:
         if one.tag == "skew":
             raise MeshError(
-                f"skews node {label(node)}, which programs do in different ways; apply its transforms before "
-                "the export"
+                f"skews node {label(node)}, which programs do in different ways; apply its transforms, then "
+                "export it again"
             )
         if one.tag in _SIZES:
             values = floats(one)
@@ -109,7 +108,9 @@ def _read_transform(node: Element) -> Float:
                     f"{_SIZES[one.tag]}; export it again"
                 )
             if not np.isfinite(values).all():
-                raise MeshError(f"places node {label(node)} by numbers that are not finite; export it again")
+                raise MeshError(
+                    f"is damaged: the <{one.tag}> of node {label(node)} is not finite; export it again"
+                )
             with np.errstate(all="ignore"):  # products that overflow are refused where they place something
                 matrix = matrix @ _make_matrix(one.tag, values, node)
         elif one.tag not in _OTHERS and one.tag != "node" and not one.tag.startswith("instance_"):
@@ -123,7 +124,8 @@ def _make_matrix(kind: str, values: Float, node: Element) -> Float:
         matrix = values.reshape(4, 4)
         if np.abs(matrix[3] - [0, 0, 0, 1]).max() > _AFFINE:
             raise MeshError(
-                f"places node {label(node)} by a matrix whose last row is not 0 0 0 1; export it again"
+                f"is damaged: the last row of the <matrix> of node {label(node)} is not 0 0 0 1; export it "
+                "again"
             )
     elif kind == "translate":
         matrix[:3, 3] = values
@@ -146,7 +148,7 @@ def _rotation(axis: Float, angle: float, node: Element) -> Float:
 
 
 def _looking(view: Float, node: Element) -> Float:
-    """Axes of a frame that looks along its -z from eye to target, with its y upwards: ``[3, 3]``."""
+    """Compute the axes ``[3, 3]`` of a frame whose -z points from eye to target, with y upwards."""
     eye, target, up = view
     back = _unit(eye - target, node)
     right = _unit(np.cross(up, back), node)
@@ -156,6 +158,8 @@ def _looking(view: Float, node: Element) -> Float:
 def _unit(vector: Float, node: Element) -> Float:
     length = np.linalg.norm(vector)
     if not 0 < length < np.inf:
-        raise MeshError(f"turns node {label(node)} around an axis without direction; export it again")
+        raise MeshError(
+            f"is damaged: node {label(node)} turns around an axis without direction; export it again"
+        )
     unit: Float = vector / length
     return unit

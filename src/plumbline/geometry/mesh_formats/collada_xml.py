@@ -1,31 +1,21 @@
-"""The text of a COLLADA file: its elements, found by their ids, and the numbers in them."""
+"""The elements of a COLLADA file, found by their ids, and the numbers in them."""
 
-import re
+from collections.abc import Callable
 from urllib.parse import unquote
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
-from xml.parsers import expat
 
 import numpy as np
 
 from plumbline.errors import MeshError
+from plumbline.geometry.mesh_formats.parts import show
+from plumbline.geometry.mesh_formats.xml_text import parse_tree
 from plumbline.records import Float, Int
 
-_MULTI_BYTE = re.compile(
-    rb"""<\?xml[^>]*?encoding=["'](gb2312|gbk|gb18030|big5|shift_jis|euc-jp|euc-kr)["']""", re.IGNORECASE
-)
-"""Encodings that Python knows and the XML parser does not."""
 _DIGITS_AND_BLANKS = b"0123456789 \t\r\n"
-_SHOWN = 60
-"""Characters of a name that a message shows."""
-
-
-class _RootReachedError(Exception):
-    """Ends the reading of what stands before the root element."""
 
 
 class Document:
-    """A COLLADA file. Tags are without their namespace.
+    """A COLLADA file.
 
     Attributes:
         root: the ``COLLADA`` element.
@@ -33,8 +23,6 @@ class Document:
 
     def __init__(self, root: Element) -> None:
         self.root = root
-        for element in root.iter():
-            element.tag = element.tag.rpartition("}")[2]
         self._by_id = {root: _index(root)}
 
     def find(self, url: str | None, tags: str, use: str, within: Element | None = None) -> Element:
@@ -42,9 +30,9 @@ class Document:
 
         Args:
             url: such as ``"#wheel"``.
-            tags: the element's tag, or several that it may have. Elements of other tags may have the same id.
+            tags: the element's tag, or several. Elements of other tags may have the same id.
             use: what the file does with it, such as ``"places a geometry"``, for messages.
-            within: where to look first. Some programs number the sources of each geometry anew.
+            within: where to look first. Some programs number the sources of each geometry from 0.
 
         Raises:
             MeshError: there is no such element in the file, or several.
@@ -65,12 +53,12 @@ class Document:
         if not found:
             raise MeshError(f"{use} {show(url)} that is not in the file; export it again")
         if len(found) > 1:
-            raise MeshError(f"{use} {show(url)}, but {len(found)} have this id; export it again")
+            raise MeshError(f"{use} {show(url)}, but {len(found)} elements have this id; export it again")
         return found[0]
 
 
 def _index(element: Element) -> dict[tuple[str, str], list[Element]]:
-    """Sort an element and what is in it by tag and id."""
+    """Index an element and its descendants by tag and id."""
     found: dict[tuple[str, str], list[Element]] = {}
     for one in element.iter():
         if (name := one.get("id")) is not None:
@@ -79,74 +67,31 @@ def _index(element: Element) -> dict[tuple[str, str], list[Element]]:
 
 
 def parse(data: bytes) -> Document:
-    """Read the text of a COLLADA file.
+    """Parse a COLLADA file.
 
     Raises:
-        MeshError: it is not well-formed, declares entities, or is not COLLADA 1.4 or 1.5.
+        MeshError: it is truncated or damaged, declares entities, or is not COLLADA 1.4 or 1.5.
     """
-    root = parse_xml(data)
-    if root.tag.rpartition("}")[2] != "COLLADA":
-        raise MeshError(f"cannot be read as dae: it holds {show(root.tag)}, not COLLADA; export it again")
+    root = parse_tree(data, "the file")
+    if root.tag != "COLLADA":
+        raise MeshError(f"cannot be read as dae: it contains {show(root.tag)}, not COLLADA; export it again")
     version = root.get("version", "1.4")
     if not version.startswith(("1.4", "1.5")):
         raise MeshError(f"is COLLADA {show(version)}; export it as COLLADA 1.4 or 1.5")
     return Document(root)
 
 
-def parse_xml(data: bytes) -> Element:
-    """Read an XML text: its root element.
-
-    Raises:
-        MeshError: it is not well-formed, or declares entities.
-    """
-    text: bytes | str = data
-    try:
-        if (encoding := _MULTI_BYTE.match(data[:200])) is not None:
-            text = data.decode(encoding[1].decode())
-        _refuse_entities(text)
-        parser = ElementTree.XMLParser()
-        parser.feed(text)
-        return parser.close()
-    except MeshError:
-        raise
-    except (ElementTree.ParseError, expat.ExpatError, ValueError, LookupError) as error:
-        raise MeshError(f"cannot be read as XML: {str(error)[:200]}; export it again") from error
-
-
-def _refuse_entities(text: bytes | str) -> None:
-    """Refuse a text that declares entities, which may unfold to any size; no exporter writes them."""
-
-    def refuse(name: str, *_: object) -> None:
-        raise MeshError(f"declares an XML entity {show(name)}, which is not supported; export it again")
-
-    def stop(*_: object) -> None:
-        raise _RootReachedError
-
-    parser = expat.ParserCreate()
-    parser.EntityDeclHandler = refuse
-    parser.StartElementHandler = stop
-    try:
-        parser.Parse(text, True)
-    except _RootReachedError:
-        return
-
-
-def show(name: str) -> str:
-    """Quote a name of the file, shortened, on one line."""
-    return repr(name if len(name) <= _SHOWN else name[:_SHOWN] + "…")
-
-
 def label(element: Element) -> str:
-    """Say what an element is called, for messages."""
+    """Name an element in a message."""
     name = element.get("id") or element.get("name")
     return show(name) if name else "without a name"
 
 
 def child(element: Element, tag: str) -> Element:
-    """Get a child that must be there.
+    """Return a required child.
 
     Raises:
-        MeshError: it is not.
+        MeshError: it is missing.
     """
     if (found := element.find(tag)) is None:
         raise MeshError(
@@ -177,7 +122,7 @@ def floats(element: Element) -> Float:
     try:
         return np.fromiter(map(float, words), np.float64, len(words))
     except ValueError:
-        raise _not_a_number(element, words, float) from None
+        raise _not_a_number(element, words, float, "a number") from None
 
 
 def integers(element: Element, text: str | None = None) -> Int:
@@ -189,13 +134,13 @@ def integers(element: Element, text: str | None = None) -> Int:
     data = _ascii((element.text or "") if text is None else text)
     if data.isspace() or not data:
         return np.zeros(0, np.int64)
-    if not data.translate(None, _DIGITS_AND_BLANKS):  # many times as fast, but takes other text for its end
+    if not data.translate(None, _DIGITS_AND_BLANKS):  # many times as fast, but stops at other text
         return np.fromstring(data, np.int64, sep=" ")
     words = data.split()
     try:
         return np.fromiter(map(int, words), np.int64, len(words))
     except (ValueError, OverflowError):
-        raise _not_a_number(element, words, int) from None
+        raise _not_a_number(element, words, np.int64, "a whole number") from None
 
 
 def _ascii(text: str) -> bytes:
@@ -203,28 +148,24 @@ def _ascii(text: str) -> bytes:
     return text.replace("_", "?").encode("ascii", "replace")
 
 
-def _not_a_number(element: Element, words: list[bytes], kind: type[int] | type[float]) -> MeshError:
-    wrong = next(word for word in words if not _is_a(kind, word)).decode()
-    needed = "a whole number" if kind is int else "a number"
+def _not_a_number(
+    element: Element, words: list[bytes], convert: Callable[[bytes], object], needed: str
+) -> MeshError:
+    for word in words:
+        try:
+            convert(word)
+        except (ValueError, OverflowError):
+            break
     return MeshError(
-        f"cannot be read as dae: {show(wrong)} stands in <{element.tag}> where {needed} is needed; export it "
-        "again"
+        f"is damaged: <{element.tag}> has {show(word.decode())} where {needed} is needed; export it again"
     )
 
 
-def _is_a(kind: type[int] | type[float], word: bytes) -> bool:
-    try:
-        np.array([kind(word)], np.int64 if kind is int else np.float64)
-    except (ValueError, OverflowError):
-        return False
-    return True
-
-
 def check_count(element: Element, num: int) -> None:
-    """Refuse an element that declares another number of items than it has.
+    """Refuse an element that does not have the number of items that it declares.
 
     Raises:
-        MeshError: it does.
+        MeshError: the numbers differ.
     """
     if element.get("count") is not None and (declared := attribute(element, "count")) != num:
         raise MeshError(

@@ -1,7 +1,7 @@
 """Mesh files in glTF 2.0: ``.gltf`` and ``.glb``.
 
-The default scene is read as it stands, with its instances, the declared weights of its morph targets and
-the pose of its skeletons; animations are not played. Materials and textures are never opened.
+The default scene is read at rest: with its instances, the declared weights of its morph targets and the pose
+of its skeletons, without animations. Materials and textures are never opened.
 """
 
 from collections import defaultdict
@@ -12,7 +12,7 @@ import numpy as np
 
 from plumbline.errors import MeshError
 from plumbline.geometry.mesh_formats.gltf_buffers import Accessors
-from plumbline.geometry.mesh_formats.gltf_extensions import check_required, refuse_unread
+from plumbline.geometry.mesh_formats.gltf_extensions import refuse_unread
 from plumbline.geometry.mesh_formats.gltf_json import (
     GltfError,
     Record,
@@ -22,17 +22,26 @@ from plumbline.geometry.mesh_formats.gltf_json import (
     read_container,
     read_record,
     read_records,
+    read_texts,
     read_whole,
     read_wholes,
 )
-from plumbline.geometry.mesh_formats.gltf_nodes import NodeTree, count_left_out, node_matrices, read_nodes
-from plumbline.geometry.mesh_formats.parts import MeshContent, Part, check_indices, join_parts, place_part
+from plumbline.geometry.mesh_formats.gltf_nodes import NodeTree, node_matrices, read_nodes
+from plumbline.geometry.mesh_formats.parts import (
+    MeshContent,
+    Part,
+    check_indices,
+    join_parts,
+    note_left_out,
+    place_part,
+)
+from plumbline.geometry.polygons import triangulate_fans, triangulate_strips
 from plumbline.records import Float, Int
 
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
-"""Modes of a primitive; the smaller ones are points and lines."""
+"""Modes of a primitive; smaller ones are points and lines."""
 _WEIGHTS_OFF = 0.02
-"""The weights of a vertex may sum to 1 plus or minus this; those of four 8-bit ones can be off by 0.008."""
+"""Largest difference of the sum of a vertex's weights from 1; that of four 8-bit ones is up to 0.008."""
 
 
 class _Primitive(NamedTuple):
@@ -55,21 +64,18 @@ def read_gltf(path: Path) -> MeshContent:
     """Read a ``.gltf`` or ``.glb`` file. Its unit is the metre, its up is y.
 
     Raises:
-        MeshError: the file is damaged, or needs what is not supported; the message is the reason alone,
+        MeshError: the file is damaged, or uses a feature that is not supported; the message is the reason
             without the path.
         OSError: the file, or one that it refers to, cannot be read.
     """
-    try:
-        with np.errstate(all="ignore"):  # numbers that overflow are refused by the caller
-            return _read(path)
-    except GltfError as error:
-        raise MeshError(f"cannot be read as {path.suffix[1:].lower()}: {error}") from error
+    with np.errstate(all="ignore"):  # numbers that overflow are refused by the caller
+        return _read(path)
 
 
 def _read(path: Path) -> MeshContent:
     container = read_container(path)
     check_version(container.root)
-    check_required(container.root)
+    refuse_unread(read_texts(container.root, "extensionsRequired"))
     tree, accessors = read_nodes(container.root), Accessors(container)
     meshes, skins = read_records(container.root, "meshes"), read_records(container.root, "skins")
     users: dict[tuple[int, tuple[float, ...]], list[int]] = defaultdict(list)
@@ -94,13 +100,13 @@ def _read(path: Path) -> MeshContent:
                     parts += [_bend(primitive, skin, tree, accessors) for primitive in primitives]
                 elif matrix[:3, :3].any():
                     parts += [place_part(primitive.part, matrix) for primitive in primitives]
-                else:  # animations hide a part so
+                else:  # how animations hide a part
                     flat += 1
     notes = [*tree.notes]
     if flat:
-        notes.append(count_left_out(flat, "object", " of size 0"))
+        notes.append(note_left_out(flat, "object", " of size 0"))
     if without_surface:
-        notes.append(count_left_out(without_surface, "object", " of points or lines"))
+        notes.append(note_left_out(without_surface, "object", " of points or lines"))
     return join_parts(parts, notes)
 
 
@@ -141,7 +147,7 @@ def _find_attribute(attributes: Record, key: str, total: int, accessors: Accesso
 
 
 def _check_numbers(record: Record, attributes: Record, accessors: Accessors) -> None:
-    """Refuse a primitive whose numbers are elsewhere, as compressed ones are."""
+    """Refuse a primitive whose numbers are in an extension, as compressed ones are."""
     sources = [
         read_whole(owner, key)
         for owner, key in ((attributes, "POSITION"), (record, "indices"))
@@ -149,16 +155,16 @@ def _check_numbers(record: Record, attributes: Record, accessors: Accessors) -> 
     ]
     missing = [source for source in sources if not accessors.has_base(source)]
     if "POSITION" not in attributes or missing:
-        refuse_unread(record)
+        refuse_unread(read_record(record, "extensions"))
     if "POSITION" not in attributes or not all(map(accessors.is_sparse, missing)):
         raise GltfError("a mesh has primitives without vertices, or with numbers that are not in the file")
 
 
 def _keep_used(faces: Int, total: int) -> tuple[Int, Int | slice]:
-    """Number the vertices anew if most are unused, as where many primitives share all the vertices of a file.
+    """Drop unused vertices if many are, as where all primitives of a file share its vertices.
 
     Returns:
-        ``[F, 3]`` the faces, and ``[V]`` the vertices that they use, or all.
+        ``[F, 3]`` the renumbered faces, and ``[V]`` the vertices that they use, or all.
     """
     if faces.size >= total:
         return faces, slice(None)
@@ -171,7 +177,7 @@ def _read_faces(record: Record, mode: int, num_vertices: int, accessors: Accesso
     if "indices" in record:
         raw = accessors.read_whole_numbers(read_whole(record, "indices"), "SCALAR")[:, 0]
         if raw.size and raw.max() == np.iinfo(raw.dtype).max:
-            raise GltfError(f"a face uses the index {raw.max()}, which stands for the end of a strip")
+            raise GltfError(f"a face uses the index {raw.max()}, which is reserved")
         check_indices(raw, num_vertices)
         corners = raw.astype(np.int64)
     else:
@@ -182,12 +188,8 @@ def _read_faces(record: Record, mode: int, num_vertices: int, accessors: Accesso
         return corners.reshape(-1, 3)
     if len(corners) < 3:
         raise GltfError(f"a mesh has a strip or fan of {len(corners)} corners")
-    first, second, third = corners[:-2], corners[1:-1], corners[2:]
-    if mode == _FAN:
-        return np.stack([np.broadcast_to(corners[0], first.shape), second, third], axis=1)
-    faces = np.stack([first, second, third], axis=1)
-    faces[1::2] = faces[1::2, [0, 2, 1]]
-    return faces
+    cut = triangulate_fans if mode == _FAN else triangulate_strips
+    return cut(np.array([len(corners)]), corners)
 
 
 # ----------------------------------------------------------------------------------------------- skins

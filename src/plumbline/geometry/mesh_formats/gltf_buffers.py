@@ -35,8 +35,7 @@ _DATA = "data:"
 _SHOWN = 200
 _ALL = slice(None)
 _MOST_BYTES, _MOST_TIMES = 1 << 30, 100
-"""What a file may unfold to, by copies of its meshes and by zeros that are only declared: so many bytes, or
-so many times its own."""
+"""Copies of meshes and declared zeros may unfold to this number of bytes or this multiple of the file's."""
 
 
 def buffer_files(path: Path) -> list[Path]:
@@ -49,7 +48,7 @@ def buffer_files(path: Path) -> list[Path]:
         buffers = read_records(read_container(path).root, "buffers")
         uris = [read_text(buffer, "uri") for buffer in buffers if "uri" in buffer]
         found = [_find_file(path, uri) for uri in uris if not uri.startswith(_DATA)]
-    except (GltfError, MeshError):
+    except MeshError:
         return []  # reported when the file is read as a mesh
     return [file for file in found if file is not None and os.path.isfile(file)]
 
@@ -67,7 +66,7 @@ def _find_file(path: Path, uri: str) -> Path | None:
 
 
 class Accessors:
-    """Reads the accessors of a glTF file; a buffer is opened when a number in it is asked for."""
+    """Reads the accessors of a glTF file; a buffer is opened when it is first needed."""
 
     def __init__(self, container: Container) -> None:
         self._container = container
@@ -78,7 +77,7 @@ class Accessors:
         self._charged = 0
 
     def has_base(self, index: int) -> bool:
-        """Tell whether an accessor has numbers besides those that replace others."""
+        """Tell whether an accessor has numbers, apart from those that replace others."""
         return "bufferView" in pick(self._accessors, index, "accessor")
 
     def is_sparse(self, index: int) -> bool:
@@ -90,7 +89,7 @@ class Accessors:
         return read_whole(pick(self._accessors, index, "accessor"), "count")
 
     def read_vectors(self, index: int, form: str, rows: Int | slice = _ALL) -> Float:
-        """Read vectors or matrices, integers mapped to fractions if the accessor says so.
+        """Read vectors or matrices, integers as fractions if the accessor is normalised.
 
         Args:
             index: of the accessor.
@@ -101,8 +100,7 @@ class Accessors:
             ``[rows, width of the type]`` float64.
 
         Raises:
-            GltfError: the accessor is not valid.
-            MeshError: its file is missing or truncated, or it needs an extension.
+            MeshError: the accessor is not valid, its file is missing or truncated, or it needs an extension.
         """
         raw = self._read(index, form)[rows]
         self.charge(8 * raw.size)
@@ -115,8 +113,7 @@ class Accessors:
         """Read unsigned whole numbers: ``[rows, width of the type]``, in the type of the file.
 
         Raises:
-            GltfError: the accessor is not valid, or has numbers of another type.
-            MeshError: its file is missing or truncated, or it needs an extension.
+            MeshError: as for :meth:`read_vectors`, or the numbers are of another type.
         """
         _check_unsigned(pick(self._accessors, index, "accessor"))
         whole: Int = self._read(index, form)[rows]
@@ -132,8 +129,8 @@ class Accessors:
         self._charged += num_bytes
         if self._charged > max(_MOST_BYTES, _MOST_TIMES * sum(map(len, self._data.values()))):
             raise MeshError(
-                f"unfolds to {self._charged / 1e9:,.1f} GB or more, far more than a valid file of its size: "
-                "export it again with fewer copies"
+                f"unfolds to {self._charged / 1e9:,.1f} GB or more, far more than a valid file of its size; "
+                "export fewer copies"
             )
 
     def _read(self, index: int, form: str) -> Any:
@@ -164,7 +161,7 @@ class Accessors:
         return array
 
     def _read_view(self, source: Record, typed: Record, count: int, width: int) -> Any:
-        """View ``[count, width]`` numbers in a buffer, after a check that it holds as many.
+        """View ``[count, width]`` numbers in a buffer, after a check that it holds them.
 
         Args:
             source: has ``bufferView`` and ``byteOffset``.
@@ -203,14 +200,14 @@ class Accessors:
                     _refuse_short("its binary chunk", length, chunk[1])
                 data = _read_file(self._container.path, chunk[0], length)
             else:
-                refuse_unread(view)
+                refuse_unread(read_record(view, "extensions"))
                 raise GltfError(f"buffer {index} has no data")
             self._data[index] = data
         return self._data[index]
 
 
 def _is_stand_in(buffer: Record) -> bool:
-    """Tell whether a buffer only has the size of what a compressed one unpacks to."""
+    """Tell whether a buffer only declares the size to which a compressed one unpacks."""
     extensions = read_record(buffer, "extensions")
     return any(read_record(extensions, name).get("fallback") is True for name in extensions)
 
@@ -232,13 +229,12 @@ def _read_uri(path: Path, uri: str, length: int) -> bytes:
     if uri.startswith(_DATA):
         data = _decode(uri)
         if len(data) < length:
-            _refuse_short("a buffer in it", length, len(data))
+            _refuse_short("a data URI", length, len(data))
         return data[:length]
     name = repr(unquote(uri)[:_SHOWN])
-    if (file := _find_file(path, uri)) is None:
-        raise GltfError(f"its buffer {name} is not in its folder", "put it there")
-    if not os.path.isfile(file):
-        raise GltfError(f"its buffer {name} does not exist", "put it there")
+    file = _find_file(path, uri)
+    if file is None or not os.path.isfile(file):
+        raise MeshError(f"needs the file {name}, which is not in its folder; put it there")
     if (size := file.stat().st_size) < length:
         _refuse_short(f"its buffer {name}", length, size)
     return _read_file(file, 0, length)
@@ -260,8 +256,10 @@ def _decode(uri: str) -> bytes:
     try:
         return b64decode("".join(unquote(content).split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise GltfError("a buffer in it is not base64") from error
+        raise GltfError("a data URI is not base64") from error
 
 
 def _refuse_short(what: str, length: int, found: int) -> None:
-    raise MeshError(f"is truncated: {what} should have {length} bytes, but has {found}; export it again")
+    raise MeshError(
+        f"is truncated: {what} has {found} of the {length} bytes its header declares; export it again"
+    )

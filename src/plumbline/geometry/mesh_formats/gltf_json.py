@@ -1,4 +1,7 @@
-"""The JSON of a glTF file: where it lies in the file, and its values by type."""
+"""The JSON of a glTF file: where it is in the file, and its values by type.
+
+A value that is missing without a default, or of another type, is refused with a :class:`GltfError`.
+"""
 
 import json
 import struct
@@ -19,21 +22,16 @@ _HEADER = struct.Struct("<4sII")
 _CHUNK = struct.Struct("<I4s")
 """Of each chunk: length of its content, kind."""
 _LARGEST = 1 << 53
-"""A whole number beyond it is not a count or a place in a file."""
+"""Largest whole number that can be a count or an offset."""
 _SHOWN = 80
 """Characters of a value that are shown in a message."""
 
 
-class GltfError(ValueError):
-    """What breaks the rules of glTF; the message is the rest of "cannot be read as gltf: ".
+class GltfError(MeshError):
+    """A file that breaks the rules of glTF, for the given reason."""
 
-    Args:
-        reason: what is wrong.
-        fix: what helps.
-    """
-
-    def __init__(self, reason: str, fix: str = "export it again") -> None:
-        super().__init__(f"{reason}; {fix}")
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"is damaged: {reason}; export it again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +53,7 @@ def read_container(path: Path) -> Container:
     """Read the JSON of a ``.gltf`` or ``.glb`` file, told apart by their content.
 
     Raises:
-        GltfError: the file is not glTF, or is damaged.
-        MeshError: the file is truncated, or of an older version.
+        MeshError: the file is not glTF, or is truncated, damaged or of an older version.
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
@@ -69,7 +66,7 @@ def read_container(path: Path) -> Container:
             file.seek(start)
             return Container(path, _parse(file.read(length)), chunks.get(b"BIN\0"))
         if path.suffix.lower() == ".glb":
-            raise GltfError("it does not start like a glb file")
+            raise MeshError("cannot be read as glb: it does not start like a glb file; export it again")
         return Container(path, _parse(head + file.read()), None)
 
 
@@ -88,11 +85,16 @@ def _find_chunks(file: BinaryIO, head: bytes, size: int) -> dict[bytes, tuple[in
         file.seek(start - _CHUNK.size)
         length, kind = _CHUNK.unpack(file.read(_CHUNK.size))
         if start + length > size:
-            raise MeshError(f"is truncated or damaged: a chunk of {length} bytes is declared in {size} bytes")
+            raise MeshError(
+                f"is truncated or damaged: a chunk of {length} bytes is declared in {size} bytes; export it "
+                "again"
+            )
         chunks.setdefault(kind, (start, length))
         start += length + _CHUNK.size
     if total > size:
-        raise MeshError(f"is truncated: it declares {total} bytes, but has {size}; export it again")
+        raise MeshError(
+            f"is truncated: it has {size} of the {total} bytes its header declares; export it again"
+        )
     return chunks
 
 
@@ -100,7 +102,7 @@ def _parse(text: bytes) -> Record:
     try:
         root = json.loads(text, parse_constant=_refuse_constant)
     except (RecursionError, ValueError) as error:
-        raise GltfError("it is not JSON") from error
+        raise MeshError("is truncated or damaged: its JSON cannot be read; export it again") from error
     if not isinstance(root, dict):
         raise GltfError("its JSON is not an object")
     return root
@@ -111,19 +113,18 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def refuse_version(version: str) -> NoReturn:
-    """Refuse a file of another version than 2."""
+    """Refuse a file of this version."""
     fix = "convert it to 2.0" if version.startswith("1.") else "export it as glTF 2.0"
     raise MeshError(f"is glTF {version[:_SHOWN]}; {fix}")
 
 
 def check_version(root: Record) -> None:
-    """Refuse a file of another version than 2, or one that needs a later one than 2.0.
+    """Refuse a file that is not of version 2.0, or needs a later one.
 
     Raises:
-        GltfError: the version is missing or not text.
-        MeshError: the version is another one.
+        MeshError: the version is missing or another one.
     """
-    if isinstance(root.get("meshes"), dict):  # only version 1 named its objects; it often has no "asset"
+    if isinstance(root.get("meshes"), dict):  # in version 1, which often has no "asset"
         refuse_version("1.0")
     asset = read_record(root, "asset")
     version = read_text(asset, "version")
@@ -137,11 +138,7 @@ def check_version(root: Record) -> None:
 
 
 def read_whole(record: Record, key: str, default: int | None = None) -> int:
-    """Read a whole number of 0 or more.
-
-    Raises:
-        GltfError: it is something else, or is missing and has no default.
-    """
+    """Read a whole number of 0 or more."""
     return _whole(record.get(key, default) if default is not None else _present(record, key), key)
 
 
@@ -154,20 +151,12 @@ def _whole(value: Any, key: str) -> int:
 
 
 def read_wholes(record: Record, key: str) -> list[int]:
-    """Read a list of whole numbers of 0 or more; an empty one if it is missing.
-
-    Raises:
-        GltfError: it is something else.
-    """
+    """Read a list of whole numbers of 0 or more; an empty one if it is missing."""
     return [_whole(value, key) for value in _list(record, key)]
 
 
 def read_numbers(record: Record, key: str, default: list[float]) -> Float:
-    """Read as many finite numbers as the default has: ``[n]`` float64.
-
-    Raises:
-        GltfError: it is something else.
-    """
+    """Read finite numbers, of which the default has the right number: ``[n]`` float64."""
     values = record.get(key, default)
     if not isinstance(values, list) or len(values) != len(default):
         raise GltfError(f'"{key}" is {_shown(values)}, not {len(default)} numbers')
@@ -175,11 +164,7 @@ def read_numbers(record: Record, key: str, default: list[float]) -> Float:
 
 
 def read_all_numbers(record: Record, key: str) -> Float:
-    """Read finite numbers, as many as there are: ``[n]`` float64.
-
-    Raises:
-        GltfError: it is something else.
-    """
+    """Read any number of finite numbers: ``[n]`` float64."""
     return _floats(_list(record, key), key)
 
 
@@ -196,11 +181,7 @@ def _floats(values: list[Any], key: str) -> Float:
 
 
 def read_flag(record: Record, key: str, default: bool) -> bool:
-    """Read true or false.
-
-    Raises:
-        GltfError: it is something else.
-    """
+    """Read true or false."""
     value = record.get(key, default)
     if not isinstance(value, bool):
         raise GltfError(f'"{key}" is {_shown(value)}, not true or false')
@@ -208,11 +189,7 @@ def read_flag(record: Record, key: str, default: bool) -> bool:
 
 
 def read_text(record: Record, key: str) -> str:
-    """Read text.
-
-    Raises:
-        GltfError: it is something else, or is missing.
-    """
+    """Read text."""
     value = _present(record, key)
     if not isinstance(value, str):
         raise GltfError(f'"{key}" is {_shown(value)}, not text')
@@ -220,11 +197,7 @@ def read_text(record: Record, key: str) -> str:
 
 
 def read_texts(record: Record, key: str) -> list[str]:
-    """Read a list of texts; an empty one if it is missing.
-
-    Raises:
-        GltfError: it is something else.
-    """
+    """Read a list of texts; an empty one if it is missing."""
     values = _list(record, key)
     if not all(isinstance(value, str) for value in values):
         raise GltfError(f'"{key}" is {_shown(values)}, not a list of texts')
@@ -232,11 +205,7 @@ def read_texts(record: Record, key: str) -> list[str]:
 
 
 def read_record(record: Record, key: str) -> Record:
-    """Read a record; an empty one if it is missing.
-
-    Raises:
-        GltfError: it is something else.
-    """
+    """Read a record; an empty one if it is missing."""
     value = record.get(key, {})
     if not isinstance(value, dict):
         raise GltfError(f'"{key}" is {_shown(value)}, not an object')
@@ -244,11 +213,7 @@ def read_record(record: Record, key: str) -> Record:
 
 
 def read_records(record: Record, key: str) -> list[Record]:
-    """Read a list of records; an empty one if it is missing.
-
-    Raises:
-        GltfError: it is something else.
-    """
+    """Read a list of records; an empty one if it is missing."""
     values = _list(record, key)
     if not all(isinstance(value, dict) for value in values):
         raise GltfError(f'"{key}" is not a list of objects')
@@ -256,11 +221,7 @@ def read_records(record: Record, key: str) -> list[Record]:
 
 
 def pick(records: list[Record], index: int, what: str) -> Record:
-    """Pick a record by its index.
-
-    Raises:
-        GltfError: there is none.
-    """
+    """Pick a record by its index."""
     if index >= len(records):
         raise GltfError(f"it refers to {what} {index}, but has {len(records)}")
     return records[index]
@@ -280,7 +241,7 @@ def _present(record: Record, key: str) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """Show a value of the file in one line, in characters that can be printed."""
+    """Show a value of the file on one line, shortened."""
     if isinstance(value, dict | list):  # may be nested too deep to be shown
         return "an object" if isinstance(value, dict) else f"a list of {len(value)}"
     if isinstance(value, int) and abs(value) > _LARGEST:  # may have too many digits to be shown

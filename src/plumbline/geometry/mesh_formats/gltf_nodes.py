@@ -1,4 +1,4 @@
-"""The nodes of a glTF file: which ones the scene shows, and where they lie."""
+"""The nodes of a glTF file: which ones the scene shows, and where they are."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,10 +17,11 @@ from plumbline.geometry.mesh_formats.gltf_json import (
     read_whole,
     read_wholes,
 )
+from plumbline.geometry.mesh_formats.parts import note_left_out
 from plumbline.records import Float
 
 _UNIT = 0.02
-"""A quaternion's length may differ from 1 by this much; 8-bit ones do by up to 0.008."""
+"""Largest difference of a quaternion's length from 1; that of 8-bit ones is up to 0.008."""
 _MATRIX_BYTES = 128
 _IDENTITY = np.eye(4).ravel().tolist()
 
@@ -45,10 +46,10 @@ class NodeTree:
 def read_nodes(root: Record) -> NodeTree:
     """Read the tree of nodes, and find those of the default scene.
 
-    The default scene is the declared one, else the first one, else all nodes that are part of no other.
+    The default scene is the declared one, otherwise the first one; without scenes, all nodes are shown.
 
     Raises:
-        GltfError: the nodes are not a tree, or not valid.
+        MeshError: the nodes are not a tree, or not valid.
     """
     nodes = read_records(root, "nodes")
     children = [read_wholes(node, "children") for node in nodes]
@@ -67,7 +68,7 @@ def read_nodes(root: Record) -> NodeTree:
         matrices[index] = matrices[parents[index]] @ local if index in parents else local
         order += children[index]
     if len(order) < len(nodes):
-        raise GltfError("nodes contain each other in a circle")
+        raise GltfError("a node contains itself")
     start = _start(root, nodes, parents, roots)
     return NodeTree(nodes, matrices, *_walk(nodes, children, matrices, start))
 
@@ -90,7 +91,7 @@ def _start(root: Record, nodes: list[Record], parents: dict[int, int], roots: li
 def _walk(
     nodes: list[Record], children: list[list[int]], matrices: Float, start: list[int]
 ) -> tuple[list[int], tuple[str, ...]]:
-    """List the visible nodes from a start on, and say what is left out."""
+    """List the visible nodes below some nodes, and notes on what is left out."""
     coarse = _coarse_levels(nodes)
     shown: list[int] = []
     order = list(start)
@@ -103,27 +104,22 @@ def _walk(
     away, coarse = with_mesh - coarse - set(shown), coarse & with_mesh
     notes = []
     if away:
-        notes.append(count_left_out(len(away), "object", " that the scene does not show"))
+        notes.append(note_left_out(len(away), "object", " that the scene does not show"))
     if coarse:
-        notes.append(count_left_out(len(coarse), "coarser level", " of detail"))
+        notes.append(note_left_out(len(coarse), "coarser level", " of detail"))
     return shown, tuple(notes)
 
 
 def _coarse_levels(nodes: list[Record]) -> set[int]:
-    """Find the nodes that are coarser versions of another one."""
+    """Find the nodes that are coarser versions of another node."""
     fine, coarse = set(), set()
     for index, node in enumerate(nodes):
         if levels := read_wholes(read_record(read_record(node, "extensions"), "MSFT_lod"), "ids"):
             fine.add(index)
             coarse.update(levels)
     if fine & coarse:
-        raise GltfError("a node is a coarser level of detail of another one and has coarser ones itself")
+        raise GltfError("a coarser level of detail has coarser levels itself")
     return coarse
-
-
-def count_left_out(num: int, what: str, which: str = "") -> str:
-    """Say how many things of a kind are left out."""
-    return f"{num} {what}{'s' if num > 1 else ''}{which} {'are' if num > 1 else 'is'} left out"
 
 
 # -------------------------------------------------------------------------------------------- transforms
@@ -142,7 +138,7 @@ def _local_matrix(node: Record) -> Float:
         read_numbers(node, "scale", [1, 1, 1])[None],
     )[0]
     if "matrix" in node and not np.allclose(matrix, composed):
-        raise GltfError("a node has a matrix and another translation, rotation or scale")
+        raise GltfError("a node has a matrix, and a translation, rotation or scale that differs from it")
     return composed
 
 
@@ -176,8 +172,7 @@ def node_matrices(tree: NodeTree, index: int, accessors: Accessors) -> Iterator[
     There is one copy, unless the node has instances.
 
     Raises:
-        GltfError: the instances are not valid.
-        MeshError: their numbers cannot be read.
+        MeshError: the instances are not valid.
     """
     extensions = read_record(tree.nodes[index], "extensions")
     if "EXT_mesh_gpu_instancing" not in extensions:

@@ -4,6 +4,7 @@ The format: Wavefront Technologies, "Advanced Visualizer Manual", appendix B1, "
 """
 
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +31,14 @@ def read_obj(path: Path) -> MeshContent:
     Vertices may carry a weight or a colour. Texture coordinates, normals, materials and lines are skipped.
 
     Raises:
-        MeshError: the file is damaged, or holds surfaces that are not polygons; the message is the reason
+        MeshError: the file is damaged, or has surfaces that are not polygons; the message is the reason
             without the path.
         InputError: a word is not a number.
     """
-    data = path.read_bytes().removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    data = path.read_bytes().removeprefix(BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     data = b"\n" + data + b"\n"
     if b"\0" in data:
-        raise MeshError("cannot be read as obj: it is not a text file")
+        raise MeshError("cannot be read as obj: it is not a text file; export it again")
     if b"\\" in data:
         data = _CONTINUED.sub(b" ", data)
     if b"#" in data:
@@ -45,8 +46,7 @@ def read_obj(path: Path) -> MeshContent:
     data = _INDENT.sub(b"", data)
     if (surface := _SURFACE.search(data)) is not None:
         raise MeshError(
-            f"holds free-form surfaces ({surface[1].decode()}), which are not supported; "
-            "export it as polygons"
+            f"has free-form surfaces ({surface[1].decode()}), which are not supported; export it as polygons"
         )
     lines = _Lines(data)
     vertices = _vertices(lines.text_of(b"v"), path)
@@ -108,12 +108,12 @@ def _same_width(text: bytes, width: int) -> bool:
 
 
 def _polygons(text: bytes, path: Path) -> tuple[Int, Int]:
-    """The number of corners of each face ``[n]``, and the vertex indices of all, as in the file."""
+    """Read the number of corners of each face ``[n]``, and the vertex indices of all, as in the file."""
     if b"/" in text:
         text = _OTHER_INDICES.sub(b"", text)
-    # No vertex has the number 0, so that it can stand for the ends of lines.
+    # No vertex has the number 0, which therefore can mark the ends of lines.
     numbers = whole_numbers(ascii_numbers(text.replace(b"\n", b" 0\n"), path))
     ends = np.flatnonzero(numbers == 0)
     if len(ends) != text.count(b"\n"):
-        raise MeshError("is damaged: a face uses vertex 0, and the first is 1; export it again")
+        raise MeshError("is damaged: a face uses vertex 0, but the first is 1; export it again")
     return np.diff(ends, prepend=-1) - 1, numbers[numbers != 0]

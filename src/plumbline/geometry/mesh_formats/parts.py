@@ -1,4 +1,4 @@
-"""The parts of a mesh file: their place in the scene, and all of them as one mesh."""
+"""The parts of a mesh file: placed, checked, and joined into one mesh."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from plumbline.console.text import counted
 from plumbline.errors import MeshError
 from plumbline.records import Float, Int
+
+_SHOWN = 60
+"""Characters of a name that a message shows."""
+
+_MOST_OBJECTS, _MOST_FACES = 500_000, 50_000_000
+"""What instances may unfold to: a file of a few kilobytes can place an object a billion times."""
 
 
 class Part(NamedTuple):
@@ -38,22 +45,22 @@ class MeshContent:
 
 
 def place_part(part: Part, transform: Float) -> Part:
-    """Move a part to its place; a mirrored one stays wound counter-clockwise seen from outside.
+    """Move a part to its place; a mirrored part stays wound counter-clockwise seen from outside.
 
     Args:
         part: in its own frame.
-        transform: ``[4, 4]`` from the part's frame to that of the file, applied to columns (x, y, z, 1).
+        transform: ``[4, 4]`` from the part's frame to the file's, applied to columns (x, y, z, 1).
 
     Raises:
         MeshError: the transform is not finite, or flattens the part.
     """
     linear = transform[:3, :3]
     if not np.isfinite(transform).all():
-        raise MeshError("a part is placed by a matrix that is not finite; export the mesh again")
+        raise MeshError("is damaged: a part is placed by a matrix that is not finite; export it again")
     with np.errstate(all="ignore"):
         sign = np.linalg.det(linear / (np.abs(linear).max() or 1))
     if sign == 0:
-        raise MeshError("a part is placed by a matrix that flattens it; export the mesh again")
+        raise MeshError("is damaged: a part is placed by a matrix that flattens it; export it again")
     faces = part.faces[:, ::-1] if sign < 0 else part.faces
     with np.errstate(all="ignore"):  # vertices that are not finite are refused where the mesh is used
         return Part(part.vertices @ linear.T + transform[:3, 3], faces)
@@ -76,6 +83,34 @@ def join_parts(parts: Sequence[Part], notes: Sequence[str] = ()) -> MeshContent:
     return MeshContent(np.concatenate(vertices), np.concatenate(faces), tuple(notes))
 
 
+def note_left_out(num: int, noun: str, which: str = "") -> str:
+    """Note that objects are left out, such as ``"2 support objects are left out"``.
+
+    Args:
+        num: how many.
+        noun: what one is called.
+        which: follows the noun.
+    """
+    return f"{counted(num, noun)}{which} {'is' if num == 1 else 'are'} left out"
+
+
+def show(name: str) -> str:
+    """Quote a name in a file for a message: on one line, shortened."""
+    return repr(name if len(name) <= _SHOWN else name[:_SHOWN] + "…")
+
+
+def check_size(num_objects: int, num_faces: int) -> None:
+    """Refuse a file whose instances unfold to more than fits into memory.
+
+    Raises:
+        MeshError: there are too many objects or triangles.
+    """
+    if num_objects > _MOST_OBJECTS or num_faces > _MOST_FACES:
+        raise MeshError(
+            f"places more than {_MOST_OBJECTS:,} objects or {_MOST_FACES:,} triangles; export fewer"
+        )
+
+
 def check_indices(indices: Int, num: int) -> None:
     """Refuse indices outside of 0 to ``num`` - 1.
 
@@ -88,7 +123,7 @@ def check_indices(indices: Int, num: int) -> None:
 
 
 def whole_numbers(numbers: Float) -> Int:
-    """Turn the indices of a text, ``[T]`` float64, into int64.
+    """Convert the indices of a text, ``[T]`` float64, to int64.
 
     Raises:
         MeshError: one is not a whole number.
@@ -96,5 +131,5 @@ def whole_numbers(numbers: Float) -> Int:
     with np.errstate(invalid="ignore"):
         whole = numbers.astype(np.int64)
     if (whole != numbers).any():
-        raise MeshError("is damaged: the number of a face's vertex is not a whole number; export it again")
+        raise MeshError("is damaged: a vertex of a face is not a whole number; export it again")
     return whole

@@ -14,7 +14,7 @@ def read_ply_mesh(path: Path) -> MeshContent:
     """Read the vertices, faces and triangle strips of a ply file; other elements have no surface.
 
     Raises:
-        MeshError: a face uses a vertex that is not there; the message is the reason without the path.
+        MeshError: a face uses a missing vertex; the message is the reason without the path.
         InputError: the file is not a ply file, or is truncated or damaged.
         OSError: the file cannot be read.
     """
@@ -28,13 +28,11 @@ def read_ply_mesh(path: Path) -> MeshContent:
 
 
 def _lists(ply: Ply, element: str) -> tuple[Int, Int]:
-    """The lists of vertex indices of an element: their lengths ``[n]``, and all indices."""
+    """Return the lists of vertex indices of an element: their lengths ``[n]``, and all indices."""
     columns = ply.elements.get(element, {})
     for name in ("vertex_indices", "vertex_index"):
         lists = columns.get(name)
         if isinstance(lists, Lists):
-            values = lists.values
-            return lists.lengths, whole_numbers(values) if values.dtype.kind == "f" else values.astype(
-                np.int64
-            )
+            is_float = lists.values.dtype.kind == "f"
+            return lists.lengths, whole_numbers(lists.values) if is_float else lists.values.astype(np.int64)
     return np.zeros(0, np.int64), np.zeros(0, np.int64)

@@ -1,4 +1,4 @@
-"""Which reader reads which mesh file."""
+"""Mesh files by suffix, and their readers."""
 
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +17,7 @@ _READERS = {
     ".stl": "stl.read_stl",
     ".zae": "collada.read_zae",
 }
-"""By suffix, the module of this folder and the function that reads a file."""
+"""By suffix: the module in this folder and its function."""
 
 MESH_SUFFIXES = frozenset(_READERS)
 """File suffixes that are read as meshes."""
@@ -26,8 +26,8 @@ MESH_SUFFIXES = frozenset(_READERS)
 def read_mesh(path: Path) -> MeshContent:
     """Read a mesh file, whose suffix chooses the reader.
 
-    Everything that has a surface is read and placed as in the file. What cannot be read is never left out
-    without a word: it is refused, or the content's notes say so.
+    Everything that has a surface is read and placed as in the file. What cannot be read is refused, or
+    reported in the notes.
 
     Raises:
         MeshError: the file is damaged, or uses a feature that is not supported; the message is the reason

@@ -5,6 +5,7 @@ the order of the vertices says which side is outside.
 """
 
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from plumbline.records import Float
 _HEADER = 84
 _TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 _NAME = re.compile(rb"solid[^\n]*vertex[^\n]*")
-"""A name that contains one of the words that a file is split at."""
+"""A name of a solid that contains the word at which a file is split."""
 _START = 1 << 12
 """Bytes of an ASCII file within which its first facet begins."""
 
@@ -38,8 +39,8 @@ def read_stl(path: Path) -> MeshContent:
 
 
 def _is_ascii(data: bytes) -> bool:
-    """Binary files, too, may start with the word solid; only an ASCII one goes on with a facet or the end."""
-    start = data[:_START].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    """Tell whether a file is text: a binary file may start with "solid", too, but not go on with a facet."""
+    start = data[:_START].lstrip(BOM_UTF8 + b" \t\r\n").lower()
     if not start.startswith(b"solid") or _HEADER + _num_declared(data) * _TRIANGLE.itemsize == len(data):
         return False
     return b"\0" not in start and (b"facet" in start or b"endsolid" in start or len(data) < _HEADER)
@@ -51,11 +52,13 @@ def _num_declared(data: bytes) -> int:
 
 def _binary(data: bytes) -> Float:
     if len(data) < _HEADER:
-        raise MeshError(f"cannot be read as stl: it has {len(data)} bytes, and a header alone has {_HEADER}")
+        raise MeshError(
+            f"is truncated: it has {len(data)} bytes, but a header has {_HEADER}; export it again"
+        )
     num, room = _num_declared(data), (len(data) - _HEADER) // _TRIANGLE.itemsize
     if num > room:
         raise MeshError(
-            f"is truncated: it has {room} of the {num} triangles that its header declares; export it again"
+            f"is truncated: it has {room} of the {num} triangles its header declares; export it again"
         )
     if not num and room:
         raise MeshError(f"is damaged: its header declares no triangles, but {room} follow; export it again")

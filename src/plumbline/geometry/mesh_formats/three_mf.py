@@ -3,20 +3,25 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
 from plumbline.errors import MeshError
-from plumbline.geometry.mesh_formats.parts import MeshContent, Part, join_parts, place_part
+from plumbline.geometry.mesh_formats.archives import open_archive
+from plumbline.geometry.mesh_formats.parts import (
+    MeshContent,
+    Part,
+    check_size,
+    join_parts,
+    note_left_out,
+    place_part,
+)
 from plumbline.geometry.mesh_formats.three_mf_model import Model, Object, Reference, parse_model
-from plumbline.geometry.mesh_formats.three_mf_package import Package, open_package
+from plumbline.geometry.mesh_formats.three_mf_package import Package
 from plumbline.geometry.mesh_formats.three_mf_slicers import BODY, NEGATIVE, Volume, read_volumes
 from plumbline.records import Float
 
-_MAX_OBJECTS = 500_000
-_MAX_TRIANGLES = 50_000_000
-"""A file of a few kilobytes can place an object more often than fits in memory."""
 _LONG = 300
 """Characters of the longest reason for a refusal."""
 _UNITS = {
@@ -29,16 +34,16 @@ _UNITS = {
 }
 """In metres."""
 _NAMES = {"solidsupport": "solid support", "surface": "surface", "other": "auxiliary"}
-"""What objects that are no body are called, if not by their type."""
+"""What notes call objects of these types, if not by the type."""
 
 
 def read_3mf(path: Path) -> MeshContent:
     """Read what the build of a 3mf file places: meshes and components, at their places.
 
     Coordinates stay in the unit of the root model, which is not applied. Other model parts are scaled to it.
-    Only objects of the type ``model`` are the body. Objects of other types are left out, as are those that a
-    slicer does not print, its modifiers, support enforcers and support blockers; the notes say so. A file
-    with nothing but surfaces, or nothing that is printed, is read all the same.
+    Only objects of the type ``model`` are the body. Objects of other types are left out, and objects that a
+    slicer does not print, its modifiers, support enforcers and support blockers; the notes say so. If a file
+    has surfaces only, or nothing that is printed, these are read.
 
     Raises:
         MeshError: the file is damaged, or its shape needs more than meshes: beam lattices, boolean
@@ -48,7 +53,7 @@ def read_3mf(path: Path) -> MeshContent:
     """
     # Damaged numbers overflow without a warning; the caller refuses what is not finite.
     try:
-        with open_package(path) as archive, np.errstate(all="ignore"):
+        with open_archive(path) as archive, np.errstate(all="ignore"):
             return _Scene(Package(archive)).read()
     except MeshError as error:
         # Names and numbers of a damaged file may be of any length.
@@ -83,14 +88,14 @@ class _Scene:
         self._models: dict[str, Model] = {}
         self._volumes = read_volumes(package)
         self._num_objects = 0
-        self._num_triangles = 0
+        self._num_faces = 0
 
     def read(self) -> MeshContent:
         items = self._get_model(self._root).items
         notes = []
         printable = [item for item in items if item.printable]
         if printable and (hidden := len(items) - len(printable)):
-            notes.append(f"{_count(hidden, 'object')} left out: the slicer does not print {_them(hidden)}")
+            notes.append(note_left_out(hidden, "object", " that the slicer does not print"))
             items = printable
         elif items and not printable:
             notes.append("the slicer prints none of the objects; all are read")
@@ -104,22 +109,19 @@ class _Scene:
             del left_out[_NAMES["surface"]]
             notes.append("the file holds surfaces only, which are read as the body")
         for name, num in sorted(left_out.items()):
-            notes.append(f"{_count(num, f'{name} object')} left out")
+            notes.append(note_left_out(num, f"{name} object"))
         if not bodies:
             rest = f", only {', '.join(sorted(left_out))} objects" if left_out else ""
-            raise MeshError(f"holds no mesh that is a body{rest}; give a file with a body in its build")
+            raise MeshError(f"has no body{rest}; give a file whose build has a mesh of the type model")
         return join_parts(bodies, notes)
 
     def _read_item(self, item: Reference, found: dict[str, list[Part]], left_out: Counter[str]) -> None:
         """Sort the meshes of an item by type, and count what is left out."""
         key = item.key or self._root
-        # The settings of slicers know the objects of the root model only.
+        # The settings of slicers are about the objects of the root model only.
         volumes = self._volumes.get(item.id, []) if key == self._root else []
         if any(volume.role == NEGATIVE for volume in volumes):
-            raise MeshError(
-                f"cuts a negative volume out of object {item.id}, which is not supported; apply it in the "
-                "slicer and export the mesh"
-            )
+            _refuse_negative(item.id)
         leaves = list(self._walk(item))
         roles = _match_roles(item.id, leaves, [volume for volume in volumes if volume.id is not None])
         for leaf, role in zip(leaves, roles, strict=True):
@@ -143,10 +145,7 @@ class _Scene:
             if volume.triangles is None or volume.role == BODY:
                 continue
             if volume.role == NEGATIVE:
-                raise MeshError(
-                    f"cuts a negative volume out of object {number}, which is not supported; apply it in the "
-                    "slicer and export the mesh"
-                )
+                _refuse_negative(number)
             first, last = volume.triangles
             if not 0 <= first <= last < len(keep):
                 raise MeshError(
@@ -169,13 +168,13 @@ class _Scene:
             found = model.objects.get(reference.id)
             if found is None:
                 raise MeshError(
-                    f"is damaged: it places object {reference.id}, which {key} does not hold; export it again"
+                    f"is damaged: it places object {reference.id}, which {key} does not have; export it again"
                 )
             # The shape of a support does not matter, since it is left out.
             needed = found.components is not None or found.kind in ("model", "surface")
             if needed and found.unsupported is not None:
                 raise MeshError(
-                    f"holds {found.unsupported} (object {reference.id}), which is not supported; export it "
+                    f"has {found.unsupported} (object {reference.id}), which is not supported; export it "
                     "as a mesh"
                 )
             if depth > sum(len(known.objects) for known in self._models.values()):
@@ -183,15 +182,19 @@ class _Scene:
             if depth > 1 and key == self._root:
                 self._check_nested(reference.id)
             transform = transform @ reference.transform @ _unit_scale(model.unit, unit)
-            self._count_placed(found)
+            self._num_objects += 1
+            self._num_faces += 0 if found.mesh is None else len(found.mesh.faces)
+            check_size(self._num_objects, self._num_faces)
             if found.mesh is not None:
                 yield _Leaf(reference.id, key, found, transform)
             elif found.components is None:
-                raise MeshError(f"holds object {reference.id} without a mesh; export it as a mesh")
+                raise MeshError(f"has no mesh in object {reference.id}; export it as a mesh")
             elif found.modifier:
-                # In Cura such a mark is about one of the components, without a word on which.
+                # In Cura such a mark is about one of the components, but does not say which.
                 raise MeshError(
-                    f"holds a modifier with components (object {reference.id}); export it as a mesh"
+                    f"has a modifier with components (object {reference.id}), which is not supported; export "
+                    "it "
+                    "as a mesh"
                 )
             else:
                 stack += [
@@ -204,19 +207,9 @@ class _Scene:
         for volume in self._volumes.get(number, []):
             if volume.role != BODY and volume.triangles is None:
                 raise MeshError(
-                    f"holds a {volume.role} in object {number} within another, which is not supported; "
+                    f"has a {volume.role} in object {number} within another, which is not supported; "
                     "export it as a mesh"
                 )
-
-    def _count_placed(self, found: Object) -> None:
-        """Refuse a file that places more than fits in memory."""
-        self._num_objects += 1
-        self._num_triangles += 0 if found.mesh is None else len(found.mesh.faces)
-        if self._num_objects > _MAX_OBJECTS or self._num_triangles > _MAX_TRIANGLES:
-            raise MeshError(
-                f"places more than {_MAX_OBJECTS:,} objects or {_MAX_TRIANGLES:,} triangles; split or "
-                "simplify it"
-            )
 
     def _get_model(self, key: str) -> Model:
         if key not in self._models:
@@ -224,8 +217,15 @@ class _Scene:
         return self._models[key]
 
 
+def _refuse_negative(number: int) -> NoReturn:
+    raise MeshError(
+        f"cuts a negative volume out of object {number}, which is not supported; apply it in the slicer and "
+        "export it again"
+    )
+
+
 def _unit_scale(unit: str, outer: str) -> Float:
-    """Make the transform ``[4, 4]`` from a unit to another."""
+    """Return the transform ``[4, 4]`` from one unit to another."""
     if unit == outer:
         return np.eye(4)
     for name in (unit, outer):
@@ -235,10 +235,10 @@ def _unit_scale(unit: str, outer: str) -> Float:
 
 
 def _match_roles(number: int, leaves: list[_Leaf], volumes: list[Volume]) -> list[str]:
-    """Find what each mesh of an object is for, as Bambu Studio does: by its place, else by its number.
+    """Find the role of each mesh of an object, as Bambu Studio does: by its place, otherwise by its number.
 
     Raises:
-        MeshError: a mesh has several roles, or what is not material has no mesh.
+        MeshError: a mesh has several roles, or a role other than the body has no mesh.
     """
     roles, used = [], set()
     for index, leaf in enumerate(leaves):
@@ -258,15 +258,7 @@ def _match_roles(number: int, leaves: list[_Leaf], volumes: list[Volume]) -> lis
     for place, volume in enumerate(volumes):
         if place not in used and volume.role != BODY:
             raise MeshError(
-                f"is damaged: object {number} has a {volume.role} {volume.id} that is not there; export it "
+                f"is damaged: object {number} has a {volume.role} {volume.id} that is missing; export it "
                 "again"
             )
     return roles
-
-
-def _count(num: int, noun: str) -> str:
-    return f"{num} {noun} is" if num == 1 else f"{num} {noun}s are"
-
-
-def _them(num: int) -> str:
-    return "it" if num == 1 else "them"

@@ -9,7 +9,8 @@ import numpy as np
 
 from plumbline.errors import MeshError
 from plumbline.geometry.mesh_formats.parts import Part
-from plumbline.geometry.mesh_formats.three_mf_package import make_parser, part_key, run_parser
+from plumbline.geometry.mesh_formats.three_mf_package import part_key
+from plumbline.geometry.mesh_formats.xml_text import make_parser, run_parser
 from plumbline.records import Float, Int
 
 _CORE = frozenset(
@@ -20,36 +21,15 @@ _CORE = frozenset(
     }
 )
 """Namespaces of the core elements; the one of 2013 is that of the drafts before version 1."""
-_MICROSOFT, _CONSORTIUM = (
-    "http://schemas.microsoft.com/3dmanufacturing/",
-    "http://schemas.3mf.io/3dmanufacturing/",
+_MICROSOFT = (
+    *("beamlattice/2017/02", "beamlattice/balls/2020/07", "material/2015/02", "production/2015/06"),
+    *("production/alternatives/2021/04", "securecontent/2019/04", "slice/2015/07", "trianglesets/2021/07"),
 )
-_EXTENSIONS = frozenset(
-    [
-        *_CORE,
-        *(
-            _MICROSOFT + name
-            for name in (
-                "beamlattice/2017/02",
-                "beamlattice/balls/2020/07",
-                "material/2015/02",
-                "production/2015/06",
-                "production/alternatives/2021/04",
-                "securecontent/2019/04",
-                "slice/2015/07",
-                "trianglesets/2021/07",
-            )
-        ),
-        *(
-            _CONSORTIUM + name
-            for name in (
-                "booleanoperations/2023/07",
-                "displacement/2023/10",
-                "implicit/2023/12",
-                "volumetric/2022/01",
-            )
-        ),
-    ]
+_CONSORTIUM = "booleanoperations/2023/07", "displacement/2023/10", "implicit/2023/12", "volumetric/2022/01"
+_EXTENSIONS = (
+    _CORE
+    | {f"http://schemas.microsoft.com/3dmanufacturing/{name}" for name in _MICROSOFT}
+    | {f"http://schemas.3mf.io/3dmanufacturing/{name}" for name in _CONSORTIUM}
 )
 """Namespaces that a model may require. They do not change a mesh, or an object that uses them is refused."""
 _SHAPES = {
@@ -103,8 +83,8 @@ class Object:
     Attributes:
         kind: its type: ``"model"``, ``"support"`` and so on.
         mesh: None if it has none.
-        components: what it is composed of; None if it is not composed.
-        unsupported: what makes its shape unknown; None if its shape is known.
+        components: the objects that it consists of; None if it has a mesh of its own.
+        unsupported: a feature of its shape that is not supported, or None.
         modifier: whether its own settings say that it is not material.
     """
 
@@ -142,7 +122,7 @@ def parse_model(data: bytes, key: str) -> Model:
 
 
 class _ModelParser:
-    """Handlers of the XML parser, and what they have read so far."""
+    """Handlers of the XML parser, and the content read so far."""
 
     def __init__(self) -> None:
         self.model = Model()
@@ -161,7 +141,7 @@ class _ModelParser:
         self.parser.StartElementHandler = self._start_model
         self._handlers: dict[str, Callable[[dict[str, str]], None]] = {
             "object": self._start_object,
-            "mesh": self._start_mesh,
+            "mesh": self._start_list,
             "vertices": self._start_list,
             "triangles": self._start_list,
             "components": self._start_components,
@@ -178,13 +158,13 @@ class _ModelParser:
         core, _, local = name.rpartition(" ")
         if local != "model" or core not in _CORE:
             raise MeshError(
-                f"cannot be read as 3mf: it holds <{local}> of {core!r}, not a 3MF model; export it again"
+                f"cannot be read as 3mf: it contains <{local}> of {core!r}, not a 3MF model; export it again"
             )
         self._path.append("model")
         for prefix in attributes.get("requiredextensions", "").split():
             if (uri := self._prefixes.get(prefix, prefix)) not in _EXTENSIONS:
                 raise MeshError(
-                    f"uses the 3MF extension {uri!r}, which is not supported; export a mesh without it"
+                    f"needs the 3MF extension {uri!r}, which is not supported; export it without it"
                 )
         self.model.unit = attributes.get("unit", self.model.unit).strip()
         self._set_handlers(core)
@@ -192,7 +172,7 @@ class _ModelParser:
     def _set_handlers(self, core: str) -> None:
         """Handle the elements within the model.
 
-        Vertices and triangles are most of a file, so they take the shortest way, with local names.
+        Vertices and triangles are most of a file, so that they are handled first.
         """
         prefix = f"{core} " if core else ""
         vertex, triangle = f"{prefix}vertex", f"{prefix}triangle"
@@ -220,13 +200,13 @@ class _ModelParser:
         """Handle the start of any other element; ``name`` is the local one for core elements."""
         local = name.rpartition(" ")[2]
         if uri in _CORE and local != name and local in _PARENTS:
-            raise MeshError(f"is damaged: <{local}> is of another version of 3MF; export it again")
+            raise MeshError(f"is damaged: <{local}> belongs to another version of 3MF; export it again")
         expected = _PARENTS.get(name)
         if expected is not None and expected != self._path[-1]:
-            raise MeshError(f"is damaged: <{name}> stands outside of <{expected}>; export it again")
+            raise MeshError(f"is damaged: <{name}> is outside of <{expected}>; export it again")
         self._path.append(name)
         if uri.startswith(_COMPATIBILITY):
-            raise MeshError("holds alternate content, which is not supported; export a mesh without it")
+            raise MeshError("has alternate content, which is not supported; export it without it")
         if (handler := self._handlers.get(name)) is not None:
             handler(attributes)
         elif self._object is not None:
@@ -246,10 +226,10 @@ class _ModelParser:
     def _start_object(self, attributes: dict[str, str]) -> None:
         number = int(attributes["id"])
         if number in self.model.objects:
-            raise MeshError(f"is damaged: it holds object {number} twice; export it again")
+            raise MeshError(f"is damaged: two objects have the number {number}; export it again")
         kind = attributes.get("type", "model").strip()
         if kind not in _KINDS:
-            raise MeshError(f"is damaged: {kind!r} is not a type of objects of 3MF; export it again")
+            raise MeshError(f"is damaged: {kind!r} is not a type of object in 3MF; export it again")
         self._object = self.model.objects[number] = Object(kind)
         self._seen.clear()
         self._sliced = False
@@ -259,18 +239,13 @@ class _ModelParser:
             if local in ("meshresolution", "modelresolution") and value.strip() != "fullres":
                 self._object.unsupported = f"a mesh of reduced resolution ({value.strip()})"
 
-    def _start_mesh(self, _: dict[str, str]) -> None:
-        self._enter("mesh")
-
-    def _start_list(self, _: dict[str, str]) -> None:
-        self._enter(self._path[-1])
-
-    def _start_components(self, _: dict[str, str]) -> None:
-        self._enter("components")
+    def _start_components(self, attributes: dict[str, str]) -> None:
+        self._start_list(attributes)
         self._get_object().components = []
 
-    def _enter(self, name: str) -> None:
-        """Refuse an object that has the element already, or both a mesh and components."""
+    def _start_list(self, _: dict[str, str]) -> None:
+        """Refuse an object with two of the same element, or with both a mesh and components."""
+        name = self._path[-1]
         if name in self._seen:
             raise MeshError(f"is damaged: an object has {name} twice; export it again")
         self._seen.add(name)
@@ -279,7 +254,7 @@ class _ModelParser:
 
     def _start_component(self, attributes: dict[str, str]) -> None:
         components = self._get_object().components
-        assert components is not None, "<component> stands in <components>"
+        assert components is not None, "<component> is within <components>"
         components.append(_read_reference(attributes))
 
     def _start_item(self, attributes: dict[str, str]) -> None:

@@ -1,23 +1,17 @@
-"""The zip package of a 3mf file: its parts by name, its relationships, and its XML without entities."""
+"""The zip package of a 3mf file: its parts by name, and its relationships."""
 
 import posixpath
-import zlib
-from collections.abc import Callable
-from pathlib import Path
-from typing import NoReturn
 from urllib.parse import unquote
-from xml.parsers import expat
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
-from plumbline.errors import InputError, MeshError
-from plumbline.geometry.headers import check_archive
+from plumbline.errors import MeshError
+from plumbline.geometry.mesh_formats.archives import read_member
+from plumbline.geometry.mesh_formats.xml_text import make_parser, run_parser
 
 _MODEL, _ENCRYPTED = "/3dmodel", "/encryptedfile"
-"""How the types of relationships to a model and to an encrypted part end."""
+"""Ends of the types of relationships to a model and to an encrypted part."""
 _USUAL_MODEL = "3d/3dmodel.model"
 _RELS = "_rels/.rels"
-_PIECE = 1 << 22
-"""Bytes that are parsed at once."""
 
 
 class Package:
@@ -51,11 +45,11 @@ class Package:
         if not found and _USUAL_MODEL in self._members:
             return _USUAL_MODEL
         if not found:
-            raise MeshError("cannot be read as 3mf: the archive holds no 3D model, export it again")
+            raise MeshError("cannot be read as 3mf: the archive has no 3D model; export it again")
         if len(found) > 1:
             raise MeshError(
                 "cannot be read as 3mf: its relationships name several root models "
-                f"({', '.join(sorted(found))}), export it again"
+                f"({', '.join(sorted(found))}); export it again"
             )
         return found.pop()
 
@@ -63,7 +57,7 @@ class Package:
         """Read a part.
 
         Raises:
-            MeshError: the part is missing, there twice, encrypted or damaged.
+            MeshError: the part is missing, duplicated, encrypted or damaged.
         """
         if key in self._encrypted:
             raise MeshError(f"is encrypted ({key}, 3MF secure content); export it without encryption")
@@ -74,20 +68,15 @@ class Package:
         if not names:
             raise MeshError(f"is damaged: it refers to {key}, which is not in the archive; export it again")
         if len(names) > 1:
-            raise MeshError(f"is damaged: the archive holds {key} twice; export it again")
-        try:
-            return self._archive.read(names[0])
-        except RuntimeError as error:  # also NotImplementedError: a method of compression that is unknown
-            raise MeshError(f"cannot be read as 3mf: {key}: {error}; export it again") from error
-        except (BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
-            raise MeshError(f"is truncated or damaged: {key} cannot be unpacked; export it again") from error
+            raise MeshError(f"is damaged: the archive has {key} twice; export it again")
+        return read_member(self._archive, names[0])
 
     def _relationships(self, key: str) -> list[tuple[str, str]]:
         """List type and target of each relationship in a .rels part, if it is there."""
         if key not in self._members:
             return []
         found: list[tuple[str, str]] = []
-        # The folder "_rels" lies beside the part whose relationships it holds.
+        # The folder "_rels" lies next to the part whose relationships it holds.
         base = posixpath.dirname(posixpath.dirname(key))
 
         def start(name: str, attributes: dict[str, str]) -> None:
@@ -97,7 +86,7 @@ class Package:
             if attributes.get("TargetMode", "").lower() == "external":
                 if kind.endswith(_MODEL):
                     raise MeshError(
-                        "cannot be read as 3mf: its model lies outside of the archive, export it again"
+                        "cannot be read as 3mf: its model lies outside of the archive; export it again"
                     )
                 return
             found.append((kind, part_key(posixpath.join("/", base, target))))
@@ -108,62 +97,6 @@ class Package:
         return found
 
 
-def open_package(path: Path) -> ZipFile:
-    """Open the archive of a 3mf file, after a check that it would not fill the memory.
-
-    Raises:
-        MeshError: the file is not a zip archive.
-        InputError: the archive would fill the memory.
-    """
-    try:
-        check_archive(path)
-        return ZipFile(path)
-    except InputError:
-        raise
-    except (BadZipFile, ValueError, NotImplementedError, EOFError) as error:
-        raise MeshError("cannot be read as 3mf: it is not a valid zip archive, export it again") from error
-
-
 def part_key(name: str) -> str:
-    """Turn the name of a part, or of a member of the archive, into what equivalent names share."""
+    """Return what equivalent names of a part, or of a member of the archive, share."""
     return posixpath.normpath("/" + unquote(name).replace("\\", "/")).lstrip("/").lower()
-
-
-def make_parser() -> expat.XMLParserType:
-    """Make a parser with namespaces that refuses a document type: entities come from nowhere else."""
-    parser = expat.ParserCreate(namespace_separator=" ")
-    parser.StartDoctypeDeclHandler = _refuse_doctype
-    return parser
-
-
-def run_parser(
-    parser: expat.XMLParserType, data: bytes, key: str, flush: Callable[[], None] | None = None
-) -> None:
-    """Parse the XML of a part.
-
-    Args:
-        parser: with its handlers.
-        data: the XML.
-        key: the part, for messages.
-        flush: called after each piece of a few megabytes.
-
-    Raises:
-        MeshError: it is damaged.
-    """
-    try:
-        view = memoryview(data)
-        for start in range(0, len(data), _PIECE):
-            parser.Parse(view[start : start + _PIECE], False)
-            if flush is not None:
-                flush()
-        parser.Parse(b"", True)
-    except KeyError as error:
-        raise MeshError(f"is damaged: {key}: an element has no attribute {error}; export it again") from error
-    except (expat.ExpatError, LookupError, ValueError, OverflowError) as error:
-        if isinstance(error, MeshError):
-            raise
-        raise MeshError(f"cannot be read as 3mf: {key}: {error}; export it again") from error
-
-
-def _refuse_doctype(*_: object) -> NoReturn:
-    raise MeshError("cannot be read as 3mf: its XML has a document type, which 3MF forbids; export it again")

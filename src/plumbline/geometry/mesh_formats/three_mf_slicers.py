@@ -1,9 +1,10 @@
-"""Which parts of a 3mf file are not material, by the settings that slicers store beside the model."""
+"""Parts of a 3mf file that are not material, by the settings that slicers store next to the model."""
 
 from typing import NamedTuple
 
 from plumbline.errors import MeshError
-from plumbline.geometry.mesh_formats.three_mf_package import Package, make_parser, run_parser
+from plumbline.geometry.mesh_formats.three_mf_package import Package
+from plumbline.geometry.mesh_formats.xml_text import make_parser, run_parser
 
 BODY, NEGATIVE = "body", "negative volume"
 _ROLES = {
@@ -21,7 +22,7 @@ _ROLES = {
     "supportblocker": "support blocker",
     "supportenforcer": "support enforcer",
 }
-"""What a part is for, by its type in PrusaSlicer and its relatives, and in Bambu Studio and OrcaSlicer."""
+"""Role of a part, by its type in PrusaSlicer and its relatives, and in Bambu Studio and OrcaSlicer."""
 _TYPE_KEYS = ("volume_type", "part_type")
 
 
@@ -29,8 +30,8 @@ class Volume(NamedTuple):
     """A part of an object, in the settings of a slicer.
 
     Attributes:
-        id: the object that holds its mesh; None if triangles of the object's own mesh are meant.
-        triangles: the first and the last triangle; None if an object is meant.
+        id: the object that holds its mesh; None for triangles of the object's own mesh.
+        triangles: the first and the last triangle; None for a whole object.
         role: ``"body"``, ``"negative volume"``, ``"modifier"``, ``"support blocker"`` and so on.
     """
 
@@ -43,7 +44,7 @@ def read_volumes(package: Package) -> dict[int, list[Volume]]:
     """Read the parts of each object of the root model, by the object's number; empty without such settings.
 
     Raises:
-        MeshError: the settings are damaged, or say what is not understood.
+        MeshError: the settings are damaged or unknown.
     """
     found: dict[int, list[Volume]] = {}
     for key in package.list_keys():
@@ -90,7 +91,5 @@ def _read_volume(attributes: dict[str, str]) -> Volume:
 def _read_role(value: str) -> str:
     role = _ROLES.get(value.strip().lower())
     if role is None:
-        raise MeshError(
-            f"holds a part of the type {value!r}, which is not supported; export a mesh without it"
-        )
+        raise MeshError(f"has a part of the type {value!r}, which is not supported; export it without it")
     return role
