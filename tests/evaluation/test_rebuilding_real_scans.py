@@ -73,7 +73,7 @@ def test_a_set_is_rebuilt_and_can_be_measured(tmp_path, monkeypatch, capsys):
     scans = commit(tmp_path / "git/some/scans", files)
     meshes = commit(tmp_path / "git/some/meshes", {build.MESH.format("box"): obj()})
     source = {
-        "group": "lab", "repository": "some/scans", "commit": scans, "sensor": "made up",
+        "group": "lab", "repository": "some/scans", "commit": scans, "sensor": "made up", "truth": "registered",
         "K": f"{FOCAL} {FOCAL} {COLUMNS / 2} {ROWS / 2}", "depth_scale": "0.0001", "rebuilt": "yes",
         "licence": "CC0.",
     }  # fmt: skip
