@@ -138,10 +138,10 @@ def _fit(
 def fit_table(points: Float) -> Float:
     """The frame ``[4, 4]`` of the plane through most points: z is 0 on it and grows towards the camera."""
     rng = np.random.default_rng(0)
-    some = rng.permutation(points)[:20_000]
+    some = points[rng.integers(len(points), size=5_000)]
     best = np.zeros(len(some), dtype=bool)
     for _ in range(TRIALS):
-        one, other, third = some[rng.choice(len(some), 3, replace=False)]
+        one, other, third = some[rng.integers(len(some), size=3)]
         normal = np.cross(other - one, third - one)
         inside = np.abs((some - one) @ normal) < NEAR * np.linalg.norm(normal)
         best = max(best, inside, key=np.sum)
@@ -185,15 +185,15 @@ def _fit_box(
     turn = max(np.radians(np.arange(0, 90, 0.5)), key=lambda turn: _sharpness(side @ _axes(turn).T))
     for _ in range(6):
         axes = _axes(turn)
-        along, eye = side @ axes.T, axes @ camera
-        sign = np.sign(np.median(lid @ axes.T, axis=0) - eye)
+        along = side @ axes.T
+        sign = np.sign(np.median(lid @ axes.T, axis=0) - axes @ camera)
         depth = sign * along
         first = np.quantile(depth, 0.01, axis=0) - 0.003
         near = np.array([_densest(depth[:, i], first[i], first[i] + 0.015) for i in range(2)])
         on = np.abs(depth - near) <= NEAR
         stronger = int(on[:, 1].sum() > on[:, 0].sum())
         on[:, 1 - stronger] &= ~on[:, stronger]
-        seen = (on.sum(axis=0) > FEW * len(side)) & (sign * eye < near)
+        seen = on.sum(axis=0) > FEW * len(side)
         one, other = (on & seen).T
         table = np.zeros((one.sum() + other.sum(), 3))
         table[:, 0] = np.concatenate([-along[one, 1], along[other, 0]])
