@@ -2,13 +2,15 @@
 
 CHECKOUTS holds git checkouts, bare or not, as ``owner/name``: those of ``sources.csv`` that are rebuilt, and
 kleinash/G3DB with the reference meshes. Nothing is fetched. OUT becomes a folder for
-``plumbline benchmark --real``; ``--compare`` says how far the truths are from those of another such folder.
+``plumbline benchmark --real``; ``--compare`` says how far the truths are from those of another such folder,
+and ``--only GROUP ...`` leaves the other sources out.
 
 ``sources.csv`` has a row for each source: commit, camera, what its licence allows, and whether and why it is
 not rebuilt. ``scans.csv`` has a row for each scan of the others: its depth image; its mask, ``PATH:LABEL``,
 or ``silhouette``, that of the registered mesh, widened by 2 pixels, without what stands in front of it; and
 the start of the registration, rounded: ``turn`` (rotation vector in radians) and ``centre`` (of the mesh's
-bounding sphere, metres).
+bounding sphere, metres). A scan without a start shows a box or a can upright on a table, in a pcd file with
+labels, and its truth is constructed.
 """
 
 import argparse
@@ -16,6 +18,8 @@ import csv
 import io
 import subprocess
 import sys
+import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +30,12 @@ from PIL import Image
 from scipy.io import loadmat
 from scipy.ndimage import minimum_filter
 
-from benchmarks.real.registration import Found, View, register, start_pose
+from benchmarks.real.registration import Found, Surface, View, register, start_pose
+from benchmarks.real.upright import NoTruth, stand
 from plumbline.errors import InputError
 from plumbline.geometry.intrinsics import Intrinsics
 from plumbline.geometry.meshes import make_solid_record, shell_centroid
+from plumbline.geometry.pcd import read_pcd_images
 from plumbline.records import Float, Solid
 
 HERE = Path(__file__).parent
@@ -41,9 +47,10 @@ BLEED = 2
 FRONT = 0.015
 """What is nearer than the mesh by more than this, in metres, stands in front of it."""
 COMMON = 0.01
-"""Error of a truth, in radii, that registrations share: mesh and object differ, the camera's depth is off."""
+"""Error of a truth, in radii, that its spread does not show: mesh and object differ, the camera's depth is
+off, edges of a constructed box are frayed."""
 MOST_RESIDUAL, MOST_SPREAD = 0.0025, 0.03
-"""Residual in metres and spread in radii above which a registration is not trusted."""
+"""Residual in metres and spread in radii above which a truth is not trusted."""
 COLUMNS = (
     "scan", "object", "kind", "source", "licence", "sensor", "points", "views", "truth", "residual_mm",
     "truth_error_over_R", "bounding_radius", "in_training_pool", "hollow_vessel", "shell_minus_solid_over_R",
@@ -87,36 +94,49 @@ def read_mask(content: bytes, path: str, label: int) -> NDArray[np.bool_]:
     return np.asarray(Image.open(io.BytesIO(content))) == label
 
 
+def read_labelled(content: bytes) -> list[NDArray[Any]]:
+    """The depth and the labels ``[H, W]`` of a pcd file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scene.pcd"
+        path.write_bytes(content)
+        return read_pcd_images(path, ["z", "label"])
+
+
 def build_scan(
     checkouts: Checkouts, row: dict[str, str], source: dict[str, str]
-) -> tuple[Solid, View, Found]:
-    """Register the mesh of a row; the view's mask is that of the scan."""
-    place = source["repository"], source["commit"]
-    depth = np.asarray(Image.open(io.BytesIO(checkouts.read(*place, row["depth"]))), dtype=np.float64)
-    view = View(depth * float(source["depth_scale"]), Intrinsics(*numbers(source["K"])))
-    if row["mask"] != "silhouette":
-        path, _, label = row["mask"].rpartition(":")
+) -> tuple[Solid, Found, View]:
+    """Register the mesh of a row, or construct it; the view's mask is that of the scan."""
+    place, camera = (source["repository"], source["commit"]), Intrinsics(*numbers(source["K"]))
+    content, scale = checkouts.read(*place, row["depth"]), float(source["depth_scale"])
+    path, _, label = row["mask"].rpartition(":")
+    if not row["turn"]:
+        depth, labels = read_labelled(content)
+        view = View(scale * np.nan_to_num(depth.astype(np.float64)), camera)
+        name = f"{row['object']}__{Path(row['scan']).stem}"
+        return *stand(view, labels, int(label), row["kind"], name), view
+    view = View(scale * np.asarray(Image.open(io.BytesIO(content)), dtype=np.float64), camera)
+    if path:
         view.mask = read_mask(checkouts.read(*place, path), path, int(label))
     solid = checkouts.mesh(row["object"])
     found = register(solid, view, start_pose(solid, numbers(row["turn"]), numbers(row["centre"])))
     if view.mask is None:
-        depth = np.where(found.depth > 0, found.depth, np.inf)
-        near = minimum_filter(depth, 2 * BLEED + 1, mode="constant", cval=np.inf)
+        depth = Surface(solid).render(view, found.pose)
+        near = minimum_filter(np.where(depth > 0, depth, np.inf), 2 * BLEED + 1, mode="constant", cval=np.inf)
         view.mask = np.isfinite(near) & ~(view.known & (view.depth < near - FRONT))
-    return solid, view, found
+    return solid, found, view
 
 
-def save_scan(out: Path, row: dict[str, str], solid: Solid, view: View, found: Found) -> dict[str, Any]:
+def save_scan(out: Path, scan: str, solid: Solid, found: Found, view: View) -> dict[str, Any]:
     """Write one scan and its mesh; returns the figures of the manifest."""
     assert view.mask is not None
-    mesh = f"meshes/{row['object']}.ply"
+    mesh = f"meshes/{solid.name}.ply"
     trimesh.Trimesh(solid.vertices, solid.faces, process=False).export(out / mesh)
     fx, fy, cx, cy = view.camera
     shell = shell_centroid(solid.vertices, solid.faces)
     com, com_shell = (found.pose[:3] @ np.append(point, 1) for point in (solid.com, shell))
     points = view.points[view.mask & view.known]
     np.savez_compressed(
-        out / row["scan"],
+        out / scan,
         points=points, sensor=np.zeros(3), com=com, com_shell=com_shell,
         bounding_radius=solid.bounding_radius, mesh=mesh, pose=found.pose,
         depth=view.depth.astype(np.float32), mask=view.mask,
@@ -132,9 +152,12 @@ def save_scan(out: Path, row: dict[str, str], solid: Solid, view: View, found: F
     }
 
 
-def build(checkouts: Checkouts, out: Path) -> None:
+def build(checkouts: Checkouts, out: Path, only: Collection[str] = ()) -> None:
     """Rebuild every scan whose source can be; those that are not trusted are left out, with the reason."""
     sources = {row["group"]: row for row in table("sources.csv")}
+    if unknown := set(only) - set(sources):
+        raise InputError(f"--only {' '.join(unknown)}: the groups are {', '.join(sources)}")
+    sources = {group: source for group, source in sources.items() if not only or group in only}
     for group, source in sources.items():
         if source["rebuilt"] != "yes":
             print(f"{group}: {source['rebuilt']}")
@@ -144,8 +167,14 @@ def build(checkouts: Checkouts, out: Path) -> None:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
         writer.writeheader()
         for row in table("scans.csv"):
+            if row["group"] not in sources:
+                continue
             source = sources[row["group"]]
-            solid, view, found = build_scan(checkouts, row, source)
+            try:
+                solid, found, view = build_scan(checkouts, row, source)
+            except NoTruth as reason:
+                print(f"{row['scan']}: left out, {reason}")
+                continue
             spread = found.spread / solid.bounding_radius
             shown = f"residual {1000 * found.residual:.2f} mm, spread {100 * spread:.2f} % of the radius"
             if not (found.residual <= MOST_RESIDUAL and spread <= MOST_SPREAD):
@@ -154,29 +183,33 @@ def build(checkouts: Checkouts, out: Path) -> None:
             mask = "silhouette + 2 px" if row["mask"] == "silhouette" else row["mask"]
             more = {
                 "source": f"{source['repository']}@{source['commit']}:{row['depth']}; mask {mask}",
-                "licence": f"{source['licence']} {MESH_LICENCE}",
+                "licence": f"{source['licence']} {MESH_LICENCE}" if row["turn"] else source["licence"],
                 "sensor": source["sensor"],
                 "views": 1,
-                "truth": "registered mesh, point to plane",
+                "truth": source["truth"],
             }
-            writer.writerow({**row, **more, **save_scan(out, row, solid, view, found)})
+            writer.writerow({**row, **more, **save_scan(out, row["scan"], solid, found, view)})
             print(f"{row['scan']}: {shown}", flush=True)
 
 
 def compare(out: Path, other: Path) -> None:
     """Print how far the truths of two sets are apart, and the intersection over union of their masks."""
-    gaps = []
-    for path in sorted((out / "scans").glob("*.npz")):
-        if not (twin := other / "scans" / path.name).exists():
+    gaps: dict[str, list[float]] = {}
+    with (out / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        if not (other / row["scan"]).exists():
             continue
-        with np.load(path) as mine, np.load(twin) as theirs:
+        with np.load(out / row["scan"]) as mine, np.load(other / row["scan"]) as theirs:
             gap = float(np.linalg.norm(mine["com"] - theirs["com"]) / theirs["bounding_radius"])
-            both, either = (mine["mask"] & theirs["mask"]).sum(), (mine["mask"] | theirs["mask"]).sum()
-        gaps.append(gap)
+            mask = theirs["mask" if "mask" in theirs else "organised_mask"]
+            both, either = (mine["mask"] & mask).sum(), (mine["mask"] | mask).sum()
+        gaps.setdefault(row["group"], []).append(gap)
         alike = f"masks {100 * both / either:5.1f} % alike"
-        print(f"{path.stem:28} com {100 * gap:5.2f} % of the radius apart, {alike}")
-    if gaps:
-        print(f"{len(gaps)} scans: median {100 * np.median(gaps):.2f} %, largest {100 * max(gaps):.2f} %")
+        print(f"{Path(row['scan']).stem:28} com {100 * gap:5.2f} % of the radius apart, {alike}")
+    for group, some in gaps.items():
+        mean, median, most = 100 * np.mean(some), 100 * np.median(some), 100 * max(some)
+        print(f"{group}: {len(some)} scans: mean {mean:.2f} %, median {median:.2f} %, largest {most:.2f} %")
 
 
 def table(name: str) -> list[dict[str, str]]:
@@ -192,10 +225,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("checkouts", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--only", nargs="+", metavar="GROUP", default=())
     parser.add_argument("--compare", type=Path)
     given = parser.parse_args()
     try:
-        build(Checkouts(given.checkouts), given.out)
+        build(Checkouts(given.checkouts), given.out, given.only)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -35,13 +35,11 @@ class Found(NamedTuple):
         pose: ``[4, 4]`` from the mesh to the camera.
         residual: rms distance of the matched points from the surface, metres.
         spread: rms distance of the centres of mass of further registrations, metres.
-        depth: ``[H, W]`` depth of the mesh in the view; 0 where it is not.
     """
 
     pose: Float
     residual: float
     spread: float
-    depth: Float
 
 
 @dataclass
@@ -75,7 +73,7 @@ def start_pose(solid: Solid, turn: Float, centre: Float) -> Float:
 
 def register(solid: Solid, view: View, start: Float) -> Found:
     """Register a mesh to a view, from a start within about 15 mm and 10 degrees."""
-    surface = _Surface(solid)
+    surface = Surface(solid)
     pose, residual = surface.align(view, start, np.random.default_rng(0), share=1.0)
     rng = np.random.default_rng(1)
     others = []
@@ -88,10 +86,10 @@ def register(solid: Solid, view: View, start: Float) -> Found:
         others.append(surface.align(view, moved, rng, share=0.5)[0] @ np.append(solid.com, 1))
     com = pose @ np.append(solid.com, 1)
     spread = float(np.sqrt(np.square(np.array(others) - com).sum(axis=1).mean()))
-    return Found(pose, residual, spread, surface.render(view, pose))
+    return Found(pose, residual, spread)
 
 
-class _Surface:
+class Surface:
     """Samples of a mesh with their normals."""
 
     def __init__(self, solid: Solid) -> None:

@@ -1,8 +1,6 @@
 """Real scans rebuilt from git checkouts: registration, masks, and a set that can be measured."""
 
 import io
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from benchmarks.real.registration import View, register, start_pose
 from plumbline.evaluation.real_scans import RealSet
 from plumbline.geometry.intrinsics import Intrinsics
 from plumbline.geometry.meshes import make_solid_record
+from tests.helpers.checkouts import commit
 from tests.helpers.preparing import BOX_FACES
 from tests.helpers.real_set import COLUMNS, CORNERS, FOCAL, ROWS, K, Shot
 
@@ -45,18 +44,6 @@ def test_a_mesh_is_registered_from_a_rough_start():
     np.testing.assert_allclose(np.sqrt(np.square(found.pose[:3, :3]).sum(axis=0)), 1, atol=1e-12)
 
 
-def commit(folder: Path, files: dict[str, bytes]) -> str:
-    folder.mkdir(parents=True)
-    git = ["git", "-C", str(folder), "-c", "user.name=test", "-c", "user.email=test"]
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
-        subprocess.run([*git, *words], check=True)
-    done = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
 def obj() -> bytes:
     """The box, and a stray triangle, as some of the meshes have."""
     vertices = [*SOLID.vertices.tolist(), [0, 0, 0], [0.01, 0, 0], [0, 0.01, 0]]
@@ -74,6 +61,7 @@ def test_a_set_is_rebuilt_and_can_be_measured(tmp_path, monkeypatch, capsys):
     meshes = commit(tmp_path / "git/some/meshes", {build.MESH.format("box"): obj()})
     source = {
         "group": "lab", "repository": "some/scans", "commit": scans, "sensor": "made up",
+        "truth": "registered mesh",
         "K": f"{FOCAL} {FOCAL} {COLUMNS / 2} {ROWS / 2}", "depth_scale": "0.0001", "rebuilt": "yes",
         "licence": "CC0.",
     }  # fmt: skip

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import load_cloud, read_cloud
-from plumbline.geometry.pcd import read_pcd
+from plumbline.geometry.pcd import read_pcd, read_pcd_images
 from tests.helpers.point_files import lzf, pcd_bytes
 
 POINTS = np.random.default_rng(0).uniform(1, 2, (600, 3)).astype(np.float32).astype(np.float64)
@@ -84,6 +84,17 @@ def test_missing_returns_of_organised_clouds_are_left_out_and_counted(tmp_path, 
     else:
         with pytest.raises(InputError, match="200 points are not finite"):
             read_cloud(path)
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_fields_of_organised_clouds_are_read_as_images(tmp_path, data):
+    label = np.arange(600).astype("<u4")
+    path = write(tmp_path, pcd_bytes([("label", "u4", label), *XYZ], data, height=20))
+    depth, labels = read_pcd_images(path, ["z", "label"])
+    np.testing.assert_array_equal(depth, POINTS[:, 2].reshape(20, 30))
+    np.testing.assert_array_equal(labels, label.reshape(20, 30))
+    with pytest.raises(InputError, match="no field curvature"):
+        read_pcd_images(path, ["z", "curvature"])
 
 
 @settings(deadline=None, max_examples=150)

@@ -5,7 +5,7 @@ earlier have no VIEWPOINT; many others have no COUNT or POINTS.
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,7 +51,7 @@ class _Field(NamedTuple):
 class _Header(NamedTuple):
     fields: list[_Field]
     points: int
-    organised: bool
+    rows: int
     viewpoint: Float | None
     data: str
     begin: int
@@ -71,23 +71,41 @@ def read_pcd(path: Path) -> Pcd:
             names the file.
         OSError: the file cannot be read.
     """
+    header, columns = _read_columns(path, ["x", "y", "z"])
+    points = np.empty((header.points, 3))
+    with np.errstate(invalid="ignore"):  # numpy warns of signalling NaN
+        for axis, column in enumerate(columns):
+            points[:, axis] = column
+    return Pcd(points, header.viewpoint, header.rows > 1)
+
+
+def read_pcd_images(path: Path, names: Sequence[str]) -> list[np.ndarray[Any, Any]]:
+    """Read fields of an organised pcd file, such as ``z`` and ``label``, each as an image ``[H, W]``.
+
+    Raises:
+        InputError: as from :func:`read_pcd`, or a field is missing.
+        OSError: the file cannot be read.
+    """
+    header, columns = _read_columns(path, names)
+    return [column.reshape(header.rows, -1) for column in columns]
+
+
+def _read_columns(path: Path, names: Sequence[str]) -> tuple[_Header, list[np.ndarray[Any, Any]]]:
     with path.open("rb") as file:
         header = _read_header(path, file.read(_LONGEST))
         file.seek(header.begin)
         body: np.ndarray[Any, Any] = np.fromfile(file, np.uint8)
     places = {field.name: field for field in reversed(header.fields)}
-    absent = [axis for axis in "xyz" if axis not in places]
+    absent = [name for name in names if name not in places]
     if absent:
         raise InputError(f"{path}: it has no field {', '.join(absent)}; export it with positions")
-    axes = [places[axis] for axis in "xyz"]
-    columns = _READERS[header.data](path, body, header, axes)
-    if any(field.num != 1 for field in axes):
-        raise InputError(f"{path} is damaged: it has more than one x, y or z for each point; export it again")
-    points = np.empty((header.points, 3))
-    with np.errstate(invalid="ignore"):  # numpy warns of signalling NaN
-        for axis, column in enumerate(columns):
-            points[:, axis] = column
-    return Pcd(points, header.viewpoint, header.organised)
+    fields = [places[name] for name in names]
+    columns = _READERS[header.data](path, body, header, fields)
+    if any(field.num != 1 for field in fields):
+        raise InputError(
+            f"{path} is damaged: it has more than one {' or '.join(names)} for each point; export it again"
+        )
+    return header, columns
 
 
 # ------------------------------------------------------------------------------------------------- header
@@ -111,8 +129,8 @@ def _read_header(path: Path, content: bytes) -> _Header:
     height = _whole(path, lines, "HEIGHT", 1)
     width = _whole(path, lines, "WIDTH", None if "POINTS" not in lines else 0)
     points = _whole(path, lines, "POINTS", width * height)
-    organised = height > 1 and width * height == points
-    return _Header(fields, points, organised, _viewpoint(lines), data, start)
+    rows = height if height > 1 and width * height == points else 1
+    return _Header(fields, points, rows, _viewpoint(lines), data, start)
 
 
 def _line_end(content: bytes) -> bytes:
