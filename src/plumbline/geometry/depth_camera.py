@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.special import ndtr
 
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rest_poses import RestPoses
@@ -35,6 +36,11 @@ _ELEVATION = (20.0, 75.0)
 """Degrees of the camera above the table."""
 _EDGE_LOSS, _EDGE_WIDTH = (0.3, 0.7), (2.0, 5.0)
 """Share of the pixels lost at the outline, and over how many pixels the loss falls by 1/e."""
+_STRETCH, _LEAN = (4.0, 40.0), 1.5
+"""Over how many pixels of the outline the loss is alike, and how far it may lean to one side, in standard
+deviations over half the image: what the projector of a camera does not light lies on one side."""
+_OUTLINE = 3
+"""Computed pixels nearer to the outline than this are on it."""
 _GRAZING = ((60.0, 0.0, 0.2), (70.0, 0.05, 0.45), (80.0, 0.15, 0.85))
 """From these angles of incidence on, in degrees: the least and the largest share of lost pixels."""
 _OCCLUDED, _OCCLUSION = 0.25, (0.05, 0.4)
@@ -83,13 +89,16 @@ class DepthCamera:
     Args:
         rng: the only source of randomness.
         rest: how the object can lie on a table.
+        radius: of the object in metres; None: drawn.
     """
 
-    def __init__(self, rng: np.random.Generator, rest: RestPoses) -> None:
+    def __init__(self, rng: np.random.Generator, rest: RestPoses, radius: float | None = None) -> None:
         self._rng = rng
-        self._radius = math.exp(rng.uniform(math.log(_RADIUS[0]), math.log(_RADIUS[1])))
+        drawn = math.exp(rng.uniform(math.log(_RADIUS[0]), math.log(_RADIUS[1])))
+        self._radius = drawn if radius is None else radius
         self._focal = rng.uniform(*_FOCAL)
         self._loss, self._width = rng.uniform(*_EDGE_LOSS), rng.uniform(*_EDGE_WIDTH)
+        self._stretch, self._lean = rng.uniform(*_STRETCH), rng.uniform(0, _LEAN)
         self._severity = rng.random()
         self._noise, self._step = rng.uniform(*_NOISE), rng.uniform(*_STEP)
         self._waves, self._wave_length = rng.uniform(*_WAVES), rng.uniform(*_WAVE_LENGTH)
@@ -112,22 +121,23 @@ class DepthCamera:
         """
         points, views, keys, sensors = [], [], [], []
         for view in range(num_views):
-            found, assumed = self._take(solid, caster, math.ceil(num_points / num_views))
+            position = self._position(solid)
+            found = self.take(solid, caster, position, math.ceil(num_points / num_views))
+            away = float(np.linalg.norm(position - solid.bounding_centre))
+            misplaced = self._rng.uniform(*_MISPLACED) * away * random_directions(self._rng, 1)[0]
             points.append(found)
             views.append(np.full(len(found), view))
             keys.append(self._rng.random(len(found)))
-            sensors.append(assumed)
+            sensors.append(position + misplaced)
         table = self._table(solid)
         return Photographs(
             np.concatenate(points), np.concatenate(views), np.concatenate(keys), np.stack(sensors), table
         )
 
-    def _take(self, solid: Solid, caster: Caster, num_points: int) -> tuple[Float, Float]:
-        """Take one image: its points ``[n, 3]`` and the assumed position of the sensor ``[3]``."""
+    def take(self, solid: Solid, caster: Caster, position: Float, num_points: int) -> Float:
+        """Take one depth image from a position ``[3]``, and return its points ``[n, 3]``, mesh frame."""
         rng, radius = self._rng, solid.bounding_radius
-        away = rng.uniform(*_DISTANCE) / self._radius
-        away = min(max(away, _NEAREST), _FARTHEST)
-        position = solid.bounding_centre + away * radius * self._direction()
+        away = float(np.linalg.norm(position - solid.bounding_centre)) / radius
         axes = look_at(solid.bounding_centre - position, rng.uniform(0, 2 * math.pi))
         half_angle = math.asin(1 / away)
         for side in _SIDES:
@@ -141,7 +151,7 @@ class DepthCamera:
         seen = hit & ~self._occluder(hit)
         depth = np.where(hit, distance.reshape(side, side), 0.0) * rays[:, 2].reshape(side, side)
         inside = distance_transform_edt(seen)
-        kept = seen & (rng.random((side, side)) < self._chance(inside, pitch))
+        kept = seen & (self._luck(inside, pitch) < self._chance(inside, pitch))
         normals, there = caster.face_normals(face[hit.ravel()]), directions[hit.ravel()]
         cosine = np.ones((side, side))
         cosine[hit] = np.abs(np.einsum("nd,nd->n", normals, there))
@@ -150,8 +160,8 @@ class DepthCamera:
         measured = self._measure(depth / radius, inside, pitch, away) * radius
         rays = rays.reshape(side, side, 3)
         local = rays[kept] * (measured[kept] / rays[kept][:, 2])[:, None]
-        misplaced = rng.uniform(*_MISPLACED) * away * radius * random_directions(rng, 1)[0]
-        return position + local @ axes.T, position + misplaced
+        points: Float = position + local @ axes.T
+        return points
 
     def _table(self, solid: Solid) -> Float | None:
         """Draw whether the table is known, and how wrongly: its plane ``[4]``, mesh frame."""
@@ -164,16 +174,16 @@ class DepthCamera:
         below = self._height + _TABLE_OFFSET * _MILLIMETRE / self._radius * solid.bounding_radius * shift
         return np.append(normal, normal @ solid.com - below)
 
-    def _direction(self) -> Float:
-        """Draw the direction from the object to the camera, ``[3]``."""
+    def _position(self, solid: Solid) -> Float:
+        """Draw the position of the camera ``[3]``, mesh frame."""
+        away = min(max(self._rng.uniform(*_DISTANCE) / self._radius, _NEAREST), _FARTHEST)
         direction: Float = random_directions(self._rng, 1)[0]
         elevation = math.radians(self._rng.uniform(*_ELEVATION))
-        if self._up is None:
-            return direction
-        level = direction - direction @ self._up * self._up
-        level /= np.linalg.norm(level)
-        result: Float = math.cos(elevation) * level + math.sin(elevation) * self._up
-        return result
+        if self._up is not None:
+            level = direction - direction @ self._up * self._up
+            level /= np.linalg.norm(level)
+            direction = math.cos(elevation) * level + math.sin(elevation) * self._up
+        return solid.bounding_centre + away * solid.bounding_radius * direction
 
     def _occluder(self, hit: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Draw what stands in front of the object: the pixels nearest to a place outside of it."""
@@ -190,6 +200,21 @@ class DepthCamera:
         # The outline runs somewhere between the last pixel inside and the first one outside.
         away = (inside - self._rng.random(inside.shape)) * pitch
         result: Float = 1 - self._loss * np.exp(-np.maximum(away - 1, 0) / self._width)
+        return result
+
+    def _luck(self, inside: Float, pitch: float) -> Float:
+        """Draw numbers from 0 to 1 that are alike in neighbouring pixels: edges are lost over stretches.
+
+        Along the outline they are spread evenly.
+        """
+        rng, side = self._rng, len(inside)
+        rough, angle = rng.standard_normal(inside.shape), rng.uniform(0, 2 * math.pi)
+        field = gaussian_filter(rough, min(self._stretch / pitch, side / 4), mode="wrap", truncate=2)
+        field /= field.std()
+        row, column = 2 * np.indices(inside.shape) / side - 1
+        field += self._lean * (math.cos(angle) * row + math.sin(angle) * column)
+        outline = field[(inside > 0) & (inside <= _OUTLINE)]
+        result: Float = ndtr((field - outline.mean()) / (outline.std() or 1)) if len(outline) else field
         return result
 
     def _grazing_loss(self, cosine: Float) -> Float:
