@@ -68,7 +68,7 @@ OWNERS = {
     "tensorboard": {"training/show/tensorboard.py"},
     "matplotlib": {"evaluation/plots.py"},
     "argparse": {"cli.py"},
-    "yaml": {"cli.py", "config/yaml_files.py", "data/split_file.py",
+    "yaml": {"cli.py", "config/yaml_files.py", "data/split_file.py", "geometry/intrinsics.py",
              "training/persistence/run_folder.py"},
     "torch_geometric": set(),
     "e3nn": {"models/steerable.py"},

@@ -136,6 +136,8 @@ class Cloud:
         on_object: ``[N]`` which points are connected to the object; None if the file does not tell, so that
             cleaning finds out.
         unit: of the points and of a prediction from them.
+        place: how the position of the sensor is known, if it is.
+        warnings: why a prediction may be worse than it says, one sentence each.
     """
 
     points: Float
@@ -147,6 +149,8 @@ class Cloud:
     sensor_doubt: str = ""
     on_object: NDArray[np.bool_] | None = None
     unit: str = AS_IN_FILE
+    place: str = "from the file"
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

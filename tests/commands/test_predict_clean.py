@@ -153,7 +153,7 @@ def test_a_depth_image_is_answered_like_its_points(ask, tmp_path, capsys):
     _, (points,), _ = ask(tmp_path / "points.npz", *more)
     assert (code, err) == (0, "")
     np.testing.assert_allclose(line["com"], points["com"], atol=1e-3)
-    assert (line["points"], line["sensor"], line["unit"]) == (int(mask.sum()), "from the file", "metres")
+    assert (line["points"], line["sensor"], line["unit"]) == (int(mask.sum()), "the camera", "metres")
     assert line["left_out"] == pytest.approx(1 - hit.sum() / mask.sum(), abs=1e-3)
     assert line["file"] == str(tmp_path / "d.png")
     assert main(["predict", *map(str, image), *HULL]) == 0

@@ -8,7 +8,7 @@ from PIL import Image
 
 from plumbline.errors import InputError
 from plumbline.geometry.depth_images import depth_to_cloud, read_depth_image
-from plumbline.geometry.intrinsics import Intrinsics, matrix_intrinsics, read_intrinsics
+from plumbline.geometry.intrinsics import CameraFile, Intrinsics, matrix_intrinsics, read_camera
 
 CAMERA = Intrinsics(fx=60.0, fy=50.0, cx=15.5, cy=9.5)
 MATRIX = np.array([[60.0, 0, 15.5], [0, 50, 9.5], [0, 0, 1]])
@@ -88,7 +88,7 @@ def test_units_of_the_image(dtype, scale, unit):
     (np.ones((4, 4)), {"mask": np.zeros((4, 4))}, "no pixel of the mask has a depth"),
     (np.ones((4, 4)), {"mask": np.ones((4, 5))}, "the depth image has shape [4, 4], the mask [4, 5]"),
     (np.ones((4, 4)), {"mask": np.arange(16).reshape(4, 4) % 3}, "the mask has 2 objects (1, 2)"),
-    (np.full((4, 4), 650.0), {}, "half of the depths are beyond 650 m; give --depth_scale"),
+    (np.full((4, 4), 650.0), {}, "half of the depths are beyond 650 m; set --depth_scale"),
     (np.ones((4, 4)), {"depth_scale": -1.0}, "depth_scale must be a number of metres per unit above 0"),
     (np.ones((4, 4)), {"intrinsics": np.eye(3)}, "focal lengths of 1 and 1; they are in pixels, above 1"),
     (np.ones((4, 4)), {"intrinsics": np.eye(4)}, "a camera matrix is [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]"),
@@ -143,7 +143,7 @@ def test_all_files_give_the_same_points(files, depth, mask):
 ])  # fmt: skip
 def test_intrinsics_as_people_keep_them(tmp_path, content):
     (tmp_path / "K.json").write_text(json.dumps(content))
-    assert read_intrinsics(tmp_path / "K.json") == CAMERA
+    assert read_camera(tmp_path / "K.json").intrinsics == CAMERA
 
 
 def test_intrinsics_as_text_and_arrays(tmp_path):
@@ -151,13 +151,18 @@ def test_intrinsics_as_text_and_arrays(tmp_path):
     np.savetxt(tmp_path / "commas.txt", MATRIX, delimiter=",")
     np.save(tmp_path / "K.npy", MATRIX.astype(np.float32))
     for name in ("K.txt", "commas.txt", "K.npy"):
-        assert read_intrinsics(tmp_path / name) == CAMERA
+        assert read_camera(tmp_path / name).intrinsics == CAMERA
 
 
 @pytest.mark.parametrize(("name", "content", "said"), [
     ("K.json", "{", "cannot be read; give JSON with fx, fy, cx, cy"),
-    ("K.json", '{"fx": 1}', "no fx, fy, cx, cy and no matrix K in it"),
-    ("K.json", '{"fx": "a", "fy": 2, "cx": 3, "cy": 4}', "cannot be read"),
+    ("K.json", '{"f": 1}', "no fx, fy, cx, cy and no matrix K in it"),
+    ("K.json", '{"fx": 60, "f_y": 60, "cx": 3}', "fy, cy is missing"),
+    ("K.json", '{"fx": "six hundred", "fy": 2, "cx": 3, "cy": 4}', "fx is 'six hundred', not a number"),
+    ("K.json", '{"fx": 6, "fy": 60, "cx": 3, "cy": 4}', "focal lengths of 6 and 60 pixels differ too much"),
+    ("K.json", '{"0": {"cam_K": [1]}, "7": {"cam_K": [1]}}', "the cameras of 2 images; call the depth image"),
+    ("K.yaml", "camera_name: left", "no fx, fy, cx, cy and no matrix K in it"),
+    ("K.yaml", "a: [1", "cannot be read"),
     ("K.json", '{"K": [1, 2, 3]}', "a camera matrix is"),
     ("K.txt", "1 2\n3", "cannot be read"),
     ("K.txt", "", "a camera matrix is"),
@@ -167,11 +172,69 @@ def test_intrinsics_as_text_and_arrays(tmp_path):
 def test_intrinsics_that_are_refused(tmp_path, name, content, said):
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError) as caught:
-        read_intrinsics(tmp_path / name)
+        read_camera(tmp_path / name)
     assert str(caught.value).startswith(f"--intrinsics {tmp_path / name}")
     assert said in str(caught.value)
     with pytest.raises(InputError, match="does not exist"):
-        read_intrinsics(tmp_path / "gone")
+        read_camera(tmp_path / "gone")
+
+
+def test_yaml_of_ros_and_opencv(tmp_path):
+    data = ", ".join(map(str, MATRIX.ravel()))
+    (tmp_path / "ros.yaml").write_text(
+        f"image_width: 32\nimage_height: 20\ncamera_matrix:\n  rows: 3\n  cols: 3\n  data: [{data}]\n"
+    )
+    assert read_camera(tmp_path / "ros.yaml") == CameraFile(CAMERA, (32, 20))
+    (tmp_path / "opencv.yml").write_text(
+        f"%YAML:1.0\n---\nK: !!opencv-matrix\n   rows: 3\n   cols: 3\n   dt: d\n   data: [ {data} ]\n"
+    )
+    assert read_camera(tmp_path / "opencv.yml") == CameraFile(CAMERA)
+
+
+def test_the_camera_of_an_image_among_many(files):
+    """BOP has a camera for each image, by its number, and depths in tenths of a millimetre."""
+    other = (2 * MATRIX).ravel().tolist()
+    cameras = {"0": {"cam_K": other}, "12": {"cam_K": MATRIX.ravel().tolist(), "depth_scale": 0.1}}
+    (files / "scene_camera.json").write_text(json.dumps(cameras))
+    (files / "000012.png").write_bytes((files / "depth.png").read_bytes())
+    usual = read_depth_image(files / "depth.png", files / "camera.json", files / "mask.png")
+    found = read_depth_image(files / "000012.png", files / "scene_camera.json", files / "mask.png")
+    np.testing.assert_allclose(found.points, usual.points / 10)
+    assert found.notes == (f"0.0001 metres per unit of the image, as {files / 'scene_camera.json'} says",)
+    given = read_depth_image(
+        files / "000012.png", files / "scene_camera.json", files / "mask.png", depth_scale=1e-3
+    )
+    np.testing.assert_allclose(given.points, usual.points)
+    assert given.notes == ()
+
+
+@pytest.mark.parametrize(("changed", "said"), [
+    ({"cx": 32}, "the principal point 32, 9.5 lies outside of the depth image of 32 x 20 pixels"),
+    ({"cy": -1}, "the principal point 15.5, -1 lies outside"),
+    ({"width": 64, "height": 40}, "is for images of 64 x 40 pixels, and the depth image has 32 x 20"),
+])  # fmt: skip
+def test_intrinsics_of_another_image_are_refused(files, changed, said):
+    (files / "other.json").write_text(json.dumps({**CAMERA._asdict(), **changed}))
+    with pytest.raises(InputError, match="--intrinsics") as caught:
+        read_depth_image(files / "depth.png", files / "other.json", files / "mask.png")
+    assert said in str(caught.value)
+
+
+def test_a_whole_scene_is_no_object():
+    depth, mask = picture()
+    cloud = depth_to_cloud(depth, CAMERA, mask)
+    assert (cloud.notes, cloud.warnings, cloud.place) == ((), (), "the camera")
+    whole = depth_to_cloud(depth, CAMERA)
+    assert whole.notes == ("no mask: all pixels with a depth are taken for the object",)
+    (warning,) = whole.warnings
+    assert warning.startswith(
+        "the mask covers 100% of the image and 100% of its border, as a background does"
+    )
+    (warning,) = depth_to_cloud(depth, CAMERA, ~mask).warnings
+    assert "100% of its border" in warning
+    millimetres = (1000 * np.random.default_rng(0).uniform(0.5, 2, depth.shape)).astype(np.uint16)
+    with pytest.raises(InputError, match="different numbers, as a depth image has"):
+        depth_to_cloud(millimetres, CAMERA, millimetres)
 
 
 @pytest.mark.parametrize("matrix", [MATRIX * 2, MATRIX[:2], np.full((3, 3), np.nan), -MATRIX])

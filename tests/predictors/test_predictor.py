@@ -139,6 +139,37 @@ def test_a_file_says_where_its_sensor_stood(tmp_path):
     assert tell(predictor.predict_many([cloud])) == tell([found])
 
 
+def test_a_line_shows_neither_width_nor_depth():
+    rng = np.random.default_rng(0)
+    line = np.outer(np.linspace(0, 1, 200), [0.3, 0.1, 0.2]) + [0, 0, 1] + 1e-4 * rng.normal(size=(200, 3))
+    (warning,) = load_predictor("convex_hull").predict(line, sensor=[0, 0, 0]).warnings
+    assert warning.startswith("the points lie on one line")
+    thick = line + 0.02 * rng.normal(size=(200, 3))
+    answer = load_predictor("convex_hull").predict(thick, sensor=[0, 0, 0])
+    assert not any("line" in said for said in answer.warnings)
+
+
+def test_fewer_points_than_in_training_are_warned_about(trained):
+    """The checkpoint knows how many points its scans had; the user may ask for fewer, too."""
+    predictor = load_predictor(trained["ept"])
+    fewest = predictor.usual_points
+    points = np.random.default_rng(0).normal(size=(fewest, 3)) + [0, 0, 9]
+    said = "points are used, and the model was trained on at least"
+    assert not any(said in warning for warning in predictor.predict(points, sensor=[0, 0, 0]).warnings)
+    for answer in (
+        predictor.predict(points[1:], sensor=[0, 0, 0], clean=False),
+        predictor.predict(points, sensor=[0, 0, 0], max_points=fewest - 1),
+    ):
+        assert any(warning.startswith(f"only {fewest - 1} {said} {fewest}") for warning in answer.warnings)
+
+
+def test_a_table_is_used_only_by_models_that_know_of_tables(trained):
+    points = np.random.default_rng(0).normal(size=(200, 3)) + [0, 0, 9]
+    for source in (trained["ept"], "convex_hull"):
+        with pytest.raises(InputError, match=r"a table is given, but .* does not use any: leave it out"):
+            load_predictor(source).predict(points, sensor=[0, 0, 0], table=[0, 0, 1, -5])
+
+
 def test_views_are_those_that_are_named():
     scan, predictor = simulate(2), load_predictor("carve")
     assert len(np.unique(scan.view)) == 3

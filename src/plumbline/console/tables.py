@@ -33,8 +33,8 @@ class Column:
     words: bool = False
 
 
-def print_fitting(console: Console, columns: Sequence[Column]) -> None:
-    """Print a table that fits the width of the terminal.
+def print_fitting(console: Console, columns: Sequence[Column]) -> list[Column]:
+    """Print a table that fits the width of the terminal, and return the columns that were dropped.
 
     The first column names the rows, and long names wrap. If that is not enough, optional columns are dropped.
     If the rest is still too wide, each row becomes a few lines of headings and values.
@@ -44,9 +44,10 @@ def print_fitting(console: Console, columns: Sequence[Column]) -> None:
         leaving = [column for column in shown if column.gives_way is not None]
         if not leaving:
             _print_rows(console, shown)
-            return
+            return [column for column in columns if column not in shown]
         shown.remove(min(leaving, key=lambda column: column.gives_way or 0))
     console.print(_layout(shown))
+    return [column for column in columns if column not in shown]
 
 
 def fits(console: Console, table: Table) -> bool:

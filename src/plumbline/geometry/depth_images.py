@@ -4,6 +4,8 @@ The frame is that of the camera's optical centre, where the sensor stands: x rig
 """
 
 import math
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from plumbline.errors import InputError
 from plumbline.geometry.cleaning import NEAR, object_components
 from plumbline.geometry.headers import read_array
-from plumbline.geometry.intrinsics import Intrinsics, matrix_intrinsics, read_intrinsics
+from plumbline.geometry.intrinsics import Intrinsics, check_size, matrix_intrinsics, read_camera
 from plumbline.records import Cloud, Float, Int
 
 _MILLIMETRE = 1e-3
@@ -25,7 +27,10 @@ _FEWEST_EDGES = 2
 """With fewer connections per pixel, of about four, the image has gaps between its pixels, as one that was
 aligned with a finer colour image has, and does not tell what is connected."""
 _MOST_LABELS = 64
-"""A mask with more different numbers than this is a picture with soft edges, not several objects."""
+"""A mask of 8 bits with more different numbers than this is a picture with soft edges, not of several
+objects."""
+_BORDER, _MOST_OF = 0.25, 0.7
+"""Shares of the border and of the image that no single object covers."""
 
 
 def read_depth_image(
@@ -36,10 +41,11 @@ def read_depth_image(
     Args:
         depth: a 16-bit PNG, ``.npy`` or ``.npz`` (array ``depth``); 0 and numbers that are not finite mean
             that nothing was measured.
-        intrinsics: JSON with ``fx, fy, cx, cy`` or a matrix ``K``; ``.npy``, ``.npz`` (array ``K``) or
+        intrinsics: JSON with ``fx, fy, cx, cy`` or a matrix ``K``; YAML, ``.npy``, ``.npz`` (array ``K``) or
             ``.txt`` with the matrix.
         mask: an image, ``.npy`` or ``.npz`` (array ``mask``), not 0 on the object; None for the whole image.
-        depth_scale: metres per unit of the image. None: 0.001 for whole numbers, 1 for others.
+        depth_scale: metres per unit of the image. None: as the file of the intrinsics says (BOP), otherwise
+            0.001 for whole numbers, 1 for others.
 
     Returns:
         The masked pixels that have a depth; see :func:`depth_to_cloud`.
@@ -49,8 +55,15 @@ def read_depth_image(
     """
     image = _read_image(depth, "depth")
     seen = None if mask is None else _read_image(mask, "mask")
-    camera = read_intrinsics(intrinsics)
-    return depth_to_cloud(image, camera, seen, depth_scale=depth_scale, name=str(depth))
+    camera = read_camera(intrinsics, depth.stem)
+    if image.ndim == 2:
+        check_size(camera.intrinsics, image.shape, f"--intrinsics {intrinsics}", camera.size)
+    notes: tuple[str, ...] = ()
+    if depth_scale is None and camera.depth_scale is not None:
+        depth_scale = camera.depth_scale
+        notes = (f"{depth_scale:g} metres per unit of the image, as {intrinsics} says",)
+    cloud = depth_to_cloud(image, camera.intrinsics, seen, depth_scale=depth_scale, name=str(depth))
+    return replace(cloud, notes=(*notes, *cloud.notes))
 
 
 def depth_to_cloud(
@@ -90,9 +103,9 @@ def depth_to_cloud(
         where = "the image" if mask is None else "the mask"
         raise InputError(f"{name}: no pixel of {where} has a depth")
     z = metres[row, column]
-    if depth_scale is None and (middle := float(np.median(z))) > _FARTHEST:
+    if (middle := float(np.median(z))) > _FARTHEST:
         raise InputError(
-            f"{name}: half of the depths are beyond {middle:.0f} m; give --depth_scale, metres per unit of "
+            f"{name}: half of the depths are beyond {middle:,.0f} m; set --depth_scale, metres per unit of "
             "the image, such as 0.001 for millimetres"
         )
     points = np.stack([(column - camera.cx) / camera.fx * z, (row - camera.cy) / camera.fy * z, z], axis=1)
@@ -102,7 +115,21 @@ def depth_to_cloud(
         name,
         on_object=_on_object(points, inside, row, column, camera),
         unit="metres",
+        place="the camera",
+        notes=() if mask is not None else ("no mask: all pixels with a depth are taken for the object",),
+        warnings=tuple(_warnings(inside)),
     )
+
+
+def _warnings(inside: NDArray[np.bool_]) -> Iterator[str]:
+    """Say why the pixels of the mask are probably more than one object."""
+    border = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]]).mean()
+    share = inside.mean()
+    if border > _BORDER or share > _MOST_OF:
+        yield (
+            f"the mask covers {share:.0%} of the image and {border:.0%} of its border, as a background does; "
+            "give a mask of one object"
+        )
 
 
 def _on_object(
@@ -149,6 +176,11 @@ def _mask(mask: np.ndarray, shape: tuple[int, ...], name: str) -> NDArray[np.boo
             "the same camera and size"
         )
     labels = np.unique(mask[mask != 0])
+    if mask.dtype.itemsize > 1 and len(labels) > _MOST_LABELS:
+        raise InputError(
+            f"{name}: the mask has {len(labels):,} different numbers, as a depth image has; give an image "
+            "that is 0 off the object and not 0 on it"
+        )
     if mask.dtype.kind in "iu" and 1 < len(labels) <= _MOST_LABELS:
         shown = ", ".join(map(str, labels[:4].tolist()))
         raise InputError(

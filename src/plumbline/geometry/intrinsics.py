@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ from plumbline.geometry.headers import read_array
 _WANTED = "give JSON with fx, fy, cx, cy, or the camera matrix K, three rows of three numbers"
 _MATRICES = ("K", "k", "camera_matrix", "cameraMatrix", "intrinsic_matrix", "intrinsic", "cam_K")
 """Keys under which a JSON file may hold the matrix."""
+_MOST_OBLONG = 4
+"""Largest ratio of the two focal lengths."""
 _OTHER_NAMES = {"cx": "ppx", "cy": "ppy"}
 """Names of the RealSense library for the principal point."""
 
@@ -28,12 +31,29 @@ class Intrinsics(NamedTuple):
     cy: float
 
 
-def read_intrinsics(path: Path) -> Intrinsics:
-    """Read the intrinsics of a camera.
+@dataclass(frozen=True, slots=True)
+class CameraFile:
+    """What a file says of a camera.
+
+    Attributes:
+        intrinsics: of the camera.
+        size: width and height of its images in pixels; None if the file does not tell.
+        depth_scale: metres per unit of its depth images; None if the file does not tell.
+    """
+
+    intrinsics: Intrinsics
+    size: tuple[int, int] | None = None
+    depth_scale: float | None = None
+
+
+def read_camera(path: Path, image: str = "") -> CameraFile:
+    """Read the intrinsics of a camera, and what else its file says.
 
     Args:
-        path: JSON with ``fx, fy, cx, cy`` (or ``ppx, ppy``) or a matrix; ``.npy``, ``.npz`` (array ``K``), or
-            text with the matrix.
+        path: JSON with ``fx, fy, cx, cy`` (or ``ppx, ppy``) or a matrix; YAML with a matrix; ``.npy``,
+            ``.npz`` (array ``K``), or text with the matrix.
+        image: name of the depth image without its suffix, which chooses among the cameras of a file with one
+            for each image (BOP's ``scene_camera.json``).
 
     Raises:
         InputError: the file cannot be read, or holds no intrinsics.
@@ -41,35 +61,107 @@ def read_intrinsics(path: Path) -> Intrinsics:
     where = f"--intrinsics {path}"
     if not path.is_file():
         raise InputError(f"{where} {'is a folder' if path.is_dir() else 'does not exist'}")
+    suffix = path.suffix.lower()
     try:
         with reading(path):
-            if path.suffix.lower() in (".npy", ".npz"):
-                return matrix_intrinsics(read_array(path, "K"), where)
+            if suffix in (".npy", ".npz"):
+                return CameraFile(matrix_intrinsics(read_array(path, "K"), where))
             text = path.read_text(encoding="utf-8-sig")
-            if path.suffix.lower() == ".json":
-                return _from_json(json.loads(text), where)
+            if suffix in (".json", ".yaml", ".yml"):
+                content = json.loads(text) if suffix == ".json" else _yaml(text)
+                return _camera(content, where, image)
             rows = [line.replace(",", " ").split() for line in text.splitlines()]
-            return matrix_intrinsics(np.array([row for row in rows if row], float), where)
+            return CameraFile(matrix_intrinsics(np.array([row for row in rows if row], float), where))
     except InputError:
         raise
     except Exception as error:
         raise InputError(f"{where} cannot be read; {_WANTED}") from error
 
 
-def _from_json(content: Any, where: str) -> Intrinsics:
+def _yaml(text: str) -> Any:
+    """Read YAML of ROS or OpenCV; the latter has a first line and tags of its own."""
+    import yaml
+
+    return yaml.safe_load(text.removeprefix("%YAML:1.0").replace("!!opencv-matrix", ""))
+
+
+def _camera(content: Any, where: str, image: str) -> CameraFile:
+    if not isinstance(content, Mapping):
+        return CameraFile(_intrinsics(content, where))
+    cameras = {key: value for key, value in content.items() if str(key).isdecimal()}
+    if cameras:
+        number = str(int(image)) if image.isdecimal() else ""
+        if number not in cameras and len(cameras) > 1:
+            raise InputError(
+                f"{where} holds the cameras of {len(cameras)} images; call the depth image by its number, "
+                f"such as {int(next(iter(cameras))):06d}.png, or give the camera of one"
+            )
+        content = cameras[number] if number in cameras else next(iter(cameras.values()))
+        return replace(_camera(content, where, ""), depth_scale=_millimetres(content))
+    width, height = (content.get(key, content.get(f"image_{key}")) for key in ("width", "height"))
+    size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
+    return CameraFile(
+        _intrinsics(content, where), size, _millimetres(content) if "cam_K" in content else None
+    )
+
+
+def _millimetres(content: Any) -> float | None:
+    """The scale that BOP states, in millimetres per unit, in metres per unit."""
+    scale = content.get("depth_scale") if isinstance(content, Mapping) else None
+    return 1e-3 * scale if isinstance(scale, int | float) and scale > 0 else None
+
+
+def _intrinsics(content: Any, where: str) -> Intrinsics:
+    if isinstance(content, list):
+        return matrix_intrinsics(np.array(content, float), where)
     if isinstance(content, Mapping):
         for key in _MATRICES:
             if key in content:
                 value = content[key]
                 if isinstance(value, Mapping):
-                    return _from_json(value.get("data", value), where)
+                    return _intrinsics(value.get("data", value), where)
                 return matrix_intrinsics(np.array(value, float), where)
-        values = [content.get(name, content.get(_OTHER_NAMES.get(name))) for name in Intrinsics._fields]
-        if None not in values:
-            return _checked(Intrinsics(*map(float, values)), where)
-    elif isinstance(content, list):
-        return matrix_intrinsics(np.array(content, float), where)
+        values = {name: content.get(name, content.get(_OTHER_NAMES.get(name))) for name in Intrinsics._fields}
+        missing = [name for name, value in values.items() if value is None]
+        if not missing:
+            return _checked(Intrinsics(*(_number(*item, where) for item in values.items())), where)
+        if len(missing) < len(values):
+            raise InputError(f"{where}: {', '.join(missing)} is missing; {_WANTED}")
     raise InputError(f"{where}: no fx, fy, cx, cy and no matrix K in it; {_WANTED}")
+
+
+def _number(name: str, value: Any, where: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{where}: {name} is {value!r}, not a number; {_WANTED}") from None
+
+
+def check_size(
+    camera: Intrinsics, shape: tuple[int, ...], where: str, size: tuple[int, int] | None = None
+) -> None:
+    """Refuse intrinsics that cannot be those of an image.
+
+    Args:
+        camera: the intrinsics.
+        shape: height and width of the image.
+        where: what error messages call the intrinsics.
+        size: width and height that the intrinsics are said to be for.
+
+    Raises:
+        InputError: the principal point lies outside of the image, or the intrinsics are for another size.
+    """
+    height, width = shape
+    if size is not None and size != (width, height):
+        raise InputError(
+            f"{where} is for images of {size[0]} x {size[1]} pixels, and the depth image has {width} x "
+            f"{height}; give the intrinsics of the depth camera at this size"
+        )
+    if not (0 <= camera.cx < width and 0 <= camera.cy < height):
+        raise InputError(
+            f"{where}: the principal point {camera.cx:g}, {camera.cy:g} lies outside of the depth image of "
+            f"{width} x {height} pixels; give the intrinsics of the depth camera at this size"
+        )
 
 
 def matrix_intrinsics(matrix: np.ndarray, where: str) -> Intrinsics:
@@ -92,5 +184,10 @@ def _checked(camera: Intrinsics, where: str) -> Intrinsics:
     if not all(map(math.isfinite, camera)) or min(camera.fx, camera.fy) <= 1:
         raise InputError(
             f"{where}: focal lengths of {camera.fx:g} and {camera.fy:g}; they are in pixels, above 1"
+        )
+    if max(camera.fx, camera.fy) > _MOST_OBLONG * min(camera.fx, camera.fy):
+        raise InputError(
+            f"{where}: focal lengths of {camera.fx:g} and {camera.fy:g} pixels differ too much for any "
+            "camera; check both"
         )
     return camera

@@ -22,6 +22,8 @@ USUAL_DRAWS = 4
 real scans 0.3 points better than one; four times 128 points take no longer than once 512."""
 _FLAT = 0.15
 """A scan is flat if its smallest principal extent is less than this times the next one."""
+_LINE = 0.01
+"""A scan is a line if its second principal extent is at most this times the first one."""
 _ONE_SIDE = 0.5
 """A scan was seen from one side if the mean unit direction to its sensors is longer than this."""
 
@@ -35,6 +37,7 @@ class Look(NamedTuple):
         draws: number of choices of points of a larger scan.
         clean: leave stray points out.
         table: ``[4]`` plane that the object stands on, see :meth:`Predictor.predict`; or None.
+        fewest: fewest points of the scans that the model was trained on; 0 if it is not known.
     """
 
     sensor: ArrayLike | None
@@ -42,6 +45,7 @@ class Look(NamedTuple):
     draws: int
     clean: bool
     table: ArrayLike | None = None
+    fewest: int = 0
 
     def check(self) -> None:
         """Refuse numbers that are too small. Raises InputError."""
@@ -83,10 +87,10 @@ def look_at(cloud: Cloud, view: ArrayLike | None, how: Look, form: GraphForm) ->
         num_points_used=len(thin[0].points),
         left_out=scan.left_out,
         num_views=len(np.unique(scan.view)),
-        sensor="given" if place is not None else "assumed" if cloud.sensor is None else "from the file",
+        sensor="given" if place is not None else "assumed" if cloud.sensor is None else cloud.place,
         unit=cloud.unit,
         notes=(*cloud.notes, *filter(None, [cloud.loss])),
-        warnings=tuple(_warnings(thin[0])),
+        warnings=(*cloud.warnings, *_warnings(thin[0], how.fewest)),
     )
     return Seen(cloud.name, [form.sample(some, cloud.name) for some in thin], unknown)
 
@@ -109,24 +113,36 @@ def draw(scan: Scan, points: int, number: int) -> Scan:
     return thin_scan(scan, points, sampling="farthest", rng=rng)
 
 
-def _warnings(scan: Scan) -> Iterator[str]:
+def _warnings(scan: Scan, fewest: int) -> Iterator[str]:
     """Say why the prediction for a scan, here its spread points, may be worse than it says."""
+    if len(scan.points) < fewest:
+        yield (
+            f"only {len(scan.points)} points are used, and the model was trained on at least {fewest}: the "
+            "expected error may be too small"
+        )
     if (reason := stray_reason(scan.left_out)) is not None:
         yield reason
-    if _is_flat(scan):
+    extents = _extents(scan)
+    if extents[1] <= _LINE * extents[0]:
+        yield "the points lie on one line, which shows neither how wide nor how deep the object is"
+    elif _is_from_one_side(scan) and extents[2] < _FLAT * extents[1]:
         yield (
             "the points lie on one flat face, which does not show how deep the object is; scan another side "
             "too"
         )
 
 
-def _is_flat(scan: Scan) -> bool:
+def _extents(scan: Scan) -> Float:
+    """Principal extents ``[3]`` of the points, the largest first, in any unit."""
     points = scan.points - scan.points.mean(axis=0)
+    found: Float = np.sqrt(np.linalg.eigvalsh(points.T @ points).clip(0)[::-1])
+    return found
+
+
+def _is_from_one_side(scan: Scan) -> bool:
     towards = scan.sensor - scan.points
     towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-    one_side = np.linalg.norm(towards.mean(axis=0)) > _ONE_SIDE
-    least, middle, _ = np.linalg.svd(points, compute_uv=False)[::-1] if len(points) > 2 else (1.0, 1.0, 1.0)
-    return bool(one_side and least < _FLAT * middle)
+    return bool(np.linalg.norm(towards.mean(axis=0)) > _ONE_SIDE)
 
 
 def _numbers(given: ArrayLike, name: str, what: str) -> Float:

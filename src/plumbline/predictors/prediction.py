@@ -1,7 +1,7 @@
 """The prediction for one scan."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from plumbline.records import AS_IN_FILE, Float
 
@@ -20,7 +20,8 @@ class Prediction:
         num_points_used: points that were used.
         left_out: share of the points that were left out because they are not connected to the object, 0 to 1.
         num_views: sensor positions from which the points were measured.
-        sensor: how the sensor's position is known; "assumed" means the origin of the points' frame.
+        sensor: how the sensor's position is known: "given", "from the file", "the camera" (of a depth image),
+            or "assumed" at the origin of the points' frame.
         unit: of all lengths.
         notes: what was left out or assumed while the file was read, a phrase each.
         warnings: why the prediction may be worse than it says, one sentence each.
@@ -34,7 +35,7 @@ class Prediction:
     num_points_used: int
     left_out: float
     num_views: int
-    sensor: Literal["given", "from the file", "assumed"]
+    sensor: str
     unit: str = AS_IN_FILE
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

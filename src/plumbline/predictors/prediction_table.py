@@ -31,13 +31,13 @@ def print_predictions(
     if not console.is_terminal:  # only a terminal wraps long names; a pipe gets one line per file
         console.width = WIDEST
     heads = ("file", "x", "y", "z", "expected error", "90 % within", "points", "left out", "views", "sensor")
-    gives_way = {"views": 1, "points": 2, "sensor": 3, "left out": 4, "90 % within": 5}
+    gives_way = {"views": 1, "points": 2, "expected error": 3, "left out": 4, "sensor": 5, "90 % within": 6}
     columns = [
         Column(head, cells, gives_way.get(head))
         for head, *cells in zip(heads, *rows, strict=True)
         if any(cells)
     ]
-    print_fitting(console, columns)
+    dropped = print_fitting(console, columns)
     where = f" ({predictor.checkpoint})" if predictor.checkpoint else ", untrained"
     units = {answer.unit for answer in found if isinstance(answer, Prediction)}
     frame = "in the frame and unit of each file"
@@ -45,6 +45,9 @@ def print_predictions(
         frame = "in metres, in the frame of the camera"
     text = f"centres of mass by {predictor.name}{where}, {frame}"
     console.print(f"\n{text}", markup=False)
+    if dropped:
+        names = ", ".join(column.head for column in dropped)
+        console.print(f"the terminal is too narrow for {names}: widen it, or use --json", markup=False)
 
 
 def _row(file: Path, answer: Prediction) -> list[str]:

@@ -65,10 +65,11 @@ class Predictor:
         checkpoint: Path | None = None,
         error_factors: Mapping[str, float] = MappingProxyType({}),
         usual_points: int = _UNTRAINED_POINTS,
+        fewest_points: int = 0,
         batch_size: int = 64,
     ) -> None:
         self.name, self.symmetry, self.form, self.checkpoint = name, symmetry, form, checkpoint
-        self.usual_points = usual_points
+        self.usual_points, self._fewest_points = usual_points, fewest_points
         self._answer, self._error_factors, self._batch_size = answer, error_factors, batch_size
 
     @classmethod
@@ -105,6 +106,7 @@ class Predictor:
             checkpoint=trained.path,
             error_factors=trained.error_factors,
             usual_points=(trained.data.num_points or (_UNRECORDED_POINTS,))[0],
+            fewest_points=(trained.data.num_points or (0,))[0],
             batch_size=batch_size,
         )
 
@@ -201,7 +203,7 @@ class Predictor:
                 "trained on data of prepare --sensor_model depth"
             )
         points = self.usual_points if max_points is None else max_points
-        how = Look(sensor, points, draws, clean, table)
+        how = Look(sensor, points, draws, clean, table, self._fewest_points)
         how.check()
         return how
 
