@@ -104,7 +104,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_index_leads_to_every_page():
-    linked = set(re.findall(r"\]\((\w+\.md)\)", read("docs", "index.md")))
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", read("docs", "index.md")))
     assert linked | {"index.md"} == {page.name for page in DOCS}
 
 
