@@ -1,5 +1,6 @@
 """Properties of surfaces of triangles: whether they are closed, volume, centre of mass, winding number."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,20 @@ class Edges(NamedTuple):
 
     reason: str | None
     balanced: bool
+
+
+class Body(NamedTuple):
+    """A body of one density.
+
+    Attributes:
+        density: kilograms per cubic metre.
+        vertices: ``[V, 3]``.
+        faces: ``[F, 3]``, closed and consistently wound.
+    """
+
+    density: float
+    vertices: Float
+    faces: Int
 
 
 def inspect_edges(faces: Int) -> Edges:
@@ -80,6 +95,21 @@ def solid_properties(vertices: Float, faces: Int) -> tuple[float, Float]:
     if total == 0:
         return 0.0, np.full(3, np.nan)
     return float(total / 6), origin + _weighted_sum(six_volumes, a + b + c) / (4 * total)
+
+
+def mass_properties(bodies: Iterable[Body]) -> tuple[float, Float]:
+    """Compute mass and centre of mass ``sum(m c) / sum(m)`` of bodies that do not overlap.
+
+    Returns:
+        The mass, and the ``[3]`` centre of mass, float64.
+    """
+    masses, centres = [], []
+    for density, vertices, faces in bodies:
+        volume, centre = solid_properties(vertices, faces)
+        masses.append(density * volume)
+        centres.append(centre)
+    mass = np.array(masses)
+    return float(mass.sum()), _weighted_sum(mass, np.array(centres)) / mass.sum()
 
 
 def _weighted_sum(weights: Float, vectors: Float) -> Float:
