@@ -53,12 +53,17 @@ def make_solid(seed: int, index: int, density: Density = "uniform") -> Solid:
     return replace(solid, com=mass_properties(draw_bodies(divide(drawn), rng))[1])
 
 
+def draw_member(family: str, rng: np.random.Generator) -> Composite:
+    """Draw a member of a family; one of a single material has no parts."""
+    member = FAMILIES[family](rng)
+    return member if isinstance(member, Composite) else Composite(member, ())
+
+
 def draw_solid(seed: int, index: int) -> tuple[str, Composite]:
     """Draw the family, and the shape in one piece with the parts in it; see :func:`make_solid`."""
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index])))
     family = list(FAMILIES)[rng.integers(len(FAMILIES))]
-    member = FAMILIES[family](rng)
-    drawn = member if isinstance(member, Composite) else Composite(member, ())
+    drawn = draw_member(family, rng)
     drawn = Composite(largest(drawn.whole), drawn.parts)
     if rng.random() < 0.5:
         factors = tuple(np.exp(rng.normal(0, 0.15, 3)))
