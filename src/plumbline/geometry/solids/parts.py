@@ -62,9 +62,9 @@ class Piece(NamedTuple):
 def divide(solid: Composite) -> list[Piece]:
     """Cut a solid into its parts; each bit of its volume belongs to exactly one, and empty ones are left out.
 
-    The volumes of the pieces are checked. Faces of whole and region that coincide can defeat the cut (1 of
-    100 axes); then the regions are moved a little. A surface that runs through itself (3 of 100 lamps, in the
-    bend of the stem) has no parts of certain volume, and stays one piece.
+    The volumes of the pieces are checked. Faces of whole and region that coincide can defeat the cut (9 of
+    8,700 solids); then the regions are moved a little. A surface that runs through itself (2 of 300 lamps, in
+    the bend of the stem) has no parts of certain volume, and stays one piece.
     """
     volume = solid.whole.volume()
     for shift in (0.0, _NUDGE * volume ** (1 / 3)):
