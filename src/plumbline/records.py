@@ -29,6 +29,7 @@ Target = Literal["solid", "shell"]
 Sampling = Literal["farthest", "random"]
 Pattern = Literal["grid", "lidar"]
 SensorModel = Literal["none", "depth"]
+Density = Literal["uniform", "parts"]
 EdgeAttr = Literal["sh", "displacement", "none"]
 Normalise = Literal["unit", "centre", "none"]
 
@@ -61,7 +62,8 @@ class Solid:
             ``"basemesh/anvil"``; everything before the last slash is the object's *group*.
         vertices: ``[V, 3]`` float64.
         faces: ``[F, 3]`` int64, counter-clockwise seen from outside.
-        com: ``[3]`` float64 centre of mass (of the solid, or of the shell for ``--target shell``).
+        com: ``[3]`` float64 centre of mass (of the solid, or of the shell for ``--target shell``); of uniform
+            density, but for a built-in solid with ``--density parts``.
         bounding_centre: ``[3]`` float64 centre of the minimum enclosing sphere.
         bounding_radius: radius of that sphere; the unit in which errors are reported.
         volume: cubic metres (0.0 for an open shell).
@@ -267,6 +269,8 @@ class ScanSettings:
     Attributes:
         target: centre of mass of the solid (closed meshes only) or of its surface.
         scale: metres per unit of the mesh files.
+        density: of built-in solids: ``"uniform"``, or ``"parts"``: each part (handle, head, ...) has the
+            density of a material that it may be made of. Meshes are uniform.
         samples: scans per object; a real scan counts as one.
         solid_samples: scans per built-in solid; 0 for the same number as ``samples``.
         views: number of sensors per scan, drawn uniformly.
@@ -295,6 +299,7 @@ class ScanSettings:
 
     target: Target = "solid"
     scale: float = 1.0
+    density: Density = "uniform"
     samples: int = 10
     solid_samples: int = 0
     views: Range = Range(1)

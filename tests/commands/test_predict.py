@@ -320,7 +320,8 @@ def test_negative_positions_may_follow_a_blank(ask, tmp_path):
 def test_every_untrained_guess_can_be_named():
     assert set(UNTRAINED) == {name.replace(" ", "_") for name in BASELINES}
     assert set(PredictConfig.options()["model"].kind.choices) == set(UNTRAINED)
-    assert VERBS["predict"].summary == "Find the centre of mass of scans."
+    assert VERBS["predict"].summary == PredictConfig.__doc__
+    assert "uniform density" in VERBS["predict"].summary
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,8 @@ def test_every_setting_is_a_flag_with_the_same_default():
 
 def test_every_flag_reaches_the_record():
     config = PrepareConfig(
-        target="shell", scale=0.5, samples=3, solid_samples=4, views=Range(2, 4), points=Range(99, 120),
+        target="shell", scale=0.5, density="parts", samples=3, solid_samples=4, views=Range(2, 4),
+        points=Range(99, 120),
         sampling="mixed", pattern="lidar", rays=777, distance=Range(1.5), noise=Range(0, 0.2), grazing=60.0,
         pose_error=3.0, sensor_model="depth", sensor_share=0.25, clean=False, rotate=False,
         k=5, edge_attr="displacement", sh_degree=4,
@@ -118,7 +119,8 @@ def test_every_flag_reaches_the_record():
     )  # fmt: skip
     scan, graph = settings_of(config, ScanSettings), settings_of(config, GraphSettings)
     assert scan == ScanSettings(
-        target="shell", scale=0.5, samples=3, solid_samples=4, views=Range(2, 4), points=Range(99, 120),
+        target="shell", scale=0.5, density="parts", samples=3, solid_samples=4, views=Range(2, 4),
+        points=Range(99, 120),
         sampling="mixed", pattern="lidar", rays=777, distance=Range(1.5), noise=Range(0, 0.2), grazing=60.0,
         pose_error=3.0, sensor_model="depth", sensor_share=0.25, clean=False, rotate=False,
         seed=8,

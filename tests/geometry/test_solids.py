@@ -13,6 +13,7 @@ from plumbline.geometry.meshes import make_solid_record
 from plumbline.geometry.solids import (
     FAMILIES,
     abstract,
+    draw_member,
     furniture,
     hardware,
     make_solid,
@@ -62,7 +63,7 @@ RECORDED = {
 
 
 def draw(family, seed):
-    return FAMILIES[family](np.random.default_rng([seed, 11]))
+    return draw_member(family, np.random.default_rng([seed, 11])).whole
 
 
 def digest(solids):

@@ -12,7 +12,7 @@ from plumbline.quantities import Plane, Position
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig(Flags):
-    """Find the centre of mass of scans."""
+    """Find the centre of mass of scans, for uniform density unless trained otherwise."""
 
     paths: list[Path] = option(
         [],

@@ -40,6 +40,12 @@ class PrepareConfig(Flags):
         group="truth",
     )
     scale: float = option(1.0, "metres per unit of the mesh files", KINDS["scale"])
+    density: str = option(
+        "uniform",
+        "density of built-in solids; parts: handle and head, bottle and content, ... get densities of usual "
+        "materials, and the label is the centre of mass with these; meshes stay uniform",
+        KINDS["density"],
+    )
     samples: int = option(10, "scans per object", KINDS["samples"], group="scan")
     solid_samples: int = option(
         0,

@@ -1,5 +1,6 @@
 """Properties of surfaces of triangles: whether they are closed, volume, centre of mass, winding number."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,20 @@ class Edges(NamedTuple):
 
     reason: str | None
     balanced: bool
+
+
+class Body(NamedTuple):
+    """A body of one density.
+
+    Attributes:
+        density: kilograms per cubic metre.
+        vertices: ``[V, 3]``.
+        faces: ``[F, 3]``, closed and consistently wound.
+    """
+
+    density: float
+    vertices: Float
+    faces: Int
 
 
 def inspect_edges(faces: Int) -> Edges:
@@ -109,6 +124,28 @@ def solid_inertia(vertices: Float, faces: Int, com: Float) -> Float:
     second = np.triu(second) + np.triu(second, 1).T
     result: Float = np.trace(second) * np.eye(3) - second
     return result
+
+
+def mass_properties(bodies: Iterable[Body]) -> tuple[float, Float, Float]:
+    """Compute mass, centre of mass and inertia of bodies that do not overlap.
+
+    Returns:
+        The mass; the ``[3]`` centre of mass ``sum(m c) / sum(m)``; and the ``[3, 3]`` inertia tensor about
+        it, per unit mass, by the parallel axis theorem. All float64.
+    """
+    masses, centres, tensors = [], [], []
+    for density, vertices, faces in bodies:
+        volume, centre = solid_properties(vertices, faces)
+        masses.append(density * volume)
+        centres.append(centre)
+        tensors.append(solid_inertia(vertices, faces, centre))
+    mass = np.array(masses)
+    com = _weighted_sum(mass, np.array(centres)) / mass.sum()
+    inertia = np.zeros((3, 3))
+    for share, centre, tensor in zip(mass / mass.sum(), centres, tensors, strict=True):
+        away = centre - com
+        inertia += share * (tensor + (away**2).sum() * np.eye(3) - np.outer(away, away))
+    return float(mass.sum()), com, inertia
 
 
 def _weighted_sum(weights: Float, vectors: Float) -> Float:

@@ -249,6 +249,7 @@ def test_what_cannot_be_written_is_a_sentence(meshes, tmp_path, monkeypatch):
         ({"format": "csv"}, "format csv: choose one of packed, pt"),
         ({"solids": -1}, "solids -1"),
         ({"solids": 0, "meshes": []}, "nothing to prepare: give meshes, a number of solids, or labels"),
+        ({"scan": ScanSettings(density="wood")}, "density wood: choose one of uniform, parts"),
         ({"meshes": "nowhere"}, "nowhere does not exist"),
         ({"labels": "nowhere.csv"}, "nowhere.csv does not exist"),
     ],

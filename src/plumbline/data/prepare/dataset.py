@@ -115,6 +115,8 @@ def make_dataset(
     sources = list_sources(meshes, solids, labels)
     if not sources:
         raise InputError("there is nothing to prepare: give meshes, a number of solids, or labels")
+    if scan.density == "parts" and not solids:
+        raise InputError("density parts: only built-in solids have known parts; give a number of solids")
     settings = recorded(scan, graph)
     if labels is None:
         del settings["clean"]  # it applies to real scans only, and older data sets do not record it
@@ -131,7 +133,9 @@ def recorded(scan: ScanSettings, graph: GraphSettings) -> dict[str, Any]:
     settings["noise"] = float(scan.noise.low) if scan.noise.is_one else str(scan.noise)
     if not scan.solid_samples:
         del settings["solid_samples"]
-    if scan.sensor_model == "none":  # older data sets do not record it
+    if scan.density == "uniform":  # older data sets do not record it
+        del settings["density"]
+    if scan.sensor_model == "none":  # nor this
         del settings["sensor_model"], settings["sensor_share"]
     seed = settings.pop("seed")
     return {**settings, **asdict(graph), "seed": seed}

@@ -14,6 +14,7 @@ KINDS = {
     "format": one_of("packed", "pt"),
     "target": one_of("solid", "shell"),
     "scale": number(above=0),
+    "density": one_of("uniform", "parts"),
     "samples": whole(at_least=1),
     "solid_samples": whole(at_least=0),
     "views": span(whole(at_least=1), "1-3", "V"),

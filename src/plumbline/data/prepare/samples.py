@@ -106,7 +106,7 @@ def make_samples(source: Source, scan: ScanSettings, graph: GraphSettings) -> li
     if source.path is not None:
         solid = load_mesh(source.path, name=source.name, target=scan.target, scale=scan.scale)
     else:
-        solid = make_solid(scan.seed, source.index)
+        solid = make_solid(scan.seed, source.index, scan.density)
         samples = scan.solid_samples or samples
     caster = Caster(solid.vertices, solid.faces)
     rest = rest_poses(solid) if scan.sensor_model == "depth" else None

@@ -3,6 +3,8 @@
 import numpy as np
 from manifold3d import CrossSection, Manifold, OpType
 
+from plumbline.geometry.solids import materials
+from plumbline.geometry.solids.parts import Composite, Part
 from plumbline.geometry.solids.primitives import (
     Family,
     ball,
@@ -215,7 +217,7 @@ def flange(rng: np.random.Generator) -> Manifold:
     return body
 
 
-def pulley(rng: np.random.Generator) -> Manifold:
+def pulley(rng: np.random.Generator) -> Composite:
     """A wheel with a random groove: pulley, spool, castor or yo-yo; pierced, spoked or on an axle."""
     u = rng.uniform
     radius = u(0.015, 0.12)
@@ -232,12 +234,14 @@ def pulley(rng: np.random.Generator) -> Manifold:
             body -= cylinder(
                 hole, 3 * width, (middle * np.cos(turn), middle * np.sin(turn), -width), segments=16
             )
+    axle = Manifold()
     if rng.random() < 0.4:
-        body += cylinder(1.02 * bore, width * u(1.5, 4), (0, 0, -width * u(0, 1)))
-    return body
+        axle = cylinder(1.02 * bore, width * u(1.5, 4), (0, 0, -width * u(0, 1)))
+        body += axle
+    return Composite(body, (Part("axle", materials.METAL, axle), Part("wheel", materials.WHEEL)))
 
 
-def dumbbell(rng: np.random.Generator) -> Manifold:
+def dumbbell(rng: np.random.Generator) -> Composite:
     """Two weights on a bar, usually different: dumbbell, barbell, bone or rattle."""
     u = rng.uniform
     length, bar = u(0.1, 0.3), u(0.008, 0.018)
@@ -261,7 +265,9 @@ def dumbbell(rng: np.random.Generator) -> Manifold:
                 parts.append(
                     rod((x - 0.5 * bar, 0, 0), (x + 0.5 * bar, 0, 0), size * (1 - 0.2 * i), segments=28)
                 )
-    return union(*parts)
+    return Composite(
+        union(*parts), (Part("weights", materials.WEIGHT, union(*parts[1:])), Part("bar", materials.BAR))
+    )
 
 
 def hook(rng: np.random.Generator) -> Manifold:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from manifold3d import CrossSection, JoinType, Manifold, Mesh64, OpType
 
+from plumbline.geometry.solids.parts import Composite
 from plumbline.records import Float
 
-Family = Callable[[np.random.Generator], Manifold]
-"""Draws one member of a family of solids."""
+Family = Callable[[np.random.Generator], Manifold | Composite]
+"""Draws one member of a family of solids: a body of one material, or of several."""
 Vector = Sequence[float] | Float
 
 ORIGIN = (0.0, 0.0, 0.0)

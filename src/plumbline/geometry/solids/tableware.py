@@ -3,6 +3,9 @@
 import numpy as np
 from manifold3d import Manifold
 
+from plumbline.geometry.solids import materials
+from plumbline.geometry.solids.materials import Materials
+from plumbline.geometry.solids.parts import Composite, Part
 from plumbline.geometry.solids.primitives import (
     Family,
     ball,
@@ -20,9 +23,27 @@ from plumbline.geometry.solids.primitives import (
 from plumbline.records import Float
 
 
-def _hollow(rng: np.random.Generator, body: Manifold, cavity: Manifold, filled: float = 0.3) -> Manifold:
-    """Hollow out a vessel, or leave it solid: scanned meshes of vessels often lack their inside."""
-    return body if rng.random() < filled else body - cavity
+def _hollow(
+    rng: np.random.Generator,
+    body: Manifold,
+    cavity: Manifold,
+    filled: float = 0.3,
+    *,
+    wall: Materials = materials.CERAMIC,
+    content: Materials = materials.DRINK,
+) -> Composite:
+    """Hollow out a vessel, or leave it solid: scanned meshes of vessels often lack their inside.
+
+    What is solid to the sensor holds a content. An open vessel is empty: a sensor would see what is in it.
+    """
+    if rng.random() < filled:
+        return _filled(body, cavity, wall, content)
+    return Composite(body - cavity, (Part("wall", wall),))
+
+
+def _filled(body: Manifold, cavity: Manifold, wall: Materials, content: Materials) -> Composite:
+    """A vessel that is closed to the sensor, with a content in its cavity."""
+    return Composite(body, (Part("content", content, cavity, poured=True), Part("wall", wall)))
 
 
 def _handle(rng: np.random.Generator, radius: float, low: float, high: float, thickness: float) -> Manifold:
@@ -42,7 +63,7 @@ def _handle(rng: np.random.Generator, radius: float, low: float, high: float, th
     return sweep(spline(knots, 20), thickness, section=section)
 
 
-def mug(rng: np.random.Generator) -> Manifold:
+def mug(rng: np.random.Generator) -> Composite:
     """A cup with a handle, straight or tapered."""
     u = rng.uniform
     radius, height = u(0.03, 0.055), u(0.06, 0.14)
@@ -57,7 +78,7 @@ def mug(rng: np.random.Generator) -> Manifold:
     return _hollow(rng, body, cavity, 0.2)
 
 
-def bottle(rng: np.random.Generator) -> Manifold:
+def bottle(rng: np.random.Generator) -> Composite:
     """A bottle with shoulder and neck; solid, hollow, or hollow and capped."""
     u = rng.uniform
     radius, height = u(0.025, 0.06), u(0.12, 0.35)
@@ -79,12 +100,18 @@ def bottle(rng: np.random.Generator) -> Manifold:
     cap = cylinder(1.2 * neck, u(0.08, 0.15) * height, (0, 0, 0.93 * height))
     shape = (1, u(0.45, 1) if rng.random() < 0.4 else 1, 1)
     kind = rng.random()
+    wall = Part("wall", materials.BOTTLE)
+    closed = (Part("cap", materials.CAP, cap), Part("content", materials.GOODS, cavity, poured=True), wall)
     if kind < 0.4:
-        return union(body, cap).scale(shape)
-    return (body - cavity).scale(shape) if kind < 0.8 else ((body - cavity) + cap).scale(shape)
+        bottle = Composite(union(body, cap), closed)
+    elif kind < 0.8:
+        bottle = Composite(body - cavity, (wall,))
+    else:
+        bottle = Composite((body - cavity) + cap, closed)
+    return bottle.each(lambda piece: piece.scale(shape))
 
 
-def bowl(rng: np.random.Generator) -> Manifold:
+def bowl(rng: np.random.Generator) -> Composite:
     """An open bowl on a foot, widening or narrowing towards the rim."""
     u = rng.uniform
     radius, height = u(0.05, 0.16), u(0.03, 0.11)
@@ -94,7 +121,7 @@ def bowl(rng: np.random.Generator) -> Manifold:
     profile = np.column_stack([radius * curve / curve.max(), height * level])
     body, cavity = vessel(profile, u(0.04, 0.12) * radius, u(0.06, 0.2) * height)
     foot = cylinder(0.9 * profile[0, 0], u(0.05, 0.2) * height + 0.005, (0, 0, -u(0.02, 0.12) * height))
-    return _hollow(rng, body + foot, cavity, 0.1)
+    return _hollow(rng, body + foot, cavity, 0.1, wall=materials.BOWL, content=materials.GOODS)
 
 
 def plate(rng: np.random.Generator) -> Manifold:
@@ -109,7 +136,7 @@ def plate(rng: np.random.Generator) -> Manifold:
     )
 
 
-def vase(rng: np.random.Generator) -> Manifold:
+def vase(rng: np.random.Generator) -> Composite:
     """A vase with a smooth random profile, sometimes faceted, or fluted with a twist."""
     u = rng.uniform
     radius, height = u(0.03, 0.12), u(0.1, 0.4)
@@ -127,7 +154,7 @@ def vase(rng: np.random.Generator) -> Manifold:
             [x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle), points[:, 2]]
         )
 
-    return _hollow(rng, body, cavity).warp_batch(turn)
+    return _hollow(rng, body, cavity).each(lambda piece: piece.warp_batch(turn))
 
 
 def goblet(rng: np.random.Generator) -> Manifold:
@@ -143,10 +170,10 @@ def goblet(rng: np.random.Generator) -> Manifold:
     cup[:, 0] *= 1 - u(0, 0.35) * level**3
     body = lathe(np.concatenate([[(0, 0)], np.maximum(stand, [stem, 0]), cup[1:], [(0, height)]]), 32)
     _, cavity = vessel(cup, u(0.0015, 0.003), u(0.01, 0.02), 32)
-    return _hollow(rng, body, cavity, 0.25)
+    return body if rng.random() < 0.25 else body - cavity
 
 
-def teapot(rng: np.random.Generator) -> Manifold:
+def teapot(rng: np.random.Generator) -> Composite:
     """A pot with spout, handle and knob; hollow under the lid, or solid."""
     u = rng.uniform
     radius, height = u(0.05, 0.09), u(0.07, 0.16)
@@ -162,25 +189,26 @@ def teapot(rng: np.random.Generator) -> Manifold:
     spout = sweep(spline(knots, 12), np.linspace(2, 1, 12) * bore)
     handle = _handle(rng, 0.75 * radius, 0.3 * height, 0.8 * height, u(0.07, 0.12) * radius)
     if rng.random() < 0.4:
-        return union(body, spout, handle) - cavity
+        return Composite(union(body, spout, handle) - cavity, (Part("pot", materials.CERAMIC),))
     lid = ball((0.7 * radius, 0.7 * radius, 0.25 * radius), (0, 0, height))
-    return union(body, spout, handle, lid, ball(0.17 * radius, (0, 0, height + 0.35 * radius), segments=12))
+    knob = ball(0.17 * radius, (0, 0, height + 0.35 * radius), segments=12)
+    return _filled(union(body, spout, handle, lid, knob), cavity, materials.CERAMIC, materials.DRINK)
 
 
-def pan(rng: np.random.Generator) -> Manifold:
+def pan(rng: np.random.Generator) -> Composite:
     """A saucepan or frying pan with one long handle, or two ears."""
     u = rng.uniform
     radius = u(0.06, 0.16)
     height, wall = u(0.25, 1.2) * radius, u(0.003, 0.008)
-    body, cavity = vessel(np.array([(u(0.75, 1) * radius, 0), (radius, height)]), wall, u(0.004, 0.012))
+    pot, cavity = vessel(np.array([(u(0.75, 1) * radius, 0), (radius, height)]), wall, u(0.004, 0.012))
     rise, grip = u(0.55, 0.9) * height, u(0.006, 0.012)
     if rng.random() < 0.7:
         tip = (radius + u(0.9, 2.2) * radius, 0, rise + u(-0.1, 0.5) * height)
-        body += rod((0.9 * radius, 0, rise), tip, grip, u(0.8, 1.6) * grip)
+        body = pot + rod((0.9 * radius, 0, rise), tip, grip, u(0.8, 1.6) * grip)
     else:
         ears = box(2 * radius + u(0.03, 0.06), u(0.05, 0.09), grip, (0, 0, rise))
-        body += ears
-    return body - cavity
+        body = pot + ears
+    return Composite(body - cavity, (Part("pot", materials.PAN, pot), Part("handle", materials.PAN_HANDLE)))
 
 
 def spoon(rng: np.random.Generator) -> Manifold:

@@ -3,6 +3,8 @@
 import numpy as np
 from manifold3d import CrossSection, Manifold
 
+from plumbline.geometry.solids import materials
+from plumbline.geometry.solids.parts import Composite, Part
 from plumbline.geometry.solids.primitives import (
     Family,
     ball,
@@ -39,7 +41,7 @@ def _grip(rng: np.random.Generator, length: float, thickness: float) -> Manifold
     return sweep(path, thickness * swell, section=section)
 
 
-def hammer(rng: np.random.Generator) -> Manifold:
+def hammer(rng: np.random.Generator) -> Composite:
     """A hammer or mallet: a heavy head across the end of a handle, a face and a peen, claw or second face."""
     u = rng.uniform
     length, thick = u(0.18, 0.45), u(0.01, 0.018)
@@ -48,24 +50,26 @@ def hammer(rng: np.random.Generator) -> Manifold:
     tail = u(0.4, 1.3) * reach
     kind = rng.integers(3)
     if kind == 0:
-        other = rod((length, 0, 0), (length, 0, -tail), 0.9 * face, u(0.6, 1) * face, 24)
+        back = [rod((length, 0, 0), (length, 0, -tail), 0.9 * face, u(0.6, 1) * face, 24)]
     elif kind == 1:
         wedge = [(x, y * face * 0.7, 0) for x in (length - 0.6 * face, length + 0.6 * face) for y in (-1, 1)]
         tip = [(x, y * 0.002, -tail) for x in (length - 0.8 * face, length + 0.8 * face) for y in (-1, 1)]
-        other = Manifold.hull_points(np.array(wedge + tip))
+        back = [Manifold.hull_points(np.array(wedge + tip))]
     else:
         claw = [(length, 0.0, 0.0), (length, 0.0, -0.6 * tail), (length - 0.5 * tail, 0.0, -1.3 * tail)]
         path = spline(claw, 10)
         offsets = (0, 0.5 * face, 0)
-        pair = [
+        back = [
             sweep(path + np.multiply(s, offsets), face * np.linspace(0.6, 0.25, 10), segments=8)
             for s in (-1, 1)
         ]
-        other = union(*pair)
-    return union(_grip(rng, length + 0.5 * face, thick), head, other)
+    whole = union(_grip(rng, length + 0.5 * face, thick), head, union(*back))
+    return Composite(
+        whole, (Part("head", materials.HAMMER_HEAD, union(head, *back)), Part("handle", materials.HAFT))
+    )
 
 
-def axe(rng: np.random.Generator) -> Manifold:
+def axe(rng: np.random.Generator) -> Composite:
     """An axe or hatchet with one blade or two, each flared to an edge."""
     u = rng.uniform
     length, thick, reach = u(0.25, 0.8), u(0.012, 0.022), u(0.06, 0.16)
@@ -85,7 +89,9 @@ def axe(rng: np.random.Generator) -> Manifold:
     parts = [_grip(rng, length, thick), blade(1)]
     if rng.random() < 0.3:
         parts.append(blade(-1))
-    return union(*parts)
+    return Composite(
+        union(*parts), (Part("blades", materials.STEEL, union(*parts[1:])), Part("handle", materials.HAFT))
+    )
 
 
 def wrench(rng: np.random.Generator) -> Manifold:
@@ -114,7 +120,7 @@ def wrench(rng: np.random.Generator) -> Manifold:
     return tool
 
 
-def screwdriver(rng: np.random.Generator) -> Manifold:
+def screwdriver(rng: np.random.Generator) -> Composite:
     """A screwdriver, chisel, awl or file: a thick grip and a thin shaft with a tip."""
     u = rng.uniform
     grip, radius, shaft = u(0.05, 0.13), u(0.008, 0.02), u(0.04, 0.25)
@@ -126,10 +132,14 @@ def screwdriver(rng: np.random.Generator) -> Manifold:
     low, high = grip + 0.85 * shaft, grip + 1.1 * shaft
     corners = [(x * thin, y * thin, low) for x in (-0.7, 0.7) for y in (-0.7, 0.7)]
     corners += [(x * width, y * flat, high) for x in (-1, 1) for y in (-1, 1)]
-    return union(handle, steel, Manifold.hull_points(np.array(corners)))
+    tip = Manifold.hull_points(np.array(corners))
+    whole = union(handle, steel, tip)
+    return Composite(
+        whole, (Part("blade", materials.STEEL, union(steel, tip)), Part("handle", materials.GRIP))
+    )
 
 
-def knife(rng: np.random.Generator) -> Manifold:
+def knife(rng: np.random.Generator) -> Composite:
     """A knife, cleaver or trowel: a wedge-shaped blade, sometimes a guard, and a grip."""
     u = rng.uniform
     blade, depth, spine = u(0.06, 0.3), u(0.015, 0.09), u(0.0015, 0.005)
@@ -141,13 +151,19 @@ def knife(rng: np.random.Generator) -> Manifold:
     corners = np.concatenate([np.column_stack([outline, np.zeros(5)]), top, top * [1, 1, -1]])
     steel = Manifold.hull_points(corners)
     grip = _grip(rng, u(0.07, 0.14), u(0.007, 0.014)).translate((-0.004, depth * u(0.5, 0.85), 0))
-    parts = [steel, grip]
+    parts, guard = [steel, grip], Manifold()
     if rng.random() < 0.4:
-        parts.append(box(0.008, depth + 0.015, 0.018, (0, 0.55 * depth, -0.009)))
-    return union(*parts)
+        guard = box(0.008, depth + 0.015, 0.018, (0, 0.55 * depth, -0.009))
+        parts.append(guard)
+    named = (
+        Part("blade", materials.BLADE, steel),
+        Part("guard", materials.METAL, guard),
+        Part("grip", materials.GRIP),
+    )
+    return Composite(union(*parts), named)
 
 
-def saw(rng: np.random.Generator) -> Manifold:
+def saw(rng: np.random.Generator) -> Composite:
     """A hand saw: a thin toothed sheet with a closed grip at its end."""
     u = rng.uniform
     length, high, low, thick = u(0.2, 0.55), u(0.07, 0.14), u(0.02, 0.06), u(0.001, 0.003)
@@ -160,10 +176,13 @@ def saw(rng: np.random.Generator) -> Manifold:
         0.35 * size, 0.7 * size, 0.1, 0.15 * size, (0, 0, -0.02)
     )
     grip = grip.rotate((0, 0, u(-20, 20))).translate((-0.25 * size, 0.45 * high, 0))
-    return union(prism(outline, thick, (0, 0, 0.006)), grip)
+    blade = prism(outline, thick, (0, 0, 0.006))
+    return Composite(
+        union(blade, grip), (Part("blade", materials.STEEL, blade), Part("grip", materials.GRIP))
+    )
 
 
-def pliers(rng: np.random.Generator) -> Manifold:
+def pliers(rng: np.random.Generator) -> Composite:
     """Pliers or scissors: two bent levers that cross at a pivot."""
     u = rng.uniform
     jaw, handle, thick, gape = u(0.03, 0.12), u(0.08, 0.15), u(0.004, 0.009), u(0.02, 0.35)
@@ -171,12 +190,17 @@ def pliers(rng: np.random.Generator) -> Manifold:
     knots = [(-jaw, 0.1 * thick, 0), (0, 0, 0), (0.4 * handle, bow, 0), (handle, u(0.5, 1) * bow, 0)]
     section = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * [0.7, 1]
     lever = sweep(spline(knots, 14), thick * np.linspace(0.5, 1.1, 14), section=section)
+    loop = Manifold()
     if rng.random() < 0.4:
         hoop = (cylinder(0.02, thick) - cylinder(0.014, 3 * thick, (0, 0, -thick))).scale((1.4, 1, 1))
-        lever += hoop.translate((handle + 0.02, knots[-1][1], -thick / 2))
+        loop = hoop.translate((handle + 0.02, knots[-1][1], -thick / 2))
+        lever += loop
     half = np.degrees(gape) / 2
     other = lever.mirror((0, 1, 0)).rotate((0, 0, half))
-    return union(lever.rotate((0, 0, -half)), other, cylinder(1.8 * thick, 3 * thick, (0, 0, -1.5 * thick)))
+    pin = cylinder(1.8 * thick, 3 * thick, (0, 0, -1.5 * thick))
+    whole = union(lever.rotate((0, 0, -half)), other, pin)
+    loops = union(loop.rotate((0, 0, -half)), loop.mirror((0, 1, 0)).rotate((0, 0, half)))
+    return Composite(whole, (Part("loops", materials.PLASTIC, loops), Part("levers", materials.STEEL)))
 
 
 def key(rng: np.random.Generator) -> Manifold:
@@ -202,26 +226,33 @@ def key(rng: np.random.Generator) -> Manifold:
     return (head + CrossSection([blade]).translate((0.55 * bow, 0))).extrude(thick)
 
 
-def brush(rng: np.random.Generator) -> Manifold:
+def brush(rng: np.random.Generator) -> Composite:
     """A brush, broom or mop: a block of bristles on a handle, in line with the handle or across it."""
     u = rng.uniform
     length, thick = u(0.1, 0.3), u(0.006, 0.012)
     x, y, z = u(0.03, 0.12), u(0.02, 0.06), u(0.01, 0.02)
-    parts = [_grip(rng, length, thick).translate((0.3 * x, 0, z / 2)), slab(x, y, z, 0.3 * y)]
+    parts, bristles = [_grip(rng, length, thick).translate((0.3 * x, 0, z / 2)), slab(x, y, z, 0.3 * y)], []
     if rng.random() < 0.5:
         rows = int(rng.integers(2, 5))
         for i in range(rows):
             for j in range(2):
                 at = ((i - (rows - 1) / 2) * 0.9 * x / rows, (j - 0.5) * 0.5 * y, -0.8 * y)
-                parts.append(box(0.5 * x / rows, 0.3 * y, z + 0.8 * y, at))
+                bristles.append(box(0.5 * x / rows, 0.3 * y, z + 0.8 * y, at))
     else:
         flare = u(0.9, 1.5)
         ring = circle(20) * [0.45 * x, 0.4 * y]
         low = np.column_stack([flare * ring, np.full(20, -u(0.4, 1.2) * x)])
-        parts.append(loft(np.stack([low, np.column_stack([ring, np.full(20, 0.5 * z)])])))
+        bristles.append(loft(np.stack([low, np.column_stack([ring, np.full(20, 0.5 * z)])])))
+    block = parts[1]
+    parts += bristles
     if rng.random() < 0.3:
         parts.append(ball(1.5 * thick, (0.3 * x + length, 0, z / 2), segments=16))
-    return union(*parts)
+    named = (
+        Part("block", materials.GRIP, block),
+        Part("bristles", materials.BRISTLES, union(*bristles)),
+        Part("handle", materials.HAFT),
+    )
+    return Composite(union(*parts), named)
 
 
 FAMILIES: tuple[Family, ...] = (hammer, axe, wrench, screwdriver, knife, saw, pliers, key, brush)

@@ -3,6 +3,8 @@
 import numpy as np
 from manifold3d import Manifold
 
+from plumbline.geometry.solids import materials
+from plumbline.geometry.solids.parts import Composite, Part
 from plumbline.geometry.solids.primitives import (
     Family,
     ball,
@@ -27,7 +29,7 @@ def _wing(root: float, tip: float, span: float, swept: float, thick: float) -> M
     return Manifold.hull_points(np.array(near + far))
 
 
-def aeroplane(rng: np.random.Generator) -> Manifold:
+def aeroplane(rng: np.random.Generator) -> Composite:
     """A toy aeroplane: fuselage, wings, tail, engines."""
     u = rng.uniform
     length, radius = u(0.1, 0.5), u(0.05, 0.09)
@@ -52,15 +54,21 @@ def aeroplane(rng: np.random.Generator) -> Manifold:
             (tail if sign == 1 else tail.mirror((0, 1, 0))).translate((0.92 * length, 0, 0)),
         ]
     parts.append(fin.translate((0.92 * length, 0, 0)))
+    engines = []
     if rng.random() < 0.6:
         at = 0.35
         for sign in (1, -1):
             start = np.array([place[0] + at * swept - 0.6 * root, sign * at * span, high])
-            parts.append(rod(start, start + [root, 0, 0], 0.35 * radius * length, 0.3 * radius * length))
-    return union(*parts)
+            engines.append(rod(start, start + [root, 0, 0], 0.35 * radius * length, 0.3 * radius * length))
+    named = (
+        Part("engines", materials.FITTING, union(*engines)),
+        Part("fuselage", materials.FOAM_TOY, parts[0]),
+        Part("wings", materials.FOAM_TOY),
+    )
+    return Composite(union(*parts, *engines), named)
 
 
-def rocket(rng: np.random.Generator) -> Manifold:
+def rocket(rng: np.random.Generator) -> Composite:
     """A toy rocket, dart or bomb: a pointed body with fins and a nozzle."""
     u = rng.uniform
     height, radius, fins = u(0.1, 0.4), u(0.02, 0.05), int(rng.integers(3, 6))
@@ -75,10 +83,16 @@ def rocket(rng: np.random.Generator) -> Manifold:
     blade = prism(fin, 0.12 * radius).translate((0, 0, -0.06 * radius)).rotate((90, 0, 0))
     parts += [blade.rotate((0, 0, 360 / fins * i)) for i in range(fins)]
     nozzle = cylinder(0.6 * radius, 0.5 * radius, (0, 0, -0.4 * radius), top=0.4 * radius)
-    return union(*parts, nozzle) - ball(0.4 * radius, (0, 0, -0.4 * radius), segments=16)
+    whole = union(*parts, nozzle) - ball(0.4 * radius, (0, 0, -0.4 * radius), segments=16)
+    named = (
+        Part("nozzle", materials.FITTING, nozzle),
+        Part("body", materials.FOAM_TOY, parts[0]),
+        Part("fins", materials.FOAM_TOY),
+    )
+    return Composite(whole, named)
 
 
-def car(rng: np.random.Generator) -> Manifold:
+def car(rng: np.random.Generator) -> Composite:
     """A toy car, van, lorry or tractor: body, cabin, wheels, sometimes an open bed."""
     u = rng.uniform
     x, y, z = u(0.07, 0.3), u(0.35, 0.55), u(0.15, 0.35)
@@ -91,11 +105,12 @@ def car(rng: np.random.Generator) -> Manifold:
     low, high, front, rear = u(0.35, 0.7) * x, u(0.2, 0.5) * x, u(-0.45, -0.2) * x, u(0.3, 1.3) * z
     cabin = [(front + t * low, s * 0.48 * y, clear + 0.9 * z) for t in (0, 1) for s in (-1, 1)]
     cabin += [(front + 0.15 * low + t * high, s * 0.4 * y, clear + z + rear) for t in (0, 1) for s in (-1, 1)]
-    parts = [hull, Manifold.hull_points(np.array(cabin))]
+    top = Manifold.hull_points(np.array(cabin))
+    wheels = []
     wheel, wide = u(0.08, 0.16) * x, u(0.1, 0.25) * y
     for at in (-0.32 * x, 0.3 * x):
         for s in (-1, 1):
-            parts.append(
+            wheels.append(
                 rod(
                     (at, s * (0.5 * y - wide), wheel),
                     (at, s * (0.5 * y + 0.3 * wide), wheel),
@@ -103,7 +118,12 @@ def car(rng: np.random.Generator) -> Manifold:
                     segments=20,
                 )
             )
-    return union(*parts)
+    named = (
+        Part("wheels", materials.TYRE, union(*wheels)),
+        Part("cabin", materials.TOY, top),
+        Part("body", materials.CAR),
+    )
+    return Composite(union(hull, top, *wheels), named)
 
 
 def animal(rng: np.random.Generator) -> Manifold:
@@ -133,7 +153,7 @@ def animal(rng: np.random.Generator) -> Manifold:
     return union(*parts)
 
 
-def figure(rng: np.random.Generator) -> Manifold:
+def figure(rng: np.random.Generator) -> Composite:
     """A standing doll: trunk, head, bent arms, legs, feet, sometimes a hat or a base."""
     u = rng.uniform
     height, wide = u(0.08, 0.35), u(0.12, 0.2)
@@ -165,12 +185,14 @@ def figure(rng: np.random.Generator) -> Manifold:
     if rng.random() < 0.4:
         parts.append(cylinder(1.6 * skull, 0.3 * skull, (0, 0, top + 0.5 * skull)))
         parts.append(cylinder(skull, 1.2 * skull, (0, 0, top + 0.5 * skull), top=u(0.2, 1) * skull))
+    base = Manifold()
     if rng.random() < 0.4:
-        parts.append(cylinder(1.6 * w, 1.2 * limb, (0, 0, -0.5 * limb)))
-    return union(*parts)
+        base = cylinder(1.6 * w, 1.2 * limb, (0, 0, -0.5 * limb))
+        parts.append(base)
+    return Composite(union(*parts), (Part("base", materials.BASE, base), Part("doll", materials.FOAM_TOY)))
 
 
-def laptop(rng: np.random.Generator) -> Manifold:
+def laptop(rng: np.random.Generator) -> Composite:
     """A laptop, phone on its stand, picture frame or open book: two thin leaves that meet at a hinge."""
     u = rng.uniform
     x, y, thick, angle = u(0.1, 0.4), u(0.08, 0.28), u(0.004, 0.02), u(20, 135)
@@ -180,13 +202,14 @@ def laptop(rng: np.random.Generator) -> Manifold:
     if rng.random() < 0.4:
         screen -= slab(0.85 * x, 0.7 * leaf, thick, 0.02 * x, (0, 0.55 * leaf, 0.3 * thick))
     hinge = rod((-0.45 * x, 0.03 * y, 0.5 * thick), (0.45 * x, 0.03 * y, 0.5 * thick), 0.8 * thick + 0.03 * y)
-    parts = [base, hinge, screen.rotate((angle, 0, 0)).translate((0, 0.03 * y, 0.5 * thick))]
+    screen = screen.rotate((angle, 0, 0)).translate((0, 0.03 * y, 0.5 * thick))
+    parts = [base, hinge, screen]
     if rng.random() < 0.3:
         parts.append(slab(0.3 * x, 0.3 * y, u(1, 4) * thick, 0.02 * x, (u(-0.3, 0.3) * x, 0.6 * y, 0)))
-    return union(*parts)
+    return Composite(union(*parts), (Part("base", materials.DEVICE, base), Part("screen", materials.SCREEN)))
 
 
-def crate(rng: np.random.Generator) -> Manifold:
+def crate(rng: np.random.Generator) -> Composite:
     """A box: open, lidded, slatted, divided, filled, or with a lid ajar."""
     u = rng.uniform
     x, y, z, wall = u(0.05, 0.45), u(0.05, 0.35), u(0.03, 0.3), u(0.03, 0.1)
@@ -195,6 +218,7 @@ def crate(rng: np.random.Generator) -> Manifold:
     if rng.random() < 0.3:
         inner -= box(wall, y, 0.9 * z, (u(-0.3, 0.3) * x, 0, 0))
     body = slab(x, y, z, u(0.005, 0.1) * x) - inner
+    load = Manifold()
     kind = rng.integers(4)
     if kind == 0:
         for i in range(int(rng.integers(1, 4))):
@@ -204,14 +228,15 @@ def crate(rng: np.random.Generator) -> Manifold:
         body = union(body, lid.translate((0, 0.5 * wall - y / 2, z - 0.5 * wall)))
     elif kind == 2:
         load = ball((0.35 * x, 0.35 * y, 0.6 * z), (u(-0.1, 0.1) * x, 0, wall), segments=20)
-        body += load.trim_by_plane((0, 0, 1), 0.5 * wall)
+        load = load.trim_by_plane((0, 0, 1), 0.5 * wall)
+        body += load
     if rng.random() < 0.3:
         grip = rod((0.5 * x - 0.9 * wall, 0, 0.7 * z), (u(0.55, 0.8) * x, 0, 0.7 * z), 0.08 * z)
         body = union(body, grip, grip.mirror((1, 0, 0)))
-    return body
+    return Composite(body, (Part("load", materials.LOAD, load), Part("box", materials.CRATE)))
 
 
-def shoe(rng: np.random.Generator) -> Manifold:
+def shoe(rng: np.random.Generator) -> Composite:
     """A shoe, boot or iron: a sole and an upper that rises towards the heel, open or solid."""
     u = rng.uniform
     length, wide, tall = u(0.12, 0.32), u(0.3, 0.45), u(0.25, 0.8)
@@ -245,21 +270,21 @@ def shoe(rng: np.random.Generator) -> Manifold:
     if heel > 0.05 * length:
         block = prism(outline, heel, (0, 0, -0.07 * length - heel))
         parts.append(block.trim_by_plane((-1, 0, 0), -0.3 * length))
-    body = union(*parts)
+    body, upper = union(*parts), parts[0]
     if rng.random() < 0.6:
         body -= ball(
             (0.16 * length, 0.5 * width[3], u(0.5, 0.9) * rise[3]),
             (0.2 * length, bend[3], rise[3]),
             segments=20,
         )
-    return body
+    return Composite(body, (Part("upper", materials.UPPER, upper), Part("sole", materials.SOLE)))
 
 
-def tree(rng: np.random.Generator) -> Manifold:
+def tree(rng: np.random.Generator) -> Composite:
     """A tree, cactus, coral or antler: branches that fork, bare or with a crown, on a base plate."""
     u = rng.uniform
     height, thick = u(0.08, 0.4), u(0.03, 0.09)
-    parts = [cylinder(u(1.5, 4) * thick * height, 0.04 * height)]
+    parts, leaves = [cylinder(u(1.5, 4) * thick * height, 0.04 * height)], []
     crown = rng.random() < 0.5
     tips = [(np.zeros(3), np.array([0, 0, 0.5 * height]), thick * height)]
     for level in range(int(rng.integers(1, 4))):
@@ -275,11 +300,17 @@ def tree(rng: np.random.Generator) -> Manifold:
     for start, step, girth in tips:
         parts.append(rod(start, start + step, girth, 0.5 * girth, 10))
         if crown:
-            parts.append(ball(np.linalg.norm(step) * u(0.4, 0.9, 3), start + step, segments=16))
-    return union(*parts)
+            leaves.append(ball(np.linalg.norm(step) * u(0.4, 0.9, 3), start + step, segments=16))
+            parts.append(leaves[-1])
+    named = (
+        Part("base", materials.BASE, parts[0]),
+        Part("crown", materials.CROWN, union(*leaves)),
+        Part("trunk", materials.TRUNK),
+    )
+    return Composite(union(*parts), named)
 
 
-def boat(rng: np.random.Generator) -> Manifold:
+def boat(rng: np.random.Generator) -> Composite:
     """A boat, trough or cradle: a lofted hull, open or decked, with cabin or mast."""
     u = rng.uniform
     length, wide, deep = u(0.1, 0.4), u(0.2, 0.45), u(0.15, 0.4)
@@ -300,13 +331,21 @@ def boat(rng: np.random.Generator) -> Manifold:
         hull -= loft(rings * [0.95, wall, wall] + [0, 0, 1e-4 * length])
         hull += box(0.12 * length, 1.7 * beam[6], 0.04 * length, (u(-0.15, 0.15) * length, 0, -0.06 * length))
     floor = -0.9 * keel[6]
+    cabin = mast = Manifold()
     if rng.random() < 0.6:
-        hull += box(
+        cabin = box(
             u(0.2, 0.4) * length, beam[6], u(0.1, 0.3) * length - floor, (u(-0.25, 0.1) * length, 0, floor)
         )
+        hull += cabin
     if rng.random() < 0.5:
-        hull += rod((0.1 * length, 0, floor), (0.1 * length, 0, u(0.4, 0.9) * length), 0.02 * length)
-    return hull
+        mast = rod((0.1 * length, 0, floor), (0.1 * length, 0, u(0.4, 0.9) * length), 0.02 * length)
+        hull += mast
+    named = (
+        Part("mast", materials.FITTING, mast),
+        Part("cabin", materials.TOY, cabin),
+        Part("hull", materials.FOAM_TOY),
+    )
+    return Composite(hull, named)
 
 
 FAMILIES: tuple[Family, ...] = (aeroplane, rocket, car, animal, figure, laptop, crate, shoe, tree, boat)
