@@ -169,6 +169,6 @@ def test_masses_weigh_centres():
     mass, com, inertia = mass_properties([cube(1.0, (0, 0, 0)), cube(3.0, (4, 0, 0))])
     assert mass == pytest.approx(4)
     np.testing.assert_allclose(com, [3, 0, 0.5], atol=1e-14)
-    # Each cube has 1/6 about its centre; at right angles to x the centres lie 3 and 1 away from the common one.
+    # Each cube has 1/6 about its centre, and the centres lie 3 and 1 away from the common one along x.
     apart = (1 * 9 + 3 * 1) / 4
     np.testing.assert_allclose(inertia, np.diag([1 / 6, 1 / 6 + apart, 1 / 6 + apart]), atol=1e-13)
