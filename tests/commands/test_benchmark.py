@@ -255,6 +255,21 @@ class TestMethods:
         assert (worst["below_0.05"], worst["below_0.1"]) == (0, 0)
         assert all(part["mean"] == pytest.approx(0.3, abs=1e-6) for part in worst["sources"].values())
 
+    def test_a_model_that_knows_of_tables_is_told_of_none(self, store):
+        """Scans of the benchmark are without a sensor model, so their stores have no vector to the table."""
+        assert "table" not in store.vector_names
+
+        def ask(graphs, indices):
+            found = graphs.gather(indices)
+            names = list(graphs.vector_names)
+            assert names == ["table", "view", "carve"]
+            assert not found.vectors[:, 0].any()
+            np.testing.assert_allclose(np.linalg.norm(found.vectors[:, 1], axis=1).max(), 1, atol=0.1)
+            return found.target.astype(float)
+
+        form = GraphForm(vector_names=("table", "view", "carve"))
+        assert figures(measure(store, [Asked("asks", form, ask)], [])["asks"])["p90"] < 1e-6
+
     def test_answers_that_are_no_numbers_are_refused(self, store):
         def broken(graphs, indices):
             return np.where(indices[:, None] == 3, np.nan, np.zeros(3))

@@ -110,9 +110,15 @@ def test_meshes_that_are_all_rejected_are_refused(tmp_path):
         benchmark(meshes=tmp_path / "open.off", out=tmp_path / "out", workers=1)
 
 
+UNUSED = {"solid_samples", "clean", "sensor_model", "sensor_share", "density"}
+"""Settings that the benchmark leaves at their defaults, which change nothing."""
+
+
 def test_every_setting_is_recorded():
     """Under the names that the first data sets of the benchmark had; real scans alone are cleaned."""
     other = {"rays": "num_rays", "grazing": "dropout_grazing"}
     names = {item.name for record in (ScanSettings, GraphSettings) for item in fields(record)}
     found = recorded(CONDITIONS[0], CONDITIONS[0].settings(2), GraphSettings())
-    assert set(found) == {other.get(name, name) for name in names - {"solid_samples", "clean"}} | {"scancom"}
+    assert set(found) == {other.get(name, name) for name in names - UNUSED} | {"scancom"}
+    settings, usual = CONDITIONS[0].settings(2), ScanSettings()
+    assert all(getattr(settings, name) == getattr(usual, name) for name in UNUSED)

@@ -73,7 +73,9 @@ class AsTrained:
     def __init__(self, store: PackedStore, form: GraphForm) -> None:
         self._store = store
         self._columns = [store.feature_names.index(name) for name in form.feature_names]
-        self._rows = [store.vector_names.index(name) for name in form.vector_names]
+        # A table that the scans do not know is zero, as in training.
+        names = (*store.vector_names, *({"table"} - set(store.vector_names)))
+        self._rows = [names.index(name) for name in form.vector_names]
         self.feature_names, self.vector_names = form.feature_names, form.vector_names
         self.leaders, self.k = form.leaders, form.k
         # Batches reserve space for the edges of the store, which has at least as many.
@@ -85,9 +87,9 @@ class AsTrained:
     def gather(self, indices: Int) -> Gathered:
         """Like :meth:`PackedStore.gather`, but keep only the ``k`` nearest neighbours of every node."""
         found = self._store.gather(indices)
-        found = found._replace(
-            node_features=found.node_features[:, self._columns], vectors=found.vectors[:, self._rows]
-        )
+        unknown = np.zeros((len(indices), 1, 3), found.vectors.dtype)
+        vectors = np.concatenate([found.vectors, unknown], axis=1)[:, self._rows]
+        found = found._replace(node_features=found.node_features[:, self._columns], vectors=vectors)
         if self.k is None or self.k == self._store.k:
             return found
         first = np.cumsum(found.in_degree) - found.in_degree

@@ -11,7 +11,7 @@ from plumbline.data.store.in_memory import MemoryStore
 from plumbline.errors import InputError
 from plumbline.geometry.graphs import LEADERS, NORMAL_NEIGHBOURS, build_sample
 from plumbline.predictors.trained_on import TrainedOn
-from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Sample, Scan
+from plumbline.records import FEATURE_NAMES, USUAL_VECTORS, VECTOR_NAMES, Sample, Scan
 
 _EDGES = frozenset({"gcn", "edge_index"})
 """Parts of a batch that require the same neighbours as in training."""
@@ -28,7 +28,7 @@ class GraphForm(NamedTuple):
     """
 
     feature_names: tuple[str, ...] = FEATURE_NAMES
-    vector_names: tuple[str, ...] = VECTOR_NAMES
+    vector_names: tuple[str, ...] = USUAL_VECTORS
     k: int | None = NORMAL_NEIGHBOURS
     leaders: int = LEADERS
     normalise: Any = "unit"

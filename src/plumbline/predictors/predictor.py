@@ -23,7 +23,7 @@ from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.looking import USUAL_DRAWS, Look, Seen, look_at, to_cloud
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.untrained import BASELINES, Scans, baseline_predictions, load_baseline
-from plumbline.records import USUAL_VECTORS, Float, Int, Sample
+from plumbline.records import Float, Int, Sample
 
 if TYPE_CHECKING:
     from plumbline.predictors.checkpoint import Trained
@@ -81,8 +81,7 @@ class Predictor:
             found = baseline_predictions(store, np.arange(len(store)), (baseline,))
             return found.predictions[baseline], None
 
-        form = GraphForm(vector_names=USUAL_VECTORS)
-        return cls(name, load_baseline(baseline).symmetry, form, answer, batch_size=batch_size)
+        return cls(name, load_baseline(baseline).symmetry, GraphForm(), answer, batch_size=batch_size)
 
     @classmethod
     def trained(cls, trained: "Trained", *, batch_size: int = 64) -> "Predictor":
