@@ -30,11 +30,7 @@ def ball(num: int = 3000) -> np.ndarray:
     """The half of a ball of radius 1 about the origin that the sensor sees."""
     points = np.random.default_rng(2).normal(size=(num, 3))
     points /= np.linalg.norm(points, axis=1, keepdims=True)
-    return (
-        points * [1, 1, np.sign(-points[:, 2])[0]]
-        if False
-        else points * np.where(points[:, 2:] > 0, [1, 1, -1], 1)
-    )
+    return points * np.where(points[:, 2:] > 0, [1, 1, -1], 1)
 
 
 def strays(num: int) -> np.ndarray:
