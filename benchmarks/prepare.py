@@ -3,8 +3,8 @@
     python -m benchmarks.prepare FOLDER --objects 300 --samples 10 --points 256
 
 Times the real command in a process of its own, then the ray caster alone on the same number of rays, a naive
-program, and the same work stage by stage in this process. Stages are in CPU seconds, which are comparable
-even when the machine is busy.
+program, scans with the sensor model compared with those without, and the same work stage by stage in this
+process. All but the first are in CPU seconds, which are comparable even when the machine is busy.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,10 @@ from plumbline.geometry.sensors import ray_directions  # noqa: E402
 from plumbline.geometry.solids import make_solid  # noqa: E402
 from plumbline.records import (  # noqa: E402
     FEATURE_NAMES,
-    VECTOR_NAMES,
     GraphSettings,
     Range,
     ScanSettings,
+    vector_names,
 )
 
 STAGES: list[tuple[str, Any, str]] = [
@@ -114,7 +115,7 @@ def break_down(folder: list[str], args: argparse.Namespace) -> None:
         started = time.process_time()
         paths = sorted(Path(temporary).glob("*.part"))
         fields = {"edge_attr": "sh", "sh_degree": 2}
-        fields |= {"feature_names": FEATURE_NAMES, "vector_names": VECTOR_NAMES}
+        fields |= {"feature_names": FEATURE_NAMES, "vector_names": vector_names(scan.sensor_model)}
         writer.merge_parts(Path(temporary) / "store", paths, manifest_fields=fields)
         merged = time.process_time() - started
     rows = [("find and hash files", found), *watch.spent.items(), ("merge the parts", merged)]
@@ -137,6 +138,26 @@ def time_naive(folder: list[str], args: argparse.Namespace) -> None:
         spent = time.process_time() - started
     made = len(chosen) * args.samples
     print(f"\nnaive program: {made / spent:.1f} scans per CPU second ({made} scans)")
+
+
+def time_sensor_model(folder: list[str], args: argparse.Namespace) -> None:
+    """Time scans and their graphs with and without the sensor model, alternately, in CPU seconds."""
+    graph = GraphSettings()
+    sources = list_sources([Path(path) for path in folder], 0, None)
+    plain = ScanSettings(samples=args.samples, points=Range(args.points))
+    spent: Counter[str] = Counter()
+    for source in sources:
+        for name, settings in {
+            "without": plain,
+            "half of the scans": replace(plain, sensor_model="depth", sensor_share=0.5),
+            "all scans": replace(plain, sensor_model="depth", sensor_share=1.0),
+        }.items():
+            started = time.process_time()
+            samples.make_samples(source, settings, graph)
+            spent[name] += time.process_time() - started
+    made = len(sources) * args.samples
+    print("\nsensor model depth, milliseconds per scan: ", end="")
+    print(", ".join(f"{name} {1e3 * took / made:.2f}" for name, took in spent.items()))
 
 
 def time_embree(folder: list[str], args: argparse.Namespace) -> None:
@@ -202,6 +223,7 @@ def measure(meshes_folder: Path, args: argparse.Namespace) -> None:
         time_command(folder, args, workers)
     time_embree(folder, args)
     time_naive(folder, args)
+    time_sensor_model(folder, args)
     break_down(folder, args)
 
 

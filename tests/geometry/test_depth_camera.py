@@ -1,13 +1,11 @@
 """The virtual depth camera: each loss and error alone against its own law, and all of them together."""
 
 import math
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
-from plumbline.errors import InputError
 from plumbline.geometry import depth_camera, scans
 from plumbline.geometry.depth_camera import DepthCamera
 from plumbline.geometry.graphs import build_sample
@@ -17,7 +15,6 @@ from plumbline.geometry.rest_poses import RestPoses, rest_poses
 from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
-from plumbline.records import VECTOR_NAMES
 from tests.geometry.test_meshes import BOX, BOX_FACES, lathe, plane_box
 from tests.helpers.scans import scan_settings
 
@@ -318,65 +315,3 @@ def test_volume_and_inertia_are_those_of_the_object_in_the_frame_of_the_scan(mon
         expected = turn @ solid.inertia @ turn.T
         np.testing.assert_allclose(sample.inertia * sample.scale**2, expected, atol=1e-12)
         assert not np.allclose(expected, solid.inertia)
-
-
-# ------------------------------------------------------------------------------------------- the table
-
-
-def test_the_table_of_a_scan_is_the_one_that_the_object_stands_on(monkeypatch):
-    """In the frame of the scan, without its error: the lowest points of the object lie on it."""
-    monkeypatch.setattr(depth_camera, "_TABLE_KNOWN", 1.0)
-    monkeypatch.setattr(depth_camera, "_ON_TABLE", 1.0)
-    monkeypatch.setattr(depth_camera, "_TABLE_TILT", 0.0)
-    monkeypatch.setattr(depth_camera, "_TABLE_OFFSET", 0.0)
-    turn = random_rotation(np.random.default_rng(7))
-    monkeypatch.setattr(scans, "random_rotation", lambda rng: turn)
-    for seed in range(5):
-        solid, seen = scan(seed, sensor_share=1.0, rotate=True)
-        above = (solid.vertices @ turn.T) @ seen.table[:3] - seen.table[3]
-        assert above.min() == pytest.approx(0, abs=1e-9 * solid.bounding_radius)
-        sensor = seen.sensor[0] - turn @ solid.bounding_centre
-        assert sensor @ seen.table[:3] > 0, "the camera looks down"
-
-
-def test_the_table_of_a_scan_is_known_at_times_and_up_to_an_error():
-    tables = [scan(seed, sensor_share=1.0, rotate=False, points=32)[1].table for seed in range(200)]
-    assert np.mean([table is not None for table in tables]) == pytest.approx(0.4, abs=0.1)
-    assert scan(0, sensor_model="none")[1].table is None
-
-
-def graph_of(seen, **changed):
-    given = {"k": 6, "edge_attr": "none", "sh_degree": 0, "normalise": "unit", "object_name": "a"}
-    return build_sample(seen, dtype=np.float64, **{**given, **changed})
-
-
-def test_the_vector_to_the_table_turns_moves_and_grows_with_the_scan():
-    """To 1e-10; and it is not that of another table, the control."""
-    rng = np.random.default_rng(0)
-    seen = replace(scan(sensor_share=1.0)[1], table=np.array([0.0, 0.6, 0.8, -3.0]))
-    turn, shift, size = np.diag([-1, 1, 1]) @ random_rotation(rng), rng.normal(size=3), 2.5
-    normal = turn @ seen.table[:3]
-    moved = replace(
-        seen,
-        points=size * seen.points @ turn.T + shift,
-        sensor=size * seen.sensor @ turn.T + shift,
-        table=np.append(normal, size * seen.table[3] + normal @ shift),
-    )
-    before, after = (graph_of(each).vectors[VECTOR_NAMES.index("table")] for each in (seen, moved))
-    np.testing.assert_allclose(after, turn @ before, atol=1e-10)
-    mean = seen.points.mean(axis=0)
-    height = (seen.table[:3] @ mean + 3.0) / graph_of(seen).scale
-    np.testing.assert_allclose(before, -height * seen.table[:3], atol=1e-10)
-    other = graph_of(replace(moved, table=moved.table + [0, 0, 0, 0.1])).vectors[-1]
-    assert not np.allclose(other, turn @ before, atol=1e-3)
-
-
-@pytest.mark.parametrize("normalise", ["unit", "centre", "none"])
-def test_the_table_lies_below_the_points(normalise):
-    seen = replace(scan(sensor_share=1.0)[1], table=None)
-    np.testing.assert_array_equal(graph_of(seen, normalise=normalise).vectors[-1], 0)
-    high = float(seen.points[:, 2].mean()) + 1
-    with pytest.raises(InputError, match="a: its points lie below the table; the normal must point from"):
-        graph_of(replace(seen, table=np.array([0, 0, 1.0, high])), normalise=normalise)
-    sample = graph_of(replace(seen, table=np.array([0, 0, -1.0, -high])), normalise=normalise)
-    np.testing.assert_allclose(sample.vectors[-1] * sample.scale, [0, 0, 1], atol=1e-9)

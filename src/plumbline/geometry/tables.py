@@ -37,7 +37,9 @@ def move_plane(plane: Float | None, turn: Float, shift: Float, factor: float = 1
 
 
 def way_down(scan: Scan, name: str) -> Float:
-    """Compute the vector ``[3]`` from the mean of a scan's points straight down to its table.
+    """Compute the vector ``[3]`` from the mean of a scan's points straight to its table.
+
+    It leads down; or a little up, if a flat object lies on a table that is not known well.
 
     Args:
         scan: in any frame and unit.
@@ -47,14 +49,17 @@ def way_down(scan: Scan, name: str) -> Float:
         The vector in that frame and unit; zero if the table is not known. Symmetry: E(3), and scale.
 
     Raises:
-        InputError: the mean of the points is not above the table.
+        InputError: the points lie below the table.
     """
     if scan.table is None:
         return np.zeros(3)
     normal, distance = scan.table[:3], scan.table[3]
-    centre = scan.points[0]  # near the points, so that far from the origin no digits are lost
-    above = normal @ (scan.points - centre).mean(axis=0) - (distance - normal @ centre)
-    if not above > 0:
+    first = scan.points[0]  # near all points, so that far from the origin no digits are lost
+    local = scan.points - first
+    centre = local.mean(axis=0)
+    above = normal @ centre - (distance - normal @ first)
+    size = np.sqrt(((local - centre) ** 2).sum(axis=1).mean())
+    if not above > -size:
         raise InputError(
             f"{name}: its points lie below the table; the normal must point from the table to the object"
         )
