@@ -264,9 +264,11 @@ def test_missing_and_binary_labels_are_refused(tmp_path):
         read_labels(str(tmp_path / "labels.csv"))
     with pytest.raises(InputError, match="is a folder; give a CSV file"):
         read_labels(tmp_path)
-    (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(InputError, match="cannot be read as CSV"):
-        read_labels(tmp_path / "labels.csv")
+    for data in b"\xff\xfe\x00\x01", "file,com_x,com_y,com_z\nGröße.ply,0,0,0\n".encode("cp1252"):
+        (tmp_path / "labels.csv").write_bytes(data)
+        with pytest.raises(InputError, match="is not in UTF-8; save it as UTF-8") as caught:
+            read_labels(tmp_path / "labels.csv")
+        assert "codec" not in str(caught.value)
 
 
 def test_scans_of_real_sensors_become_graphs(shared_meshes, tmp_path):

@@ -150,8 +150,11 @@ def read_labels(csv_path: Path | str) -> list[Label]:
             rows = csv.DictReader(file)
             _check_header(csv_path, rows.fieldnames or ())
             labels = [_label(row, csv_path, rows.line_num) for row in rows]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{csv_path} cannot be read as CSV in UTF-8: {error}") from error
+    except UnicodeDecodeError as error:
+        # Names of files are in the text, so its encoding must not be guessed.
+        raise InputError(f"{csv_path} is not in UTF-8; save it as UTF-8 (Excel: CSV UTF-8)") from error
+    except csv.Error as error:
+        raise InputError(f"{csv_path} cannot be read as CSV ({error}); export it again") from error
     if not labels:
         raise InputError(f"{csv_path} has no rows below its header; add one row per scan")
     return labels
