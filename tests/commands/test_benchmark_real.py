@@ -289,7 +289,10 @@ class TestRefusals:
             ({"pose": np.diag([2.0, 2, 2, 1])}, "pose is not a rigid transform"),
             ({"pose": np.linalg.inv(CRATE.pose)}, "the mesh, placed by pose, lies .* radii from com"),
             ({"mesh": None}, "no array 'mesh'"),
-            ({"mesh": "meshes/none.off"}, "none.off does not exist"),
+            (
+                {"mesh": "meshes/none.off"},
+                r"its reference mesh .*none.off does not exist; put it there: the path .* relative to",
+            ),
             ({"points": None}, "no array 'points'"),
             ({"points": np.zeros((0, 3))}, "no points"),
             ({"sensor": np.zeros((7, 3))}, "positions of the sensor"),
@@ -312,4 +315,11 @@ class TestRefusals:
 
     def test_nowhere_to_write(self, made, capsys):
         (made.path.parent / "out").write_text("a file")
-        assert "cannot be written to" in self.refused(capsys, made)
+        assert "out is a file: give a folder" in self.refused(capsys, made)
+
+    def test_a_manifest_in_another_encoding(self, made, capsys):
+        path = made.path / "manifest.csv"
+        path.write_bytes(path.read_text().replace("yard", "Höfe").encode("cp1252"))
+        error = self.refused(capsys, made)
+        assert "manifest.csv is not in UTF-8; save it as UTF-8" in error
+        assert "codec" not in error

@@ -290,3 +290,11 @@ def test_scans_of_real_sensors_become_graphs(shared_meshes, tmp_path):
         gap = np.linalg.norm(sample.target) / sample.bounding_radius
         assert gap == pytest.approx(float(row["d_point_mean"]), abs=0.2)
         assert np.isfinite(sample.node_features).all()
+
+
+def test_numbers_in_refusals_have_separators(tmp_path):
+    points = np.full((20_000, 3), np.nan)
+    points[:5_000] = 1 + np.arange(15_000).reshape(-1, 3)
+    np.save(tmp_path / "a.npy", points)
+    with pytest.raises(InputError, match="15,000 points are not finite, the first is number 5,001;"):
+        read_cloud(tmp_path / "a.npy")

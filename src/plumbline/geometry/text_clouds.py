@@ -130,7 +130,7 @@ def _check_count(path: Path, rows: Sequence[str], declared: int | None) -> None:
     if declared < len(rows) and _count(rows[declared]) is not None:
         raise InputError(f"{path}: it has several scans; give one scan per file")
     raise InputError(
-        f"{path} is truncated or damaged: it declares {declared} points, but has {len(rows)} rows; "
+        f"{path} is truncated or damaged: it declares {declared:,} points, but has {len(rows):,} rows; "
         "export it again"
     )
 
