@@ -202,6 +202,21 @@ class TestPlots:
         assert "convex hull" in svg
         assert "Learning rate" in svg
 
+    def test_axes_say_what_they_are(self, tmp_path):
+        """Epochs count from 1, as in the terminal; a logarithmic axis says so and has three ticks or more."""
+        rows = [f"{epoch},{0.09 - 0.003 * epoch},{0.006 * 0.6**epoch}" for epoch in range(4)]
+        (tmp_path / "metrics.csv").write_text("epoch,val_error_rel,learning_rate,val_loss\n" + "\n".join(
+            f"{row},0.1" for row in rows
+        ))  # fmt: skip
+        svg = curves_svg(read_history(tmp_path / "metrics.csv"), {"point mean": 0.25})
+        words = [word.strip() for word in re.findall(r"<text[^>]*>([^<]*)</text>", svg)]
+        assert "Miss on validation objects, % of the radius, log scale" in words
+        assert {"10 %", "15 %", "20 %"} <= {*words}
+        assert {"1", "2", "3", "4"} <= {*words}
+        assert "0" not in words
+        assert {"0.006", "0.0013"} <= {*words}
+        assert "0.0036" not in words, "its label would overlap"
+
     def test_svg_names_no_colour_and_no_font_of_its_own(self, history):
         svg = curves_svg(history, {"point mean": 0.3, "bounding box": 0.2, "convex hull": 0.1})
         assert re.search(r"#[0-9a-fA-F]{6}\b", re.sub(r'(id|href)="[^"]*"', "", svg)) is None
