@@ -2,15 +2,18 @@
 
 import json
 import re
+from io import StringIO
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import plumbline
 from plumbline.cli import main
 from plumbline.data.split import mark_objects
 from plumbline.data.store.reader import PackedStore
 from plumbline.evaluation import real_benchmark
+from plumbline.evaluation.grids import print_page
 from plumbline.evaluation.real_benchmark import Method, benchmark_real
 from plumbline.evaluation.real_tables import page
 from plumbline.predictors.graph_form import GraphForm
@@ -161,7 +164,7 @@ def test_the_stated_radius_holds_the_truths_that_lie_within(made, monkeypatch):
     stated = page(result).grids[2]
     assert stated.rows[0][0] == "known"
     assert len(stated.rows) == 1, "guesses state no radius"
-    assert stated.rows[0][3] == f"{100 * np.mean(held):.1f}"
+    assert stated.rows[0][2] == f"{100 * np.mean(held):.1f} / {100 * np.median(radii):.1f}"
 
 
 class TestModels:
@@ -216,6 +219,20 @@ class TestShown:
             assert "all but yard: 2 scans of 2 objects" in text
             assert "vessels, shell truth" in text
         assert str(made.path.parent / "out" / "scancom-real.md") in shown
+
+    def test_at_80_columns_every_column_is_shown_under_one_name(self, made):
+        assert run(made) == 0
+        result, stream = result_of(made), StringIO()
+        print_page(Console(file=stream, width=80), page(result))
+        shown = stream.getvalue()
+        assert max(map(len, shown.splitlines())) <= 80
+        found = result["methods"]["carve"]["all"]
+        for column in real_benchmark.COLUMNS:
+            assert f"{100 * found[column]['mean']:.1f} / {100 * found[column]['median']:.1f}" in shown
+        words = " ".join(shown.split())
+        for explained in ("oracle inliers: only", "simulated twin: what", "vessels: hollow", "in training:"):
+            assert explained in words
+        assert "shell truth" in words[words.index("vessels: hollow") :]
 
     def test_json_prints_json_and_nothing_else(self, made, capsys):
         assert run(made, "--json") == 0
