@@ -331,7 +331,7 @@ def test_what_cannot_be_found_is_refused_without_torch(tmp_path):
     (tmp_path / "file").touch()
     cases = {
         "the data folder nowhere does not exist": ["--data_dir", "nowhere"],
-        "--checkpoint_dir file: cannot write there": ["--checkpoint_dir", "file"],
+        "file is a file: give a folder": ["--checkpoint_dir", "file"],
         "--checkpoint_dir file/sub: cannot write there": ["--checkpoint_dir", "file/sub"],
         "there is no last.ckpt in run": ["--checkpoint_dir", "run", "--resume"],
         "--resume none.ckpt: there is no such checkpoint": ["--resume", "none.ckpt"],

@@ -1,5 +1,6 @@
 """Find files in folders, in sorted order; a folder or file that cannot be read is reported, never skipped."""
 
+import csv
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -79,6 +80,25 @@ def reading(path: Path | str) -> Iterator[None]:
 
 def _refuse(error: OSError) -> None:
     raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def reading_csv(path: Path) -> Iterator[None]:
+    """Turn an error raised while a CSV file is read into an InputError."""
+    try:
+        with reading(path):
+            yield
+    except UnicodeDecodeError as error:
+        # Names of files are in the text, so its encoding must not be guessed.
+        raise InputError(f"{path} is not in UTF-8; save it as UTF-8 (Excel: CSV UTF-8)") from error
+    except csv.Error as error:
+        raise InputError(f"{path} cannot be read as CSV ({error}); export it again") from error
+
+
+def check_out_folder(out: Path) -> None:
+    """Refuse a file in the place of the folder to write. Raises InputError."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: give a folder")
 
 
 def each_folder(given: Path | str | Sequence[Path | str]) -> list[Path]:

@@ -2,15 +2,18 @@
 
 import json
 import re
+from io import StringIO
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import plumbline
 from plumbline.cli import main
 from plumbline.data.split import mark_objects
 from plumbline.data.store.reader import PackedStore
 from plumbline.evaluation import real_benchmark
+from plumbline.evaluation.grids import print_page
 from plumbline.evaluation.real_benchmark import Method, benchmark_real
 from plumbline.evaluation.real_tables import page
 from plumbline.predictors.graph_form import GraphForm
@@ -161,7 +164,7 @@ def test_the_stated_radius_holds_the_truths_that_lie_within(made, monkeypatch):
     stated = page(result).grids[2]
     assert stated.rows[0][0] == "known"
     assert len(stated.rows) == 1, "guesses state no radius"
-    assert stated.rows[0][3] == f"{100 * np.mean(held):.1f}"
+    assert stated.rows[0][2] == f"{100 * np.mean(held):.1f} / {100 * np.median(radii):.1f}"
 
 
 class TestModels:
@@ -216,6 +219,20 @@ class TestShown:
             assert "all but yard: 2 scans of 2 objects" in text
             assert "vessels, shell truth" in text
         assert str(made.path.parent / "out" / "scancom-real.md") in shown
+
+    def test_at_80_columns_every_column_is_shown_under_one_name(self, made):
+        assert run(made) == 0
+        result, stream = result_of(made), StringIO()
+        print_page(Console(file=stream, width=80), page(result))
+        shown = stream.getvalue()
+        assert max(map(len, shown.splitlines())) <= 80
+        found = result["methods"]["carve"]["all"]
+        for column in real_benchmark.COLUMNS:
+            assert f"{100 * found[column]['mean']:.1f} / {100 * found[column]['median']:.1f}" in shown
+        words = " ".join(shown.split())
+        for explained in ("oracle inliers: only", "simulated twin: what", "vessels: hollow", "in training:"):
+            assert explained in words
+        assert "shell truth" in words[words.index("vessels: hollow") :]
 
     def test_json_prints_json_and_nothing_else(self, made, capsys):
         assert run(made, "--json") == 0
@@ -289,7 +306,10 @@ class TestRefusals:
             ({"pose": np.diag([2.0, 2, 2, 1])}, "pose is not a rigid transform"),
             ({"pose": np.linalg.inv(CRATE.pose)}, "the mesh, placed by pose, lies .* radii from com"),
             ({"mesh": None}, "no array 'mesh'"),
-            ({"mesh": "meshes/none.off"}, "none.off does not exist"),
+            (
+                {"mesh": "meshes/none.off"},
+                r"its reference mesh .*none.off does not exist; put it there: the path .* relative to",
+            ),
             ({"points": None}, "no array 'points'"),
             ({"points": np.zeros((0, 3))}, "no points"),
             ({"sensor": np.zeros((7, 3))}, "positions of the sensor"),
@@ -312,4 +332,11 @@ class TestRefusals:
 
     def test_nowhere_to_write(self, made, capsys):
         (made.path.parent / "out").write_text("a file")
-        assert "cannot be written to" in self.refused(capsys, made)
+        assert "out is a file: give a folder" in self.refused(capsys, made)
+
+    def test_a_manifest_in_another_encoding(self, made, capsys):
+        path = made.path / "manifest.csv"
+        path.write_bytes(path.read_text().replace("yard", "Höfe").encode("cp1252"))
+        error = self.refused(capsys, made)
+        assert "manifest.csv is not in UTF-8; save it as UTF-8" in error
+        assert "codec" not in error

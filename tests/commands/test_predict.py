@@ -83,7 +83,7 @@ def test_answers_are_those_of_the_same_scans_in_a_data_set(trained, ask, tmp_pat
         assert line["views"] == len(np.unique(scan.view))
         assert (line["model"], line["checkpoint"]) == (model, str(trained[model]))
         assert (line["unit"], line["sensor"]) == ("as in the file", "from the file")
-        assert ("error_scale" in line) == (model == "ept")
+        assert ("expected_error" in line) == (model == "ept")
 
 
 @pytest.mark.parametrize("name", ["convex_hull", "point_mean", "carve"])
@@ -129,8 +129,8 @@ def test_the_answer_moves_with_the_file(trained, ask, tmp_path, model):
     gap /= factor * scan.bounding_radius
     assert gap > 1e-3 if model == "gcn" else gap < 1e-5
     if model == "ept":
-        assert there["error_scale"] == pytest.approx(factor * here["error_scale"], rel=1e-4)
-        assert 0 < here["error_scale"] < 2 * scan.bounding_radius
+        assert there["expected_error"] == pytest.approx(factor * here["expected_error"], rel=1e-4)
+        assert 0 < here["expected_error"] < 2 * scan.bounding_radius
 
 
 def test_several_draws_are_averaged(trained, ask, tmp_path):
@@ -142,7 +142,7 @@ def test_several_draws_are_averaged(trained, ask, tmp_path):
         thin = [draw(scan, 120, number) for number in range(3 if len(scan.points) > 120 else 1)]
         com, expected = predictor.locate([predictor.form.sample(some, "a") for some in thin])
         np.testing.assert_allclose(line["com"], com.mean(axis=0), atol=1e-6 * np.ptp(scan.points))
-        assert line["error_scale"] == pytest.approx(expected.mean(), rel=1e-5)
+        assert line["expected_error"] == pytest.approx(expected.mean(), rel=1e-5)
     single = ask(*files, "--checkpoint", trained["ept"], "--points", 120, "--draws", 1)[1]
     apart = [np.abs(np.subtract(a["com"], b["com"])).max() for a, b in zip(lines, single, strict=True)]
     assert apart[0] > 1e-6 < apart[2]

@@ -194,6 +194,24 @@ def test_refusals(trained, tmp_path, capsys, monkeypatch):
     assert "no scans in this folder" in refused(capsys, "hollow", *CARVE)
 
 
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_text_files_that_a_folder_also_holds_are_counted(tmp_path, capsys, flags):
+    folder = tmp_path / "scans"
+    (folder / "sub").mkdir(parents=True)
+    write_scan(folder / "a.npz", simulate(0))
+    capsys.readouterr()
+    assert main(["predict", str(folder), *CARVE, *flags]) == 0
+    assert "skipped" not in capsys.readouterr().err
+    for name in ("b.csv", "sub/c.txt", "d.ASC"):
+        (folder / name).write_text("1 2 3\n")
+    assert main(["predict", str(folder), *CARVE, *flags]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "skipped" in line]
+    assert line == (
+        f"note: {folder}: 3 text files were skipped (.asc, .csv, .txt); to include a scan among them, name "
+        f"the file, such as {folder / 'b.csv'}"
+    )
+
+
 def test_a_checkpoint_whose_graphs_no_scan_gives(tiny, tmp_path, capsys):
     assert train(tiny, tmp_path / "run", max_epochs=1).code == 0
     file = write_scan(tmp_path / "a.npz", simulate(0))

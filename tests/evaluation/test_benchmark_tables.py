@@ -6,7 +6,7 @@ from rich.console import Console
 
 from plumbline.evaluation.benchmark_tables import grids, page
 from plumbline.evaluation.conditions import CONDITIONS
-from plumbline.evaluation.grids import markdown, print_page
+from plumbline.evaluation.grids import Grid, Page, markdown, print_page
 
 
 def made_up(values: dict[str, tuple[float, float]]) -> dict:
@@ -59,5 +59,21 @@ def test_in_markdown_and_in_the_terminal():
 def test_a_table_that_does_not_fit_is_not_cut():
     stream = io.StringIO()
     print_page(Console(file=stream, width=60), page(RESULT))
-    assert "too wide" in stream.getvalue()
-    assert "…" not in stream.getvalue()
+    shown = stream.getvalue()
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 60
+    ranking = shown[: shown.index("\n" + grids(RESULT)[1].title[:20])].splitlines()
+    rows = [line.split() for line in ranking if line.startswith("ept ")]
+    assert len(rows) > 1, "in several tables"
+    assert "".join("".join(row[1:]) for row in rows) == "10.0%5.00%90.0%30.0%15.0%70.0%"
+
+
+def test_long_names_wrap_and_hide_no_column():
+    name = "runs/" + "long" * 20
+    grid = Grid("title", ["method", "raw", "cleaned"], [[name, "1.5", "2.5"]], set())
+    stream = io.StringIO()
+    print_page(Console(file=stream, width=40), Page("", [grid], [], []))
+    shown = stream.getvalue()
+    assert "1.5" in shown
+    assert "2.5" in shown
+    assert max(map(len, shown.splitlines())) <= 40

@@ -148,7 +148,8 @@ class TestPage:
         assert "2 scans span no volume" in text
 
     def test_tables_and_charts_can_be_scrolled_and_show_it(self, page):
-        assert page.count("<table>") == page.count('<div class="scroll" tabindex="0"><table>') == 2
+        assert page.count("<table>") == 2
+        assert len(re.findall(r'<div class="scroll(?: groups)?" tabindex="0"><table>', page)) == 2
         assert page.count('<div class="scroll chart" tabindex="0"><svg') == 2
         assert "background: none" in page.split("@media print")[1], "no shadows on paper"
 
@@ -167,6 +168,16 @@ class TestPage:
         assert sentence(table).replace("'", "&#x27;") in text
         assert "Training" not in text
         assert "By group" not in text
+
+    def test_a_column_for_each_method_leaves_room_for_all(self, page):
+        """Numbers without units, and at most the width of the window."""
+        section = page[page.index("By group") :].split("</table>")[0]
+        heads = re.findall(r"<th[^>]*>([^<]*)</th>", section)
+        assert heads[:3] == ["group", "objects", "scans"]
+        assert heads[4:] == ["point mean", "bounding box", "convex hull"]
+        assert 'class="scroll groups"' in section
+        assert " %" not in section
+        assert re.search(r"\.groups {[^}]*max-width: calc\(100vw", page)
 
 
 class TestPlots:
@@ -201,6 +212,21 @@ class TestPlots:
         svg = curves_svg(read_history(tmp_path / "metrics.csv"), {"convex hull": 0.2})
         assert "convex hull" in svg
         assert "Learning rate" in svg
+
+    def test_axes_say_what_they_are(self, tmp_path):
+        """Epochs count from 1, as in the terminal; a logarithmic axis says so and has three ticks or more."""
+        rows = [f"{epoch},{0.09 - 0.003 * epoch},{0.006 * 0.6**epoch}" for epoch in range(4)]
+        (tmp_path / "metrics.csv").write_text("epoch,val_error_rel,learning_rate,val_loss\n" + "\n".join(
+            f"{row},0.1" for row in rows
+        ))  # fmt: skip
+        svg = curves_svg(read_history(tmp_path / "metrics.csv"), {"point mean": 0.25})
+        words = [word.strip() for word in re.findall(r"<text[^>]*>([^<]*)</text>", svg)]
+        assert "Miss on validation objects, % of the radius, log scale" in words
+        assert {"10 %", "15 %", "20 %"} <= {*words}
+        assert {"1", "2", "3", "4"} <= {*words}
+        assert "0" not in words
+        assert {"0.006", "0.0013"} <= {*words}
+        assert "0.0036" not in words, "its label would overlap"
 
     def test_svg_names_no_colour_and_no_font_of_its_own(self, history):
         svg = curves_svg(history, {"point mean": 0.3, "bounding box": 0.2, "convex hull": 0.1})

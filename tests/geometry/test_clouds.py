@@ -264,9 +264,11 @@ def test_missing_and_binary_labels_are_refused(tmp_path):
         read_labels(str(tmp_path / "labels.csv"))
     with pytest.raises(InputError, match="is a folder; give a CSV file"):
         read_labels(tmp_path)
-    (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(InputError, match="cannot be read as CSV"):
-        read_labels(tmp_path / "labels.csv")
+    for data in b"\xff\xfe\x00\x01", "file,com_x,com_y,com_z\nGröße.ply,0,0,0\n".encode("cp1252"):
+        (tmp_path / "labels.csv").write_bytes(data)
+        with pytest.raises(InputError, match="is not in UTF-8; save it as UTF-8") as caught:
+            read_labels(tmp_path / "labels.csv")
+        assert "codec" not in str(caught.value)
 
 
 def test_scans_of_real_sensors_become_graphs(shared_meshes, tmp_path):
@@ -288,3 +290,11 @@ def test_scans_of_real_sensors_become_graphs(shared_meshes, tmp_path):
         gap = np.linalg.norm(sample.target) / sample.bounding_radius
         assert gap == pytest.approx(float(row["d_point_mean"]), abs=0.2)
         assert np.isfinite(sample.node_features).all()
+
+
+def test_numbers_in_refusals_have_separators(tmp_path):
+    points = np.full((20_000, 3), np.nan)
+    points[:5_000] = 1 + np.arange(15_000).reshape(-1, 3)
+    np.save(tmp_path / "a.npy", points)
+    with pytest.raises(InputError, match="15,000 points are not finite, the first is number 5,001;"):
+        read_cloud(tmp_path / "a.npy")

@@ -81,10 +81,10 @@ def test_numbers_of_any_form(tmp_path):
         ("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 drei\n", "'drei' where a number is needed"),
         ("\n".join(lines()) + "\ncstype bspline\nsurf 0 1 0 1 1 2 3 4\n", "has free-form surfaces (surf)"),
         ("v\0 1 2 3", "is not a text file"),
-        ("", "has no faces"),
-        ("# only a comment", "has no faces"),
-        ("v 0 0 0\nv 1 0 0\nl 1 2", "has no faces"),
-        ("{\"text\": 1}\n", "has no faces"),
+        ("", "is empty; export it again"),
+        ("# only a comment", "cannot be read as obj: it holds no vertices and no faces; export it again"),
+        ("v 0 0 0\nv 1 0 0\nl 1 2", "has no faces; give a mesh (real scans are given with --labels)"),
+        ("{\"text\": 1}\n", "holds no vertices and no faces"),
     ],
 )  # fmt: skip
 def test_damage_is_refused_in_one_sentence(tmp_path, text, said):

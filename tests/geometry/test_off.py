@@ -52,7 +52,7 @@ def test_variants(tmp_path, name):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "does not start with OFF and its counts"),
+        ("\n", "does not start with OFF and its counts"),
         ("OFF\n", "does not start with OFF and its counts"),
         ("solid a\n", "does not start with OFF and its counts"),
         ("OFF BINARY\n\0\0\0\5", "is a binary off file"),

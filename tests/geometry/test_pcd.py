@@ -174,7 +174,7 @@ PACKED = pcd_bytes(XYZ, "binary_compressed")
         (SOUND.replace(b"SIZE 4", b"SIZE 3"), "TYPE F, SIZE 3 and COUNT 1"),
         (SOUND.replace(b"POINTS 3", b"POINTS many"), "POINTS of its header is many"),
         (SOUND.replace(b"POINTS 3\n", b"").replace(b"WIDTH 3\n", b""), "WIDTH of its header is missing"),
-        (SOUND.replace(b"POINTS 3", b"POINTS 99999999999"), "it has 3 of the 99999999999 points"),
+        (SOUND.replace(b"POINTS 3", b"POINTS 99999999999"), "it has 3 of the 99,999,999,999 points"),
         (SOUND[:-1], "truncated: it has 2 of the 3 points its header declares"),
         (SOUND.replace(b"POINTS 3", b"POINTS 0"), "has no points"),
         (TEXT.replace(b"POINTS 3", b"POINTS 4"), "truncated: it has 3 of the 4 points its header declares"),

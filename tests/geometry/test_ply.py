@@ -242,7 +242,7 @@ HUGE = str(10**15).encode()
         (SOUND.replace(b"element vertex", b"element thing"), "has no element vertex"),
         (SOUND.replace(b"vertex 3", b"vertex 4"), "truncated: it has 3 of the 4 points its header declares"),
         (SOUND.replace(b"vertex 3", b"vertex 2"), "has 9 numbers, but its header declares 6"),
-        (SOUND.replace(b"vertex 3", b"vertex " + HUGE), "truncated: it has 3 of the 1000000000000000 points"),
+        (SOUND.replace(b"vertex 3", b"vertex " + HUGE), "truncated: it has 3 of the 1,000,000,000,000,000"),
         (SOUND + b"four", "'four' where a number is needed"),
         (ply_bytes({"vertex": ply_points(POINTS[:3])})[:-1], "it has 2 of the 3 points its header declares"),
         (ply_bytes({"vertex": []}, counts={"vertex": 5}), "element vertex has no x, y, z"),

@@ -83,12 +83,17 @@ def test_an_assumed_origin_amid_the_points_or_far_away_is_refused(tmp_path, shif
     if said is None:
         assert scan_of(cloud, None).sensor.tolist() == np.zeros((400, 3)).tolist()
         return
-    with pytest.raises(InputError, match=r"a.xyz: the sensor would be assumed at 0,0,0, but .*--sensor"):
+    with pytest.raises(
+        InputError,
+        match=r"a.xyz: the sensor would be assumed at 0,0,0, but .*; give its position: --sensor x,y,z$",
+    ):
         scan_of(cloud, None)
     assert len(scan_of(cloud, np.array([0, 0, -3.0])).points) == 400
     (tmp_path / "labels.csv").write_text("file,com_x,com_y,com_z\na.xyz,0,0,0\n")
     (label,) = read_labels(tmp_path / "labels.csv")
-    with pytest.raises(InputError, match="sensor_x, sensor_y, sensor_z in the labels"):
+    with pytest.raises(
+        InputError, match=r"give its position in the columns sensor_x, sensor_y, sensor_z of the labels$"
+    ):
         load_scan(label)
     with pytest.raises(InputError, match="assumed at 0,0,0"):
         load_predictor("point_mean").predict(points)

@@ -66,13 +66,13 @@ def test_variants(tmp_path, name):
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "it has 0 bytes, but a header has 84"),
+        (b"", "is empty; export it again"),
         (binary()[:-100], "is truncated: it has 10 of the 12 triangles its header declares"),
         (binary()[:-1], "is truncated: it has 11 of the 12 triangles"),
-        (binary(num=2**32 - 1), "is truncated: it has 12 of the 4294967295 triangles"),
+        (binary(num=2**32 - 1), "is truncated: it has 12 of the 4,294,967,295 triangles"),
         (binary(num=0), "declares no triangles, but 12 follow"),
         (binary([]), "has no faces"),
-        (b"solid\nendsolid\n", "has no faces"),
+        (b"solid\nendsolid\n", "has no faces; export it again"),
         (text()[:-60], "a facet does not have three vertices"),
         (text().replace(b"    vertex 0.0 0.0 0.0\n", b"", 1), "a facet does not have three vertices"),
         (text().replace(b"vertex 0.0 0.0 0.0\n", b"vertex 0.0 0.0\n", 1), "does not have three numbers"),

@@ -12,6 +12,11 @@ from plumbline.geometry.column_names import find_axes
 POINTS = np.random.default_rng(0).uniform(1, 2, (60, 3)).round(4)
 TIME, COLOURS = np.arange(60.0)[:, None] / 10, np.random.default_rng(1).integers(0, 256, (60, 3))
 
+RNG = np.random.default_rng(3)
+COUNT = np.arange(60.0)[:, None]
+NORMALS = np.random.default_rng(2).normal(size=(60, 3))
+NORMALS /= np.linalg.norm(NORMALS, axis=1, keepdims=True)
+
 
 def table(rows, separator=" ", end="\n"):
     return "".join(separator.join(map(repr, row)) + end for row in np.asarray(rows, float).tolist())
@@ -48,6 +53,65 @@ def test_columns_are_those_that_the_lines_above_name(tmp_path, head, rows, end):
     np.testing.assert_array_equal(read_cloud(path), POINTS)
 
 
+@pytest.mark.parametrize("mark", ["# ", "%", "//", ""])
+@pytest.mark.parametrize("separator", [" ", ",", ";", "\t"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        "time field.x field.y field.z",
+        "stamp pose.x pose.y pose.z",
+        "time field.points0.x field.points0.y field.points0.z",  # rostopic echo -p
+        "intensity Field.X Field.Y Field.Z",
+    ],
+)
+def test_names_with_one_common_prefix(tmp_path, names, separator, mark):
+    text = mark + names.replace(" ", separator) + "\n" + table(np.c_[TIME, POINTS], separator)
+    cloud = load_cloud(write(tmp_path, text, ".csv"))
+    np.testing.assert_array_equal(cloud.points, POINTS)
+    assert cloud.notes == ()
+
+
+@pytest.mark.parametrize("mark", ["# ", "%", ""])
+def test_rows_that_begin_with_text_below_the_names(tmp_path, mark):
+    names = "time,field.header.frame_id,field.point.x,field.point.y,field.point.z"
+    rows = "".join(f"1,cam,{row}\n" for row in table(POINTS, ",").splitlines())
+    np.testing.assert_array_equal(read_cloud(write(tmp_path, f"{mark}{names}\n{rows}", ".csv")), POINTS)
+
+
+@pytest.mark.parametrize("mark", ["# ", "%", "//", ""])
+@pytest.mark.parametrize("separator", [" ", ","])
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            "a.x a.y a.z b.x b.y b.z",
+            "has x, y and z of 'a' and of 'b'; call the columns of the points x, y and z",
+        ),
+        ("x y z x y z", "names x, y or z twice; name one column each"),
+        ("normal.x normal.y normal.z r g b", "has no column x, y, z; name x, y and z"),
+        ("stamp rgb u v depth i", "has no column x, y, z; name x, y and z"),
+        ("r theta phi", "has no column x, y, z; name x, y and z"),
+    ],
+)
+def test_names_without_one_x_y_z_are_refused_in_comments_too(tmp_path, names, said, separator, mark):
+    rows = np.c_[POINTS, NORMALS][:, : len(names.split())]
+    for above, count in (("", ""), ("# a scan\n", ""), ("", "60\n")):
+        text = count + above + mark + names.replace(" ", separator) + "\n" + table(rows, separator)
+        with pytest.raises(InputError, match=said) as caught:
+            read_cloud(write(tmp_path, text))
+        assert "name the columns" not in str(caught.value)
+        assert ("or remove the comment" in str(caught.value)) == bool(mark)
+
+
+@pytest.mark.parametrize(
+    "comment", ["made by CloudCompare", "scan of cup", "3 nice cups", "a scan of a cup", "Scanner: Leica BLK"]
+)
+def test_a_sentence_above_the_numbers_names_no_columns(tmp_path, comment):
+    for rows in (POINTS, np.c_[POINTS, TIME]):
+        path = write(tmp_path, f"# {comment}\n" + table(rows))
+        np.testing.assert_array_equal(read_cloud(path), POINTS)
+
+
 @pytest.mark.parametrize("delimiter", [" ", ",", ";", "\t"])
 def test_headers_of_numpy_savetxt(tmp_path, delimiter):
     for header in ("t x y z".replace(" ", delimiter), "scan\nt, x, y, z"):
@@ -81,6 +145,13 @@ def test_names_that_mean_something_else():
     assert find_axes(["x", "y", "X", "Y", "Z"]) == [2, 3, 4], "the pixel and the point"
     assert find_axes(["x", "y", "z", "X", "Y", "Z"]) is None
     assert find_axes(["x", "y", "z", "x"]) is None
+    assert find_axes(["a.x", "a.y", "b.z"]) is None
+    assert find_axes(["a.x", "a.x", "a.y", "a.z"]) is None
+    assert find_axes([f"pose.{part}.{axis}" for part in ("orientation", "position") for axis in "xyzw"]) == [
+        4,
+        5,
+        6,
+    ]
 
 
 @pytest.mark.parametrize(("separator", "head"), [(";", "t;x;y;z\n"), ("\t", ""), (" ", "# t x y z\n")])
@@ -198,12 +269,6 @@ def test_a_row_below_the_names_that_is_not_of_units(tmp_path):
         path = write(tmp_path, "x,y,z\n" + row + "\n" + table(POINTS, ","), ".csv")
         with pytest.raises(InputError, match=said):
             read_cloud(path)
-
-
-RNG = np.random.default_rng(3)
-COUNT = np.arange(60.0)[:, None]
-NORMALS = np.random.default_rng(2).normal(size=(60, 3))
-NORMALS /= np.linalg.norm(NORMALS, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("separator", [" ", ",", ";"])

@@ -63,7 +63,7 @@ def test_predictions_are_those_of_the_program_that_wrote_it(old, capsys, model):
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     for line, expected in zip(found, EXPECTED[model]["predictions"], strict=True):
         assert {key: line[key] for key in expected} == {
-            key: pytest.approx(value, rel=TOLERANCE) if key in ("com", "error_scale") else value
+            key: pytest.approx(value, rel=TOLERANCE) if key in ("com", "expected_error") else value
             for key, value in expected.items()
         }
 

@@ -102,7 +102,7 @@ def test_the_radius_is_the_expected_error_stretched(trained):
     assert without.expected_error > 0
     assert without.radius_90 is None
     assert found.radius_90 == 2.0 * found.expected_error == 2.0 * without.expected_error
-    assert (found.to_dict()["error_scale"], found.to_dict()["radius_90"]) == (
+    assert (found.to_dict()["expected_error"], found.to_dict()["radius_90"]) == (
         found.expected_error, found.radius_90,
     )  # fmt: skip
 

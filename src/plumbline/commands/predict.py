@@ -11,10 +11,10 @@ from rich.console import Console
 
 from plumbline.config.predict import PredictConfig
 from plumbline.console.progress import file_bar
-from plumbline.console.text import visible
+from plumbline.console.text import counted, visible
 from plumbline.errors import InputError
 from plumbline.files import visible_files
-from plumbline.geometry.clouds import SEARCHED_SUFFIXES, Cloud, load_cloud
+from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, load_cloud
 from plumbline.geometry.depth_images import read_depth_image
 from plumbline.own_parts import is_class, names_a_file
 from plumbline.predictors.prediction import Prediction
@@ -83,6 +83,8 @@ def run(config: PredictConfig, console: Console) -> int:
             "set it)",
             file=sys.stderr,
         )
+    for note in skipped_texts(config.paths):
+        print(visible(f"note: {note}"), file=sys.stderr)
     return 0 if len(predictions) == len(found) else 1 if predictions else 2
 
 
@@ -95,6 +97,19 @@ def list_scans(paths: Sequence[Path]) -> list[Path]:
         found = [path / name for name in visible_files(path, SEARCHED_SUFFIXES)] if path.is_dir() else []
         files += found or [path]
     return files
+
+
+def skipped_texts(paths: Sequence[Path]) -> list[str]:
+    """A note for each folder whose text files were skipped: they may be scans, or anything else."""
+    notes = []
+    for path in paths:
+        if texts := visible_files(path, TEXT_SUFFIXES) if path.is_dir() else []:
+            were = "was" if len(texts) == 1 else "were"
+            notes.append(
+                f"{path}: {counted(len(texts), 'text file')} {were} skipped (.asc, .csv, .txt); to include "
+                f"a scan among them, name the file, such as {path / texts[0]}"
+            )
+    return notes
 
 
 def choose_predictor(config: PredictConfig) -> Predictor:

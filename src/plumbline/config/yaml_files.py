@@ -24,7 +24,9 @@ def read_yaml(path: Path) -> dict[str, Given]:
         raise InputError(f"--config {path}: there is no such file") from error
     except OSError as error:
         raise InputError(f"--config {path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"--config {path} is not in UTF-8; save it as UTF-8") from error
+    except yaml.YAMLError as error:
         raise InputError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())})") from error
     if node is None or _is_null(node):
         return {}

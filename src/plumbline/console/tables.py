@@ -11,7 +11,7 @@ from rich.text import Text
 
 WIDEST = 10_000
 """Width, in characters, at which no table wraps."""
-_SHORTEST = 20
+SHORTEST = 20
 """Characters of a name that stay on one line; columns are dropped to make room for them."""
 
 
@@ -40,7 +40,7 @@ def print_fitting(console: Console, columns: Sequence[Column]) -> list[Column]:
     If the rest is still too wide, each row becomes a few lines of headings and values.
     """
     shown = list(columns)
-    while not fits(console, _layout(shown, shortest=_SHORTEST)):
+    while not fits(console, _layout(shown, shortest=SHORTEST)):
         leaving = [column for column in shown if column.gives_way is not None]
         if not leaving:
             _print_rows(console, shown)

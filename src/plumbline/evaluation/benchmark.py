@@ -17,7 +17,7 @@ import numpy as np
 import scipy
 
 import plumbline
-from plumbline.console.text import seconds
+from plumbline.console.text import counted, seconds
 from plumbline.data.prepare.dataset import AllRejectedError, make_plan, prepare
 from plumbline.data.prepare.limits import check_settings
 from plumbline.data.prepare.pool import Workers
@@ -32,6 +32,7 @@ from plumbline.evaluation.conditions import CONDITIONS, EDITION, MAIN, SEED, Con
 from plumbline.evaluation.grids import markdown
 from plumbline.evaluation.metrics import Errors, errors_on, refuse_nonfinite, summarise_errors
 from plumbline.evaluation.named_checkpoints import describe, load_named
+from plumbline.files import check_out_folder
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.untrained import BASELINES, Scans, baseline_predictions, names_of
 from plumbline.records import Float, GraphSettings, Int, Rejected
@@ -232,6 +233,7 @@ def benchmark(
             ``out`` holds something else or is not writable.
     """
     out = Path(out)
+    check_out_folder(out)
     check_settings(MAIN[0].settings(samples), _PLAIN, solids=solids, workers=workers)
     if (out / MANIFEST).exists():
         raise InputError(f"{out} is a data set; choose another folder")
@@ -323,7 +325,7 @@ class _Benchmark:
                 "methods": {name: figures(errors[name]) for name in order},
             }
             took = seconds(time.perf_counter() - started)
-            self.report.step(f"{title}: {scans:,} scans, {took}")
+            self.report.step(f"{title}: {counted(scans, 'scan')}, {took}")
         kinds = Counter(source.kind for source in self.sources)
         return BenchmarkResult(
             samples=self.samples,

@@ -23,7 +23,7 @@ from plumbline.evaluation.per_scan import refuse_path, write_per_scan
 from plumbline.evaluation.plots import read_history
 from plumbline.evaluation.report import examples_of, render
 from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, summarise
-from plumbline.files import each_folder, folder_names
+from plumbline.files import check_out_folder, each_folder, folder_names
 from plumbline.models import SYMMETRIES
 from plumbline.own_parts import names_a_file
 from plumbline.predictors.calibration import coverage
@@ -132,6 +132,7 @@ class Evaluation:
             ),
             kicker=f"plumbline {plumbline.__version__} · evaluation · {date.today().isoformat()}",
         )
+        check_out_folder(out)
         try:
             out.mkdir(parents=True, exist_ok=True)
             write_atomically(out / NUMBERS, self.to_json().encode())

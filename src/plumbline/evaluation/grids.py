@@ -1,14 +1,15 @@
 """Pages of tables, for the terminal and as Markdown to paste elsewhere."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import NamedTuple
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
-from plumbline.console.tables import fits, plain_table
+from plumbline.console.tables import SHORTEST, fits, plain_table
 from plumbline.console.text import visible
 
 _MARKUP = re.compile(r"[\\`*_\[\]|~]")
@@ -64,20 +65,52 @@ def _plain(text: str) -> str:
 
 
 def print_page(console: Console, page: Page) -> None:
-    """Print the tables, the best values in bold; of a table that does not fit, only the title."""
+    """Print the tables, the best values in bold.
+
+    A table that is too wide for the terminal is printed in several, each with some of the columns.
+    """
     for grid in page.grids:
-        table = plain_table()
-        for i, head in enumerate(grid.heads):
-            table.add_column(Text(head), justify="right" if i else "left", no_wrap=i > 0)
-        for i, row in enumerate(grid.rows):
-            table.add_row(*(Text(text, "bold" if (i, j) in grid.best else "") for j, text in enumerate(row)))
         console.print(Text(grid.title, "bold"))
-        if fits(console, table):
-            console.print(table)
-        else:
-            console.print(Text("  too wide for this terminal; see the Markdown file", style="dim"))
-        console.print()
+        for columns in _pieces(console, grid):
+            console.print(_layout(grid, columns))
+            console.print()
     for note in page.notes:
         console.print(Text(note, style="dim"))
     for warning in page.warnings:
         console.print(Text(f"warning: {warning}"))
+
+
+def _pieces(console: Console, grid: Grid) -> list[list[int]]:
+    """Divide the columns between tables that fit; the first column, the names, is in each of them.
+
+    Long names wrap, numbers do not.
+    """
+    every = [*range(len(grid.heads))]
+    if fits(console, _layout(grid, every)):
+        return [every]
+    pieces = [[0]]
+    for column in every[1:]:
+        wider = [*pieces[-1], column]
+        if len(wider) > 2 and not fits(console, _layout(grid, wider, shortest=SHORTEST)):
+            wider = [0, column]
+            pieces.append(wider)
+        pieces[-1] = wider
+    return pieces
+
+
+def _layout(grid: Grid, columns: Sequence[int], shortest: int | None = None) -> Table:
+    """Lay out some columns; with ``shortest``, names are cut to that length, to measure the least width."""
+    table = plain_table()
+    for i in columns:
+        table.add_column(
+            Text(grid.heads[i]), justify="right" if i else "left", no_wrap=i > 0, overflow="fold"
+        )
+    for number, row in enumerate(grid.rows):
+        cells = (row[i] if i else row[0][:shortest] for i in columns)
+        table.add_row(
+            *(
+                Text(cell, "bold" if (number, i) in grid.best else "")
+                for i, cell in zip(columns, cells, strict=True)
+            )
+        )
+    return table

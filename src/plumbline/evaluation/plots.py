@@ -43,6 +43,9 @@ CSS_NAMES = {
 FINEST = 300
 """Steps of a cumulative curve, at most; finer steps are not visible."""
 
+_TICKS = {12.0: (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), 300.0: (1.0, 2.0, 5.0), np.inf: (1.0,)}
+"""Ratio of the largest to the smallest value, below which a logarithmic axis has these ticks in a decade."""
+
 STYLE: Any = {
     "figure.facecolor": PAPER,
     "axes.facecolor": PAPER,
@@ -160,31 +163,27 @@ def _draw_curves(history: History, baselines: Mapping[str, float]) -> Any:
     for (kind, _), axis in zip(rows, axes, strict=True):
         labels: list[tuple[float, str, str]] = []
         if kind == "loss":
-            _title(axis, "Loss: mean absolute error, data units")
             for names, label, colour in (
                 (("train_loss_epoch", "train_loss"), "training", MUTED),
                 (("val_loss",), "validation", MODEL),
             ):
                 _line(axis, history.get(*names), label, colour, labels)
-            _log_or_linear(axis)
+            _title(axis, "Loss: mean absolute error, data units" + _log_or_linear(axis))
         elif kind == "error":
-            _title(axis, "Miss on validation objects, share of the radius")
             for name, level in baselines.items():
                 axis.axhline(level, color=colour_of(name), linewidth=1.0, linestyle=(0, (4, 3)))
                 labels.append((level, name, colour_of(name)))
             _line(axis, history.get("val_error_rel"), "model", MODEL, labels)
-            _log_or_linear(axis, share=True)
+            _title(axis, "Miss on validation objects, % of the radius" + _log_or_linear(axis, share=True))
         else:
-            _title(axis, "Learning rate")
             found = history.get("learning_rate")
             if found is not None:
-                axis.plot(*found, color=MUTED, drawstyle="steps-mid", **_marks(found))
-                _log_or_linear(axis)
-                rates = np.unique(found[1])
-                if len(rates) <= 4:
-                    axis.set_yticks(rates)
+                axis.plot(found[0] + 1, found[1], color=MUTED, drawstyle="steps-mid", **_marks(found))
+                _title(axis, "Learning rate" + _log_or_linear(axis))
+                # More ticks would overlap in so low a panel.
+                axis.set_yticks(np.unique([found[1].min(), found[1].max()]))
         _end_labels(axis, labels)
-    axes[-1].set_xlabel("epoch, the first is 0")
+    axes[-1].set_xlabel("epoch")
     axes[-1].xaxis.get_major_locator().set_params(integer=True)
     return figure
 
@@ -256,28 +255,36 @@ def _line(
     colour: str,
     labels: list[tuple[float, str, str]],
 ) -> None:
+    """Draw a series; epochs are stored from 0 and shown from 1, as in the terminal."""
     if series is None:
         return
-    axis.plot(*series, color=colour, **_marks(series))
+    axis.plot(series[0] + 1, series[1], color=colour, **_marks(series))
     labels.append((float(series[1][-1]), label, colour))
 
 
-def _log_or_linear(axis: Any, *, share: bool = False) -> None:
-    """Make the axis logarithmic if its values span more than half a decade; ticks are plain numbers."""
+def _log_or_linear(axis: Any, *, share: bool = False) -> str:
+    """Make the axis logarithmic if its values span more than half a decade; ticks are plain numbers.
+
+    Returns:
+        What the title must add: that the axis is logarithmic, or nothing.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     values = np.concatenate(
         [np.asarray(line.get_ydata(), float) for line in axis.get_lines()] or [np.ones(1)]
     )
-    plain = _percent_formatter() if share else FuncFormatter(lambda value, _: f"{value:g}")
-    if values.min() > 0 and values.max() / values.min() > 3:
+    plain = _percent_formatter() if share else FuncFormatter(lambda value, _: f"{value:.3g}")
+    logarithmic = values.min() > 0 and values.max() / values.min() > 3
+    if logarithmic:
         axis.set_yscale("log")
-        narrow = values.max() / values.min() < 300
-        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=12))
+        ratio = values.max() / values.min()
+        subs = next(subs for largest, subs in _TICKS.items() if ratio < largest)
+        axis.yaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
         axis.yaxis.set_minor_formatter(NullFormatter())
     else:
         axis.margins(y=0.15)
     axis.yaxis.set_major_formatter(plain)
+    return ", log scale" if logarithmic else ""
 
 
 def _percent_formatter() -> Any:

@@ -17,7 +17,7 @@ import scipy
 from numpy.typing import NDArray
 
 import plumbline
-from plumbline.console.text import seconds
+from plumbline.console.text import counted, seconds
 from plumbline.data.prepare.sources import caster_name, library_versions
 from plumbline.data.split import num_marked
 from plumbline.errors import InputError
@@ -26,6 +26,7 @@ from plumbline.evaluation.metrics import summarise_errors
 from plumbline.evaluation.named_checkpoints import describe, load_named, told_apart
 from plumbline.evaluation.real_scans import WITHIN, KnownScan, RealScan, RealSet
 from plumbline.evaluation.real_tables import ALL, COLUMNS, MEAN, page
+from plumbline.files import check_out_folder
 from plumbline.predictors.looking import USUAL_DRAWS, Look, look_at, to_cloud
 from plumbline.predictors.predictor import Predictor
 from plumbline.predictors.untrained import BASELINES, Scans, names_of
@@ -141,6 +142,7 @@ def benchmark_real(
             ``out`` is not writable.
     """
     out, without, reporter = Path(out), tuple(without), Reporter(report)
+    check_out_folder(out)
     real = RealSet(Path(folder))
     groups = sorted({scan.group for scan in real.scans})
     if unknown := [group for group in without if group not in groups]:
@@ -178,7 +180,7 @@ def _result(
     for scan in real.scans:  # all mistakes of the set are reported before the work begins
         real.load(scan)
     misses = _measure(real, methods, report)
-    report.step(f"{len(real.scans):,} scans, {seconds(time.perf_counter() - started)}")
+    report.step(f"{counted(len(real.scans), 'scan')}, {seconds(time.perf_counter() - started)}")
     seeds = _seeds(methods)
     together = {name: [misses[one] for one in names] for name, names in seeds.items()}
     together |= {name: [found] for name, found in misses.items()}

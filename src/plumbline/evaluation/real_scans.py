@@ -17,7 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from plumbline.errors import InputError
-from plumbline.files import reading
+from plumbline.files import reading, reading_csv
 from plumbline.geometry.cameras import find_cameras
 from plumbline.geometry.headers import array_names, read_array
 from plumbline.geometry.meshes import load_mesh
@@ -132,14 +132,11 @@ class RealSet:
         if not path.is_file():
             what = f"has no {MANIFEST}" if folder.is_dir() else "is not a folder"
             raise InputError(f"--real {folder} {what}; give the folder of a set like that of benchmarks/real")
-        try:
-            with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
-                rows = csv.DictReader(file)
-                if missing := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
-                    raise InputError(f"{path}, line 1: no column {', '.join(missing)}; add it to the header")
-                self.scans = [_row(row, folder, f"{path}, line {rows.line_num}") for row in rows]
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
+        with reading_csv(path), path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            if missing := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
+                raise InputError(f"{path}, line 1: no column {', '.join(missing)}; add it to the header")
+            self.scans = [_row(row, folder, f"{path}, line {rows.line_num}") for row in rows]
         if not self.scans:
             raise InputError(f"{path} has no rows below its header; add one row per scan")
 
@@ -173,7 +170,9 @@ class RealSet:
         except (BadZipFile, ValueError, EOFError) as error:
             raise InputError(f"{scan.path} cannot be read: it is damaged, or not an npz file") from error
         if sensor.ndim == 2 and len(sensor) != len(points):
-            raise InputError(f"{scan.path}: {len(points)} points, but {len(sensor)} positions of the sensor")
+            raise InputError(
+                f"{scan.path}: {len(points):,} points, but {len(sensor):,} positions of the sensor"
+            )
         if radius <= 0:
             raise InputError(f"{scan.path}: bounding_radius {radius:g}; give metres above 0")
         placed = self._placed(scan, mesh, pose)
@@ -191,6 +190,11 @@ class RealSet:
         rigid = np.abs(turn @ turn.T - np.eye(3)).max() <= _RIGID and np.linalg.det(turn) > 0
         if not rigid or not np.array_equal(pose[3], (0, 0, 0, 1)):
             raise InputError(f"{scan.path}: pose is not a rigid transform [[R, t], [0, 0, 0, 1]]")
+        if not path.is_file():
+            raise InputError(
+                f"{scan.path}: its reference mesh {path} does not exist; put it there: the path in the "
+                f"array mesh is relative to the folder of {MANIFEST}"
+            )
         if path not in self._meshes:
             # Only its surface is looked at, and reference meshes of vessels may be open.
             self._meshes[path] = load_mesh(path, name=scan.object, target="shell")

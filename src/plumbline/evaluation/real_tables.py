@@ -10,11 +10,13 @@ Result = Mapping[str, Any]
 """The content of ``scancom-real.json``."""
 
 COLUMNS = ("raw", "cleaned", "oracle", "twin")
+"""What a method is given of a scan, as in the numbers; tables have the whole names."""
 ALL = "all"
 """The part of a set that is all of it."""
 MEAN = "{} (mean of {})"
 """The name of several trainings of a network, taken together."""
 _HEADS = ["raw", "cleaned", "oracle\ninliers", "simulated\ntwin"]
+"""Names of ``COLUMNS`` in all tables."""
 
 
 def page(result: Result) -> Page:
@@ -47,16 +49,16 @@ def _overall(methods: Mapping[str, Any], part: str) -> list[Grid]:
         miss.append([name, *both, _interval(methods[name][part]["cleaned"])])
         p90.append([name, *(_share(one["p90"]) for one in found[name])])
         if found[name][0]["holds"] is not None:
-            stated.append([name, *(_share(one[key]) for one in found[name] for key in ("holds", "radius"))])
-    heads = ["method", *_HEADS, "cleaned,\n95 % interval"]
+            both = [f"{_share(one['holds'])} / {_share(one['radius'])}" for one in found[name]]
+            stated.append([name, *both])
+    heads = ["method", *_HEADS, "cleaned,\n95 %\ninterval"]
     grids = [
         Grid(f"Mean / median miss, % of the radius; {which}", heads, miss, least),
         Grid(f"90 % of the misses are below, % of the radius; {which}", ["method", *_HEADS], p90, set()),
     ]
     if stated:
-        heads = [head for name in COLUMNS for head in (f"{name}\nholds", "\nsize")]
-        title = f"Stated 90 % radius: truths that it holds, %, and median size, % of the radius; {which}"
-        grids.append(Grid(title, ["method", *heads], stated, set()))
+        title = f"Stated 90 % radius: truths that it holds, % / median size, % of the radius; {which}"
+        grids.append(Grid(title, ["method", *_HEADS], stated, set()))
     return grids
 
 
@@ -82,7 +84,7 @@ def _share(value: float | None) -> str:
 
 
 def _interval(found: Mapping[str, Any]) -> str:
-    return "–" if found["low"] is None else f"{_share(found['low'])} to {_share(found['high'])}"
+    return "–" if found["low"] is None else f"{_share(found['low'])}–{_share(found['high'])}"
 
 
 def _notes(result: Result) -> list[str]:
@@ -90,9 +92,13 @@ def _notes(result: Result) -> list[str]:
     return [
         "raw: all points of a scan. cleaned: as predict does by default. oracle inliers: only the points "
         f"within {1000 * settings['within']:g} mm of the registered reference mesh. simulated twin: what the "
-        f"same camera would see of that mesh. Each time {settings['draws']} draws of the points that the "
-        "method usually takes. The miss is the distance from the true centre of mass; the radius is that of "
-        "the object's smallest enclosing sphere; intervals are over objects."
+        "same camera would see of that mesh. In the JSON file these two are oracle and twin. Each time "
+        f"{settings['draws']} draws of the points that the method usually takes. The miss is the distance "
+        "from the true centre of mass; the radius is that of the object's smallest enclosing sphere. "
+        "Intervals are over objects, of which they need two; parts of the set have none.",
+        "vessels: hollow, open objects, against the centre of mass of the filled body (solid truth) and of "
+        "its surface alone (shell truth). in training, not in training: whether the checkpoint was trained "
+        "on the object, for an untrained baseline whether the manifest says so; – where the scans differ.",
     ]
 
 

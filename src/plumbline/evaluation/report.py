@@ -148,14 +148,17 @@ def _groups_section(table: Table) -> str:
         means = [summaries[name].mean for name in table.methods]
         best = int(np.argmin(means))
         objects = len(np.unique(parts[group].objects))
-        cells = "".join(_cell(percent(mean), i == best) for i, mean in enumerate(means))
+        cells = "".join(_cell(percent(mean).removesuffix(" %"), i == best) for i, mean in enumerate(means))
         rows.append(
             f'<tr><td class="name">{escape(group)}</td><td class="quiet">{objects:,}</td>'
             f'<td class="quiet">{summaries[table.model].n:,}</td>{cells}</tr>'
         )
     heads = ["group", "objects", "scans", *table.methods]
-    note = "Mean miss as a share of the radius; a group is all objects whose names share a folder."
-    return f'<h2>By group</h2>{_table(heads, rows)}<p class="note">{note}</p>'
+    note = "Mean miss, % of the radius; a group is all objects whose names share a folder."
+    return (
+        f"<h2>By group</h2>{_table(heads, rows, 'groups', quiet=('objects', 'scans'))}"
+        f'<p class="note">{note}</p>'
+    )
 
 
 def _training_section(table: Table, history: plots.History | None) -> str:
@@ -184,10 +187,14 @@ def _facts_section(heading: str, rows: Mapping[str, str]) -> str:
     return f"<h2>{escape(heading)}</h2><dl>{items}</dl>"
 
 
-def _table(heads: Sequence[str], rows: Sequence[str]) -> str:
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
+def _table(heads: Sequence[str], rows: Sequence[str], kind: str = "", quiet: Sequence[str] = ()) -> str:
+    """Lay out a table; ``kind`` is a class of it, and ``quiet`` are columns that matter less."""
+    classes = [' class="quiet"' if text in quiet else "" for text in heads]
+    head = "".join(
+        f'<th scope="col"{mark}>{escape(text)}</th>' for text, mark in zip(heads, classes, strict=True)
+    )
     return (
-        f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead>'
+        f'<div class="{f"scroll {kind}".strip()}" tabindex="0"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 

@@ -42,6 +42,10 @@ table { border-collapse: collapse; width: 100%; margin: .8rem 0; font-size: .92r
 th, td { padding: .38rem 0 .38rem 1.1rem; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { padding-left: 0; text-align: left; }
 td.name { white-space: normal; overflow-wrap: anywhere; min-width: 9.5rem; }
+thead th { white-space: normal; vertical-align: bottom; }
+/* A table with a column for each method may be wider than the text, up to the window. */
+.groups { position: relative; left: 50%; transform: translateX(-50%); width: min-content; }
+.groups { min-width: 100%; max-width: calc(100vw - 3rem); }
 thead th { border-bottom: 1.5px solid var(--ink); font-weight: 500; color: var(--muted); }
 tbody tr { border-bottom: 1px solid var(--line); }
 tbody tr:last-child { border-bottom: 1.5px solid var(--ink); }
@@ -73,19 +77,26 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 details { margin: .8rem 0; }
 summary { cursor: pointer; color: var(--muted); }
 footer { margin-top: 3.5rem; padding-top: .8rem; border-top: 1px solid var(--line); }
+@media (max-width: 49rem) {
+  .groups table { font-size: .8rem; }
+  .groups :is(th, td) + :is(th, td) { padding-left: .6rem; }
+  .groups td.name { min-width: 7.6rem; }
+}
 @media (max-width: 36rem) {
   body { padding: 2rem 1rem 3rem; }
   h1 { font-size: 1.45rem; }
   .result { font-size: 1.08rem; }
-  .chart svg { min-width: 33rem; }
+  .chart svg { min-width: 27rem; }
   .gallery { gap: 1rem .6rem; }
   .gallery figcaption { font-size: .75rem; }
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: .5rem; }
-  table { font-size: .84rem; }
-  th, td { padding-left: .7rem; }
-  th { white-space: normal; }
-  td.name { min-width: 7.6rem; }
+  table { font-size: .76rem; }
+  th, td { padding-left: .45rem; }
+  td.name { min-width: 5.4rem; }
+  .groups { max-width: 100%; }
+  .groups td.name { min-width: 6.3rem; }
+  .groups .quiet { display: none; }
 }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }

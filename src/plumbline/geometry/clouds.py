@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from plumbline.errors import InputError
-from plumbline.files import reading
+from plumbline.files import reading, reading_csv
 from plumbline.geometry.array_clouds import read_npy, read_npz
 from plumbline.geometry.headers import check_las, check_whole
 from plumbline.geometry.missing_returns import are_missing_returns, without_missing, zero_rows
@@ -29,7 +29,9 @@ from plumbline.records import Float, Scan
 
 _LARGEST = 1e15
 """Largest plausible coordinate in any unit; larger ones come from damaged bytes."""
-_GIVE = "give its position: --sensor x,y,z, or sensor_x, sensor_y, sensor_z in the labels"
+_GIVE = "give its position: --sensor x,y,z"
+_LABEL = "give its position in the columns sensor_x, sensor_y, sensor_z of the labels"
+"""What helps if the position of a sensor is not known: in ``predict``, and in ``prepare --labels``."""
 _PIECE = 1 << 26
 """Bytes of points of a las file that are read at once."""
 _SMALLEST = 1e-9
@@ -77,7 +79,7 @@ def read_cloud(path: Path | str) -> Float:
     return load_cloud(path).points
 
 
-def scan_of(cloud: Cloud, sensor: Float | None) -> Scan:
+def scan_of(cloud: Cloud, sensor: Float | None, *, give: str = _GIVE) -> Scan:
     """Turn the content of a file into a scan without a label.
 
     Args:
@@ -85,6 +87,7 @@ def scan_of(cloud: Cloud, sensor: Float | None) -> Scan:
         sensor: ``[3]`` or ``[N, 3]`` position of the sensor. By default the position in the file (``sensor``
             in npz, VIEWPOINT in pcd, ``camera`` in ply), otherwise the origin, which is right if the sensor
             reports in its own frame.
+        give: how to give the position, for messages.
 
     Returns:
         All points of the file, with one view per sensor position; ``com`` and ``bounding_radius`` are None.
@@ -98,31 +101,33 @@ def scan_of(cloud: Cloud, sensor: Float | None) -> Scan:
     given = sensor is not None
     if sensor is None:
         if cloud.sensor is None and cloud.sensor_doubt:
-            raise InputError(f"{path}: {cloud.sensor_doubt}; {_GIVE}")
+            raise InputError(f"{path}: {cloud.sensor_doubt}; {give}")
         sensor = np.zeros(3) if cloud.sensor is None else cloud.sensor
     sensor = np.asarray(sensor, dtype=np.float64)
     if sensor.shape not in ((3,), points.shape) or not np.isfinite(sensor).all():
-        left = f" of the {len(points)} that are not missing returns" if cloud.dropped else ""
+        left = f" of the {len(points):,} that are not missing returns" if cloud.dropped else ""
         raise InputError(f"{path}: the sensor's position must be 3 finite numbers, or 3 for each point{left}")
     if np.ptp(points, axis=0).max() <= _SMALLEST * np.abs(points - sensor).max():
-        which = "there is 1 point" if len(points) == 1 else f"all {len(points)} points are at one position"
+        which = "there is 1 point" if len(points) == 1 else f"all {len(points):,} points are at one position"
         raise InputError(f"{path}: {which}; the scan of an object has points at several positions")
     lost = int((points == sensor).all(axis=1).sum())
     if lost:
-        which = "1 point lies" if lost == 1 else f"{lost} points lie"
+        which = "1 point lies" if lost == 1 else f"{lost:,} points lie"
         if not given and cloud.sensor is None:
             raise InputError(
-                f"{path}: {which} at 0,0,0, where the sensor is assumed; remove missing returns, or {_GIVE}"
+                f"{path}: {which} at 0,0,0, where the sensor is assumed; remove missing returns, or {give}"
             )
         raise InputError(f"{path}: {which} at the sensor, where nothing is measured; remove missing returns")
     zeros = int(np.count_nonzero(zero_rows(points)))
     if are_missing_returns(zeros):
-        raise InputError(f"{path}: {zeros} points are exactly 0,0,0; remove them if they are missing returns")
+        raise InputError(
+            f"{path}: {zeros:,} points are exactly 0,0,0; remove them if they are missing returns"
+        )
     if not given and sensor.ndim == 1 and not sensor.any():
         doubt = why_not_the_origin(points)
         if doubt is not None:
             where = "the sensor would be assumed" if cloud.sensor is None else "the file places the sensor"
-            raise InputError(f"{path}: {where} at 0,0,0, but {doubt}; {_GIVE}")
+            raise InputError(f"{path}: {where} at 0,0,0, but {doubt}; {give}")
     if sensor.ndim == 1:
         view = np.zeros(len(points), dtype=np.int64)
     else:
@@ -145,13 +150,10 @@ def read_labels(csv_path: Path | str) -> list[Label]:
     if not csv_path.is_file():
         what = "is a folder" if csv_path.is_dir() else "does not exist"
         raise InputError(f"{csv_path} {what}; give a CSV file with the columns file, com_x, com_y, com_z")
-    try:
-        with reading(csv_path), csv_path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            _check_header(csv_path, rows.fieldnames or ())
-            labels = [_label(row, csv_path, rows.line_num) for row in rows]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{csv_path} cannot be read as CSV in UTF-8: {error}") from error
+    with reading_csv(csv_path), csv_path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file)
+        _check_header(csv_path, rows.fieldnames or ())
+        labels = [_label(row, csv_path, rows.line_num) for row in rows]
     if not labels:
         raise InputError(f"{csv_path} has no rows below its header; add one row per scan")
     return labels
@@ -160,7 +162,7 @@ def read_labels(csv_path: Path | str) -> list[Label]:
 def load_scan(label: Label) -> Scan:
     """Read one labelled scan, with all points of its file; see :func:`scan_of` for the sensor."""
     cloud = load_cloud(label.path)
-    scan = scan_of(cloud, label.sensor)
+    scan = scan_of(cloud, label.sensor, give=_LABEL)
     notes = scan.notes
     if label.sensor is None and cloud.sensor is None:
         notes = (*notes, "the file does not give the position of its sensor, which is assumed at 0,0,0")
@@ -273,9 +275,9 @@ def check_points(points: Float, path: Path | str) -> None:
     largest = float(max(points.max(), -points.min()))  # not finite if any coordinate is not
     if not math.isfinite(largest):
         broken = np.flatnonzero(~np.isfinite(points).all(axis=1))
-        which = "1 point is" if len(broken) == 1 else f"{len(broken)} points are"
+        which = "1 point is" if len(broken) == 1 else f"{len(broken):,} points are"
         raise InputError(
-            f"{path}: {which} not finite, the first is number {broken[0] + 1}; remove such points"
+            f"{path}: {which} not finite, the first is number {broken[0] + 1:,}; remove such points"
         )
     if largest > _LARGEST:
         raise InputError(f"{path} is damaged: it has coordinates up to {largest:.3g}; export it again")
@@ -342,5 +344,6 @@ _READERS = {
 }
 CLOUD_SUFFIXES = frozenset(_READERS)
 """Suffixes of files that are read as scans."""
-SEARCHED_SUFFIXES = CLOUD_SUFFIXES - {".asc", ".csv", ".txt"}
-"""Suffixes searched for in folders. Files of the others may contain anything, so they are given by name."""
+TEXT_SUFFIXES = frozenset({".asc", ".csv", ".txt"})
+"""Suffixes of files that may contain anything, so that in folders they are not taken for scans."""
+SEARCHED_SUFFIXES = CLOUD_SUFFIXES - TEXT_SUFFIXES

@@ -100,7 +100,7 @@ def _directions(pos: Float, sensor: Float, object_name: str) -> Float:
     towards = sensor - pos
     reach = np.linalg.norm(towards, axis=1, keepdims=True)
     if not (reach > 0).all():
-        raise InputError(f"{object_name}: {int((reach == 0).sum())} points lie at the sensor; remove them")
+        raise InputError(f"{object_name}: {int((reach == 0).sum()):,} points lie at the sensor; remove them")
     result: Float = towards / reach
     return result
 

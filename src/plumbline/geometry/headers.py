@@ -39,8 +39,8 @@ def check_whole(path: Path, found: int, declared: int, what: str = "points") -> 
     """
     if found != declared:
         raise InputError(
-            f"{path} is truncated: it has {found} of the {declared} {what} its header declares; export it "
-            "again"
+            f"{path} is truncated: it has {found:,} of the {declared:,} {what} its header declares; "
+            "export it again"
         )
 
 
@@ -169,8 +169,8 @@ def check_las(path: Path) -> None:
             sound = points * width <= size - begin
     if not sound:
         raise InputError(
-            f"{path} is truncated or damaged: its header declares {points} points of {width} bytes from byte "
-            f"{begin} on, but the file has {size} bytes; export it again"
+            f"{path} is truncated or damaged: its header declares {points:,} points of {width} bytes from "
+            f"byte {begin:,} on, but the file has {size:,} bytes; export it again"
         )
     if form & _COMPRESSED and parts is None:
         raise InputError(f"{path} is damaged: it does not say how its points are compressed; export it again")

@@ -64,7 +64,8 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
         content = read_mesh(path)
         if not len(content.faces):
             reason = "; ".join(["has no faces", *content.notes])
-            raise MeshError(f"{reason}; give a mesh (real scans are given with --labels)")
+            scan = "give a mesh (real scans are given with --labels)"
+            raise MeshError(f"{reason}; {scan if len(content.vertices) else 'export it again'}")
         make = _make_shell_record if target == "shell" else make_solid_record
         return replace(make(name, content.vertices * scale, content.faces), notes=content.notes)
     except MeshError as error:
@@ -175,7 +176,7 @@ def _tidy(vertices: Float, faces: Int) -> tuple[Float, Int]:
     if not np.isfinite(vertices).all():
         num = int((~np.isfinite(vertices).all(axis=1)).sum())
         raise MeshError(
-            f"{num} {'vertex is' if num == 1 else 'vertices are'} not finite; export the mesh again"
+            f"{num:,} {'vertex is' if num == 1 else 'vertices are'} not finite; export the mesh again"
         )
     if np.abs(vertices).max() > _FARTHEST:
         raise MeshError(

@@ -193,8 +193,8 @@ def _read_text(path: Path, body: _Bytes, header: _Header, axes: list[_Field]) ->
     width = header.fields[-1].column + header.fields[-1].num
     if len(values) > width * header.points:
         raise InputError(
-            f"{path} is damaged: its header declares {header.points} points of {width} numbers each, but it "
-            f"has {len(values)} numbers; export it again"
+            f"{path} is damaged: its header declares {header.points:,} points of {width} numbers each, but "
+            f"it has {len(values):,} numbers; export it again"
         )
     check_whole(path, len(values) // width, header.points)
     table = values.reshape(header.points, width)
@@ -218,8 +218,8 @@ def _read_compressed(
     width = header.row_bytes
     if packed > len(body) - 8 or unpacked > _LZF * packed or header.points * width > unpacked:
         raise InputError(
-            f"{path} is truncated or damaged: its header declares {header.points} points of {width} bytes in "
-            f"{packed} compressed bytes, but the file has {max(len(body) - 8, 0)}; export it again"
+            f"{path} is truncated or damaged: its header declares {header.points:,} points of {width} bytes "
+            f"in {packed:,} compressed bytes, but the file has {max(len(body) - 8, 0):,}; export it again"
         )
     needed = max(header.points * (field.byte + field.dtype.itemsize) for field in axes)
     content = _expand(path, body[8 : 8 + packed].tobytes(), needed)

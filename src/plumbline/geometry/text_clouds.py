@@ -49,11 +49,10 @@ def read_text(path: Path) -> Cloud:
     rows = [line for line in lines[start:] if (bare := line.lstrip()) and not bare.startswith(COMMENTS)]
     if not rows:
         raise InputError(f"{path} is empty; one line of x, y, z per point is needed")
-    comments = [line.strip() for line in lines[:start] if line.strip()]
     total = len(rows)
     rows = rows[1:] if _SEPARATOR_LINE.fullmatch(rows[0].strip().strip('"')) else rows
     rows, declared = _without_count(rows)
-    header, rows = take_header(rows)
+    header, rows = take_header(rows, _comments_above(lines, 0))
     if header is not None and declared is None:
         rows, declared = _without_count(rows)
     if not rows:
@@ -72,6 +71,7 @@ def read_text(path: Path) -> Cloud:
         notes = ("its commas are decimal commas",)
     elif separator == ",":
         _check_commas(path, rows)
+    comments = _comments_above(lines, skipped)
     columns, assumed = choose_columns(path, header, comments, rows, separator)
     try:
         points = np.loadtxt(rows, delimiter=separator, usecols=columns, ndmin=2, comments=None, quotechar='"')
@@ -98,6 +98,19 @@ def _text(path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def _comments_above(lines: Sequence[str], skipped: int) -> list[str]:
+    """The comments above the numbers, in order: those before row ``skipped`` of all rows of the file."""
+    comments, rows = list[str](), 0
+    for line in lines:
+        if is_row(line):
+            if rows == skipped:
+                break
+            rows += 1
+        elif line.strip():
+            comments.append(line.strip())
+    return comments
+
+
 def _without_count(rows: list[str]) -> tuple[list[str], int | None]:
     """Remove a first line that is one whole number, the number of points."""
     if len(rows) > 1 and (count := _count(rows[0])) is not None:
@@ -117,7 +130,7 @@ def _check_count(path: Path, rows: Sequence[str], declared: int | None) -> None:
     if declared < len(rows) and _count(rows[declared]) is not None:
         raise InputError(f"{path}: it has several scans; give one scan per file")
     raise InputError(
-        f"{path} is truncated or damaged: it declares {declared} points, but has {len(rows)} rows; "
+        f"{path} is truncated or damaged: it declares {declared:,} points, but has {len(rows):,} rows; "
         "export it again"
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from plumbline.errors import InputError
-from plumbline.geometry.column_names import find_axes, is_unit, without_units
+from plumbline.geometry.column_names import find_axes, find_vectors, is_unit, without_units
 from plumbline.geometry.text_rows import find_separator, is_number, split_row
 from plumbline.geometry.unnamed_columns import WIDEST, is_depth_image, is_matrix, sample_rows, why_not_xyz
 
@@ -18,6 +18,11 @@ _FIRST = 200
 """Rows from which the kind of a column is inferred."""
 _TITLES = 20
 """Most lines of text above the names of the columns."""
+_MARKS = "#/% \t"
+_LABEL = re.compile(r"(?:columns?|fields?|names?|header|format) *:", re.IGNORECASE)
+"""What the names of columns follow in a comment: ``columns: t x y z``."""
+_SENTENCE = re.compile(r"\b(?:an|and|at|by|for|from|in|is|of|on|the|this|to|with)\b", re.IGNORECASE)
+"""A word that is no name of a column: a comment with one is a sentence."""
 _FRACTION = re.compile(r"\d[.,]\d|\d\.?[eEdD][+-]?\d")
 """Part of a number, not of a name."""
 
@@ -43,16 +48,24 @@ def choose_columns(
         names = ["", *names]
         notes = ("the first column, which the header does not name, is left out",)
     axes = None if header is None else _named_by_header(path, header, names, rows[0], separator)
-    axes = axes or _named_by_comments(path, comments, len(split_row(rows[0], separator)), separator)
+    width = len(split_row(rows[0], separator))
+    axes = axes or _named_by_comments(path, comments, width, separator)
     if axes is None:
+        if header is None and comments:
+            _check_comment(path, comments[-1], width, separator)
         axes = [1, 2, 3] if names[:1] == [""] else [0, 1, 2]
         notes += _check_unnamed(path, rows, separator, axes[0])
     return axes, notes
 
 
-def take_header(rows: list[str]) -> tuple[str | None, list[str]]:
-    """Remove the line that names the columns, a title above it, and a line of units below it."""
-    if not rows or not _is_header(rows):
+def take_header(rows: list[str], comments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Remove the line that names the columns, a title above it, and a line of units below it.
+
+    Args:
+        rows: all lines but comments.
+        comments: those above the rows.
+    """
+    if not rows or not _is_header(rows) or _is_named_row(rows[0], comments):
         return None, rows
     place = 0
     for number, row in enumerate(rows[:_TITLES]):
@@ -81,6 +94,14 @@ def _is_header(rows: Sequence[str]) -> bool:
     if not _begins_with_numbers(cells):
         return True
     return _is_numbering(cells) and len(rows) > 1 and any(mark in rows[1] for mark in ".eE")
+
+
+def _is_named_row(row: str, comments: Sequence[str]) -> bool:
+    """Tell whether a row has numbers for the x, y and z of a comment, even if it begins with other text."""
+    separator = find_separator(row)
+    cells = split_row(row, separator)
+    found = (_each_named(comment, len(cells), separator) for comment in comments)
+    return any(axes is not None and all(is_number(cells[axis]) for axis in axes) for axes in found)
 
 
 def _begins_with_numbers(cells: Sequence[str]) -> bool:
@@ -123,16 +144,13 @@ def _named_by_header(
         return None
     columns = find_axes(names)
     if columns is None:
-        absent = [axis for axis in "xyz" if axis not in map(str.lower, names)]
         shown = header.strip()[:40]
         if _FRACTION.search(header):
             raise InputError(
                 f"{path}: the first line {shown!r} neither names the columns nor has only numbers; separate "
                 "them by blanks, tabs, commas or semicolons"
             )
-        if not absent:
-            raise InputError(f"{path}: the header {shown!r} names x, y or z twice; name one column each")
-        raise InputError(f"{path}: the header {shown!r} has no column {', '.join(absent)}; name x, y and z")
+        raise InputError(f"{path}: the header {shown!r} {_why_unclear(names)}")
     width, named = len(split_row(row, separator)), len(names)
     # If a first column of row numbers has no name (R), all other names move by one. Columns after x, y and z
     # do no harm.
@@ -142,6 +160,54 @@ def _named_by_header(
             f"{path}: the header names {named} columns, but the row below has {width}; name each column"
         )
     return columns
+
+
+def _why_unclear(names: Sequence[str]) -> str:
+    """Say which of x, y and z are missing among the names, or named twice, and what helps."""
+    if len(vectors := [*find_vectors(names)]) > 1:
+        return (
+            f"has x, y and z of {vectors[0]!r} and of {vectors[1]!r}; call the columns of the points "
+            "x, y and z, in a file of one row per point"
+        )
+    absent = [axis for axis in "xyz" if axis not in map(str.lower, names)]
+    if not absent:
+        return "names x, y or z twice; name one column each"
+    return f"has no column {', '.join(absent)}; name x, y and z"
+
+
+def _check_comment(path: Path, comment: str, width: int, separator: str | None) -> None:
+    """Refuse a comment that names every column, but none x, y and z.
+
+    A sentence can have as many words as there are columns. It is not refused if its words say that it is one.
+
+    Raises:
+        InputError: it does; the message names the file.
+    """
+    text = _LABEL.sub("", comment.lstrip(_MARKS), count=1)
+    for names in _readings(text, separator):
+        names = [name.strip() for name in names]
+        if len(names) != width or any(not name or is_number(name) or name.endswith(":") for name in names):
+            continue
+        if _SENTENCE.search(text) is None:
+            shown = text.strip()[:40]
+            raise InputError(f"{path}: the comment {shown!r} {_why_unclear(names)}, or remove the comment")
+
+
+def _each_named(comment: str, width: int, separator: str | None) -> list[int] | None:
+    """Find x, y and z in a comment that has a name for every column."""
+    for names in _readings(comment, separator):
+        if names[0].rstrip().endswith(":"):  # "columns: x y z"
+            names = names[1:]
+        axes = find_axes(names) if len(names) == width else None
+        if axes is not None:
+            return axes
+    return None
+
+
+def _readings(comment: str, separator: str | None) -> tuple[list[str], list[str]]:
+    """Split a comment as a row, and at every separator."""
+    text = without_units(comment.lstrip(_MARKS)).strip()
+    return text.split(separator), re.split(r"[,;\s]+", text.strip(",; "))
 
 
 def _named_by_comments(
@@ -154,20 +220,16 @@ def _named_by_comments(
     """
     prose = list[str]()
     for comment in reversed(comments):
-        text = without_units(comment.lstrip("#/% \t")).strip()
-        for names in (text.split(separator), words := re.split(r"[,;\s]+", text.strip(",; "))):
-            if names[0].rstrip().endswith(":"):  # "columns: x y z"
-                names = names[1:]
-            axes = find_axes(names) if len(names) == width else None
-            if axes is not None:
-                return axes
+        if (axes := _each_named(comment, width, separator)) is not None:
+            return axes
+        words = _readings(comment, separator)[1]
         if not prose and find_axes(words) is not None:
             prose = words
     # A sentence with the names, or names of the first columns only, must not be read as other columns.
     starts = range(max(len(prose) - width, 0) + 1)
-    readings = [axes for at in starts if (axes := find_axes(prose[at : at + width])) is not None]
-    if all(axes == [0, 1, 2] for axes in readings):
-        return readings[0] if readings else None
+    found = [axes for at in starts if (axes := find_axes(prose[at : at + width])) is not None]
+    if all(axes == [0, 1, 2] for axes in found):
+        return found[0] if found else None
     raise InputError(
         f"{path}: a comment above the numbers names x, y and z among {len(prose)} words, but there are "
         f"{width} columns; let it name each column, or remove it"

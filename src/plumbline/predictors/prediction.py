@@ -42,7 +42,7 @@ class Prediction:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, as printed by ``plumbline predict --json``."""
-        doubts = {"error_scale": self.expected_error, "radius_90": self.radius_90}
+        doubts = {"expected_error": self.expected_error, "radius_90": self.radius_90}
         return {
             "com": self.com.tolist(),
             **{key: value for key, value in doubts.items() if value is not None},

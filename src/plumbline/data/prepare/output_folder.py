@@ -23,7 +23,7 @@ from plumbline.data.pt.cache import CACHE_FOLDER
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import MANIFEST, merge_parts
 from plumbline.errors import DamagedStoreError, InputError
-from plumbline.files import reading
+from plumbline.files import check_out_folder, reading
 from plumbline.geometry.graphs import LEADERS
 from plumbline.locks import LockedError, sole_owner
 from plumbline.records import FEATURE_NAMES, Rejected, vector_names
@@ -58,8 +58,7 @@ def look(out: Path, plan: Plan) -> Literal["new", "unfinished", "finished"]:
     with reading(out):
         if not out.exists():
             return "new"
-        if not out.is_dir():
-            raise InputError(f"{out} is a file: give a folder")
+        check_out_folder(out)
         entries = sorted(entry.name for entry in out.iterdir())
     foreign = [name for name in entries if not any(fnmatch(name, pattern) for pattern in _OURS)]
     if foreign:

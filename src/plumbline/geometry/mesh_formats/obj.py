@@ -56,6 +56,8 @@ def read_obj(path: Path) -> MeshContent:
         indices = np.where(indices < 0, before + indices, indices - 1)
     else:
         indices = indices - 1
+    if not len(vertices) and not len(indices):
+        raise MeshError("cannot be read as obj: it holds no vertices and no faces; export it again")
     check_indices(indices, len(vertices))
     return MeshContent(vertices, triangulate_polygons(vertices, lengths, indices))
 

@@ -44,9 +44,8 @@ def read_off(path: Path) -> MeshContent:
     num_vertices, num_faces = int(counts[0]), int(counts[1])
     if len(lines) - 1 < num_vertices + num_faces:
         raise MeshError(
-            f"is truncated: it has {len(lines) - 1} of the {num_vertices + num_faces} lines its header "
-            "declares; "
-            "export it again"
+            f"is truncated: it has {len(lines) - 1:,} of the {num_vertices + num_faces:,} lines its header "
+            "declares; export it again"
         )
     vertices = _vertices(lines[1 : num_vertices + 1], path)
     lengths, indices = _polygons(lines[num_vertices + 1 : num_vertices + 1 + num_faces], path)

@@ -37,6 +37,8 @@ def read_mesh(path: Path) -> MeshContent:
     """
     if path.suffix.lower() not in _READERS:
         raise MeshError(f"is not a mesh in a supported format; give a file that ends in {suffix_list()}")
+    if not path.stat().st_size:
+        raise MeshError("is empty; export it again")
     module, name = _READERS[path.suffix.lower()].split(".")
     content: MeshContent = getattr(import_module(f"plumbline.geometry.mesh_formats.{module}"), name)(path)
     return content

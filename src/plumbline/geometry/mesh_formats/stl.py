@@ -58,10 +58,10 @@ def _binary(data: bytes) -> Float:
     num, room = _num_declared(data), (len(data) - _HEADER) // _TRIANGLE.itemsize
     if num > room:
         raise MeshError(
-            f"is truncated: it has {room} of the {num} triangles its header declares; export it again"
+            f"is truncated: it has {room:,} of the {num:,} triangles its header declares; export it again"
         )
     if not num and room:
-        raise MeshError(f"is damaged: its header declares no triangles, but {room} follow; export it again")
+        raise MeshError(f"is damaged: its header declares no triangles, but {room:,} follow; export it again")
     corners: Float = np.frombuffer(data, _TRIANGLE, num, _HEADER)["corners"]
     return corners
 

@@ -14,7 +14,7 @@ import yaml
 from plumbline.data.pt.cache import open_data
 from plumbline.data.split_file import read_split
 from plumbline.errors import InputError
-from plumbline.files import each_folder
+from plumbline.files import check_out_folder, each_folder
 from plumbline.locks import LockedError, sole_owner
 from plumbline.predictors.find_checkpoint import BEST_FILES, LAST_FILES
 from plumbline.records import Rejected
@@ -42,6 +42,7 @@ _WRITTEN = (CONFIG, _CONFIG_USED, STARTUP, METRICS, CURVES, RESULT, REJECTED, _R
 
 def make_run_folder(checkpoint_dir: Path) -> None:
     """Create the folder; check that it is writable and that no file in it is a link. Raises InputError."""
+    check_out_folder(checkpoint_dir)
     try:
         checkpoint_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=checkpoint_dir):
