@@ -7,7 +7,7 @@ from plumbline.errors import InputError, MeshError
 from plumbline.geometry.mesh_formats.three_mf import read_3mf
 from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.surfaces import solid_properties
-from tests.geometry.three_mf_files import (
+from tests.helpers.three_mf_files import (
     CORE,
     CORNERS,
     ENCRYPTED_TYPE,

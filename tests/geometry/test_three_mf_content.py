@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.geometry.three_mf_files import (
+from tests.helpers.three_mf_files import (
     BAMBU,
     PREFIXES,
     bambu,
