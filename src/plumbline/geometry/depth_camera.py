@@ -59,19 +59,17 @@ _FLYING, _FLIGHT = (0.0, 0.1), 4.0
 """Share of the pixels at the outline that fly and that cleaning leaves; how far behind, in pixels."""
 _MISPLACED = (0.0, 0.1)
 """Error of the assumed position of the sensor, as a share of its distance."""
-
-
 _TABLE_KNOWN, _TABLE_TILT, _TABLE_OFFSET = 0.5, 1.0, 3.0
 """Share of the objects on a table whose table is known; its error, 1 sigma in degrees and millimetres."""
 
 
-class Photographs(NamedTuple):
-    """Points of several views, mesh frame.
+class Hits(NamedTuple):
+    """Measured points of all views, mesh frame.
 
     Attributes:
         points: ``[N, 3]``.
         view: ``[N]`` the view of each point.
-        key: ``[N]`` sorting by it shuffles the points.
+        key: ``[N]`` random numbers; sorting by them shuffles the points.
         sensors: ``[S, 3]`` assumed position of the sensor of each view.
         table: ``[4]`` assumed plane of the table, as in :class:`~plumbline.records.Scan`; None if unknown.
     """
@@ -80,7 +78,7 @@ class Photographs(NamedTuple):
     view: Int
     key: Float
     sensors: Float
-    table: Float | None
+    table: Float | None = None
 
 
 class DepthCamera:
@@ -110,7 +108,7 @@ class DepthCamera:
             pose = min(int(np.searchsorted(np.cumsum(rest.chance), facet)), len(rest.up) - 1)
             self._up, self._height = rest.up[pose], float(rest.height[pose])
 
-    def photograph(self, solid: Solid, caster: Caster, num_views: int, num_points: int) -> Photographs:
+    def photograph(self, solid: Solid, caster: Caster, num_views: int, num_points: int) -> Hits:
         """Take depth images of a solid, each from another place, and return the points of all.
 
         Args:
@@ -130,7 +128,7 @@ class DepthCamera:
             keys.append(self._rng.random(len(found)))
             sensors.append(position + misplaced)
         table = self._table(solid)
-        return Photographs(
+        return Hits(
             np.concatenate(points), np.concatenate(views), np.concatenate(keys), np.stack(sensors), table
         )
 

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from plumbline.errors import InputError
-from plumbline.geometry.depth_camera import DepthCamera
+from plumbline.geometry.depth_camera import DepthCamera, Hits
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rest_poses import RestPoses, rest_poses
 from plumbline.geometry.rotations import random_directions, random_rotation
 from plumbline.geometry.sampling import choose_points, draw_sampling
 from plumbline.geometry.sensors import look_at, ray_directions
 from plumbline.geometry.tables import move_plane
-from plumbline.records import Float, Int, Sampling, Scan, ScanSettings, Solid
+from plumbline.records import Float, Sampling, Scan, ScanSettings, Solid
 
 _AIM_JITTER = 0.05
 """Aiming error of a sensor: distance from the centre of the bounding sphere, in radii (1 sigma per axis)."""
@@ -53,19 +53,6 @@ class _View:
     shift: Float
 
 
-@dataclass(frozen=True, slots=True)
-class _Hits:
-    """Returns of all views, mesh frame.
-
-    Sorting by ``key`` shuffles the hits. It is drawn per ray, so the order does not depend on how many rays
-    hit.
-    """
-
-    points: Float
-    view: Int
-    key: Float
-
-
 def scan_solid(
     solid: Solid,
     caster: Caster,
@@ -77,17 +64,18 @@ def scan_solid(
     """Scan a solid from random poses and merge the views.
 
     The object is rotated about the origin of its mesh frame. Sensors are placed in uniformly random
-    directions, look roughly at the centre of the bounding sphere with a random roll, and see only first hits.
-    If the object fills little of the view, it is scanned again with more rays; if the poses see almost
-    nothing, new poses are drawn. A pure function of its arguments and the generator's state, the same for
-    both ray casters. A setting that is a single number draws nothing from the generator.
+    directions, look roughly at the centre of the bounding sphere with a random roll, and see only first hits;
+    a share of the scans is taken by a :class:`DepthCamera` instead, if the settings say so. If the object
+    fills little of the view, it is scanned again with more rays; if the poses see almost nothing, new poses
+    are drawn. A pure function of its arguments and the generator's state, the same for both ray casters. A
+    setting that is a single number draws nothing from the generator.
 
     Args:
         solid: the solid to scan.
         caster: ray caster of the solid's own vertices and faces.
         settings: sensors, noise, and number of points to keep; a value is drawn from every range.
         rng: the only source of randomness; ``settings.seed`` is for a whole data set and not used here.
-        rest: how the solid can lie on a table, for the sensor model ``"depth"``; None: it is found out.
+        rest: how the solid can lie on a table, for the sensor model ``"depth"``; None: computed here.
 
     Returns:
         The scan, world frame, in sampling order; it has fewer points only if the object is too thin.
@@ -99,20 +87,18 @@ def scan_solid(
     rotation = random_rotation(rng) if settings.rotate else np.eye(3)
     needed = min(drawn.points, _FEWEST)
     by_camera = settings.sensor_model == "depth" and rng.random() < settings.sensor_share
+    if by_camera and rest is None:
+        rest = rest_poses(solid)
     for _ in range(_POSES):
         if by_camera:
-            camera = DepthCamera(rng, rest_poses(solid) if rest is None else rest)
-            taken = camera.photograph(solid, caster, drawn.views, drawn.points)
-            if len(taken.points) >= needed:
-                hits = _Hits(taken.points, taken.view, taken.key)
-                return _to_world(solid, taken.sensors, hits, drawn, rotation, table=taken.table)
-            continue
-        poses = [_draw_view(solid, rng, settings) for _ in range(drawn.views)]
-        measure = partial(_measure, solid, caster, poses, drawn.noise, settings, rng)
-        hits = _look_closer(measure, settings.rays, drawn.points)
+            assert rest is not None
+            hits = DepthCamera(rng, rest).photograph(solid, caster, drawn.views, drawn.points)
+        else:
+            poses = [_draw_view(solid, rng, settings) for _ in range(drawn.views)]
+            measure = partial(_measure, solid, caster, poses, drawn.noise, settings, rng)
+            hits = _look_closer(measure, settings.rays, drawn.points)
         if len(hits.points) >= needed:
-            sensors = np.stack([pose.position for pose in poses])
-            return _to_world(solid, sensors, hits, drawn, rotation)
+            return _to_world(solid, hits, drawn, rotation)
     raise InputError(
         f"{solid.name}: {_POSES} sets of poses gave fewer than {needed} hits on the object; "
         "check that its faces are not degenerate, or leave it out"
@@ -132,7 +118,7 @@ def _draw(settings: ScanSettings, rng: np.random.Generator) -> _Drawn:
     return _Drawn(views, points, noise, draw_sampling(settings.sampling, rng))
 
 
-def _look_closer(measure: Callable[[int], _Hits], rays: int, points: int) -> _Hits:
+def _look_closer(measure: Callable[[int], Hits], rays: int, points: int) -> Hits:
     """Measure with an increasing number of rays per view until there are enough hits or too many rays."""
     most = max(rays, _MOST_RAYS)
     while True:
@@ -174,7 +160,7 @@ def _measure(
     settings: ScanSettings,
     rng: np.random.Generator,
     rays: int,
-) -> _Hits:
+) -> Hits:
     """Cast the rays of all views together; random draws are per ray, so they do not depend on the hits."""
     local = [
         ray_directions(settings.pattern, half_angle=pose.half_angle, rays=rays, rng=rng) for pose in poses
@@ -193,28 +179,22 @@ def _measure(
     for i, pose in enumerate(poses):
         mine = view[hit] == i
         measured[mine] = pose.position + offsets[mine] @ pose.drift.T + pose.shift
-    return _Hits(measured, view[hit], key[hit])
+    sensors = np.stack([pose.position for pose in poses])
+    return Hits(measured, view[hit], key[hit], sensors)
 
 
-def _to_world(
-    solid: Solid,
-    sensors: Float,
-    hits: _Hits,
-    drawn: _Drawn,
-    rotation: Float,
-    table: Float | None = None,
-) -> Scan:
-    """Choose the points that are kept, and turn the scan; ``sensors`` is ``[S, 3]``, one for each view."""
+def _to_world(solid: Solid, hits: Hits, drawn: _Drawn, rotation: Float) -> Scan:
+    """Choose the points that are kept, and turn the scan."""
     order = np.argsort(hits.key)
     kept = choose_points(hits.points, drawn.points, sampling=drawn.sampling, order=order)
     view = hits.view[kept]
     return Scan(
         points=hits.points[kept] @ rotation.T,
-        sensor=(sensors @ rotation.T)[view],
+        sensor=(hits.sensors @ rotation.T)[view],
         view=view,
         com=rotation @ solid.com,
         bounding_radius=solid.bounding_radius,
-        table=move_plane(table, rotation, np.zeros(3)),
+        table=move_plane(hits.table, rotation, np.zeros(3)),
         volume=solid.volume or float("nan"),
         inertia=None if solid.inertia is None else rotation @ solid.inertia @ rotation.T,
         notes=solid.notes,

@@ -39,7 +39,7 @@ def read_stl(path: Path) -> MeshContent:
 
 
 def _is_ascii(data: bytes) -> bool:
-    """Tell whether a file is text: a binary file may start with "solid", too, but not go on with a facet."""
+    """Tell whether a file is ASCII; a binary file may start with "solid" as well, but no facet follows."""
     start = data[:_START].lstrip(BOM_UTF8 + b" \t\r\n").lower()
     if not start.startswith(b"solid") or _HEADER + _num_declared(data) * _TRIANGLE.itemsize == len(data):
         return False
