@@ -104,6 +104,32 @@ def test_pixels_near_the_outline_are_lost_by_the_law(only):
     np.testing.assert_allclose(kept / sent, law, atol=0.06)
 
 
+@pytest.mark.parametrize("alike", [True, False])
+def test_pixels_are_lost_over_stretches_of_the_outline(only, monkeypatch, alike):
+    """Sectors of the rim differ by more than chance; pixels lost one by one, the control, do not."""
+    if not alike:
+        monkeypatch.setattr(DepthCamera, "_luck", lambda camera, inside, _: camera._rng.random(inside.shape))
+    size = {"_FOCAL": (600.0, 600.0), "_RADIUS": (0.05, 0.05), "_DISTANCE": (0.7, 0.7)}
+    excess = []
+    for seed in range(20):
+        counts = []
+        for loss in ({}, {"_EDGE_LOSS": (0.6, 0.6), "_EDGE_WIDTH": (4.0, 4.0)}):
+            only(**size, **loss, _STRETCH=(20.0, 20.0))
+            local, away = in_image(BALL, photograph(seed=seed))
+            rim = (
+                600 / math.sqrt(away**2 - 1)
+                - 600 * np.linalg.norm(local[:, :2], axis=1) / (local[:, 2] + away)
+                < 4
+            )
+            angle = np.arctan2(local[rim, 1], local[rim, 0])
+            counts.append(np.histogram(angle, 12, (-math.pi, math.pi))[0])
+        sent, kept = counts
+        share = kept.sum() / sent.sum()
+        excess.append(((kept - sent * share) ** 2 / (sent * share * (1 - share))).mean())
+    assert (np.mean(excess) > 4) == alike
+    assert alike or np.mean(excess) == pytest.approx(1, abs=0.4)
+
+
 def test_what_is_seen_at_a_flat_angle_is_lost(only):
     law = ((60.0, 0.2, 0.2), (70.0, 0.45, 0.45), (80.0, 0.85, 0.85))
     kept, sent = np.zeros(7), np.zeros(7)
