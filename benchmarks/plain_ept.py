@@ -210,9 +210,10 @@ def load_scans(store: PackedStore) -> list[Data]:
 
 
 def make_ept(store: PackedStore) -> EPT:
-    """Make the network of ``--recipe best`` for a data set."""
+    """Make the network of ``--recipe best`` for a data set, without the heads that a plain program lacks."""
     names = {"feature_names": store.feature_names, "vector_names": store.vector_names}
-    return EPT(**names, **RECIPE, num_tokens=NUM_TOKENS, num_neighbours=NUM_NEIGHBOURS)  # type: ignore[arg-type]
+    sizes = {"num_tokens": NUM_TOKENS, "num_neighbours": NUM_NEIGHBOURS}
+    return EPT(**names, **RECIPE, **sizes, covariance=False)  # type: ignore[arg-type]
 
 
 def main() -> None:

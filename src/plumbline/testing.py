@@ -36,6 +36,7 @@ from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
 from plumbline.geometry.tables import lowest_plane, move_plane
 from plumbline.models import SYMMETRIES, forward_with_error
+from plumbline.models.answer import as_answer
 from plumbline.models.arguments import own_arguments
 from plumbline.own_parts import register
 from plumbline.predictors.checkpoint import read_checkpoint
@@ -350,8 +351,7 @@ def _world_answers(model: Any, store: MemoryStore) -> Float:
 def _answer_and_gradients(model: Any, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
     """The prediction, and the gradients of all outputs of the model (some also predict their error)."""
     model.zero_grad()
-    given = forward_with_error(model)(batch)
-    answer, *scale = given if isinstance(given, tuple) else (given,)
-    loss: Tensor = torch.stack([part.double().square().sum() for part in (answer, *scale)]).sum()
+    answer = as_answer(forward_with_error(model)(batch))
+    loss: Tensor = torch.stack([part.double().square().sum() for part in answer.parts]).sum()
     loss.backward()
-    return answer.detach(), {name: parameter.grad for name, parameter in model.named_parameters()}
+    return answer.com.detach(), {name: parameter.grad for name, parameter in model.named_parameters()}

@@ -105,7 +105,7 @@ def refusal(*argv: str) -> str:
 def test_what_the_source_says_is_what_the_constructor_takes() -> None:
     """Of every network."""
     data = {"feature_names": ["x"], "vector_names": [], "features": ["none"]}
-    sizes = {"hidden_dim": 8, "num_layers": 2, "dropout": 0.0}
+    sizes = {"hidden_dim": 8, "num_layers": 2, "dropout": 0.0, "covariance": True, "payload": True}
     assert {key for model in MODELS for key in arguments_for(model, **data, **sizes)} == FILLED
     for model in MODELS:
         real = {

@@ -14,6 +14,7 @@ from plumbline.data.batches.gcn_constants import SparsePair
 from plumbline.data.store.in_memory import MemoryStore
 from plumbline.errors import InputError
 from plumbline.models import MODELS, arguments_for, build_model, load_model_class
+from plumbline.models.answer import as_answer
 from plumbline.models.blocks import max_pool, relu_dropout, sparse_product
 from plumbline.models.equivariant import softmax_by
 from plumbline.records import FEATURE_NAMES
@@ -36,9 +37,9 @@ def model_of(name, **changes):
 
 def answer_and_gradients(model, batch):
     """The answer, and the gradients of everything that the model answers (some know their error too)."""
-    answer, *scale = model.answer(batch) if hasattr(model, "answer") else (model(batch),)
-    sum(part.double().square().sum() for part in (answer, *scale)).backward()
-    return answer.detach(), {label: parameter.grad for label, parameter in model.named_parameters()}
+    answer = as_answer(model.answer(batch) if hasattr(model, "answer") else model(batch))
+    sum(part.double().square().sum() for part in answer.parts).backward()
+    return answer.com.detach(), {label: parameter.grad for label, parameter in model.named_parameters()}
 
 
 def batch_of(store, rows, name="gcn"):

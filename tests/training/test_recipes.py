@@ -180,7 +180,7 @@ class TestEnsemble:
         with torch.inference_mode():
             places = torch.stack([member.model(batch) for member in members])
             scales = torch.stack([member.model.answer(batch)[1].exp() for member in members])
-            answer, log_scale = joined.model.answer(batch)
+            answer, log_scale = joined.model.answer(batch)[:2]
         assert (places[0] - places[1]).abs().max() > 1e-4
         torch.testing.assert_close(answer, places.mean(0))
         apart = (places - places.mean(0)).square().sum(2)
@@ -247,6 +247,6 @@ class TestConformalFactors:
         val_idx = split_by_object(store.object_idx, store.object_names, 0.4, 0)[1]
         batch = make_batch(store, val_idx, trained.model.needs)
         with torch.inference_mode():
-            com, log_scale = trained.model.answer(batch)
+            com, log_scale = trained.model.answer(batch)[:2]
         ratios = ((com - batch.target).norm(dim=1) / log_scale.exp()).tolist()
         assert trained.error_factors == pytest.approx(conformal_factors(ratios), rel=1e-5)

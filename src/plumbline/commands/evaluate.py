@@ -5,7 +5,7 @@ from rich.console import Console
 from plumbline.config.evaluate import EvaluateConfig
 from plumbline.console.progress import file_bar
 from plumbline.console.terminal import print_line
-from plumbline.evaluation.evaluate import NUMBERS, REPORT, SPLITS, evaluate, held_line
+from plumbline.evaluation.evaluate import NUMBERS, REPORT, SPLITS, evaluate, held_lines
 from plumbline.evaluation.table import print_table
 from plumbline.files import folder_names
 
@@ -37,9 +37,8 @@ def run(config: EvaluateConfig, console: Console) -> int:
     )
     console.print()
     print_table(console, found.table)
-    held = held_line(found.held)
-    if held:
-        console.print(f"Its own 90 % radius {held}.", style="dim")
+    for name, line in held_lines(found).items():
+        console.print(f"Its own {name} {line}.", style="dim")
     console.print()
     print_line(console, f"report   {out / REPORT}")
     print_line(console, f"numbers  {out / NUMBERS}")

@@ -81,7 +81,7 @@ def measure(trained: Trained) -> dict[str, dict[str, Deviation]]:
     coarse = [[_rounded(sample) for sample in some] for some in fine]
     found: dict[str, dict[str, Deviation]] = {kind: {} for kind in MOVES}
     for precision, predictor, graphs in (("float32", single, coarse), ("float64", double, fine)):
-        here, *there = (predictor.locate(some)[0] for some in graphs)
+        here, *there = (predictor.locate(some).com for some in graphs)
         if not all(np.isfinite(com).all() for com in (here, *there)):
             raise InputError(
                 f"{trained.path}: the predictions of the model are not finite; its training diverged"

@@ -26,11 +26,12 @@ from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, summarise
 from plumbline.files import check_out_folder, each_folder, folder_names
 from plumbline.models import SYMMETRIES
 from plumbline.own_parts import names_a_file
-from plumbline.predictors.calibration import coverage
+from plumbline.predictors.answers import Answers
+from plumbline.predictors.calibration import Ellipsoid, coverage, ellipsoids
 from plumbline.predictors.checkpoint import Trained, load_checkpoint
 from plumbline.predictors.device import choose_device
 from plumbline.predictors.find_checkpoint import find_best
-from plumbline.predictors.inference import predict_with_error
+from plumbline.predictors.inference import answers_for
 from plumbline.predictors.trained_on import TrainedOn
 from plumbline.predictors.untrained import Scans, names_of
 from plumbline.quantities import plain
@@ -67,9 +68,10 @@ class Evaluation:
         data_dir: folder of the data set, or several.
         split: which graphs: "val" (held out from training), "train", "test" or "all".
         table: the errors of the model and of the untrained baselines, graph by graph.
-        expected: ``[G]`` errors that the model expects, stored units; None for a model that expects none.
+        answers: what the model predicts, stored frame.
         held: nominal share (``"0.9"``) to the actual share of errors within the radius that the model
             predicts for it; empty for a model that does not predict its error.
+        ellipsoid: the same for the ellipsoids that it predicts; None if it predicts none.
     """
 
     trained: Trained
@@ -77,8 +79,9 @@ class Evaluation:
     data_dir: Path | tuple[Path, ...]
     split: str
     table: Table
-    expected: Float | None
+    answers: Answers
     held: dict[str, float]
+    ellipsoid: Ellipsoid | None
 
     @property
     def folder(self) -> Path:
@@ -92,6 +95,7 @@ class Evaluation:
         return {
             **self.table.to_dict(),
             "held_by_expected_error": self.held,
+            "ellipsoid": None if self.ellipsoid is None else self.ellipsoid._asdict(),
             "checkpoint": str(self.trained.path),
             "data_dir": plain(self.data_dir),
             "fingerprint": self.store.fingerprint,
@@ -184,21 +188,25 @@ def evaluate(
     store = open_data(where, progress=lambda done, total: reporter.progress("file", done, total))
     check_features(trained.data, store, where)
     choice = choose_graphs(store, trained.data, split, where)
-    answers, expected = predict_with_error(
+    answers = answers_for(
         trained.model, store, choice.indices, batch_size=batch_size, device=choose_device("auto")
     )
     table = summarise(
         store,
         choice.indices,
-        answers,
+        answers.com,
         model=trained.model_name,
         relation=choice.relation,
         trained_on=choice.trained_on,
         baselines=own,
     )
     errors = table.errors[table.model].error
-    held = {} if expected is None else coverage(errors, expected, trained.error_factors)
-    found = Evaluation(trained, store, where, choice.split, table, expected, held)
+    calibration, expected = trained.calibration, answers.expected_error
+    held = {} if expected is None else coverage(errors, expected, calibration.error_factors)
+    off = answers.com - store.target[choice.indices]
+    found = Evaluation(
+        trained, store, where, choice.split, table, answers, held, ellipsoids(off, answers, calibration)
+    )
     if per_scan is not None:
         write_per_scan(Path(per_scan), found, sample_files(where, store))
     if out is not None:
@@ -263,9 +271,15 @@ def choose_graphs(
     return Choice(split, sides[split], SEEN if split == "train" else UNSEEN)
 
 
-def held_line(held: dict[str, float]) -> str | None:
-    """Share of errors within the model's 90 % radius, in words; None if the model has none."""
-    return f"contains {percent(held['0.9'])} of the true centres of mass" if "0.9" in held else None
+def held_lines(found: Evaluation) -> dict[str, str]:
+    """What the model's 90 % radius and ellipsoid contain, in words, by their names."""
+    lines = {}
+    if "0.9" in found.held:
+        lines["90 % radius"] = f"contains {percent(found.held['0.9'])} of the true centres of mass"
+    if found.ellipsoid is not None:
+        held, ratio = found.ellipsoid
+        lines["90 % ellipsoid"] = f"contains {percent(held)}, with {percent(ratio)} of the ball's volume"
+    return lines
 
 
 def _data_dir(trained_on: TrainedOn) -> Path | tuple[Path, ...]:
@@ -294,14 +308,13 @@ def _facts(found: Evaluation) -> dict[str, dict[str, str]]:
         "fingerprint": store.fingerprint[:16],
     }
     model: Any = trained.model
-    held = held_line(found.held)
     facts = {
         "name": trained.model_name,
         "parameters": f"{sum(weights.numel() for weights in model.parameters()):,}",
         "arguments": ", ".join(f"{name} {value}" for name, value in trained.model_args.items()),
         "symmetry": f"{model.symmetry}: {SYMMETRIES[model.symmetry]}",
         "trained for": counted(trained.epochs_done, "epoch"),
-        **({"predicted 90 % radius": held} if held else {}),
+        **{f"predicted {name}": line for name, line in held_lines(found).items()},
         "checkpoint": str(trained.path),
     }
     versions = {

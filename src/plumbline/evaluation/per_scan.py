@@ -65,10 +65,10 @@ def _rows(found: "Evaluation", files: Sequence[str] | None) -> list[dict[str, An
         columns["file"] = np.array(files, dtype=object)[indices]
     points = {"prediction": table.predictions, "truth": store.target[indices]}
     lengths = {"error": errors.error}
-    if found.expected is not None:
-        lengths["expected_error"] = found.expected
-        if "0.9" in found.trained.error_factors:
-            lengths["radius_90"] = found.trained.error_factors["0.9"] * found.expected
+    if (expected := found.answers.expected_error) is not None:
+        lengths["expected_error"] = expected
+        if (factor := found.trained.calibration.error_factors.get("0.9")) is not None:
+            lengths["radius_90"] = factor * expected
     columns |= {**_coordinates(points), **lengths, "error_rel": errors.error_rel}
     if table.metric_scale:
         origin, scale = store.origin[indices], store.scale[indices]

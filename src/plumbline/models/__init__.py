@@ -4,7 +4,9 @@ A model is an ``nn.Module`` with a keyword-only constructor (its schema), ``symm
 "translation", "SE(3)" or "E(3)"), ``needs`` (parts of a ``data.batches.batch.Batch`` that it reads in
 addition to node features) and ``forward(batch) -> [G, 3]``, the centre of mass in the stored frame. A
 model that predicts its own error also has ``answer(batch)``, which returns the centre of mass and the
-logarithm ``[G]`` of the expected error. Importing this module does not import torch.
+logarithm ``[G]`` of the expected error, or a ``models.answer.Answer`` if it predicts more. If the gradient
+of some weights should be clipped on its own, ``side_parameters()`` lists them. Importing this module does not
+import torch.
 """
 
 from collections.abc import Sequence
@@ -27,6 +29,9 @@ MODELS = {
 
 ENSEMBLE = "ensemble"
 """Name of the model that combines several trained ones; it is not trained itself."""
+
+SIDE_ARGUMENTS = ("covariance", "payload")
+"""Arguments of a network that say what it predicts next to the centre of mass."""
 
 SYMMETRIES = {
     "none": "the answer changes when the object is turned",
@@ -106,7 +111,7 @@ def arguments_for(
             (its own default if all are used) and their number ``input_dim``.
         features: value of ``--features``: ``["all"]``, ``["none"]`` or names of ``inputs.FEATURES``.
         model_args: ``NAME=VALUE`` for the model's own arguments.
-        sizes: ``hidden_dim``, ``num_layers`` and ``dropout``.
+        sizes: ``hidden_dim``, ``num_layers`` and ``dropout``, and ``SIDE_ARGUMENTS``.
 
     Raises:
         InputError: the data set has no such feature or the model no such argument, a value is invalid, or a

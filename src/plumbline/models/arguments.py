@@ -10,12 +10,13 @@ from typing import Any
 
 from plumbline.errors import InputError
 from plumbline.kinds import Kind, number, switch, text, whole
-from plumbline.models import MODELS
+from plumbline.models import MODELS, SIDE_ARGUMENTS
 from plumbline.own_parts import classes, find, names_a_file, parse, undefined
 
 FILLED = frozenset(
     ("hidden_dim", "num_layers", "dropout")
     + ("feature_names", "vector_names", "features", "columns", "input_dim")
+    + SIDE_ARGUMENTS
 )
 """Arguments that training provides to any network that takes them."""
 _KINDS = {"bool": switch, "int": whole(), "float": number(), "str": text}

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from plumbline.data.batches.batch import Batch
+from plumbline.models.answer import Answer, as_answer
 
 _WEAKEST_FIRST = ("none", "translation", "SE(3)", "E(3)")
 
@@ -34,22 +35,42 @@ class Ensemble(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict the centre of mass ``[G, 3]``, in the dtype of the weights."""
-        return self.answer(batch)[0]
+        return self.answer(batch).com
 
-    def answer(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Predict the mean ``[G, 3]`` and the natural logarithm ``[G]`` of its expected error, stored units.
+    def answer(self, batch: Batch) -> Answer:
+        """Predict the means of the members' predictions, and how uncertain they are together.
 
         The squared expected error is the mean over the members of the member's own squared expected error (if
-        it predicts one) plus its squared distance from the mean prediction.
+        it predicts one) plus its squared distance from the mean prediction. The covariance, if all members
+        predict one, is the mean of their covariances plus the covariance of their predictions (law of total
+        covariance). Volumes have a geometric mean, and features are those of all members.
         """
         from plumbline.models import forward_with_error
 
-        found = [forward_with_error(member)(batch) for member in self.members]
-        places = torch.stack([item[0] if isinstance(item, tuple) else item for item in found])
+        found = [as_answer(forward_with_error(member)(batch)) for member in self.members]
+        places = torch.stack([item.com for item in found])
         mean = places.mean(0)
-        square = (places - mean).square().sum(2)
-        doubts = [item[1] for item in found if isinstance(item, tuple)]
+        off = places - mean
+        square = off.square().sum(2)
+        doubts = [item.log_scale for item in found if item.log_scale is not None]
         if doubts:
             square = square + torch.exp(2 * torch.stack(doubts)).mean(0)
         tiny = torch.finfo(square.dtype).tiny
-        return mean, 0.5 * torch.log(square.mean(0) + tiny)
+        covariance = _mean_of([item.covariance for item in found])
+        if covariance is not None:
+            covariance = covariance + (off[..., None] * off[..., None, :]).mean(0)
+        features = [item.features for item in found if item.features is not None]
+        return Answer(
+            com=mean,
+            log_scale=0.5 * torch.log(square.mean(0) + tiny),
+            covariance=covariance,
+            log_volume=_mean_of([item.log_volume for item in found]),
+            inertia=_mean_of([item.inertia for item in found]),
+            features=torch.cat(features, 1) if features else None,
+        )
+
+
+def _mean_of(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """The mean of the members' predictions; None unless all members have one."""
+    known = [part for part in parts if part is not None]
+    return torch.stack(known).mean(0) if len(known) == len(parts) else None

@@ -14,9 +14,11 @@ from torch.nn import functional
 
 from plumbline.data.batches.batch import Batch
 from plumbline.errors import InputError
+from plumbline.models.answer import Answer
 from plumbline.models.blocks import max_pool
 from plumbline.models.equivariant import EquivariantNorm
 from plumbline.models.inputs import Inputs
+from plumbline.models.side_heads import SideHeads
 
 _TYPICAL = 2.0
 """Natural logarithm of the object's size divided by a typical error."""
@@ -37,6 +39,10 @@ class EPT(nn.Module):
     and linear maps of vectors, no cross products, so it is equivariant to reflections too. Nothing depends on
     the number of points.
 
+    Next to the centre of mass it predicts its expected error, the covariance of the error and, if the data
+    set has them, volume and inertia of the object; their losses change none of the weights that the centre of
+    mass depends on.
+
     Symmetry: E(3), and scale.
     In: patches, positions, vectors and scalars of nodes, vectors of the scan (the vectors and scalars may be
     missing), stored frame. Out: ``[G, 3]`` centre of mass, stored frame.
@@ -55,10 +61,12 @@ class EPT(nn.Module):
         num_neighbours: points of a patch in addition to its centre (K).
         num_heads: heads of the attention, a divisor of hidden_dim.
         patch_dim: width of the network on the pairs of a patch.
+        covariance: predict the covariance of the error.
+        payload: predict volume and inertia as well; training sets it where the data set has them.
     """
 
     symmetry = "E(3)"
-    needs = frozenset({"patches"})
+    needs = frozenset({"patches", "payload"})
 
     def __init__(
         self,
@@ -73,6 +81,8 @@ class EPT(nn.Module):
         num_neighbours: int = 16,
         num_heads: int = 4,
         patch_dim: int = 64,
+        covariance: bool = True,
+        payload: bool = False,
     ) -> None:
         super().__init__()
         self.inputs = Inputs(feature_names, vector_names, features)
@@ -90,15 +100,22 @@ class EPT(nn.Module):
             AttentionLayer(hidden_dim, vector_dim, num_heads, dropout) for _ in range(num_layers)
         )
         self.head = Head(hidden_dim, vector_dim, num_graph)
+        self.side_heads = None
+        if covariance:
+            # A seed gives the same other weights, and the same training, with and without these heads.
+            with torch.random.fork_rng(devices=[]):
+                self.side_heads = SideHeads(hidden_dim, vector_dim, payload=payload)
+
+    def side_parameters(self) -> list[nn.Parameter]:
+        """The weights that the centre of mass and its expected error do not depend on."""
+        return [] if self.side_heads is None else list(self.side_heads.parameters())
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict the centre of mass ``[G, 3]``, in the dtype of the weights."""
-        return self.answer(batch)[0]
+        return self.answer(batch).com
 
-    def answer(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Predict the centre of mass ``[G, 3]`` and the natural logarithm ``[G]`` of its expected error.
-
-        Both are in stored units.
+    def answer(self, batch: Batch) -> Answer:
+        """Predict the centre of mass and everything else.
 
         Raises:
             InputError: the data set has fewer neighbours per point than ``num_neighbours``.
@@ -120,8 +137,27 @@ class EPT(nn.Module):
         s, v = self.patches(patches, vectors, inputs.scalars.to(dtype), graph_vectors)
         for layer in self.layers:
             s, v = layer(s, v)
-        offset, log_scale = self.head(s, v, pos, graph_vectors)
-        return self.inputs.place(batch, offset), log_scale + batch.size.to(dtype).log()
+        s, v = self.head.norm(s, v)
+        pooled = s.mean(1)
+        offset = self.head(s, v, pooled, pos, graph_vectors)
+        # Learning what is not the centre of mass must not change it: no gradient flows past this point.
+        s, v, pooled = s.detach(), v.detach(), pooled.detach()
+        size = batch.size.to(dtype)
+        covariance = log_volume = inertia = None
+        if self.side_heads is not None:
+            away = pos - offset.detach()[:, None]
+            covariance, log_volume, inertia = self.side_heads(s, v, away, pooled)
+            covariance = covariance * size[:, None, None].square()
+        if log_volume is not None and inertia is not None:
+            log_volume, inertia = log_volume + 3 * size.log(), inertia * size[:, None, None].square()
+        return Answer(
+            com=self.inputs.place(batch, offset),
+            log_scale=self.head.doubt(pooled)[:, 0] - _TYPICAL + size.log(),
+            covariance=covariance,
+            log_volume=log_volume,
+            inertia=inertia,
+            features=pooled,
+        )
 
 
 class PatchEncoder(nn.Module):
@@ -231,7 +267,12 @@ class AttentionLayer(nn.Module):
 
 
 class Head(nn.Module):
-    """Predicts the centre of mass and its expected error; untrained, it predicts the mean of the points."""
+    """Predicts the centre of mass; untrained, it predicts the mean of the points.
+
+    Attributes:
+        norm: normalises scalars and vectors of the tokens.
+        doubt: predicts the logarithm of the expected error from the mean of the scalars.
+    """
 
     def __init__(self, hidden_dim: int, vector_dim: int, num_graph: int) -> None:
         super().__init__()
@@ -249,22 +290,18 @@ class Head(nn.Module):
         for weight in (last.weight, last.bias, self.offset.weight):
             nn.init.zeros_(weight)
 
-    def forward(self, s: Tensor, v: Tensor, pos: Tensor, graph_vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Predict centres of mass ``[G, 3]`` and the logarithms of their expected errors ``[G]``.
-
-        Both are in units of each graph's size; the centre is relative to the mean of the points.
+    def forward(self, s: Tensor, v: Tensor, pooled: Tensor, pos: Tensor, graph_vectors: Tensor) -> Tensor:
+        """Predict centres of mass ``[G, 3]``, relative to the mean of the points, in units of each size.
 
         Args:
-            s: ``[G, T, C]`` scalars of the tokens.
-            v: ``[G, T, 3, D]`` vectors of the tokens.
+            s: ``[G, T, C]`` scalars of the tokens, after ``norm``.
+            v: ``[G, T, 3, D]`` vectors of the tokens, after ``norm``.
+            pooled: ``[G, C]`` mean of the scalars.
             pos: ``[G, T, 3]`` positions of the tokens.
             graph_vectors: ``[G, W, 3]`` vectors of the whole scan.
         """
-        s, v = self.norm(s, v)
         share = torch.softmax(self.vote(s), 1)
         place = pos + self.offset(v * self.gate(s)[:, :, None])[..., 0]
-        pooled = s.mean(1)
         vectors = torch.cat([(share * place).sum(1)[..., None], v.mean(1), graph_vectors.mT], -1)
-        answer = (vectors @ self.whole(pooled)[..., None])[..., 0]
-        # Learning the expected error must not change the prediction: no gradient flows past this point.
-        return answer, self.doubt(pooled.detach())[:, 0] - _TYPICAL
+        answer: Tensor = (vectors @ self.whole(pooled)[..., None])[..., 0]
+        return answer

@@ -19,10 +19,11 @@ from plumbline.data.pt.unpickling import ZIP, load_plain
 from plumbline.errors import InputError
 from plumbline.models import ENSEMBLE, build_model, is_known
 from plumbline.own_parts import load_recorded, names_a_file, register
+from plumbline.predictors.calibration import Calibration
 from plumbline.predictors.trained_on import TrainedOn
 from plumbline.predictors.upgrades import UPGRADES
 
-FORMAT = 3
+FORMAT = 4
 """Version of a checkpoint's content, mainly of the dict under ``"plumbline"``. When raising it, add to
 ``UPGRADES`` a function that upgrades a checkpoint of the previous format."""
 _SEAL = b"\nplumbline sha256\n"
@@ -129,8 +130,7 @@ class Trained:
         config: all flags of the training, plain values.
         data: the training data.
         metrics: metrics of the epoch after which it was saved, by their documented names.
-        error_factors: share (``"0.9"``) to the factor by which the model's expected error is multiplied to
-            contain that share of the validation errors; empty for models that expect no error.
+        calibration: what the validation of that epoch says about the model's predictions.
         epochs_done: number of completed epochs of training.
     """
 
@@ -141,7 +141,7 @@ class Trained:
     config: dict[str, Any]
     data: TrainedOn
     metrics: dict[str, float]
-    error_factors: dict[str, float]
+    calibration: Calibration
     epochs_done: int
 
 
@@ -184,6 +184,12 @@ def load_checkpoint(path: Path | str, *, model: str | type | None = None) -> Tra
         data = TrainedOn.from_dict(ours["data"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} does not describe its training data as this version needs it") from error
+    try:
+        calibration = Calibration.from_dict(ours["calibration"])
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} does not hold the calibration of its model as this version needs it"
+        ) from error
     return Trained(
         path=path,
         model=built.eval(),
@@ -192,6 +198,6 @@ def load_checkpoint(path: Path | str, *, model: str | type | None = None) -> Tra
         config=ours["config"],
         data=data,
         metrics=ours["metrics"],
-        error_factors=ours["error_factors"],
+        calibration=calibration,
         epochs_done=ours["epochs_done"],
     )

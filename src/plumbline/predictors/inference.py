@@ -4,10 +4,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from plumbline.data.batches.collate import Store, make_batch
 from plumbline.errors import InputError
 from plumbline.models import forward_with_error
+from plumbline.models.answer import Answer, as_answer
+from plumbline.predictors.answers import Answers
 from plumbline.records import Float, Int
 
 
@@ -19,19 +22,19 @@ def predict(
     batch_size: int = 64,
     device: torch.device | str | None = None,
 ) -> Float:
-    """Predict centres of mass ``[G, 3]`` as :func:`predict_with_error` does, without the expected errors."""
-    return predict_with_error(model, store, indices, batch_size=batch_size, device=device)[0]
+    """Predict centres of mass ``[G, 3]`` as :func:`answers_for` does, and nothing else."""
+    return answers_for(model, store, indices, batch_size=batch_size, device=device).com
 
 
-def predict_with_error(
+def answers_for(
     model: Any,
     store: Store,
     indices: Int,
     *,
     batch_size: int = 64,
     device: torch.device | str | None = None,
-) -> tuple[Float, Float | None]:
-    """Predict the centres of mass of graphs, and the errors that the model expects.
+) -> Answers:
+    """Predict the centres of mass of graphs, and everything else that the model predicts.
 
     Dropout is off and no gradients are kept; the model's train/eval mode is restored.
 
@@ -43,8 +46,7 @@ def predict_with_error(
         device: where to compute; by default where the model's weights are.
 
     Returns:
-        ``[G, 3]`` float64, stored frame, in the order of ``indices``; and ``[G]`` expected errors, stored
-        units, or None for a model that expects no error.
+        The predictions in the stored frame, in the order of ``indices``.
 
     Raises:
         InputError: a batch does not fit into the GPU's memory.
@@ -54,20 +56,33 @@ def predict_with_error(
         device = next((weights.device for weights in model.parameters()), torch.device("cpu"))
     training = model.training
     model.eval().to(device)
-    coms, errors = [np.empty((0, 3))], []
+    found: list[Answer] = []
     try:
         with torch.inference_mode():
             for start in range(0, len(indices), batch_size):
                 batch = make_batch(store, indices[start : start + batch_size], model.needs).to(device)
-                found = forward_with_error(model)(batch)
-                com, log_scale = found if isinstance(found, tuple) else (found, None)
-                coms.append(com.cpu().double().numpy())
-                if log_scale is not None:
-                    errors.append(log_scale.double().exp().cpu().numpy())
+                found.append(as_answer(forward_with_error(model)(batch)))
     except torch.OutOfMemoryError as error:
         raise InputError(
             f"the GPU's memory does not hold --batch_size {batch_size}: give a smaller one"
         ) from error
     finally:
         model.train(training)
-    return np.concatenate(coms), np.concatenate(errors) if errors else None
+    if not found:
+        return Answers(np.empty((0, 3)))
+    com, log_scale, covariance, log_volume, inertia, features = map(_joined, zip(*found, strict=True))
+    assert com is not None
+    return Answers(
+        com=com,
+        expected_error=None if log_scale is None else np.exp(log_scale),
+        covariance=covariance,
+        volume=None if log_volume is None else np.exp(log_volume),
+        inertia=inertia,
+        features=features,
+    )
+
+
+def _joined(parts: tuple[Tensor | None, ...]) -> Float | None:
+    """One kind of prediction for all batches, float64."""
+    known = [part for part in parts if part is not None]
+    return torch.cat(known).cpu().double().numpy() if known else None

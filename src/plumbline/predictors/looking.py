@@ -132,6 +132,14 @@ def _warnings(scan: Scan, fewest: int) -> Iterator[str]:
         )
 
 
+def unusual(novelty: float) -> str:
+    """Say that a scan is unlike those of the training."""
+    return (
+        f"the scan is unlike those that the model was trained on (novelty {novelty:.2g}; 99 % of those "
+        "that it was validated on stay below 1): it may be further off than it says"
+    )
+
+
 def _extents(scan: Scan) -> Float:
     """Principal extents ``[3]`` of the points, the largest first, in any unit."""
     points = scan.points - scan.points.mean(axis=0)

@@ -1,14 +1,12 @@
 """Prediction of centres of mass from scans, by a trained model or an untrained baseline."""
 
-import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from difflib import get_close_matches
 from itertools import count, islice
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +16,11 @@ from plumbline.data.store.in_memory import MemoryStore
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import Cloud
 from plumbline.own_parts import names_a_file, register
+from plumbline.predictors.answers import Answers
+from plumbline.predictors.calibration import Calibration
 from plumbline.predictors.find_checkpoint import find_best
 from plumbline.predictors.graph_form import GraphForm
-from plumbline.predictors.looking import USUAL_DRAWS, Look, Seen, look_at, to_cloud
+from plumbline.predictors.looking import USUAL_DRAWS, Look, Seen, look_at, to_cloud, unusual
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.untrained import BASELINES, Scans, baseline_predictions, load_baseline
 from plumbline.records import Float, Int, Sample
@@ -38,10 +38,6 @@ _UNTRAINED_POINTS = 512
 _UNRECORDED_POINTS = 128
 """The same for a checkpoint that does not record the scans of its training. On real scans it is the best
 number for models trained on 128 to 512 points, and for one trained on 256."""
-
-
-Answers = tuple[Float, Float | None]
-"""Centres of mass ``[G, 3]`` and the errors ``[G]`` that the model expects, or None."""
 
 
 class Predictor:
@@ -63,14 +59,15 @@ class Predictor:
         answer: Callable[[MemoryStore], Answers],
         *,
         checkpoint: Path | None = None,
-        error_factors: Mapping[str, float] = MappingProxyType({}),
+        calibration: Calibration | None = None,
         usual_points: int = _UNTRAINED_POINTS,
         fewest_points: int = 0,
         batch_size: int = 64,
     ) -> None:
         self.name, self.symmetry, self.form, self.checkpoint = name, symmetry, form, checkpoint
         self.usual_points, self._fewest_points = usual_points, fewest_points
-        self._answer, self._error_factors, self._batch_size = answer, error_factors, batch_size
+        self._answer, self._batch_size = answer, batch_size
+        self._calibration = calibration or Calibration()
 
     @classmethod
     def untrained(cls, name: str, *, batch_size: int = 64) -> "Predictor":
@@ -79,7 +76,7 @@ class Predictor:
 
         def answer(store: MemoryStore) -> Answers:
             found = baseline_predictions(store, np.arange(len(store)), (baseline,))
-            return found.predictions[baseline], None
+            return Answers(found.predictions[baseline])
 
         return cls(name, load_baseline(baseline).symmetry, GraphForm(), answer, batch_size=batch_size)
 
@@ -90,12 +87,12 @@ class Predictor:
         Raises:
             InputError: the graphs that the model takes cannot be made from a scan.
         """
-        from plumbline.predictors.inference import predict_with_error
+        from plumbline.predictors.inference import answers_for
 
         model: Any = trained.model
 
         def answer(store: MemoryStore) -> Answers:
-            return predict_with_error(model, store, np.arange(len(store)), batch_size=batch_size)
+            return answers_for(model, store, np.arange(len(store)), batch_size=batch_size)
 
         return cls(
             trained.model_name,
@@ -103,7 +100,7 @@ class Predictor:
             GraphForm.of(trained.data, needs=model.needs, path=trained.path),
             answer,
             checkpoint=trained.path,
-            error_factors=trained.error_factors,
+            calibration=trained.calibration,
             usual_points=(trained.data.num_points or (_UNRECORDED_POINTS,))[0],
             fewest_points=(trained.data.num_points or (0,))[0],
             batch_size=batch_size,
@@ -182,11 +179,10 @@ class Predictor:
         return self._in_batches(iter(scans), self._look(sensor, table, max_points, draws, clean))
 
     def locate(self, graphs: Sequence[Sample]) -> Answers:
-        """Predict the centres of mass of graphs of this form, in the frame and unit of their scans."""
-        com, expected_error = self._answer(self.form.store(graphs))
+        """Predict for graphs of this form, in the frame and unit of their scans."""
         origin = np.array([graph.origin for graph in graphs])
         scale = np.array([graph.scale for graph in graphs])
-        return origin + scale[:, None] * com, None if expected_error is None else scale * expected_error
+        return self._answer(self.form.store(graphs)).placed(origin, scale)
 
     def _look(
         self,
@@ -234,21 +230,45 @@ class Predictor:
                 that take the same graphs may share them. An ``InputError`` in place of a scan is passed on.
         """
         seen = [one for one in batch if isinstance(one, Seen)]
-        found: Iterator[tuple[Float, float | None]] = iter(())
+        found: Iterator[Prediction | InputError] = iter(())
         if seen:
-            first = np.cumsum([0, *(len(one.graphs) for one in seen)])[:-1]
-            com, expected = self.locate([graph for one in seen for graph in one.graphs])
-            errors = [None] * len(seen) if expected is None else _means(expected, first).tolist()
-            found = zip(_means(com, first), errors, strict=True)
+            found = self._predictions(seen)
         for one in batch:
-            yield one if isinstance(one, InputError) else self._prediction(one, *next(found))
+            yield one if isinstance(one, InputError) else next(found)
 
-    def _prediction(self, seen: Seen, com: Float, error: float | None) -> Prediction | InputError:
-        if not (np.isfinite(com).all() and math.isfinite(error or 0.0)):
+    def _predictions(self, seen: Sequence[Seen]) -> Iterator[Prediction | InputError]:
+        """Predict for some scans, at least one; the mean over the draws of each."""
+        first = np.cumsum([0, *(len(one.graphs) for one in seen)])[:-1]
+        all_draws = self.locate([graph for one in seen for graph in one.graphs])
+        usual = self._calibration.usual
+        novelty = [None] * len(seen)
+        if usual is not None and all_draws.features is not None:
+            novelty = _means(usual.novelty(all_draws.features), first).tolist()
+        mean = all_draws.changed(lambda values: _means(values, first))
+        for i, one in enumerate(seen):
+            yield self._prediction(one, mean.changed(lambda values, i=i: values[i]), novelty[i])  # type: ignore[misc]
+
+    def _prediction(self, seen: Seen, found: Answers, novelty: float | None) -> Prediction | InputError:
+        """The prediction for one scan, from arrays without the dimension of graphs."""
+        error, scale = found.expected_error, self._calibration.covariance_scale
+        parts = (found.com, error, found.covariance, found.volume, found.inertia)
+        if not all(np.isfinite(part).all() for part in parts if part is not None):
             return InputError(f"{seen.name}: the prediction of {self.name} is not finite")
-        factor = self._error_factors.get(_SHARE)
-        radius = None if factor is None or error is None else factor * error
-        return replace(seen.unknown, com=com, expected_error=error, radius_90=radius)
+        factor = self._calibration.error_factors.get(_SHARE)
+        warnings = seen.unknown.warnings
+        if novelty is not None and novelty > 1:
+            warnings = (*warnings, unusual(novelty))
+        return replace(
+            seen.unknown,
+            com=found.com,
+            expected_error=None if error is None else float(error),
+            radius_90=None if factor is None or error is None else float(factor * error),
+            covariance=None if scale is None or found.covariance is None else scale * found.covariance,
+            volume=None if found.volume is None else float(found.volume),
+            inertia=found.inertia,
+            novelty=novelty,
+            warnings=warnings,
+        )
 
 
 def load_predictor(

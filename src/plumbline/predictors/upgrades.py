@@ -39,5 +39,16 @@ def _forget(content: dict[str, Any], place: int) -> None:
             del callback["average"][place]
 
 
-UPGRADES: dict[int, Callable[[dict[str, Any]], None]] = {2: _without_vote_bias}
+def _without_side_heads(content: dict[str, Any]) -> None:
+    """Upgrade format 3, where ``ept`` predicted no covariance, and only expected errors were calibrated."""
+    ours = content["plumbline"]
+    parts = ours["model_args"]["members"] if ours["model"] == ENSEMBLE else [ours]
+    for part in parts:
+        if part["model"] == "ept":
+            part["model_args"] |= {"covariance": False, "payload": False}
+    factors = ours.pop("error_factors")
+    ours["calibration"] = {"error_factors": factors, "ellipsoid_factors": {}, "usual": None}
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], None]] = {2: _without_vote_bias, 3: _without_side_heads}
 """Upgrade functions by the format that they read; each changes the content in place."""

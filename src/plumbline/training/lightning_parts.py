@@ -48,7 +48,7 @@ def make_parts(settings: TrainSettings, report: Reporter) -> LightningParts:
         device = choose_device(settings.accelerator)
         data = phases.split_dataset(phases.load_dataset(device), None)
         loaders = phases.create_loaders(data, device)
-        task = phases.initialise_model(data, device, choose_precision(settings.precision, device), loss)
+        task = phases.initialise_model(data, device, choose_precision(settings.precision, device), loss, None)
         phases.compile_model(task, data)
         task.own_callbacks = [_AsInTrain(settings.gradient_clip, random_states())]
         if settings.ema:

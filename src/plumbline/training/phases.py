@@ -17,7 +17,7 @@ from plumbline.data.split_file import GivenSplit, read_split, split_as_given
 from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
 from plumbline.files import folder_names
-from plumbline.models import SYMMETRIES, arguments_for, build_model, load_model_class
+from plumbline.models import SIDE_ARGUMENTS, SYMMETRIES, arguments_for, build_model, load_model_class
 from plumbline.own_parts import source_of
 from plumbline.records import Int
 from plumbline.reporting import Reporter
@@ -214,9 +214,14 @@ class Phases:
         return loaders
 
     def initialise_model(
-        self, data: Data, device: torch.device, precision: Precision, loss: Loss
+        self,
+        data: Data,
+        device: torch.device,
+        precision: Precision,
+        loss: Loss,
+        resumed: Resumed | None,
     ) -> CentreOfMassTask:
-        """Initialise the network and move it to the device."""
+        """Initialise the network, with the heads of the checkpoint if resumed, and move it to the device."""
         settings = self.settings
         with self.startup.phase("Model Initialization"):
             forbid_tf32()
@@ -230,7 +235,12 @@ class Phases:
                 hidden_dim=settings.hidden_dim,
                 num_layers=settings.num_layers,
                 dropout=settings.dropout,
+                covariance=True,
+                payload=data.store.has_payload,
             )
+            if resumed is not None:
+                before = resumed.content["model_args"]
+                model_args |= {name: before[name] for name in SIDE_ARGUMENTS if name in before}
             model = build_model(settings.model, **model_args).to(device, precision.weights)
             own = {"model": source_of(settings.model), "loss": source_of(settings.loss)}
             task = CentreOfMassTask(

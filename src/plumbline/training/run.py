@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plumbline.console.text import counted, seconds
+from plumbline.data.pt.cache import open_data
 from plumbline.models import load_model_class
+from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.predictors.device import choose_device
 from plumbline.predictors.find_checkpoint import find_best
 from plumbline.reporting import Reporter
@@ -68,9 +70,19 @@ def train_each(
             outcome="finished",
             exit_code=0,
             run_folder=settings.checkpoint_dir,
-            best_checkpoint=write_ensemble(settings.checkpoint_dir, [find_best(path) for path in members]),
+            best_checkpoint=_joined(settings, [find_best(path) for path in members]),
             members=tuple(results),
         )
+
+
+def _joined(settings: TrainSettings, members: list[Path]) -> Path:
+    """Join the members of an ensemble, and calibrate it on the graphs that all of them were validated on."""
+    from plumbline.evaluation.evaluate import choose_graphs  # imported late, as in _measure
+
+    data = load_checkpoint(members[0]).data
+    store = open_data(settings.data_dir)
+    validated = choose_graphs(store, data, "val", settings.data_dir).indices
+    return write_ensemble(settings.checkpoint_dir, members, store, validated, batch_size=settings.batch_size)
 
 
 def _train_one(
@@ -102,7 +114,7 @@ def _train_one(
         data = phases.split_dataset(phases.load_dataset(device), resumed)
         precision = choose_precision(settings.precision, device)
         loaders = phases.create_loaders(data, device)
-        task = phases.initialise_model(data, device, precision, loss)
+        task = phases.initialise_model(data, device, precision, loss, resumed)
         phases.compile_model(task, data)
         trackers = phases.set_up_logging(data, resumed)
         exit_code = 1

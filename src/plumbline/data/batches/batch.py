@@ -34,6 +34,9 @@ class Batch:
         patches: ``[G, T, 1 + K]`` int64, or None if the model does not need it: T nodes of each graph in
             farthest-point order, each followed by its K nearest nodes, nearest first. A graph with fewer
             nodes repeats them, so the first few rows and columns are valid patches too.
+        volume, inertia: ``[G]`` and ``[G, 3, 3]`` float32 truth about the whole object, stored units cubed
+            and squared (see :class:`plumbline.records.Sample`); NaN where it is unknown, None if the model
+            does not need it ("payload").
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class Batch:
         max_in_degree: int = 0,
         gcn: GCNTables | None = None,
         patches: Tensor | None = None,
+        volume: Tensor | None = None,
+        inertia: Tensor | None = None,
     ) -> None:
         self.node_features = node_features
         self.pos = pos
@@ -66,6 +71,8 @@ class Batch:
         self.max_in_degree = max_in_degree
         self.gcn = gcn
         self.patches = patches
+        self.volume = volume
+        self.inertia = inertia
 
     @property
     def num_graphs(self) -> int:

@@ -20,7 +20,7 @@ from plumbline.records import Int
 
 Store = PackedStore | MemoryStore
 
-PARTS = frozenset({"gcn", "edge_index", "patches"})
+PARTS = frozenset({"gcn", "edge_index", "patches", "payload"})
 """The parts of a batch that a model's ``needs`` may name."""
 
 _CHUNK = 64
@@ -49,8 +49,8 @@ class GraphTables:
     Args:
         store: the data set.
         indices: ``[G]`` the graphs of the data set to use.
-        needs: parts of a :class:`Batch` that the model reads in addition to the node features: any of
-            ``"gcn"``, ``"edge_index"``, ``"patches"``.
+        needs: parts of a :class:`Batch` that the model, or its training, reads in addition to the node
+            features: any of ``"gcn"``, ``"edge_index"``, ``"patches"``, ``"payload"``.
         device: where the tensors are kept and the batches are built.
     """
 
@@ -192,6 +192,8 @@ def _columns(store: Store, indices: Int, needs: frozenset[str]) -> _Columns:
     }
     graph["index"] = indices
     graph["centre"], graph["size"] = centre_and_size(flat.pos, flat.node_ptr)
+    if "payload" in needs:
+        graph["volume"], graph["inertia"] = flat.volume, flat.inertia
     if "patches" in needs:
         graph["patches"] = patches(flat, leaders=store.leaders, k=store.k)
     return {

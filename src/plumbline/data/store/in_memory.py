@@ -45,7 +45,7 @@ class MemoryStore:
         chosen = [self.samples[int(i)] for i in indices]
         node_ptr = offsets([len(sample.in_degree) for sample in chosen])
         dtype = chosen[0].node_features.dtype
-        none = np.zeros((0, 3), dtype)
+        none, unknown = np.zeros((0, 3), dtype), np.full((3, 3), np.nan)
         return Gathered(
             node_features=np.concatenate([sample.node_features for sample in chosen]),
             pos=np.concatenate([sample.pos for sample in chosen]),
@@ -59,4 +59,6 @@ class MemoryStore:
             bounding_radius=np.array([known_radius(sample) for sample in chosen], dtype),
             num_views=np.array([sample.num_views for sample in chosen], np.int32),
             vectors=np.stack([none if sample.vectors is None else sample.vectors for sample in chosen]),
+            volume=np.array([sample.volume for sample in chosen], dtype),
+            inertia=np.stack([unknown if s.inertia is None else s.inertia for s in chosen]).astype(dtype),
         )

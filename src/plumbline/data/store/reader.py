@@ -43,6 +43,7 @@ class Gathered(NamedTuple):
         bounding_radius: ``[B]`` float32.
         num_views: ``[B]`` int32; 0 if unknown.
         vectors: ``[B, W, 3]`` float32.
+        volume, inertia: ``[B]`` and ``[B, 3, 3]`` float32 of the whole object; NaN where they are unknown.
         edge_attr: ``[E, D]`` float32, or None if not requested or not in the store.
     """
 
@@ -56,6 +57,8 @@ class Gathered(NamedTuple):
     bounding_radius: Float
     num_views: Int
     vectors: Float
+    volume: Float
+    inertia: Float
     edge_attr: Float | None = None
 
 
@@ -193,6 +196,11 @@ class PackedStore:
             self._shards[number] = tensors
         return self._shards[number]
 
+    @property
+    def has_payload(self) -> bool:
+        """Whether volume or inertia of any object are known."""
+        return bool(np.isfinite(self.volume).any() or np.isfinite(self.inertia).any())
+
     @cached_property
     def has_point_cloud(self) -> bool:
         """Whether positions are stored separately; otherwise they are the first three node features."""
@@ -289,6 +297,8 @@ class PackedStore:
             bounding_radius=self.bounding_radius[indices].astype(np.float32),
             num_views=self.num_views[indices],
             vectors=self.vectors[indices],
+            volume=self.volume[indices].astype(np.float32),
+            inertia=self.inertia[indices].astype(np.float32),
             edge_attr=self._edge_attr(edges, pos, source, nodes["in_degree"]) if edge_attr else None,
         )
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from plumbline.data.batches.batch import Batch
 from plumbline.models import forward_with_error
+from plumbline.models.answer import as_answer
 from plumbline.reporting import Reporter
 from plumbline.training.loop.precision import Precision
 from plumbline.training.randomness import random_states, restore_random_states
@@ -77,7 +78,7 @@ def try_out(
     def run(function: Callable[[Batch], Any]) -> list[Tensor]:
         with precision.autocast(device):
             answer = function(example().to(device))
-        return [part.float() for part in (answer if isinstance(answer, tuple) else (answer,))]
+        return [part.float() for part in as_answer(answer).parts]
 
     def step(function: Callable[[Batch], Any]) -> list[Tensor]:
         answer = run(function)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -16,7 +17,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from plumbline.data.batches.batch import Batch
 from plumbline.errors import InputError
 from plumbline.models import forward_with_error
-from plumbline.predictors.calibration import conformal_factors
+from plumbline.models.answer import Answer, as_answer
+from plumbline.predictors.calibration import Calibration, calibrate
 from plumbline.predictors.checkpoint import FORMAT
 from plumbline.training.lightning_import import Callback, LightningModule, OptimizerLRScheduler
 from plumbline.training.loop.nonfinite import NonFinite
@@ -24,7 +26,14 @@ from plumbline.training.loop.precision import Precision
 from plumbline.training.loop.wide_products import with_wide_products
 from plumbline.training.metric_sums import RunningSums, axis_means, axis_sums, displacement_sums
 from plumbline.training.optim.ema import TRAINING_WEIGHTS
-from plumbline.training.optim.losses import Loss, displacement, l1, scale_loss
+from plumbline.training.optim.losses import (
+    Loss,
+    covariance_loss,
+    displacement,
+    l1,
+    payload_loss,
+    scale_loss,
+)
 from plumbline.training.optim.optimizers import make_optimizer
 from plumbline.training.optim.schedules import cosine
 from plumbline.training.persistence.resume import same_measure
@@ -50,8 +59,7 @@ class CentreOfMassTask(LightningModule):
         epoch_row: all metrics of the last finished epoch by their documented names.
         extra_validation: whether a validation must change nothing of the training, see ``Validations``.
         own_callbacks: callbacks that the trainer adds to its own.
-        error_factors: factors by which the model's expected error must be scaled so that a given fraction of
-            the validation graphs lies within it; empty if the model predicts no expected error.
+        calibration: what the last validation says about expected errors, covariances and usual scans.
     """
 
     def __init__(
@@ -81,8 +89,8 @@ class CentreOfMassTask(LightningModule):
         self.train_sums, self.val_sums = RunningSums(), RunningSums()
         self.epoch_row: dict[str, float] = {}
         self._step_sums: tuple[Tensor, int] | None = None
-        self.error_factors: dict[str, float] = {}
-        self._surprise: list[Tensor] = []
+        self.calibration = Calibration()
+        self._validated: list[tuple[Tensor, Answer]] = []
         self._restored: dict[str, Any] | None = None
         self._weight_decays: list[float] = []
         self.own_callbacks: list[Callback] = []
@@ -90,14 +98,14 @@ class CentreOfMassTask(LightningModule):
 
     def forward(self, batch: Batch) -> Tensor:
         """``[G, 3]`` predictions in the type of the loss."""
-        return self._answer(batch)[0]
+        return self._answer(batch).com
 
-    def _answer(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Predictions, and the logarithm ``[G]`` of the expected errors if the model predicts them."""
-        answer = self.forward_model(batch)
-        com, log_scale = answer if isinstance(answer, tuple) else (answer, None)
+    def _answer(self, batch: Batch) -> Answer:
+        """Predictions in the type of the loss."""
+        answer = as_answer(self.forward_model(batch))
         errors = self.precision.errors
-        return com.to(errors), None if log_scale is None else log_scale.to(errors)
+        others = (None if part is None else part.to(errors) for part in answer[1:])
+        return Answer(answer.com.to(errors), *others)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a fast path for the one that Lightning sets at every hook of every step."""
@@ -110,11 +118,17 @@ class CentreOfMassTask(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """The loss of one batch, or None to skip the step. Does not wait for a GPU."""
-        com, log_scale = self._answer(batch)
-        error = com - batch.target
+        answer = self._answer(batch)
+        error = answer.com - batch.target
         value = loss = self.loss(error, batch.bounding_radius)
-        if log_scale is not None:
-            loss = loss + scale_loss(error, log_scale)
+        if answer.log_scale is not None:
+            loss = loss + scale_loss(error, answer.log_scale)
+        if answer.covariance is not None:
+            loss = loss + covariance_loss(error, answer.covariance, batch.bounding_radius)
+        if answer.log_volume is not None and answer.inertia is not None:
+            assert batch.volume is not None
+            assert batch.inertia is not None
+            loss = loss + payload_loss(answer.log_volume, answer.inertia, batch.volume, batch.inertia)
         if self.guard is not None and self.guard.leaves_out(
             loss, batch, self.model, step=self.global_step, lr=self.learning_rate
         ):
@@ -128,12 +142,12 @@ class CentreOfMassTask(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the sums; batches are weighted by their number of graphs."""
-        com, log_scale = self._answer(batch)
-        error = com - batch.target
+        answer = self._answer(batch)
+        error = answer.com - batch.target
         value = self.loss(error, batch.bounding_radius)
         self.val_sums.add(self._sums_of(error, batch, value), batch.num_graphs)
-        if log_scale is not None:
-            self._surprise.append(error.norm(dim=1) / log_scale.exp())
+        if answer.log_scale is not None:
+            self._validated.append((error, answer))
 
     def _sums_of(self, error: Tensor, batch: Batch, value: Tensor) -> Tensor:
         """Sums of all metrics over a batch; the value of a loss of the user cannot be had from the others."""
@@ -203,7 +217,7 @@ class CentreOfMassTask(LightningModule):
         """Rewind the validation loader: validation always covers all batches."""
         _rewind(self.trainer.val_dataloaders, self.current_epoch)
         self.val_sums.reset()
-        self._surprise = []
+        self._validated = []
 
     def on_validation_epoch_end(self) -> None:
         """Compute the epoch's metrics and step the schedule, so that the epoch's checkpoint includes both."""
@@ -217,7 +231,7 @@ class CentreOfMassTask(LightningModule):
         row |= {f"val_{name}": value for name, value in val.items()}
         row |= {"learning_rate": self.learning_rate, "epoch": self.current_epoch}
         self.epoch_row = row
-        self.error_factors = conformal_factors(torch.cat(self._surprise).tolist()) if self._surprise else {}
+        self.calibration = self._calibrated()
         # Lightning monitors this metric only; a call costs a millisecond.
         value = torch.tensor(val["loss"], dtype=torch.float64)
         self.log("val_loss", value, logger=False, batch_size=1)
@@ -227,6 +241,26 @@ class CentreOfMassTask(LightningModule):
         schedulers = self.lr_schedulers()
         if isinstance(schedulers, ReduceLROnPlateau):
             schedulers.step(val["loss"])
+
+    def _calibrated(self) -> Calibration:
+        """The calibration by all graphs of this validation."""
+        if not self._validated:
+            return Calibration()
+
+        def joined(parts: list[Any]) -> Any:
+            known = [part for part in parts if part is not None]
+            return torch.cat(known).double().cpu().numpy() if known else None
+
+        answers = [answer for _, answer in self._validated]
+        log_scale = joined([answer.log_scale for answer in answers])
+        found = calibrate(
+            joined([error for error, _ in self._validated]),
+            expected=np.exp(log_scale),
+            covariance=joined([answer.covariance for answer in answers]),
+            features=joined([answer.features for answer in answers]),
+        )
+        self._validated = []
+        return found
 
     def check_finite(self, means: dict[str, float]) -> None:
         """Stop the training if a metric is not finite. Raises InputError."""
@@ -266,6 +300,27 @@ class CentreOfMassTask(LightningModule):
             fused=fused,
         )
 
+    def clip_gradients(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient as Lightning does, but that of the model's side parameters on its own.
+
+        Otherwise a large gradient there would shrink that of the centre of mass.
+        """
+        listed = getattr(self.model, "side_parameters", None)
+        side = [] if listed is None else [weight for weight in listed() if weight.grad is not None]
+        gradients = [weight.grad for weight in side]
+        if gradient_clip_val and side:
+            nn.utils.clip_grad_norm_(side, gradient_clip_val)
+        for weight in side:
+            weight.grad = None
+        super().clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        for weight, gradient in zip(side, gradients, strict=True):
+            weight.grad = gradient
+
     def configure_callbacks(self) -> list[Callback]:
         """Callbacks for the trainer; Lightning calls it once."""
         return self.own_callbacks
@@ -297,7 +352,7 @@ class CentreOfMassTask(LightningModule):
             "batches_done": 0 if whole else batches.current.ready,
             "global_step": self.global_step,
             "metrics": dict(self.epoch_row),
-            "error_factors": dict(self.error_factors),
+            "calibration": self.calibration.to_dict(),
             "rng": random_states(),
             "train_sums": self.train_sums.state(),
             "nonfinite": {"skipped": 0} if self.guard is None else self.guard.state(),
@@ -315,7 +370,7 @@ class CentreOfMassTask(LightningModule):
         if "loader" in self._restored:
             _loop_state(checkpoint)["combined_loader"] = self._restored["loader"]
         self.epoch_row = dict(self._restored["metrics"])
-        self.error_factors = dict(self._restored["error_factors"])
+        self.calibration = Calibration.from_dict(self._restored["calibration"])
 
 
 def _loop_state(checkpoint: dict[str, Any]) -> dict[str, Any]:

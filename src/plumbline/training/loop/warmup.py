@@ -9,6 +9,7 @@ from torch import nn
 
 from plumbline.data.batches.batch import Batch
 from plumbline.models import forward_with_error
+from plumbline.models.answer import as_answer
 from plumbline.training.loop.precision import Precision
 from plumbline.training.randomness import random_states, restore_random_states
 
@@ -56,8 +57,8 @@ def _steps(
         optimizer.zero_grad()
         with precision.autocast(device):
             answer = forward_with_error(twin)(batch)
-        parts = answer if isinstance(answer, tuple) else (answer,)
-        loss = torch.stack([part.to(precision.errors).abs().mean() for part in parts]).sum()
+        parts = [part.to(precision.errors).abs().mean() for part in as_answer(answer).parts]
+        loss = torch.stack(parts).sum()
         scaler.scale(loss).backward()
         scaler.unscale_(optimizer)
         if gradient_clip:

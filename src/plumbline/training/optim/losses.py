@@ -11,8 +11,9 @@ from torch import Tensor
 from plumbline.errors import InputError
 from plumbline.own_parts import load, names_a_file, reason
 
-_SCALE_WEIGHT = 0.1
-"""Weight of the loss for a model's expected error. Its gradient reaches no other weights, see the models."""
+_SIDE_WEIGHT = 0.1
+"""Weight of the losses for all that a model predicts but the centre of mass. Their gradients reach no weights
+that the centre of mass depends on, see the models."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """A function of ``error`` ``[G, 3]``, predicted minus true centre of mass in the stored frame, and
@@ -71,9 +72,58 @@ def scale_loss(error: Tensor, log_scale: Tensor) -> Tensor:
         log_scale: ``[G]`` logarithm of the expected displacement.
     """
     shift = _length(error.detach())
-    return _SCALE_WEIGHT * (shift * torch.exp(-log_scale) + log_scale).mean()
+    return _SIDE_WEIGHT * (shift * torch.exp(-log_scale) + log_scale).mean()
+
+
+def covariance_loss(error: Tensor, covariance: Tensor, bounding_radius: Tensor) -> Tensor:
+    """Negative log likelihood of the errors if their density fell off exponentially with their distance.
+
+    The distance is that of Mahalanobis, ``m = sqrt(e^T C^-1 e)``; the loss is ``m + log(det C) / 2``, with
+    lengths in radii. Compared with a Gaussian, large errors count less.
+
+    Args:
+        error: ``[G, 3]``; no gradient flows into it.
+        covariance: ``[G, 3, 3]`` positive definite.
+        bounding_radius: ``[G]``.
+    """
+    error = error.detach() / bounding_radius[:, None]
+    adjugate, det = _adjugate(covariance / bounding_radius[:, None, None].square())
+    square = (error[:, :, None] * adjugate * error[:, None]).sum((1, 2)) / det
+    m = (square.clamp_min(0) + torch.finfo(error.dtype).tiny).sqrt()
+    return _SIDE_WEIGHT * (m + 0.5 * det.log()).mean()
+
+
+def _adjugate(symmetric: Tensor) -> tuple[Tensor, Tensor]:
+    """Adjugates ``[G, 3, 3]`` and determinants ``[G]`` of symmetric matrices, by their formulas.
+
+    LAPACK would be called once for each matrix.
+    """
+    a, b, c = symmetric.unbind(1)
+    rows = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], 1)
+    return rows, (a * rows[:, 0]).sum(1)
+
+
+def payload_loss(log_volume: Tensor, inertia: Tensor, volume: Tensor, true_inertia: Tensor) -> Tensor:
+    """Mean absolute error of the logarithm of the volume, plus mean relative error of the inertia.
+
+    The relative error is the Frobenius norm of the difference, divided by that of the truth.
+
+    Args:
+        log_volume: ``[G]``.
+        inertia: ``[G, 3, 3]``.
+        volume: ``[G]`` truth; NaN where it is unknown.
+        true_inertia: ``[G, 3, 3]`` truth; NaN where it is unknown.
+    """
+    known = volume > 0
+    off = (log_volume - torch.where(known, volume, 1.0).log()).abs()
+    of_volume = torch.where(known, off, 0.0).sum() / known.sum().clamp_min(1)
+    known = true_inertia.isfinite().flatten(1).all(1)
+    wanted = torch.where(known[:, None, None], true_inertia, 1.0)
+    off = _length((inertia - wanted).flatten(1)) / _length(wanted.flatten(1))
+    of_inertia = torch.where(known, off, 0.0).sum() / known.sum().clamp_min(1)
+    return _SIDE_WEIGHT * (of_volume + of_inertia)
 
 
 def _length(error: Tensor) -> Tensor:
-    """``[G]`` lengths; the gradient of an error of zero is zero."""
+    """``[G]`` lengths of rows; the gradient of an error of zero is zero."""
     return (error.square().sum(1) + torch.finfo(error.dtype).tiny).sqrt()

@@ -6,15 +6,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from plumbline.models import ENSEMBLE
+from plumbline.data.store.reader import PackedStore
+from plumbline.models import ENSEMBLE, build_model
+from plumbline.predictors.calibration import Calibration, calibrate
 from plumbline.predictors.checkpoint import FORMAT, read_checkpoint, seal
 from plumbline.predictors.find_checkpoint import ENSEMBLE_FILE
+from plumbline.predictors.inference import answers_for
+from plumbline.records import Int
 from plumbline.training.persistence.saving import write_durably
 
 
-def write_ensemble(checkpoint_dir: Path, members: Sequence[Path]) -> Path:
+def write_ensemble(
+    checkpoint_dir: Path, members: Sequence[Path], store: PackedStore, val_idx: Int, *, batch_size: int
+) -> Path:
     """Join checkpoints of trainings on the same data into ``ensemble.ckpt``, which cannot be resumed.
+
+    Args:
+        checkpoint_dir: folder of the ensemble.
+        members: their checkpoints.
+        store: their data set.
+        val_idx: ``[G]`` the graphs that all of them were validated on, for the calibration.
+        batch_size: graphs per batch.
 
     Raises:
         InputError: a checkpoint cannot be read, or the file cannot be written.
@@ -27,23 +41,44 @@ def write_ensemble(checkpoint_dir: Path, members: Sequence[Path]) -> Path:
         for name, value in content["state_dict"].items()
         if name.startswith("model.")
     }
-    first = parts[0]
+    first, joined = parts[0], [_member(part) for part in parts]
     ours: dict[str, Any] = {
         **{key: first[key] for key in ("config", "data", "versions")},
         "format": FORMAT,
         "model": ENSEMBLE,
-        "model_args": {"members": [_member(part) for part in parts]},
+        "model_args": {"members": joined},
         "needs": sorted({need for part in parts for need in part["needs"]}),
         "epochs_done": min(part["epochs_done"] for part in parts),
         "batches_done": 0,
         "global_step": sum(part["global_step"] for part in parts),
         "metrics": {},
-        "error_factors": {},
+        "calibration": _calibrated(joined, weights, store, val_idx, batch_size).to_dict(),
     }
     buffer = BytesIO()
     torch.save({"state_dict": weights, "plumbline": ours}, buffer)
     write_durably(checkpoint_dir / ENSEMBLE_FILE, seal(buffer.getbuffer()))
     return checkpoint_dir / ENSEMBLE_FILE
+
+
+def _calibrated(
+    members: Sequence[dict[str, Any]],
+    weights: dict[str, Tensor],
+    store: PackedStore,
+    val_idx: Int,
+    batch_size: int,
+) -> Calibration:
+    """Calibrate the ensemble on the graphs that its members were validated on."""
+    model = build_model(ENSEMBLE, members=members)
+    if any(weight.dtype == torch.float64 for weight in weights.values()):
+        model = model.double()
+    model.load_state_dict({name.removeprefix("model."): weight for name, weight in weights.items()})
+    found = answers_for(model, store, val_idx, batch_size=batch_size)
+    return calibrate(
+        found.com - store.target[val_idx],
+        expected=found.expected_error,
+        covariance=found.covariance,
+        features=found.features,
+    )
 
 
 def _member(part: dict[str, Any]) -> dict[str, Any]:
