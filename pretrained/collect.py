@@ -1,4 +1,4 @@
-"""Writes ``sources.csv`` from the manifests of collected meshes: ``python -m pretrained.collect MANIFEST ...``.
+"""Writes ``sources.csv`` from manifests of collected meshes: ``python -m pretrained.collect MANIFEST ...``.
 
 Only facts are copied, never a mesh. A manifest is ``SET/manifest.csv`` next to the folders of its sources.
 """

@@ -26,13 +26,15 @@ def link(meshes: Sequence[Mesh], folder: Path, out: Path = OUT) -> None:
         InputError: there is no such folder, or a mesh is missing.
     """
     if not folder.is_dir():
-        raise InputError(f"MESHES={folder}: there is no such folder; give the one with the meshes of sources.csv")
+        raise InputError(
+            f"MESHES={folder}: there is no such folder; give the one with the meshes of sources.csv"
+        )
     found = {mesh.file: _find(mesh, folder) for mesh in meshes}
     missing = [file for file, place in found.items() if place is None]
     if missing:
         raise InputError(
-            f"MESHES={folder}: {len(missing):,} of the {len(meshes):,} meshes of sources.csv are missing, the "
-            f"first is {missing[0]}; docs/model-card.md says how to get them"
+            f"MESHES={folder}: {len(missing):,} of the {len(meshes):,} meshes of sources.csv are missing, "
+            f"the first is {missing[0]}; docs/model-card.md says how to get them"
         )
     for old in out.rglob("*"):
         if old.is_symlink():
@@ -44,7 +46,9 @@ def link(meshes: Sequence[Mesh], folder: Path, out: Path = OUT) -> None:
 
 
 def _find(mesh: Mesh, folder: Path) -> Path | None:
-    return next((place for place in (folder / mesh.file, folder / mesh.set / mesh.file) if place.is_file()), None)
+    return next(
+        (place for place in (folder / mesh.file, folder / mesh.set / mesh.file) if place.is_file()), None
+    )
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 """Makes the file of weights that plumbline ships from a run: ``python -m pretrained.pack RUN``.
 
-It holds what prediction needs and no state of the training, is sealed and read like every checkpoint, and says
-nothing of the machine. The predictions that tests compare with are not rewritten here: see
+It holds what prediction needs and no state of the training, is sealed and read like every checkpoint, and
+says nothing of the machine. The predictions that tests compare with are not rewritten here: see
 ``tests/golden/pretrained.py``.
 """
 
@@ -46,10 +46,13 @@ def pack(run: Path, out: Path = SHIPPED) -> None:
     ours = content["plumbline"]
     if unknown := set(ours) - {*_KEPT, *_LEFT_OUT}:
         raise InputError(
-            f"{path} describes {', '.join(sorted(unknown))}: add it to _KEPT or _LEFT_OUT of pretrained/pack.py"
+            f"{path} describes {', '.join(sorted(unknown))}: add it to _KEPT or _LEFT_OUT of "
+            "pretrained/pack.py"
         )
     if names_a_file(ours["model"]):
-        raise InputError(f"{path} holds {ours['model']}, which is not part of plumbline: it cannot be shipped")
+        raise InputError(
+            f"{path} holds {ours['model']}, which is not part of plumbline: it cannot be shipped"
+        )
     weights = {
         name: value.clone() for name, value in content["state_dict"].items() if name.startswith(_WEIGHTS)
     }

@@ -5,9 +5,9 @@ from rich.console import Console
 from plumbline.config.evaluate import EvaluateConfig
 from plumbline.console.progress import file_bar
 from plumbline.console.terminal import print_line
+from plumbline.errors import InputError
 from plumbline.evaluation.evaluate import NUMBERS, REPORT, SPLITS, evaluate, held_line
 from plumbline.evaluation.table import print_table
-from plumbline.errors import InputError
 from plumbline.files import folder_names
 from plumbline.predictors.find_checkpoint import SHIPPED, checkpoint_name, find_best
 

@@ -158,7 +158,9 @@ def load_checkpoint(path: Path | str, *, model: str | type | None = None) -> Tra
         InputError: no such file, damaged, foreign, or of a model that this version does not know; or the file
             of a network of the user's own is not there or has changed.
     """
-    path = find_best(Path(path)) if path == PRETRAINED else Path(path)
+    path = Path(path)
+    if path == Path(PRETRAINED):
+        path = find_best(path)
     content = read_checkpoint(path)
     ours = content["plumbline"]
     _load_own_networks(path, ours, model)
