@@ -66,17 +66,3 @@ def write_sources(meshes: Iterable[Mesh], path: Path = FILE) -> None:
         writer = csv.DictWriter(file, [field.name for field in fields(Mesh)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(mesh) for mesh in sorted(meshes, key=lambda mesh: mesh.file))
-
-
-def sources_table() -> str:
-    """The collections, largest first, as a Markdown table: the one in ``docs/model-card.md``."""
-    counts: dict[tuple[str, ...], int] = {}
-    for mesh in read_sources():
-        key = (mesh.source, mesh.kind.replace("_", " "), mesh.repository, mesh.licence)
-        counts[key] = counts.get(key, 0) + 1
-    lines = ["| source | kind | repository | licence | objects |", "|---|---|---|---|---|"]
-    for (*shown, repository, licence), count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        place, _, remark = repository.partition(" ")
-        link = f"[{place}](https://github.com/{place}) {remark}".strip()
-        lines.append(f"| {' | '.join((*shown, link, licence, f'{count:,}'))} |")
-    return "\n".join(lines)
