@@ -1,8 +1,9 @@
 """Writes the parts of the documentation that the program itself knows: ``python -m docs.build``.
 
-``docs/flags.md`` is the table of every flag. ``docs/model-card.md`` gets what the shipped weights and the list
-of their meshes say. ``docs/figures/overview.png`` shows a built-in solid, its scan and its graph, made by the
-real functions; ``docs/figures/prediction.png``, the picture of the README, needs the model of ``make demo``.
+``docs/flags.md`` is the table of every flag. ``docs/model-card.md`` gets what the shipped weights and the
+list of their meshes say. ``docs/figures/overview.png`` shows a built-in solid, its scan and its graph, made
+by the real functions; ``docs/figures/prediction.png``, the picture of the README, needs the model of
+``make demo``.
 """
 
 from collections.abc import Iterable

@@ -47,12 +47,10 @@ def _model_table() -> str:
 def _sources_table() -> str:
     """The collections of real meshes, largest first, as Markdown."""
     counts = Counter((mesh.source, mesh.kind, mesh.repository, mesh.licence) for mesh in read_sources())
-    rows = [
-        f"| {source} | {kind.replace('_', ' ')} | [{place}](https://github.com/{place}) | {licence} | {count:,} |"
-        for (source, kind, place, licence), count in sorted(
-            counts.items(), key=lambda item: (-item[1], item[0])
-        )
-    ]
+    rows = []
+    for (source, kind, place, licence), count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        link = f"[{place}](https://github.com/{place})"
+        rows.append(f"| {source} | {kind.replace('_', ' ')} | {link} | {licence} | {count:,} |")
     head = ["| source | kind | repository | licence | objects |", "|---|---|---|---|---|"]
     total = f"| **{len({key[0] for key in counts})} sources** | | | | **{counts.total():,}** |"
     return "\n".join([*head, *rows, total])
