@@ -285,7 +285,7 @@ def load_predictor(
         raise InputError(f"a predictor is loaded from a path or the name of a baseline, got {source!r}")
     path = Path(source)
     if isinstance(source, str) and source != PRETRAINED and not path.exists():
-        near = get_close_matches(source, UNTRAINED, n=1)
+        near = get_close_matches(source, (*UNTRAINED, PRETRAINED), n=1)
         raise InputError(
             f"there is no checkpoint, no folder and no untrained baseline {source!r}: "
             + (f"did you mean {near[0]!r}?" if near else f"the baselines are {', '.join(UNTRAINED)}")
