@@ -12,7 +12,7 @@ SECONDS ?= 600
 # Options for the installation of torch, for example its CPU build: --index-url with the address that PyTorch's selector shows.
 TORCH_PIP_ARGS ?=
 
-.PHONY: help setup announce demo test test-fast test-long test-anywhere fuzz check audit bench docs clean
+.PHONY: help setup announce demo test test-fast test-long test-anywhere fuzz check audit bench docs pretrained clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -79,5 +79,12 @@ bench: setup  ## training throughput compared with the plain program, preparatio
 docs: setup  ## flags and figures of the documentation from the program itself; the README's picture needs make demo
 	$(BIN)/python -m docs.build
 
+# Each step finds what it has finished, and resumes what was interrupted.
+pretrained: setup  ## the shipped weights, from solids and real meshes: MESHES=FOLDER; hours (docs/model-card.md)
+	$(BIN)/python -m pretrained.link "$(MESHES)"
+	$(BIN)/plumbline prepare --config pretrained/prepare.yaml
+	$(BIN)/plumbline train --config pretrained/train.yaml $(if $(wildcard runs/pretrained/last.ckpt),--resume)
+	$(BIN)/python -m pretrained.pack runs/pretrained
+
 clean:  ## remove everything that the targets above made
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis runs data/demo data/demo-unseen example
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis runs data/demo data/demo-unseen data/pretrained-* example

@@ -1,8 +1,9 @@
 """Writes the parts of the documentation that the program itself knows: ``python -m docs.build``.
 
-``docs/flags.md`` is the table of every flag. ``docs/figures/overview.png`` shows a built-in solid, its scan
-and its graph, made by the real functions; ``docs/figures/prediction.png``, the picture of the README, needs
-the model of ``make demo``.
+``docs/flags.md`` is the table of every flag. ``docs/model-card.md`` gets what the shipped weights and the
+list of their meshes say. ``docs/figures/overview.png`` shows a built-in solid, its scan and its graph, made
+by the real functions; ``docs/figures/prediction.png``, the picture of the README, needs the model of
+``make demo``.
 """
 
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from docs.model_card import with_facts
 from docs.prediction import draw
 from plumbline.cli import VERBS
 from plumbline.config.options import Option
@@ -107,8 +109,10 @@ def overview(path: Path) -> None:
 def main() -> None:
     """Writes them all."""
     (DOCS / "flags.md").write_text(flags_page(), encoding="utf-8")
+    card = DOCS / "model-card.md"
+    card.write_text(with_facts(card.read_text(encoding="utf-8")), encoding="utf-8")
     overview(DOCS / "figures" / "overview.png")
-    print("docs/flags.md and docs/figures/overview.png written")
+    print("docs/flags.md, docs/model-card.md and docs/figures/overview.png written")
     if DEMO.is_dir():
         draw(DOCS / "figures" / "prediction.png", DEMO)
         print("docs/figures/prediction.png written")

@@ -20,8 +20,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 SLOW = (
     "commands", "training", "reliability",
     "test_api.py", "test_cli.py", "test_examples.py", "test_own_baselines.py", "test_own_losses.py",
-    "test_own_networks.py", "test_public_names.py", "test_recipes_of_contributing.py",
-    "test_started_processes.py",
+    "test_own_networks.py", "test_pretrained_recipe.py", "test_public_names.py",
+    "test_recipes_of_contributing.py", "test_started_processes.py",
     "data/prepare", "models/test_model_flags.py", "predictors/test_upgrades.py", "console/test_terminal.py",
 )  # fmt: skip
 """Folders and files whose tests run the whole program or train; ``make test-fast`` leaves them out.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from docs.build import flags_page
+from docs.model_card import with_facts
 from plumbline import cli
 from plumbline.config.train import TrainConfig
 from plumbline.data.pt.cache import open_data
@@ -50,6 +51,10 @@ def test_the_readme_is_short():
 
 def test_the_flag_table_is_what_the_program_says():
     assert read("docs", "flags.md") == flags_page(), "run make docs"
+
+
+def test_the_model_card_is_what_the_shipped_file_and_the_list_of_meshes_say():
+    assert read("docs", "model-card.md") == with_facts(read("docs", "model-card.md")), "run make docs"
 
 
 def test_every_verb_is_shown():

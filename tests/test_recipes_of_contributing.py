@@ -86,7 +86,7 @@ def test_a_scan_format(copy: Path) -> None:
 def checkout(copy: Path) -> Path:
     """A copy of all that the tests look at."""
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for folder in ("tests", "docs", "examples", "benchmarks"):
+    for folder in ("tests", "docs", "examples", "benchmarks", "pretrained"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
     for file in ("pyproject.toml", "train_gnn_optimized.py", *(path.name for path in ROOT.glob("*.md"))):
         shutil.copy(ROOT / file, copy)

@@ -179,7 +179,6 @@ def test_refusals(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = write_scan(tmp_path / "a.npz", simulate(0))
     assert "no scans given" in refused(capsys, *CARVE)
-    assert "give --checkpoint CKPT, or use an untrained baseline" in refused(capsys, file)
     assert "exclude each other: remove one" in refused(capsys, file, *CARVE, "--checkpoint", trained["gcn"])
     assert "there is no such file or folder" in refused(capsys, file, "--checkpoint", "none.ckpt")
     assert "did you mean carve?" in refused(capsys, file, "--model", "carv")

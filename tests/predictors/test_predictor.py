@@ -258,7 +258,8 @@ def test_many_refuses_its_options_at_once():
         ("oracle", "no untrained baseline 'oracle': the baselines are point_mean, bounding_box"),
         (Path("carve"), "checkpoint carve: there is no such file or folder"),
         ("", "neither best-model"),
-        (None, "from a path or the name of a baseline, got None"),
+        ("pretraind", "did you mean 'pretrained'?"),
+        (7, "from a path or the name of a baseline, got 7"),
     ],
 )
 def test_what_no_predictor_is_loaded_from(tmp_path, monkeypatch, source, said):

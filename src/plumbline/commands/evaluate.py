@@ -5,13 +5,17 @@ from rich.console import Console
 from plumbline.config.evaluate import EvaluateConfig
 from plumbline.console.progress import file_bar
 from plumbline.console.terminal import print_line
+from plumbline.errors import InputError
 from plumbline.evaluation.evaluate import NUMBERS, REPORT, SPLITS, evaluate, held_lines
 from plumbline.evaluation.table import print_table
 from plumbline.files import folder_names
+from plumbline.predictors.find_checkpoint import SHIPPED, checkpoint_name, find_best
 
 
 def run(config: EvaluateConfig, console: Console) -> int:
     """Measure, print, and write ``evaluation.json`` and ``report.html``. Returns the exit code."""
+    if config.out is None and find_best(config.checkpoint) == SHIPPED:
+        raise InputError("--out is missing: the shipped model has no run folder to write the report into")
     with file_bar(console, lines=not config.json) as bar:
         found = evaluate(
             config.checkpoint,
@@ -31,7 +35,7 @@ def run(config: EvaluateConfig, console: Console) -> int:
         print(found.to_json())
         return 0
     console.print(
-        f"{found.trained.path} on {folder_names(found.data_dir)} ({SPLITS[found.split]})",
+        f"{checkpoint_name(found.trained.path)} on {folder_names(found.data_dir)} ({SPLITS[found.split]})",
         highlight=False,
         markup=False,
     )

@@ -17,13 +17,14 @@ from plumbline.files import visible_files
 from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, load_cloud
 from plumbline.geometry.depth_images import read_depth_image
 from plumbline.own_parts import is_class, names_a_file
+from plumbline.predictors.find_checkpoint import checkpoint_name
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.prediction_table import print_predictions
 from plumbline.predictors.predictor import Predictor, load_predictor
 from plumbline.writing import atomic_file
 
 FOLDER = Path("checkpoints")
-"""Default folder for checkpoints."""
+"""Default folder for checkpoints; where there is none, the shipped model predicts."""
 
 
 def run(config: PredictConfig, console: Console) -> int:
@@ -34,7 +35,7 @@ def run(config: PredictConfig, console: Console) -> int:
     predictor = choose_predictor(config)
     model = {"model": predictor.name}
     if predictor.checkpoint is not None:
-        model["checkpoint"] = str(predictor.checkpoint)
+        model["checkpoint"] = checkpoint_name(predictor.checkpoint)
     clouds: Iterable[Cloud | InputError]
     if config.depth is None:
         clouds = (read_file(file, needs_sensor=config.sensor is None) for file in files)
@@ -113,17 +114,17 @@ def skipped_texts(paths: Sequence[Path]) -> list[str]:
 
 
 def choose_predictor(config: PredictConfig) -> Predictor:
-    """Load the chosen model. Raises InputError: none or two are named, or the checkpoint is unusable."""
+    """Load the chosen model. Raises InputError: two are named, or the checkpoint is unusable."""
     given = config.model
     own = given if given is not None and names_a_file(given) and is_class(given) else None
     untrained = given if own is None else None
     if untrained is not None and config.checkpoint is not None:
         raise InputError("--checkpoint and --model exclude each other: remove one")
-    source = untrained or config.checkpoint or FOLDER
-    if source is FOLDER and not FOLDER.is_dir():
+    source = untrained or config.checkpoint or (FOLDER if FOLDER.is_dir() else None)
+    if own is not None and source is None:
         raise InputError(
-            "no model is named, and there is no folder checkpoints here: give --checkpoint CKPT, or use an "
-            "untrained baseline, such as --model carve"
+            f"--model {own} is the network of a checkpoint, and there is no folder checkpoints here: give "
+            "--checkpoint CKPT"
         )
     return load_predictor(source, model=own, batch_size=config.batch_size)
 

@@ -32,7 +32,7 @@ class BenchmarkConfig(Flags):
     )
     checkpoint: list[str] = option(
         [],
-        "checkpoints to measure, or folders, whose best checkpoint is used",
+        "checkpoints to measure; folders, whose best checkpoint is used; or pretrained, the shipped model",
         text,
         metavar="CKPT",
         group="models",

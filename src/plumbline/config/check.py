@@ -15,8 +15,8 @@ class CheckConfig(Flags):
     path: Path = option(Path("data/processed_sh"), "the data set", folder, positional=True)
     equivariance: Path | None = option(
         None,
-        "instead of a data set: test whether this checkpoint (or a folder's best one) keeps the symmetry "
-        "that its model declares, from raw points to the prediction",
+        "instead of a data set: test whether this checkpoint (or a folder's best one, or pretrained, the "
+        "shipped model) keeps the symmetry that its model declares, from raw points to the prediction",
         file,
         metavar="CKPT",
     )

@@ -14,7 +14,7 @@ class EvaluateConfig(Flags):
 
     checkpoint: Path = option(
         Path("checkpoints"),
-        "a checkpoint, or a folder, whose best checkpoint is used",
+        "a checkpoint; a folder, whose best checkpoint is used; or pretrained, the shipped model",
         file,
         positional=True,
         metavar="CKPT",

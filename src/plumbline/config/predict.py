@@ -23,7 +23,8 @@ class PredictConfig(Flags):
     )
     checkpoint: Path | None = option(
         None,
-        "a checkpoint, or a folder, whose best checkpoint is used; by default the folder checkpoints",
+        "a checkpoint; a folder, whose best checkpoint is used; or pretrained, the shipped model; by default "
+        "the folder checkpoints, or the shipped model if there is no such folder",
         file,
         metavar="CKPT",
         group="model",

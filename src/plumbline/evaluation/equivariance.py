@@ -18,6 +18,7 @@ from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import make_solid
 from plumbline.geometry.tables import lowest_plane, move_plane
 from plumbline.predictors.checkpoint import Trained
+from plumbline.predictors.find_checkpoint import checkpoint_name
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.predictor import Predictor
 from plumbline.records import Float, Int, Range, Sample, Scan, ScanSettings
@@ -96,7 +97,7 @@ def describe(trained: Trained, found: dict[str, dict[str, Deviation]]) -> dict[s
     model: Any = trained.model
     symmetry = str(model.symmetry)
     return {
-        "checkpoint": str(trained.path),
+        "checkpoint": checkpoint_name(trained.path),
         "model": trained.model_name,
         "declares": symmetry,
         "ok": keeps(symmetry, found),

@@ -30,7 +30,7 @@ from plumbline.predictors.answers import Answers
 from plumbline.predictors.calibration import Ellipsoid, coverage, ellipsoids
 from plumbline.predictors.checkpoint import Trained, load_checkpoint
 from plumbline.predictors.device import choose_device
-from plumbline.predictors.find_checkpoint import find_best
+from plumbline.predictors.find_checkpoint import checkpoint_name, find_best
 from plumbline.predictors.inference import answers_for
 from plumbline.predictors.trained_on import TrainedOn
 from plumbline.predictors.untrained import Scans, names_of
@@ -96,7 +96,7 @@ class Evaluation:
             **self.table.to_dict(),
             "held_by_expected_error": self.held,
             "ellipsoid": None if self.ellipsoid is None else self.ellipsoid._asdict(),
-            "checkpoint": str(self.trained.path),
+            "checkpoint": checkpoint_name(self.trained.path),
             "data_dir": plain(self.data_dir),
             "fingerprint": self.store.fingerprint,
             "split": self.split,
@@ -122,7 +122,7 @@ class Evaluation:
         path = self.trained.path
         # Several are those that the checkpoint names.
         where = ["--data_dir", self.data_dir] if isinstance(self.data_dir, Path) else []
-        again = ["plumbline", "evaluate", path, *where, "--split", self.split]
+        again = ["plumbline", "evaluate", checkpoint_name(path), *where, "--split", self.split]
         own = [name for name in (*self.table.methods[1:], *self.table.left_out) if names_a_file(name)]
         page = render(
             table=self.table,
@@ -315,7 +315,7 @@ def _facts(found: Evaluation) -> dict[str, dict[str, str]]:
         "symmetry": f"{model.symmetry}: {SYMMETRIES[model.symmetry]}",
         "trained for": counted(trained.epochs_done, "epoch"),
         **{f"predicted {name}": line for name, line in held_lines(found).items()},
-        "checkpoint": str(trained.path),
+        "checkpoint": checkpoint_name(trained.path),
     }
     versions = {
         "plumbline": plumbline.__version__,

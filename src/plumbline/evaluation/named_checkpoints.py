@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plumbline.predictors.find_checkpoint import checkpoint_name, find_best
+
 if TYPE_CHECKING:
     from plumbline.predictors.checkpoint import Trained
 
@@ -23,7 +25,6 @@ def load_named(given: Iterable[Path | str], model: str | type | None) -> list[tu
     if not paths:
         return []
     from plumbline.predictors.checkpoint import load_checkpoint
-    from plumbline.predictors.find_checkpoint import find_best
 
     loaded = [load_checkpoint(find_best(path), model=model) for path in paths]
     names = [one.model_name for one in loaded]
@@ -46,7 +47,7 @@ def describe(name: str, trained: "Trained") -> dict[str, Any]:
     net: Any = trained.model
     return {
         "name": name,
-        "path": str(trained.path),
+        "path": checkpoint_name(trained.path),
         "model": trained.model_name,
         "symmetry": net.symmetry,
         "parameters": sum(weights.numel() for weights in net.parameters()),

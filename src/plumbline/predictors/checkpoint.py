@@ -20,6 +20,7 @@ from plumbline.errors import InputError
 from plumbline.models import ENSEMBLE, build_model, is_known
 from plumbline.own_parts import load_recorded, names_a_file, register
 from plumbline.predictors.calibration import Calibration
+from plumbline.predictors.find_checkpoint import PRETRAINED, find_best
 from plumbline.predictors.trained_on import TrainedOn
 from plumbline.predictors.upgrades import UPGRADES
 
@@ -149,7 +150,7 @@ def load_checkpoint(path: Path | str, *, model: str | type | None = None) -> Tra
     """Build the model that a checkpoint describes and give it its weights.
 
     Args:
-        path: the checkpoint.
+        path: the checkpoint; ``"pretrained"`` is the one that plumbline ships.
         model: a network of the user's own, ``"path/to/file.py:ClassName"`` or its class. By default it is the
             one that the checkpoint names, if its file is as it was in training.
 
@@ -158,6 +159,8 @@ def load_checkpoint(path: Path | str, *, model: str | type | None = None) -> Tra
             of a network of the user's own is not there or has changed.
     """
     path = Path(path)
+    if path == Path(PRETRAINED):
+        path = find_best(path)
     content = read_checkpoint(path)
     ours = content["plumbline"]
     _load_own_networks(path, ours, model)

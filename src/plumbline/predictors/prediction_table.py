@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from plumbline import __version__
 from plumbline.console.tables import WIDEST, Column, print_fitting
 from plumbline.errors import InputError
+from plumbline.predictors.find_checkpoint import SHIPPED
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.predictor import Predictor
 from plumbline.records import AS_IN_FILE
@@ -38,16 +40,21 @@ def print_predictions(
         if any(cells)
     ]
     dropped = print_fitting(console, columns)
-    where = f" ({predictor.checkpoint})" if predictor.checkpoint else ", untrained"
     units = {answer.unit for answer in found if isinstance(answer, Prediction)}
     frame = "in the frame and unit of each file"
     if units != {AS_IN_FILE}:
         frame = "in metres, in the frame of the camera"
-    text = f"centres of mass by {predictor.name}{where}, {frame}"
-    console.print(f"\n{text}", markup=False)
+    console.print(f"\ncentres of mass by {_called(predictor)}, {frame}", markup=False)
     if dropped:
         names = ", ".join(column.head for column in dropped)
         console.print(f"the terminal is too narrow for {names}: widen it, or use --json", markup=False)
+
+
+def _called(predictor: Predictor) -> str:
+    if predictor.checkpoint == SHIPPED:
+        return f"the shipped model ({predictor.name} of plumbline {__version__})"
+    where = f" ({predictor.checkpoint})" if predictor.checkpoint else ", untrained"
+    return f"{predictor.name}{where}"
 
 
 def _row(file: Path, answer: Prediction) -> list[str]:

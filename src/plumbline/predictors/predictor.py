@@ -18,7 +18,7 @@ from plumbline.geometry.clouds import Cloud
 from plumbline.own_parts import names_a_file, register
 from plumbline.predictors.answers import Answers
 from plumbline.predictors.calibration import Calibration
-from plumbline.predictors.find_checkpoint import find_best
+from plumbline.predictors.find_checkpoint import PRETRAINED, SHIPPED, find_best
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.looking import USUAL_DRAWS, Look, Seen, look_at, to_cloud, unusual
 from plumbline.predictors.prediction import Prediction
@@ -272,7 +272,7 @@ class Predictor:
 
 
 def load_predictor(
-    source: str | os.PathLike[str] | Callable[[Scans], Float],
+    source: str | os.PathLike[str] | Callable[[Scans], Float] | None = None,
     *,
     model: str | type | None = None,
     accelerator: str = "auto",
@@ -281,9 +281,10 @@ def load_predictor(
     """Load a predictor of centres of mass: a trained model or an untrained baseline.
 
     Args:
-        source: a checkpoint; the folder of a run, whose best checkpoint is used; or the name of an untrained
-            baseline, such as ``"carve"`` (as ``plumbline predict --model``); or a baseline of your own: a
-            function, ``"path/to/file.py:function"``, or a :class:`plumbline.Baseline`.
+        source: None or ``"pretrained"``: the weights that plumbline ships; a checkpoint; the folder of a run,
+            whose best checkpoint is used; or the name of an untrained baseline, such as ``"carve"`` (as
+            ``plumbline predict --model``); or a baseline of your own: a function,
+            ``"path/to/file.py:function"``, or a :class:`plumbline.Baseline`.
         model: the class of a network of your own, see :func:`plumbline.load_checkpoint`.
         accelerator: where a model computes: "auto", "cpu", "cuda" or "mps".
         batch_size: scans that are looked at together in :meth:`Predictor.predict_many`.
@@ -294,6 +295,8 @@ def load_predictor(
     """
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, got {batch_size}")
+    if source is None:
+        source = SHIPPED
     if callable(source):
         source = register(source)
     if isinstance(source, str) and (source in UNTRAINED or names_a_file(source)):
@@ -301,8 +304,8 @@ def load_predictor(
     if not isinstance(source, str | os.PathLike):
         raise InputError(f"a predictor is loaded from a path or the name of a baseline, got {source!r}")
     path = Path(source)
-    if isinstance(source, str) and not path.exists():
-        near = get_close_matches(source, UNTRAINED, n=1)
+    if isinstance(source, str) and source != PRETRAINED and not path.exists():
+        near = get_close_matches(source, (*UNTRAINED, PRETRAINED), n=1)
         raise InputError(
             f"there is no checkpoint, no folder and no untrained baseline {source!r}: "
             + (f"did you mean {near[0]!r}?" if near else f"the baselines are {', '.join(UNTRAINED)}")

@@ -110,6 +110,11 @@ def find_resumable(
             trouble = trouble or error
             notes.append(f"skipped: {error}")
             continue
+        if "optimizer_states" not in content:
+            raise InputError(
+                f"{path} has no state of a training, only a model to predict with: resume from the last.ckpt "
+                "of a run"
+            )
         ours = content["plumbline"]
         waited = content.get("callbacks", {}).get(EARLY_STOPPING, {}).get("wait_count", 0)
         agree = _SAME_TRAINING + (("max_epochs", "max_steps") if config["schedule"] == "cosine" else ())
