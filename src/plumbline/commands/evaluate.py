@@ -6,6 +6,7 @@ from plumbline.config.evaluate import EvaluateConfig
 from plumbline.console.progress import file_bar
 from plumbline.console.terminal import print_line
 from plumbline.evaluation.evaluate import NUMBERS, REPORT, SPLITS, evaluate, held_line
+from plumbline.evaluation.payload import print_payload
 from plumbline.evaluation.table import print_table
 from plumbline.files import folder_names
 
@@ -40,6 +41,9 @@ def run(config: EvaluateConfig, console: Console) -> int:
     held = held_line(found.held)
     if held:
         console.print(f"Its own 90 % radius {held}.", style="dim")
+    if found.payload is not None:
+        console.print()
+        print_payload(console, found.payload)
     console.print()
     print_line(console, f"report   {out / REPORT}")
     print_line(console, f"numbers  {out / NUMBERS}")

@@ -19,6 +19,7 @@ from plumbline.data.split_file import split_as_given
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import MANIFEST
 from plumbline.errors import InputError
+from plumbline.evaluation.payload import PayloadTable, network_payload, summarise_payload
 from plumbline.evaluation.per_scan import refuse_path, write_per_scan
 from plumbline.evaluation.plots import read_history
 from plumbline.evaluation.report import examples_of, render
@@ -70,6 +71,7 @@ class Evaluation:
         expected: ``[G]`` errors that the model expects, stored units; None for a model that expects none.
         held: nominal share (``"0.9"``) to the actual share of errors within the radius that the model
             predicts for it; empty for a model that does not predict its error.
+        payload: the errors of volume and inertia; None for a model that predicts neither.
     """
 
     trained: Trained
@@ -79,6 +81,7 @@ class Evaluation:
     table: Table
     expected: Float | None
     held: dict[str, float]
+    payload: PayloadTable | None
 
     @property
     def folder(self) -> Path:
@@ -92,6 +95,7 @@ class Evaluation:
         return {
             **self.table.to_dict(),
             "held_by_expected_error": self.held,
+            **({} if self.payload is None else {"payload": self.payload.to_dict()}),
             "checkpoint": str(self.trained.path),
             "data_dir": plain(self.data_dir),
             "fingerprint": self.store.fingerprint,
@@ -122,6 +126,7 @@ class Evaluation:
         own = [name for name in (*self.table.methods[1:], *self.table.left_out) if names_a_file(name)]
         page = render(
             table=self.table,
+            payload=self.payload,
             examples=examples_of(self.store, self.table),
             history=read_history(path.parent / METRICS),
             facts=_facts(self),
@@ -198,7 +203,10 @@ def evaluate(
     )
     errors = table.errors[table.model].error
     held = {} if expected is None else coverage(errors, expected, trained.error_factors)
-    found = Evaluation(trained, store, where, choice.split, table, expected, held)
+    payload = None
+    if (predicted := network_payload(answers)) is not None:
+        payload = summarise_payload(store, choice.indices, predicted, model=trained.model_name)
+    found = Evaluation(trained, store, where, choice.split, table, expected, held, payload)
     if per_scan is not None:
         write_per_scan(Path(per_scan), found, sample_files(where, store))
     if out is not None:

@@ -110,8 +110,8 @@ def carve(points: Float, sensor: Float, view: Int, hull: Hull) -> Carved:
         hull: convex hull of the points.
 
     Returns:
-        The remaining space, in the frame and unit of the points; the whole hull if none remains. Its volume is
-        the share of the sampled positions, times the volume of the hull.
+        The remaining space, in the frame and unit of the points; the whole hull if none remains. Its volume
+        is that of the hull times the share of sampled positions that remain.
 
     Symmetry: E(3), and scale; except for points whose hull's centre lies exactly on the line of sight through
     their mean, for which the frame is not defined. Source: Laurentini, The Visual Hull Concept for

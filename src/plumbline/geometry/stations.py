@@ -66,7 +66,7 @@ def _largest_bundle(points: Float, towards: Float, coarse: float) -> NDArray[np.
 
     Source: Sunday, Distance between 3D Lines & Segments, 2012, for the nearest points of two lines.
     """
-    best = np.arange(len(points)) == 0
+    best: NDArray[np.bool_] = np.arange(len(points)) == 0
     between = points - points[0]
     cosine = towards @ towards[0]
     square = np.linalg.norm(np.cross(towards, towards[0]), axis=1) ** 2
