@@ -32,6 +32,7 @@ from plumbline.evaluation.conditions import CONDITIONS, EDITION, MAIN, SEED, Con
 from plumbline.evaluation.grids import markdown
 from plumbline.evaluation.metrics import Errors, errors_on, refuse_nonfinite, summarise_errors
 from plumbline.evaluation.named_checkpoints import describe, load_named
+from plumbline.evaluation.payload import network_payload, summarise_payload
 from plumbline.files import check_out_folder
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.untrained import BASELINES, Scans, baseline_predictions, names_of
@@ -111,8 +112,19 @@ def measure(
     Raises:
         InputError: a prediction is not finite, or a baseline of the user fails.
     """
+    return compare(store, ask(store, asked), baselines)
+
+
+def ask(store: PackedStore, asked: Sequence["Asked | _Model"]) -> dict[str, Any]:
+    """The answers of models for all graphs of a store, by name."""
     everything = np.arange(len(store))
-    answers = {one.name: one.answer(AsTrained(store, one.form), everything) for one in asked}
+    return {one.name: one.answer(AsTrained(store, one.form), everything) for one in asked}
+
+
+def compare(store: PackedStore, answers: Mapping[str, Any], baselines: Sequence[str]) -> dict[str, Errors]:
+    """As :func:`measure`, with the answers of :func:`ask`."""
+    everything = np.arange(len(store))
+    answers = dict(answers)
     refuse_nonfinite(answers, everything, trained=True)
     if baselines:
         answers |= baseline_predictions(store, everything, baselines).predictions
@@ -165,7 +177,8 @@ class BenchmarkResult:
         checkpoints: the trained models: ``name``, ``path``, ``model``, ``symmetry``, ``parameters``, and
             ``objects_seen``, how many of these objects it was trained on (None if not recorded).
         conditions: name of a condition to its ``views``, ``noise``, ``points`` and ``sampling``, the number
-            of ``scans``, and ``methods``: name of a model or baseline to its results, see :func:`figures`.
+            of ``scans``, and ``methods``: name of a model or baseline to its results, see :func:`figures`;
+            and ``payload``, see :meth:`PayloadTable.to_dict`, if a model predicts volume and inertia.
     """
 
     samples: int
@@ -265,6 +278,13 @@ def benchmark(
     return result
 
 
+def _payload(store: PackedStore, answers: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Measure volume and inertia; nothing if no model predicts them."""
+    found = {name: network_payload(answer) for name, answer in answers.items()}
+    known = {name: payload for name, payload in found.items() if payload is not None}
+    return [summarise_payload(store, np.arange(len(store)), known).to_dict()] if known else []
+
+
 class _Model:
     """A checkpoint to measure, as loaded by ``load_checkpoint``, and its description in the result."""
 
@@ -310,11 +330,14 @@ class _Benchmark:
         for number, condition in enumerate(CONDITIONS, 1):
             title, started = f"{number} of {len(CONDITIONS)}  {condition.title}", time.perf_counter()
             errors: dict[str, Errors] = {}
+            payloads: list[dict[str, Any]] = []
             scans = 0
             for graphs in dict.fromkeys([*(model.graphs for model in self.models), _PLAIN]):
                 store = self._scans(condition, graphs, title)
                 mine = [model for model in self.models if model.graphs == graphs]
-                errors |= measure(store, mine, self.baselines if graphs == _PLAIN else ())
+                answers = ask(store, mine)
+                errors |= compare(store, answers, self.baselines if graphs == _PLAIN else ())
+                payloads += _payload(store, answers)
                 scans = len(store)
                 objects |= object_sizes(store, np.arange(len(store)))
                 rejected |= {item.source: item for item in store.rejected}
@@ -324,6 +347,10 @@ class _Benchmark:
                 "scans": scans,
                 "methods": {name: figures(errors[name]) for name in order},
             }
+            if payloads:
+                found = {name: row for one in payloads for name, row in one["methods"].items()}
+                rows = {name: found[name] for name in order if name in found}
+                conditions[condition.name]["payload"] = payloads[0] | {"methods": rows}
             took = seconds(time.perf_counter() - started)
             self.report.step(f"{title}: {counted(scans, 'scan')}, {took}")
         kinds = Counter(source.kind for source in self.sources)

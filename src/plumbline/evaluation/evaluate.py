@@ -205,7 +205,7 @@ def evaluate(
     held = {} if expected is None else coverage(errors, expected, trained.error_factors)
     payload = None
     if (predicted := network_payload(answers)) is not None:
-        payload = summarise_payload(store, choice.indices, predicted, model=trained.model_name)
+        payload = summarise_payload(store, choice.indices, {trained.model_name: predicted})
     found = Evaluation(trained, store, where, choice.split, table, expected, held, payload)
     if per_scan is not None:
         write_per_scan(Path(per_scan), found, sample_files(where, store))

@@ -5,7 +5,7 @@ the factor ``exp`` of it, so 1 is right. The error of an inertia tensor is ``||J
 the Frobenius norm; all zeros would have an error of 1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +23,12 @@ from plumbline.records import Float, Int
 
 if TYPE_CHECKING:
     from plumbline.data.store.reader import PackedStore
+
+MEANING = (
+    "Volume: the factor by which it is too large or too small. Inertia (per unit mass, about the centre of "
+    "mass): the difference from the true tensor, as a share of it (Frobenius norms)."
+)
+"""What the columns of volume and inertia mean."""
 
 
 class PayloadErrors(NamedTuple):
@@ -51,10 +57,10 @@ class PayloadErrors(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PayloadTable:
-    """Errors of a model and of the untrained answers on the same scans.
+    """Errors of models and of the untrained answers on the same scans.
 
     Attributes:
-        errors: method name to its errors, the model first; empty if there is no scan to measure on.
+        errors: method name to its errors, models first; empty if there is no scan to measure on.
         unknown: number of scans that are left out because their truth is not known.
         flat: number of scans that are left out because their points span no volume.
         left_out: untrained answers that need the directions to the sensors, which the store lacks.
@@ -127,27 +133,27 @@ def payload_errors(predicted: Payload, true: Payload, objects: np.ndarray) -> Pa
     )
 
 
-def summarise_payload(store: "PackedStore", indices: Int, predicted: Payload, *, model: str) -> PayloadTable:
-    """Compare a model's volumes and inertia tensors with the untrained answers.
+def summarise_payload(store: "PackedStore", indices: Int, predicted: Mapping[str, Payload]) -> PayloadTable:
+    """Compare the volumes and inertia tensors of models with the untrained answers.
 
     All methods are measured on the same scans: those whose truth is known and whose points span a volume.
 
     Args:
         store: the data set.
         indices: ``[G]`` graphs.
-        predicted: the model's answers, in the same order, stored units.
-        model: name of the model in the table.
+        predicted: name of a model to its answers, in the same order, stored units.
 
     Raises:
         InputError: a prediction is not finite, or a volume is not positive.
     """
     indices = np.asarray(indices, dtype=np.int64)
-    _refuse_impossible(model, predicted, indices)
+    for name, answer in predicted.items():
+        _refuse_impossible(name, answer, indices)
     true = Payload(store.volume[indices], store.inertia[indices])
     known = np.isfinite(true.volume) & (true.volume > 0) & np.isfinite(true.inertia).all(axis=(1, 2))
     found = untrained_payloads(store, indices[known])
     measured = np.flatnonzero(known)[~found.flat]
-    methods = {model: predicted.take(measured)}
+    methods = {name: answer.take(measured) for name, answer in predicted.items()}
     methods |= {name: answer.take(~found.flat) for name, answer in found.answers.items()}
     objects = np.array(store.object_names, dtype=object)[store.object_idx[indices[measured]]]
     return PayloadTable(
@@ -191,9 +197,9 @@ def figures(table: PayloadTable) -> list[Figures]:
     volume = [one.volume_factor() for one in table.errors.values()]
     inertia = [one.inertia_rel() for one in table.errors.values()]
     return [
-        _figures("volume\nmean", [one.mean for one in volume], _factor, None),
+        _figures("volume\nmean", [one.mean for one in volume], factor, None),
         Figures("95 %\ninterval", [_factor_interval(one) for one in volume], None, 3),
-        _figures("volume\nmedian", [one.median for one in volume], _factor, 2),
+        _figures("volume\nmedian", [one.median for one in volume], factor, 2),
         _figures("inertia\nmean", [one.mean for one in inertia], percent, None),
         Figures("95 %\ninterval", [interval(one) for one in inertia], None, 4),
         _figures("inertia\nmedian", [one.median for one in inertia], percent, 5),
@@ -205,7 +211,8 @@ def _figures(head: str, values: list[float], shown: Callable[[float], str], give
     return Figures(head, [shown(value) for value in values], int(np.argmin(values)), gives_way)
 
 
-def _factor(value: float) -> str:
+def factor(value: float) -> str:
+    """Format a factor, e.g. ``× 1.31``."""
     return f"× {length(value)}"
 
 
@@ -219,11 +226,7 @@ def notes(table: PayloadTable) -> list[str]:
     lines = []
     if table.errors:
         num = len(np.unique(table.objects))
-        lines.append(
-            "Volume: the factor by which it is too large or too small. Inertia (per unit mass, about the "
-            "centre of mass): the difference from the true tensor, as a share of it (Frobenius norms). "
-            f"{counted(len(table.objects), 'scan')} of {counted(num, 'object')}."
-        )
+        lines.append(f"{MEANING} {counted(len(table.objects), 'scan')} of {counted(num, 'object')}.")
     if table.unknown:
         lines.append(
             f"The true volume and inertia of {counted(table.unknown, 'scan')} are not known; the volume and "

@@ -1,8 +1,8 @@
 """Untrained answers for volume and inertia, with which those of a network are compared.
 
-Each is a body of uniform density that a scan suggests: the box around its points, their convex hull, and what
-is left of the hull when the space that the sensors saw empty is carved away. Their centres of mass are
-baselines of :mod:`plumbline.predictors.untrained` with the same names.
+Each is a body of uniform density that a scan suggests: the box along the principal axes of its points, their
+convex hull, and what is left of the hull when the space that the sensors saw empty is carved away. Their
+centres of mass are baselines of :mod:`plumbline.predictors.untrained` with the same names and symmetry.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from plumbline.geometry.carving import Hull, carve, convex_hull
 from plumbline.geometry.stations import find_stations
-from plumbline.predictors.untrained import CHUNK
+from plumbline.predictors.untrained import CHUNK, principal_box
 from plumbline.records import Float, Int
 
 if TYPE_CHECKING:
     from plumbline.data.store.in_memory import MemoryStore
     from plumbline.data.store.reader import PackedStore
 
-SYMMETRY = {"bounding box": "translation", "convex hull": "E(3)", "carve": "E(3)"}
-"""The answers by name, and how each moves with the scan."""
+NAMES = ("oriented box", "convex hull", "carve")
+"""The answers by name."""
 _TOWARDS = ("sensor_x", "sensor_y", "sensor_z")
 """Features from which the positions of the sensors are found."""
 
@@ -63,13 +63,13 @@ class PayloadAnswers(NamedTuple):
 def untrained_payloads(store: "PackedStore | MemoryStore", indices: Int) -> PayloadAnswers:
     """Compute the untrained answers for the graphs ``indices [G]`` of a store, in the stored frame.
 
-    The axes of ``"bounding box"`` are those of the frame; the other answers are E(3) equivariant.
+    Symmetry: E(3), the oriented box only if no two principal moments of the points are equal.
     """
     indices = np.asarray(indices, dtype=np.int64)
     carved = set(store.feature_names).issuperset(_TOWARDS)
     columns = [store.feature_names.index(name) for name in _TOWARDS] if carved else []
     left_out = () if carved else ("carve",)
-    answers = {name: Payload.unknown(len(indices)) for name in SYMMETRY if name not in left_out}
+    answers = {name: Payload.unknown(len(indices)) for name in NAMES if name not in left_out}
     flat = np.zeros(len(indices), bool)
     for start in range(0, len(indices), CHUNK):
         some = store.gather(indices[start : start + CHUNK])
@@ -88,15 +88,16 @@ def _bodies(points: Float, towards: Float | None) -> dict[str, tuple[float, Floa
     hull = convex_hull(points)
     if hull is None:
         return {}
-    sides = np.ptp(points, axis=0)
-    box = (sides**2).sum() * np.eye(3) - np.diag(sides**2)
-    found = {
-        "bounding box": (float(sides.prod()), box / 12),
-        "convex hull": (hull.volume, hull.inertia),
-    }
+    found = {"oriented box": _box(points), "convex hull": (hull.volume, hull.inertia)}
     if towards is not None:
         found["carve"] = _carved(points, towards, hull)
     return found
+
+
+def _box(points: Float) -> tuple[float, Float]:
+    _, axes, sides = principal_box(points)
+    second = axes * sides**2 @ axes.T / 12
+    return float(sides.prod()), np.trace(second) * np.eye(3) - second
 
 
 def _carved(points: Float, towards: Float, hull: Hull) -> tuple[float, Float]:
