@@ -97,7 +97,7 @@ def test_volume_and_inertia_of_what_is_left_come_near_the_truth():
     truth = shape.moment_inertia / shape.volume
     assert hull.volume > 1.4 * shape.volume
     assert carved.volume == pytest.approx(shape.volume, rel=0.05)
-    np.testing.assert_allclose(carved.inertia, truth, atol=0.05 * np.linalg.norm(truth))
+    np.testing.assert_allclose(carved.inertia, truth, atol=0.015 * np.linalg.norm(truth))
     assert np.linalg.norm(hull.inertia - truth) > 0.1 * np.linalg.norm(truth)
 
 

@@ -41,7 +41,7 @@ def test_of_exact_directions_to_rounding(index, views):
     assert set(found.view) == set(range(len(np.unique(view))))
 
 
-@pytest.mark.parametrize(("shift", "accuracy"), [(0.0, 1e-5), (100.0, 2e-3)])
+@pytest.mark.parametrize(("shift", "accuracy"), [(0.0, 1e-5), (1000.0, 2e-2)])
 @pytest.mark.parametrize("index", range(4))
 def test_of_stored_directions(index, shift, accuracy):
     """Float32: far from the origin the positions are coarse, and the stations with them."""
@@ -82,7 +82,23 @@ def test_directions_that_meet_nowhere_have_no_station():
 
 def test_the_sensor_lies_in_the_direction_and_not_behind():
     points, sensor, _ = seen(1, 1)
-    assert (find_stations(points, -directions(points, sensor)).view == -1).all()
+    towards = directions(points, sensor)
+    assert (find_stations(points, -towards).view == -1).all()
+    towards[5] *= -1
+    assert np.flatnonzero(find_stations(points, towards).view == -1).tolist() == [5]
+
+
+@pytest.mark.parametrize("angle", [1e-3, 1.5])
+def test_a_line_that_crosses_another_by_chance_makes_no_station(angle):
+    """The first of a few lines of one view is crossed on its way, by a line at a small or a large angle."""
+    points, sensor, _ = (part[:8] for part in seen(1, 1))
+    towards = directions(points, sensor)
+    way, aside = towards[0], np.cross(towards[0], towards[1])
+    crossing = np.cos(angle) * way + np.sin(angle) * aside / np.linalg.norm(aside)
+    points = np.concatenate([points, [points[0] + 1.2 * way - crossing]])
+    found = find_stations(points, np.concatenate([towards, [crossing]]))
+    assert found.view.tolist() == [0] * 8 + [-1]
+    np.testing.assert_allclose(found.sensor[:8], sensor, atol=1e-11)
 
 
 @pytest.mark.parametrize("index", range(6))
