@@ -90,7 +90,8 @@ def _through(places: Float, points: Float, towards: Float, coarse: float) -> NDA
     offset = places - points
     away = (offset * towards).sum(axis=1)
     gap = np.linalg.norm(offset - away[:, None] * towards, axis=1)
-    result: NDArray[np.bool_] = (away > 0) & (gap <= _ROUNDING * away + coarse)
+    # Where the place lies behind, the distance is negative and no gap small enough.
+    result: NDArray[np.bool_] = gap <= _ROUNDING * away + coarse
     return result
 
 
