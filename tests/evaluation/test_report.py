@@ -97,6 +97,7 @@ def page(history) -> str:
     table = replace(table, model=EVIL, errors=errors)
     return render(
         table=table,
+        payload=None,
         examples=[make_example(rng, EVIL)],
         history=history,
         facts={"Data set": {"folder": EVIL}, EVIL: {EVIL: EVIL}, "Flags": {str(i): EVIL for i in range(20)}},
@@ -164,7 +165,7 @@ class TestPage:
     def test_parts_without_content_are_left_out(self):
         rng = np.random.default_rng(1)
         table = make_table(rng, names=["größe/\udcff1", "größe/2", "größe/3"])
-        text = render(table=table, examples=[], history=None, facts={}, command="", kicker="")
+        text = render(table=table, payload=None, examples=[], history=None, facts={}, command="", kicker="")
         assert sentence(table).replace("'", "&#x27;") in text
         assert "Training" not in text
         assert "By group" not in text

@@ -60,6 +60,9 @@ def test_the_hull_of_a_solid_is_that_of_trimesh(index):
     hull, expected = convex_hull(solid.vertices), trimesh.convex.convex_hull(solid.vertices)
     np.testing.assert_allclose(hull.centre, expected.center_mass, atol=1e-9 * solid.bounding_radius)
     assert hull.volume == pytest.approx(expected.volume, rel=1e-9)
+    np.testing.assert_allclose(
+        hull.inertia, expected.moment_inertia / expected.volume, atol=1e-9 * solid.bounding_radius**2
+    )
 
 
 @pytest.mark.parametrize("far", [0.0, 1e3])
@@ -82,6 +85,20 @@ def test_a_notch_that_the_sensor_looks_into_is_carved_out():
     truth = shape.center_mass
     assert np.linalg.norm(centre - truth) < 0.35 * np.linalg.norm(hull.centre - truth)
     assert (centre - hull.centre) @ (truth - hull.centre) > 0
+
+
+def test_volume_and_inertia_of_what_is_left_come_near_the_truth():
+    """The L, without the part of the hull that fills its notch."""
+    shape = trimesh.boolean.union([block([0, 0, 0], [2, 1, 0.6]), block([0, 0, 0.6], [0.6, 1, 2])])
+    stations = [[7, 0.5, 7], [0.5, 8, 5], [0.5, -7, 5], [1, 0.5, -9], [-9, 0.5, 1]]
+    points, sensor, view = look(shape, stations)
+    hull = convex_hull(points)
+    carved = carve(points, sensor, view, hull)
+    truth = shape.moment_inertia / shape.volume
+    assert hull.volume > 1.4 * shape.volume
+    assert carved.volume == pytest.approx(shape.volume, rel=0.05)
+    np.testing.assert_allclose(carved.inertia, truth, atol=0.015 * np.linalg.norm(truth))
+    assert np.linalg.norm(hull.inertia - truth) > 0.1 * np.linalg.norm(truth)
 
 
 def test_where_a_view_saw_nothing_at_all_is_empty():
@@ -126,6 +143,8 @@ def test_where_nothing_is_left_the_centre_is_the_hulls():
     hull = convex_hull(0.5 * points + [0.3, 0.2, 0.1])
     carved = carve(points, np.full_like(points, 0.01), np.zeros(len(points), int), hull)
     np.testing.assert_array_equal(carved.centre, hull.centre)
+    assert carved.volume == hull.volume
+    np.testing.assert_array_equal(carved.inertia, hull.inertia)
 
 
 # ---------------------------------------------------------------------------------------------------- depth
@@ -187,6 +206,9 @@ def test_centre_and_depth_move_with_the_points(index, noise, mirror):
     np.testing.assert_allclose(moved_hull.centre, size * turn @ hull.centre + shift, atol=1e-10)
     np.testing.assert_allclose(moved.centre, size * turn @ still.centre + shift, atol=1e-10)
     np.testing.assert_allclose(moved.depth, size * still.depth, atol=1e-10)
+    assert moved.volume == pytest.approx(size**3 * still.volume, rel=1e-10)
+    for before, after in ((hull.inertia, moved_hull.inertia), (still.inertia, moved.inertia)):
+        np.testing.assert_allclose(after, size**2 * turn @ before @ turn.T, atol=1e-10)
 
 
 @pytest.mark.parametrize("index", range(4))

@@ -7,6 +7,7 @@ from plumbline.console.progress import file_bar
 from plumbline.console.terminal import print_line
 from plumbline.errors import InputError
 from plumbline.evaluation.evaluate import NUMBERS, REPORT, SPLITS, evaluate, held_lines
+from plumbline.evaluation.payload import print_payload
 from plumbline.evaluation.table import print_table
 from plumbline.files import folder_names
 from plumbline.predictors.find_checkpoint import SHIPPED, checkpoint_name, find_best
@@ -43,6 +44,9 @@ def run(config: EvaluateConfig, console: Console) -> int:
     print_table(console, found.table)
     for name, line in held_lines(found).items():
         console.print(f"Its own {name} {line}.", style="dim")
+    if found.payload is not None:
+        console.print()
+        print_payload(console, found.payload)
     console.print()
     print_line(console, f"report   {out / REPORT}")
     print_line(console, f"numbers  {out / NUMBERS}")

@@ -32,7 +32,9 @@ from plumbline.evaluation.conditions import CONDITIONS, EDITION, MAIN, SEED, Con
 from plumbline.evaluation.grids import markdown
 from plumbline.evaluation.metrics import Errors, errors_on, refuse_nonfinite, summarise_errors
 from plumbline.evaluation.named_checkpoints import describe, load_named
+from plumbline.evaluation.payload import network_payload, summarise_payload
 from plumbline.files import check_out_folder
+from plumbline.predictors.answers import Answers
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.untrained import BASELINES, Scans, baseline_predictions, names_of
 from plumbline.records import Float, GraphSettings, Int, Rejected
@@ -52,13 +54,13 @@ class Asked(NamedTuple):
     Attributes:
         name: its name in the tables.
         form: the graphs that it takes.
-        answer: ``answer(store, indices)`` returns predictions ``[G, 3]`` in the stored frame, for a store of
-            graphs of that form.
+        answer: ``answer(store, indices)`` returns predictions in the stored frame, for a store of graphs of
+            that form.
     """
 
     name: str
     form: GraphForm
-    answer: Callable[[Any, Int], Float]
+    answer: Callable[[Any, Int], Answers]
 
 
 class AsTrained:
@@ -111,13 +113,26 @@ def measure(
     Raises:
         InputError: a prediction is not finite, or a baseline of the user fails.
     """
+    return compare(store, ask(store, asked), baselines)
+
+
+def ask(store: PackedStore, asked: Sequence["Asked | _Model"]) -> dict[str, Answers]:
+    """The answers of models for all graphs of a store, by name."""
     everything = np.arange(len(store))
-    answers = {one.name: one.answer(AsTrained(store, one.form), everything) for one in asked}
-    refuse_nonfinite(answers, everything, trained=True)
+    return {one.name: one.answer(AsTrained(store, one.form), everything) for one in asked}
+
+
+def compare(
+    store: PackedStore, answers: Mapping[str, Answers], baselines: Sequence[str]
+) -> dict[str, Errors]:
+    """As :func:`measure`, with the answers of :func:`ask`."""
+    everything = np.arange(len(store))
+    com = {name: answer.com for name, answer in answers.items()}
+    refuse_nonfinite(com, everything, trained=True)
     if baselines:
-        answers |= baseline_predictions(store, everything, baselines).predictions
-        refuse_nonfinite(answers, everything, trained=False)
-    return errors_on(store, everything, answers)
+        com |= baseline_predictions(store, everything, baselines).predictions
+        refuse_nonfinite(com, everything, trained=False)
+    return errors_on(store, everything, com)
 
 
 def figures(errors: Errors) -> dict[str, Any]:
@@ -165,7 +180,8 @@ class BenchmarkResult:
         checkpoints: the trained models: ``name``, ``path``, ``model``, ``symmetry``, ``parameters``, and
             ``objects_seen``, how many of these objects it was trained on (None if not recorded).
         conditions: name of a condition to its ``views``, ``noise``, ``points`` and ``sampling``, the number
-            of ``scans``, and ``methods``: name of a model or baseline to its results, see :func:`figures`.
+            of ``scans``, and ``methods``: name of a model or baseline to its results, see :func:`figures`;
+            and ``payload``, see :meth:`PayloadTable.to_dict`, if a model predicts volume and inertia.
     """
 
     samples: int
@@ -265,6 +281,13 @@ def benchmark(
     return result
 
 
+def _payload(store: PackedStore, answers: Mapping[str, Answers]) -> list[dict[str, Any]]:
+    """Measure volume and inertia; nothing if no model predicts them."""
+    found = {name: network_payload(answer) for name, answer in answers.items()}
+    known = {name: payload for name, payload in found.items() if payload is not None}
+    return [summarise_payload(store, np.arange(len(store)), known).to_dict()] if known else []
+
+
 class _Model:
     """A checkpoint to measure, as loaded by ``load_checkpoint``, and its description in the result."""
 
@@ -277,12 +300,12 @@ class _Model:
         """Settings of graphs that the model can be measured on."""
         return replace(_PLAIN, normalise=self.form.normalise, k=max(_PLAIN.k, self.form.k or 0))
 
-    def answer(self, store: Any, indices: Int) -> Float:
+    def answer(self, store: Any, indices: Int) -> Answers:
         """See :class:`Asked`."""
         from plumbline.predictors.device import choose_device
-        from plumbline.predictors.inference import predict
+        from plumbline.predictors.inference import answers_for
 
-        return predict(self.net, store, indices, device=choose_device("auto"))
+        return answers_for(self.net, store, indices, device=choose_device("auto"))
 
     def describe(self, objects: Mapping[str, float]) -> dict[str, Any]:
         """The entry of the model in the result; ``objects``: the objects of the benchmark."""
@@ -310,11 +333,14 @@ class _Benchmark:
         for number, condition in enumerate(CONDITIONS, 1):
             title, started = f"{number} of {len(CONDITIONS)}  {condition.title}", time.perf_counter()
             errors: dict[str, Errors] = {}
+            payloads: list[dict[str, Any]] = []
             scans = 0
             for graphs in dict.fromkeys([*(model.graphs for model in self.models), _PLAIN]):
                 store = self._scans(condition, graphs, title)
                 mine = [model for model in self.models if model.graphs == graphs]
-                errors |= measure(store, mine, self.baselines if graphs == _PLAIN else ())
+                answers = ask(store, mine)
+                errors |= compare(store, answers, self.baselines if graphs == _PLAIN else ())
+                payloads += _payload(store, answers)
                 scans = len(store)
                 objects |= object_sizes(store, np.arange(len(store)))
                 rejected |= {item.source: item for item in store.rejected}
@@ -324,6 +350,10 @@ class _Benchmark:
                 "scans": scans,
                 "methods": {name: figures(errors[name]) for name in order},
             }
+            if payloads:
+                found = {name: row for one in payloads for name, row in one["methods"].items()}
+                rows = {name: found[name] for name in order if name in found}
+                conditions[condition.name]["payload"] = payloads[0] | {"methods": rows}
             took = seconds(time.perf_counter() - started)
             self.report.step(f"{title}: {counted(scans, 'scan')}, {took}")
         kinds = Counter(source.kind for source in self.sources)

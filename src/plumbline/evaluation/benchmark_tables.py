@@ -6,13 +6,23 @@ from typing import Any
 import numpy as np
 
 from plumbline.console.text import counted, percent
-from plumbline.evaluation.conditions import CONDITIONS, MAIN
+from plumbline.evaluation.conditions import CONDITIONS, MAIN, Condition
 from plumbline.evaluation.grids import Grid, Page
+from plumbline.evaluation.payload import MEANING, factor
 
 Result = Mapping[str, Any]
 """The content of ``scancom.json``."""
 
 _COLUMNS = {"mean": "mean", "median": "median", "p90": "90 %\nbelow"}
+_PAYLOAD = (
+    ("volume_factor", "mean", "volume"),
+    ("volume_factor", "median", "median"),
+    ("inertia_rel", "mean", "inertia"),
+    ("inertia_rel", "median", "median"),
+    ("inertia_rel", "p90", "90 % below"),
+)
+"""Columns of volume and inertia: kind of error, statistic, heading."""
+_PAYLOAD_TITLE = "Volume and inertia, 256 points, 1 % noise"
 
 
 def page(result: Result) -> Page:
@@ -21,10 +31,15 @@ def page(result: Result) -> Page:
 
 
 def grids(result: Result) -> list[Grid]:
-    """The tables of a result: ranking, robustness and sources."""
+    """The tables of a result: ranking, volume and inertia if a model predicts them, robustness, sources."""
     compared = [one["name"] for one in result["checkpoints"]] + [result["best_baseline"]]
     sources = _sources(result, compared)
-    return [_ranking(result), _robustness(result, compared), *([sources] if sources.rows else [])]
+    return [
+        _ranking(result),
+        *_payload(result),
+        _robustness(result, compared),
+        *([sources] if sources.rows else []),
+    ]
 
 
 def _ranking(result: Result) -> Grid:
@@ -40,6 +55,30 @@ def _ranking(result: Result) -> Grid:
     best = {(int(row), column + 1) for column, row in enumerate(values.argmin(axis=0))}
     rows = [[name, *map(percent, row)] for name, row in zip(names, values.tolist(), strict=True)]
     return Grid("Miss / radius, 256 points, 1 % noise", ["method", *heads], rows, best)
+
+
+def _payload(result: Result) -> list[Grid]:
+    """One row per method that answers with volume and inertia, models first; nothing if no model does."""
+    if not all(_payload_of(result, condition) for condition in MAIN):
+        return []
+    conditions = [_payload_of(result, condition) for condition in MAIN]
+    names = list(conditions[0])
+    values = np.array(
+        [[row[name][kind][key] for row in conditions for kind, key, _ in _PAYLOAD] for name in names]
+    )
+    best = {(int(row), column + 1) for column, row in enumerate(values.argmin(axis=0))}
+    shown = [factor if kind == "volume_factor" else percent for _ in MAIN for kind, _, _ in _PAYLOAD]
+    rows = [
+        [name, *(text(value) for text, value in zip(shown, row, strict=True))]
+        for name, row in zip(names, values.tolist(), strict=True)
+    ]
+    heads = [f"{counted(condition.views, 'view')},\n{head}" for condition in MAIN for _, _, head in _PAYLOAD]
+    return [Grid(_PAYLOAD_TITLE, ["method", *heads], rows, best)]
+
+
+def _payload_of(result: Result, condition: Condition) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = result["conditions"][condition.name].get("payload", {}).get("methods", {})
+    return found
 
 
 def _robustness(result: Result, compared: Sequence[str]) -> Grid:
@@ -88,6 +127,8 @@ def notes(result: Result) -> list[str]:
         f"{main['scans']:,} scans of them under each condition. The miss is the distance from the prediction "
         "to the true centre of mass; the radius is that of the object's smallest enclosing sphere."
     ]
+    if _payload(result):
+        lines.append(MEANING)
     if result["rejected"]:
         number = len(result["rejected"])
         verb = "was" if number == 1 else "were"

@@ -19,6 +19,7 @@ from plumbline.data.split_file import split_as_given
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import MANIFEST
 from plumbline.errors import InputError
+from plumbline.evaluation.payload import PayloadTable, network_payload, summarise_payload
 from plumbline.evaluation.per_scan import refuse_path, write_per_scan
 from plumbline.evaluation.plots import read_history
 from plumbline.evaluation.report import examples_of, render
@@ -72,6 +73,7 @@ class Evaluation:
         held: nominal share (``"0.9"``) to the actual share of errors within the radius that the model
             predicts for it; empty for a model that does not predict its error.
         ellipsoid: the same for the ellipsoids that it predicts; None if it predicts none.
+        payload: the errors of volume and inertia; None for a model that predicts neither.
     """
 
     trained: Trained
@@ -82,6 +84,7 @@ class Evaluation:
     answers: Answers
     held: dict[str, float]
     ellipsoid: Ellipsoid | None
+    payload: PayloadTable | None
 
     @property
     def folder(self) -> Path:
@@ -96,6 +99,7 @@ class Evaluation:
             **self.table.to_dict(),
             "held_by_expected_error": self.held,
             "ellipsoid": None if self.ellipsoid is None else self.ellipsoid._asdict(),
+            **({} if self.payload is None else {"payload": self.payload.to_dict()}),
             "checkpoint": checkpoint_name(self.trained.path),
             "data_dir": plain(self.data_dir),
             "fingerprint": self.store.fingerprint,
@@ -126,6 +130,7 @@ class Evaluation:
         own = [name for name in (*self.table.methods[1:], *self.table.left_out) if names_a_file(name)]
         page = render(
             table=self.table,
+            payload=self.payload,
             examples=examples_of(self.store, self.table),
             history=read_history(path.parent / METRICS),
             facts=_facts(self),
@@ -204,9 +209,11 @@ def evaluate(
     calibration, expected = trained.calibration, answers.expected_error
     held = {} if expected is None else coverage(errors, expected, calibration.error_factors)
     off = answers.com - store.target[choice.indices]
-    found = Evaluation(
-        trained, store, where, choice.split, table, answers, held, ellipsoids(off, answers, calibration)
-    )
+    ellipsoid = ellipsoids(off, answers, calibration)
+    payload = None
+    if (predicted := network_payload(answers)) is not None:
+        payload = summarise_payload(store, choice.indices, {trained.model_name: predicted})
+    found = Evaluation(trained, store, where, choice.split, table, answers, held, ellipsoid, payload)
     if per_scan is not None:
         write_per_scan(Path(per_scan), found, sample_files(where, store))
     if out is not None:

@@ -22,6 +22,7 @@ MODEL = "#0072b2"
 METHOD_COLOURS = {
     "point mean": "#8f969e",
     "bounding box": "#d98e04",
+    "oriented box": "#d98e04",
     "convex hull": "#009e73",
     "carve": "#cc79a7",
     "carve pushed": "#c4460f",

@@ -12,6 +12,8 @@ import numpy as np
 from plumbline.console.text import length, percent
 from plumbline.evaluation import gallery, plots
 from plumbline.evaluation.gallery import Example
+from plumbline.evaluation.payload import PayloadTable, figures
+from plumbline.evaluation.payload import notes as payload_notes
 from plumbline.evaluation.report_style import CSS
 from plumbline.evaluation.table import Table, interval, notes, sentence
 
@@ -22,6 +24,7 @@ Facts = Mapping[str, Mapping[str, str]]
 def render(
     *,
     table: Table,
+    payload: PayloadTable | None,
     examples: Sequence[Example],
     history: plots.History | None,
     facts: Facts,
@@ -32,6 +35,7 @@ def render(
 
     Args:
         table: the measured errors.
+        payload: those of volume and inertia; None for a model that predicts neither.
         examples: scans to show, best to worst (see :func:`examples_of`).
         history: metrics of the training run, or None if they are not available.
         facts: data set, model, configuration, versions.
@@ -47,6 +51,7 @@ def render(
         _cumulative_section(table),
         _examples_section(examples),
         _groups_section(table),
+        _payload_section(payload),
         _training_section(table, history),
         *(_facts_section(heading, rows) for heading, rows in facts.items()),
         "</main>",
@@ -159,6 +164,24 @@ def _groups_section(table: Table) -> str:
         f"<h2>By group</h2>{_table(heads, rows, 'groups', quiet=('objects', 'scans'))}"
         f'<p class="note">{note}</p>'
     )
+
+
+def _payload_section(payload: PayloadTable | None) -> str:
+    if payload is None:
+        return ""
+    note = f'<p class="note">{escape(" ".join(payload_notes(payload)))}</p>'
+    if not payload.errors:
+        return f"<h2>Volume and inertia</h2>{note}"
+    columns = figures(payload)
+    rows = []
+    for row, name in enumerate(payload.errors):
+        cells = [
+            f'<td class="quiet">{escape(texts[row])}</td>' if best is None else _cell(texts[row], best == row)
+            for _, texts, best, _ in columns
+        ]
+        rows.append(f"<tr>{_method_cell(name)}{''.join(cells)}</tr>")
+    heads = ["", *(" ".join(column.head.split()) for column in columns)]
+    return f"<h2>Volume and inertia</h2>{_table(heads, rows)}{note}"
 
 
 def _training_section(table: Table, history: plots.History | None) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError, cKDTree
 
+from plumbline.geometry.surfaces import solid_inertia
 from plumbline.records import Float, Int
 
 _STEPS = 4
@@ -25,19 +26,42 @@ _SLACK = 1.0
 
 
 class Hull(NamedTuple):
-    """A convex hull: ``centre [3]`` of its volume, ``volume``, half-spaces ``normals @ x <= offsets``."""
+    """A convex hull, as a body of uniform density.
+
+    Attributes:
+        centre: ``[3]`` its centre of mass.
+        volume: its volume.
+        normals, offsets: ``[F, 3]`` and ``[F]`` its half-spaces ``normals @ x <= offsets``.
+        corners: ``[F, 3, 3]`` the corners of its triangles, counter-clockwise seen from outside.
+    """
 
     centre: Float
     volume: float
     normals: Float
     offsets: Float
+    corners: Float
+
+    @property
+    def inertia(self) -> Float:
+        """``[3, 3]`` inertia tensor about its centre of mass, per unit mass."""
+        faces = np.arange(3 * len(self.corners)).reshape(-1, 3)
+        return solid_inertia(self.corners.reshape(-1, 3), faces, self.centre)
 
 
 class Carved(NamedTuple):
-    """The remaining space: its ``centre [3]``, and the ``depth [N]`` of unseen space behind each point."""
+    """The space that remains, as a body of uniform density.
+
+    Attributes:
+        centre: ``[3]`` its centre of mass.
+        depth: ``[N]`` depth of unseen space behind each point.
+        volume: its volume.
+        inertia: ``[3, 3]`` inertia tensor about its centre of mass, per unit mass.
+    """
 
     centre: Float
     depth: Float
+    volume: float
+    inertia: Float
 
 
 def convex_hull(points: Float) -> Hull | None:
@@ -51,15 +75,18 @@ def convex_hull(points: Float) -> Hull | None:
     except QhullError:
         return None
     # The mean lies inside, so the tetrahedra from it to the facets fill the hull without overlap. This is the
-    # divergence theorem with all signs known, so the facets need no orientation.
+    # divergence theorem with all signs known: a facet whose sign is negative is wound the other way.
     corners = points[hull.simplices]
-    volumes = np.abs(np.linalg.det(corners)) / 6
+    signed = np.linalg.det(corners)
+    volumes = np.abs(signed) / 6
     total = float(volumes.sum())
     if not total > 0:
         return None
     normals = hull.equations[:, :3]
     offsets = normals @ mean - hull.equations[:, 3]
-    return Hull(mean + (volumes @ corners.sum(axis=1)) / (4 * total), total, normals, offsets)
+    centre = mean + (volumes @ corners.sum(axis=1)) / (4 * total)
+    outward = np.where(signed[:, None, None] < 0, corners[:, ::-1], corners)
+    return Hull(centre, total, normals, offsets, mean + outward)
 
 
 class _View(NamedTuple):
@@ -72,7 +99,7 @@ class _View(NamedTuple):
 
 
 def carve(points: Float, sensor: Float, view: Int, hull: Hull) -> Carved:
-    """Compute the centre of the hull's volume that no view saw to be empty, and its depth behind each point.
+    """Compute what is left of the hull where no view saw empty space, and its depth behind each point.
 
     A position is empty if a view saw something farther away in its direction, or nothing at all.
 
@@ -83,7 +110,8 @@ def carve(points: Float, sensor: Float, view: Int, hull: Hull) -> Carved:
         hull: convex hull of the points.
 
     Returns:
-        Centre and depths in the frame and unit of the points; the hull's centre if no space remains.
+        The remaining space, in the frame and unit of the points; the whole hull if none remains. Its volume
+        is that of the hull times the share of sampled positions that remain.
 
     Symmetry: E(3), and scale; except for points whose hull's centre lies exactly on the line of sight through
     their mean, for which the frame is not defined. Source: Laurentini, The Visual Hull Concept for
@@ -101,7 +129,11 @@ def carve(points: Float, sensor: Float, view: Int, hull: Hull) -> Carved:
     unseen = np.ones(len(places), bool)
     for seen in views:
         unseen[unseen] = _hidden(places[unseen], seen)
-    centre = places[unseen].mean(axis=0) if unseen.any() else hull.centre
+    if unseen.any():
+        centre = places[unseen].mean(axis=0)
+        volume, inertia = hull.volume * float(unseen.mean()), _inertia(places[unseen] - centre)
+    else:
+        centre, volume, inertia = hull.centre, hull.volume, hull.inertia
     depth = _way_to_exit(points, rays, hull)
     if len(views) > 1:
         steps = depth[:, None] * (np.arange(_STEPS) + 0.5) / _STEPS
@@ -109,7 +141,14 @@ def carve(points: Float, sensor: Float, view: Int, hull: Hull) -> Carved:
         depth = depth * np.all([_hidden(along, seen) for seen in views], axis=0).reshape(-1, _STEPS).mean(
             axis=1
         )
-    return Carved(centre, depth)
+    return Carved(centre, depth, volume, inertia)
+
+
+def _inertia(places: Float) -> Float:
+    """Compute the inertia tensor ``[3, 3]`` of equal masses at positions ``[n, 3]``, per unit mass."""
+    second = places.T @ places / len(places)
+    result: Float = np.trace(second) * np.eye(3) - second
+    return result
 
 
 def _places(points: Float, towards: Float, hull: Hull) -> Float:

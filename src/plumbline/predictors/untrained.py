@@ -106,14 +106,27 @@ def oriented_box(scans: Scans) -> Float:
     Symmetry: E(3), if no two principal moments are equal.
     """
 
-    def centre(points: Float) -> Float:
-        mean = points.mean(axis=0)
-        axes = np.linalg.eigh(np.cov(points - mean, rowvar=False, bias=True))[1]
-        along = (points - mean) @ axes
-        middle: Float = mean + axes @ (along.min(axis=0) + along.max(axis=0)) / 2
-        return middle
+    return scans.each(lambda points: principal_box(points).centre, scans.mean)
 
-    return scans.each(centre, scans.mean)
+
+class Box(NamedTuple):
+    """A box: ``centre [3]``, unit vectors along its edges as columns of ``axes [3, 3]``, ``sides [3]``."""
+
+    centre: Float
+    axes: Float
+    sides: Float
+
+
+def principal_box(points: Float) -> Box:
+    """Compute the box along the principal axes of points ``[N, 3]``.
+
+    Symmetry: E(3), if no two principal moments are equal.
+    """
+    mean = points.mean(axis=0)
+    axes = np.linalg.eigh(np.cov(points - mean, rowvar=False, bias=True))[1]
+    along = (points - mean) @ axes
+    low, high = along.min(axis=0), along.max(axis=0)
+    return Box(mean + axes @ (low + high) / 2, axes, high - low)
 
 
 def hull(scans: Scans) -> Float:
