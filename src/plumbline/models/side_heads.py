@@ -6,6 +6,9 @@ Letters: G graphs, T tokens per graph, C scalar channels, D vector channels, R v
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from plumbline.models.blocks import max_pool
 
 _RANK = 4
 """R, the vectors of each token whose outer products are added up."""
@@ -57,9 +60,11 @@ class SideHeads(nn.Module):
     def __init__(self, hidden_dim: int, vector_dim: int, *, payload: bool) -> None:
         super().__init__()
         self.doubt = OuterProducts(hidden_dim, vector_dim + 1)
-        self.doubt_size = _scalar(hidden_dim)
+        self.doubt_size = nn.Sequential(
+            nn.Linear(hidden_dim, hidden_dim // 2), nn.SiLU(), nn.Linear(hidden_dim // 2, 1)
+        )
         self.moments = OuterProducts(hidden_dim, vector_dim + 1) if payload else None
-        self.sizes = _scalar(hidden_dim, 2) if payload else None
+        self.sizes = Sizes(hidden_dim) if payload else None
 
     def forward(
         self, s: Tensor, v: Tensor, pos: Tensor, pooled: Tensor
@@ -82,13 +87,24 @@ class SideHeads(nn.Module):
         covariance = torch.exp(2 * log_width) * (one + self.doubt(s, v))
         if self.moments is None or self.sizes is None:
             return covariance, None, None
-        log_volume, log_width = self.sizes(pooled).split(1, 1)
+        log_volume, log_width = self.sizes(s).split(1, 1)
         second = self.moments(s, v) + torch.exp(2 * (log_width - _TYPICAL))[:, :, None] * one
         trace = second.diagonal(dim1=1, dim2=2).sum(1)
         return covariance, log_volume[:, 0], trace[:, None, None] * one - second
 
 
-def _scalar(hidden_dim: int, outputs: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(hidden_dim, hidden_dim // 2), nn.SiLU(), nn.Linear(hidden_dim // 2, outputs)
-    )
+class Sizes(nn.Module):
+    """Two scalars of graphs ``[G, 2]`` from the scalars of their tokens ``[G, T, C]``, which are mixed first."""
+
+    def __init__(self, hidden_dim: int) -> None:
+        super().__init__()
+        self.mix = nn.Linear(hidden_dim, 2 * hidden_dim)
+        self.deep = nn.Linear(4 * hidden_dim, hidden_dim)
+        self.last = nn.Linear(hidden_dim, 2)
+
+    def forward(self, s: Tensor) -> Tensor:
+        """Compute the scalars."""
+        mixed = functional.silu(self.mix(s))
+        pooled = torch.cat([mixed.mean(1), max_pool(mixed)], 1)
+        found: Tensor = self.last(functional.silu(self.deep(pooled)))
+        return found
