@@ -24,7 +24,7 @@ from plumbline.evaluation.benchmark import Asked, figures, measure
 from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.predictors.find_checkpoint import find_best
 from plumbline.predictors.graph_form import GraphForm
-from plumbline.predictors.inference import predict
+from plumbline.predictors.inference import answers_for
 
 UNSEEN = ("bullet_misc", "drake_models", "furniture_bench", "metaworld", "object_sim", "robogym")
 VARIED = "--views 1-3 --points 128-512 --noise 0-0.03 --sampling mixed --distance 1.5-4"
@@ -190,7 +190,7 @@ def measure_run(run: Path, measured: dict[int, PackedStore]) -> dict[str, float]
     """Measure the errors of a run's best model, as fractions of the radius, by number of views."""
     trained = load_checkpoint(find_best(run))
     form = GraphForm.of(trained.data, needs=trained.model.needs, path=run)
-    asked = Asked("model", form, lambda store, indices: predict(trained.model, store, indices))
+    asked = Asked("model", form, lambda store, indices: answers_for(trained.model, store, indices))
     result: dict[str, float] = {"parameters": sum(weights.numel() for weights in trained.model.parameters())}
     for views, store in measured.items():
         found = figures(measure(store, [asked], [])["model"])

@@ -11,8 +11,8 @@ HELD_OUT = frozenset(
     ("metaworld", "object_sim", "furniture_bench", "drake_models", "robogym", "bullet_misc")
     + ("g3db_ycb", "tmc_wrs")
 )
-"""Sources that no training sees: the accuracy is measured on them, or, in the second line, real test scans show
-some of their objects (YCB)."""
+"""Sources that no training sees: the accuracy is measured on them, or, in the second line, real test scans
+show some of their objects (YCB)."""
 
 _PERMITTED = re.compile(r"CC0-1\.0|CC-BY-\d\.\d|Apache-2\.0|MIT|MIT-0|BSD|BSD-[23]-Clause(-Clear)?")
 

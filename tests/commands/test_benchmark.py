@@ -20,6 +20,7 @@ from plumbline.evaluation.benchmark_tables import warnings
 from plumbline.evaluation.conditions import CONDITIONS, MAIN, Condition
 from plumbline.geometry.graphs import LEADERS, build_sample
 from plumbline.models import build_model
+from plumbline.predictors.calibration import Calibration
 from plumbline.predictors.checkpoint import FORMAT
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.inference import predict
@@ -86,7 +87,7 @@ def make_checkpoint(path: Path, store: PackedStore, *, seed: int = 0, **changes:
     )
     described = {
         "format": FORMAT, "model": "gcn", "model_args": arguments, "config": {}, "metrics": {},
-        "error_factors": {}, "data": {**said, **changes}, "epochs_done": 1,
+        "calibration": Calibration().to_dict(), "data": {**said, **changes}, "epochs_done": 1,
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {f"model.{name}": value for name, value in model.state_dict().items()}

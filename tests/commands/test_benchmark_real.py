@@ -16,6 +16,8 @@ from plumbline.evaluation import real_benchmark
 from plumbline.evaluation.grids import print_page
 from plumbline.evaluation.real_benchmark import Method, benchmark_real
 from plumbline.evaluation.real_tables import page
+from plumbline.predictors.answers import Answers
+from plumbline.predictors.calibration import Calibration
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.predictor import Predictor
 from plumbline.predictors.untrained import BASELINES
@@ -140,9 +142,10 @@ def stating(name: str = "known") -> Method:
     """A method that says the mean of the points, and states FACTOR * EXPECTED rms distances around it."""
 
     def answer(store):
-        return np.zeros((len(store), 3)), np.full(len(store), EXPECTED)
+        return Answers(np.zeros((len(store), 3)), np.full(len(store), EXPECTED))
 
-    return Method(name, Predictor(name, "E(3)", GraphForm(), answer, error_factors={"0.9": FACTOR}))
+    known = Calibration({"0.9": FACTOR})
+    return Method(name, Predictor(name, "E(3)", GraphForm(), answer, calibration=known))
 
 
 def test_the_stated_radius_holds_the_truths_that_lie_within(made, monkeypatch):

@@ -20,8 +20,9 @@ from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError
 from plumbline.evaluation.evaluate import choose_graphs
 from plumbline.models import build_model
+from plumbline.predictors.calibration import Calibration
 from plumbline.predictors.checkpoint import FORMAT, load_checkpoint
-from plumbline.predictors.inference import predict, predict_with_error
+from plumbline.predictors.inference import answers_for, predict
 from plumbline.records import FEATURE_NAMES, Sample
 from plumbline.reporting import Event
 from tests.helpers import scanned
@@ -79,7 +80,7 @@ def make_checkpoint(path, store: PackedStore, **changes) -> torch.nn.Module:
         "config": {"lr": 1e-3, "wandb_tags": [], "resume": None},
         "data": {**data, **changes},
         "metrics": {"val_loss": 0.5},
-        "error_factors": {},
+        "calibration": Calibration().to_dict(),
         "epochs_done": 1,
     }
     state = {f"model.{name}": value for name, value in model.state_dict().items()}
@@ -195,14 +196,14 @@ def test_a_model_that_knows_its_errors_is_held_to_it(tmp_path, capsys, monkeypat
     """With few validation scans, no radius for nine in ten is known."""
     best = scanned.make_checkpoint(tmp_path, "ept")
     trained, store = load_checkpoint(best), PackedStore.open(tmp_path / "data")
-    knowing = replace(trained, error_factors=known)
+    knowing = replace(trained, calibration=Calibration(known))
     monkeypatch.setattr("plumbline.evaluation.evaluate.load_checkpoint", lambda path, model: knowing)
     capsys.readouterr()
     assert main(["evaluate", str(best), "--split", "all", "--json"]) == 0
     held = json.loads(capsys.readouterr().out)["held_by_expected_error"]
-    com, expected = predict_with_error(trained.model, store, np.arange(len(store)))
-    error = np.linalg.norm(com - store.target, axis=1)
-    assert held == {share: np.mean(error <= factor * expected) for share, factor in known.items()}
+    found = answers_for(trained.model, store, np.arange(len(store)))
+    error = np.linalg.norm(found.com - store.target, axis=1)
+    assert held == {share: np.mean(error <= factor * found.expected_error) for share, factor in known.items()}
     said = "of the true centres of mass" in (best.parent / "report.html").read_text()
     assert said == ("0.9" in known)
 

@@ -14,8 +14,9 @@ from plumbline.data.pt.samples import write_pt
 from plumbline.errors import InputError
 from plumbline.evaluation import evaluate as evaluation
 from plumbline.evaluation.evaluate import evaluate
+from plumbline.predictors.calibration import Calibration
 from plumbline.predictors.checkpoint import load_checkpoint
-from plumbline.predictors.inference import predict_with_error
+from plumbline.predictors.inference import answers_for
 from tests.helpers.training_fixtures import random_samples, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -34,10 +35,11 @@ def test_every_scan_has_its_prediction_its_truth_and_its_errors(
     capsys: pytest.CaptureFixture[str],
     factors: dict[str, float],
 ) -> None:
-    knowing = replace(load_checkpoint(trained["ept"]), error_factors=factors)
+    knowing = replace(load_checkpoint(trained["ept"]), calibration=Calibration(factors))
     monkeypatch.setattr(evaluation, "load_checkpoint", lambda path, model: knowing)
     store = open_data(knowing.data.data_dir)
-    com, expected = predict_with_error(knowing.model, store, np.arange(len(store)))
+    found = answers_for(knowing.model, store, np.arange(len(store)))
+    com, expected = found.com, found.expected_error
     assert expected is not None
     error = np.linalg.norm(com - store.target, axis=1)
     file = tmp_path / "scans.csv"

@@ -16,6 +16,7 @@ import plumbline
 from plumbline.cli import main
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import Cloud
+from plumbline.predictors.calibration import Calibration
 from plumbline.predictors.predictor import UNTRAINED, Prediction, Predictor, load_predictor
 from plumbline.predictors.untrained import BASELINES
 from tests.helpers.scanned import box_points, simulate, write_scan
@@ -97,7 +98,8 @@ def test_one_at_a_time_and_together(trained, source):
 def test_the_radius_is_the_expected_error_stretched(trained):
     predictor, scan = load_predictor(trained["ept"]), simulate(1)
     without = predictor.predict(scan.points, sensor=scan.sensor)
-    loaded = replace(plumbline.load_checkpoint(trained["ept"]), error_factors={"0.5": 0.7, "0.9": 2.0})
+    known = Calibration({"0.5": 0.7, "0.9": 2.0})
+    loaded = replace(plumbline.load_checkpoint(trained["ept"]), calibration=known)
     found = Predictor.trained(loaded).predict(scan.points, sensor=scan.sensor)
     assert without.expected_error > 0
     assert without.radius_90 is None

@@ -55,7 +55,7 @@ def test_the_file_is_small_and_holds_nothing_of_a_training_or_a_machine():
     assert not {"rng", "loader", "train_sums", "nonfinite", "tracking"} & set(described)
     assert [text for text in strings(described) if "/" in text or "\\" in text] == []
     assert described["config"]["data_dir"]
-    assert described["error_factors"].keys() >= {"0.5", "0.9"}, "the radius of 90 %"
+    assert described["calibration"]["error_factors"].keys() >= {"0.5", "0.9"}, "the radius of 90 %"
 
 
 def test_the_file_is_sealed(tmp_path):

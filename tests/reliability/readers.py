@@ -29,6 +29,7 @@ from plumbline.errors import InputError
 from plumbline.geometry.clouds import load_cloud, load_scan, read_labels, scan_of
 from plumbline.geometry.meshes import load_mesh
 from plumbline.models import build_model
+from plumbline.predictors.calibration import Calibration
 from plumbline.predictors.checkpoint import FORMAT, load_checkpoint, seal
 from plumbline.predictors.trained_on import TrainedOn
 from plumbline.records import Sample
@@ -351,8 +352,8 @@ def _checkpoint_seeds(_: Path) -> list[bytes]:
         "state_dict": {f"model.{name}": value for name, value in model.state_dict().items()},
         "plumbline": {
             "format": FORMAT, "model": "gcn", "model_args": arguments, "config": {"lr": 0.001},
-            "data": trained_on.to_dict(), "metrics": {"val_loss": 1.5}, "error_factors": {},
-            "epochs_done": 3,
+            "data": trained_on.to_dict(), "metrics": {"val_loss": 1.5},
+            "calibration": Calibration().to_dict(), "epochs_done": 3,
         },
     }  # fmt: skip
     buffer = io.BytesIO()

@@ -223,7 +223,7 @@ class TestEnsemble:
         gcn = {"model": "gcn", "model_args": {"input_dim": 12, "hidden_dim": 8, "num_layers": 2}}
         assert build_model("ensemble", members=[ept, ept]).symmetry == "E(3)"
         mixed = Ensemble(members=[ept, gcn])
-        assert (mixed.symmetry, mixed.needs) == ("none", {"gcn", "patches"})
+        assert (mixed.symmetry, mixed.needs) == ("none", {"gcn", "patches", "payload"})
 
 
 class TestConformalFactors:
@@ -249,4 +249,4 @@ class TestConformalFactors:
         with torch.inference_mode():
             com, log_scale = trained.model.answer(batch)[:2]
         ratios = ((com - batch.target).norm(dim=1) / log_scale.exp()).tolist()
-        assert trained.error_factors == pytest.approx(conformal_factors(ratios), rel=1e-5)
+        assert trained.calibration.error_factors == pytest.approx(conformal_factors(ratios), rel=1e-5)

@@ -94,7 +94,7 @@ class SideHeads(nn.Module):
 
 
 class Sizes(nn.Module):
-    """Two scalars of graphs ``[G, 2]`` from the scalars of their tokens ``[G, T, C]``, which are mixed first."""
+    """Two scalars of graphs ``[G, 2]`` from the scalars of their tokens ``[G, T, C]``."""
 
     def __init__(self, hidden_dim: int) -> None:
         super().__init__()

@@ -106,7 +106,7 @@ def assert_same_bits(one: Path, other: Path) -> None:
         "epoch",
     ):
         assert differences(here[part], there[part]) == [], part
-    for part in ("rng", "metrics", "epochs_done", "batches_done", "train_sums", "error_factors"):
+    for part in ("rng", "metrics", "epochs_done", "batches_done", "train_sums", "calibration"):
         assert differences(here["plumbline"][part], there["plumbline"][part]) == [], part
     names = [name for name in here["callbacks"] if name.startswith(("EarlyStopping", "AveragedWeights"))]
     assert len(names) == 2
