@@ -33,8 +33,8 @@ from tests.helpers.training_fixtures import (
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 OLD = {number: ROOT / "tests" / "golden" / f"checkpoint-format-{number}.ckpt" for number in (2, 3)}
-"""By format, of a training with ``RECIPE`` on the data set of ``write_seeded``, interrupted after 8 of 15 steps.
-The objects of format 3 have a volume and an inertia."""
+"""By format, of a training with ``RECIPE`` on the data set of ``write_seeded``, interrupted after 8 of 15
+steps. The objects of format 3 have a volume and an inertia."""
 SIZE: dict[str, Any] = {
     "hidden_dim": 8, "num_layers": 1, "model_args": ["num_tokens=4", "num_neighbours=4", "patch_dim=8"],
 }  # fmt: skip
