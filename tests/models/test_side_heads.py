@@ -210,6 +210,22 @@ class TestPossible:
                 with torch.inference_mode():
                     check_possible(model.bfloat16().answer(batch))
 
+    def test_also_in_float16_of_scans_in_millimetres(self) -> None:
+        """The square of 300 is more than float16 can hold."""
+        large = [
+            Move(np.eye(3), 600 / float(scan.bounding_radius or 1), np.zeros(3)).scan(scan)
+            for scan in scans()
+        ]
+        batch = make_batch(store_of(large, "none", np.float32), np.arange(8), EPT.needs)
+        assert 256 < batch.size.max() < 600
+        model = random_model(0, 1.0)
+        with torch.inference_mode():
+            half, whole = model.half().answer(batch), model.float().answer(batch)
+        check_possible(half)
+        for name in ("covariance", "inertia", "log_volume", "log_scale"):
+            one, other = getattr(half, name), getattr(whole, name)
+            assert (one - other).norm() < 0.05 * other.norm(), name
+
     def test_the_principal_moments_of_what_is_learnt_are_those_of_a_flat_plate_at_most(self) -> None:
         """With the smallest width, all mass lies where the outer products say: a plate, nothing beyond."""
         torch.manual_seed(0)

@@ -142,7 +142,8 @@ class EPT(nn.Module):
         offset = self.head(s, v, pooled, pos, graph_vectors)
         # Learning what is not the centre of mass must not change it: no gradient flows past this point.
         s, v, pooled = s.detach(), v.detach(), pooled.detach()
-        size = batch.size.to(dtype)
+        # In half precision its square could be infinite.
+        size = batch.size.to(torch.promote_types(dtype, torch.float32))
         covariance = log_volume = inertia = None
         if self.side_heads is not None:
             away = pos - offset.detach()[:, None]
