@@ -11,7 +11,13 @@ import numpy as np
 
 from plumbline.errors import MeshError
 from plumbline.geometry.ascii_numbers import ascii_numbers
-from plumbline.geometry.mesh_formats.parts import FaceRun, MeshContent, check_indices, face_runs, whole_numbers
+from plumbline.geometry.mesh_formats.parts import (
+    FaceRun,
+    MeshContent,
+    check_indices,
+    face_runs,
+    whole_numbers,
+)
 from plumbline.geometry.polygons import triangulate_polygons
 from plumbline.records import Float, Int
 
