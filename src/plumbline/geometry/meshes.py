@@ -6,7 +6,8 @@ because a wrong centre of mass would be learned as truth. Defects that cannot ch
 silently: duplicate vertices along texture seams are merged, faces that repeat a vertex and unused vertices
 are dropped, and a mesh that is inside out as a whole is flipped.
 
-Where bodies overlap, the overlap counts twice; detecting it would take a boolean operation.
+Where bodies overlap, the overlap counts twice; detecting it takes a boolean operation, which is done only
+where bodies have densities of their own.
 """
 
 from collections.abc import Mapping

@@ -71,7 +71,7 @@ def read_densities(csv_path: Path | str, meshes: Sequence[tuple[str, Path]]) -> 
             raise InputError(f"{row.where}: no mesh has a body {show(body)}{nearest(body, sorted(known))}")
     for title, missing, names in incomplete:
         others = len(incomplete) - 1
-        more = f" ({counted(others, 'other file')} lack some, too)" if others else ""
+        more = f" (the same for {counted(others, 'other file')})" if others else ""
         raise InputError(
             f"{csv_path} has no density for {_list(missing)} of {title}, whose bodies are {_list(names)}; "
             f"add a row for each body{more}"
