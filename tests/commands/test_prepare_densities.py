@@ -98,7 +98,7 @@ def test_other_densities_are_another_data_set(meshes, tmp_path, capsys):
     prepare(*flags, "--densities", write(tmp_path, ROWS))
     before = digest(tmp_path / "out")
     assert prepare(*flags, "--densities", write(tmp_path, ROWS.replace("7850", "7800")), ok=False) == 2
-    assert "or densities, have changed" in capsys.readouterr().err
+    assert "the input files, or their densities, have changed" in capsys.readouterr().err
     assert prepare(*flags, ok=False) == 2
     assert "2 meshes with densities there, 0 now" in capsys.readouterr().err
     same = "density,file,body,source\n7.85e3,, head ,a table\n700.0,*,handle,\n"

@@ -111,7 +111,8 @@ def _differences(found: Plan, plan: Plan) -> list[str]:
         if old.get(kind, 0) != new.get(kind, 0)
     ]
     if not result and old.get("sha256") != new["sha256"]:
-        result.append("the names or contents of the input files, or densities, have changed")
+        what = ", or their densities," if new.get("meshes_with_densities") else ""
+        result.append(f"the names or contents of the input files{what} have changed")
     for what, default in (("caster", None), ("generator", 1)):
         there, now = found.get(what, default), plan.get(what, default)
         if there != now:
