@@ -91,7 +91,10 @@ def sentence(found: Refusal) -> str:
     orders = [name for name in found.curves if name != RANDOM]
     left = ", ".join(f"{percent(found.at(name, 0.8))} ({name})" for name in orders)
     areas = ", ".join(f"{percent(found.area(name))} ({name})" for name in found.curves)
+    unusual = (
+        "" if found.unusual is None else f" {percent(found.unusual)} of the scans have a novelty above 1."
+    )
     return (
         f"The mean miss is {percent(found.at(RANDOM, 1))} if all scans are answered; if a fifth is refused, "
-        f"{left}. Areas under the curves: {areas}."
+        f"{left}. Areas under the curves: {areas}.{unusual}"
     )
