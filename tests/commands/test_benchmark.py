@@ -244,8 +244,7 @@ class TestMethods:
 
         def bad(graphs, indices):
             found = graphs.gather(indices)
-            away = 0.3 * found.bounding_radius[:, None] * np.array([0, 0.6, 0.8])
-            return Answers(found.target + away)
+            return Answers(found.target + found.bounding_radius[:, None] * [0, 0.18, 0.24])
 
         asked = [Asked("oracle", GraphForm(), oracle), Asked("bad", GraphForm(), bad)]
         errors = measure(store, asked, ["carve"])
@@ -264,8 +263,7 @@ class TestMethods:
 
         def ask(graphs, indices):
             found = graphs.gather(indices)
-            names = list(graphs.vector_names)
-            assert names == ["table", "view", "carve"]
+            assert list(graphs.vector_names) == ["table", "view", "carve"]
             assert not found.vectors[:, 0].any()
             np.testing.assert_allclose(np.linalg.norm(found.vectors[:, 1], axis=1).max(), 1, atol=0.1)
             return Answers(found.target.astype(float))
