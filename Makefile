@@ -38,8 +38,8 @@ announce:
 	@test -e $(READY_DEMO) || echo "longer with the CUDA build, which pip takes on Linux by default (3 GB to download). README says how to choose."
 
 demo: announce $(READY_DEMO)  ## a data set of built-in solids, a trained model, a report: runs/demo/report.html
-	$(BIN)/plumbline prepare --solids 2000 --samples 4 --views 1-3 --out data/demo
-	$(BIN)/plumbline prepare --solids 120 --samples 4 --views 1-3 --seed 1 --out data/demo-unseen
+	$(BIN)/plumbline prepare --solids 2000 --samples 4 --views 1-3 --sensor_model depth --out data/demo
+	$(BIN)/plumbline prepare --solids 120 --samples 4 --views 1-3 --sensor_model depth --seed 1 --out data/demo-unseen
 	$(BIN)/python train_gnn_optimized.py --recipe best --data_dir data/demo --checkpoint_dir $(DEMO)
 	$(BIN)/plumbline evaluate $(DEMO) --data_dir data/demo-unseen --out $(DEMO)
 

@@ -57,7 +57,7 @@ USING_A_MODEL = ("predict", "evaluate", "check", "benchmark")
 OWNERS = {
     "trimesh": set(),
     "embreex": {"geometry/raycast.py"},
-    "manifold3d": {"geometry/solids/", "geometry/polygons.py"},
+    "manifold3d": {"geometry/solids/", "geometry/polygons.py", "geometry/named_bodies.py"},
     "laspy": {"geometry/clouds.py"},
     "torch": {"data/batches/", "data/pt/", "models/", "testing.py",
               "training/",

@@ -26,7 +26,7 @@ GOLDEN = Path(__file__).parent / "golden" / "flags.txt"
 ADDED = {
     "resume": None, "split_file": None, "persistent_workers": True, "plateau_patience": 10,
     "plateau_factor": 0.5, "min_lr": 1e-6, "max_steps": 0, "val_every_n_epochs": 1, "save_top_k": 1,
-    "clean": True, "density": "uniform", "sensor_model": "none", "sensor_share": 0.5,
+    "clean": True, "density": "uniform", "densities": None, "sensor_model": "none", "sensor_share": 0.5,
     "log_every_n_steps": None, "logger": ["csv"], "wandb_entity": None, "overfit_batches": 0,
 }  # fmt: skip
 """Flags that no file of the first release names, with their defaults."""

@@ -63,7 +63,7 @@ class Solid:
         vertices: ``[V, 3]`` float64.
         faces: ``[F, 3]`` int64, counter-clockwise seen from outside.
         com: ``[3]`` float64 centre of mass (of the solid, or of the shell for ``--target shell``); of uniform
-            density, but for a built-in solid with ``--density parts``.
+            density, but for a built-in solid with ``--density parts`` and a mesh with ``--densities``.
         bounding_centre: ``[3]`` float64 centre of the minimum enclosing sphere.
         bounding_radius: radius of that sphere; the unit in which errors are reported.
         volume: cubic metres (0.0 for an open shell).
@@ -270,7 +270,7 @@ class ScanSettings:
         target: centre of mass of the solid (closed meshes only) or of its surface.
         scale: metres per unit of the mesh files.
         density: of built-in solids: ``"uniform"``, or ``"parts"``: each part (handle, head, ...) has the
-            density of a material that it may be made of. Meshes are uniform.
+            density of a material that it may be made of. It does not apply to meshes.
         samples: scans per object; a real scan counts as one.
         solid_samples: scans per built-in solid; 0 for the same number as ``samples``.
         views: number of sensors per scan, drawn uniformly.

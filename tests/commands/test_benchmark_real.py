@@ -22,34 +22,14 @@ from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.predictor import Predictor
 from plumbline.predictors.untrained import BASELINES
 from tests.commands.test_benchmark import make_checkpoint
-from tests.helpers.real_set import RealFolder, Shot, strays
+from tests.helpers.real_set import BOX, CRATE, HIGHER, TUB, RealFolder, Shot, kept, strays, three_scans
 
-BOX, CRATE, TUB = Shot((0.1, 0.08, 0.06)), Shot((0.12, 0.05, 0.07), 0.3, 0.7), Shot((0.08, 0.09, 0.07), 1.0)
-HIGHER = np.array([0.0, -0.004, 0.003])
-"""From the tub's centre of mass as a solid to that as a shell."""
 FACTOR, EXPECTED = 1.5, 0.42
-
-
-def kept(shot: Shot) -> np.ndarray:
-    """Without the pixels at the right, which the made-up sensor loses."""
-    points, _ = shot.seen()
-    return points[points[:, 0] < np.quantile(points[:, 0], 0.8)]
 
 
 @pytest.fixture
 def made(tmp_path) -> RealFolder:
-    """Three scans: with the camera's matrix, with a mask, with neither and of a vessel."""
-    real = RealFolder(tmp_path / "real")
-    real.add("box", BOX, {"points": np.concatenate([kept(BOX), strays(BOX)])}, in_training_pool="yes")
-    points, mask = CRATE.seen()
-    real.add("crate", CRATE, {"points": points, "organised_mask": mask, "K": None}, group="yard")
-    points = kept(TUB)
-    real.add(
-        "tub", TUB,
-        {"points": points, "sensor": np.zeros_like(points), "com_shell": TUB.com + HIGHER, "K": None},
-        kind="vessel", hollow_vessel="yes",
-    )  # fmt: skip
-    return real
+    return three_scans(tmp_path / "real")
 
 
 def run(real: RealFolder, *flags: object) -> int:

@@ -20,7 +20,7 @@ from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError
 from plumbline.evaluation.evaluate import choose_graphs
 from plumbline.models import build_model
-from plumbline.predictors.calibration import Calibration
+from plumbline.predictors.calibration import Calibration, Usual
 from plumbline.predictors.checkpoint import FORMAT, load_checkpoint
 from plumbline.predictors.inference import answers_for, predict
 from plumbline.records import FEATURE_NAMES, Sample
@@ -206,6 +206,31 @@ def test_a_model_that_knows_its_errors_is_held_to_it(tmp_path, capsys, monkeypat
     assert held == {share: np.mean(error <= factor * found.expected_error) for share, factor in known.items()}
     said = "of the true centres of mass" in (best.parent / "report.html").read_text()
     assert said == ("0.9" in known)
+
+
+def test_scans_are_refused_by_what_the_model_says_of_them(tmp_path, capsys, monkeypatch):
+    best = scanned.make_checkpoint(tmp_path, "ept")
+    trained, store = load_checkpoint(best), PackedStore.open(tmp_path / "data")
+    found = answers_for(trained.model, store, np.arange(len(store)))
+    mean, width = found.features.mean(axis=0), found.features.shape[1]
+    distance = np.linalg.norm(found.features - mean, axis=1)
+    usual = Usual(mean, np.eye(width), float(np.median(distance)))
+    knowing = replace(trained, calibration=Calibration({}, usual=usual))
+    monkeypatch.setattr("plumbline.evaluation.evaluate.load_checkpoint", lambda path, model: knowing)
+    capsys.readouterr()
+    assert main(["evaluate", str(best), "--split", "all", "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)["refusal"]
+    error = np.linalg.norm(found.com - store.target, axis=1) / store.bounding_radius
+    clouds = [store.gather(np.array([graph])).pos for graph in range(len(store))]
+    relative = found.expected_error / [np.ptp(cloud, axis=0).max() for cloud in clouds]
+    novelty = distance / np.median(distance)
+    for name, score in {"novelty": novelty, "expected error": relative, "best possible": error}.items():
+        curve = np.cumsum(error[np.argsort(score)]) / np.arange(1, len(error) + 1)
+        assert written["area"][name] == pytest.approx(curve.mean(), rel=1e-6), name
+        assert written["miss"][name][-1] == pytest.approx(error.mean(), rel=1e-6)
+    assert written["area"]["random"] == pytest.approx(error.mean(), rel=1e-6)
+    assert written["unusual"] == 0.5
+    assert "If scans are refused" in (best.parent / "report.html").read_text(encoding="utf-8")
 
 
 class TestRefusals:

@@ -140,9 +140,9 @@ def test_several_draws_are_averaged(trained, ask, tmp_path):
     _, lines, _ = ask(*files, "--checkpoint", trained["ept"], "--points", 120, "--draws", 3)
     for line, scan in zip(lines, scans, strict=True):
         thin = [draw(scan, 120, number) for number in range(3 if len(scan.points) > 120 else 1)]
-        com, expected = predictor.locate([predictor.form.sample(some, "a") for some in thin])
-        np.testing.assert_allclose(line["com"], com.mean(axis=0), atol=1e-6 * np.ptp(scan.points))
-        assert line["expected_error"] == pytest.approx(expected.mean(), rel=1e-5)
+        found = predictor.locate([predictor.form.sample(some, "a") for some in thin])
+        np.testing.assert_allclose(line["com"], found.com.mean(axis=0), atol=1e-6 * np.ptp(scan.points))
+        assert line["expected_error"] == pytest.approx(found.expected_error.mean(), rel=1e-5)
     single = ask(*files, "--checkpoint", trained["ept"], "--points", 120, "--draws", 1)[1]
     apart = [np.abs(np.subtract(a["com"], b["com"])).max() for a, b in zip(lines, single, strict=True)]
     assert apart[0] > 1e-6 < apart[2]

@@ -9,8 +9,9 @@ import pytest
 
 from plumbline.evaluation.gallery import SIZE, Example, choose, picture, view_axes
 from plumbline.evaluation.metrics import displacement_errors
-from plumbline.evaluation.plots import CSS_NAMES, cumulative_svg, curves, curves_svg, read_history
+from plumbline.evaluation.plots import CSS_NAMES, cumulative_svg, curves, curves_svg, read_history, risk_svg
 from plumbline.evaluation.report import examples_of, render
+from plumbline.evaluation.risk_coverage import refusal
 from plumbline.evaluation.table import Table, sentence
 
 EVIL = '<script>alert("x")</script>&amp;\'"/evil'
@@ -98,6 +99,9 @@ def page(history) -> str:
     return render(
         table=table,
         payload=None,
+        refusal=refusal(
+            table.errors[EVIL].error_rel, novelty=rng.random(32), relative=table.errors[EVIL].error_rel
+        ),
         examples=[make_example(rng, EVIL)],
         history=history,
         facts={"Data set": {"folder": EVIL}, EVIL: {EVIL: EVIL}, "Flags": {str(i): EVIL for i in range(20)}},
@@ -141,6 +145,7 @@ class TestPage:
             "All scans",
             "Examples",
             "By group",
+            "If scans are refused",
             "Training",
             "Data set",
             "How to repeat it",
@@ -151,7 +156,7 @@ class TestPage:
     def test_tables_and_charts_can_be_scrolled_and_show_it(self, page):
         assert page.count("<table>") == 2
         assert len(re.findall(r'<div class="scroll(?: groups)?" tabindex="0"><table>', page)) == 2
-        assert page.count('<div class="scroll chart" tabindex="0"><svg') == 2
+        assert page.count('<div class="scroll chart" tabindex="0"><svg') == 3
         assert "background: none" in page.split("@media print")[1], "no shadows on paper"
 
     def test_colours_exist_in_light_and_dark(self, page):
@@ -165,10 +170,20 @@ class TestPage:
     def test_parts_without_content_are_left_out(self):
         rng = np.random.default_rng(1)
         table = make_table(rng, names=["größe/\udcff1", "größe/2", "größe/3"])
-        text = render(table=table, payload=None, examples=[], history=None, facts={}, command="", kicker="")
+        text = render(
+            table=table,
+            payload=None,
+            refusal=None,
+            examples=[],
+            history=None,
+            facts={},
+            command="",
+            kicker="",
+        )
         assert sentence(table).replace("'", "&#x27;") in text
         assert "Training" not in text
         assert "By group" not in text
+        assert "refused" not in text
 
     def test_a_column_for_each_method_leaves_room_for_all(self, page):
         """Numbers without units, and at most the width of the window."""
@@ -245,6 +260,18 @@ class TestPlots:
         rng = np.random.default_rng(0)
         names = ("model", "point mean", "bounding box", "convex hull")
         assert len(cumulative_svg({name: rng.gamma(2, size=50_000) for name in names})) < 120_000
+
+    def test_every_order_of_refusal_is_a_named_curve(self):
+        """The curve of two scans is a step at one half; that of a large set is no large picture."""
+        found = refusal(np.array([0.1, 0.3]), novelty=np.array([1.0, 2.0]), relative=np.array([2.0, 1.0]))
+        svg = risk_svg(found.curves)
+        for name in ("novelty", "expected error", "best possible", "random"):
+            assert f">{name}<" in svg
+        assert ">share of the scans that is answered<" in svg
+        assert svg == risk_svg(found.curves)
+        rng = np.random.default_rng(1)
+        many = refusal(rng.gamma(2, size=50_000), novelty=rng.random(50_000), relative=rng.random(50_000))
+        assert len(risk_svg(many.curves)) < 120_000
 
     def test_every_colour_is_distinct(self):
         assert len(set(CSS_NAMES.values())) == len(CSS_NAMES)

@@ -91,3 +91,29 @@ class RealFolder:
             writer = csv.DictWriter(file, list(MANIFEST))
             writer.writeheader()
             writer.writerows(self.rows)
+
+
+BOX, CRATE, TUB = Shot((0.1, 0.08, 0.06)), Shot((0.12, 0.05, 0.07), 0.3, 0.7), Shot((0.08, 0.09, 0.07), 1.0)
+HIGHER = np.array([0.0, -0.004, 0.003])
+"""From the tub's centre of mass as a solid to that as a shell."""
+
+
+def kept(shot: Shot) -> np.ndarray:
+    """Without the pixels at the right, which the made-up sensor loses."""
+    points, _ = shot.seen()
+    return points[points[:, 0] < np.quantile(points[:, 0], 0.8)]
+
+
+def three_scans(path: Path) -> RealFolder:
+    """Three scans: with the camera's matrix, with a mask, with neither and of a vessel."""
+    real = RealFolder(path)
+    real.add("box", BOX, {"points": np.concatenate([kept(BOX), strays(BOX)])}, in_training_pool="yes")
+    points, mask = CRATE.seen()
+    real.add("crate", CRATE, {"points": points, "organised_mask": mask, "K": None}, group="yard")
+    points = kept(TUB)
+    real.add(
+        "tub", TUB,
+        {"points": points, "sensor": np.zeros_like(points), "com_shell": TUB.com + HIGHER, "K": None},
+        kind="vessel", hollow_vessel="yes",
+    )  # fmt: skip
+    return real

@@ -51,6 +51,7 @@ def run(config: PredictConfig, console: Console) -> int:
         max_points=config.points,
         draws=config.draws,
         clean=config.clean,
+        strict=config.strict,
     )
     found: list[Prediction | InputError] = []
     lines: list[dict[str, Any]] = []

@@ -33,6 +33,7 @@ def run(config: PrepareConfig, console: Console) -> int:
                 config.paths,
                 solids=config.solids,
                 labels=config.labels,
+                densities=config.densities,
                 scan=settings_of(config, ScanSettings),
                 graph=settings_of(config, GraphSettings),
                 format=config.format,
@@ -64,6 +65,10 @@ def _say_made(console: Console, made: DatasetSummary, config: PrepareConfig) -> 
     print_line(console, f"{made.out} is ready")
     share = f" from {counted(made.inputs, 'input')}" if made.objects != made.inputs and not real else ""
     print_line(console, f"  objects   {made.objects:,}{share}")
+    if made.with_densities:
+        rest = ", the others are uniform" if made.with_densities < made.meshes else ""
+        noun = "mesh" if made.meshes == 1 else "meshes"
+        print_line(console, f"  densities {made.with_densities:,} of {made.meshes:,} {noun}{rest}")
     if made.rejected:
         listing = made.out / (MANIFEST if config.format == "packed" else PT_METADATA)
         _say_rejected(console, made.rejected, f", all listed in {listing}")

@@ -87,6 +87,12 @@ class PredictConfig(Flags):
         "number of random choices of points for a larger scan; their predictions are averaged",
         whole(at_least=1, at_most=1000),
     )
+    strict: bool = option(
+        False,
+        "refuse scans whose answer would have a warning: unlike those of the training, one flat face or "
+        "line, too few points, many stray points",
+        switch,
+    )
     out: Path | None = option(
         None, "also write the predictions to this file, as with --json", file, group="output"
     )

@@ -46,6 +46,13 @@ class PrepareConfig(Flags):
         "materials, and the label is the centre of mass with these; meshes stay uniform",
         KINDS["density"],
     )
+    densities: Path | None = option(
+        None,
+        "CSV with densities (kg/m3) of named bodies of mesh files, with columns body, density and, if it is "
+        "not about every mesh, file; the label is the centre of mass with these; other meshes stay uniform",
+        file,
+        metavar="CSV",
+    )
     samples: int = option(10, "scans per object", KINDS["samples"], group="scan")
     solid_samples: int = option(
         0,

@@ -23,6 +23,7 @@ from plumbline.evaluation.payload import PayloadTable, network_payload, summaris
 from plumbline.evaluation.per_scan import refuse_path, write_per_scan
 from plumbline.evaluation.plots import read_history
 from plumbline.evaluation.report import examples_of, render
+from plumbline.evaluation.risk_coverage import Refusal, refusal
 from plumbline.evaluation.table import OTHER, SEEN, UNSEEN, Table, summarise
 from plumbline.files import check_out_folder, each_folder, folder_names
 from plumbline.models import SYMMETRIES
@@ -45,6 +46,8 @@ REPORT, NUMBERS, METRICS = "report.html", "evaluation.json", "metrics.csv"
 _MARKS = {REPORT: b'<p class="kicker">plumbline ', NUMBERS: b'"fingerprint":'}
 """By file, what one of ours contains."""
 
+_AT_ONCE = 256
+"""Graphs whose positions are read together."""
 SPLITS = {"val": "held out from training", "train": "trained on", "test": "kept for test", "all": "all"}
 """Splits, with a description of their graphs."""
 
@@ -73,6 +76,7 @@ class Evaluation:
         held: nominal share (``"0.9"``) to the actual share of errors within the radius that the model
             predicts for it; empty for a model that does not predict its error.
         ellipsoid: the same for the ellipsoids that it predicts; None if it predicts none.
+        refusal: its relative errors if some scans are refused; None if it knows nothing to refuse them by.
         payload: the errors of volume and inertia; None for a model that predicts neither.
     """
 
@@ -84,6 +88,7 @@ class Evaluation:
     answers: Answers
     held: dict[str, float]
     ellipsoid: Ellipsoid | None
+    refusal: Refusal | None
     payload: PayloadTable | None
 
     @property
@@ -99,6 +104,7 @@ class Evaluation:
             **self.table.to_dict(),
             "held_by_expected_error": self.held,
             "ellipsoid": None if self.ellipsoid is None else self.ellipsoid._asdict(),
+            **({} if self.refusal is None else {"refusal": self.refusal.to_dict()}),
             **({} if self.payload is None else {"payload": self.payload.to_dict()}),
             "checkpoint": checkpoint_name(self.trained.path),
             "data_dir": plain(self.data_dir),
@@ -131,6 +137,7 @@ class Evaluation:
         page = render(
             table=self.table,
             payload=self.payload,
+            refusal=self.refusal,
             examples=examples_of(self.store, self.table),
             history=read_history(path.parent / METRICS),
             facts=_facts(self),
@@ -213,7 +220,8 @@ def evaluate(
     payload = None
     if (predicted := network_payload(answers)) is not None:
         payload = summarise_payload(store, choice.indices, {trained.model_name: predicted})
-    found = Evaluation(trained, store, where, choice.split, table, answers, held, ellipsoid, payload)
+    refused = _refusal(trained, store, table, answers)
+    found = Evaluation(trained, store, where, choice.split, table, answers, held, ellipsoid, refused, payload)
     if per_scan is not None:
         write_per_scan(Path(per_scan), found, sample_files(where, store))
     if out is not None:
@@ -287,6 +295,27 @@ def held_lines(found: Evaluation) -> dict[str, str]:
         held, ratio = found.ellipsoid
         lines["90 % ellipsoid"] = f"contains {percent(held)}, with {percent(ratio)} of the ball's volume"
     return lines
+
+
+def _refusal(trained: Trained, store: PackedStore, table: Table, answers: Answers) -> Refusal | None:
+    """The relative errors if scans are refused by their novelty, or by their expected error."""
+    usual, expected = trained.calibration.usual, answers.expected_error
+    return refusal(
+        table.errors[table.model].error_rel,
+        novelty=None if usual is None or answers.features is None else usual.novelty(answers.features),
+        relative=None if expected is None else expected / _extents(store, table.indices),
+    )
+
+
+def _extents(store: PackedStore, indices: Int) -> Float:
+    """Longest sides ``[G]`` of the bounding boxes of graphs, stored units."""
+    found = np.empty(len(indices))
+    for start in range(0, len(indices), _AT_ONCE):
+        graphs = store.gather(indices[start : start + _AT_ONCE])
+        first = graphs.node_ptr[:-1]
+        sides = np.maximum.reduceat(graphs.pos, first) - np.minimum.reduceat(graphs.pos, first)
+        found[start : start + _AT_ONCE] = sides.max(axis=1)
+    return found
 
 
 def _data_dir(trained_on: TrainedOn) -> Path | tuple[Path, ...]:

@@ -27,6 +27,13 @@ METHOD_COLOURS = {
     "carve": "#cc79a7",
     "carve pushed": "#c4460f",
 }
+ORDER_COLOURS = {
+    "novelty": METHOD_COLOURS["carve pushed"],
+    "expected error": MODEL,
+    "best possible": METHOD_COLOURS["convex hull"],
+    "random": METHOD_COLOURS["point mean"],
+}
+"""Orders of refusal, see :mod:`plumbline.evaluation.risk_coverage`."""
 CSS_NAMES = {
     INK: "--ink",
     MUTED: "--muted",
@@ -147,6 +154,11 @@ def cumulative_svg(errors: Mapping[str, Float]) -> str:
     return _svg(_draw_cumulative(errors), "cumulative")
 
 
+def risk_svg(curves: Mapping[str, Float]) -> str:
+    """Draw risk-coverage curves, by the names of their orders, as SVG text."""
+    return _svg(_draw_risk(curves), "risk")
+
+
 def colour_of(method: str) -> str:
     """The colour of a baseline, or the model's."""
     return METHOD_COLOURS.get(method, MODEL)
@@ -213,18 +225,36 @@ def _draw_cumulative(errors: Mapping[str, Float]) -> Any:
     _title(axis, "Share of scans that miss by less")
     for scale_axis in (axis.xaxis, axis.yaxis):
         scale_axis.set_major_formatter(_percent_formatter())
-    _corner_labels(axis, errors)
+    means = {name: float(np.mean(values)) for name, values in errors.items()}
+    _corner_labels(axis, {name: colour_of(name) for name in sorted(means, key=lambda name: -means[name])})
     return figure
 
 
-def _corner_labels(axis: Any, errors: Mapping[str, Float]) -> None:
-    """Write the names of the curves into the corner that cumulative curves leave empty, the best on top."""
-    for rank, name in enumerate(sorted(errors, key=lambda name: -float(np.mean(errors[name])))):
+def _draw_risk(curves: Mapping[str, Float]) -> Any:
+    figure, (axis,) = _figure((6.4, 3.7), [1.0])
+    for name, curve in curves.items():
+        share = np.linspace(1 / FINEST, 1, FINEST)
+        number = np.ceil(share * len(curve) - 1e-9).astype(int).clip(1)
+        axis.plot(share, curve[number - 1], color=ORDER_COLOURS[name], drawstyle="steps-pre")
+    axis.set_xlim(0, 1)
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("share of the scans that is answered")
+    _title(axis, "Mean miss of these, % of the radius")
+    for scale_axis in (axis.xaxis, axis.yaxis):
+        scale_axis.set_major_formatter(_percent_formatter())
+    heights = {name: float(curve.mean()) for name, curve in curves.items()}
+    _corner_labels(
+        axis, {name: ORDER_COLOURS[name] for name in sorted(heights, key=lambda name: heights[name])}
+    )
+    return figure
+
+
+def _corner_labels(axis: Any, colours: Mapping[str, str]) -> None:
+    """Write the names of curves into the lower right corner, which they leave empty, from the bottom up."""
+    for rank, (name, colour) in enumerate(colours.items()):
         height = 0.07 + 0.085 * rank
-        axis.plot(
-            [0.72, 0.765], [height, height], transform=axis.transAxes, color=colour_of(name), linewidth=2.2
-        )
-        axis.text(0.785, height, name, transform=axis.transAxes, color=colour_of(name), va="center")
+        axis.plot([0.72, 0.765], [height, height], transform=axis.transAxes, color=colour, linewidth=2.2)
+        axis.text(0.785, height, name, transform=axis.transAxes, color=colour, va="center")
 
 
 def _figure(size: tuple[float, float], heights: Sequence[float]) -> tuple[Any, list[Any]]:

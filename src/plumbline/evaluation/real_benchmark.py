@@ -7,7 +7,7 @@ only the points near the registered reference mesh; *twin*, what the same camera
 import json
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,10 +22,11 @@ from plumbline.data.prepare.sources import caster_name, library_versions
 from plumbline.data.split import num_marked
 from plumbline.errors import InputError
 from plumbline.evaluation.grids import markdown
-from plumbline.evaluation.metrics import summarise_errors
 from plumbline.evaluation.named_checkpoints import describe, load_named, told_apart
+from plumbline.evaluation.real_figures import Answered, Misses, parts_of, refusals_of
 from plumbline.evaluation.real_scans import WITHIN, KnownScan, RealScan, RealSet
 from plumbline.evaluation.real_tables import ALL, COLUMNS, MEAN, page
+from plumbline.evaluation.risk_coverage import Refusal
 from plumbline.files import check_out_folder
 from plumbline.predictors.looking import USUAL_DRAWS, Look, look_at, to_cloud
 from plumbline.predictors.predictor import Predictor
@@ -53,37 +54,23 @@ class Method(NamedTuple):
     trained: Any = None
 
 
-@dataclass(frozen=True, eq=False)
-class Misses:
-    """How far one method missed S scans, as fractions of the radius of each object.
-
-    Attributes:
-        solid: ``[4, S]`` distances from the solid's centre of mass, a row for each of ``COLUMNS``.
-        shell: ``[4, S]`` from that of the shell; NaN unless the object is a vessel.
-        stated: ``[4, S]`` the stated 90 % radius; NaN if none is stated.
-        seen: ``[S]`` whether the object was, or may have been, in the training.
-    """
-
-    solid: Float
-    shell: Float
-    stated: Float
-    seen: NDArray[np.bool_]
-
-
 @dataclass(frozen=True, slots=True)
 class RealBenchmarkResult:
     """Result of a benchmark on real scans.
 
     Attributes:
-        scans: ``scan``, ``object`` and ``group`` of each, and ``miss``: method to its misses, as fractions of
-            the radius, in the order of ``COLUMNS``: raw, cleaned, oracle, twin.
+        scans: ``scan``, ``object`` and ``group`` of each; ``miss``: method to its misses, as fractions of the
+            radius, in the order of ``COLUMNS``: raw, cleaned, oracle, twin; and ``novelty`` likewise, of the
+            methods that know it.
         checkpoints: the trained models: ``name``, ``path``, ``model``, ``symmetry``, ``parameters``,
             ``points``, how many are used of a scan, and ``objects_seen``, how many of the objects it was
             trained on (None if not recorded).
         seeds: name of a mean over several trainings to the names of its checkpoints.
         without: groups that the second table leaves out.
         methods: name of a method to its results on each part of the set: ``scans``, ``objects``, and for each
-            of ``COLUMNS`` the figures of :func:`figures`.
+            of ``COLUMNS`` its figures: see :mod:`plumbline.evaluation.real_figures`.
+        refusals: the same, for methods that know by what to refuse a scan, on the whole set and on what
+            ``without`` leaves: the misses of cleaned scans if some are refused.
     """
 
     scans: tuple[dict[str, Any], ...]
@@ -91,6 +78,7 @@ class RealBenchmarkResult:
     seeds: dict[str, list[str]]
     without: tuple[str, ...]
     methods: dict[str, dict[str, dict[str, Any]]]
+    refusals: dict[str, dict[str, Refusal]]
 
     def to_dict(self) -> dict[str, Any]:
         """The content of ``scancom-real.json``: plain values."""
@@ -107,6 +95,10 @@ class RealBenchmarkResult:
             "seeds": self.seeds,
             "best_baseline": min(baselines, key=lambda name: self.methods[name][ALL]["cleaned"]["mean"]),
             "methods": self.methods,
+            "refusals": {
+                name: {part: curves.to_dict() for part, curves in found.items()}
+                for name, found in self.refusals.items()
+            },
             "scans": list(self.scans),
         }
 
@@ -184,20 +176,29 @@ def _result(
     seeds = _seeds(methods)
     together = {name: [misses[one] for one in names] for name, names in seeds.items()}
     together |= {name: [found] for name, found in misses.items()}
+    lengths = {name: found.miss for name, found in misses.items()}
+    novelty = {name: found.novelty for name, found in misses.items() if found.knows_novelty}
+    refusals = {name: refusals_of(real.scans, several, without) for name, several in together.items()}
     return RealBenchmarkResult(
         scans=tuple(
             {
                 "scan": scan.name,
                 "object": scan.object,
                 "group": scan.group,
-                "miss": {name: found.solid[:, i].tolist() for name, found in misses.items()},
+                "miss": {name: miss[:, i].tolist() for name, miss in lengths.items()},
+                **(
+                    {"novelty": {name: values[:, i].tolist() for name, values in novelty.items()}}
+                    if novelty
+                    else {}
+                ),
             }
             for i, scan in enumerate(real.scans)
         ),
         checkpoints=tuple(_describe(one, misses[one.name], real.scans) for one in methods if one.trained),
         seeds=seeds,
         without=without,
-        methods={name: _parts(real.scans, several, without) for name, several in together.items()},
+        methods={name: parts_of(real.scans, several, without) for name, several in together.items()},
+        refusals={name: found for name, found in refusals.items() if found},
     )
 
 
@@ -206,10 +207,9 @@ def _result(
 
 def _measure(real: RealSet, methods: Sequence[Method], report: Reporter) -> dict[str, Misses]:
     """Answer every scan with every method, and compare with the truth."""
-    shape = (len(COLUMNS), len(real.scans))
-    com = {method.name: np.full((*shape, 3), np.nan) for method in methods}
-    stated = {method.name: np.full(shape, np.nan) for method in methods}
-    solid, shell, radius = np.empty((shape[1], 3)), np.empty((shape[1], 3)), np.empty(shape[1])
+    num = len(real.scans)
+    said = {method.name: Answered.none(num) for method in methods}
+    solid, shell, radius = np.empty((num, 3)), np.empty((num, 3)), np.empty(num)
     alike: dict[Any, list[Method]] = {}
     for method in methods:
         alike.setdefault((method.predictor.form, method.predictor.usual_points), []).append(method)
@@ -225,18 +225,17 @@ def _measure(real: RealSet, methods: Sequence[Method], report: Reporter) -> dict
                     for column, answer in enumerate(method.predictor.answers(seen)):
                         if isinstance(answer, InputError):
                             raise answer
-                        com[method.name][column, i] = answer.com
-                        if answer.radius_90 is not None:
-                            stated[method.name][column, i] = answer.radius_90
+                        said[method.name].add(column, i, answer)
         except InputError as error:
             raise InputError(f"{scan.where}: {error}") from error
         report.progress("scan", i + 1, len(real.scans))
     return {
-        method.name: Misses(
-            np.linalg.norm(com[method.name] - solid, axis=2) / radius,
-            np.linalg.norm(com[method.name] - shell, axis=2) / radius,
-            stated[method.name] / radius,
-            _seen(method, real.scans, radius),
+        method.name: Misses.of(
+            said[method.name],
+            solid=solid,
+            shell=shell,
+            radius=radius,
+            seen=_seen(method, real.scans, radius),
         )
         for method in methods
     }
@@ -276,61 +275,3 @@ def _seeds(methods: Sequence[Method]) -> dict[str, list[str]]:
             same.setdefault(key, []).append(method.name)
     several = [(MEAN.format(key[0], len(names)), names) for key, names in same.items() if len(names) > 1]
     return dict(zip(told_apart([name for name, _ in several]), [names for _, names in several], strict=True))
-
-
-# -------------------------------------------------------------------------------------------- figures
-
-
-def figures(miss: Float, stated: Float, objects: np.ndarray) -> dict[str, Any]:
-    """Results of one method in one column, as fractions of the radius, as plain values.
-
-    Args:
-        miss: ``[S]`` misses.
-        stated: ``[S]`` stated 90 % radii; NaN if none is stated.
-        objects: ``[S]`` names of the objects, which the interval of the mean resamples.
-
-    Returns:
-        ``n``, ``mean``, ``median``, ``p90``, ``low`` and ``high`` (95 % interval of the mean); ``holds``, the
-        share of the truths within the stated radius, and ``radius``, its median, None if none is stated.
-    """
-    states = bool(np.isfinite(stated).all())
-    return {
-        **summarise_errors(miss, objects).to_dict(),
-        "holds": float((miss <= stated).mean()) if states else None,
-        "radius": float(np.median(stated)) if states else None,
-    }
-
-
-def _parts(
-    scans: Sequence[RealScan], several: Sequence[Misses], without: tuple[str, ...]
-) -> dict[str, dict[str, Any]]:
-    """Results of one method, or of several trainings of it taken together, on each part of the set."""
-    objects = np.array([scan.object for scan in scans], dtype=object)
-    seen = np.any([one.seen for one in several], axis=0)
-    parts: dict[str, dict[str, Any]] = {}
-    for name, (mask, shell) in _masks(scans, seen, without).items():
-        if not mask.any():
-            continue
-        shown = np.tile(objects[mask], len(several))
-        parts[name] = {"scans": int(mask.sum()), "objects": len(set(shown))}
-        for i, column in enumerate(COLUMNS):
-            miss = np.concatenate([(one.shell if shell else one.solid)[i, mask] for one in several])
-            stated = np.concatenate([one.stated[i, mask] for one in several])
-            parts[name][column] = figures(miss, stated, shown)
-    return parts
-
-
-def _masks(
-    scans: Sequence[RealScan], seen: NDArray[np.bool_], without: tuple[str, ...]
-) -> Mapping[str, tuple[NDArray[np.bool_], bool]]:
-    """The parts of a set by name: which scans, and whether the truth is that of the shell."""
-    groups, kinds = np.array([scan.group for scan in scans]), np.array([scan.kind for scan in scans])
-    vessel = np.array([scan.vessel for scan in scans])
-    parts = {ALL: np.ones(len(scans), bool)}
-    if without:
-        parts[f"all but {', '.join(without)}"] = ~np.isin(groups, without)
-    parts |= {f"group {name}": groups == name for name in dict.fromkeys(groups.tolist())}
-    parts |= {f"kind {name}": kinds == name for name in sorted(set(kinds.tolist()))}
-    parts |= {"in training": seen, "not in training": ~seen}
-    parts |= {"without vessels": ~vessel, "vessels, solid truth": vessel}
-    return {**{name: (mask, False) for name, mask in parts.items()}, "vessels, shell truth": (vessel, True)}

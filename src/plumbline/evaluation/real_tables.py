@@ -13,8 +13,17 @@ COLUMNS = ("raw", "cleaned", "oracle", "twin")
 """What a method is given of a scan, as in the numbers; tables have the whole names."""
 ALL = "all"
 """The part of a set that is all of it."""
+BUT = "all but "
+"""How the name of the part that some groups are left out of begins."""
 MEAN = "{} (mean of {})"
 """The name of several trainings of a network, taken together."""
+ANSWERED = 0.8
+"""Share of the scans that is answered in the table of refusals."""
+_ORDERS = (
+    "Scans are refused in the order of their novelty, or of their expected error as a share of the extent of "
+    "their points; best possible: in the order of the misses. The area is the mean over all shares that may "
+    "be answered."
+)
 _HEADS = ["raw", "cleaned", "oracle\ninliers", "simulated\ntwin"]
 """Names of ``COLUMNS`` in all tables."""
 
@@ -22,8 +31,10 @@ _HEADS = ["raw", "cleaned", "oracle\ninliers", "simulated\ntwin"]
 def page(result: Result) -> Page:
     """All that is shown of a result: tables over all scans, then by part of the set."""
     methods = result["methods"]
-    overall = [ALL, *(part for part in methods[result["best_baseline"]] if part.startswith("all but "))]
-    grids = [grid for part in overall for grid in _overall(methods, part)]
+    overall = [ALL, *(part for part in methods[result["best_baseline"]] if part.startswith(BUT))]
+    grids = []
+    for part in overall:
+        grids += _overall(methods, part) + _refusals(result, part)
     grids += [_by_part(methods, name, result["best_baseline"]) for name in _compared(result)]
     return Page(result["benchmark"], grids, _notes(result), _warnings(result))
 
@@ -43,7 +54,7 @@ def _overall(methods: Mapping[str, Any], part: str) -> list[Grid]:
     which = f"{part}: {counted(some['scans'], 'scan')} of {counted(some['objects'], 'object')}"
     means = [[one["mean"] for one in found[name]] for name in names]
     least = {(column.index(min(column)), i) for i, column in enumerate(zip(*means, strict=True), 1)}
-    miss, p90, stated = [], [], []
+    miss, p90, stated, ellipsoid = [], [], [], []
     for name in names:
         both = [f"{_share(one['mean'])} / {_share(one['median'])}" for one in found[name]]
         miss.append([name, *both, _interval(methods[name][part]["cleaned"])])
@@ -51,6 +62,11 @@ def _overall(methods: Mapping[str, Any], part: str) -> list[Grid]:
         if found[name][0]["holds"] is not None:
             both = [f"{_share(one['holds'])} / {_share(one['radius'])}" for one in found[name]]
             stated.append([name, *both])
+        if found[name][0]["ellipsoid_volume"] is not None:
+            both = [
+                f"{_share(one['ellipsoid_holds'])} / {_share(one['ellipsoid_volume'])}" for one in found[name]
+            ]
+            ellipsoid.append([name, *both])
     heads = ["method", *_HEADS, "cleaned,\n95 %\ninterval"]
     grids = [
         Grid(f"Mean / median miss, % of the radius; {which}", heads, miss, least),
@@ -59,6 +75,37 @@ def _overall(methods: Mapping[str, Any], part: str) -> list[Grid]:
     if stated:
         title = f"Stated 90 % radius: truths that it holds, % / median size, % of the radius; {which}"
         grids.append(Grid(title, ["method", *_HEADS], stated, set()))
+    if ellipsoid:
+        title = f"90 % ellipsoid: truths that it holds, % / volume, % of the ball's (geometric mean); {which}"
+        grids.append(Grid(title, ["method", *_HEADS], ellipsoid, set()))
+    return grids
+
+
+def _refusals(result: Result, part: str) -> list[Grid]:
+    """How usual the scans are to each model, and its misses if it refuses some; none if no model says so."""
+    found = {name: parts[part] for name, parts in result["refusals"].items() if part in parts}
+    if not found:
+        return []
+    orders = ("random", "novelty", "expected error", "best possible")
+    unusual, rows = [], []
+    for name, curves in found.items():
+        columns = [result["methods"][name][part][column]["unusual"] for column in COLUMNS]
+        if columns[0] is not None:
+            unusual.append([name, *map(_share, columns)])
+        at = curves["answered"].index(ANSWERED)
+        rows.append([name] + [
+            f"{_share(curves['miss'][order][at])} / {_share(curves['area'][order])}"
+            if order in curves["area"] else "–"
+            for order in orders
+        ])  # fmt: skip
+    heads = ["method", *(order.replace(" ", "\n") for order in orders)]
+    title = (
+        f"A fifth refused: mean miss / area under the risk-coverage curve, % of the radius; cleaned, {part}"
+    )
+    grids = [Grid(title, heads, rows, set())]
+    if unusual:
+        title = f"Scans unlike those of the training (novelty above 1), %; {part}"
+        grids.insert(0, Grid(title, ["method", *_HEADS], unusual, set()))
     return grids
 
 
@@ -99,6 +146,7 @@ def _notes(result: Result) -> list[str]:
         "vessels: hollow, open objects, against the centre of mass of the filled body (solid truth) and of "
         "its surface alone (shell truth). in training, not in training: whether the checkpoint was trained "
         "on the object, for an untrained baseline whether the manifest says so; – where the scans differ.",
+        *([_ORDERS] if result["refusals"] else []),
     ]
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from plumbline.console.text import length, percent
-from plumbline.evaluation import gallery, plots
+from plumbline.evaluation import gallery, plots, risk_coverage
 from plumbline.evaluation.gallery import Example
 from plumbline.evaluation.payload import PayloadTable, figures
 from plumbline.evaluation.payload import notes as payload_notes
 from plumbline.evaluation.report_style import CSS
+from plumbline.evaluation.risk_coverage import Refusal
 from plumbline.evaluation.table import Table, interval, notes, sentence
 
 Facts = Mapping[str, Mapping[str, str]]
@@ -25,6 +26,7 @@ def render(
     *,
     table: Table,
     payload: PayloadTable | None,
+    refusal: Refusal | None,
     examples: Sequence[Example],
     history: plots.History | None,
     facts: Facts,
@@ -36,6 +38,7 @@ def render(
     Args:
         table: the measured errors.
         payload: those of volume and inertia; None for a model that predicts neither.
+        refusal: the errors if scans are refused; None for a model that knows nothing to refuse them by.
         examples: scans to show, best to worst (see :func:`examples_of`).
         history: metrics of the training run, or None if they are not available.
         facts: data set, model, configuration, versions.
@@ -52,6 +55,7 @@ def render(
         _examples_section(examples),
         _groups_section(table),
         _payload_section(payload),
+        _refusal_section(refusal),
         _training_section(table, history),
         *(_facts_section(heading, rows) for heading, rows in facts.items()),
         "</main>",
@@ -182,6 +186,18 @@ def _payload_section(payload: PayloadTable | None) -> str:
         rows.append(f"<tr>{_method_cell(name)}{''.join(cells)}</tr>")
     heads = ["", *(" ".join(column.head.split()) for column in columns)]
     return f"<h2>Volume and inertia</h2>{_table(heads, rows)}{note}"
+
+
+def _refusal_section(refusal: Refusal | None) -> str:
+    if refusal is None:
+        return ""
+    orders = (
+        "Scans are refused in the order of their novelty, or of their expected error as a share of the "
+        "extent of their points, the largest first; best possible is the order of the misses themselves."
+    )
+    caption = escape(f"{orders} {risk_coverage.sentence(refusal)}")
+    chart = _chart(plots.risk_svg(refusal.curves))
+    return f"<h2>If scans are refused</h2><figure>{chart}<figcaption>{caption}</figcaption></figure>"
 
 
 def _training_section(table: Table, history: plots.History | None) -> str:

@@ -4,18 +4,16 @@ Points are in metres, in the frame of the file. A file that is damaged, or conta
 finite, is refused. Missing returns are left out, see ``missing_returns.py``.
 """
 
-import csv
 import math
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from plumbline.errors import InputError
-from plumbline.files import reading, reading_csv
+from plumbline.files import reading
 from plumbline.geometry.array_clouds import read_npy, read_npz
+from plumbline.geometry.csv_tables import read_rows
 from plumbline.geometry.headers import check_las, check_whole
 from plumbline.geometry.missing_returns import are_missing_returns, without_missing, zero_rows
 from plumbline.geometry.pcd import read_pcd
@@ -147,16 +145,8 @@ def read_labels(csv_path: Path | str) -> list[Label]:
         InputError: the message names the file, the line, and what is wrong there.
     """
     csv_path = Path(csv_path)
-    if not csv_path.is_file():
-        what = "is a folder" if csv_path.is_dir() else "does not exist"
-        raise InputError(f"{csv_path} {what}; give a CSV file with the columns file, com_x, com_y, com_z")
-    with reading_csv(csv_path), csv_path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        _check_header(csv_path, rows.fieldnames or ())
-        labels = [_label(row, csv_path, rows.line_num) for row in rows]
-    if not labels:
-        raise InputError(f"{csv_path} has no rows below its header; add one row per scan")
-    return labels
+    rows = read_rows(csv_path, ("file", *_COM), ("object_name", *_SENSOR, "bounding_radius"), "scan")
+    return [_label(row, csv_path, where) for where, row in rows]
 
 
 def load_scan(label: Label) -> Scan:
@@ -173,32 +163,9 @@ def load_scan(label: Label) -> Scan:
 
 _COM = ("com_x", "com_y", "com_z")
 _SENSOR = ("sensor_x", "sensor_y", "sensor_z")
-_COLUMNS = ("file", *_COM, "object_name", *_SENSOR, "bounding_radius")
 
 
-def _check_header(csv_path: Path, header: Any) -> None:
-    missing = [name for name in ("file", *_COM) if name not in header]
-    if missing:
-        for mark, marks in ((";", "semicolons"), ("\t", "tabs")):
-            if any(mark in cell for cell in header):
-                raise InputError(
-                    f"{csv_path}, line 1: {marks} separate the cells; the separator must be a comma"
-                )
-        raise InputError(f"{csv_path}, line 1: no column {', '.join(missing)}; add it to the header")
-    plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in _COLUMNS}
-    for name in header:
-        meant = plain.get(re.sub(r"[^a-z]", "", name.lower()), name)
-        if meant != name:
-            raise InputError(f"{csv_path}, line 1: unknown column {name!r}; did you mean {meant}?")
-    if len(set(header)) < len(header):
-        raise InputError(f"{csv_path}, line 1: two columns have the same name; rename one")
-
-
-def _label(row: dict[str, Any], csv_path: Path, line: int) -> Label:
-    where = f"{csv_path}, line {line}"
-    # csv stores surplus cells under the key None, and gives missing cells the value None.
-    if None in row or None in row.values():
-        raise InputError(f"{where}: more or fewer cells than the header; quote cells that contain commas")
+def _label(row: dict[str, str], csv_path: Path, where: str) -> Label:
     name = row["file"].strip()
     path = csv_path.parent / name
     if not name or not path.is_file():
@@ -214,7 +181,7 @@ def _label(row: dict[str, Any], csv_path: Path, line: int) -> Label:
     return Label(path, given or stem.with_suffix("").as_posix(), com, sensor, radius)
 
 
-def _number(row: dict[str, Any], column: str, where: str) -> float:
+def _number(row: dict[str, str], column: str, where: str) -> float:
     text = row.get(column, "")
     try:
         value = float(text)

@@ -6,9 +6,11 @@ because a wrong centre of mass would be learned as truth. Defects that cannot ch
 silently: duplicate vertices along texture seams are merged, faces that repeat a vertex and unused vertices
 are dropped, and a mesh that is inside out as a whole is flipped.
 
-Where bodies overlap, the overlap counts twice; detecting it would take a boolean operation.
+Where bodies overlap, the overlap counts twice; detecting it takes a boolean operation, which is done only
+where bodies have densities of their own.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +19,15 @@ import numpy as np
 from plumbline.errors import InputError, MeshError
 from plumbline.files import refusal
 from plumbline.geometry.bodies import cancel_opposite_faces, check_bodies, count_double_faces, has_inside
+from plumbline.geometry.mesh_formats.parts import MeshContent
 from plumbline.geometry.mesh_formats.reading import read_mesh
+from plumbline.geometry.named_bodies import check_apart, show_body, split_bodies
 from plumbline.geometry.spheres import bounding_sphere
 from plumbline.geometry.surfaces import (
+    Body,
     inspect_edges,
     is_in_hull,
+    mass_properties,
     shell_centroid,
     solid_inertia,
     solid_properties,
@@ -35,7 +41,14 @@ _FARTHEST = 1e12
 """Largest accepted coordinate in metres; larger ones come from damaged files, and products would overflow."""
 
 
-def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: float = 1.0) -> Solid:
+def load_mesh(
+    path: Path | str,
+    *,
+    name: str,
+    target: Target = "solid",
+    scale: float = 1.0,
+    densities: Mapping[str, float] | None = None,
+) -> Solid:
     """Read one mesh file and compute its centre of mass, volume and bounding sphere.
 
     A scene (glb, gltf, 3mf, dae) becomes one mesh of all its parts, each placed as in the scene.
@@ -46,18 +59,25 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
         target: ``"solid"``: the body inside the mesh, of uniform density. ``"shell"``: only the surface, of
             uniform thickness; such a mesh may be open.
         scale: metres per unit of the file, > 0.
+        densities: kilograms per cubic metre, > 0, of every body of the file by its name; ``""`` for faces
+            without a name. None: the density is uniform.
 
     Returns:
         The mesh in metres, in the file's frame.
 
     Raises:
         MeshError: the file is missing or unreadable, or its mesh has no trustworthy centre of mass.
-        InputError: ``scale`` or ``target`` is invalid.
+        InputError: ``scale``, ``target`` or a density is invalid.
     """
     if not (np.isfinite(scale) and scale > 0):
         raise InputError(f"scale must be a positive number of metres per unit, not {scale}")
     if target not in ("solid", "shell"):
         raise InputError(f'target must be "solid" or "shell", not "{target}"')
+    if densities is not None and target == "shell":
+        raise InputError("a shell has no densities: leave densities or target out")
+    for body, density in (densities or {}).items():
+        if not (np.isfinite(density) and density > 0):
+            raise InputError(f"the density of {show_body(body)} must be above 0 and finite, not {density}")
     if not (path := Path(path)).is_file():
         raise MeshError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; give a mesh file")
     try:
@@ -66,8 +86,11 @@ def load_mesh(path: Path | str, *, name: str, target: Target = "solid", scale: f
             reason = "; ".join(["has no faces", *content.notes])
             scan = "give a mesh (real scans are given with --labels)"
             raise MeshError(f"{reason}; {scan if len(content.vertices) else 'export it again'}")
+        content = replace(content, vertices=content.vertices * scale)
+        if densities is not None:
+            return _weigh(name, content, densities)
         make = _make_shell_record if target == "shell" else make_solid_record
-        return replace(make(name, content.vertices * scale, content.faces), notes=content.notes)
+        return replace(make(name, content.vertices, content.faces), notes=content.notes)
     except MeshError as error:
         raise MeshError(f"{path}: {error}") from error
     except InputError as error:  # of a reader that serves scans, too; it names the file
@@ -119,6 +142,29 @@ def make_solid_record(name: str, vertices: Float, faces: Int) -> Solid:
     return Solid(
         name, vertices, faces, com, centre, radius, volume, inertia=solid_inertia(vertices, faces, com)
     )
+
+
+def _weigh(name: str, content: MeshContent, densities: Mapping[str, float]) -> Solid:
+    """Compute the properties of a mesh whose bodies have densities, each checked like a mesh of its own."""
+    bodies = []
+    for body, mesh in split_bodies(content).items():
+        if body not in densities:
+            raise MeshError(f"{show_body(body)} has no density; give one")
+        try:
+            bodies.append(make_solid_record(body, *mesh))
+        except MeshError as error:
+            reason = str(error).replace(_REPAIR, "repair it, since a body with a density must be closed")
+            raise MeshError(f"{show_body(body)}: {reason}") from error
+    check_apart(bodies)
+    _, com, inertia = mass_properties(
+        Body(densities[body.name], body.vertices, body.faces) for body in bodies
+    )
+    starts = np.cumsum([0, *(len(body.vertices) for body in bodies)])
+    vertices = np.concatenate([body.vertices for body in bodies])
+    faces = np.concatenate([body.faces + start for body, start in zip(bodies, starts, strict=False)])
+    volume = sum(body.volume for body in bodies)
+    sphere = bounding_sphere(vertices)
+    return Solid(name, vertices, faces, com, *sphere, volume, content.notes, inertia)
 
 
 def _join_surface(vertices: Float, faces: Int) -> tuple[Float, Int, bool]:

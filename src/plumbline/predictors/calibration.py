@@ -71,12 +71,10 @@ class Calibration:
         return cls(values["error_factors"], values["ellipsoid_factors"], usual)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values and tensors, as a checkpoint holds them."""
-        import torch
-
+        """Plain values, as a checkpoint holds them."""
         usual = self.usual and {
-            "mean": torch.from_numpy(self.usual.mean),
-            "whitening": torch.from_numpy(self.usual.whitening),
+            "mean": self.usual.mean.tolist(),
+            "whitening": self.usual.whitening.tolist(),
             "threshold": self.usual.threshold,
         }
         return {

@@ -38,6 +38,7 @@ class Look(NamedTuple):
         clean: leave stray points out.
         table: ``[4]`` plane that the object stands on, see :meth:`Predictor.predict`; or None.
         fewest: fewest points of the scans that the model was trained on; 0 if it is not known.
+        strict: refuse scans whose prediction has a warning.
     """
 
     sensor: ArrayLike | None
@@ -46,6 +47,7 @@ class Look(NamedTuple):
     clean: bool
     table: ArrayLike | None = None
     fewest: int = 0
+    strict: bool = False
 
     def check(self) -> None:
         """Refuse numbers that are too small. Raises InputError."""
@@ -56,11 +58,19 @@ class Look(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """A scan as graphs, one for each draw of its points, and what its prediction will say of the scan."""
+    """A scan as graphs.
+
+    Attributes:
+        name: its file, or what else it is called in messages.
+        graphs: one for each draw of its points.
+        unknown: what its prediction will say of the scan.
+        strict: refuse it if there is a warning.
+    """
 
     name: str
     graphs: list[Sample]
     unknown: Prediction
+    strict: bool = False
 
 
 def look_at(cloud: Cloud, view: ArrayLike | None, how: Look, form: GraphForm) -> Seen:
@@ -92,7 +102,7 @@ def look_at(cloud: Cloud, view: ArrayLike | None, how: Look, form: GraphForm) ->
         notes=(*cloud.notes, *filter(None, [cloud.loss])),
         warnings=(*cloud.warnings, *_warnings(thin[0], how.fewest)),
     )
-    return Seen(cloud.name, [form.sample(some, cloud.name) for some in thin], unknown)
+    return Seen(cloud.name, [form.sample(some, cloud.name) for some in thin], unknown, how.strict)
 
 
 def to_cloud(given: ArrayLike | Cloud, name: str) -> Cloud:

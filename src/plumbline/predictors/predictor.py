@@ -120,6 +120,7 @@ class Predictor:
         max_points: int | None = None,
         draws: int = USUAL_DRAWS,
         clean: bool = True,
+        strict: bool = False,
     ) -> Prediction:
         """Find the centre of mass of the object that a scan shows.
 
@@ -138,12 +139,13 @@ class Predictor:
             draws: draw the points of a larger scan this many times, and return the mean prediction.
             clean: leave out points that are not connected to the object, such as those of what lies behind it
                 (:func:`plumbline.geometry.cleaning.object_points`).
+            strict: refuse a scan whose prediction would have a warning.
 
         Raises:
-            InputError: the points are not a valid scan, a table is given that cannot be used, or the
-                prediction is not finite.
+            InputError: the points are not a valid scan, a table is given that cannot be used, the prediction
+                is not finite, or, with ``strict``, there is a warning.
         """
-        how = self._look(sensor, table, max_points, draws, clean)
+        how = self._look(sensor, table, max_points, draws, clean, strict)
         seen = look_at(to_cloud(points, "the scan"), view, how, self.form)
         (answer,) = self.answers([seen])
         if isinstance(answer, InputError):
@@ -159,6 +161,7 @@ class Predictor:
         max_points: int | None = None,
         draws: int = USUAL_DRAWS,
         clean: bool = True,
+        strict: bool = False,
     ) -> Iterator[Prediction | InputError]:
         """Find the centres of mass of many scans, in batches.
 
@@ -169,14 +172,14 @@ class Predictor:
             scans: points as for :meth:`predict`, or :class:`plumbline.Cloud` with its own sensor and name. An
                 ``InputError`` in place of a scan, for example for an unreadable file, is passed on.
             sensor: position of the sensor in all scans, overriding their own.
-            table, max_points, draws, clean: as for :meth:`predict`.
+            table, max_points, draws, clean, strict: as for :meth:`predict`.
 
         Returns:
             One result for each scan, in order, as soon as its batch is done: a ``Prediction``, or the
             ``InputError`` that :meth:`predict` would raise. The predictions of a model depend on the rest of
             the batch only by rounding, those of a baseline not at all.
         """
-        return self._in_batches(iter(scans), self._look(sensor, table, max_points, draws, clean))
+        return self._in_batches(iter(scans), self._look(sensor, table, max_points, draws, clean, strict))
 
     def locate(self, graphs: Sequence[Sample]) -> Answers:
         """Predict for graphs of this form, in the frame and unit of their scans."""
@@ -191,6 +194,7 @@ class Predictor:
         max_points: int | None,
         draws: int,
         clean: bool,
+        strict: bool,
     ) -> Look:
         if table is not None and "table" not in self.form.vector_names:
             raise InputError(
@@ -198,7 +202,7 @@ class Predictor:
                 "trained on data of prepare --sensor_model depth"
             )
         points = self.usual_points if max_points is None else max_points
-        how = Look(sensor, points, draws, clean, table, self._fewest_points)
+        how = Look(sensor, points, draws, clean, table, self._fewest_points, strict)
         how.check()
         return how
 
@@ -258,6 +262,8 @@ class Predictor:
         warnings = seen.unknown.warnings
         if novelty is not None and novelty > 1:
             warnings = (*warnings, unusual(novelty))
+        if seen.strict and warnings:
+            return InputError(f"{seen.name}: --strict refuses a scan with a warning: {'; '.join(warnings)}")
         return replace(
             seen.unknown,
             com=found.com,

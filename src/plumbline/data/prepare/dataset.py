@@ -4,14 +4,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import plumbline
 from plumbline.console.text import counted
 from plumbline.data.prepare.input_report import InputReport, say_input_reports
-from plumbline.data.prepare.limits import check_settings
+from plumbline.data.prepare.limits import check_settings, without_effect
 from plumbline.data.prepare.output_folder import Plan, clean, contents, discard, finish, look, workplace
 from plumbline.data.prepare.pool import Workers
 from plumbline.data.prepare.sources import (
@@ -41,6 +41,7 @@ class DatasetSummary:
         scans: number of samples, each a labelled graph.
         points, views: totals over all scans.
         rejected: inputs that are not in the data set, and why.
+        meshes, with_densities: number of meshes among the inputs, and of those whose bodies have densities.
         size: bytes on disk.
         finished_already: the data set was already complete, and nothing was done.
         new_scans: scans made by this call; the others were made by an earlier call that was stopped.
@@ -56,6 +57,8 @@ class DatasetSummary:
     views: int
     rejected: tuple[Rejected, ...]
     size: int
+    meshes: int = 0
+    with_densities: int = 0
     finished_already: bool = False
     new_scans: int = 0
     seconds: float = 0.0
@@ -82,6 +85,7 @@ def make_dataset(
     *,
     solids: int = 0,
     labels: Path | str | None = None,
+    densities: Path | str | None = None,
     scan: ScanSettings | None = None,
     graph: GraphSettings | None = None,
     format: str = "packed",
@@ -100,6 +104,8 @@ def make_dataset(
         solids: number of built-in solids to add.
         labels: real scans, as a CSV file with ``file, com_x, com_y, com_z`` and, if known, ``object_name``,
             ``sensor_x, sensor_y, sensor_z`` and ``bounding_radius``, metres.
+        densities: of the named bodies of meshes, as a CSV file with ``body, density`` and, if it is not about
+            every mesh, ``file``; kilograms per cubic metre. Meshes that it is not about are uniform.
         scan: how objects are scanned; by default as in ``plumbline prepare``.
         graph: how scans become graphs; by default as in ``plumbline prepare``.
         format: ``"packed"``, one memory-mapped store; ``"pt"``, the documented folder of ``.pt`` files.
@@ -112,7 +118,9 @@ def make_dataset(
     """
     scan, graph = scan or ScanSettings(), graph or GraphSettings()
     check_settings(scan, graph, solids=solids, workers=workers, format=format)
-    sources = list_sources(meshes, solids, labels)
+    if densities is not None and scan.target == "shell":
+        raise InputError("densities: a shell has none; leave out the densities or target shell")
+    sources = list_sources(meshes, solids, labels, densities)
     if not sources:
         raise InputError("there is nothing to prepare: give meshes, a number of solids, or labels")
     if scan.density == "parts" and not solids:
@@ -121,8 +129,11 @@ def make_dataset(
     if labels is None:
         del settings["clean"]  # it applies to real scans only, and older data sets do not record it
     plan = make_plan(sources, settings, format)
+    reporter = Reporter(report)
+    for sentence in without_effect(scan):
+        reporter.say(sentence)
     with Workers(workers) as pool:
-        return prepare(Path(out), sources, scan, graph, plan=plan, pool=pool, report=Reporter(report))
+        return prepare(Path(out), sources, scan, graph, plan=plan, pool=pool, report=reporter)
 
 
 def recorded(scan: ScanSettings, graph: GraphSettings) -> dict[str, Any]:
@@ -144,11 +155,13 @@ def recorded(scan: ScanSettings, graph: GraphSettings) -> dict[str, Any]:
 def make_plan(sources: Sequence[Source], settings: Mapping[str, Any], layout: str) -> Plan:
     """Plan of a data set: everything that determines it, recorded and compared with that of a later call."""
     count = Counter(source.kind for source in sources)
+    weighed = _count_weighed(sources)
     return {
         "format": layout,
         "settings": dict(settings),
         "inputs": {
             "meshes": count["mesh"],
+            **({"meshes_with_densities": weighed} if weighed else {}),  # older data sets do not record it
             "solids": count["solid"],
             "scans": count["scan"],
             "sha256": fingerprint(sources),
@@ -196,10 +209,8 @@ def prepare(
                 f"{out} cannot be written to ({error.strerror}); finished work is kept: "
                 "run the same command again to resume"
             ) from error
-    return DatasetSummary(
-        out,
-        len(sources),
-        *contents(out, plan["format"]),
+    return replace(
+        _summary(out, sources, plan),
         new_scans=new_scans,
         seconds=time.perf_counter() - started,
         scans_per_second=new_scans / scanning if new_scans else 0.0,
@@ -208,7 +219,17 @@ def prepare(
 
 def _finished_already(out: Path, sources: Sequence[Source], plan: Plan) -> DatasetSummary:
     clean(out)
-    return DatasetSummary(out, len(sources), *contents(out, plan["format"]), finished_already=True)
+    return replace(_summary(out, sources, plan), finished_already=True)
+
+
+def _summary(out: Path, sources: Sequence[Source], plan: Plan) -> DatasetSummary:
+    meshes = plan["inputs"]["meshes"]
+    return DatasetSummary(out, len(sources), *contents(out, plan["format"]), meshes, _count_weighed(sources))
+
+
+def _count_weighed(sources: Sequence[Source]) -> int:
+    """Count the meshes whose bodies have densities."""
+    return sum(bool(source.densities) for source in sources)
 
 
 def _write_missing(

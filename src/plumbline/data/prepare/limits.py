@@ -39,6 +39,13 @@ KINDS = {
 }
 
 
+def without_effect(scan: "ScanSettings") -> list[str]:
+    """One sentence for each setting that is set and changes nothing."""
+    if scan.sensor_model == "none" and scan.sensor_share != type(scan)().sensor_share:
+        return ["--sensor_share has no effect without --sensor_model depth"]
+    return []
+
+
 def check_settings(scan: "ScanSettings", graph: "GraphSettings", **others: Any) -> None:
     """Refuse invalid settings and combinations of settings. Raises InputError, naming the setting."""
     given = {item.name: getattr(record, item.name) for record in (scan, graph) for item in fields(record)}

@@ -106,12 +106,13 @@ def _differences(found: Plan, plan: Plan) -> list[str]:
     ]
     old, new = found.get("inputs", {}), plan["inputs"]
     result += [
-        f"{old.get(kind)} {kind} there, {new[kind]} now"
-        for kind in ("meshes", "solids", "scans")
-        if old.get(kind) != new[kind]
+        f"{old.get(kind, 0)} {kind.replace('_', ' ')} there, {new.get(kind, 0)} now"
+        for kind in ("meshes", "solids", "scans", "meshes_with_densities")
+        if old.get(kind, 0) != new.get(kind, 0)
     ]
     if not result and old.get("sha256") != new["sha256"]:
-        result.append("the names or contents of the input files have changed")
+        what = ", or their densities," if new.get("meshes_with_densities") else ""
+        result.append(f"the names or contents of the input files{what} have changed")
     for what, default in (("caster", None), ("generator", 1)):
         there, now = found.get(what, default), plan.get(what, default)
         if there != now:

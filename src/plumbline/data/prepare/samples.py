@@ -104,7 +104,13 @@ def make_samples(source: Source, scan: ScanSettings, graph: GraphSettings) -> li
         return [_sample(_real_scan(source, scan), source.name, graph, scan)]
     samples = scan.samples
     if source.path is not None:
-        solid = load_mesh(source.path, name=source.name, target=scan.target, scale=scan.scale)
+        solid = load_mesh(
+            source.path,
+            name=source.name,
+            target=scan.target,
+            scale=scan.scale,
+            densities=dict(source.densities) or None,
+        )
     else:
         solid = make_solid(scan.seed, source.index, scan.density)
         samples = scan.solid_samples or samples

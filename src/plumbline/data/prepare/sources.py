@@ -16,7 +16,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from plumbline.data.prepare.densities import Densities, read_densities
 from plumbline.data.store.writer import SCHEMA
+from plumbline.errors import InputError
 from plumbline.files import refusal
 from plumbline.geometry.clouds import Label, read_labels
 from plumbline.geometry.mesh_files import companion_files, find_meshes
@@ -50,6 +52,7 @@ class Source:
         label: label of the real scan.
         digest: hash of the content of the file and of the files it refers to.
         refused: why there is no digest, if the system cannot read the file.
+        densities: of all bodies of the mesh; none: its density is uniform.
     """
 
     kind: Literal["mesh", "solid", "scan"]
@@ -60,6 +63,7 @@ class Source:
     label: Label | None = None
     digest: str = ""
     refused: str = ""
+    densities: Densities = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +75,15 @@ class Chunk:
 
 
 def list_sources(
-    meshes: Path | str | Iterable[Path | str], solids: int, labels: Path | str | None = None
+    meshes: Path | str | Iterable[Path | str],
+    solids: int,
+    labels: Path | str | None = None,
+    densities: Path | str | None = None,
 ) -> list[Source]:
     """List all inputs: meshes sorted by name, built-in solids by index, real scans in file order.
 
     Raises:
-        InputError: a path does not exist or holds no mesh, or the labels cannot be used.
+        InputError: a path does not exist or holds no mesh, or the labels or densities cannot be used.
     """
     paths = [meshes] if isinstance(meshes, str | PathLike) else list(meshes)
     sources = []
@@ -85,6 +92,11 @@ def list_sources(
             suffix = mesh.path.suffix
             title = mesh.name if mesh.name.endswith(suffix) else mesh.name + suffix
             sources.append(Source("mesh", title, mesh.name, mesh.path))
+    if densities is not None:
+        if not sources:
+            raise InputError("densities: only meshes have named bodies; give mesh files or folders")
+        given = read_densities(densities, [(source.title, Path(source.path or "")) for source in sources])
+        sources = [replace(source, densities=each) for source, each in zip(sources, given, strict=True)]
     sources += [Source("solid", f"built-in solid {i}", f"solids/{i:06d}", index=i) for i in range(solids)]
     if labels is not None:
         sources += [_scan_source(label, Path(labels).parent) for label in read_labels(labels)]
@@ -138,7 +150,9 @@ def _identity(source: Source) -> list[Any]:
     label = None
     if source.label is not None:
         label = {key: value for key, value in asdict(source.label).items() if key != "path"}
-    return [source.kind, source.title, source.name, source.index, label, source.refused or source.digest]
+    # Older data sets do not record densities.
+    content = [source.refused or source.digest, *([source.densities] if source.densities else [])]
+    return [source.kind, source.title, source.name, source.index, label, *content]
 
 
 def _digest(value: Any) -> str:

@@ -17,7 +17,7 @@ from plumbline.geometry.mesh_formats.archives import open_archive, read_member
 from plumbline.geometry.mesh_formats.collada_controllers import read_controller
 from plumbline.geometry.mesh_formats.collada_geometry import Geometries
 from plumbline.geometry.mesh_formats.collada_scene import Scene, find_visual_scene, read_scene
-from plumbline.geometry.mesh_formats.collada_xml import Document, label, parse
+from plumbline.geometry.mesh_formats.collada_xml import Document, label, name_of, parse
 from plumbline.geometry.mesh_formats.parts import MeshContent, Part, check_size, join_parts, place_part, show
 from plumbline.geometry.mesh_formats.xml_text import parse_tree
 
@@ -77,7 +77,7 @@ def _read_document(document: Document) -> MeshContent:
                 f"has {len(every)} geometries and no scene that places them; export it with its scene"
             )
         notes.append("the file has no scene; its only geometry is read in its own frame")
-        parts = [geometries.read(every[0])]
+        parts = [geometries.read(every[0])._replace(name=name_of(every[0]))]
     else:
         parts = _place(document, read_scene(document, visual_scene), geometries)
     if not geometries.parts and every:
@@ -96,16 +96,18 @@ def _place(document: Document, scene: Scene, geometries: Geometries) -> list[Par
     """Read everything that a scene places, each in its place."""
     parts: list[Part] = []
     num = 0
-    for instance, matrix in scene.placed:
+    for instance, matrix, node in scene.placed:
         if instance.tag == "instance_geometry":
             geometry = document.find(instance.get("url"), "geometry", "places a geometry")
             part, place = geometries.read(geometry), matrix
+            name = name_of(node, geometry)
         else:
             part, place = read_controller(document, scene, instance, matrix, geometries)
+            name = name_of(node)
         num += len(part.faces)
         check_size(len(parts), num)
         if len(part.faces):
-            parts.append(place_part(part, place))
+            parts.append(place_part(part, place, name))
     return parts
 
 

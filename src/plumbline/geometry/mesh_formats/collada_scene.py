@@ -1,6 +1,7 @@
 """The scene of a COLLADA file: what its nodes place, and where."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -18,18 +19,31 @@ _AFFINE = 1e-6
 """Largest difference of a matrix's last row from 0, 0, 0, 1."""
 
 
+class Placed(NamedTuple):
+    """Something that a node places.
+
+    Attributes:
+        instance: an ``instance_geometry`` or ``instance_controller``.
+        matrix: ``[4, 4]`` from the node to the file's frame.
+        node: the node.
+    """
+
+    instance: Element
+    matrix: Float
+    node: Element
+
+
 @dataclass(slots=True)
 class Scene:
     """What a scene places.
 
     Attributes:
-        placed: each ``instance_geometry`` or ``instance_controller``, and the transform from its node to the
-            file's frame.
+        placed: each geometry and controller, once for each time that it is placed.
         nodes: by node, its transform to the file's frame, once for each time that it is placed.
         roots: the outermost nodes.
     """
 
-    placed: list[tuple[Element, Float]] = field(default_factory=list)
+    placed: list[Placed] = field(default_factory=list)
     nodes: dict[Element, list[Float]] = field(default_factory=dict)
     roots: list[Element] = field(default_factory=list)
 
@@ -83,7 +97,7 @@ def read_scene(document: Document, visual_scene: Element) -> Scene:
         scene.nodes.setdefault(node, []).append(matrix)
         for one in reversed(node):
             if one.tag in ("instance_geometry", "instance_controller"):
-                scene.placed.append((one, matrix))
+                scene.placed.append(Placed(one, matrix, node))
             elif one.tag == "node":
                 stack.append((one, matrix))
             elif one.tag == "instance_node":

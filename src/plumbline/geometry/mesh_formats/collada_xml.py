@@ -87,6 +87,11 @@ def label(element: Element) -> str:
     return show(name) if name else "without a name"
 
 
+def name_of(*elements: Element) -> str:
+    """Return the first name of some elements, otherwise the first id; empty if there is neither."""
+    return next((found for key in ("name", "id") for one in elements if (found := one.get(key))), "")
+
+
 def child(element: Element, tag: str) -> Element:
     """Return a required child.
 

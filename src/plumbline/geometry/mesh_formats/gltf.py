@@ -20,6 +20,7 @@ from plumbline.geometry.mesh_formats.gltf_json import (
     pick,
     read_all_numbers,
     read_container,
+    read_name,
     read_record,
     read_records,
     read_texts,
@@ -88,18 +89,21 @@ def _read(path: Path) -> MeshContent:
     parts: list[Part] = []
     flat = without_surface = 0
     for (mesh, weights), indices in users.items():
-        primitives = _read_mesh(pick(meshes, mesh, "mesh"), weights, accessors)
+        record = pick(meshes, mesh, "mesh")
+        primitives = _read_mesh(record, weights, accessors)
         size = sum(one.part.vertices.nbytes + one.part.faces.nbytes for one in primitives)
         without_surface += len(indices) * (not primitives)
         for index in indices:
             node = tree.nodes[index]
+            name = read_name(node) or read_name(record)
             for matrix in node_matrices(tree, index, accessors):
                 accessors.charge(size)
                 if "skin" in node:
                     skin = pick(skins, read_whole(node, "skin"), "skin")
-                    parts += [_bend(primitive, skin, tree, accessors) for primitive in primitives]
+                    bent = [_bend(primitive, skin, tree, accessors) for primitive in primitives]
+                    parts += [part._replace(name=name) for part in bent]
                 elif matrix[:3, :3].any():
-                    parts += [place_part(primitive.part, matrix) for primitive in primitives]
+                    parts += [place_part(primitive.part, matrix, name) for primitive in primitives]
                 else:  # how animations hide a part
                     flat += 1
     notes = [*tree.notes]
@@ -205,7 +209,7 @@ def _bend(primitive: _Primitive, skin: Record, tree: NodeTree, accessors: Access
     signs = np.sign(np.linalg.det(matrices[np.unique(used), :3, :3]))
     if not ((signs == 1).all() or (signs == -1).all()):
         raise MeshError("a skeleton flattens its mesh, or mirrors a part of it; export it in its rest pose")
-    vertices, faces = primitive.part
+    vertices, faces, _ = primitive.part
     bent = np.zeros_like(vertices)
     for joint, weight in zip(joints.T, weights.T, strict=True):
         # The joint of a weight of 0 may be any number.

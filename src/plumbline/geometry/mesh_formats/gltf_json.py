@@ -196,6 +196,12 @@ def read_text(record: Record, key: str) -> str:
     return value
 
 
+def read_name(record: Record) -> str:
+    """Read the name of an object; empty if it has none."""
+    name = record.get("name")
+    return name if isinstance(name, str) else ""
+
+
 def read_texts(record: Record, key: str) -> list[str]:
     """Read a list of texts; an empty one if it is missing."""
     values = _list(record, key)

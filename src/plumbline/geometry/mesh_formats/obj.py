@@ -11,7 +11,13 @@ import numpy as np
 
 from plumbline.errors import MeshError
 from plumbline.geometry.ascii_numbers import ascii_numbers
-from plumbline.geometry.mesh_formats.parts import MeshContent, check_indices, whole_numbers
+from plumbline.geometry.mesh_formats.parts import (
+    FaceRun,
+    MeshContent,
+    check_indices,
+    face_runs,
+    whole_numbers,
+)
 from plumbline.geometry.polygons import triangulate_polygons
 from plumbline.records import Float, Int
 
@@ -27,6 +33,8 @@ _BLANK[[*b" \t\n"]] = True
 
 def read_obj(path: Path) -> MeshContent:
     """Read the faces of an obj file, of all its objects, groups and materials.
+
+    Bodies are named by objects (``o``), or by groups (``g``) if there is at most one object.
 
     Vertices may carry a weight or a colour. Texture coordinates, normals, materials and lines are skipped.
 
@@ -59,7 +67,8 @@ def read_obj(path: Path) -> MeshContent:
     if not len(vertices) and not len(indices):
         raise MeshError("cannot be read as obj: it holds no vertices and no faces; export it again")
     check_indices(indices, len(vertices))
-    return MeshContent(vertices, triangulate_polygons(vertices, lengths, indices))
+    faces = triangulate_polygons(vertices, lengths, indices)
+    return MeshContent(vertices, faces, runs=_runs(lines, lengths))
 
 
 class _Lines:
@@ -88,6 +97,21 @@ class _Lines:
         """Count the lines of one word before each line of another one: ``[n]``."""
         count: Int = np.cumsum(self._are(counted))[self._are(word)]
         return count
+
+
+def _runs(lines: _Lines, lengths: Int) -> tuple[FaceRun, ...]:
+    """Find which triangles belong to which object or group; ``lengths [n]`` are the corners of each face."""
+    triangles = np.concatenate([[0], np.cumsum(np.maximum(lengths - 2, 0))])
+    runs: tuple[FaceRun, ...] = ()
+    for word in (b"g", b"o"):
+        begins = lines.count_before(b"f", word)
+        if len(begins):
+            names = ["", *lines.text_of(word).decode("utf-8", "surrogateescape").split("\n")[:-1]]
+            counts = np.diff(triangles[np.concatenate([[0], begins, [len(lengths)]])])
+            named = face_runs(names, counts.tolist())
+            if not runs or len({run.body for run in named}) > 1:
+                runs = named
+    return runs
 
 
 def _vertices(text: bytes, path: Path) -> Float:

@@ -1,6 +1,6 @@
 """The parts of a mesh file: placed, checked, and joined into one mesh."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,10 +23,26 @@ class Part(NamedTuple):
     Attributes:
         vertices: ``[V, 3]`` float64.
         faces: ``[F, 3]`` int64, indices into ``vertices``.
+        name: of the body that it belongs to; empty if the file gives none.
     """
 
     vertices: Float
     faces: Int
+    name: str = ""
+
+
+class FaceRun(NamedTuple):
+    """Consecutive faces of one body.
+
+    Attributes:
+        body: name of the body, with single spaces; empty for faces without one.
+        start: number of the first face.
+        stop: number after that of the last face.
+    """
+
+    body: str
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +53,23 @@ class MeshContent:
         vertices: ``[V, 3]`` float64.
         faces: ``[F, 3]`` int64, indices into ``vertices``; wound as in the file.
         notes: sentences about what was left out or assumed, such as ``"2 support objects are left out"``.
+        runs: all faces in order, by the body that they belong to; a body may have several runs. Empty if the
+            format has no names.
     """
 
     vertices: Float
     faces: Int
     notes: tuple[str, ...] = ()
+    runs: tuple[FaceRun, ...] = ()
 
 
-def place_part(part: Part, transform: Float) -> Part:
+def place_part(part: Part, transform: Float, name: str) -> Part:
     """Move a part to its place; a mirrored part stays wound counter-clockwise seen from outside.
 
     Args:
         part: in its own frame.
         transform: ``[4, 4]`` from the part's frame to the file's, applied to columns (x, y, z, 1).
+        name: of the body that it is, or is a part of.
 
     Raises:
         MeshError: the transform is not finite, or flattens the part.
@@ -63,7 +83,7 @@ def place_part(part: Part, transform: Float) -> Part:
         raise MeshError("is damaged: a part is placed by a matrix that flattens it; export it again")
     faces = part.faces[:, ::-1] if sign < 0 else part.faces
     with np.errstate(all="ignore"):  # vertices that are not finite are refused where the mesh is used
-        return Part(part.vertices @ linear.T + transform[:3, 3], faces)
+        return Part(part.vertices @ linear.T + transform[:3, 3], faces, name)
 
 
 def join_parts(parts: Sequence[Part], notes: Sequence[str] = ()) -> MeshContent:
@@ -80,7 +100,27 @@ def join_parts(parts: Sequence[Part], notes: Sequence[str] = ()) -> MeshContent:
         vertices.append(part.vertices)
         faces.append(part.faces + start)
         start += len(part.vertices)
-    return MeshContent(np.concatenate(vertices), np.concatenate(faces), tuple(notes))
+    runs = face_runs([part.name for part in parts], [len(part.faces) for part in parts])
+    return MeshContent(np.concatenate(vertices), np.concatenate(faces), tuple(notes), runs)
+
+
+def face_runs(names: Sequence[str], lengths: Iterable[int]) -> tuple[FaceRun, ...]:
+    """Number the faces of consecutive parts; neighbours of one name become one run, empty parts none.
+
+    Args:
+        names: of the body that each part belongs to.
+        lengths: number of faces of each part.
+    """
+    runs: list[FaceRun] = []
+    start = 0
+    for name, length in zip(names, lengths, strict=True):
+        name, stop = " ".join(name.split()), start + length
+        if runs and runs[-1].body == name:
+            runs[-1] = runs[-1]._replace(stop=stop)
+        elif length:
+            runs.append(FaceRun(name, start, stop))
+        start = stop
+    return tuple(runs)
 
 
 def note_left_out(num: int, noun: str, which: str = "") -> str:

@@ -71,12 +71,14 @@ class _Leaf(NamedTuple):
         key: the part that holds it.
         item: the object.
         transform: ``[4, 4]`` from the mesh to the file.
+        name: of the object, or of the nearest one around it that has a name.
     """
 
     id: int
     key: str
     item: Object
     transform: Float
+    name: str
 
 
 class _Scene:
@@ -136,7 +138,7 @@ class _Scene:
             elif leaf.key == self._root:
                 mesh = self._cut_volumes(leaf.id, mesh, left_out)
             if kind in ("model", "surface") and len(mesh.faces):
-                found.setdefault(kind, []).append(place_part(mesh, leaf.transform))
+                found.setdefault(kind, []).append(place_part(mesh, leaf.transform, leaf.name))
 
     def _cut_volumes(self, number: int, mesh: Part, left_out: Counter[str]) -> Part:
         """Leave out the triangles of an object that a slicer marks as a modifier or the like."""
@@ -160,9 +162,9 @@ class _Scene:
         """Find all meshes of an item, in the order of the file."""
         unit = self._get_model(self._root).unit
         # Without recursion: a file may nest components deeper than Python calls.
-        stack = [(item, self._root, np.eye(4), unit, 1)]
+        stack = [(item, self._root, np.eye(4), unit, 1, "")]
         while stack:
-            reference, key, transform, unit, depth = stack.pop()
+            reference, key, transform, unit, depth, name = stack.pop()
             key = reference.key or key
             model = self._get_model(key)
             found = model.objects.get(reference.id)
@@ -182,11 +184,12 @@ class _Scene:
             if depth > 1 and key == self._root:
                 self._check_nested(reference.id)
             transform = transform @ reference.transform @ _unit_scale(model.unit, unit)
+            name = found.name.strip() or name
             self._num_objects += 1
             self._num_faces += 0 if found.mesh is None else len(found.mesh.faces)
             check_size(self._num_objects, self._num_faces)
             if found.mesh is not None:
-                yield _Leaf(reference.id, key, found, transform)
+                yield _Leaf(reference.id, key, found, transform, name)
             elif found.components is None:
                 raise MeshError(f"has no mesh in object {reference.id}; export it as a mesh")
             elif found.modifier:
@@ -198,7 +201,7 @@ class _Scene:
                 )
             else:
                 stack += [
-                    (component, key, transform, model.unit, depth + 1)
+                    (component, key, transform, model.unit, depth + 1, name)
                     for component in reversed(found.components)
                 ]
 

@@ -86,6 +86,7 @@ class Object:
         components: the objects that it consists of; None if it has a mesh of its own.
         unsupported: a feature of its shape that is not supported, or None.
         modifier: whether its own settings say that it is not material.
+        name: empty if it has none.
     """
 
     kind: str
@@ -93,6 +94,7 @@ class Object:
     components: list[Reference] | None = None
     unsupported: str | None = None
     modifier: bool = False
+    name: str = ""
 
 
 @dataclass(slots=True)
@@ -230,7 +232,7 @@ class _ModelParser:
         kind = attributes.get("type", "model").strip()
         if kind not in _KINDS:
             raise MeshError(f"is damaged: {kind!r} is not a type of object in 3MF; export it again")
-        self._object = self.model.objects[number] = Object(kind)
+        self._object = self.model.objects[number] = Object(kind, name=attributes.get("name", ""))
         self._seen.clear()
         self._sliced = False
         for name, value in attributes.items():

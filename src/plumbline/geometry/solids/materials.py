@@ -1,8 +1,8 @@
 """Densities of everyday materials, and what the parts of objects are made of.
 
-Sources, rounded to two or three digits: [G] Gere, Mechanics of Materials, appendix H; [C] Callister,
-Materials Science and Engineering, appendix B; [W] a table of air-dry woods
-(metric-bolt-torque.com/materials/wood-density); [S] a table of bulk materials
+They are typical values, from which single objects differ. Sources, rounded to two or three digits: [G] Gere,
+Mechanics of Materials, appendix H; [C] Callister, Materials Science and Engineering, appendix B; [W] a table
+of air-dry woods (metric-bolt-torque.com/materials/wood-density); [S] a table of bulk materials
 (simetric.co.uk/si_materials.htm); [P] foam makers' ranges by use. [E] marks our own estimates of what is
 hollow or mixed in real objects, but a full body in the built-in solids; single objects may well be half or
 twice as dense.
