@@ -20,6 +20,7 @@ from plumbline.evaluation.benchmark_tables import warnings
 from plumbline.evaluation.conditions import CONDITIONS, MAIN, Condition
 from plumbline.geometry.graphs import LEADERS, build_sample
 from plumbline.models import build_model
+from plumbline.predictors.answers import Answers
 from plumbline.predictors.calibration import Calibration
 from plumbline.predictors.checkpoint import FORMAT
 from plumbline.predictors.graph_form import GraphForm
@@ -239,11 +240,11 @@ def store(out) -> PackedStore:
 class TestMethods:
     def test_an_oracle_never_misses_and_a_bad_guess_misses_by_what_it_is_wrong(self, store):
         def oracle(graphs, indices):
-            return graphs.gather(indices).target.astype(float)
+            return Answers(graphs.gather(indices).target.astype(float))
 
         def bad(graphs, indices):
             found = graphs.gather(indices)
-            return found.target + 0.3 * found.bounding_radius[:, None] * np.array([0, 0.6, 0.8])
+            return Answers(found.target + found.bounding_radius[:, None] * [0, 0.18, 0.24])
 
         asked = [Asked("oracle", GraphForm(), oracle), Asked("bad", GraphForm(), bad)]
         errors = measure(store, asked, ["carve"])
@@ -262,18 +263,17 @@ class TestMethods:
 
         def ask(graphs, indices):
             found = graphs.gather(indices)
-            names = list(graphs.vector_names)
-            assert names == ["table", "view", "carve"]
+            assert list(graphs.vector_names) == ["table", "view", "carve"]
             assert not found.vectors[:, 0].any()
             np.testing.assert_allclose(np.linalg.norm(found.vectors[:, 1], axis=1).max(), 1, atol=0.1)
-            return found.target.astype(float)
+            return Answers(found.target.astype(float))
 
         form = GraphForm(vector_names=("table", "view", "carve"))
         assert figures(measure(store, [Asked("asks", form, ask)], [])["asks"])["p90"] < 1e-6
 
     def test_answers_that_are_no_numbers_are_refused(self, store):
         def broken(graphs, indices):
-            return np.where(indices[:, None] == 3, np.nan, np.zeros(3))
+            return Answers(np.where(indices[:, None] == 3, np.nan, np.zeros(3)))
 
         with pytest.raises(Exception, match="the predictions of broken for 1 of 16 scans are not finite"):
             measure(store, [Asked("broken", GraphForm(), broken)], [])

@@ -50,13 +50,22 @@ def write_tiny(folder: Path) -> Path:
     return folder
 
 
-def write_seeded(folder: Path) -> Path:
-    """The same with all that any network reads: vectors of the scan and points in farthest-point order."""
+def write_seeded(folder: Path, *, payload: bool = False) -> Path:
+    """The same with all that any network reads: vectors of the scan and points in farthest-point order.
+
+    With ``payload``, also with volume and inertia of objects that have nothing to do with the points.
+    """
     rng = np.random.default_rng(11)
     shape = (len(USUAL_VECTORS), 3)
     samples = [
         replace(sample, vectors=rng.normal(size=shape).astype(np.float32)) for sample in random_samples()
     ]
+    if payload:
+        boxes = rng.uniform(0.5, 3, size=(len(samples), 3))
+        samples = [
+            replace(sample, volume=box.prod(), inertia=np.diag((box**2).sum() - box**2) / 12)
+            for sample, box in zip(samples, boxes, strict=True)
+        ]
     fields = {
         "feature_names": list(FEATURE_NAMES),
         "vector_names": list(USUAL_VECTORS),

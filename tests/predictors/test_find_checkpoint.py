@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from plumbline import InputError
+from plumbline.predictors.checkpoint import FORMAT
 from plumbline.predictors.find_checkpoint import find_best
 
 
 def write(path: Path, val_loss: float) -> Path:
     """A checkpoint that says no more than its format and its loss."""
-    ours = {"format": 3, "metrics": {"val_loss": val_loss}}
+    ours = {"format": FORMAT, "metrics": {"val_loss": val_loss}}
     torch.save({"state_dict": {}, "plumbline": ours}, path)
     return path
 

@@ -156,7 +156,7 @@ def usual_features(features: Float) -> Usual | None:
     share = ((away @ whitening.T) ** 2).sum(axis=1) / (num - 1)
     part = num / (num - 1)
     left = np.maximum(1 - part * share, np.finfo(float).tiny)
-    threshold = _conformal(np.sqrt(part**2 * (num - 1) * share / left).tolist(), USUAL_SHARE)
+    threshold = _conformal(np.sqrt(part**2 * (num - 2) * share / left).tolist(), USUAL_SHARE)
     return None if not threshold else Usual(mean, whitening, threshold)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from plumbline.data.store.writer import write_store
+from plumbline.models.answer import Answer
 from plumbline.records import FEATURE_NAMES
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.show.metrics_file import COLUMNS
@@ -159,7 +160,7 @@ def test_a_moved_run_keeps_its_best_model(tiny: Path, tmp_path: Path) -> None:
     best = next((tmp_path / "there").glob("best-model-*"))
     still = {"lr": 1e-2, "max_epochs": 3, "resume": ""}
     with pytest.MonkeyPatch.context() as patch:  # the third epoch must not be better
-        patch.setattr(CentreOfMassTask, "_answer", lambda task, batch: (task.forward_model(batch) + 9, None))
+        patch.setattr(CentreOfMassTask, "_answer", lambda task, batch: Answer(task.forward_model(batch) + 9))
         assert train(tiny, tmp_path / "there", **still).code == 0
     assert [path.name for path in (tmp_path / "there").glob("best-model-*")] == [best.name]
     assert best.exists()

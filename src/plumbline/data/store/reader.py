@@ -198,8 +198,8 @@ class PackedStore:
 
     @property
     def has_payload(self) -> bool:
-        """Whether volume or inertia of any object are known."""
-        return bool(np.isfinite(self.volume).any() or np.isfinite(self.inertia).any())
+        """Whether both are known somewhere: volume and inertia. Shells have no inertia."""
+        return bool(np.isfinite(self.volume).any() and np.isfinite(self.inertia).any())
 
     @cached_property
     def has_point_cloud(self) -> bool:

@@ -87,20 +87,26 @@ def covariance_loss(error: Tensor, covariance: Tensor, bounding_radius: Tensor) 
         bounding_radius: ``[G]``.
     """
     error = error.detach() / bounding_radius[:, None]
-    adjugate, det = _adjugate(covariance / bounding_radius[:, None, None].square())
-    square = (error[:, :, None] * adjugate * error[:, None]).sum((1, 2)) / det
-    m = (square.clamp_min(0) + torch.finfo(error.dtype).tiny).sqrt()
-    return _SIDE_WEIGHT * (m + 0.5 * det.log()).mean()
+    square, log_det = _mahalanobis(error, covariance / bounding_radius[:, None, None].square())
+    m = (square + torch.finfo(error.dtype).tiny).sqrt()
+    return _SIDE_WEIGHT * (m + 0.5 * log_det).mean()
 
 
-def _adjugate(symmetric: Tensor) -> tuple[Tensor, Tensor]:
-    """Adjugates ``[G, 3, 3]`` and determinants ``[G]`` of symmetric matrices, by their formulas.
+def _mahalanobis(error: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """``e^T C^-1 e`` ``[G]``, and ``log(det C)`` ``[G]``, by the factors ``L D L^T`` of C.
 
-    LAPACK would be called once for each matrix.
+    LAPACK would be called once for each matrix; formulas with the determinant lose all digits where an
+    ellipsoid is long.
     """
-    a, b, c = symmetric.unbind(1)
-    rows = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], 1)
-    return rows, (a * rows[:, 0]).sum(1)
+    (a, b, c), (_, d, e), (_, _, f) = (row.unbind(1) for row in covariance.unbind(1))
+    lower, last = b / a, c / a
+    second = d - lower * b
+    lowest = (e - last * b) / second
+    third = f - last * c - lowest.square() * second
+    x, y, z = error.unbind(1)
+    y = y - lower * x
+    z = z - last * x - lowest * y
+    return x.square() / a + y.square() / second + z.square() / third, a.log() + second.log() + third.log()
 
 
 def payload_loss(log_volume: Tensor, inertia: Tensor, volume: Tensor, true_inertia: Tensor) -> Tensor:
@@ -113,13 +119,17 @@ def payload_loss(log_volume: Tensor, inertia: Tensor, volume: Tensor, true_inert
         inertia: ``[G, 3, 3]``.
         volume: ``[G]`` truth; NaN where it is unknown.
         true_inertia: ``[G, 3, 3]`` truth; NaN where it is unknown.
+
+    Returns:
+        The weighted sum; a mean over no graphs is zero.
     """
     known = volume > 0
     off = (log_volume - torch.where(known, volume, 1.0).log()).abs()
     of_volume = torch.where(known, off, 0.0).sum() / known.sum().clamp_min(1)
-    known = true_inertia.isfinite().flatten(1).all(1)
+    norm = true_inertia.flatten(1).norm(dim=1)
+    known = norm > 0
     wanted = torch.where(known[:, None, None], true_inertia, 1.0)
-    off = _length((inertia - wanted).flatten(1)) / _length(wanted.flatten(1))
+    off = _length((inertia - wanted).flatten(1)) / torch.where(known, norm, 1.0)
     of_inertia = torch.where(known, off, 0.0).sum() / known.sum().clamp_min(1)
     return _SIDE_WEIGHT * (of_volume + of_inertia)
 
