@@ -17,8 +17,8 @@ from plumbline.models import MODELS, arguments_for, build_model, load_model_clas
 from plumbline.models.answer import as_answer
 from plumbline.models.blocks import max_pool, relu_dropout, sparse_product
 from plumbline.models.equivariant import softmax_by
-from plumbline.records import FEATURE_NAMES
-from plumbline.testing import ModelTests
+from plumbline.records import FEATURE_NAMES, VECTOR_NAMES
+from plumbline.testing import ModelTests, scans, store_of
 from tests.helpers.architectures import model_of as build
 from tests.helpers.random_samples import FEATURES, random_sample, random_store
 
@@ -224,3 +224,16 @@ def test_max_pool_and_its_gradient_are_those_of_amax() -> None:
     assert theirs.grad is not None
     assert torch.allclose(ours.grad, theirs.grad, rtol=0, atol=1e-15)
     assert torch.autograd.gradcheck(max_pool, x[[0, 3]].requires_grad_())
+
+
+def test_a_description_of_a_scan_is_of_the_first_layer_and_of_the_last():
+    """The last layers forget what does not tell the centre of mass."""
+    data = {"input_dim": 12, "feature_names": FEATURE_NAMES, "vector_names": VECTOR_NAMES}
+    model = build("ept", data)
+    batch = make_batch(store_of(scans()), np.arange(len(scans())), model.needs)
+    kept = {}
+    for name, layer in {"first": model.patches, "last": model.head.norm}.items():
+        layer.register_forward_hook(lambda _, given, found, name=name: kept.update({name: found[0].mean(1)}))
+    features = model.eval().answer(batch).features
+    torch.testing.assert_close(features, torch.cat([kept["first"], kept["last"]], 1))
+    assert not features.requires_grad

@@ -135,6 +135,8 @@ class EPT(nn.Module):
         graph_vectors = inputs.graph_vectors.to(dtype)
         pos = vectors[patches[:, :, 0], 0]
         s, v = self.patches(patches, vectors, inputs.scalars.to(dtype), graph_vectors)
+        # The last layers forget what does not tell the centre of mass, such as that points fill a volume.
+        local = s.detach().mean(1)
         for layer in self.layers:
             s, v = layer(s, v)
         s, v = self.head.norm(s, v)
@@ -157,7 +159,7 @@ class EPT(nn.Module):
             covariance=covariance,
             log_volume=log_volume,
             inertia=inertia,
-            features=pooled,
+            features=torch.cat([local, pooled], 1),
         )
 
 
