@@ -83,7 +83,7 @@ docs: setup  ## flags and figures of the documentation from the program itself; 
 pretrained: setup  ## the shipped weights, from solids and real meshes: MESHES=FOLDER; hours (docs/model-card.md)
 	$(BIN)/python -m pretrained.link "$(MESHES)"
 	$(BIN)/plumbline prepare --config pretrained/prepare.yaml
-	$(BIN)/plumbline prepare --config pretrained/prepare.yaml --seed 2 --out data/pretrained-scans-2
+	$(BIN)/plumbline prepare --config pretrained/prepare.yaml --seed 2 --solids 4000 --out data/pretrained-scans-2
 	$(BIN)/plumbline train --config pretrained/train.yaml $(if $(wildcard runs/pretrained/last.ckpt),--resume)
 	$(BIN)/python -m pretrained.pack runs/pretrained
 

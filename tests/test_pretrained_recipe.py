@@ -99,8 +99,11 @@ def test_each_step_reads_what_the_one_before_it_writes(monkeypatch):
     data = cli.parse("prepare", ["--config", "pretrained/prepare.yaml"])
     training = cli.parse("train", ["--config", "pretrained/train.yaml"])
     assert data.paths == [OUT]
-    assert training.data_dir == data.out
+    more = Path("data/pretrained-scans-2")
+    assert training.data_dir == [data.out, more]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert makefile.count("prepare --config pretrained/prepare.yaml") == 2
+    assert f"prepare.yaml --seed 2 --solids 4000 --out {more}\n" in makefile
     assert f"pretrained.pack {training.checkpoint_dir}\n" in makefile
     assert f"$(wildcard {training.checkpoint_dir}/last.ckpt)" in makefile
 
