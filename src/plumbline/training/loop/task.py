@@ -126,8 +126,8 @@ class CentreOfMassTask(LightningModule):
         if answer.covariance is not None:
             loss = loss + covariance_loss(error, answer.covariance, batch.bounding_radius)
         if answer.log_volume is not None and answer.inertia is not None:
-            assert batch.volume is not None
-            assert batch.inertia is not None
+            if batch.volume is None or batch.inertia is None:
+                raise InputError('the network predicts volume and inertia: add "payload" to its needs')
             loss = loss + payload_loss(answer.log_volume, answer.inertia, batch.volume, batch.inertia)
         if self.guard is not None and self.guard.leaves_out(
             loss, batch, self.model, step=self.global_step, lr=self.learning_rate
@@ -146,7 +146,7 @@ class CentreOfMassTask(LightningModule):
         error = answer.com - batch.target
         value = self.loss(error, batch.bounding_radius)
         self.val_sums.add(self._sums_of(error, batch, value), batch.num_graphs)
-        if answer.log_scale is not None:
+        if len(answer.parts) > 1:
             self._validated.append((error, answer))
 
     def _sums_of(self, error: Tensor, batch: Batch, value: Tensor) -> Tensor:
@@ -255,7 +255,7 @@ class CentreOfMassTask(LightningModule):
         log_scale = joined([answer.log_scale for answer in answers])
         found = calibrate(
             joined([error for error, _ in self._validated]),
-            expected=np.exp(log_scale),
+            expected=None if log_scale is None else np.exp(log_scale),
             covariance=joined([answer.covariance for answer in answers]),
             features=joined([answer.features for answer in answers]),
         )
