@@ -88,7 +88,7 @@ class TestUnits:
 
     def test_of_a_network_too(self, trained: dict[str, Path]) -> None:
         loaded = load_checkpoint(trained["ept"])
-        width = loaded.model.head.doubt[0].in_features
+        width = 2 * loaded.model.head.doubt[0].in_features
         known = replace(KNOWN, usual=Usual(np.zeros(width), np.eye(width), 1.0))
         predictor = Predictor.trained(replace(loaded, calibration=known))
         metres, millimetres = predicted(predictor), predicted(predictor, scale=1000)

@@ -22,6 +22,7 @@ from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.verify import verify
 from plumbline.data.store.writer import write_store
 from plumbline.errors import InputError
+from plumbline.models.answer import Answer
 from plumbline.records import FEATURE_NAMES, Sample
 from plumbline.training.loop.task import CentreOfMassTask
 from tests.helpers.training_fixtures import metric_rows, random_samples, train
@@ -177,7 +178,7 @@ def test_a_store_of_an_earlier_version_is_read_without_them(tmp_path, capsys, mo
     assert set(store.object_names) == set(sound.object_names)
     order = np.random.default_rng(0).permutation(46)
     for one, other in zip(store.gather(order), sound.gather(np.array(kept)[order]), strict=True):
-        assert one is other is None or np.array_equal(one, other)
+        assert one is other is None or np.array_equal(one, other, equal_nan=True)
     assert [store.sample(i).object_name for i in range(46)] == [samples[i].object_name for i in kept]
     assert bool(verify(store)) == (not np.isfinite(radius))
     assert np.array_equal(pickle.loads(pickle.dumps(store)).target, store.target)  # noqa: S301 - ours
@@ -210,7 +211,7 @@ def test_a_metric_that_overflows_stops_the_training(
     """A loss of 1e30 is finite, and its square is not."""
     answer = CentreOfMassTask._answer
     monkeypatch.setattr(
-        CentreOfMassTask, "_answer", lambda self, batch: (answer(self, batch)[0] * 0 + 1e30, None)
+        CentreOfMassTask, "_answer", lambda self, batch: Answer(answer(self, batch).com * 0 + 1e30)
     )
     outcome = train(tiny, tmp_path / "run", max_epochs=1)
     assert outcome.code == 2

@@ -300,10 +300,12 @@ def held_lines(found: Evaluation) -> dict[str, str]:
 def _refusal(trained: Trained, store: PackedStore, table: Table, answers: Answers) -> Refusal | None:
     """The relative errors if scans are refused by their novelty, or by their expected error."""
     usual, expected = trained.calibration.usual, answers.expected_error
+    with np.errstate(divide="ignore", over="ignore"):  # points may coincide
+        relative = None if expected is None else expected / _extents(store, table.indices)
     return refusal(
         table.errors[table.model].error_rel,
         novelty=None if usual is None or answers.features is None else usual.novelty(answers.features),
-        relative=None if expected is None else expected / _extents(store, table.indices),
+        relative=relative,
     )
 
 

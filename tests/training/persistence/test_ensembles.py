@@ -222,7 +222,7 @@ def test_its_features_are_those_of_all_members(joined: Path) -> None:
     assert features is not None
     assert wanted is not None
     assert found is not None
-    assert features.shape == (104, 16)
+    assert features.shape == (104, 32)
     novelty = found.novelty(features)
     np.testing.assert_allclose(novelty, wanted.novelty(features), rtol=1e-4)
     assert (novelty > 1).sum() <= 2
