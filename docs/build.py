@@ -2,8 +2,7 @@
 
 ``docs/flags.md`` is the table of every flag. ``docs/model-card.md`` gets what the shipped weights and the
 list of their meshes say. ``docs/figures/overview.png`` shows a built-in solid, its scan and its graph, made
-by the real functions; ``docs/figures/prediction.png``, the picture of the README, needs the model of
-``make demo``.
+by the real functions; ``docs/figures/prediction.png``, the picture of the README, the shipped model's answer.
 """
 
 from collections.abc import Iterable
@@ -19,7 +18,6 @@ from plumbline.config.parts import own_options
 from plumbline.models import MODELS
 
 DOCS = Path(__file__).parent
-DEMO = DOCS.parent / "runs" / "demo"
 
 
 def flags_page() -> str:
@@ -112,12 +110,8 @@ def main() -> None:
     card = DOCS / "model-card.md"
     card.write_text(with_facts(card.read_text(encoding="utf-8")), encoding="utf-8")
     overview(DOCS / "figures" / "overview.png")
-    print("docs/flags.md, docs/model-card.md and docs/figures/overview.png written")
-    if DEMO.is_dir():
-        draw(DOCS / "figures" / "prediction.png", DEMO)
-        print("docs/figures/prediction.png written")
-    else:
-        print("docs/figures/prediction.png left as it is: it needs runs/demo, which make demo writes")
+    draw(DOCS / "figures" / "prediction.png")
+    print("docs/flags.md, docs/model-card.md, docs/figures/overview.png and prediction.png written")
 
 
 if __name__ == "__main__":
