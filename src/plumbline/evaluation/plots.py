@@ -181,7 +181,7 @@ def _draw_curves(history: History, baselines: Mapping[str, float]) -> Any:
                 (("val_loss",), "validation", MODEL),
             ):
                 _line(axis, history.get(*names), label, colour, labels)
-            _title(axis, "Loss: mean absolute error, data units" + _log_or_linear(axis))
+            _title(axis, "Loss" + _log_or_linear(axis))
         elif kind == "error":
             for name, level in baselines.items():
                 axis.axhline(level, color=colour_of(name), linewidth=1.0, linestyle=(0, (4, 3)))

@@ -185,7 +185,7 @@ def _payload_section(payload: PayloadTable | None) -> str:
         ]
         rows.append(f"<tr>{_method_cell(name)}{''.join(cells)}</tr>")
     heads = ["", *(" ".join(column.head.split()) for column in columns)]
-    return f"<h2>Volume and inertia</h2>{_table(heads, rows)}{note}"
+    return f"<h2>Volume and inertia</h2>{_table(heads, rows, 'groups')}{note}"
 
 
 def _refusal_section(refusal: Refusal | None) -> str:
