@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,11 @@ from plumbline.predictors.calibration import (
     usual_features,
 )
 from plumbline.records import Float
+
+
+def calibrated(error: np.ndarray, *, expected: Any, covariance: Any, features: Any) -> Calibration:
+    answers = Answers(np.zeros_like(error), expected, covariance, features=features)
+    return calibrate(error, answers)
 
 
 def covariances(rng: np.random.Generator, number: int) -> Float:
@@ -58,7 +64,7 @@ class TestEllipsoids:
         rng = np.random.default_rng(3)
         true = covariances(rng, 40_000)
         error, predicted = errors(rng, true, kind), size**2 * true
-        found = calibrate(error[:20_000], expected=None, covariance=predicted[:20_000], features=None)
+        found = calibrated(error[:20_000], expected=None, covariance=predicted[:20_000], features=None)
         distances = mahalanobis(error[20_000:], predicted[20_000:])
         for share, factor in found.ellipsoid_factors.items():
             inside = np.count_nonzero(distances <= factor)
@@ -78,20 +84,20 @@ class TestEllipsoids:
         inside = []
         for _ in range(400):
             error[:, 0] = rng.normal(size=60)
-            reach = calibrate(error, expected=None, covariance=np.tile(np.eye(3), (60, 1, 1)), features=None)
+            reach = calibrated(error, expected=None, covariance=np.tile(np.eye(3), (60, 1, 1)), features=None)
             inside.append(math.erf(reach.ellipsoid_factors["0.9"] / math.sqrt(2)))
         assert np.mean(inside) == pytest.approx(55 / 61, abs=0.006)
 
     def test_what_is_not_predicted_is_not_calibrated(self) -> None:
         error = np.ones((20, 3))
-        assert calibrate(error, expected=None, covariance=None, features=None) == Calibration()
-        known = calibrate(error, expected=np.full(20, 2.0), covariance=None, features=None)
+        assert calibrated(error, expected=None, covariance=None, features=None) == Calibration()
+        known = calibrated(error, expected=np.full(20, 2.0), covariance=None, features=None)
         assert known.error_factors == {"0.5": math.sqrt(3) / 2, "0.9": math.sqrt(3) / 2}
         assert known.covariance_scale is None
 
     def test_too_few_graphs_give_no_scale(self) -> None:
         one = np.tile(np.eye(3), (3, 1, 1))
-        found = calibrate(np.ones((3, 3)), expected=None, covariance=one, features=None)
+        found = calibrated(np.ones((3, 3)), expected=None, covariance=one, features=None)
         assert found.ellipsoid_factors == {"0.5": pytest.approx(math.sqrt(3))}
         assert found.covariance_scale is None
 
@@ -215,7 +221,7 @@ class TestInACheckpoint:
     def test_it_is_read_as_it_was_written(self, usual: bool) -> None:
         rng = np.random.default_rng(0)
         number = 120 if usual else 20
-        found = calibrate(
+        found = calibrated(
             rng.normal(size=(number, 3)),
             expected=rng.uniform(1, 2, size=number),
             covariance=covariances(rng, number),
@@ -250,6 +256,6 @@ def test_factors_of_ellipsoids_and_balls_agree_for_balls() -> None:
     rng = np.random.default_rng(0)
     error, expected = rng.normal(size=(50, 3)), rng.uniform(1, 2, size=50)
     balls = expected[:, None, None] ** 2 * np.eye(3)
-    found = calibrate(error, expected=expected, covariance=balls, features=None)
+    found = calibrated(error, expected=expected, covariance=balls, features=None)
     assert found.ellipsoid_factors == pytest.approx(found.error_factors)
     assert found.error_factors == conformal_factors((np.linalg.norm(error, axis=1) / expected).tolist())

@@ -84,17 +84,9 @@ class Calibration:
         }
 
 
-def calibrate(
-    error: Float, *, expected: Float | None, covariance: Float | None, features: Float | None
-) -> Calibration:
-    """Calibrate a model by its predictions for held-out graphs.
-
-    Args:
-        error: ``[G, 3]`` errors.
-        expected: ``[G]`` errors that the model expected, in the same unit; None if it expects none.
-        covariance: ``[G, 3, 3]`` predicted covariances, or None.
-        features: ``[G, C]`` features, or None.
-    """
+def calibrate(error: Float, answers: Answers) -> Calibration:
+    """Calibrate a model by its predictions for held-out graphs and their errors ``[G, 3]``, in one unit."""
+    expected, covariance, features = answers.expected_error, answers.covariance, answers.features
     length = np.linalg.norm(error, axis=1)
     return Calibration(
         {} if expected is None else conformal_factors((length / expected).tolist()),

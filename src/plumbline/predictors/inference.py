@@ -1,5 +1,6 @@
 """Batched predictions of a trained model for graphs of a store."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,11 @@ def answers_for(
         ) from error
     finally:
         model.train(training)
-    if not found:
-        return Answers(np.empty((0, 3)))
+    return joined(found) if found else Answers(np.empty((0, 3)))
+
+
+def joined(found: Sequence[Answer]) -> Answers:
+    """What a network predicts of at least one batch, as arrays for all batches."""
     com, log_scale, covariance, log_volume, inertia, features = map(_joined, zip(*found, strict=True))
     assert com is not None
     return Answers(

@@ -26,7 +26,7 @@ _TOWARDS = ("sensor_x", "sensor_y", "sensor_z")
 
 
 class Payload(NamedTuple):
-    """Volume and inertia of G objects, as a robot that lifts them needs to know them. Stored frame and units.
+    """Volume and inertia of G objects, stored frame and units.
 
     Attributes:
         volume: ``[G]``.

@@ -34,8 +34,8 @@ def read_densities(csv_path: Path | str, meshes: Sequence[tuple[str, Path]]) -> 
     """Read a CSV file of densities, and find those of each mesh; the meshes that it is about are read.
 
     Columns: ``body``, ``density`` and, optionally, ``file``: the path of a mesh or the end of it, such as its
-    name; empty or ``*`` for every mesh that has the body. A row that names a mesh goes before one that
-    does not.
+    name; empty or ``*`` for every mesh that has the body. A row that names a mesh takes precedence over one
+    that does not.
 
     Args:
         csv_path: the CSV file.

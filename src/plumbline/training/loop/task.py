@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -20,6 +19,7 @@ from plumbline.models import forward_with_error
 from plumbline.models.answer import Answer, as_answer
 from plumbline.predictors.calibration import Calibration, calibrate
 from plumbline.predictors.checkpoint import FORMAT
+from plumbline.predictors.inference import joined
 from plumbline.training.lightning_import import Callback, LightningModule, OptimizerLRScheduler
 from plumbline.training.loop.nonfinite import NonFinite
 from plumbline.training.loop.precision import Precision
@@ -246,21 +246,9 @@ class CentreOfMassTask(LightningModule):
         """The calibration by all graphs of this validation."""
         if not self._validated:
             return Calibration()
-
-        def joined(parts: list[Any]) -> Any:
-            known = [part for part in parts if part is not None]
-            return torch.cat(known).double().cpu().numpy() if known else None
-
-        answers = [answer for _, answer in self._validated]
-        log_scale = joined([answer.log_scale for answer in answers])
-        found = calibrate(
-            joined([error for error, _ in self._validated]),
-            expected=None if log_scale is None else np.exp(log_scale),
-            covariance=joined([answer.covariance for answer in answers]),
-            features=joined([answer.features for answer in answers]),
-        )
+        errors, answers = zip(*self._validated, strict=True)
         self._validated = []
-        return found
+        return calibrate(torch.cat(errors).double().cpu().numpy(), joined(answers))
 
     def check_finite(self, means: dict[str, float]) -> None:
         """Stop the training if a metric is not finite. Raises InputError."""

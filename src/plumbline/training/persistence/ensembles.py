@@ -73,12 +73,7 @@ def _calibrated(
         model = model.double()
     model.load_state_dict({name.removeprefix("model."): weight for name, weight in weights.items()})
     found = answers_for(model, store, val_idx, batch_size=batch_size)
-    return calibrate(
-        found.com - store.target[val_idx],
-        expected=found.expected_error,
-        covariance=found.covariance,
-        features=found.features,
-    )
+    return calibrate(found.com - store.target[val_idx], found)
 
 
 def _member(part: dict[str, Any]) -> dict[str, Any]:
