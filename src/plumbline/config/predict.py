@@ -90,7 +90,7 @@ class PredictConfig(Flags):
     strict: bool = option(
         False,
         "refuse scans whose answer would have a warning: unlike those of the training, one flat face or "
-        "line, too few points, many stray points",
+        "line, too few points, many stray points, a sensor position that cannot be",
         switch,
     )
     out: Path | None = option(

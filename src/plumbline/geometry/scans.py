@@ -15,7 +15,7 @@ from plumbline.geometry.rest_poses import RestPoses, rest_poses
 from plumbline.geometry.rotations import random_directions, random_rotation
 from plumbline.geometry.sampling import choose_points, draw_sampling
 from plumbline.geometry.sensors import look_at, ray_directions
-from plumbline.geometry.tables import move_plane
+from plumbline.geometry.tables import move_plane, plausible
 from plumbline.records import Float, Sampling, Scan, ScanSettings, Solid
 
 _AIM_JITTER = 0.05
@@ -184,17 +184,21 @@ def _measure(
 
 
 def _to_world(solid: Solid, hits: Hits, drawn: _Drawn, rotation: Float) -> Scan:
-    """Choose the points that are kept, and turn the scan."""
+    """Choose the points that are kept, and turn the scan.
+
+    A table whose error has it above what is seen of a flat object is left out, as a user would not give it.
+    """
     order = np.argsort(hits.key)
     kept = choose_points(hits.points, drawn.points, sampling=drawn.sampling, order=order)
     view = hits.view[kept]
+    table = plausible(hits.table, hits.points[kept])
     return Scan(
         points=hits.points[kept] @ rotation.T,
         sensor=(hits.sensors @ rotation.T)[view],
         view=view,
         com=rotation @ solid.com,
         bounding_radius=solid.bounding_radius,
-        table=move_plane(hits.table, rotation, np.zeros(3)),
+        table=move_plane(table, rotation, np.zeros(3)),
         volume=solid.volume or float("nan"),
         inertia=None if solid.inertia is None else rotation @ solid.inertia @ rotation.T,
         notes=solid.notes,

@@ -53,18 +53,31 @@ def way_down(scan: Scan, name: str) -> Float:
     """
     if scan.table is None:
         return np.zeros(3)
-    normal, distance = scan.table[:3], scan.table[3]
-    first = scan.points[0]  # near all points, so that far from the origin no digits are lost
-    local = scan.points - first
-    centre = local.mean(axis=0)
-    above = normal @ centre - (distance - normal @ first)
-    size = np.sqrt(((local - centre) ** 2).sum(axis=1).mean())
+    above, size = _height(scan.points, scan.table)
     if not above > -size:
         raise InputError(
             f"{name}: its points lie below the table; the normal must point from the table to the object"
         )
-    down: Float = -above * normal
+    down: Float = -above * scan.table[:3]
     return down
+
+
+def plausible(plane: Float | None, points: Float) -> Float | None:
+    """The plane, or None if points ``[N, 3]`` lie so far below it that :func:`way_down` refuses them."""
+    if plane is None:
+        return None
+    above, size = _height(points, plane)
+    return plane if above > -size else None
+
+
+def _height(points: Float, plane: Float) -> tuple[float, float]:
+    """Height of the mean of points above a plane, and their root mean square radius."""
+    normal, distance = plane[:3], plane[3]
+    first = points[0]  # near all points, so that far from the origin no digits are lost
+    local = points - first
+    centre = local.mean(axis=0)
+    above = normal @ centre - (distance - normal @ first)
+    return float(above), float(np.sqrt(((local - centre) ** 2).sum(axis=1).mean()))
 
 
 def lowest_plane(scan: Scan, normal: Float) -> Float:

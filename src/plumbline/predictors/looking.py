@@ -13,6 +13,7 @@ from plumbline.geometry.cleaning import clean_scan, stray_reason
 from plumbline.geometry.clouds import check_points, scan_of
 from plumbline.geometry.sampling import thin_scan
 from plumbline.geometry.tables import make_plane
+from plumbline.geometry.visibility import sensor_reason
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.prediction import Prediction
 from plumbline.records import Cloud, Float, Int, Sample, Scan
@@ -100,7 +101,7 @@ def look_at(cloud: Cloud, view: ArrayLike | None, how: Look, form: GraphForm) ->
         sensor="given" if place is not None else "assumed" if cloud.sensor is None else cloud.place,
         unit=cloud.unit,
         notes=(*cloud.notes, *filter(None, [cloud.loss])),
-        warnings=(*cloud.warnings, *_warnings(thin[0], how.fewest)),
+        warnings=(*cloud.warnings, *_warnings(scan, thin[0], how.fewest)),
     )
     return Seen(cloud.name, [form.sample(some, cloud.name) for some in thin], unknown, how.strict)
 
@@ -123,19 +124,21 @@ def draw(scan: Scan, points: int, number: int) -> Scan:
     return thin_scan(scan, points, sampling="farthest", rng=rng)
 
 
-def _warnings(scan: Scan, fewest: int) -> Iterator[str]:
-    """Say why the prediction for a scan, here its spread points, may be worse than it says."""
-    if len(scan.points) < fewest:
+def _warnings(scan: Scan, spread: Scan, fewest: int) -> Iterator[str]:
+    """Say why the prediction for a scan may be worse than it says; ``spread`` has the points used."""
+    if len(spread.points) < fewest:
         yield (
-            f"only {len(scan.points)} points are used, and the model was trained on at least {fewest}: the "
+            f"only {len(spread.points)} points are used, and the model was trained on at least {fewest}: the "
             "expected error may be too small"
         )
     if (reason := stray_reason(scan.left_out)) is not None:
         yield reason
-    extents = _extents(scan)
+    if (reason := sensor_reason(scan.points, scan.sensor, scan.view)) is not None:
+        yield reason
+    extents = _extents(spread)
     if extents[1] <= _LINE * extents[0]:
         yield "the points lie on one line, which shows neither how wide nor how deep the object is"
-    elif _is_from_one_side(scan) and extents[2] < _FLAT * extents[1]:
+    elif _is_from_one_side(spread) and extents[2] < _FLAT * extents[1]:
         yield (
             "the points lie on one flat face, which does not show how deep the object is; scan another side "
             "too"
