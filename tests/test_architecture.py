@@ -28,6 +28,7 @@ LAYERS = {
     "writing": 0,
     "reporting": -1,
     "geometry": 1,
+    "payload": 1,
     "data": 2,
     "models": 3,
     "predictors": 4,

@@ -63,6 +63,8 @@ def parse(verb, *argv, without=""):
     needed = REQUIRED.get(verb, {})
     if verb == "predict" and any(word[2:].partition("=")[0] in PIXELS for word in (*argv, f"--{without}")):
         needed = IMAGE
+    if verb == "predict" and any(word.startswith("--format") for word in (*argv, f"--{without}")):
+        needed = {"mass": "2"}
     if verb == "benchmark" and any(
         word.startswith(("--real", "--without")) for word in (*argv, f"--{without}")
     ):
@@ -103,7 +105,8 @@ def other_value(item):
         "views": "3-4",
         "distance": "3-4", "noise": "0-0.5", "points": "3" if item.default is None else "30-40",
         "max_time": "00:00:01:00", "sensor": "-1,0,2.5", "devices": "1", "num_nodes": "1",  # more are refused
-        "log_every_n_steps": "3", "depth_scale": "0.1", "table": "0,0,1,0.2",
+        "log_every_n_steps": "3", "depth_scale": "0.1", "table": "0,0,1,0.2", "mass": "0.4",
+        **({"scale": "0.1", "density": "700"} if item.default is None else {}),
     }  # fmt: skip
     if item.name in special:
         return special[item.name]

@@ -132,15 +132,23 @@ def test_pages_use_the_words_of_the_word_list(page):
 @pytest.mark.parametrize("page", ["README.md", "docs/predict.md"])
 def test_python_lines_run(page, tmp_path, monkeypatch):
     """On a mug in its sensor's frame; ``carve`` is closer to the truth than the mean of the points."""
-    (lines,) = re.findall(r"```python\n(.*?)```", read(page), re.DOTALL)
+    *others, lines = re.findall(r"```python\n(.*?)```", read(page), re.DOTALL)
     solid = make_solid(1, 93)
     caster = Caster(solid.vertices, solid.faces)
     scan = scan_solid(solid, caster, ScanSettings(points=Range(512)), rng=np.random.default_rng(2))
     sensor = scan.sensor[0]
     (tmp_path / "scans").mkdir()
     np.savez(tmp_path / "scans" / "mug.npz", points=scan.points - sensor, sensor=np.zeros(3))
+    forces = 0.3 * np.array([[0, 0, 9.81], [9.81, 0, 0]])
+    torques = np.cross(scan.com - sensor, forces)
+    np.savetxt(tmp_path / "lifts.csv", np.concatenate([forces, torques], axis=1), delimiter=",")
     monkeypatch.chdir(tmp_path)
     known: dict[str, Any] = {}
+    for block in others:
+        exec(block, known)
+        missed = np.linalg.norm(known["payload"].com + sensor - scan.com)
+        assert missed < 0.2 * np.linalg.norm(known["prediction"].com + sensor - scan.com)
+        assert known["payload"].mass == pytest.approx(0.3, abs=1e-3)
     exec(lines, known)
     miss, naive = (
         np.linalg.norm(point + sensor - scan.com)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # the names of _HOME as a type checker sees them
     from plumbline.geometry.scans import scan_solid as scan_solid
     from plumbline.geometry.solids import make_solid as make_solid
     from plumbline.models import build_model as build_model
+    from plumbline.payload.frames import make_frame as make_frame
+    from plumbline.payload.record import Payload as Payload
     from plumbline.predictors.checkpoint import load_checkpoint as load_checkpoint
     from plumbline.predictors.prediction import Prediction as Prediction
     from plumbline.predictors.predictor import Predictor as Predictor
@@ -80,6 +82,8 @@ _HOME = {
     "load_predictor": "predictors.predictor",
     "Predictor": "predictors.predictor",
     "Prediction": "predictors.prediction",
+    "Payload": "payload.record",
+    "make_frame": "payload.frames",
     "Baseline": "predictors.untrained",
     "Scans": "predictors.untrained",
     "evaluate": "evaluation.evaluate",

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,14 @@ from plumbline.files import visible_files
 from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, load_cloud
 from plumbline.geometry.depth_images import read_depth_image
 from plumbline.own_parts import is_class, names_a_file
+from plumbline.payload.forms import write as write_payload
+from plumbline.payload.frames import Frame, read_frame
+from plumbline.payload.record import Payload
 from plumbline.predictors.find_checkpoint import checkpoint_name
 from plumbline.predictors.prediction import Prediction
-from plumbline.predictors.prediction_table import print_predictions
+from plumbline.predictors.prediction_table import print_payloads, print_predictions
 from plumbline.predictors.predictor import Predictor, load_predictor
+from plumbline.records import AS_IN_FILE
 from plumbline.writing import atomic_file
 
 FOLDER = Path("checkpoints")
@@ -32,13 +37,20 @@ def run(config: PredictConfig, console: Console) -> int:
     files = list_scans(config.paths) if config.depth is None else [config.depth]
     if config.out is not None:
         _check_out(config.out, files)
+    if config.format is not None and len(files) > 1:
+        raise InputError(
+            f"--format {config.format} prints one payload: give one scan, or --json for {len(files):,}"
+        )
+    frame = None if config.frame is None else read_frame(config.frame)
     predictor = choose_predictor(config)
     model = {"model": predictor.name}
     if predictor.checkpoint is not None:
         model["checkpoint"] = checkpoint_name(predictor.checkpoint)
     clouds: Iterable[Cloud | InputError]
     if config.depth is None:
-        clouds = (read_file(file, needs_sensor=config.sensor is None) for file in files)
+        clouds = (
+            in_metres(read_file(file, needs_sensor=config.sensor is None), config.scale) for file in files
+        )
     else:
         assert config.intrinsics is not None
         clouds = [
@@ -46,20 +58,22 @@ def run(config: PredictConfig, console: Console) -> int:
         ]
     answers = predictor.predict_many(
         clouds,
-        sensor=config.sensor,
-        table=config.table,
+        sensor=None if config.sensor is None else _scaled(config.sensor, 3, config.scale),
+        table=None if config.table is None else _scaled(config.table, 1, config.scale),
         max_points=config.points,
         draws=config.draws,
         clean=config.clean,
         strict=config.strict,
     )
     found: list[Prediction | InputError] = []
+    payloads: list[Payload | None] = []
     lines: list[dict[str, Any]] = []
     with file_bar(console) as progress:
-        for file, answer in zip(files, answers, strict=True):
-            said = {"error": str(answer)} if isinstance(answer, InputError) else answer.to_dict() | model
-            lines.append({"file": str(file), **said})
+        for file, predicted in zip(files, answers, strict=True):
+            answer, payload = weigh(predicted, config, frame)
+            lines.append({"file": str(file), **to_dict(answer, payload, model)})
             found.append(answer)
+            payloads.append(payload)
             if config.json:
                 print(json.dumps(lines[-1], allow_nan=False), flush=True)
             elif progress is not None:
@@ -67,16 +81,12 @@ def run(config: PredictConfig, console: Console) -> int:
     if config.out is not None:
         _write(config.out, lines)
     if not config.json:
-        for answer in found:
-            if isinstance(answer, InputError):
-                print(visible(f"error: {answer}"), file=sys.stderr)
-        print_predictions(console, files, found, predictor)
-        for file, answer in zip(files, found, strict=True):
-            if isinstance(answer, Prediction):
-                for note in answer.notes:
-                    print(visible(f"note: {file}: {note}"), file=sys.stderr)
-                for warning in answer.warnings:
-                    print(visible(f"warning: {file}: {warning}"), file=sys.stderr)
+        if config.format is None:
+            print_predictions(console, files, found, predictor)
+            print_payloads(console, files, payloads)
+        elif payloads[0] is not None:
+            print(write_payload(payloads[0], config.format))
+        _print_remarks(files, found)
     predictions = [answer for answer in found if isinstance(answer, Prediction)]
     if assumed := sum(answer.sensor == "assumed" for answer in predictions):
         whose = "file does not say where its" if assumed == 1 else "files do not say where their"
@@ -88,6 +98,56 @@ def run(config: PredictConfig, console: Console) -> int:
     for note in skipped_texts(config.paths):
         print(visible(f"note: {note}"), file=sys.stderr)
     return 0 if len(predictions) == len(found) else 1 if predictions else 2
+
+
+def _print_remarks(files: Sequence[Path], found: Sequence[Prediction | InputError]) -> None:
+    """Print the errors, and what is to be said of each answer."""
+    for file, answer in zip(files, found, strict=True):
+        if isinstance(answer, InputError):
+            print(visible(f"error: {answer}"), file=sys.stderr)
+            continue
+        for note in answer.notes:
+            print(visible(f"note: {file}: {note}"), file=sys.stderr)
+        for warning in answer.warnings:
+            print(visible(f"warning: {file}: {warning}"), file=sys.stderr)
+
+
+def in_metres(cloud: Cloud | InputError, scale: float | None) -> Cloud | InputError:
+    """Convert a cloud to metres, if ``scale``, metres per unit, is given; an error stays."""
+    if scale is None or isinstance(cloud, InputError):
+        return cloud
+    sensor = None if cloud.sensor is None else scale * cloud.sensor
+    return replace(cloud, points=scale * cloud.points, sensor=sensor, unit="metres")
+
+
+def weigh(
+    answer: Prediction | InputError, config: PredictConfig, frame: Frame | None
+) -> tuple[Prediction | InputError, Payload | None]:
+    """Move an answer to the wanted frame, and make its payload if a mass is given; or say why not."""
+    if isinstance(answer, InputError):
+        return answer, None
+    if frame is not None:
+        answer = answer.moved(frame)
+    if config.mass is None and config.density is None:
+        return answer, None
+    if answer.unit == AS_IN_FILE:
+        answer = replace(answer, notes=(*answer.notes, "coordinates are taken for metres (--scale)"))
+    try:
+        payload = answer.payload(config.mass, density=config.density)
+        if config.format is not None:
+            write_payload(payload, config.format)
+    except InputError as error:
+        return error, None
+    return answer, payload
+
+
+def to_dict(
+    answer: Prediction | InputError, payload: Payload | None, model: dict[str, str]
+) -> dict[str, Any]:
+    """What a line of JSON says of a file."""
+    if isinstance(answer, InputError):
+        return {"error": str(answer)}
+    return answer.to_dict() | ({} if payload is None else {"payload": payload.to_dict()}) | model
 
 
 def list_scans(paths: Sequence[Path]) -> list[Path]:
@@ -146,6 +206,12 @@ def read_file(file: Path, *, needs_sensor: bool) -> Cloud | InputError:
             f"{file}: no array 'sensor' next to points: add it, [3] or [N, 3], or give --sensor x,y,z"
         )
     return cloud
+
+
+def _scaled(values: Sequence[float], lengths: int, scale: float | None) -> list[float]:
+    """The last ``lengths`` of some numbers in metres, if ``scale`` is given; the others are directions."""
+    first = len(values) - lengths
+    return [*values[:first], *((1 if scale is None else scale) * value for value in values[first:])]
 
 
 def _check_out(out: Path, files: Sequence[Path]) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from plumbline.config.options import Flags, debug_option, option
 from plumbline.config.parts import untrained_or_own_part
 from plumbline.errors import InputError
-from plumbline.kinds import file, number, on_off, plane, position, switch, whole
+from plumbline.kinds import file, number, on_off, one_of, plane, position, switch, whole
+from plumbline.payload.forms import FORMS
 from plumbline.quantities import Plane, Position
 
 
@@ -93,6 +94,32 @@ class PredictConfig(Flags):
         "line, too few points, many stray points, a sensor position that cannot be",
         switch,
     )
+    scale: float | None = option(
+        None,
+        "metres per unit of the files, such as 0.001 for millimetres; the answers are then in metres",
+        number(above=0),
+        group="payload",
+    )
+    mass: float | None = option(
+        None,
+        "mass of the object in kilograms: adds its inertia tensor, as an arm's controller takes it",
+        number(above=0),
+    )
+    density: float | None = option(
+        None, "kilograms per cubic metre, instead of --mass: times the predicted volume", number(above=0)
+    )
+    frame: Path | None = option(
+        None,
+        "JSON file with the rigid motion [4, 4] from the frame of the scan to another, such as that of the "
+        "flange; the answers are then in that frame",
+        file,
+    )
+    format: str | None = option(
+        None,
+        "print the payload in this form instead of a table: the element <inertial> of urdf, mjcf or sdf, "
+        "messages of ros, or the call of a ur or franka robot",
+        one_of(*FORMS),
+    )
     out: Path | None = option(
         None, "also write the predictions to this file, as with --json", file, group="output"
     )
@@ -100,7 +127,8 @@ class PredictConfig(Flags):
     debug: bool = debug_option()
 
     def check(self) -> None:
-        """Refuse an incomplete depth image, and one next to scans. Raises InputError."""
+        """Refuse flags that contradict each other, and an incomplete depth image. Raises InputError."""
+        self._check_payload()
         if self.depth is None:
             for name in ("intrinsics", "mask", "depth_scale"):
                 if getattr(self, name) is not None:
@@ -112,3 +140,13 @@ class PredictConfig(Flags):
             raise InputError("--sensor: in a depth image the sensor stands at 0,0,0; leave --sensor out")
         if self.intrinsics is None:
             raise InputError("--intrinsics is missing: a depth image needs the intrinsics of its camera")
+
+    def _check_payload(self) -> None:
+        if self.mass is not None and self.density is not None:
+            raise InputError("--mass and --density exclude each other: remove one")
+        if self.format is not None and self.mass is None and self.density is None:
+            raise InputError(f"--format {self.format} needs the mass of the object: give --mass or --density")
+        if self.format is not None and self.json:
+            raise InputError("--format and --json exclude each other: remove one")
+        if self.scale is not None and self.depth is not None:
+            raise InputError("--scale is for scans; a depth image has --depth_scale")

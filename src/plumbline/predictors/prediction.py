@@ -1,8 +1,15 @@
 """The prediction for one scan."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
+from numpy.typing import ArrayLike
+
+from plumbline.errors import InputError
+from plumbline.payload.frames import Frame
+from plumbline.payload.lift import update, weigh
+from plumbline.payload.record import Payload
 from plumbline.records import AS_IN_FILE, Float
 
 
@@ -34,6 +41,7 @@ class Prediction:
             validated on are below 1; None if it is not available.
         notes: what was left out or assumed while the file was read, a phrase each.
         warnings: why the prediction may be worse than it says, one sentence each.
+        frame: name of the frame, if it was moved to one that has a name.
     """
 
     com: Float
@@ -52,6 +60,49 @@ class Prediction:
     novelty: float | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    frame: str = ""
+
+    def moved(self, frame: Frame) -> "Prediction":
+        """Express the prediction in another frame, such as that of a flange; ``extent`` stays as it is."""
+        return replace(
+            self,
+            com=frame.move(self.com),
+            covariance=None if self.covariance is None else frame.turn_tensor(self.covariance),
+            inertia=None if self.inertia is None else frame.turn_tensor(self.inertia),
+            frame=frame.name,
+        )
+
+    def payload(self, mass: float | None = None, *, density: float | None = None) -> Payload:
+        """Scale volume and inertia to the payload of an arm. The prediction must be in metres.
+
+        Args:
+            mass: kilograms.
+            density: kilograms per cubic metre; the mass is this times the predicted volume. Give one of both.
+
+        Raises:
+            InputError: both or none are given, one is not above 0, or the model predicts no volume.
+        """
+        if (mass is None) == (density is None):
+            raise InputError("a payload needs its mass or its density, one of both")
+        if mass is None:
+            assert density is not None
+            if not (math.isfinite(density) and density > 0):
+                raise InputError(f"a density must be above 0 and finite, not {density}")
+            if self.volume is None:
+                raise InputError("this model predicts no volume, so a density gives no mass: give the mass")
+            mass = density * self.volume
+        inertia = None if self.inertia is None else mass * self.inertia
+        return Payload(mass, self.com, inertia, self.covariance, frame=self.frame)
+
+    def update(self, wrench: ArrayLike, gravity: ArrayLike, covariance: ArrayLike) -> Payload:
+        """Weigh the object by lifting it: its payload after static readings of a force/torque sensor.
+
+        The mass is measured, and the centre of mass is refined where the readings tell more of it than the
+        scan; see :func:`plumbline.payload.lift.update`, which explains the arguments. Later readings go into
+        that function with the payload.
+        """
+        first = self.payload(weigh(wrench, gravity))
+        return update(replace(first, mass_error=math.inf), wrench, gravity, covariance)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, as printed by ``plumbline predict --json``."""
@@ -74,4 +125,5 @@ class Prediction:
             "unit": self.unit,
             **({"notes": list(self.notes)} if self.notes else {}),
             **({"warnings": list(self.warnings)} if self.warnings else {}),
+            **({"frame": self.frame} if self.frame else {}),
         }

@@ -10,6 +10,8 @@ from rich.console import Console
 from plumbline import __version__
 from plumbline.console.tables import WIDEST, Column, print_fitting
 from plumbline.errors import InputError
+from plumbline.payload.forms.numbers import NAMES, upper
+from plumbline.payload.record import Payload
 from plumbline.predictors.find_checkpoint import SHIPPED
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.predictor import Predictor
@@ -40,14 +42,44 @@ def print_predictions(
         if any(cells)
     ]
     dropped = print_fitting(console, columns)
-    units = {answer.unit for answer in found if isinstance(answer, Prediction)}
-    frame = "in the frame and unit of each file"
-    if units != {AS_IN_FILE}:
-        frame = "in metres, in the frame of the camera"
-    console.print(f"\ncentres of mass by {_called(predictor)}, {frame}", markup=False)
+    first = next(answer for answer in found if isinstance(answer, Prediction))
+    console.print(f"\ncentres of mass by {_called(predictor)}, in {_frame(first)}", markup=False)
     if dropped:
         names = ", ".join(column.head for column in dropped)
         console.print(f"the terminal is too narrow for {names}: widen it, or use --json", markup=False)
+
+
+def _frame(answer: Prediction) -> str:
+    """Unit and frame of all answers, in words."""
+    whose = "of the camera" if answer.sensor == "the camera" else "of each file"
+    if answer.unit == AS_IN_FILE and not answer.frame:
+        return f"the frame and unit {whose}"
+    unit = "the unit of each file" if answer.unit == AS_IN_FILE else answer.unit
+    return f"{unit}, in the frame {answer.frame or whose}"
+
+
+def print_payloads(console: Console, files: Sequence[Path], payloads: Sequence[Payload | None]) -> None:
+    """Print one row for each file that has a payload: mass, and inertia about the centre of mass."""
+    rows = [
+        [str(file), f"{payload.mass:.4g}", *_moments(payload)]
+        for file, payload in zip(files, payloads, strict=True)
+        if payload is not None
+    ]
+    if not rows:
+        return
+    heads = ("file", "mass", *NAMES)
+    console.print()
+    dropped = print_fitting(
+        console, [Column(head, cells) for head, *cells in zip(heads, *rows, strict=True) if any(cells)]
+    )
+    assert not dropped, "no column gives way"
+    console.print("\npayloads: kg, and kg m2 about the centre of mass", markup=False)
+
+
+def _moments(payload: Payload) -> list[str]:
+    if payload.inertia is None:
+        return [""] * len(NAMES)
+    return [f"{value:.3g}" for value in upper(payload.inertia).values()]
 
 
 def _called(predictor: Predictor) -> str:

@@ -1,0 +1,94 @@
+"""The frame in which a payload is wanted, such as that of the flange: a rigid motion, read from a file."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from plumbline.errors import InputError
+from plumbline.files import reading
+from plumbline.records import Float
+
+_RIGID = 1e-6
+"""Largest difference of ``R R^T`` from the identity; a matrix written with seven digits has less."""
+
+
+class Frame(NamedTuple):
+    """A rigid motion ``p' = R p + t`` to a frame.
+
+    Attributes:
+        rotation: ``[3, 3]``, R.
+        translation: ``[3]`` metres, t.
+        name: of the frame; empty if it has none.
+    """
+
+    rotation: Float
+    translation: Float
+    name: str = ""
+
+    def move(self, point: Float) -> Float:
+        """Move a point ``[3]``."""
+        moved: Float = self.rotation @ point + self.translation
+        return moved
+
+    def turn_tensor(self, tensor: Float) -> Float:
+        """Turn a symmetric tensor ``[3, 3]``; the result is symmetric to the bit."""
+        turned = self.rotation @ tensor @ self.rotation.T
+        result: Float = (turned + turned.T) / 2
+        return result
+
+
+def read_frame(path: Path) -> Frame:
+    """Read a rigid motion from a JSON file.
+
+    The file holds the matrix ``[4, 4]``, row by row, or an object with ``matrix`` and the name ``frame``;
+    without a name the frame is called as the file. The rotation is brought to the nearest one that is exact.
+
+    Raises:
+        InputError: the file cannot be read, or its matrix is no rigid motion.
+    """
+    try:
+        with reading(path):
+            held: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"--frame {path}: not JSON ({error})") from error
+    matrix, name = held, path.stem
+    if isinstance(held, dict):
+        matrix, name = held.get("matrix"), held.get("frame", path.stem)
+    if not isinstance(name, str):
+        raise InputError(f"--frame {path}: frame must be a name, not {name!r}")
+    return make_frame(matrix, name, where=f"--frame {path}")
+
+
+def make_frame(matrix: ArrayLike, name: str = "", *, where: str = "the frame") -> Frame:
+    """Make a frame of a rigid motion ``p' = T p``.
+
+    Args:
+        matrix: ``[4, 4]``, T, from the frame of a prediction to the new one; metres.
+        name: of the new frame.
+        where: what error messages call it.
+
+    Raises:
+        InputError: the matrix is no rigid motion.
+    """
+    try:
+        held = np.array(matrix, np.float64)
+    except (TypeError, ValueError):
+        held = np.zeros(0)
+    if held.size == 16:
+        held = held.reshape(4, 4)
+    if held.shape != (4, 4) or not np.isfinite(held).all():
+        raise InputError(
+            f"{where}: give a matrix of 4 x 4 finite numbers, from the frame of the scan to the wanted one"
+        )
+    rotation = held[:3, :3]
+    if np.abs(held[3] - [0, 0, 0, 1]).max() > _RIGID:
+        raise InputError(f"{where}: the last row must be 0 0 0 1; give the matrix row by row")
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() > _RIGID or np.linalg.det(rotation) < 0:
+        raise InputError(
+            f"{where}: its first three rows and columns are no rotation, so it is no rigid motion"
+        )
+    left, _, right = np.linalg.svd(rotation)
+    return Frame(left @ right, held[:3, 3].copy(), name)

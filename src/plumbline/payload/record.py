@@ -1,0 +1,107 @@
+"""The payload of an arm: mass, centre of mass and inertia, as controllers and simulators take them."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from plumbline.errors import InputError
+from plumbline.payload.frames import Frame
+from plumbline.records import Float
+
+_ROUNDING = 1e-9
+"""Relative slack of what holds exactly for a body: symmetry, and the triangle inequality of a plate."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Payload:
+    """A body that an arm holds. Kilograms, metres, the axes of one frame.
+
+    Attributes:
+        mass: kilograms, above 0.
+        com: ``[3]`` centre of mass.
+        inertia: ``[3, 3]`` inertia tensor about the centre of mass, kilogram square metres; None: not known.
+        covariance: ``[3, 3]`` covariance of the error of ``com``; None: not known, or none.
+        mass_error: standard deviation of ``mass``; 0 if it was given.
+        frame: name of the frame; empty if it has none.
+
+    Raises:
+        InputError: a number is not finite, the mass is not above 0, or no body has such an inertia: its
+            principal moments are above 0, and none is larger than the sum of the other two.
+    """
+
+    mass: float
+    com: Float
+    inertia: Float | None = None
+    covariance: Float | None = None
+    mass_error: float = 0.0
+    frame: str = ""
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.mass) and self.mass > 0):
+            raise InputError(f"the mass of a payload must be above 0 kg and finite, not {self.mass}")
+        if np.shape(self.com) != (3,) or not np.isfinite(self.com).all():
+            raise InputError(f"the centre of mass of a payload is 3 finite numbers, not {self.com}")
+        if self.inertia is not None:
+            check_inertia(self.inertia)
+
+    def moved(self, frame: Frame) -> "Payload":
+        """Express the payload in another frame: positions and axes; mass and principal moments stay.
+
+        Args:
+            frame: the motion ``p' = R p + t`` from the payload's frame to the new one, and its name.
+        """
+        return replace(
+            self,
+            com=frame.move(self.com),
+            inertia=None if self.inertia is None else frame.turn_tensor(self.inertia),
+            covariance=None if self.covariance is None else frame.turn_tensor(self.covariance),
+            frame=frame.name,
+        )
+
+    def inertia_about(self, point: ArrayLike) -> Float:
+        """Compute the inertia tensor ``[3, 3]`` about a point ``[3]``, by the parallel axis theorem.
+
+        Raises:
+            InputError: the inertia is not known.
+        """
+        away = self.com - np.asarray(point, np.float64)
+        return self.known_inertia() + self.mass * ((away @ away) * np.eye(3) - np.outer(away, away))
+
+    def known_inertia(self) -> Float:
+        """The inertia tensor. Raises InputError if it is not known."""
+        if self.inertia is None:
+            raise InputError(
+                "the inertia of this payload is not known: untrained baselines and models of older versions "
+                "predict none; use the shipped model"
+            )
+        return self.inertia
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; ``inertia_at_origin`` is the tensor about the origin of the frame."""
+        found: dict[str, Any] = {"mass": self.mass, "com": self.com.tolist()}
+        if self.mass_error:
+            found["mass_error"] = self.mass_error
+        if self.inertia is not None:
+            found["inertia"] = self.inertia.tolist()
+            found["inertia_at_origin"] = self.inertia_about(np.zeros(3)).tolist()
+        if self.covariance is not None:
+            found["covariance"] = self.covariance.tolist()
+        return found | ({"frame": self.frame} if self.frame else {})
+
+
+def check_inertia(inertia: Float) -> None:
+    """Refuse a tensor ``[3, 3]`` that no body has. Raises InputError."""
+    if np.shape(inertia) != (3, 3) or not np.isfinite(inertia).all():
+        raise InputError(f"an inertia tensor is 3 x 3 finite numbers, not {np.asarray(inertia).tolist()}")
+    slack = _ROUNDING * np.abs(inertia).max()
+    if np.abs(inertia - inertia.T).max() > slack:
+        raise InputError(f"an inertia tensor is symmetric; this one is not: {inertia.tolist()}")
+    least, middle, largest = np.linalg.eigvalsh(inertia)
+    if least <= 0 or largest > least + middle + slack:
+        moments = ", ".join(f"{moment:.4g}" for moment in (least, middle, largest))
+        raise InputError(
+            f"no body has the principal moments of inertia {moments}: they must be above 0, and none larger "
+            "than the sum of the other two"
+        )

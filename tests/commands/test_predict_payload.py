@@ -1,0 +1,168 @@
+"""``plumbline predict --mass``: the payload, in another frame, in metres, and in every form."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+
+from plumbline.cli import main
+from plumbline.geometry.rotations import random_rotation
+from plumbline.payload.forms import FORMS, write
+from plumbline.payload.frames import read_frame
+from plumbline.payload.record import Payload
+from plumbline.predictors.predictor import load_predictor
+from tests.helpers import scanned
+from tests.helpers.scanned import simulate, write_scan
+
+SHIPPED = ("--checkpoint", "pretrained")
+
+
+@pytest.fixture
+def ask(capsys):
+    return partial(scanned.predict, capsys)
+
+
+@pytest.fixture
+def file(tmp_path):
+    return write_scan(tmp_path / "a scan.npz", simulate(3))
+
+
+@pytest.fixture
+def flange(tmp_path):
+    matrix = np.eye(4)
+    matrix[:3, :3] = random_rotation(np.random.default_rng(1))
+    matrix[:3, 3] = [0.1, -0.2, 0.05]
+    path = tmp_path / "T.json"
+    path.write_text(json.dumps({"frame": "flange", "matrix": matrix.tolist()}))
+    return path
+
+
+def payload_in(line: dict) -> Payload:
+    held = line["payload"]
+    return Payload(
+        held["mass"],
+        np.array(held["com"]),
+        np.array(held["inertia"]),
+        np.array(held["covariance"]),
+        frame=held.get("frame", ""),
+    )
+
+
+def test_the_mass_scales_the_inertia_and_density_gives_the_mass(ask, file):
+    code, (line,), _ = ask(file, *SHIPPED, "--mass", 0.4)
+    payload = payload_in(line)
+    assert (code, payload.mass) == (0, 0.4)
+    np.testing.assert_array_equal(payload.com, line["com"])
+    np.testing.assert_array_equal(payload.covariance, line["covariance"])
+    np.testing.assert_array_equal(payload.inertia, 0.4 * np.array(line["inertia"]))
+    np.testing.assert_allclose(
+        line["payload"]["inertia_at_origin"], payload.inertia_about(np.zeros(3)), rtol=1e-15
+    )
+    _, (line,), _ = ask(file, *SHIPPED, "--density", 700)
+    assert line["payload"]["mass"] == 700 * line["volume"]
+    assert line["notes"] == ["coordinates are taken for metres (--scale)"]
+
+
+def test_everything_moves_to_the_frame_of_the_flange(ask, file, flange):
+    _, (here,), _ = ask(file, *SHIPPED, "--mass", 0.4)
+    _, (there,), _ = ask(file, *SHIPPED, "--mass", 0.4, "--frame", flange)
+    expected = payload_in(here).moved(read_frame(flange))
+    found = payload_in(there)
+    assert (there["frame"], found.frame) == ("flange", "flange")
+    np.testing.assert_allclose(found.com, expected.com, atol=1e-12)
+    np.testing.assert_allclose(found.inertia, expected.inertia, rtol=1e-12)
+    np.testing.assert_allclose(found.covariance, expected.covariance, rtol=1e-12)
+    np.testing.assert_array_equal(there["com"], found.com)
+    assert np.linalg.norm(found.com - payload_in(here).com) > 0.01, "the control"
+    for same in ("radius_90", "volume", "points"):
+        assert there[same] == here[same]
+
+
+def test_a_scan_in_millimetres_has_the_payload_of_the_scan_in_metres(ask, tmp_path, file):
+    with np.load(file) as held:
+        points, sensor = held["points"], held["sensor"]
+    small = tmp_path / "mm.npz"
+    np.savez(small, points=1000 * points, sensor=1000 * sensor)
+    _, (metres,), _ = ask(file, *SHIPPED, "--scale", 1, "--density", 700)
+    _, (scaled,), _ = ask(small, *SHIPPED, "--scale", 0.001, "--density", 700)
+    assert scaled["unit"] == "metres"
+    assert "notes" not in scaled
+    for name in ("com", "inertia", "inertia_at_origin", "covariance", "mass"):
+        np.testing.assert_allclose(scaled["payload"][name], metres["payload"][name], rtol=1e-4)
+    where = sensor if sensor.ndim == 1 else sensor[0]
+    if (sensor == where).all():
+        given = ",".join(map(repr, (1000 * where).tolist()))
+        _, (again,), _ = ask(small, *SHIPPED, "--scale", 0.001, f"--sensor={given}")
+        np.testing.assert_allclose(again["com"], scaled["com"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form_is_printed_alone(ask, file, flange, form, capsys):
+    _, (line,), _ = ask(file, *SHIPPED, "--mass", 0.4, "--frame", flange)
+    words = ["predict", str(file), *SHIPPED, "--mass", "0.4", "--frame", str(flange), "--format", form]
+    assert main(words) == 0
+    assert capsys.readouterr().out == write(payload_in(line), form) + "\n"
+
+
+def test_the_table_has_a_row_of_moments(file, flange, capsys):
+    assert (
+        main(["predict", str(file), *SHIPPED, "--mass", "0.4", "--frame", str(flange), "--scale", "1"]) == 0
+    )
+    out = capsys.readouterr().out
+    assert "in metres, in the frame flange" in out
+    assert "ixx" in out
+    assert out.rstrip().endswith("payloads: kg, and kg m2 about the centre of mass")
+
+
+def test_a_model_without_inertia_has_mass_and_centre_alone(ask, file, capsys):
+    code, (line,), _ = ask(file, "--model", "carve", "--mass", 2)
+    assert code == 0
+    assert line["payload"] == {"mass": 2.0, "com": line["com"]}
+    assert main(["predict", str(file), "--model", "carve", "--mass", "2", "--format", "urdf"]) == 2
+    assert "the inertia of this payload is not known" in capsys.readouterr().err
+    code, (line,), _ = ask(file, "--model", "carve", "--density", 700)
+    assert code == 2
+    assert line["error"] == "this model predicts no volume, so a density gives no mass: give the mass"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--mass", "0"], "--mass 0: must be above 0"),
+        (["--mass", "1", "--density", "2"], "--mass and --density exclude each other"),
+        (["--format", "urdf"], "--format urdf needs the mass"),
+        (["--format", "urdv", "--mass", "1"], "did you mean urdf"),
+        (["--format", "sdf", "--mass", "1", "--json"], "--format and --json exclude each other"),
+        (["--frame", "nowhere.json"], "nowhere.json"),
+        (["--scale", "0"], "--scale 0: must be above 0"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(file, capsys, words, said):
+    assert main(["predict", str(file), *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_form_is_for_one_scan(file, capsys):
+    assert main(["predict", str(file), str(file), "--mass", "1", "--format", "ur"]) == 2
+    assert "give one scan, or --json for 2" in capsys.readouterr().err
+
+
+def test_a_lift_refines_the_prediction():
+    """The mass is weighed, and the centre moves to the truth in all directions but that of gravity."""
+    scan = simulate(3)
+    prediction = load_predictor("pretrained").predict(scan.points, sensor=scan.sensor)
+    gravity = np.array([[0, 0, 9.81], [9.81, 0, 0]])
+    forces = 0.7 * gravity
+    readings = np.concatenate([forces, np.cross(scan.com, forces)], axis=1)
+    error = np.diag([0.01, 0.01, 0.01, 1e-5, 1e-5, 1e-5]) ** 2
+    one, two = (prediction.update(readings[:n], gravity[:n], error) for n in (1, 2))
+    missed = np.linalg.norm(prediction.com - scan.com)
+    np.testing.assert_allclose(one.com[:2], scan.com[:2], atol=1e-4)
+    np.testing.assert_allclose(two.com, scan.com, atol=1e-4)
+    assert missed > 1e-3, "the control"
+    assert two.mass == pytest.approx(0.7, abs=0.002)
+    np.testing.assert_allclose(two.inertia, two.mass * prediction.inertia, rtol=1e-9)
