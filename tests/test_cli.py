@@ -65,6 +65,8 @@ def parse(verb, *argv, without=""):
         needed = IMAGE
     if verb == "predict" and any(word.startswith("--format") for word in (*argv, f"--{without}")):
         needed = {"mass": "2"}
+    if verb == "inertia" and not any(word.startswith("--densit") for word in (*argv, f"--{without}")):
+        needed = {"mass": "2"}
     if verb == "benchmark" and any(
         word.startswith(("--real", "--without")) for word in (*argv, f"--{without}")
     ):
@@ -106,7 +108,7 @@ def other_value(item):
         "distance": "3-4", "noise": "0-0.5", "points": "3" if item.default is None else "30-40",
         "max_time": "00:00:01:00", "sensor": "-1,0,2.5", "devices": "1", "num_nodes": "1",  # more are refused
         "log_every_n_steps": "3", "depth_scale": "0.1", "table": "0,0,1,0.2", "mass": "0.4",
-        **({"scale": "0.1", "density": "700"} if item.default is None else {}),
+        **({"scale": "0.1", "density": "700"} if item.default is None else {"scale": "0.1"}),
     }  # fmt: skip
     if item.name in special:
         return special[item.name]

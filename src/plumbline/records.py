@@ -70,6 +70,7 @@ class Solid:
         notes: what was left out or assumed while the file was read, a phrase each.
         inertia: ``[3, 3]`` inertia tensor about the centre of mass per unit mass, square metres; None for a
             shell.
+        mass: kilograms, if its bodies have densities; otherwise NaN.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Solid:
     volume: float
     notes: tuple[str, ...] = ()
     inertia: Float | None = None
+    mass: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ from plumbline.geometry.surfaces import (
 )
 from plumbline.records import Float, Int, Solid, Target
 
-_REPAIR = "repair it or use --target shell"
+REPAIR = "repair it or use --target shell"
+"""What the message of an open mesh ends with."""
 _FLAT = 1e-12
 """A volume up to this fraction of the cubed bounding radius is rounding error, not a body."""
 _FARTHEST = 1e12
@@ -133,11 +134,11 @@ def make_solid_record(name: str, vertices: Float, faces: Int) -> Solid:
         check_bodies(vertices, faces)
     elif not has_inside(vertices, faces):
         reason = inspect_edges(faces).reason
-        raise MeshError(f"the mesh has no inside: {reason}, and its bodies overlap; {_REPAIR}")
+        raise MeshError(f"the mesh has no inside: {reason}, and its bodies overlap; {REPAIR}")
     if not is_in_hull(com, vertices):
         raise MeshError(
             "the mesh has no inside: its centre of mass would lie outside its convex hull, so that parts of "
-            f"it are inside out; {_REPAIR}"
+            f"it are inside out; {REPAIR}"
         )
     return Solid(
         name, vertices, faces, com, centre, radius, volume, inertia=solid_inertia(vertices, faces, com)
@@ -153,10 +154,10 @@ def _weigh(name: str, content: MeshContent, densities: Mapping[str, float]) -> S
         try:
             bodies.append(make_solid_record(body, *mesh))
         except MeshError as error:
-            reason = str(error).replace(_REPAIR, "repair it, since a body with a density must be closed")
+            reason = str(error).replace(REPAIR, "repair it, since a body with a density must be closed")
             raise MeshError(f"{show_body(body)}: {reason}") from error
     check_apart(bodies)
-    _, com, inertia = mass_properties(
+    mass, com, inertia = mass_properties(
         Body(densities[body.name], body.vertices, body.faces) for body in bodies
     )
     starts = np.cumsum([0, *(len(body.vertices) for body in bodies)])
@@ -164,7 +165,7 @@ def _weigh(name: str, content: MeshContent, densities: Mapping[str, float]) -> S
     faces = np.concatenate([body.faces + start for body, start in zip(bodies, starts, strict=False)])
     volume = sum(body.volume for body in bodies)
     sphere = bounding_sphere(vertices)
-    return Solid(name, vertices, faces, com, *sphere, volume, content.notes, inertia)
+    return Solid(name, vertices, faces, com, *sphere, volume, content.notes, inertia, mass)
 
 
 def _join_surface(vertices: Float, faces: Int) -> tuple[Float, Int, bool]:
@@ -177,7 +178,7 @@ def _join_surface(vertices: Float, faces: Int) -> tuple[Float, Int, bool]:
     if edges.reason is None:
         return vertices, faces, True
     if not edges.balanced:
-        raise MeshError(f"the mesh has no inside: {edges.reason}; {_REPAIR}")
+        raise MeshError(f"the mesh has no inside: {edges.reason}; {REPAIR}")
     if double := count_double_faces(faces):
         raise MeshError(
             f"the mesh has no inside: {double} face{'s occur' if double > 1 else ' occurs'} twice, as if the "

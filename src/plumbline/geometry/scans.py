@@ -27,6 +27,8 @@ _POSES = 8
 _MOST_RAYS = 400_000
 """Largest number of rays per view when an object that fills little of the view is scanned again (0.1 s)."""
 _DEFAULTS = ScanSettings()
+_TETRAHEDRON = np.array([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / math.sqrt(3)
+"""Directions to its corners."""
 
 
 class _Drawn(NamedTuple):
@@ -103,6 +105,43 @@ def scan_solid(
         f"{solid.name}: {_POSES} sets of poses gave fewer than {needed} hits on the object; "
         "check that its faces are not degenerate, or leave it out"
     )
+
+
+def scan_around(solid: Solid, caster: Caster, points: int) -> Scan:
+    """Scan a surface from the corners of a tetrahedron, without noise.
+
+    Only the side of the faces that looks outward is seen, so that the inside does not show through holes: of
+    both sides the one with more hits.
+
+    Args:
+        solid: what to scan; its surface may be open.
+        caster: ray caster of its vertices and faces.
+        points: number of points that are kept.
+
+    Returns:
+        The scan in the mesh frame.
+
+    Raises:
+        InputError: almost nothing is seen; the message names the object.
+    """
+    sensors = solid.bounding_centre + 3 * solid.bounding_radius * _TETRAHEDRON
+
+    def measure(rays: int) -> Hits:
+        pattern = ray_directions("grid", half_angle=math.asin(1 / 3), rays=rays, rng=np.random.default_rng(0))
+        directions = np.concatenate([pattern @ look_at(-corner, 0).T for corner in _TETRAHEDRON])
+        view = np.repeat(np.arange(len(sensors)), len(pattern))
+        away, face = caster.first_hits(sensors[view], directions)
+        front = np.einsum("ij,ij->i", caster.face_normals(face), directions) < 0
+        front &= face >= 0
+        back = (face >= 0) & ~front
+        seen = np.flatnonzero(front if front.sum() >= back.sum() else back)
+        found = sensors[view[seen]] + away[seen, None] * directions[seen]
+        return Hits(found, view[seen], np.arange(len(seen), dtype=np.float64), sensors)
+
+    hits = _look_closer(measure, 1600, points)
+    if len(hits.points) < _FEWEST:
+        raise InputError(f"{solid.name}: rays from four sides find almost nothing of its surface")
+    return _to_world(solid, hits, _Drawn(len(sensors), points, 0.0, "farthest"), np.eye(3))
 
 
 def _draw(settings: ScanSettings, rng: np.random.Generator) -> _Drawn:

@@ -15,7 +15,7 @@ from plumbline.payload.record import Payload
 from plumbline.predictors.find_checkpoint import SHIPPED
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.predictor import Predictor
-from plumbline.records import AS_IN_FILE
+from plumbline.records import AS_IN_FILE, Float
 
 
 def print_predictions(
@@ -76,10 +76,34 @@ def print_payloads(console: Console, files: Sequence[Path], payloads: Sequence[P
     console.print("\npayloads: kg, and kg m2 about the centre of mass", markup=False)
 
 
+def print_bodies(console: Console, bodies: Sequence[tuple[Path, Payload, float, Prediction | None]]) -> None:
+    """Print one row for each mesh: how it is known, centre of mass, mass, volume and inertia."""
+    if not bodies:
+        return
+    rows = [
+        [
+            str(file),
+            "exact"
+            if predicted is None or predicted.radius_90 is None
+            else f"+- {predicted.radius_90:.2g} m",
+            *_position(payload.com, math.sqrt(np.trace(payload.known_inertia()) / payload.mass)),
+            f"{payload.mass:.4g}",
+            f"{volume:.3g}",
+            *_moments(payload),
+        ]
+        for file, payload, volume, predicted in bodies
+    ]
+    heads = ("mesh", "90 % within", "x", "y", "z", "mass", "volume", *NAMES)
+    print_fitting(console, [Column(head, cells) for head, *cells in zip(heads, *rows, strict=True)])
+    frame = bodies[0][1].frame or "of each mesh"
+    console.print(f"\nmetres, kg, m3, and kg m2 about the centre of mass, in the frame {frame}", markup=False)
+
+
 def _moments(payload: Payload) -> list[str]:
     if payload.inertia is None:
         return [""] * len(NAMES)
-    return [f"{value:.3g}" for value in upper(payload.inertia).values()]
+    nothing = 5e-4 * np.abs(payload.inertia).max()  # what rounding leaves of a symmetry
+    return [f"{value if abs(value) > nothing else 0:.3g}" for value in upper(payload.inertia).values()]
 
 
 def _called(predictor: Predictor) -> str:
@@ -90,16 +114,25 @@ def _called(predictor: Predictor) -> str:
 
 
 def _row(file: Path, answer: Prediction) -> list[str]:
-    # Resolution of a thousandth of the scan's extent, or slightly better.
-    digits = int(np.clip(3 - math.floor(math.log10(answer.extent)), 0, 12))
+    digits = _digits(answer.extent)
     doubts = (answer.expected_error, answer.radius_90)
     used, points = answer.num_points_used, answer.num_points
     return [
         str(file),
-        *(f"{value:.{digits}f}" for value in answer.com.tolist()),
+        *_position(answer.com, answer.extent),
         *("" if doubt is None else f"{doubt:.{digits}f}" for doubt in doubts),
         f"{points:,}" if used == points else f"{used:,} of {points:,}",
         f"{100 * answer.left_out:.1f} %" if answer.left_out else "",
         f"{answer.num_views}",
         answer.sensor,
     ]
+
+
+def _position(point: Float, extent: float) -> list[str]:
+    digits = _digits(extent)
+    return [f"{round(value, digits) + 0.0:.{digits}f}" for value in point.tolist()]  # no negative zero
+
+
+def _digits(extent: float) -> int:
+    """Decimals that resolve a thousandth of an object's extent, or slightly better."""
+    return int(np.clip(3 - math.floor(math.log10(extent)), 0, 12))
