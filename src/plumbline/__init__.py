@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the names of _HOME as a type checker sees them
     from plumbline.geometry.clouds import load_cloud as load_cloud
     from plumbline.geometry.clouds import read_cloud as read_cloud
     from plumbline.geometry.depth_images import depth_to_cloud as depth_to_cloud
+    from plumbline.geometry.depth_images import depth_to_clouds as depth_to_clouds
     from plumbline.geometry.graphs import build_sample as build_sample
     from plumbline.geometry.meshes import load_mesh as load_mesh
     from plumbline.geometry.raycast import Caster as Caster
@@ -67,6 +68,7 @@ _HOME = {
     "read_cloud": "geometry.clouds",
     "load_cloud": "geometry.clouds",
     "depth_to_cloud": "geometry.depth_images",
+    "depth_to_clouds": "geometry.depth_images",
     "build_sample": "geometry.graphs",
     "make_dataset": "data.prepare.dataset",
     "PackedStore": "data.store.reader",

@@ -15,11 +15,11 @@ from plumbline.console.text import counted, visible
 from plumbline.errors import InputError
 from plumbline.files import visible_files
 from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, load_cloud
-from plumbline.geometry.depth_images import read_depth_image
+from plumbline.geometry.depth_files import read_view
 from plumbline.own_parts import is_class, names_a_file
 from plumbline.predictors.find_checkpoint import checkpoint_name
 from plumbline.predictors.prediction import Prediction
-from plumbline.predictors.prediction_table import print_predictions
+from plumbline.predictors.prediction_table import ScanName, print_predictions
 from plumbline.predictors.predictor import Predictor, load_predictor
 from plumbline.writing import atomic_file
 
@@ -38,12 +38,13 @@ def run(config: PredictConfig, console: Console) -> int:
         model["checkpoint"] = checkpoint_name(predictor.checkpoint)
     clouds: Iterable[Cloud | InputError]
     if config.depth is None:
+        names = [ScanName(file) for file in files]
         clouds = (read_file(file, needs_sensor=config.sensor is None) for file in files)
     else:
-        assert config.intrinsics is not None
-        clouds = [
-            read_depth_image(config.depth, config.intrinsics, config.mask, depth_scale=config.depth_scale)
-        ]
+        objects = read_objects(config)
+        numbered = config.mask is not None
+        names = [ScanName(config.depth, number if numbered else None) for number in objects]
+        clouds = objects.values()
     answers = predictor.predict_many(
         clouds,
         sensor=config.sensor,
@@ -56,27 +57,22 @@ def run(config: PredictConfig, console: Console) -> int:
     found: list[Prediction | InputError] = []
     lines: list[dict[str, Any]] = []
     with file_bar(console) as progress:
-        for file, answer in zip(files, answers, strict=True):
+        for name, answer in zip(names, answers, strict=True):
             said = {"error": str(answer)} if isinstance(answer, InputError) else answer.to_dict() | model
-            lines.append({"file": str(file), **said})
+            lines.append(name.to_dict() | said)
             found.append(answer)
             if config.json:
                 print(json.dumps(lines[-1], allow_nan=False), flush=True)
             elif progress is not None:
-                progress(len(found), len(files))
+                progress(len(found), len(names))
     if config.out is not None:
         _write(config.out, lines)
     if not config.json:
         for answer in found:
             if isinstance(answer, InputError):
                 print(visible(f"error: {answer}"), file=sys.stderr)
-        print_predictions(console, files, found, predictor)
-        for file, answer in zip(files, found, strict=True):
-            if isinstance(answer, Prediction):
-                for note in answer.notes:
-                    print(visible(f"note: {file}: {note}"), file=sys.stderr)
-                for warning in answer.warnings:
-                    print(visible(f"warning: {file}: {warning}"), file=sys.stderr)
+        print_predictions(console, names, found, predictor)
+        _print_remarks(names, found)
     predictions = [answer for answer in found if isinstance(answer, Prediction)]
     if assumed := sum(answer.sensor == "assumed" for answer in predictions):
         whose = "file does not say where its" if assumed == 1 else "files do not say where their"
@@ -88,6 +84,26 @@ def run(config: PredictConfig, console: Console) -> int:
     for note in skipped_texts(config.paths):
         print(visible(f"note: {note}"), file=sys.stderr)
     return 0 if len(predictions) == len(found) else 1 if predictions else 2
+
+
+def _print_remarks(names: Sequence[ScanName], found: Sequence[Prediction | InputError]) -> None:
+    """Print notes, of each file once, and warnings."""
+    remarks: dict[str, None] = {}
+    for name, answer in zip(names, found, strict=True):
+        if isinstance(answer, Prediction):
+            which = name if len(names) > 1 else name.file
+            remarks |= dict.fromkeys(f"note: {name.file}: {note}" for note in answer.notes)
+            remarks |= dict.fromkeys(f"warning: {which}: {warning}" for warning in answer.warnings)
+    for remark in remarks:
+        print(visible(remark), file=sys.stderr)
+
+
+def read_objects(config: PredictConfig) -> dict[int, Cloud | InputError]:
+    """The points of each object of a depth image by its number; 1 if there is no mask."""
+    assert config.depth is not None
+    assert config.intrinsics is not None
+    view = read_view(config.depth, config.intrinsics, config.mask, depth_scale=config.depth_scale)
+    return view.clouds()
 
 
 def list_scans(paths: Sequence[Path]) -> list[Path]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -16,23 +17,45 @@ from plumbline.predictors.predictor import Predictor
 from plumbline.records import AS_IN_FILE
 
 
+class ScanName(NamedTuple):
+    """What a prediction is for.
+
+    Attributes:
+        file: of the scan.
+        object: number of the object in it; None if the file has no numbers.
+    """
+
+    file: Path
+    object: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.file) if self.object is None else f"{self.file}, object {self.object}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"file": str(self.file), **({} if self.object is None else {"object": self.object})}
+
+
 def print_predictions(
     console: Console,
-    files: Sequence[Path],
+    names: Sequence[ScanName],
     found: Sequence[Prediction | InputError],
     predictor: Predictor,
 ) -> None:
-    """Print one row for each file that has a prediction, and the name of the predictor."""
+    """Print one row for each scan that has a prediction, and the name of the predictor."""
     rows = [
-        _row(file, answer)
-        for file, answer in zip(files, found, strict=True)
+        _row(name, answer, len(names) > 1)
+        for name, answer in zip(names, found, strict=True)
         if isinstance(answer, Prediction)
     ]
     if not rows:
         return
     if not console.is_terminal:  # only a terminal wraps long names; a pipe gets one line per file
         console.width = WIDEST
-    heads = ("file", "x", "y", "z", "expected error", "90 % within", "points", "left out", "views", "sensor")
+    heads = (
+        *("file", "object", "x", "y", "z", "expected error", "90 % within"),
+        *("points", "left out", "views", "sensor"),
+    )
     gives_way = {"views": 1, "points": 2, "expected error": 3, "left out": 4, "sensor": 5, "90 % within": 6}
     columns = [
         Column(head, cells, gives_way.get(head))
@@ -46,8 +69,8 @@ def print_predictions(
         frame = "in metres, in the frame of the camera"
     console.print(f"\ncentres of mass by {_called(predictor)}, {frame}", markup=False)
     if dropped:
-        names = ", ".join(column.head for column in dropped)
-        console.print(f"the terminal is too narrow for {names}: widen it, or use --json", markup=False)
+        narrow = ", ".join(column.head for column in dropped)
+        console.print(f"the terminal is too narrow for {narrow}: widen it, or use --json", markup=False)
 
 
 def _called(predictor: Predictor) -> str:
@@ -57,13 +80,14 @@ def _called(predictor: Predictor) -> str:
     return f"{predictor.name}{where}"
 
 
-def _row(file: Path, answer: Prediction) -> list[str]:
+def _row(name: ScanName, answer: Prediction, numbered: bool) -> list[str]:
     # Resolution of a thousandth of the scan's extent, or slightly better.
     digits = int(np.clip(3 - math.floor(math.log10(answer.extent)), 0, 12))
     doubts = (answer.expected_error, answer.radius_90)
     used, points = answer.num_points_used, answer.num_points
     return [
-        str(file),
+        str(name.file),
+        str(name.object) if numbered and name.object is not None else "",
         *(f"{value:.{digits}f}" for value in answer.com.tolist()),
         *("" if doubt is None else f"{doubt:.{digits}f}" for doubt in doubts),
         f"{points:,}" if used == points else f"{used:,} of {points:,}",

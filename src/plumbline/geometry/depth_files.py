@@ -1,0 +1,65 @@
+"""Depth images, their cameras and masks from files."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from plumbline.errors import InputError
+from plumbline.geometry.depth_images import Frame, clouds_of, make_frame, whole_cloud
+from plumbline.geometry.image_files import read_image
+from plumbline.geometry.intrinsics import check_size, read_camera
+from plumbline.geometry.masks import Labels, read_labels
+from plumbline.records import Cloud
+
+
+class View(NamedTuple):
+    """What one depth camera saw.
+
+    Attributes:
+        frame: the depth image and its camera.
+        labels: the objects of its mask; None without a mask.
+        notes: what was assumed while the files were read, a phrase each.
+    """
+
+    frame: Frame
+    labels: Labels | None
+    notes: tuple[str, ...] = ()
+
+    def clouds(self) -> dict[int, Cloud | InputError]:
+        """The points of each object by its number; without a mask all pixels are object 1."""
+        found: dict[int, Cloud | InputError]
+        found = {1: whole_cloud(self.frame)} if self.labels is None else clouds_of(self.frame, self.labels)
+        return {
+            number: replace(cloud, notes=(*self.notes, *cloud.notes)) if isinstance(cloud, Cloud) else cloud
+            for number, cloud in found.items()
+        }
+
+
+def read_view(
+    depth: Path, intrinsics: Path, mask: Path | None = None, *, depth_scale: float | None = None
+) -> View:
+    """Read a depth image, the intrinsics of its camera and the mask of its objects from files.
+
+    Args:
+        depth: a 16-bit PNG, a TIFF of 16-bit or of float numbers, ``.npy`` or ``.npz`` (array ``depth``); 0
+            and numbers that are not finite mean that nothing was measured.
+        intrinsics: see :func:`plumbline.geometry.intrinsics.read_camera`.
+        mask: an image, ``.npy`` or ``.npz`` (array ``mask``), 0 off the objects; a different number on each
+            of several objects. None for the whole image.
+        depth_scale: metres per unit of the image. None: as the file of the intrinsics says (BOP), otherwise
+            0.001 for whole numbers, 1 for others.
+
+    Raises:
+        InputError: a file cannot be read or does not fit the others; the message names it.
+    """
+    image = read_image(depth, "depth")
+    seen = None if mask is None else read_image(mask, "mask")
+    camera = read_camera(intrinsics, depth.stem)
+    if image.ndim == 2:
+        check_size(camera.intrinsics, image.shape, f"--intrinsics {intrinsics}", camera.size)
+    notes: tuple[str, ...] = ()
+    if depth_scale is None and camera.depth_scale is not None:
+        depth_scale = camera.depth_scale
+        notes = (f"{depth_scale:g} metres per unit of the image, as {intrinsics} says",)
+    frame = make_frame(image, camera.intrinsics, depth_scale=depth_scale, name=str(depth))
+    return View(frame, None if seen is None else read_labels(seen, frame.metres.shape, str(depth)), notes)
