@@ -33,7 +33,7 @@ ADDED = {
 REQUIRED = {verb: {"out": "somewhere", "solids": "1"} for verb in ("prepare", "benchmark")}
 IMAGE = {"depth": "d.png", "intrinsics": "K.json"}
 """The flags of a depth image need each other."""
-PIXELS = (*IMAGE, "mask", "depth_scale", "depth-scale")
+PIXELS = (*IMAGE, "mask", "depth_scale", "depth-scale", "write_cleaned", "write-cleaned")
 
 # The documented flags with their documented defaults, written down here a second time on purpose.
 DOCUMENTED = {

@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # the names of _HOME as a type checker sees them
     from plumbline.geometry.meshes import load_mesh as load_mesh
     from plumbline.geometry.raycast import Caster as Caster
     from plumbline.geometry.scans import scan_solid as scan_solid
+    from plumbline.geometry.scenes import find_objects as find_objects
     from plumbline.geometry.solids import make_solid as make_solid
     from plumbline.models import build_model as build_model
     from plumbline.predictors.checkpoint import load_checkpoint as load_checkpoint
@@ -69,6 +70,7 @@ _HOME = {
     "load_cloud": "geometry.clouds",
     "depth_to_cloud": "geometry.depth_images",
     "depth_to_clouds": "geometry.depth_images",
+    "find_objects": "geometry.scenes",
     "build_sample": "geometry.graphs",
     "make_dataset": "data.prepare.dataset",
     "PackedStore": "data.store.reader",

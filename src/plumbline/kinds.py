@@ -22,6 +22,8 @@ class Kind(NamedTuple):
     choices: tuple[str, ...] = ()
 
 
+AUTO = "auto"
+"""Value of a flag that leaves it to the program to find out."""
 _OTHER_NAMES = {
     "gpu": "cuda",
     **dict.fromkeys(("fp16", "float16", "half", "16-true"), "16"),
@@ -149,6 +151,15 @@ def _plane(text: str) -> Plane:
     return Plane(x, y, z, distance)
 
 
+def _table(text: str) -> Plane | str:
+    if text == AUTO:
+        return text
+    try:
+        return _plane(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; or {AUTO}") from None
+
+
 switch = Kind(_switch, "")
 """Kind of a switch: ``--x`` and ``--no_x``."""
 on_off = Kind(_on_off, "{on,off}", ("on", "off"))
@@ -158,4 +169,5 @@ file = Kind(Path, "FILE")
 folder = Kind(Path, "DIR")
 duration = Kind(_duration, "DD:HH:MM:SS")
 position = Kind(_position, "X,Y,Z")
-plane = Kind(_plane, "NX,NY,NZ,D")
+table = Kind(_table, "NX,NY,NZ,D|auto")
+"""Kind of a plane, or of :data:`AUTO`."""

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,12 @@ from plumbline.config.predict import PredictConfig
 from plumbline.console.progress import file_bar
 from plumbline.console.text import counted, visible
 from plumbline.errors import InputError
-from plumbline.files import visible_files
-from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, load_cloud
+from plumbline.files import check_out_folder, visible_files
+from plumbline.geometry.cleaning import clean_scan
+from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, load_cloud, scan_of
 from plumbline.geometry.depth_files import read_view
+from plumbline.geometry.ply_writing import write_ply
+from plumbline.kinds import AUTO
 from plumbline.own_parts import is_class, names_a_file
 from plumbline.predictors.find_checkpoint import checkpoint_name
 from plumbline.predictors.prediction import Prediction
@@ -42,13 +45,15 @@ def run(config: PredictConfig, console: Console) -> int:
         clouds = (read_file(file, needs_sensor=config.sensor is None) for file in files)
     else:
         objects = read_objects(config)
-        numbered = config.mask is not None
+        numbered = config.mask is not None or config.table == AUTO
         names = [ScanName(config.depth, number if numbered else None) for number in objects]
         clouds = objects.values()
+        if config.write_cleaned is not None:
+            write_cleaned(config.write_cleaned, dict(zip(names, clouds, strict=True)), config.clean)
     answers = predictor.predict_many(
         clouds,
         sensor=config.sensor,
-        table=config.table,
+        table=None if config.table == AUTO else config.table,
         max_points=config.points,
         draws=config.draws,
         clean=config.clean,
@@ -103,7 +108,22 @@ def read_objects(config: PredictConfig) -> dict[int, Cloud | InputError]:
     assert config.depth is not None
     assert config.intrinsics is not None
     view = read_view(config.depth, config.intrinsics, config.mask, depth_scale=config.depth_scale)
-    return view.clouds()
+    return view.clouds(find_table=config.table == AUTO)
+
+
+def write_cleaned(folder: Path, objects: Mapping[ScanName, Cloud | InputError], clean: bool) -> None:
+    """Write the points of each object, without the stray ones, as a ply file. Raises InputError."""
+    check_out_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, cloud in objects.items():
+            if isinstance(cloud, Cloud):
+                scan = scan_of(cloud, None)
+                scan = clean_scan(scan, cloud.on_object) if clean else scan
+                end = "" if name.object is None else f"_object_{name.object}"
+                write_ply(folder / f"{name.file.stem}{end}.ply", scan.points, scan.sensor)
+    except OSError as error:
+        raise InputError(f"--write_cleaned {folder}: cannot be written ({error.strerror})") from error
 
 
 def list_scans(paths: Sequence[Path]) -> list[Path]:

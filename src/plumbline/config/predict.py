@@ -6,7 +6,7 @@ from pathlib import Path
 from plumbline.config.options import Flags, debug_option, option
 from plumbline.config.parts import untrained_or_own_part
 from plumbline.errors import InputError
-from plumbline.kinds import file, number, on_off, plane, position, switch, whole
+from plumbline.kinds import AUTO, file, folder, number, on_off, position, switch, table, whole
 from plumbline.quantities import Plane, Position
 
 
@@ -43,11 +43,12 @@ class PredictConfig(Flags):
         position,
         group="scans",
     )
-    table: Plane | None = option(
+    table: Plane | str | None = option(
         None,
         "plane that the object stands on, in the frame and unit of the files: its normal toward the object, "
-        "and its distance from the origin along the normal; for models trained with --sensor_model depth",
-        plane,
+        "and its distance from the origin along the normal; for models trained with --sensor_model depth. "
+        "auto finds the table in a depth image and, without --mask, the objects that stand on it",
+        table,
     )
     depth: Path | None = option(
         None,
@@ -96,12 +97,21 @@ class PredictConfig(Flags):
     out: Path | None = option(
         None, "also write the predictions to this file, as with --json", file, group="output"
     )
+    write_cleaned: Path | None = option(
+        None,
+        "also write the points of each object of a depth image, after cleaning, to this folder, as ply",
+        folder,
+    )
     json: bool = option(False, "print one line of JSON per scan instead of a table", switch)
     debug: bool = debug_option()
 
     def check(self) -> None:
         """Refuse an incomplete depth image, and one next to scans. Raises InputError."""
         if self.depth is None:
+            if self.write_cleaned is not None:
+                raise InputError("--write_cleaned writes objects of a depth image: give one with --depth")
+            if self.table == AUTO:
+                raise InputError("--table auto looks for the table in a depth image: give one with --depth")
             for name in ("intrinsics", "mask", "depth_scale"):
                 if getattr(self, name) is not None:
                     raise InputError(f"--{name} describes a depth image: give one with --depth")

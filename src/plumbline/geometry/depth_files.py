@@ -9,6 +9,7 @@ from plumbline.geometry.depth_images import Frame, clouds_of, make_frame, whole_
 from plumbline.geometry.image_files import read_image
 from plumbline.geometry.intrinsics import check_size, read_camera
 from plumbline.geometry.masks import Labels, read_labels
+from plumbline.geometry.scenes import objects_on_table
 from plumbline.records import Cloud
 
 
@@ -25,10 +26,22 @@ class View(NamedTuple):
     labels: Labels | None
     notes: tuple[str, ...] = ()
 
-    def clouds(self) -> dict[int, Cloud | InputError]:
-        """The points of each object by its number; without a mask all pixels are object 1."""
+    def clouds(self, find_table: bool = False) -> dict[int, Cloud | InputError]:
+        """The points of each object by its number; without a mask all pixels are object 1.
+
+        Args:
+            find_table: find the table that they stand on; without a mask, also the objects.
+
+        Raises:
+            InputError: there is no table, or nothing stands on it.
+        """
         found: dict[int, Cloud | InputError]
-        found = {1: whole_cloud(self.frame)} if self.labels is None else clouds_of(self.frame, self.labels)
+        if find_table:
+            found = objects_on_table(self.frame, self.labels)
+        else:
+            found = (
+                {1: whole_cloud(self.frame)} if self.labels is None else clouds_of(self.frame, self.labels)
+            )
         return {
             number: replace(cloud, notes=(*self.notes, *cloud.notes)) if isinstance(cloud, Cloud) else cloud
             for number, cloud in found.items()
