@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # the names of _HOME as a type checker sees them
     from plumbline.evaluation.benchmark import benchmark as benchmark
     from plumbline.evaluation.evaluate import evaluate as evaluate
     from plumbline.evaluation.real_benchmark import benchmark_real as benchmark_real
+    from plumbline.geometry.camera_poses import merge_views as merge_views
     from plumbline.geometry.clouds import Cloud as Cloud
     from plumbline.geometry.clouds import load_cloud as load_cloud
     from plumbline.geometry.clouds import read_cloud as read_cloud
@@ -68,6 +69,7 @@ _HOME = {
     "scan_solid": "geometry.scans",
     "read_cloud": "geometry.clouds",
     "load_cloud": "geometry.clouds",
+    "merge_views": "geometry.camera_poses",
     "depth_to_cloud": "geometry.depth_images",
     "depth_to_clouds": "geometry.depth_images",
     "find_objects": "geometry.scenes",

@@ -34,7 +34,7 @@ def test_the_objects_on_a_table_are_answered_and_written(ask, tmp_path):
     for line, truth in zip(lines, truths, strict=True):
         assert np.linalg.norm(line["com"] - truth) < 0.035
         assert line["notes"][0].startswith("table 0.0")
-        assert line["notes"][0].endswith(" found by --table auto")
+        assert line["notes"][0].endswith(" in the frame of the camera, found by --table auto")
         assert line["notes"][1].startswith("--table auto removed of ")
     assert sorted(path.name for path in out.iterdir()) == ["d_object_1.ply", "d_object_2.ply"]
     for line in lines:

@@ -9,14 +9,15 @@ from typing import Any
 
 from rich.console import Console
 
-from plumbline.config.predict import PredictConfig
+from plumbline.config.predict import PredictConfig, each
 from plumbline.console.progress import file_bar
 from plumbline.console.text import counted, visible
 from plumbline.errors import InputError
 from plumbline.files import check_out_folder, visible_files
+from plumbline.geometry.camera_poses import read_poses
 from plumbline.geometry.cleaning import clean_scan
 from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, load_cloud, scan_of
-from plumbline.geometry.depth_files import read_view
+from plumbline.geometry.depth_files import merged_clouds, read_view
 from plumbline.geometry.ply_writing import write_ply
 from plumbline.kinds import AUTO
 from plumbline.own_parts import is_class, names_a_file
@@ -32,7 +33,7 @@ FOLDER = Path("checkpoints")
 
 def run(config: PredictConfig, console: Console) -> int:
     """Read scans, predict and print. Returns 0; 1 if some files were refused, 2 if all were."""
-    files = list_scans(config.paths) if config.depth is None else [config.depth]
+    files = each(config.depth) or list_scans(config.paths)
     if config.out is not None:
         _check_out(config.out, files)
     predictor = choose_predictor(config)
@@ -46,7 +47,7 @@ def run(config: PredictConfig, console: Console) -> int:
     else:
         objects = read_objects(config)
         numbered = config.mask is not None or config.table == AUTO
-        names = [ScanName(config.depth, number if numbered else None) for number in objects]
+        names = [ScanName(files[0], number if numbered else None) for number in objects]
         clouds = objects.values()
         if config.write_cleaned is not None:
             write_cleaned(config.write_cleaned, dict(zip(names, clouds, strict=True)), config.clean)
@@ -104,11 +105,22 @@ def _print_remarks(names: Sequence[ScanName], found: Sequence[Prediction | Input
 
 
 def read_objects(config: PredictConfig) -> dict[int, Cloud | InputError]:
-    """The points of each object of a depth image by its number; 1 if there is no mask."""
-    assert config.depth is not None
-    assert config.intrinsics is not None
-    view = read_view(config.depth, config.intrinsics, config.mask, depth_scale=config.depth_scale)
-    return view.clouds(find_table=config.table == AUTO)
+    """The points of each object of depth images by its number; 1 if there is no mask."""
+    depths, cameras, masks = each(config.depth), each(config.intrinsics), each(config.mask)
+    one_camera, no_mask = len(cameras) == 1, not masks
+    views = [
+        read_view(
+            depth,
+            cameras[0 if one_camera else i],
+            None if no_mask else masks[i],
+            depth_scale=config.depth_scale,
+        )
+        for i, depth in enumerate(depths)
+    ]
+    find_table = config.table == AUTO
+    if config.poses is None:
+        return views[0].clouds(find_table)
+    return merged_clouds(views, read_poses(config.poses, len(views)), find_table)
 
 
 def write_cleaned(folder: Path, objects: Mapping[ScanName, Cloud | InputError], clean: bool) -> None:

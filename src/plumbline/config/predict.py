@@ -10,6 +10,11 @@ from plumbline.kinds import AUTO, file, folder, number, on_off, position, switch
 from plumbline.quantities import Plane, Position
 
 
+def each(given: Path | list[Path] | None) -> list[Path]:
+    """The files of a flag that takes several."""
+    return given if isinstance(given, list) else [] if given is None else [given]
+
+
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig(Flags):
     """Find the centre of mass of scans, for uniform density unless trained otherwise."""
@@ -50,20 +55,34 @@ class PredictConfig(Flags):
         "auto finds the table in a depth image and, without --mask, the objects that stand on it",
         table,
     )
-    depth: Path | None = option(
+    depth: Path | list[Path] | None = option(
         None,
         "a depth image instead of scans: 16-bit PNG, npy, or npz with an array depth; the answer is in "
-        "metres, in the frame of the camera's optical centre (x right, y down, z forward)",
+        "metres, in the frame of the camera's optical centre (x right, y down, z forward). Several with "
+        "--poses: views of one scene",
         file,
         group="depth image",
+        several=True,
     )
-    intrinsics: Path | None = option(
+    intrinsics: Path | list[Path] | None = option(
         None,
-        "its camera: JSON with fx, fy, cx, cy or the matrix K; npy, npz or txt with the matrix",
+        "its camera: JSON with fx, fy, cx, cy or the matrix K; npy, npz or txt with the matrix; one for "
+        "each of several depth images, or one for all",
         file,
+        several=True,
     )
-    mask: Path | None = option(
-        None, "the object in it: an image, npy, or npz with an array mask; not 0 on the object", file
+    mask: Path | list[Path] | None = option(
+        None,
+        "the object in it: an image, npy, or npz with an array mask; not 0 on the object, a different number "
+        "on each of several; one mask for each depth image",
+        file,
+        several=True,
+    )
+    poses: Path | None = option(
+        None,
+        "JSON list with a 4x4 matrix for each depth image, from its camera to the world, in metres; the "
+        "answer is in that frame",
+        file,
     )
     depth_scale: float | None = option(
         None,
@@ -112,7 +131,7 @@ class PredictConfig(Flags):
                 raise InputError("--write_cleaned writes objects of a depth image: give one with --depth")
             if self.table == AUTO:
                 raise InputError("--table auto looks for the table in a depth image: give one with --depth")
-            for name in ("intrinsics", "mask", "depth_scale"):
+            for name in ("intrinsics", "mask", "poses", "depth_scale"):
                 if getattr(self, name) is not None:
                     raise InputError(f"--{name} describes a depth image: give one with --depth")
             return
@@ -122,3 +141,19 @@ class PredictConfig(Flags):
             raise InputError("--sensor: in a depth image the sensor stands at 0,0,0; leave --sensor out")
         if self.intrinsics is None:
             raise InputError("--intrinsics is missing: a depth image needs the intrinsics of its camera")
+        self._check_views()
+
+    def _check_views(self) -> None:
+        """Refuse numbers of files that do not fit those of the depth images. Raises InputError."""
+        count, cameras, masks = (len(each(one)) for one in (self.depth, self.intrinsics, self.mask))
+        if count > 1 and self.poses is None:
+            raise InputError(
+                f"{count} depth images are views of one scene and need the poses of their cameras: give "
+                "--poses"
+            )
+        if cameras not in (1, count):
+            raise InputError(f"--intrinsics: {cameras} for {count} depth images; give one, or one for each")
+        if masks not in (0, count):
+            raise InputError(f"--mask: {masks} for {count} depth images; give one for each, in their order")
+        if count > 1 and not masks and self.table == AUTO:
+            raise InputError("--table auto finds the objects of one image: give a --mask for each of several")

@@ -1,16 +1,20 @@
 """Depth images, their cameras and masks from files."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from plumbline.errors import InputError
+from plumbline.geometry.camera_poses import merge_views
 from plumbline.geometry.depth_images import Frame, clouds_of, make_frame, whole_cloud
 from plumbline.geometry.image_files import read_image
 from plumbline.geometry.intrinsics import check_size, read_camera
 from plumbline.geometry.masks import Labels, read_labels
 from plumbline.geometry.scenes import objects_on_table
-from plumbline.records import Cloud
+from plumbline.records import Cloud, Float
 
 
 class View(NamedTuple):
@@ -46,6 +50,32 @@ class View(NamedTuple):
             number: replace(cloud, notes=(*self.notes, *cloud.notes)) if isinstance(cloud, Cloud) else cloud
             for number, cloud in found.items()
         }
+
+
+def merged_clouds(
+    views: Sequence[View], poses: Float, find_table: bool = False
+) -> dict[int, Cloud | InputError]:
+    """The points of each object in the frame of the poses, from all views that show it.
+
+    Args:
+        views: of one scene; a number in the masks is the same object in all.
+        poses: ``[S, 4, 4]`` from each camera to the world.
+        find_table: as for :meth:`View.clouds`.
+
+    Raises:
+        InputError: as for :meth:`View.clouds`, or a pose is not rigid.
+    """
+    seen = [view.clouds(find_table) for view in views]
+    found: dict[int, Cloud | InputError] = {}
+    for number in sorted(set().union(*seen)):
+        those = [(clouds[number], pose) for clouds, pose in zip(seen, poses, strict=True) if number in clouds]
+        good = [(cloud, pose) for cloud, pose in those if isinstance(cloud, Cloud)]
+        if good:
+            clouds, places = zip(*good, strict=True)
+            found[number] = merge_views(clouds, np.array(places))
+        else:
+            found[number] = those[0][0]
+    return found
 
 
 def read_view(

@@ -153,7 +153,7 @@ def objects_on_table(frame: Frame, labels: Labels | None = None) -> dict[int, Cl
     scene = split_scene(frame) if labels is None else Scene(find_table(frame, labels).plane, labels, {}, ())
     plane, labels, refused, notes = scene
     shown = ",".join(f"{value:.4g}" for value in plane)
-    notes = (f"table {shown} found by --table auto", *notes)
+    notes = (f"table {shown} in the frame of the camera, found by --table auto", *notes)
     found: dict[int, Cloud | InputError] = {}
     for number, cloud in clouds_of(frame, labels).items():
         if isinstance(cloud, InputError):

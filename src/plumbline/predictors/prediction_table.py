@@ -11,6 +11,7 @@ from rich.console import Console
 from plumbline import __version__
 from plumbline.console.tables import WIDEST, Column, print_fitting
 from plumbline.errors import InputError
+from plumbline.geometry.camera_poses import FROM_POSES
 from plumbline.predictors.find_checkpoint import SHIPPED
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.predictor import Predictor
@@ -66,7 +67,8 @@ def print_predictions(
     units = {answer.unit for answer in found if isinstance(answer, Prediction)}
     frame = "in the frame and unit of each file"
     if units != {AS_IN_FILE}:
-        frame = "in metres, in the frame of the camera"
+        posed = any(answer.sensor == FROM_POSES for answer in found if isinstance(answer, Prediction))
+        frame = f"in metres, in the frame of the {'poses' if posed else 'camera'}"
     console.print(f"\ncentres of mass by {_called(predictor)}, {frame}", markup=False)
     if dropped:
         narrow = ", ".join(column.head for column in dropped)
