@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plumbline.quantities import Duration, Plane, Position, Range, brief
+from plumbline.quantities import Duration, Intrinsics, Plane, Position, Range, brief
 
 
 class Kind(NamedTuple):
@@ -151,6 +151,19 @@ def _plane(text: str) -> Plane:
     return Plane(x, y, z, distance)
 
 
+def _camera(text: str) -> Path | Intrinsics:
+    parts = text.split(",")
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        return Path(text)
+    if len(parts) == 1:
+        return Path(text)
+    if len(parts) != 4 or not all(map(math.isfinite, numbers)):
+        raise ValueError("write fx,fy,cx,cy in pixels, such as 600,600,319.5,239.5, or name a file")
+    return Intrinsics(*numbers)
+
+
 def _table(text: str) -> Plane | str:
     if text == AUTO:
         return text
@@ -171,3 +184,5 @@ duration = Kind(_duration, "DD:HH:MM:SS")
 position = Kind(_position, "X,Y,Z")
 table = Kind(_table, "NX,NY,NZ,D|auto")
 """Kind of a plane, or of :data:`AUTO`."""
+camera = Kind(_camera, "FILE|FX,FY,CX,CY")
+"""Kind of a file with intrinsics, or of intrinsics."""

@@ -93,3 +93,21 @@ def test_wrong_input_is_answered_with_one_sentence(seen, tmp_path, capsys, chang
     assert said in err
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+
+
+def test_intrinsics_as_text_are_those_of_the_file(seen, ask, tmp_path):
+    argv = words(tmp_path, *seen)
+    _, lines, _ = ask(*argv, *HULL)
+    argv[argv.index("--intrinsics") + 1] = "262.5,262.5,159.5,119.5"
+    code, found, _ = ask(*argv, *HULL)
+    assert (code, found) == (0, lines)
+
+
+@pytest.mark.parametrize("text", ["262.5,262.5,159.5", "262.5,262.5,159.5,nan", "1,2,3,4,5"])
+def test_text_that_is_not_four_numbers_is_refused(seen, tmp_path, capsys, text):
+    argv = words(tmp_path, *seen)
+    argv[argv.index("--intrinsics") + 1] = text
+    assert main(["predict", *argv, *HULL]) == 2
+    assert (
+        "write fx,fy,cx,cy in pixels, such as 600,600,319.5,239.5, or name a file" in capsys.readouterr().err
+    )

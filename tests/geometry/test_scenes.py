@@ -94,6 +94,16 @@ def test_a_wall_or_a_ceiling_is_no_table():
     assert find_support(np.tile([[0.0, 0, 1]], (5, 1))) is None
 
 
+def test_of_two_parallel_planes_the_nearer_is_the_table():
+    rng = np.random.default_rng(1)
+    flat = np.column_stack([*rng.uniform(-1, 1, (2, 1000)), np.zeros(1000)])[:, [0, 2, 1]] + [0, 0, 2]
+    table, floor = flat[:400] * [0.4, 1, 0.5] + [0, 0.5, 0], flat + [0, 1.2, 0]
+    found = find_support(np.concatenate([floor, table]))
+    np.testing.assert_allclose(found.plane, [0, -1, 0, -0.5], atol=1e-9)
+    few = find_support(np.concatenate([floor, table[:200]]))
+    np.testing.assert_allclose(few.plane, [0, -1, 0, -1.2], atol=1e-9)
+
+
 def test_without_a_table_or_objects_one_sentence_says_what_to_do():
     depth = np.random.default_rng(0).uniform(0.4, 2, (60, 80))
     with pytest.raises(InputError, match="no table found, no plane has an eighth of the pixels; give the pl"):

@@ -18,6 +18,7 @@ from plumbline.geometry.camera_poses import read_poses
 from plumbline.geometry.cleaning import clean_scan
 from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, load_cloud, scan_of
 from plumbline.geometry.depth_files import merged_clouds, read_view
+from plumbline.geometry.intrinsics import Intrinsics
 from plumbline.geometry.ply_writing import write_ply
 from plumbline.kinds import AUTO
 from plumbline.own_parts import is_class, names_a_file
@@ -106,7 +107,8 @@ def _print_remarks(names: Sequence[ScanName], found: Sequence[Prediction | Input
 
 def read_objects(config: PredictConfig) -> dict[int, Cloud | InputError]:
     """The points of each object of depth images by its number; 1 if there is no mask."""
-    depths, cameras, masks = each(config.depth), each(config.intrinsics), each(config.mask)
+    depths, masks = each(config.depth), each(config.mask)
+    cameras: list[Path | Intrinsics] = each(config.intrinsics)
     one_camera, no_mask = len(cameras) == 1, not masks
     views = [
         read_view(

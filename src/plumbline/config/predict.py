@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from plumbline.config.options import Flags, debug_option, option
 from plumbline.config.parts import untrained_or_own_part
 from plumbline.errors import InputError
-from plumbline.kinds import AUTO, file, folder, number, on_off, position, switch, table, whole
-from plumbline.quantities import Plane, Position
+from plumbline.kinds import AUTO, camera, file, folder, number, on_off, position, switch, table, whole
+from plumbline.quantities import Intrinsics, Plane, Position
+
+_T = TypeVar("_T")
 
 
-def each(given: Path | list[Path] | None) -> list[Path]:
-    """The files of a flag that takes several."""
+def each(given: _T | list[_T] | None) -> list[_T]:
+    """The values of a flag that takes several."""
     return given if isinstance(given, list) else [] if given is None else [given]
 
 
@@ -57,18 +60,19 @@ class PredictConfig(Flags):
     )
     depth: Path | list[Path] | None = option(
         None,
-        "a depth image instead of scans: 16-bit PNG, npy, or npz with an array depth; the answer is in "
+        "a depth image instead of scans: 16-bit PNG, TIFF, npy, or npz with an array depth; the answer is in "
         "metres, in the frame of the camera's optical centre (x right, y down, z forward). Several with "
         "--poses: views of one scene",
         file,
         group="depth image",
         several=True,
     )
-    intrinsics: Path | list[Path] | None = option(
+    intrinsics: Path | Intrinsics | list[Path | Intrinsics] | None = option(
         None,
-        "its camera: JSON with fx, fy, cx, cy or the matrix K; npy, npz or txt with the matrix; one for "
-        "each of several depth images, or one for all",
-        file,
+        "its camera: fx,fy,cx,cy in pixels; JSON of Open3D, RealSense or BOP, or with fx, fy, cx, cy; YAML "
+        "of ROS or OpenCV; npy, npz or txt with the matrix. One for each of several depth images, or one for "
+        "all",
+        camera,
         several=True,
     )
     mask: Path | list[Path] | None = option(

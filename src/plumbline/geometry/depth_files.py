@@ -11,7 +11,7 @@ from plumbline.errors import InputError
 from plumbline.geometry.camera_poses import merge_views
 from plumbline.geometry.depth_images import Frame, clouds_of, make_frame, whole_cloud
 from plumbline.geometry.image_files import read_image
-from plumbline.geometry.intrinsics import check_size, read_camera
+from plumbline.geometry.intrinsics import CameraFile, Intrinsics, check_intrinsics, check_size, read_camera
 from plumbline.geometry.masks import Labels, read_labels
 from plumbline.geometry.scenes import objects_on_table
 from plumbline.records import Cloud, Float
@@ -79,17 +79,17 @@ def merged_clouds(
 
 
 def read_view(
-    depth: Path, intrinsics: Path, mask: Path | None = None, *, depth_scale: float | None = None
+    depth: Path, intrinsics: Path | Intrinsics, mask: Path | None = None, *, depth_scale: float | None = None
 ) -> View:
     """Read a depth image, the intrinsics of its camera and the mask of its objects from files.
 
     Args:
         depth: a 16-bit PNG, a TIFF of 16-bit or of float numbers, ``.npy`` or ``.npz`` (array ``depth``); 0
             and numbers that are not finite mean that nothing was measured.
-        intrinsics: see :func:`plumbline.geometry.intrinsics.read_camera`.
+        intrinsics: of the camera, or a file, see :func:`plumbline.geometry.intrinsics.read_camera`.
         mask: an image, ``.npy`` or ``.npz`` (array ``mask``), 0 off the objects; a different number on each
             of several objects. None for the whole image.
-        depth_scale: metres per unit of the image. None: as the file of the intrinsics says (BOP), otherwise
+        depth_scale: metres per unit of the image. None: as the file of the intrinsics says, otherwise
             0.001 for whole numbers, 1 for others.
 
     Raises:
@@ -97,12 +97,18 @@ def read_view(
     """
     image = read_image(depth, "depth")
     seen = None if mask is None else read_image(mask, "mask")
-    camera = read_camera(intrinsics, depth.stem)
+    where = f"--intrinsics {intrinsics}"
+    if isinstance(intrinsics, Intrinsics):
+        camera = CameraFile(check_intrinsics(intrinsics, where))
+    else:
+        camera = read_camera(intrinsics, depth.stem)
     if image.ndim == 2:
-        check_size(camera.intrinsics, image.shape, f"--intrinsics {intrinsics}", camera.size)
+        check_size(camera.intrinsics, image.shape, where, camera.size)
     notes: tuple[str, ...] = ()
     if depth_scale is None and camera.depth_scale is not None:
         depth_scale = camera.depth_scale
         notes = (f"{depth_scale:g} metres per unit of the image, as {intrinsics} says",)
+    if camera.distorted:
+        notes += (f"{intrinsics} states lens distortion, which is left out: give a rectified image",)
     frame = make_frame(image, camera.intrinsics, depth_scale=depth_scale, name=str(depth))
     return View(frame, None if seen is None else read_labels(seen, frame.metres.shape, str(depth)), notes)
