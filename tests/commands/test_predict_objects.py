@@ -108,6 +108,4 @@ def test_text_that_is_not_four_numbers_is_refused(seen, tmp_path, capsys, text):
     argv = words(tmp_path, *seen)
     argv[argv.index("--intrinsics") + 1] = text
     assert main(["predict", *argv, *HULL]) == 2
-    assert (
-        "write fx,fy,cx,cy in pixels, such as 600,600,319.5,239.5, or name a file" in capsys.readouterr().err
-    )
+    assert "write fx,fy,cx,cy in pixels, such as 600,600,319.5,239.5, or" in capsys.readouterr().err

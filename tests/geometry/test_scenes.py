@@ -97,7 +97,7 @@ def test_a_wall_or_a_ceiling_is_no_table():
 def test_of_two_parallel_planes_the_nearer_is_the_table():
     rng = np.random.default_rng(1)
     flat = np.column_stack([*rng.uniform(-1, 1, (2, 1000)), np.zeros(1000)])[:, [0, 2, 1]] + [0, 0, 2]
-    table, floor = flat[:400] * [0.4, 1, 0.5] + [0, 0.5, 0], flat + [0, 1.2, 0]
+    table, floor = flat[:700] * [0.4, 1, 0.5] + [0, 0.5, 0], flat + [0, 1.2, 0]
     found = find_support(np.concatenate([floor, table]))
     np.testing.assert_allclose(found.plane, [0, -1, 0, -0.5], atol=1e-9)
     few = find_support(np.concatenate([floor, table[:200]]))
