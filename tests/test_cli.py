@@ -33,7 +33,7 @@ ADDED = {
 REQUIRED = {verb: {"out": "somewhere", "solids": "1"} for verb in ("prepare", "benchmark")}
 IMAGE = {"depth": "d.png", "intrinsics": "K.json"}
 """The flags of a depth image need each other."""
-PIXELS = (*IMAGE, "mask", "depth_scale", "depth-scale")
+PIXELS = (*IMAGE, "mask", "poses", "depth_scale", "depth-scale", "write_cleaned", "write-cleaned")
 
 # The documented flags with their documented defaults, written down here a second time on purpose.
 DOCUMENTED = {
@@ -109,6 +109,7 @@ def other_value(item):
         "max_time": "00:00:01:00", "sensor": "-1,0,2.5", "devices": "1", "num_nodes": "1",  # more are refused
         "log_every_n_steps": "3", "depth_scale": "0.1", "table": "0,0,1,0.2", "mass": "0.4",
         **({"scale": "0.1", "density": "700"} if item.default is None else {"scale": "0.1"}),
+        "depth": ["one"], "intrinsics": ["one"], "mask": ["one"],
     }  # fmt: skip
     if item.name in special:
         return special[item.name]

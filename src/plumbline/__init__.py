@@ -24,14 +24,17 @@ if TYPE_CHECKING:  # the names of _HOME as a type checker sees them
     from plumbline.evaluation.benchmark import benchmark as benchmark
     from plumbline.evaluation.evaluate import evaluate as evaluate
     from plumbline.evaluation.real_benchmark import benchmark_real as benchmark_real
+    from plumbline.geometry.camera_poses import merge_views as merge_views
     from plumbline.geometry.clouds import Cloud as Cloud
     from plumbline.geometry.clouds import load_cloud as load_cloud
     from plumbline.geometry.clouds import read_cloud as read_cloud
     from plumbline.geometry.depth_images import depth_to_cloud as depth_to_cloud
+    from plumbline.geometry.depth_images import depth_to_clouds as depth_to_clouds
     from plumbline.geometry.graphs import build_sample as build_sample
     from plumbline.geometry.meshes import load_mesh as load_mesh
     from plumbline.geometry.raycast import Caster as Caster
     from plumbline.geometry.scans import scan_solid as scan_solid
+    from plumbline.geometry.scenes import find_objects as find_objects
     from plumbline.geometry.solids import make_solid as make_solid
     from plumbline.models import build_model as build_model
     from plumbline.payload.frames import make_frame as make_frame
@@ -68,7 +71,10 @@ _HOME = {
     "scan_solid": "geometry.scans",
     "read_cloud": "geometry.clouds",
     "load_cloud": "geometry.clouds",
+    "merge_views": "geometry.camera_poses",
     "depth_to_cloud": "geometry.depth_images",
+    "depth_to_clouds": "geometry.depth_images",
+    "find_objects": "geometry.scenes",
     "build_sample": "geometry.graphs",
     "make_dataset": "data.prepare.dataset",
     "PackedStore": "data.store.reader",

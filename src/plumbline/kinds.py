@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plumbline.quantities import Duration, Plane, Position, Range, brief
+from plumbline.quantities import Duration, Intrinsics, Plane, Position, Range, brief
 
 
 class Kind(NamedTuple):
@@ -22,6 +22,8 @@ class Kind(NamedTuple):
     choices: tuple[str, ...] = ()
 
 
+AUTO = "auto"
+"""Value of a flag that leaves it to the program to find out."""
 _OTHER_NAMES = {
     "gpu": "cuda",
     **dict.fromkeys(("fp16", "float16", "half", "16-true"), "16"),
@@ -149,6 +151,28 @@ def _plane(text: str) -> Plane:
     return Plane(x, y, z, distance)
 
 
+def _camera(text: str) -> Path | Intrinsics:
+    parts = text.split(",")
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        return Path(text)
+    if len(parts) == 1:
+        return Path(text)
+    if len(parts) != 4 or not all(map(math.isfinite, numbers)):
+        raise ValueError("write fx,fy,cx,cy in pixels, such as 600,600,319.5,239.5, or name a file")
+    return Intrinsics(*numbers)
+
+
+def _table(text: str) -> Plane | str:
+    if text == AUTO:
+        return text
+    try:
+        return _plane(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; or {AUTO}") from None
+
+
 switch = Kind(_switch, "")
 """Kind of a switch: ``--x`` and ``--no_x``."""
 on_off = Kind(_on_off, "{on,off}", ("on", "off"))
@@ -158,4 +182,7 @@ file = Kind(Path, "FILE")
 folder = Kind(Path, "DIR")
 duration = Kind(_duration, "DD:HH:MM:SS")
 position = Kind(_position, "X,Y,Z")
-plane = Kind(_plane, "NX,NY,NZ,D")
+table = Kind(_table, "NX,NY,NZ,D|auto")
+"""Kind of a plane, or of :data:`AUTO`."""
+camera = Kind(_camera, "FILE|FX,FY,CX,CY")
+"""Kind of a file with intrinsics, or of intrinsics."""

@@ -67,9 +67,21 @@ class Plane(NamedTuple):
         return ",".join(map(brief, self))
 
 
+class Intrinsics(NamedTuple):
+    """A pinhole camera, written as ``fx,fy,cx,cy``: focal lengths and principal point, in pixels."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+    def __str__(self) -> str:
+        return ",".join(map(brief, self))
+
+
 def plain(value: Any) -> Any:
     """A flag's value as YAML and JSON hold it: anything but a number, a switch, a list or None as text."""
-    if isinstance(value, list | tuple) and not isinstance(value, Position | Plane):
+    if isinstance(value, list | tuple) and not isinstance(value, Position | Plane | Intrinsics):
         return [plain(item) for item in value]
     return value if isinstance(value, bool | int | float | None) else str(value)
 

@@ -142,6 +142,8 @@ class Cloud:
         unit: of the points and of a prediction from them.
         place: how the position of the sensor is known, if it is.
         warnings: why a prediction may be worse than it says, one sentence each.
+        table: ``[4]`` plane that the object was found to stand on, as in :class:`Scan`; for models that use
+            one. None: not known.
     """
 
     points: Float
@@ -155,6 +157,7 @@ class Cloud:
     unit: str = AS_IN_FILE
     place: str = "from the file"
     warnings: tuple[str, ...] = ()
+    table: Float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.sampling import thin_scan
 from plumbline.predictors.looking import draw
 from plumbline.predictors.prediction import Prediction
-from plumbline.predictors.prediction_table import print_predictions
+from plumbline.predictors.prediction_table import ScanName, print_predictions
 from plumbline.predictors.predictor import UNTRAINED, load_predictor
 from plumbline.predictors.untrained import BASELINES
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Scan
@@ -253,7 +253,7 @@ def narrow_table(width: int) -> tuple[str, list[str]]:
         np.array([-0.2154, -0.1057, -0.0318]), expected_error=0.0174, radius_90=0.0301, extent=0.9,
         num_points=3000, num_points_used=512, left_out=0.016, num_views=3, sensor="given",
     )  # fmt: skip
-    files = [Path(f"scans/of a room/{name}.npz") for name in "ab"]
+    files = [ScanName(Path(f"scans/of a room/{name}.npz")) for name in "ab"]
     console = Console(width=width, force_terminal=True, color_system=None, file=io.StringIO())
     print_predictions(console, files, [answer, answer], load_predictor("carve"))
     return console.file.getvalue(), ["-0.2154", "-0.1057", "-0.0318", "0.0174", "0.0301"]

@@ -7,8 +7,15 @@ import pytest
 from PIL import Image
 
 from plumbline.errors import InputError
-from plumbline.geometry.depth_images import depth_to_cloud, read_depth_image
+from plumbline.geometry.depth_files import read_view
+from plumbline.geometry.depth_images import depth_to_cloud
 from plumbline.geometry.intrinsics import CameraFile, Intrinsics, matrix_intrinsics, read_camera
+
+
+def read_depth_image(*files, **options):
+    (cloud,) = read_view(*files, **options).clouds().values()
+    return cloud
+
 
 CAMERA = Intrinsics(fx=60.0, fy=50.0, cx=15.5, cy=9.5)
 MATRIX = np.array([[60.0, 0, 15.5], [0, 50, 9.5], [0, 0, 1]])
@@ -76,18 +83,21 @@ def test_pixels_without_a_depth_are_no_points(missing):
     (np.float32, None, 1.0), (np.float64, 0.001, 0.001),
 ])  # fmt: skip
 def test_units_of_the_image(dtype, scale, unit):
-    depth = np.full((8, 8), 7, dtype)
-    np.testing.assert_allclose(depth_to_cloud(depth, CAMERA, depth_scale=scale).points[:, 2], 7 * unit)
+    value = 7 if unit == 1 else 700
+    depth = np.full((8, 8), value, dtype)
+    np.testing.assert_allclose(depth_to_cloud(depth, CAMERA, depth_scale=scale).points[:, 2], value * unit)
 
 
 @pytest.mark.parametrize(("depth", "options", "said"), [
     (np.ones((4, 4, 3)), {}, "a depth image is [H, W] numbers, this is float64 of shape [4, 4, 3]"),
     (np.ones((4, 4), np.uint8), {}, "8 bits per pixel are too few for depths"),
     (np.ones((4, 4), bool), {}, "this is bool of shape [4, 4]"),
-    (np.zeros((4, 4)), {}, "no pixel of the image has a depth"),
-    (np.ones((4, 4)), {"mask": np.zeros((4, 4))}, "no pixel of the mask has a depth"),
+    (np.zeros((4, 4)), {}, "no pixel of the image has a depth: all are 0 or not finite"),
+    (np.full((4, 4), np.nan), {"mask": np.eye(4)}, "no pixel of the image has a depth"),
+    (np.eye(4), {"mask": 1 - np.eye(4)}, "no pixel of the mask has a depth"),
     (np.ones((4, 4)), {"mask": np.ones((4, 5))}, "the depth image has shape [4, 4], the mask [4, 5]"),
-    (np.ones((4, 4)), {"mask": np.arange(16).reshape(4, 4) % 3}, "the mask has 2 objects (1, 2)"),
+    (np.ones((8, 8)), {"mask": np.arange(64).reshape(8, 8) // 24}, "the mask has 2 objects (1, 2); give the"),
+    (np.full((4, 4), 3e-4), {}, "half of the depths are nearer than 0.3 mm, as metres that are read"),
     (np.full((4, 4), 650.0), {}, "half of the depths are beyond 650 m; set --depth_scale"),
     (np.ones((4, 4)), {"depth_scale": -1.0}, "depth_scale must be a number of metres per unit above 0"),
     (np.ones((4, 4)), {"intrinsics": np.eye(3)}, "focal lengths of 1 and 1; they are in pixels, above 1"),

@@ -14,9 +14,13 @@ BOX_AXIS = np.array([np.cos(BOX_TURN), np.sin(BOX_TURN), 0])
 CAN_SIZE, CAN_MIDDLE = (0.08, 0.08, 0.15), (0.1, -0.05)
 
 
-def table_pose() -> np.ndarray:
+STAND = (0.05, -0.55, 0.5)
+"""Where the camera stands."""
+
+
+def table_pose(stand: tuple[float, float, float] = STAND) -> np.ndarray:
     """``[4, 4]`` from the table, whose z points up, to the camera, which looks down on it."""
-    place = np.array([0.05, -0.55, 0.5])
+    place = np.array(stand)
     forward = -place / np.linalg.norm(place)
     right = np.cross(forward, (0, 0, 1))
     right /= np.linalg.norm(right)
@@ -40,7 +44,9 @@ def block(
     return trimesh.creation.box(size, place)
 
 
-def see_scene(*others: trimesh.Trimesh, noise: float = 0.001) -> tuple[np.ndarray, np.ndarray]:
+def see_scene(
+    *others: trimesh.Trimesh, noise: float = 0.001, stand: tuple[float, float, float] = STAND
+) -> tuple[np.ndarray, np.ndarray]:
     """The depth, NaN beyond the table, and the labels ``[H, W]``; all others have the label ``OTHER``."""
     can = trimesh.creation.cylinder(CAN_SIZE[0] / 2, CAN_SIZE[2], sections=96)
     can.apply_translation((*CAN_MIDDLE, CAN_SIZE[2] / 2))
@@ -51,7 +57,7 @@ def see_scene(*others: trimesh.Trimesh, noise: float = 0.001) -> tuple[np.ndarra
         *((OTHER, other) for other in others),
     ]
     label_of = np.repeat([label for label, _ in parts] + [0], [len(part.faces) for _, part in parts] + [1])
-    scene = trimesh.util.concatenate([part for _, part in parts]).apply_transform(table_pose())
+    scene = trimesh.util.concatenate([part for _, part in parts]).apply_transform(table_pose(stand))
     row, column = np.mgrid[:ROWS, :COLUMNS]
     fx, fy, cx, cy = CAMERA
     rays = np.stack([(column - cx) / fx, (row - cy) / fy, np.ones(row.shape)], axis=2).reshape(-1, 3)

@@ -3,28 +3,34 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from plumbline.config.predict import PredictConfig
+from plumbline.config.predict import PredictConfig, each
 from plumbline.console.progress import file_bar
 from plumbline.console.text import counted, visible
 from plumbline.errors import InputError
-from plumbline.files import visible_files
-from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, load_cloud
-from plumbline.geometry.depth_images import read_depth_image
+from plumbline.files import check_out_folder, visible_files
+from plumbline.geometry.camera_poses import read_poses
+from plumbline.geometry.cleaning import clean_scan
+from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, load_cloud, scan_of
+from plumbline.geometry.depth_files import merged_clouds, read_view
+from plumbline.geometry.intrinsics import Intrinsics
+from plumbline.geometry.ply_writing import write_ply
+from plumbline.kinds import AUTO
 from plumbline.own_parts import is_class, names_a_file
 from plumbline.payload.forms import write as write_payload
 from plumbline.payload.frames import Frame, read_frame
 from plumbline.payload.record import Payload
 from plumbline.predictors.find_checkpoint import checkpoint_name
 from plumbline.predictors.prediction import Prediction
-from plumbline.predictors.prediction_table import print_payloads, print_predictions
+from plumbline.predictors.prediction_table import ScanName, print_payloads, print_predictions
 from plumbline.predictors.predictor import Predictor, load_predictor
+from plumbline.quantities import Plane
 from plumbline.records import AS_IN_FILE
 from plumbline.writing import atomic_file
 
@@ -34,32 +40,23 @@ FOLDER = Path("checkpoints")
 
 def run(config: PredictConfig, console: Console) -> int:
     """Read scans, predict and print. Returns 0; 1 if some files were refused, 2 if all were."""
-    files = list_scans(config.paths) if config.depth is None else [config.depth]
+    files = each(config.depth) or list_scans(config.paths)
     if config.out is not None:
         _check_out(config.out, files)
-    if config.format is not None and len(files) > 1:
-        raise InputError(
-            f"--format {config.format} prints one payload: give one scan, or --json for {len(files):,}"
-        )
     frame = None if config.frame is None else read_frame(config.frame)
     predictor = choose_predictor(config)
     model = {"model": predictor.name}
     if predictor.checkpoint is not None:
         model["checkpoint"] = checkpoint_name(predictor.checkpoint)
-    clouds: Iterable[Cloud | InputError]
-    if config.depth is None:
-        clouds = (
-            in_metres(read_file(file, needs_sensor=config.sensor is None), config.scale) for file in files
+    names, clouds = read_scans(config, files)
+    if config.format is not None and len(names) > 1:
+        raise InputError(
+            f"--format {config.format} prints one payload: give one scan, or --json for {len(names):,}"
         )
-    else:
-        assert config.intrinsics is not None
-        clouds = [
-            read_depth_image(config.depth, config.intrinsics, config.mask, depth_scale=config.depth_scale)
-        ]
     answers = predictor.predict_many(
         clouds,
         sensor=None if config.sensor is None else _scaled(config.sensor, 3, config.scale),
-        table=None if config.table is None else _scaled(config.table, 1, config.scale),
+        table=None if not isinstance(config.table, Plane) else _scaled(config.table, 1, config.scale),
         max_points=config.points,
         draws=config.draws,
         clean=config.clean,
@@ -69,25 +66,32 @@ def run(config: PredictConfig, console: Console) -> int:
     payloads: list[Payload | None] = []
     lines: list[dict[str, Any]] = []
     with file_bar(console) as progress:
-        for file, predicted in zip(files, answers, strict=True):
+        for name, predicted in zip(names, answers, strict=True):
             answer, payload = weigh(predicted, config, frame)
-            lines.append({"file": str(file), **to_dict(answer, payload, model)})
+            lines.append(name.to_dict() | to_dict(answer, payload, model))
             found.append(answer)
             payloads.append(payload)
             if config.json:
                 print(json.dumps(lines[-1], allow_nan=False), flush=True)
             elif progress is not None:
-                progress(len(found), len(files))
+                progress(len(found), len(names))
     if config.out is not None:
         _write(config.out, lines)
     if not config.json:
         if config.format is None:
-            print_predictions(console, files, found, predictor)
-            print_payloads(console, files, payloads)
+            print_predictions(console, names, found, predictor)
+            print_payloads(console, names, payloads)
         elif payloads[0] is not None:
             print(write_payload(payloads[0], config.format))
-        _print_remarks(files, found)
+        _print_remarks(names, found)
     predictions = [answer for answer in found if isinstance(answer, Prediction)]
+    _print_assumed(predictions)
+    for note in skipped_texts(config.paths):
+        print(visible(f"note: {note}"), file=sys.stderr)
+    return 0 if len(predictions) == len(found) else 1 if predictions else 2
+
+
+def _print_assumed(predictions: Sequence[Prediction]) -> None:
     if assumed := sum(answer.sensor == "assumed" for answer in predictions):
         whose = "file does not say where its" if assumed == 1 else "files do not say where their"
         print(
@@ -95,21 +99,36 @@ def run(config: PredictConfig, console: Console) -> int:
             "set it)",
             file=sys.stderr,
         )
-    for note in skipped_texts(config.paths):
-        print(visible(f"note: {note}"), file=sys.stderr)
-    return 0 if len(predictions) == len(found) else 1 if predictions else 2
 
 
-def _print_remarks(files: Sequence[Path], found: Sequence[Prediction | InputError]) -> None:
-    """Print the errors, and what is to be said of each answer."""
-    for file, answer in zip(files, found, strict=True):
-        if isinstance(answer, InputError):
-            print(visible(f"error: {answer}"), file=sys.stderr)
-            continue
-        for note in answer.notes:
-            print(visible(f"note: {file}: {note}"), file=sys.stderr)
-        for warning in answer.warnings:
-            print(visible(f"warning: {file}: {warning}"), file=sys.stderr)
+def read_scans(
+    config: PredictConfig, files: Sequence[Path]
+) -> tuple[list[ScanName], Iterable[Cloud | InputError]]:
+    """Name what is predicted, and read it: scans one by one, the objects of depth images at once."""
+    if config.depth is None:
+        needs_sensor = config.sensor is None
+        clouds = (in_metres(read_file(file, needs_sensor=needs_sensor), config.scale) for file in files)
+        return [ScanName(file) for file in files], clouds
+    objects = read_objects(config)
+    numbered = config.mask is not None or config.table == AUTO
+    named = {ScanName(files[0], number if numbered else None): objects[number] for number in objects}
+    if config.write_cleaned is not None:
+        write_cleaned(config.write_cleaned, named, config.clean)
+    return list(named), named.values()
+
+
+def _print_remarks(names: Sequence[ScanName], found: Sequence[Prediction | InputError]) -> None:
+    """Print errors, notes, of each file once, and warnings."""
+    remarks: dict[str, None] = dict.fromkeys(
+        f"error: {answer}" for answer in found if isinstance(answer, InputError)
+    )
+    for name, answer in zip(names, found, strict=True):
+        if isinstance(answer, Prediction):
+            which = name if len(names) > 1 else name.file
+            remarks |= dict.fromkeys(f"note: {name.file}: {note}" for note in answer.notes)
+            remarks |= dict.fromkeys(f"warning: {which}: {warning}" for warning in answer.warnings)
+    for remark in remarks:
+        print(visible(remark), file=sys.stderr)
 
 
 def in_metres(cloud: Cloud | InputError, scale: float | None) -> Cloud | InputError:
@@ -148,6 +167,41 @@ def to_dict(
     if isinstance(answer, InputError):
         return {"error": str(answer)}
     return answer.to_dict() | ({} if payload is None else {"payload": payload.to_dict()}) | model
+
+
+def read_objects(config: PredictConfig) -> dict[int, Cloud | InputError]:
+    """The points of each object of depth images by its number; 1 if there is no mask."""
+    depths, masks = each(config.depth), each(config.mask)
+    cameras: list[Path | Intrinsics] = each(config.intrinsics)
+    one_camera, no_mask = len(cameras) == 1, not masks
+    views = [
+        read_view(
+            depth,
+            cameras[0 if one_camera else i],
+            None if no_mask else masks[i],
+            depth_scale=config.depth_scale,
+        )
+        for i, depth in enumerate(depths)
+    ]
+    find_table = config.table == AUTO
+    if config.poses is None:
+        return views[0].clouds(find_table)
+    return merged_clouds(views, read_poses(config.poses, len(views)), find_table)
+
+
+def write_cleaned(folder: Path, objects: Mapping[ScanName, Cloud | InputError], clean: bool) -> None:
+    """Write the points of each object, without the stray ones, as a ply file. Raises InputError."""
+    check_out_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, cloud in objects.items():
+            if isinstance(cloud, Cloud):
+                scan = scan_of(cloud, None)
+                scan = clean_scan(scan, cloud.on_object) if clean else scan
+                end = "" if name.object is None else f"_object_{name.object}"
+                write_ply(folder / f"{name.file.stem}{end}.ply", scan.points, scan.sensor)
+    except OSError as error:
+        raise InputError(f"--write_cleaned {folder}: cannot be written ({error.strerror})") from error
 
 
 def list_scans(paths: Sequence[Path]) -> list[Path]:

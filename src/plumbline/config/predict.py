@@ -2,13 +2,21 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from plumbline.config.options import Flags, debug_option, option
 from plumbline.config.parts import untrained_or_own_part
 from plumbline.errors import InputError
-from plumbline.kinds import file, number, on_off, one_of, plane, position, switch, whole
+from plumbline.kinds import AUTO, camera, file, folder, number, on_off, one_of, position, switch, table, whole
 from plumbline.payload.forms import FORMS
-from plumbline.quantities import Plane, Position
+from plumbline.quantities import Intrinsics, Plane, Position
+
+_T = TypeVar("_T")
+
+
+def each(given: _T | list[_T] | None) -> list[_T]:
+    """The values of a flag that takes several."""
+    return given if isinstance(given, list) else [] if given is None else [given]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,26 +52,42 @@ class PredictConfig(Flags):
         position,
         group="scans",
     )
-    table: Plane | None = option(
+    table: Plane | str | None = option(
         None,
         "plane that the object stands on, in the frame and unit of the files: its normal toward the object, "
-        "and its distance from the origin along the normal; for models trained with --sensor_model depth",
-        plane,
+        "and its distance from the origin along the normal; for models trained with --sensor_model depth. "
+        "auto finds the table in a depth image and, without --mask, the objects that stand on it",
+        table,
     )
-    depth: Path | None = option(
+    depth: Path | list[Path] | None = option(
         None,
-        "a depth image instead of scans: 16-bit PNG, npy, or npz with an array depth; the answer is in "
-        "metres, in the frame of the camera's optical centre (x right, y down, z forward)",
+        "a depth image instead of scans: 16-bit PNG, TIFF, npy, or npz with an array depth; the answer is in "
+        "metres, in the frame of the camera's optical centre (x right, y down, z forward). Several with "
+        "--poses: views of one scene",
         file,
         group="depth image",
+        several=True,
     )
-    intrinsics: Path | None = option(
+    intrinsics: Path | Intrinsics | list[Path | Intrinsics] | None = option(
         None,
-        "its camera: JSON with fx, fy, cx, cy or the matrix K; npy, npz or txt with the matrix",
-        file,
+        "its camera: fx,fy,cx,cy in pixels; JSON of Open3D, RealSense or BOP, or with fx, fy, cx, cy; YAML "
+        "of ROS or OpenCV; npy, npz or txt with the matrix. One for each of several depth images, or one for "
+        "all",
+        camera,
+        several=True,
     )
-    mask: Path | None = option(
-        None, "the object in it: an image, npy, or npz with an array mask; not 0 on the object", file
+    mask: Path | list[Path] | None = option(
+        None,
+        "the object in it: an image, npy, or npz with an array mask; not 0 on the object, a different number "
+        "on each of several; one mask for each depth image",
+        file,
+        several=True,
+    )
+    poses: Path | None = option(
+        None,
+        "JSON list with a 4x4 matrix for each depth image, from its camera to the world, in metres; the "
+        "answer is in that frame",
+        file,
     )
     depth_scale: float | None = option(
         None,
@@ -123,6 +147,11 @@ class PredictConfig(Flags):
     out: Path | None = option(
         None, "also write the predictions to this file, as with --json", file, group="output"
     )
+    write_cleaned: Path | None = option(
+        None,
+        "also write the points of each object of a depth image, after cleaning, to this folder, as ply",
+        folder,
+    )
     json: bool = option(False, "print one line of JSON per scan instead of a table", switch)
     debug: bool = debug_option()
 
@@ -130,7 +159,11 @@ class PredictConfig(Flags):
         """Refuse flags that contradict each other, and an incomplete depth image. Raises InputError."""
         self._check_payload()
         if self.depth is None:
-            for name in ("intrinsics", "mask", "depth_scale"):
+            if self.write_cleaned is not None:
+                raise InputError("--write_cleaned writes objects of a depth image: give one with --depth")
+            if self.table == AUTO:
+                raise InputError("--table auto looks for the table in a depth image: give one with --depth")
+            for name in ("intrinsics", "mask", "poses", "depth_scale"):
                 if getattr(self, name) is not None:
                     raise InputError(f"--{name} describes a depth image: give one with --depth")
             return
@@ -140,6 +173,22 @@ class PredictConfig(Flags):
             raise InputError("--sensor: in a depth image the sensor stands at 0,0,0; leave --sensor out")
         if self.intrinsics is None:
             raise InputError("--intrinsics is missing: a depth image needs the intrinsics of its camera")
+        self._check_views()
+
+    def _check_views(self) -> None:
+        """Refuse numbers of files that do not fit those of the depth images. Raises InputError."""
+        count, cameras, masks = (len(each(one)) for one in (self.depth, self.intrinsics, self.mask))
+        if count > 1 and self.poses is None:
+            raise InputError(
+                f"{count} depth images are views of one scene and need the poses of their cameras: give "
+                "--poses"
+            )
+        if cameras not in (1, count):
+            raise InputError(f"--intrinsics: {cameras} for {count} depth images; give one, or one for each")
+        if masks not in (0, count):
+            raise InputError(f"--mask: {masks} for {count} depth images; give one for each, in their order")
+        if count > 1 and not masks and self.table == AUTO:
+            raise InputError("--table auto finds the objects of one image: give a --mask for each of several")
 
     def _check_payload(self) -> None:
         if self.mass is not None and self.density is not None:

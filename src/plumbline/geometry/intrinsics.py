@@ -5,30 +5,26 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from plumbline.errors import InputError
 from plumbline.files import reading
 from plumbline.geometry.headers import read_array
+from plumbline.quantities import Intrinsics as Intrinsics  # what this file is about
 
 _WANTED = "give JSON with fx, fy, cx, cy, or the camera matrix K, three rows of three numbers"
 _MATRICES = ("K", "k", "camera_matrix", "cameraMatrix", "intrinsic_matrix", "intrinsic", "cam_K")
 """Keys under which a JSON file may hold the matrix."""
+_NESTED = ("intrinsic", "intrinsics", "depth", "depth_intrinsics")
+"""Keys under which the whole camera may stand, as in Open3D's PinholeCameraParameters."""
+_DISTORTION = ("D", "d", "coeffs", "distortion_coefficients")
+"""Keys of the coefficients of a lens's distortion: ROS, RealSense, ROS and OpenCV."""
 _MOST_OBLONG = 4
 """Largest ratio of the two focal lengths."""
 _OTHER_NAMES = {"cx": "ppx", "cy": "ppy"}
 """Names of the RealSense library for the principal point."""
-
-
-class Intrinsics(NamedTuple):
-    """A pinhole camera: focal lengths and principal point, in pixels."""
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +35,22 @@ class CameraFile:
         intrinsics: of the camera.
         size: width and height of its images in pixels; None if the file does not tell.
         depth_scale: metres per unit of its depth images; None if the file does not tell.
+        distorted: whether the file states a distortion of the lens.
     """
 
     intrinsics: Intrinsics
     size: tuple[int, int] | None = None
     depth_scale: float | None = None
+    distorted: bool = False
 
 
 def read_camera(path: Path, image: str = "") -> CameraFile:
     """Read the intrinsics of a camera, and what else its file says.
 
     Args:
-        path: JSON with ``fx, fy, cx, cy`` (or ``ppx, ppy``) or a matrix; YAML with a matrix; ``.npy``,
-            ``.npz`` (array ``K``), or text with the matrix.
+        path: JSON with ``fx, fy, cx, cy`` (or ``ppx, ppy``, RealSense) or a matrix (Open3D, BOP); YAML with a
+            matrix (``CameraInfo`` and calibrations of ROS, OpenCV); ``.npy``, ``.npz`` (array ``K``), or text
+            with the matrix.
         image: name of the depth image without its suffix, which chooses among the cameras of a file with one
             for each image (BOP's ``scene_camera.json``).
 
@@ -79,10 +78,14 @@ def read_camera(path: Path, image: str = "") -> CameraFile:
 
 
 def _yaml(text: str) -> Any:
-    """Read YAML of ROS or OpenCV; the latter has a first line and tags of its own."""
+    """Read YAML of ROS or OpenCV; the latter has a first line and tags of its own.
+
+    Of several documents, as ``ros2 topic echo`` prints them, the first one that is not empty counts.
+    """
     import yaml
 
-    return yaml.safe_load(text.removeprefix("%YAML:1.0").replace("!!opencv-matrix", ""))
+    plain = text.removeprefix("%YAML:1.0").replace("!!opencv-matrix", "")
+    return next((one for one in yaml.safe_load_all(plain) if one is not None), None)
 
 
 def _camera(content: Any, where: str, image: str) -> CameraFile:
@@ -98,11 +101,38 @@ def _camera(content: Any, where: str, image: str) -> CameraFile:
             )
         content = cameras[number] if number in cameras else next(iter(cameras.values()))
         return replace(_camera(content, where, ""), depth_scale=_millimetres(content))
+    inner = next((content[key] for key in _NESTED if isinstance(content.get(key), Mapping)), None)
+    if inner is not None and not _names_camera(content):
+        nested = _camera(inner, where, "")
+        return nested if nested.depth_scale is not None else replace(nested, depth_scale=_scale(content))
     width, height = (content.get(key, content.get(f"image_{key}")) for key in ("width", "height"))
     size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
-    return CameraFile(
-        _intrinsics(content, where), size, _millimetres(content) if "cam_K" in content else None
-    )
+    return CameraFile(_intrinsics(content, where), size, _scale(content), _is_distorted(content))
+
+
+def _names_camera(content: Mapping[Any, Any]) -> bool:
+    """Tell whether a mapping holds a camera itself, not one in a mapping of its own."""
+    return "fx" in content or any(isinstance(content.get(key), list) for key in _MATRICES)
+
+
+def _scale(content: Mapping[Any, Any]) -> float | None:
+    """Metres per unit of depth images, as a file states it: Open3D the inverse, BOP in millimetres."""
+    if "cam_K" in content:
+        return _millimetres(content)
+    scale = content.get("depth_scale")
+    if not isinstance(scale, int | float) or not (math.isfinite(scale) and scale > 0):
+        return None
+    return 1 / scale if "intrinsic_matrix" in content or "intrinsic" in content else float(scale)
+
+
+def _is_distorted(content: Mapping[Any, Any]) -> bool:
+    """Tell whether a file states coefficients of distortion that are not 0."""
+    for key in _DISTORTION:
+        given = content.get(key)
+        numbers = given.get("data") if isinstance(given, Mapping) else given
+        if isinstance(numbers, list) and any(isinstance(one, int | float) and one != 0 for one in numbers):
+            return True
+    return False
 
 
 def _millimetres(content: Any) -> float | None:
@@ -124,7 +154,7 @@ def _intrinsics(content: Any, where: str) -> Intrinsics:
         values = {name: content.get(name, content.get(_OTHER_NAMES.get(name))) for name in Intrinsics._fields}
         missing = [name for name, value in values.items() if value is None]
         if not missing:
-            return _checked(Intrinsics(*(_number(*item, where) for item in values.items())), where)
+            return check_intrinsics(Intrinsics(*(_number(*item, where) for item in values.items())), where)
         if len(missing) < len(values):
             raise InputError(f"{where}: {', '.join(missing)} is missing; {_WANTED}")
     raise InputError(f"{where}: no fx, fy, cx, cy and no matrix K in it; {_WANTED}")
@@ -177,10 +207,13 @@ def matrix_intrinsics(matrix: np.ndarray, where: str) -> Intrinsics:
         matrix = matrix.T  # column by column, as Open3D writes it
     if matrix.shape != (3, 3) or tuple(matrix[2]) != (0, 0, 1):
         raise InputError(f"{where}: a camera matrix is [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]; {_WANTED}")
-    return _checked(Intrinsics(*(float(matrix[at]) for at in ((0, 0), (1, 1), (0, 2), (1, 2)))), where)
+    return check_intrinsics(
+        Intrinsics(*(float(matrix[at]) for at in ((0, 0), (1, 1), (0, 2), (1, 2)))), where
+    )
 
 
-def _checked(camera: Intrinsics, where: str) -> Intrinsics:
+def check_intrinsics(camera: Intrinsics, where: str) -> Intrinsics:
+    """Refuse intrinsics that no camera has. Raises InputError; the message begins with ``where``."""
     if not all(map(math.isfinite, camera)) or min(camera.fx, camera.fy) <= 1:
         raise InputError(
             f"{where}: focal lengths of {camera.fx:g} and {camera.fy:g}; they are in pixels, above 1"

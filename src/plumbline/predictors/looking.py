@@ -12,7 +12,7 @@ from plumbline.geometry.array_clouds import numbers
 from plumbline.geometry.cleaning import clean_scan, stray_reason
 from plumbline.geometry.clouds import check_points, scan_of
 from plumbline.geometry.sampling import thin_scan
-from plumbline.geometry.tables import make_plane
+from plumbline.geometry.tables import make_plane, plausible
 from plumbline.geometry.visibility import sensor_reason
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.prediction import Prediction
@@ -86,6 +86,8 @@ def look_at(cloud: Cloud, view: ArrayLike | None, how: Look, form: GraphForm) ->
         whole = replace(whole, view=_views(view, len(whole.points), cloud.name))
     if how.table is not None:
         whole = replace(whole, table=make_plane(_numbers(how.table, cloud.name, "table"), cloud.name))
+    elif "table" in form.vector_names:
+        whole = replace(whole, table=plausible(cloud.table, whole.points))
     scan = clean_scan(whole, cloud.on_object) if how.clean else whole
     draws = how.draws if len(scan.points) > how.max_points else 1
     thin = [draw(scan, how.max_points, number) for number in range(draws)]

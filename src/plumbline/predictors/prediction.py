@@ -28,7 +28,7 @@ class Prediction:
         left_out: share of the points that were left out because they are not connected to the object, 0 to 1.
         num_views: sensor positions from which the points were measured.
         sensor: how the sensor's position is known: "given", "from the file", "the camera" (of a depth image),
-            or "assumed" at the origin of the points' frame.
+            "from the poses" (of several), or "assumed" at the origin of the points' frame.
         unit: of all lengths.
         covariance: ``[3, 3]`` covariance of the error. The ellipsoid in which a Gaussian of this covariance
             lies with probability 0.9, ``x^T C^-1 x <= 6.25`` around ``com``, contains the truth for 90 % of

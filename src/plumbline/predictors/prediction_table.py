@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.console import Console
 from plumbline import __version__
 from plumbline.console.tables import WIDEST, Column, print_fitting
 from plumbline.errors import InputError
+from plumbline.geometry.camera_poses import FROM_POSES
 from plumbline.payload.forms.numbers import NAMES, upper
 from plumbline.payload.record import Payload
 from plumbline.predictors.find_checkpoint import SHIPPED
@@ -18,23 +20,45 @@ from plumbline.predictors.predictor import Predictor
 from plumbline.records import AS_IN_FILE, Float
 
 
+class ScanName(NamedTuple):
+    """What a prediction is for.
+
+    Attributes:
+        file: of the scan.
+        object: number of the object in it; None if the file has no numbers.
+    """
+
+    file: Path
+    object: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.file) if self.object is None else f"{self.file}, object {self.object}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"file": str(self.file), **({} if self.object is None else {"object": self.object})}
+
+
 def print_predictions(
     console: Console,
-    files: Sequence[Path],
+    names: Sequence[ScanName],
     found: Sequence[Prediction | InputError],
     predictor: Predictor,
 ) -> None:
-    """Print one row for each file that has a prediction, and the name of the predictor."""
+    """Print one row for each scan that has a prediction, and the name of the predictor."""
     rows = [
-        _row(file, answer)
-        for file, answer in zip(files, found, strict=True)
+        _row(name, answer, len(names) > 1)
+        for name, answer in zip(names, found, strict=True)
         if isinstance(answer, Prediction)
     ]
     if not rows:
         return
     if not console.is_terminal:  # only a terminal wraps long names; a pipe gets one line per file
         console.width = WIDEST
-    heads = ("file", "x", "y", "z", "expected error", "90 % within", "points", "left out", "views", "sensor")
+    heads = (
+        *("file", "object", "x", "y", "z", "expected error", "90 % within"),
+        *("points", "left out", "views", "sensor"),
+    )
     gives_way = {"views": 1, "points": 2, "expected error": 3, "left out": 4, "sensor": 5, "90 % within": 6}
     columns = [
         Column(head, cells, gives_way.get(head))
@@ -45,29 +69,29 @@ def print_predictions(
     first = next(answer for answer in found if isinstance(answer, Prediction))
     console.print(f"\ncentres of mass by {_called(predictor)}, in {_frame(first)}", markup=False)
     if dropped:
-        names = ", ".join(column.head for column in dropped)
-        console.print(f"the terminal is too narrow for {names}: widen it, or use --json", markup=False)
+        narrow = ", ".join(column.head for column in dropped)
+        console.print(f"the terminal is too narrow for {narrow}: widen it, or use --json", markup=False)
 
 
 def _frame(answer: Prediction) -> str:
     """Unit and frame of all answers, in words."""
-    whose = "of the camera" if answer.sensor == "the camera" else "of each file"
+    whose = {"the camera": "of the camera", FROM_POSES: "of the poses"}.get(answer.sensor, "of each file")
     if answer.unit == AS_IN_FILE and not answer.frame:
         return f"the frame and unit {whose}"
     unit = "the unit of each file" if answer.unit == AS_IN_FILE else answer.unit
     return f"{unit}, in the frame {answer.frame or whose}"
 
 
-def print_payloads(console: Console, files: Sequence[Path], payloads: Sequence[Payload | None]) -> None:
-    """Print one row for each file that has a payload: mass, and inertia about the centre of mass."""
+def print_payloads(console: Console, names: Sequence[ScanName], payloads: Sequence[Payload | None]) -> None:
+    """Print one row for each scan that has a payload: mass, and inertia about the centre of mass."""
     rows = [
-        [str(file), f"{payload.mass:.4g}", *_moments(payload)]
-        for file, payload in zip(files, payloads, strict=True)
+        [str(name), f"{payload.mass:.4g}", *_moments(payload)]
+        for name, payload in zip(names, payloads, strict=True)
         if payload is not None
     ]
     if not rows:
         return
-    heads = ("file", "mass", *NAMES)
+    heads = ("scan", "mass", *NAMES)
     console.print()
     dropped = print_fitting(
         console, [Column(head, cells) for head, *cells in zip(heads, *rows, strict=True) if any(cells)]
@@ -113,12 +137,13 @@ def _called(predictor: Predictor) -> str:
     return f"{predictor.name}{where}"
 
 
-def _row(file: Path, answer: Prediction) -> list[str]:
+def _row(name: ScanName, answer: Prediction, numbered: bool) -> list[str]:
     digits = _digits(answer.extent)
     doubts = (answer.expected_error, answer.radius_90)
     used, points = answer.num_points_used, answer.num_points
     return [
-        str(file),
+        str(name.file),
+        str(name.object) if numbered and name.object is not None else "",
         *_position(answer.com, answer.extent),
         *("" if doubt is None else f"{doubt:.{digits}f}" for doubt in doubts),
         f"{points:,}" if used == points else f"{used:,} of {points:,}",

@@ -1,0 +1,114 @@
+"""Depth images, their cameras and masks from files."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from plumbline.errors import InputError
+from plumbline.geometry.camera_poses import merge_views
+from plumbline.geometry.depth_images import Frame, clouds_of, make_frame, whole_cloud
+from plumbline.geometry.image_files import read_image
+from plumbline.geometry.intrinsics import CameraFile, Intrinsics, check_intrinsics, check_size, read_camera
+from plumbline.geometry.masks import Labels, read_labels
+from plumbline.geometry.scenes import objects_on_table
+from plumbline.records import Cloud, Float
+
+
+class View(NamedTuple):
+    """What one depth camera saw.
+
+    Attributes:
+        frame: the depth image and its camera.
+        labels: the objects of its mask; None without a mask.
+        notes: what was assumed while the files were read, a phrase each.
+    """
+
+    frame: Frame
+    labels: Labels | None
+    notes: tuple[str, ...] = ()
+
+    def clouds(self, find_table: bool = False) -> dict[int, Cloud | InputError]:
+        """The points of each object by its number; without a mask all pixels are object 1.
+
+        Args:
+            find_table: find the table that they stand on; without a mask, also the objects.
+
+        Raises:
+            InputError: there is no table, or nothing stands on it.
+        """
+        found: dict[int, Cloud | InputError]
+        if find_table:
+            found = objects_on_table(self.frame, self.labels)
+        else:
+            found = (
+                {1: whole_cloud(self.frame)} if self.labels is None else clouds_of(self.frame, self.labels)
+            )
+        return {
+            number: replace(cloud, notes=(*self.notes, *cloud.notes)) if isinstance(cloud, Cloud) else cloud
+            for number, cloud in found.items()
+        }
+
+
+def merged_clouds(
+    views: Sequence[View], poses: Float, find_table: bool = False
+) -> dict[int, Cloud | InputError]:
+    """The points of each object in the frame of the poses, from all views that show it.
+
+    Args:
+        views: of one scene; a number in the masks is the same object in all.
+        poses: ``[S, 4, 4]`` from each camera to the world.
+        find_table: as for :meth:`View.clouds`.
+
+    Raises:
+        InputError: as for :meth:`View.clouds`, or a pose is not rigid.
+    """
+    seen = [view.clouds(find_table) for view in views]
+    found: dict[int, Cloud | InputError] = {}
+    for number in sorted(set().union(*seen)):
+        those = [(clouds[number], pose) for clouds, pose in zip(seen, poses, strict=True) if number in clouds]
+        good = [(cloud, pose) for cloud, pose in those if isinstance(cloud, Cloud)]
+        if good:
+            clouds, places = zip(*good, strict=True)
+            found[number] = merge_views(clouds, np.array(places))
+        else:
+            found[number] = those[0][0]
+    return found
+
+
+def read_view(
+    depth: Path, intrinsics: Path | Intrinsics, mask: Path | None = None, *, depth_scale: float | None = None
+) -> View:
+    """Read a depth image, the intrinsics of its camera and the mask of its objects from files.
+
+    Args:
+        depth: a 16-bit PNG, a TIFF of 16-bit or of float numbers, ``.npy`` or ``.npz`` (array ``depth``); 0
+            and numbers that are not finite mean that nothing was measured.
+        intrinsics: of the camera, or a file, see :func:`plumbline.geometry.intrinsics.read_camera`.
+        mask: an image, ``.npy`` or ``.npz`` (array ``mask``), 0 off the objects; a different number on each
+            of several objects. None for the whole image.
+        depth_scale: metres per unit of the image. None: as the file of the intrinsics says, otherwise
+            0.001 for whole numbers, 1 for others.
+
+    Raises:
+        InputError: a file cannot be read or does not fit the others; the message names it.
+    """
+    image = read_image(depth, "depth")
+    seen = None if mask is None else read_image(mask, "mask")
+    where = f"--intrinsics {intrinsics}"
+    if isinstance(intrinsics, Intrinsics):
+        camera = CameraFile(check_intrinsics(intrinsics, where))
+    else:
+        camera = read_camera(intrinsics, depth.stem)
+    if image.ndim == 2:
+        check_size(camera.intrinsics, image.shape, where, camera.size)
+    notes: tuple[str, ...] = ()
+    if depth_scale is None and camera.depth_scale is not None:
+        depth_scale = camera.depth_scale
+        notes = (f"{depth_scale:g} metres per unit of the image, as {intrinsics} says",)
+    if camera.distorted:
+        notes += (f"{intrinsics} states lens distortion, which is left out: give a rectified image",)
+    frame = make_frame(image, camera.intrinsics, depth_scale=depth_scale, name=str(depth))
+    return View(frame, None if seen is None else read_labels(seen, frame.metres.shape, str(depth)), notes)

@@ -1,0 +1,57 @@
+"""Depth images and masks from files: pictures and arrays."""
+
+from pathlib import Path
+
+import numpy as np
+
+from plumbline.errors import InputError
+from plumbline.geometry.headers import read_array
+
+_DEPTH_MODES = ("I;16", "I;16B", "I;16L", "I", "F")
+"""Modes of Pillow for one channel of 16 or 32 bits, floats among them."""
+
+
+def read_image(path: Path, what: str) -> np.ndarray:
+    """Read an image or an array from a file; of an ``.npz`` file the array called ``what``.
+
+    Args:
+        path: the file.
+        what: ``"depth"`` or ``"mask"``, the flag that named it.
+
+    Returns:
+        ``[H, W]`` for pictures; of a mask in colours the largest channel. Arrays as they are.
+
+    Raises:
+        InputError: there is no such file, or it cannot be read as that.
+    """
+    if not path.is_file():
+        raise InputError(f"--{what} {path} {'is a folder' if path.is_dir() else 'does not exist'}")
+    suffix = path.suffix.lower()
+    try:
+        return read_array(path, what) if suffix in (".npy", ".npz") else _read_picture(path, what)
+    except InputError:
+        raise
+    except PermissionError as error:
+        raise InputError(f"--{what} {path} cannot be read: {error.strerror}") from error
+    except Exception as error:  # readers raise exceptions of any type for broken files
+        raise InputError(f"--{what} {path} cannot be read: it is damaged, or not an image") from error
+
+
+def _read_picture(path: Path, what: str) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        picture = Image.open(path)
+    except UnidentifiedImageError as error:
+        raise InputError(f"--{what} {path}: not an image, .npy or .npz file") from error
+    with picture:
+        if what == "depth":
+            if picture.mode not in _DEPTH_MODES:
+                raise InputError(
+                    f"{path}: a picture of mode {picture.mode}; a depth image has one channel of 16 bits"
+                )
+            return np.asarray(picture)
+        if picture.mode in ("RGB", "RGBA", "LA"):
+            colours = np.asarray(picture.convert("RGB"))
+            return np.asarray(colours.max(axis=2))
+        return np.asarray(picture)

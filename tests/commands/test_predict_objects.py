@@ -1,0 +1,111 @@
+"""``plumbline predict`` with a mask of instance numbers: an answer for each object of a depth image."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from plumbline.cli import main
+from tests.helpers import scanned
+from tests.helpers import table_scene as scene
+from tests.helpers.depth_files import write_camera, write_depth, write_mask
+
+HULL = ("--model", "convex_hull")
+
+
+@pytest.fixture
+def ask(capsys):
+    return partial(scanned.predict, capsys)
+
+
+@pytest.fixture(scope="module")
+def seen():
+    depth, labels = scene.see_scene()
+    return depth, np.where(labels == scene.TABLE, 0, labels)
+
+
+def words(folder, depth, mask):
+    write_depth(folder / "d.png", depth)
+    write_mask(folder / "m.png", mask)
+    write_camera(folder / "K.json", scene.CAMERA, width=scene.COLUMNS, height=scene.ROWS)
+    names = {"depth": "d.png", "intrinsics": "K.json", "mask": "m.png"}
+    return [word for flag, name in names.items() for word in (f"--{flag}", str(folder / name))]
+
+
+def test_each_object_is_answered_as_with_a_mask_of_it_alone(seen, ask, tmp_path, capsys):
+    depth, labels = seen
+    code, lines, err = ask(*words(tmp_path, depth, labels), *HULL)
+    assert (code, err) == (0, "")
+    assert [(line["file"], line["object"]) for line in lines] == [
+        (str(tmp_path / "d.png"), scene.BOX), (str(tmp_path / "d.png"), scene.CAN)
+    ]  # fmt: skip
+    for line in lines:
+        code, (alone,), _ = ask(*words(tmp_path, depth, labels == line["object"]), *HULL)
+        assert alone == line | {"object": 1}
+    assert main(["predict", *words(tmp_path, depth, labels), *HULL]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "d.png" in line]
+    assert [row[1] for row in rows] == [str(scene.BOX), str(scene.CAN)]
+
+
+def test_an_object_without_a_depth_does_not_stop_the_others(seen, ask, tmp_path, capsys):
+    depth, labels = seen
+    argv = words(tmp_path, np.where(labels == scene.BOX, np.nan, depth), labels)
+    code, (box, can), _ = ask(*argv, *HULL)
+    assert code == 1
+    said = f"{tmp_path / 'd.png'}, object {scene.BOX}: no pixel of the object has a depth"
+    assert box == {"file": str(tmp_path / "d.png"), "object": scene.BOX, "error": said}
+    assert "com" in can
+    assert main(["predict", *argv, *HULL]) == 1
+    assert capsys.readouterr().err == f"error: {said}\n"
+
+
+def test_a_note_of_the_image_is_printed_once_and_a_warning_names_its_object(seen, tmp_path, capsys):
+    depth, labels = seen
+    argv = words(tmp_path, depth, labels)
+    (tmp_path / "K.json").write_text(
+        '{"cam_K": [262.5, 0, 159.5, 0, 262.5, 119.5, 0, 0, 1], "depth_scale": 1.0}'
+    )
+    labels[0, :] = 7
+    write_mask(tmp_path / "m.png", labels)
+    depth[0, :] = 1.0
+    write_depth(tmp_path / "d.png", depth)
+    assert main(["predict", *argv, *HULL]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == (
+        f"note: {tmp_path / 'd.png'}: 0.001 metres per unit of the image, as {tmp_path / 'K.json'} says"
+    )
+    assert len([line for line in lines if line.startswith("note")]) == 1
+    assert [line for line in lines if line.startswith(f"warning: {tmp_path / 'd.png'}, object 7: ")]
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (lambda depth, mask: (depth, 0 * mask), "the mask is empty, 0 everywhere"),
+    (lambda depth, mask: (depth, mask[:, 1:]), "the mask [240, 319]; they must be of the same camera"),
+    (lambda depth, mask: (0 * depth, mask), "no pixel of the image has a depth: all are 0 or not finite"),
+    (lambda depth, mask: (depth[1:], mask[1:]), "is for images of 320 x 240 pixels, and"),
+    (lambda depth, mask: (depth / 1000, mask), "half of the depths are nearer than 1 mm"),
+])  # fmt: skip
+def test_wrong_input_is_answered_with_one_sentence(seen, tmp_path, capsys, change, said):
+    depth, mask = change(*seen)
+    assert main(["predict", *words(tmp_path, depth, mask), *HULL]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_intrinsics_as_text_are_those_of_the_file(seen, ask, tmp_path):
+    argv = words(tmp_path, *seen)
+    _, lines, _ = ask(*argv, *HULL)
+    argv[argv.index("--intrinsics") + 1] = "262.5,262.5,159.5,119.5"
+    code, found, _ = ask(*argv, *HULL)
+    assert (code, found) == (0, lines)
+
+
+@pytest.mark.parametrize("text", ["262.5,262.5,159.5", "262.5,262.5,159.5,nan", "1,2,3,4,5"])
+def test_text_that_is_not_four_numbers_is_refused(seen, tmp_path, capsys, text):
+    argv = words(tmp_path, *seen)
+    argv[argv.index("--intrinsics") + 1] = text
+    assert main(["predict", *argv, *HULL]) == 2
+    assert "write fx,fy,cx,cy in pixels, such as 600,600,319.5,239.5, or" in capsys.readouterr().err
