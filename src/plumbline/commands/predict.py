@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from plumbline.geometry.depth_images import read_depth_image
 from plumbline.own_parts import is_class, names_a_file
 from plumbline.predictors.find_checkpoint import checkpoint_name
 from plumbline.predictors.prediction import Prediction
-from plumbline.predictors.prediction_table import print_predictions
+from plumbline.predictors.prediction_table import called, print_predictions
 from plumbline.predictors.predictor import Predictor, load_predictor
+from plumbline.views.files import ViewFiles
 from plumbline.writing import atomic_file
 
 FOLDER = Path("checkpoints")
@@ -30,8 +31,10 @@ FOLDER = Path("checkpoints")
 def run(config: PredictConfig, console: Console) -> int:
     """Read scans, predict and print. Returns 0; 1 if some files were refused, 2 if all were."""
     files = list_scans(config.paths) if config.depth is None else [config.depth]
-    if config.out is not None:
-        _check_out(config.out, files)
+    _check_outputs({"--out": config.out, "--html": config.html, "--ply": config.ply}, files)
+    views = ViewFiles(
+        config.html, config.ply, scans=len(files), sensor=config.sensor, clean=config.clean
+    )
     predictor = choose_predictor(config)
     model = {"model": predictor.name}
     if predictor.checkpoint is not None:
@@ -45,7 +48,7 @@ def run(config: PredictConfig, console: Console) -> int:
             read_depth_image(config.depth, config.intrinsics, config.mask, depth_scale=config.depth_scale)
         ]
     answers = predictor.predict_many(
-        clouds,
+        views.passing(clouds),
         sensor=config.sensor,
         table=config.table,
         max_points=config.points,
@@ -60,6 +63,7 @@ def run(config: PredictConfig, console: Console) -> int:
             said = {"error": str(answer)} if isinstance(answer, InputError) else answer.to_dict() | model
             lines.append({"file": str(file), **said})
             found.append(answer)
+            views.add(file, answer)
             if config.json:
                 print(json.dumps(lines[-1], allow_nan=False), flush=True)
             elif progress is not None:
@@ -85,7 +89,7 @@ def run(config: PredictConfig, console: Console) -> int:
             "set it)",
             file=sys.stderr,
         )
-    for note in skipped_texts(config.paths):
+    for note in (*views.write(called(predictor)), *skipped_texts(config.paths)):
         print(visible(f"note: {note}"), file=sys.stderr)
     return 0 if len(predictions) == len(found) else 1 if predictions else 2
 
@@ -148,14 +152,20 @@ def read_file(file: Path, *, needs_sensor: bool) -> Cloud | InputError:
     return cloud
 
 
-def _check_out(out: Path, files: Sequence[Path]) -> None:
-    """Refuse an output file that cannot be written, or that would overwrite a scan."""
-    if out.is_dir():
-        raise InputError(f"--out {out} is a folder; name a file")
-    if out.exists() and any(file.exists() and out.samefile(file) for file in files):
-        raise InputError(f"--out {out}: this is one of the scans; choose another name")
-    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-        raise InputError(f"--out {out}: there is no folder {out.parent} that can be written to")
+def _check_outputs(outputs: Mapping[str, Path | None], files: Sequence[Path]) -> None:
+    """Refuse output files that cannot be written, that are one, or that would overwrite a scan."""
+    earlier: dict[Path, str] = {}
+    for flag, out in outputs.items():
+        if out is None:
+            continue
+        if out.is_dir():
+            raise InputError(f"{flag} {out} is a folder; name a file")
+        if out.exists() and any(file.exists() and out.samefile(file) for file in files):
+            raise InputError(f"{flag} {out}: this is one of the scans; choose another name")
+        if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+            raise InputError(f"{flag} {out}: there is no folder {out.parent} that can be written to")
+        if (other := earlier.setdefault(out.resolve(), flag)) != flag:
+            raise InputError(f"{flag} {out}: {other} writes to this file; choose another name")
 
 
 def _write(out: Path, lines: Sequence[dict[str, Any]]) -> None:

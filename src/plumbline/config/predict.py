@@ -96,6 +96,20 @@ class PredictConfig(Flags):
     out: Path | None = option(
         None, "also write the predictions to this file, as with --json", file, group="output"
     )
+    html: Path | None = option(
+        None,
+        "draw the answers on this page, to turn and zoom in a browser: the points, those left out, the centre "
+        "of mass and its ellipsoid; it loads nothing from the network",
+        file,
+        metavar="PAGE",
+    )
+    ply: Path | None = option(
+        None,
+        "write the points of one scan to this file, coloured by whether they were left out, with the centre "
+        "of mass and its ellipsoid, for viewers such as MeshLab and CloudCompare",
+        file,
+        metavar="PLY",
+    )
     json: bool = option(False, "print one line of JSON per scan instead of a table", switch)
     debug: bool = debug_option()
 

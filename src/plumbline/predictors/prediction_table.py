@@ -44,22 +44,27 @@ def print_predictions(
     frame = "in the frame and unit of each file"
     if units != {AS_IN_FILE}:
         frame = "in metres, in the frame of the camera"
-    console.print(f"\ncentres of mass by {_called(predictor)}, {frame}", markup=False)
+    console.print(f"\ncentres of mass by {called(predictor)}, {frame}", markup=False)
     if dropped:
         names = ", ".join(column.head for column in dropped)
         console.print(f"the terminal is too narrow for {names}: widen it, or use --json", markup=False)
 
 
-def _called(predictor: Predictor) -> str:
+def called(predictor: Predictor) -> str:
+    """Name a predictor in a sentence."""
     if predictor.checkpoint == SHIPPED:
         return f"the shipped model ({predictor.name} of plumbline {__version__})"
     where = f" ({predictor.checkpoint})" if predictor.checkpoint else ", untrained"
     return f"{predictor.name}{where}"
 
 
+def decimals(answer: Prediction) -> int:
+    """Decimals of lengths: a resolution of a thousandth of the scan's extent, or slightly better."""
+    return int(np.clip(3 - math.floor(math.log10(answer.extent)), 0, 12))
+
+
 def _row(file: Path, answer: Prediction) -> list[str]:
-    # Resolution of a thousandth of the scan's extent, or slightly better.
-    digits = int(np.clip(3 - math.floor(math.log10(answer.extent)), 0, 12))
+    digits = decimals(answer)
     doubts = (answer.expected_error, answer.radius_90)
     used, points = answer.num_points_used, answer.num_points
     return [
