@@ -18,7 +18,7 @@ from plumbline.records import Cloud, Float
 
 _FLATTEST = 1e-6
 """Shortest semi-axis of a drawn ellipsoid, as a fraction of the longest."""
-_STRAYS_IN_SIGHT = 1.6
+_STRAYS_IN_SIGHT = 1.3
 """Stray points up to this many radii of the object away are in sight before anything is turned."""
 _ALONG = 0.8
 """An object is in front of a camera if its direction has at least this share along the camera's z axis."""

@@ -14,13 +14,15 @@
   const tip = document.getElementById("tip"), picture = canvas.getContext("2d");
   const layer = document.createElement("canvas"), raster = layer.getContext("2d");
   const FIELD = 26 * Math.PI / 180; /* angle of view across the shorter side */
-  const MARGIN = 1.22; /* room around what is in sight at first, for the arrow of the sensor */
+  const MARGIN = 44; /* pixels free around what is in sight at first */
+  const MANY_SENSORS = 4; /* more have no labels of their own */
   const FAR_SENSOR = 20; /* sensors farther away than this many radii are arrows only */
   const MOST_PIXELS = 4e6;
   const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif';
 
   const shown = { kept: true, left_out: true, com: true, body: true, inertia: true, sensors: true };
   let scene, points, rotation, distance, pan, colours, depths, owners, quality, frame = 0, settle = 0;
+  let untouched = ""; /* the view that was asked for last, until something else is done */
 
   /* ---------------------------------------------------------------------------------------- vectors */
 
@@ -59,7 +61,8 @@
   }
 
   function readColours() {
-    const style = getComputedStyle(document.documentElement), probe = document.createElement("canvas").getContext("2d");
+    const style = getComputedStyle(document.documentElement), probe = document.createElement("canvas")
+      .getContext("2d", { willReadFrequently: true });
     colours = {};
     for (const name of ["paper", "ink", "muted", "kept", "left_out", "com", "body", "inertia", "sensors"]) {
       probe.fillStyle = style.getPropertyValue("--" + name).trim();
@@ -73,7 +76,7 @@
 
   const width = () => stage.clientWidth, height = () => stage.clientHeight;
   const focal = () => Math.min(width(), height()) / 2 / Math.tan(FIELD / 2);
-  const start = () => MARGIN * scene.reach / Math.sin(FIELD / 2);
+  const start = () => scene.reach / Math.sin(FIELD / 2);
 
   function project(a) { /* from the camera frame to pixels, and the depth */
     const depth = distance - a[2], inverse = focal() / depth;
@@ -84,9 +87,29 @@
     const axes = { x: [[0, 1, 0], [0, 0, 1], [1, 0, 0]], y: [[-1, 0, 0], [0, 0, 1], [0, 1, 0]], z: [[1, 0, 0], [0, 1, 0], [0, 0, 1]] };
     if (from === "in" || from === "out") return zoom(from === "in" ? 0.8 : 1.25);
     rotation = (axes[from] || (from === "lens" ? scene.lens : scene.view)).map((row) => row.slice());
-    distance = start();
     pan = [0, 0];
-    return redraw();
+    distance = fitting();
+    redraw();
+    untouched = from;
+    return undefined;
+  }
+
+  function fitting() { /* the nearest distance from which all that matters is in sight */
+    const [x, y] = [width(), height()].map((side) => focal() / Math.max(side / 2 - MARGIN, side / 4));
+    let far = 0;
+    const include = (a, b, c) => {
+      const [right, up, back] = rotation.map((row) => row[0] * a + row[1] * b + row[2] * c);
+      far = Math.max(far, back + Math.abs(right) * x, back + Math.abs(up) * y);
+    };
+    for (const list of [points.kept, points.left_out]) {
+      for (let i = 0; i < list.length; i += 3) {
+        if (Math.hypot(list[i], list[i + 1], list[i + 2]) <= 1.0001 * scene.reach) include(list[i], list[i + 1], list[i + 2]);
+      }
+    }
+    const com = minus(scene.com, scene.middle);
+    for (const axis of scene.body || []) [plus(com, axis), minus(com, axis)].forEach((a) => include(...a));
+    if (scene.sensors.length <= MANY_SENSORS) scene.sensors.forEach((place) => include(...sight(place)[0]));
+    return far;
   }
 
   function turn(right, down) { /* about the axes of the screen, in radians; rows stay orthonormal */
@@ -126,8 +149,8 @@
   function scatter(kind, code, columns, lines) {
     const list = points[kind], [[a, b, c], [d, e, f], [g, h, k]] = rotation;
     const scale = focal() * quality, near = 0.02 * distance;
-    const dotSize = 1.5 * scene.radius / Math.sqrt(Math.max(points.kept.length / 3, 1));
-    const least = 1.6 * quality, most = 7 * quality;
+    const dotSize = 1.2 * scene.radius / Math.sqrt(Math.max(points.kept.length / 3, 1));
+    const least = 1.3 * quality, most = 7 * quality;
     for (let i = 0; i < list.length; i += 3) {
       const x = list[i], y = list[i + 1], z = list[i + 2];
       const depth = distance - (g * x + h * y + k * z);
@@ -147,18 +170,19 @@
   }
 
   function shade(pixels, columns, lines) { /* nearer pixels stand out; edges in depth are dark (eye-dome lighting) */
-    const step = Math.max(1, Math.round(quality)), strength = 9 / scene.radius, strays = points.kept.length / 3;
+    const step = Math.max(1, Math.round(1.3 * quality)), strength = 30 / scene.radius, strays = points.kept.length / 3;
+    const rise = (gap) => gap > 0 ? Math.min(strength * gap, 0.6) : 0;
     const [front, room] = [distance - scene.reach, 2 * scene.reach];
     for (let line = 0; line < lines; line++) {
       for (let column = 0, at = line * columns; column < columns; column++, at++) {
         if (owners[at] < 0) continue;
         const depth = depths[at];
         let behind = 0;
-        if (column >= step) behind += Math.max(depth - depths[at - step], 0);
-        if (column + step < columns) behind += Math.max(depth - depths[at + step], 0);
-        if (line >= step) behind += Math.max(depth - depths[at - step * columns], 0);
-        if (line + step < lines) behind += Math.max(depth - depths[at + step * columns], 0);
-        const light = 0.45 + 0.55 * Math.exp(-strength * behind);
+        if (column >= step) behind += rise(depth - depths[at - step]);
+        if (column + step < columns) behind += rise(depth - depths[at + step]);
+        if (line >= step) behind += rise(depth - depths[at - step * columns]);
+        if (line + step < lines) behind += rise(depth - depths[at + step * columns]);
+        const light = 0.3 + 0.7 * Math.exp(-behind);
         const mist = 0.5 * Math.min(Math.max((depth - front) / room, 0), 1);
         const colour = owners[at] < strays ? colours.kept : colours.left_out;
         for (let channel = 0; channel < 3; channel++) {
@@ -294,37 +318,43 @@
 
   const lengthText = (value) => value.toFixed(scene.digits) + (scene.unit ? " " + scene.unit : "");
 
+  function sight(place) { /* from where to where the arrow of a sensor goes, relative to the middle */
+    const line = minus(place, scene.middle);
+    return [1.28, 1.04].map((far) => scaled(unit(line), Math.min(far * scene.radius, size(line))));
+  }
+
   function sensor(place, number, taken) { /* a pyramid where it stands, and an arrow along its line of sight */
     const away = size(minus(place, scene.middle)), direction = unit(minus(place, scene.middle));
+    const many = scene.sensors.length > MANY_SENSORS;
     if (!away) return;
     if (away < FAR_SENSOR * scene.radius) {
       const apex = placed(place), [x, y] = [unit(cross(direction, Math.abs(direction[2]) < 0.9 ? [0, 0, 1] : [1, 0, 0]))]
-        .flatMap((a) => [a, cross(direction, a)]).map((a) => scaled(turned(a), 0.06 * scene.radius));
-      const base = plus(apex, scaled(turned(direction), -0.12 * scene.radius));
+        .flatMap((a) => [a, cross(direction, a)]).map((a) => scaled(turned(a), 0.05 * scene.radius));
+      const base = plus(apex, scaled(turned(direction), -0.1 * scene.radius));
       const corners = [plus(x, y), minus(y, x), scaled(plus(x, y), -1), minus(x, y)].map((a) => plus(base, a));
       curve([...corners, corners[0]], "sensors", 1.6);
       for (const one of corners) curve([apex, one], "sensors", 1.6);
     }
-    const [from, to] = [1.3, 1.06].map((far) => plus(scene.middle, scaled(direction, Math.min(far * scene.reach, away))));
-    const [tail, head] = [project(placed(from)), project(placed(to))];
+    const [tail, head] = sight(place).map((a) => project(placed(plus(scene.middle, a))));
     if (tail[2] <= 0 || head[2] <= 0) return;
     const flat = [head[0] - tail[0], head[1] - tail[1]], long = Math.hypot(...flat);
     picture.strokeStyle = picture.fillStyle = css("sensors");
-    picture.lineWidth = 2;
+    picture.lineWidth = many ? 1.3 : 2;
     if (long > 4) {
-      const [u, v] = [flat[0] / long, flat[1] / long], tipLength = Math.min(9, long);
+      const [u, v] = [flat[0] / long, flat[1] / long], tipLength = Math.min(many ? 6 : 9, long);
       picture.beginPath();
       picture.moveTo(tail[0], tail[1]);
       picture.lineTo(head[0] - tipLength * u, head[1] - tipLength * v);
       picture.stroke();
       picture.beginPath();
       picture.moveTo(head[0], head[1]);
-      picture.lineTo(head[0] - tipLength * u - 4.5 * v, head[1] - tipLength * v + 4.5 * u);
-      picture.lineTo(head[0] - tipLength * u + 4.5 * v, head[1] - tipLength * v - 4.5 * u);
+      picture.lineTo(head[0] - tipLength * u - tipLength * v / 2, head[1] - tipLength * v + tipLength * u / 2);
+      picture.lineTo(head[0] - tipLength * u + tipLength * v / 2, head[1] - tipLength * v - tipLength * u / 2);
       picture.fill();
     }
-    const many = scene.sensors.length > 1, text = `sensor${many ? " " + (number + 1) : ""}, ${lengthText(away)} away`;
-    const right = tail[0] >= head[0];
+    if (many && number) return;
+    const which = many ? `${scene.sensors.length} sensors, the first` : scene.sensors.length > 1 ? `sensor ${number + 1},` : "sensor,";
+    const text = `${which} ${lengthText(away)} away`, right = tail[0] >= head[0];
     label(text, right ? tail[0] + 8 : tail[0] - picture.measureText(text).width - 8, tail[1], taken);
   }
 
@@ -334,7 +364,7 @@
     const arms = ["x", "y", "z"].map((name, axis) => [name, rotation.map((row) => row[axis])]);
     for (const [name, arm] of arms.sort((a, b) => a[1][2] - b[1][2])) {
       const away = Math.hypot(arm[0], arm[1]), text = [x + long * arm[0], y - long * arm[1]];
-      picture.strokeStyle = picture.fillStyle = css("ink", 0.65 + 0.35 * arm[2]);
+      picture.strokeStyle = picture.fillStyle = css("ink", 0.75 + 0.25 * arm[2]);
       picture.lineWidth = 1.6;
       picture.beginPath();
       picture.moveTo(x, y);
@@ -386,6 +416,7 @@
 
   function redraw() { /* soon, and once more with smooth edges when nothing moves */
     tip.hidden = true;
+    untouched = "";
     clearTimeout(settle);
     if (!frame) {
       frame = requestAnimationFrame(() => {
@@ -466,12 +497,12 @@
   find("[data-look]").forEach((button) => button.addEventListener("click", () => look(button.dataset.look)));
   find("[data-layer] input").forEach((box) => box.addEventListener("change", () => {
     shown[box.parentElement.dataset.layer] = box.checked;
-    redraw();
+    draw(true);
   }));
   const choice = document.getElementById("choice");
   if (choice) choice.addEventListener("change", () => choose(choice.selectedIndex));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); redraw(); });
-  new ResizeObserver(redraw).observe(stage);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); draw(true); });
+  new ResizeObserver(() => untouched ? look(untouched) : redraw()).observe(stage);
   readColours();
   choose(0);
 })();
