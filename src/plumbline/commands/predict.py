@@ -32,9 +32,7 @@ def run(config: PredictConfig, console: Console) -> int:
     """Read scans, predict and print. Returns 0; 1 if some files were refused, 2 if all were."""
     files = list_scans(config.paths) if config.depth is None else [config.depth]
     _check_outputs({"--out": config.out, "--html": config.html, "--ply": config.ply}, files)
-    views = ViewFiles(
-        config.html, config.ply, scans=len(files), sensor=config.sensor, clean=config.clean
-    )
+    views = ViewFiles(config.html, config.ply, scans=len(files), sensor=config.sensor, clean=config.clean)
     predictor = choose_predictor(config)
     model = {"model": predictor.name}
     if predictor.checkpoint is not None:

@@ -98,8 +98,8 @@ class PredictConfig(Flags):
     )
     html: Path | None = option(
         None,
-        "draw the answers on this page, to turn and zoom in a browser: the points, those left out, the centre "
-        "of mass and its ellipsoid; it loads nothing from the network",
+        "draw the answers on this page, to turn and zoom in a browser: points, stray points, the centre of "
+        "mass and its ellipsoid; it loads nothing from the network",
         file,
         metavar="PAGE",
     )

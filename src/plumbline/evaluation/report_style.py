@@ -19,7 +19,9 @@ PALETTE = """
 """
 """The colours, in light and dark mode."""
 
-CSS = PALETTE + """\
+CSS = (
+    PALETTE
+    + """\
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
 body {
@@ -110,3 +112,4 @@ footer { margin-top: 3.5rem; padding-top: .8rem; border-top: 1px solid var(--lin
   .chart svg { min-width: 0; }
 }
 """
+)

@@ -79,7 +79,9 @@ class ViewFiles:
         """
         if not self._scenes:
             flags = {"--html": self._html, "--ply": self._ply}
-            return [f"{flag} {path} is not written: no scan has an answer" for flag, path in flags.items() if path]
+            return [
+                f"{flag} {path} is not written: no scan has an answer" for flag, path in flags.items() if path
+            ]
         if self._html is not None:
             _write("--html", self._html, render(self._scenes, model, self._refused).encode())
         if self._ply is not None:

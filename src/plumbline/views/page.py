@@ -1,7 +1,8 @@
 """One self-contained HTML page with scenes to turn, without network requests.
 
-The drawing is ``viewer.js``: it renders into an image of its own, without WebGL, so that the page looks the same
-on every machine. The text at the side is written here and escaped here; the script shows it and changes none.
+The drawing is ``viewer.js``: it renders into an image of its own, without WebGL, so that the page looks the
+same on every machine. The text at the side is written here and escaped here; the script shows it and changes
+none.
 """
 
 import base64
@@ -33,37 +34,9 @@ _HELP = (
     "Keys: arrows, + and −, Shift with arrows, 0 for the first view."
 )
 _UNITS = {"metres": "m"}
-
-
-def render(scenes: Sequence[Scene], model: str, refused: Sequence[str] = ()) -> str:
-    """Render a page; the same scenes give the same bytes.
-
-    Args:
-        scenes: at least one and at most ``MOST_SCANS``.
-        model: what the model is called.
-        refused: why other scans have no answer, a sentence each.
-    """
-    folder = Path(__file__).parent
-    style = PALETTE + (folder / "viewer.css").read_text(encoding="utf-8")
-    script = (folder / "viewer.js").read_text(encoding="utf-8")
-    shown = [scene.thinned(MOST_POINTS // len(scenes)) for scene in scenes]
-    data = json.dumps([_drawing(scene) for scene in shown], allow_nan=False, separators=(",", ":"))
-    title = "Centre of mass of " + (_base(scenes[0]) if len(scenes) == 1 else counted(len(scenes), "scan"))
-    policy = f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}"
-    facts = "".join(_facts(scene, model, hidden=number > 0) for number, scene in enumerate(shown))
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(visible(title))}</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        f"<main>\n<div id=\"stage\">{_CANVAS}</div>\n{_controls()}\n</main>\n"
-        f'<aside tabindex="0" aria-label="numbers">\n{_choice(scenes)}{facts}{_refused(refused)}'
-        f'<p class="note">{escape(_HELP)}</p>\n<p class="note">plumbline {__version__}</p>\n</aside>\n'
-        f'<script type="application/json" id="scenes">{data}</script>\n<script>{script}</script>\n'
-        "</body>\n</html>\n"
-    )
-
-
+_SENSORS = {"assumed": "assumed at 0,0,0"}
+_MOST_SENSORS = 64
+"""Sensors that are drawn, at most."""
 _CANVAS = (
     '<canvas id="view" tabindex="0" role="img" aria-label="the scan in three dimensions"></canvas>'
     '<p id="tip" role="status" hidden></p>'
@@ -87,6 +60,35 @@ _LOOKS = {
     "out": "−",
 }
 _SAID = {"in": ' aria-label="zoom in"', "out": ' aria-label="zoom out"'}
+
+
+def render(scenes: Sequence[Scene], model: str, refused: Sequence[str] = ()) -> str:
+    """Render a page; the same scenes give the same bytes.
+
+    Args:
+        scenes: at least one and at most ``MOST_SCANS``.
+        model: what the model is called.
+        refused: why other scans have no answer, a sentence each.
+    """
+    folder = Path(__file__).parent
+    style = PALETTE + (folder / "viewer.css").read_text(encoding="utf-8")
+    script = (folder / "viewer.js").read_text(encoding="utf-8")
+    shown = [scene.thinned(MOST_POINTS // len(scenes)) for scene in scenes]
+    data = json.dumps([_drawing(scene) for scene in shown], allow_nan=False, separators=(",", ":"))
+    title = "Centre of mass of " + (_base(scenes[0]) if len(scenes) == 1 else counted(len(scenes), "scan"))
+    policy = f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}"
+    facts = "".join(_facts(scene, model, hidden=number > 0) for number, scene in enumerate(shown))
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(visible(title))}</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        f'<main>\n<div id="stage">{_CANVAS}</div>\n{_controls()}\n</main>\n'
+        f'<aside tabindex="0" aria-label="numbers">\n{_choice(scenes)}{facts}{_refused(refused)}'
+        f'<p class="note">{escape(_HELP)}</p>\n<p class="note">plumbline {__version__}</p>\n</aside>\n'
+        f'<script type="application/json" id="scenes">{data}</script>\n<script>{script}</script>\n'
+        "</body>\n</html>\n"
+    )
 
 
 def _controls() -> str:
@@ -121,10 +123,11 @@ def _facts(scene: Scene, model: str, *, hidden: bool) -> str:
     said = [("warning", text) for text in answer.warnings] + [("remark", text) for text in answer.notes]
     remarks = "".join(f'<p class="{kind}">{escape(visible(text))}</p>' for kind, text in said)
     where = "in metres, in the frame of the camera" if unit else "in the frame and unit of the file"
+    heads = "".join(f'<th scope="col">{axis}</th>' for axis in "xyz")
     return (
-        f'<section class="scan"{" hidden" if hidden else ""}><p class="kicker">{escape(visible(scene.name))}</p>'
-        f"<h1>Centre of mass</h1>"
-        f"<table><thead><tr><th>x</th><th>y</th><th>z</th></tr></thead><tbody><tr>{cells}</tr></tbody></table>"
+        f'<section class="scan"{" hidden" if hidden else ""}>'
+        f'<p class="kicker">{escape(visible(scene.name))}</p><h1>Centre of mass</h1>'
+        f"<table><thead><tr>{heads}</tr></thead><tbody><tr>{cells}</tr></tbody></table>"
         f'<p class="note">{where}</p>{remarks}<dl>{rows}</dl></section>\n'
     )
 
@@ -159,14 +162,12 @@ def _rows(scene: Scene, model: str) -> Iterator[tuple[str, str]]:
     yield "model", model
 
 
-_SENSORS = {"assumed": "assumed at 0,0,0"}
-
-
 def _points(answer: Prediction) -> str:
     text = f"{answer.num_points_used:,} used of {answer.num_points:,}"
-    if answer.left_out:
-        text += f"; {round(answer.left_out * answer.num_points):,} stray, left out ({percent(answer.left_out)})"
-    return text
+    if not answer.left_out:
+        return text
+    strays = round(answer.left_out * answer.num_points)
+    return f"{text}; {strays:,} stray, left out ({percent(answer.left_out)})"
 
 
 def _refused(refused: Sequence[str]) -> str:
@@ -202,10 +203,6 @@ def _drawing(scene: Scene) -> dict[str, Any]:
         "digits": decimals(scene.prediction),
         "unit": _UNITS.get(scene.prediction.unit, ""),
     }
-
-
-_MOST_SENSORS = 64
-"""Sensors that are drawn, at most."""
 
 
 def _packed(points: Float) -> dict[str, Any]:

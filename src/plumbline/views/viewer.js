@@ -352,10 +352,13 @@
       picture.lineTo(head[0] - tipLength * u + tipLength * v / 2, head[1] - tipLength * v - tipLength * u / 2);
       picture.fill();
     }
-    if (many && number) return;
-    const which = many ? `${scene.sensors.length} sensors, the first` : scene.sensors.length > 1 ? `sensor ${number + 1},` : "sensor,";
-    const text = `${which} ${lengthText(away)} away`, right = tail[0] >= head[0];
-    label(text, right ? tail[0] + 8 : tail[0] - picture.measureText(text).width - 8, tail[1], taken);
+    if (!many) caption(scene.sensors.length > 1 ? `sensor ${number + 1}` : "sensor", place, tail, head, taken);
+    else if (number === scene.sensors.length - 1) caption(`${number + 1} sensors, this one`, place, tail, head, taken);
+  }
+
+  function caption(name, place, tail, head, taken) { /* at the tail of an arrow, on the side where it is not */
+    const text = `${name} ${lengthText(size(minus(place, scene.middle)))} away`;
+    label(text, tail[0] - picture.measureText(text).width / 2, tail[1] + (head[1] > tail[1] ? -13 : 13), taken);
   }
 
   function corner(taken) { /* the directions of the axes of the frame */
