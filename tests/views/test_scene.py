@@ -67,7 +67,9 @@ def test_bodies_turn_with_the_object():
     turn = random_rotation(np.random.default_rng(6)) @ np.diag([1, 1, -1.0])
     moved = replace(known(), covariance=turn @ SHAPE @ turn.T)
     here, there = uncertainty(known()), uncertainty(moved)
-    np.testing.assert_allclose(np.abs(np.sum(there * (here @ turn.T), axis=1)), np.sum(here**2, axis=1), atol=1e-10)
+    np.testing.assert_allclose(
+        np.abs(np.sum(there * (here @ turn.T), axis=1)), np.sum(here**2, axis=1), atol=1e-10
+    )
     assert np.abs(there.T @ there - here.T @ here).max() > 1e-2
 
 
