@@ -1,4 +1,4 @@
-"""``plumbline predict --html`` and ``--ply``: what is written, when, and what is refused before anything is."""
+"""``plumbline predict --html`` and ``--ply``: what is written, and what is refused before anything is."""
 
 import re
 from functools import partial

@@ -1,11 +1,11 @@
 "use strict";
 /* Draws a scene and lets it be turned.
  *
- * Points and the ellipsoid are rendered into an image with a depth for each pixel; lines and labels are drawn on
- * top of it. No WebGL: the picture is the same on every machine, also on one without a graphics card.
+ * Points and the ellipsoid are rendered into an image with a depth for each pixel; lines and labels are drawn
+ * on top of it. No WebGL: the picture is the same on every machine, also on one without a graphics card.
  *
- * Camera frame: x right, y up, z towards the viewer; the middle of the scene is at its origin, moved by `pan`, and
- * the viewer at z = distance. A pixel is x right, y down, in units of the style sheet.
+ * Camera frame: x right, y up, z towards the viewer; the middle of the scene is at its origin, moved by
+ * `pan`, and the viewer at z = distance. A pixel is x right, y down, in units of the style sheet.
  */
 (() => {
   const scenes = JSON.parse(document.getElementById("scenes").textContent);
@@ -18,10 +18,12 @@
   const MANY_SENSORS = 4; /* more have no labels of their own */
   const FAR_SENSOR = 20; /* sensors farther away than this many radii are arrows only */
   const MOST_PIXELS = 4e6;
-  const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif';
+  const PACE = 25; /* milliseconds for a frame while something moves, at the cost of pixels */
+  const FONT = "12px " + getComputedStyle(document.body).fontFamily;
 
   const shown = { kept: true, left_out: true, com: true, body: true, inertia: true, sensors: true };
-  let scene, points, rotation, distance, pan, colours, depths, owners, quality, frame = 0, settle = 0;
+  let scene, points, rotation, distance, pan, colours, depths, owners, image, quality, frame = 0, settle = 0;
+  let effort = 1; /* pixels per unit of the style sheet while something moves */
   let untouched = ""; /* the view that was asked for last, until something else is done */
 
   /* ---------------------------------------------------------------------------------------- vectors */
@@ -84,7 +86,8 @@
   }
 
   function look(from) {
-    const axes = { x: [[0, 1, 0], [0, 0, 1], [1, 0, 0]], y: [[-1, 0, 0], [0, 0, 1], [0, 1, 0]], z: [[1, 0, 0], [0, 1, 0], [0, 0, 1]] };
+    const [x, y, z] = [[1, 0, 0], [0, 1, 0], [0, 0, 1]];
+    const axes = { x: [y, z, x], y: [scaled(x, -1), z, y], z: [x, y, z] };
     if (from === "in" || from === "out") return zoom(from === "in" ? 0.8 : 1.25);
     rotation = (axes[from] || (from === "lens" ? scene.lens : scene.view)).map((row) => row.slice());
     pan = [0, 0];
@@ -103,7 +106,8 @@
     };
     for (const list of [points.kept, points.left_out]) {
       for (let i = 0; i < list.length; i += 3) {
-        if (Math.hypot(list[i], list[i + 1], list[i + 2]) <= 1.0001 * scene.reach) include(list[i], list[i + 1], list[i + 2]);
+        const [a, b, c] = [list[i], list[i + 1], list[i + 2]];
+        if (Math.hypot(a, b, c) <= 1.0001 * scene.reach) include(a, b, c);
       }
     }
     const com = minus(scene.com, scene.middle);
@@ -133,15 +137,15 @@
 
   /* ---------------------------------------------------------------------------------------- pixels */
 
-  const discs = new Map(); /* rows [dy, dx first, dx last] of a disc by its diameter in pixels */
+  const discs = new Map(); /* by diameter in pixels, the rows of a disc: down, first and last to the right */
   function disc(across) {
     if (!discs.has(across)) {
       const rows = [], middle = (across - 1) / 2;
       for (let y = 0; y < across; y++) {
         const half = Math.sqrt(Math.max(across * across / 4 - (y - middle) ** 2, 0));
-        rows.push([Math.round(y - middle - 0.25), Math.ceil(-half - 0.25), Math.floor(half - 0.25)]);
+        rows.push(Math.round(y - middle - 0.25), Math.ceil(-half - 0.25), Math.floor(half - 0.25));
       }
-      discs.set(across, rows);
+      discs.set(across, Int32Array.from(rows));
     }
     return discs.get(across);
   }
@@ -158,19 +162,21 @@
       const inverse = scale / depth;
       const column = Math.round(columns / 2 + (a * x + b * y + c * z + pan[0]) * inverse - 0.5);
       const line = Math.round(lines / 2 - (d * x + e * y + f * z + pan[1]) * inverse - 0.5);
-      for (const [down, first, last] of disc(Math.round(Math.min(Math.max(dotSize * inverse, least), most)))) {
-        if (line + down < 0 || line + down >= lines) continue;
-        const begin = (line + down) * columns;
-        const end = begin + Math.min(column + last, columns - 1);
-        for (let at = begin + Math.max(column + first, 0); at <= end; at++) {
+      const rows = disc(Math.round(Math.min(Math.max(dotSize * inverse, least), most)));
+      for (let row = 0; row < rows.length; row += 3) {
+        const there = line + rows[row];
+        if (there < 0 || there >= lines) continue;
+        const begin = there * columns, end = begin + Math.min(column + rows[row + 2], columns - 1);
+        for (let at = begin + Math.max(column + rows[row + 1], 0); at <= end; at++) {
           if (depth < depths[at]) { depths[at] = depth; owners[at] = code + i / 3; }
         }
       }
     }
   }
 
-  function shade(pixels, columns, lines) { /* nearer pixels stand out; edges in depth are dark (eye-dome lighting) */
-    const step = Math.max(1, Math.round(1.3 * quality)), strength = 30 / scene.radius, strays = points.kept.length / 3;
+  function shade(pixels, columns, lines) { /* near pixels stand out; edges in depth are dark */
+    const step = Math.max(1, Math.round(1.3 * quality)), strength = 30 / scene.radius;
+    const strays = points.kept.length / 3;
     const rise = (gap) => gap > 0 ? Math.min(strength * gap, 0.6) : 0;
     const [front, room] = [distance - scene.reach, 2 * scene.reach];
     for (let line = 0; line < lines; line++) {
@@ -186,7 +192,8 @@
         const mist = 0.5 * Math.min(Math.max((depth - front) / room, 0), 1);
         const colour = owners[at] < strays ? colours.kept : colours.left_out;
         for (let channel = 0; channel < 3; channel++) {
-          pixels[4 * at + channel] = light * (colour[channel] + mist * (colours.paper[channel] - colour[channel]));
+          const plain = colour[channel];
+          pixels[4 * at + channel] = light * (plain + mist * (colours.paper[channel] - plain));
         }
         pixels[4 * at + 3] = 255;
       }
@@ -195,16 +202,18 @@
 
   function glaze(pixels, columns, lines) { /* the ellipsoid: a ray for each pixel, denser where it grazes */
     const centre = placed(scene.com), axes = scene.body.map(turned);
-    const rows = axes.map((axis) => scaled(axis, 1 / dot(axis, axis))); /* to the frame where it is a unit ball */
+    const rows = axes.map((axis) => scaled(axis, 1 / dot(axis, axis))); /* to where it is a unit ball */
     const from = minus([0, 0, distance], centre), eye = rows.map((row) => dot(row, from));
     const outside = dot(eye, eye) - 1, nearest = from[2] - Math.max(...axes.map(size));
     if (outside <= 0 || nearest <= 0) return;
     const scale = focal() * quality;
-    const reach = [0, 1].map((axis) => Math.sqrt(axes.reduce((sum, one) => sum + one[axis] ** 2, 0)) * scale / nearest + 2);
+    const wide = (axis) => Math.sqrt(axes.reduce((sum, one) => sum + one[axis] ** 2, 0));
+    const reach = [0, 1].map((axis) => wide(axis) * scale / nearest + 2);
     const middle = [columns / 2 + centre[0] * scale / from[2], lines / 2 - centre[1] * scale / from[2]];
     const slack = 1 + size(centre) / distance;
     const range = (axis, end) => [
-      Math.max(0, Math.floor(middle[axis] - slack * reach[axis])), Math.min(end - 1, Math.ceil(middle[axis] + slack * reach[axis])),
+      Math.max(0, Math.floor(middle[axis] - slack * reach[axis])),
+      Math.min(end - 1, Math.ceil(middle[axis] + slack * reach[axis])),
     ];
     const [left, right] = range(0, columns), [top, bottom] = range(1, lines);
     for (let line = top; line <= bottom; line++) {
@@ -228,15 +237,16 @@
   }
 
   function render() {
-    const columns = Math.max(1, Math.round(width() * quality)), lines = Math.max(1, Math.round(height() * quality));
+    const [columns, lines] = [width(), height()].map((side) => Math.max(1, Math.round(side * quality)));
     if (layer.width !== columns || layer.height !== lines || !depths) {
       [layer.width, layer.height] = [columns, lines];
       depths = new Float32Array(columns * lines);
       owners = new Int32Array(columns * lines);
+      image = raster.createImageData(columns, lines);
     }
     depths.fill(Infinity);
     owners.fill(-1);
-    const image = raster.createImageData(columns, lines);
+    image.data.fill(0);
     if (shown.kept) scatter("kept", 0, columns, lines);
     if (shown.left_out) scatter("left_out", points.kept.length / 3, columns, lines);
     shade(image.data, columns, lines);
@@ -252,12 +262,12 @@
     return depths[line * layer.width + column] < depth - 0.01 * scene.radius;
   }
 
-  function curve(list, name, thickness, strength = 1) { /* through points of the camera frame; faint where hidden */
+  function curve(list, name, thickness, strength = 1) { /* in the camera frame; faint where hidden */
     const paths = { front: new Path2D(), hidden: new Path2D() };
     for (let i = 1; i < list.length; i++) {
       const a = project(list[i - 1]), b = project(list[i]);
       if (a[2] <= 0 || b[2] <= 0) continue;
-      const path = hides((a[0] + b[0]) / 2, (a[1] + b[1]) / 2, (a[2] + b[2]) / 2) ? paths.hidden : paths.front;
+      const path = hides(...scaled(plus(a, b), 0.5)) ? paths.hidden : paths.front;
       path.moveTo(a[0], a[1]);
       path.lineTo(b[0], b[1]);
     }
@@ -268,17 +278,19 @@
     }
   }
 
-  const between = (a, b, steps) => Array.from({ length: steps + 1 }, (_, i) => plus(a, scaled(minus(b, a), i / steps)));
+  const between = (a, b, steps) =>
+    Array.from({ length: steps + 1 }, (_, i) => plus(a, scaled(minus(b, a), i / steps)));
 
-  function label(text, x, y, taken, colour = "ink") { /* within the picture; left out if it would cover another one */
+  function label(text, x, y, taken) { /* within the picture; left out if it would cover another one */
     const wide = picture.measureText(text).width, tall = 14;
-    const left = Math.min(Math.max(x, 6), width() - wide - 6), top = Math.min(Math.max(y - tall / 2, 4), height() - tall - 4);
+    const left = Math.min(Math.max(x, 6), width() - wide - 6);
+    const top = Math.min(Math.max(y - tall / 2, 4), height() - tall - 4);
     if (taken.some(([l, t, r, b]) => left < r && left + wide > l && top < b && top + tall > t)) return;
     taken.push([left - 3, top - 2, left + wide + 3, top + tall + 2]);
     picture.lineWidth = 3.5;
     picture.strokeStyle = css("paper", 0.85);
     picture.strokeText(text, left, top + tall / 2);
-    picture.fillStyle = css(colour);
+    picture.fillStyle = css("ink");
     picture.fillText(text, left, top + tall / 2);
   }
 
@@ -300,7 +312,9 @@
       }
     }
     if (shown.inertia && scene.inertia) {
-      for (const axis of scene.inertia.map(turned)) curve(between(minus(com, axis), plus(com, axis), 60), "inertia", 1.8);
+      for (const axis of scene.inertia.map(turned)) {
+        curve(between(minus(com, axis), plus(com, axis), 60), "inertia", 1.8);
+      }
     }
     if (shown.sensors) scene.sensors.forEach((place, i) => sensor(place, i, taken));
     if (shown.com) {
@@ -323,15 +337,17 @@
     return [1.28, 1.04].map((far) => scaled(unit(line), Math.min(far * scene.radius, size(line))));
   }
 
-  function sensor(place, number, taken) { /* a pyramid where it stands, and an arrow along its line of sight */
+  function sensor(place, number, taken) { /* a pyramid where it stands, an arrow along its line of sight */
     const away = size(minus(place, scene.middle)), direction = unit(minus(place, scene.middle));
     const many = scene.sensors.length > MANY_SENSORS;
     if (!away) return;
     if (away < FAR_SENSOR * scene.radius) {
-      const apex = placed(place), [x, y] = [unit(cross(direction, Math.abs(direction[2]) < 0.9 ? [0, 0, 1] : [1, 0, 0]))]
-        .flatMap((a) => [a, cross(direction, a)]).map((a) => scaled(turned(a), 0.05 * scene.radius));
+      const aside = unit(cross(direction, Math.abs(direction[2]) < 0.9 ? [0, 0, 1] : [1, 0, 0]));
+      const [x, y] = [aside, cross(direction, aside)].map((a) => scaled(turned(a), 0.05 * scene.radius));
+      const apex = placed(place);
       const base = plus(apex, scaled(turned(direction), -0.1 * scene.radius));
-      const corners = [plus(x, y), minus(y, x), scaled(plus(x, y), -1), minus(x, y)].map((a) => plus(base, a));
+      const corners = [plus(x, y), minus(y, x), minus(scaled(x, -1), y), minus(x, y)]
+        .map((a) => plus(base, a));
       curve([...corners, corners[0]], "sensors", 1.6);
       for (const one of corners) curve([apex, one], "sensors", 1.6);
     }
@@ -341,24 +357,21 @@
     picture.strokeStyle = picture.fillStyle = css("sensors");
     picture.lineWidth = many ? 1.3 : 2;
     if (long > 4) {
-      const [u, v] = [flat[0] / long, flat[1] / long], tipLength = Math.min(many ? 6 : 9, long);
+      const tipLength = Math.min(many ? 6 : 9, long), [u, v] = flat.map((a) => a / long * tipLength);
       picture.beginPath();
       picture.moveTo(tail[0], tail[1]);
-      picture.lineTo(head[0] - tipLength * u, head[1] - tipLength * v);
+      picture.lineTo(head[0] - u, head[1] - v);
       picture.stroke();
       picture.beginPath();
       picture.moveTo(head[0], head[1]);
-      picture.lineTo(head[0] - tipLength * u - tipLength * v / 2, head[1] - tipLength * v + tipLength * u / 2);
-      picture.lineTo(head[0] - tipLength * u + tipLength * v / 2, head[1] - tipLength * v - tipLength * u / 2);
+      picture.lineTo(head[0] - u - v / 2, head[1] - v + u / 2);
+      picture.lineTo(head[0] - u + v / 2, head[1] - v - u / 2);
       picture.fill();
     }
-    if (!many) caption(scene.sensors.length > 1 ? `sensor ${number + 1}` : "sensor", place, tail, head, taken);
-    else if (number === scene.sensors.length - 1) caption(`${number + 1} sensors, this one`, place, tail, head, taken);
-  }
-
-  function caption(name, place, tail, head, taken) { /* at the tail of an arrow, on the side where it is not */
-    const text = `${name} ${lengthText(size(minus(place, scene.middle)))} away`;
-    label(text, tail[0] - picture.measureText(text).width / 2, tail[1] + (head[1] > tail[1] ? -13 : 13), taken);
+    if (many) return;
+    const text = `sensor${scene.sensors.length > 1 ? " " + (number + 1) : ""}, ${lengthText(away)} away`;
+    const beyond = head[1] > tail[1] ? -13 : 13; /* the tail, on the side where the arrow is not */
+    label(text, tail[0] - picture.measureText(text).width / 2, tail[1] + beyond, taken);
   }
 
   function corner(taken) { /* the directions of the axes of the frame */
@@ -383,7 +396,8 @@
   function ruler(taken, com) { /* a round length at the depth of the centre of mass */
     const depth = distance - com[2];
     if (depth <= 0) return;
-    const pixels = focal() / depth, most = Math.min(140, width() / 3) / pixels, power = 10 ** Math.floor(Math.log10(most));
+    const pixels = focal() / depth, most = Math.min(140, width() / 3) / pixels;
+    const power = 10 ** Math.floor(Math.log10(most));
     const long = [5, 2, 1].find((digit) => digit * power <= most) * power;
     const text = String(Number(long.toPrecision(1))) + " " + (scene.unit || "(unit of the file)");
     const right = width() - 24, left = right - long * pixels, y = height() - 26;
@@ -406,7 +420,8 @@
 
   function draw(fine) {
     const dense = window.devicePixelRatio || 1, area = Math.max(width() * height(), 1);
-    quality = Math.min(fine ? Math.max(2, dense) : Math.min(dense, 1.5), Math.sqrt(MOST_PIXELS / area));
+    const begin = performance.now();
+    quality = Math.min(fine ? Math.max(2, dense) : effort, Math.sqrt(MOST_PIXELS / area));
     if (canvas.width !== Math.round(width() * dense)) canvas.width = Math.round(width() * dense);
     if (canvas.height !== Math.round(height() * dense)) canvas.height = Math.round(height() * dense);
     render();
@@ -415,6 +430,7 @@
     picture.imageSmoothingQuality = "high";
     picture.drawImage(layer, 0, 0, width(), height());
     annotate();
+    if (!fine) effort = Math.min(Math.max(effort * (PACE / (performance.now() - begin)) ** 0.4, 0.5), 1);
   }
 
   function redraw() { /* soon, and once more with smooth edges when nothing moves */
@@ -434,7 +450,8 @@
   /* --------------------------------------------------------------------------------------- control */
 
   function ownerNear(x, y) { /* the point that is drawn at a pixel, or next to it */
-    for (const [right, down] of [[0, 0], [2, 0], [-2, 0], [0, 2], [0, -2], [3, 3], [-3, 3], [3, -3], [-3, -3]]) {
+    const steps = [[0, 0], [2, 0], [-2, 0], [0, 2], [0, -2], [3, 3], [-3, 3], [3, -3], [-3, -3]];
+    for (const [right, down] of steps) {
       const column = Math.floor((x + right) * quality), line = Math.floor((y + down) * quality);
       if (column < 0 || line < 0 || column >= layer.width || line >= layer.height) continue;
       const owner = owners[line * layer.width + column];
@@ -481,7 +498,9 @@
     fingers.set(event.pointerId, now);
     return undefined;
   });
-  for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => fingers.delete(event.pointerId));
+  for (const end of ["pointerup", "pointercancel"]) {
+    canvas.addEventListener(end, (event) => fingers.delete(event.pointerId));
+  }
   canvas.addEventListener("pointerleave", () => { tip.hidden = true; });
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
   canvas.addEventListener("wheel", (event) => {
@@ -490,7 +509,8 @@
   }, { passive: false });
   canvas.addEventListener("keydown", (event) => {
     const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    const arrow = arrows[event.key], others = { "+": "in", "=": "in", "-": "out", "0": "first", Home: "first" };
+    const others = { "+": "in", "=": "in", "-": "out", "0": "first", Home: "first" };
+    const arrow = arrows[event.key];
     if (event.ctrlKey || event.metaKey || event.altKey || !(arrow || others[event.key])) return;
     event.preventDefault();
     if (!arrow) look(others[event.key]);
