@@ -76,7 +76,9 @@
 
   /* ---------------------------------------------------------------------------------------- camera */
 
-  const width = () => stage.clientWidth, height = () => stage.clientHeight;
+  let sides = [1, 1]; /* of the picture; asking for them takes a layout of the page */
+  const measure = () => { sides = [stage.clientWidth, stage.clientHeight].map((side) => Math.max(side, 1)); };
+  const width = () => sides[0], height = () => sides[1];
   const focal = () => Math.min(width(), height()) / 2 / Math.tan(FIELD / 2);
   const start = () => scene.reach / Math.sin(FIELD / 2);
 
@@ -91,6 +93,7 @@
     if (from === "in" || from === "out") return zoom(from === "in" ? 0.8 : 1.25);
     rotation = (axes[from] || (from === "lens" ? scene.lens : scene.view)).map((row) => row.slice());
     pan = [0, 0];
+    measure();
     distance = fitting();
     redraw();
     untouched = from;
@@ -419,7 +422,8 @@
   /* --------------------------------------------------------------------------------------- drawing */
 
   function draw(fine) {
-    const dense = window.devicePixelRatio || 1, area = Math.max(width() * height(), 1);
+    measure();
+    const dense = window.devicePixelRatio || 1, area = width() * height();
     const begin = performance.now();
     quality = Math.min(fine ? Math.max(2, dense) : effort, Math.sqrt(MOST_PIXELS / area));
     if (canvas.width !== Math.round(width() * dense)) canvas.width = Math.round(width() * dense);
@@ -427,7 +431,7 @@
     render();
     picture.setTransform(dense, 0, 0, dense, 0, 0);
     picture.clearRect(0, 0, width(), height());
-    picture.imageSmoothingQuality = "high";
+    picture.imageSmoothingQuality = fine ? "high" : "low";
     picture.drawImage(layer, 0, 0, width(), height());
     annotate();
     if (!fine) effort = Math.min(Math.max(effort * (PACE / (performance.now() - begin)) ** 0.4, 0.5), 1);
