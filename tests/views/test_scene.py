@@ -96,10 +96,12 @@ def test_a_camera_looks_at_its_scene_the_right_way_up():
 def test_few_points_are_drawn_of_many_and_the_same_ones_each_time():
     whole = scene()
     part, again = whole.thinned(400), whole.thinned(400)
-    assert (len(part.kept), len(part.left_out)) == (310, 90), "strays are few, and all are drawn"
+    assert (len(part.kept), len(part.left_out)) == (360, 40), "strays are few, and have a tenth"
     np.testing.assert_array_equal(part.kept, again.kept)
     assert {*map(tuple, part.kept)} < {*map(tuple, whole.kept)}
-    few = whole.thinned(100)
-    assert (len(few.kept), len(few.left_out)) == (50, 50)
+    roomy = whole.thinned(1000)
+    assert (len(roomy.kept), len(roomy.left_out)) == (910, 90), "all of them"
+    swapped = replace(whole, kept=whole.left_out, left_out=whole.kept).thinned(400)
+    assert (len(swapped.kept), len(swapped.left_out)) == (12, 388), "their share"
     same = whole.thinned(10_000)
     np.testing.assert_array_equal(same.kept, whole.kept)

@@ -72,8 +72,14 @@ class Scene:
         return max(self.radius, float(near.max(initial=0)))
 
     def thinned(self, most: int) -> "Scene":
-        """The scene with at most ``most`` of its points, drawn with a fixed seed; half may be strays."""
-        strays = min(len(self.left_out), max(most // 2, most - len(self.kept)))
+        """The scene with at most ``most`` of its points, drawn with a fixed seed.
+
+        Each kind has its share; but stray points, which are few, have room for a tenth at least.
+        """
+        num = len(self.kept) + len(self.left_out)
+        if num <= most:
+            return self
+        strays = min(len(self.left_out), max(most * len(self.left_out) // num, most // 10))
         kept = min(len(self.kept), most - strays)
         return replace(self, kept=_some(self.kept, kept), left_out=_some(self.left_out, strays))
 
