@@ -35,6 +35,7 @@ LAYERS = {
     "evaluation": 5,
     "config": 6,
     "training": 6,
+    "views": 6,
     "commands": 7,
     "cli": 8,
     "api": 9,

@@ -45,6 +45,16 @@ def test_types_reach_the_user():
     assert "py.typed" in PROJECT["tool"]["setuptools"]["package-data"]["plumbline"]
 
 
+def test_what_is_no_python_is_packaged_too():
+    """The script and the style sheet of a page, the shipped weights."""
+    package = ROOT / "src" / "plumbline"
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["plumbline"]
+    packaged = {path for pattern in patterns for path in package.glob(pattern)}
+    others = {path for path in package.rglob("*") if path.suffix in (".js", ".css", ".typed", ".ckpt")}
+    assert packaged == others
+    assert {path.name for path in packaged} >= {"viewer.js", "viewer.css", "py.typed"}
+
+
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nobody_is_told_to_install_another_project(path):
     """``plumbline`` on the public index belongs to somebody else; ours is ``plumbline-com``."""

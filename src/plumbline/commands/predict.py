@@ -28,10 +28,11 @@ from plumbline.payload.frames import Frame, read_frame
 from plumbline.payload.record import Payload
 from plumbline.predictors.find_checkpoint import checkpoint_name
 from plumbline.predictors.prediction import Prediction
-from plumbline.predictors.prediction_table import ScanName, print_payloads, print_predictions
+from plumbline.predictors.prediction_table import ScanName, called, print_payloads, print_predictions
 from plumbline.predictors.predictor import Predictor, load_predictor
 from plumbline.quantities import Plane
 from plumbline.records import AS_IN_FILE
+from plumbline.views.files import ViewFiles
 from plumbline.writing import atomic_file
 
 FOLDER = Path("checkpoints")
@@ -41,8 +42,7 @@ FOLDER = Path("checkpoints")
 def run(config: PredictConfig, console: Console) -> int:
     """Read scans, predict and print. Returns 0; 1 if some files were refused, 2 if all were."""
     files = each(config.depth) or list_scans(config.paths)
-    if config.out is not None:
-        _check_out(config.out, files)
+    _check_outputs({"--out": config.out, "--html": config.html, "--ply": config.ply}, files)
     frame = None if config.frame is None else read_frame(config.frame)
     predictor = choose_predictor(config)
     model = {"model": predictor.name}
@@ -53,9 +53,11 @@ def run(config: PredictConfig, console: Console) -> int:
         raise InputError(
             f"--format {config.format} prints one payload: give one scan, or --json for {len(names):,}"
         )
+    sensor = None if config.sensor is None else _scaled(config.sensor, 3, config.scale)
+    views = ViewFiles(config.html, config.ply, scans=len(names), sensor=sensor, clean=config.clean)
     answers = predictor.predict_many(
-        clouds,
-        sensor=None if config.sensor is None else _scaled(config.sensor, 3, config.scale),
+        views.passing(clouds),
+        sensor=sensor,
         table=None if not isinstance(config.table, Plane) else _scaled(config.table, 1, config.scale),
         max_points=config.points,
         draws=config.draws,
@@ -67,6 +69,7 @@ def run(config: PredictConfig, console: Console) -> int:
     lines: list[dict[str, Any]] = []
     with file_bar(console) as progress:
         for name, predicted in zip(names, answers, strict=True):
+            views.add(name, predicted)
             answer, payload = weigh(predicted, config, frame)
             lines.append(name.to_dict() | to_dict(answer, payload, model))
             found.append(answer)
@@ -86,7 +89,7 @@ def run(config: PredictConfig, console: Console) -> int:
         _print_remarks(names, found)
     predictions = [answer for answer in found if isinstance(answer, Prediction)]
     _print_assumed(predictions)
-    for note in skipped_texts(config.paths):
+    for note in (*views.write(called(predictor)), *skipped_texts(config.paths)):
         print(visible(f"note: {note}"), file=sys.stderr)
     return 0 if len(predictions) == len(found) else 1 if predictions else 2
 
@@ -268,14 +271,20 @@ def _scaled(values: Sequence[float], lengths: int, scale: float | None) -> list[
     return [*values[:first], *((1 if scale is None else scale) * value for value in values[first:])]
 
 
-def _check_out(out: Path, files: Sequence[Path]) -> None:
-    """Refuse an output file that cannot be written, or that would overwrite a scan."""
-    if out.is_dir():
-        raise InputError(f"--out {out} is a folder; name a file")
-    if out.exists() and any(file.exists() and out.samefile(file) for file in files):
-        raise InputError(f"--out {out}: this is one of the scans; choose another name")
-    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-        raise InputError(f"--out {out}: there is no folder {out.parent} that can be written to")
+def _check_outputs(outputs: Mapping[str, Path | None], files: Sequence[Path]) -> None:
+    """Refuse output files that cannot be written, that are one, or that would overwrite a scan."""
+    earlier: dict[Path, str] = {}
+    for flag, out in outputs.items():
+        if out is None:
+            continue
+        if out.is_dir():
+            raise InputError(f"{flag} {out} is a folder; name a file")
+        if out.exists() and any(file.exists() and out.samefile(file) for file in files):
+            raise InputError(f"{flag} {out}: this is one of the scans; choose another name")
+        if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+            raise InputError(f"{flag} {out}: there is no folder {out.parent} that can be written to")
+        if (other := earlier.setdefault(out.resolve(), flag)) != flag:
+            raise InputError(f"{flag} {out}: {other} writes to this file; choose another name")
 
 
 def _write(out: Path, lines: Sequence[dict[str, Any]]) -> None:

@@ -152,6 +152,20 @@ class PredictConfig(Flags):
         "also write the points of each object of a depth image, after cleaning, to this folder, as ply",
         folder,
     )
+    html: Path | None = option(
+        None,
+        "draw the answers on this page, to turn and zoom in a browser: points, stray points, the centre of "
+        "mass and its ellipsoid; it loads nothing from the network",
+        file,
+        metavar="PAGE",
+    )
+    ply: Path | None = option(
+        None,
+        "write the points of one scan to this file, coloured by whether they were left out, with the centre "
+        "of mass and its ellipsoid, for viewers such as MeshLab and CloudCompare",
+        file,
+        metavar="PLY",
+    )
     json: bool = option(False, "print one line of JSON per scan instead of a table", switch)
     debug: bool = debug_option()
 

@@ -1,6 +1,6 @@
 """Style sheet of the report: light and dark mode, screen and print."""
 
-CSS = """
+PALETTE = """
 :root {
   color-scheme: light dark;
   --paper: #fffffe; --ink: #1b1f24; --muted: #5f6872; --line: #e1e5e9; --wash: #f5f7f8;
@@ -16,6 +16,12 @@ CSS = """
     --shade: #000000b3;
   }
 }
+"""
+"""The colours, in light and dark mode."""
+
+CSS = (
+    PALETTE
+    + """\
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
 body {
@@ -106,3 +112,4 @@ footer { margin-top: 3.5rem; padding-top: .8rem; border-top: 1px solid var(--lin
   .chart svg { min-width: 0; }
 }
 """
+)

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from plumbline.errors import InputError
 from plumbline.geometry.array_clouds import numbers
-from plumbline.geometry.cleaning import clean_scan, stray_reason
+from plumbline.geometry.cleaning import clean_scan, object_points, stray_reason
 from plumbline.geometry.clouds import check_points, scan_of
 from plumbline.geometry.sampling import thin_scan
 from plumbline.geometry.tables import make_plane, plausible
@@ -88,7 +88,7 @@ def look_at(cloud: Cloud, view: ArrayLike | None, how: Look, form: GraphForm) ->
         whole = replace(whole, table=make_plane(_numbers(how.table, cloud.name, "table"), cloud.name))
     elif "table" in form.vector_names:
         whole = replace(whole, table=plausible(cloud.table, whole.points))
-    scan = clean_scan(whole, cloud.on_object) if how.clean else whole
+    scan = clean_scan(whole, kept_points(whole, cloud)) if how.clean else whole
     draws = how.draws if len(scan.points) > how.max_points else 1
     thin = [draw(scan, how.max_points, number) for number in range(draws)]
     unknown = Prediction(
@@ -116,6 +116,11 @@ def to_cloud(given: ArrayLike | Cloud, name: str) -> Cloud:
         cloud = Cloud(_numbers(given, name, "points"), name=name)
     check_points(cloud.points, cloud.name)
     return cloud
+
+
+def kept_points(scan: Scan, cloud: Cloud) -> NDArray[np.bool_]:
+    """Tell which points ``[N]`` of a cloud, as a scan, cleaning keeps: as its file says, or by themselves."""
+    return object_points(scan.points, scan.view) if cloud.on_object is None else cloud.on_object
 
 
 def draw(scan: Scan, points: int, number: int) -> Scan:

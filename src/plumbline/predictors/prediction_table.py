@@ -67,7 +67,7 @@ def print_predictions(
     ]
     dropped = print_fitting(console, columns)
     first = next(answer for answer in found if isinstance(answer, Prediction))
-    console.print(f"\ncentres of mass by {_called(predictor)}, in {_frame(first)}", markup=False)
+    console.print(f"\ncentres of mass by {called(predictor)}, in {_frame(first)}", markup=False)
     if dropped:
         narrow = ", ".join(column.head for column in dropped)
         console.print(f"the terminal is too narrow for {narrow}: widen it, or use --json", markup=False)
@@ -130,15 +130,21 @@ def _moments(payload: Payload) -> list[str]:
     return [f"{value if abs(value) > nothing else 0:.3g}" for value in upper(payload.inertia).values()]
 
 
-def _called(predictor: Predictor) -> str:
+def called(predictor: Predictor) -> str:
+    """Name a predictor in a sentence."""
     if predictor.checkpoint == SHIPPED:
         return f"the shipped model ({predictor.name} of plumbline {__version__})"
     where = f" ({predictor.checkpoint})" if predictor.checkpoint else ", untrained"
     return f"{predictor.name}{where}"
 
 
+def decimals(extent: float) -> int:
+    """Decimals of lengths: a resolution of a thousandth of an object's extent, or slightly better."""
+    return int(np.clip(3 - math.floor(math.log10(extent)), 0, 12))
+
+
 def _row(name: ScanName, answer: Prediction, numbered: bool) -> list[str]:
-    digits = _digits(answer.extent)
+    digits = decimals(answer.extent)
     doubts = (answer.expected_error, answer.radius_90)
     used, points = answer.num_points_used, answer.num_points
     return [
@@ -154,10 +160,5 @@ def _row(name: ScanName, answer: Prediction, numbered: bool) -> list[str]:
 
 
 def _position(point: Float, extent: float) -> list[str]:
-    digits = _digits(extent)
+    digits = decimals(extent)
     return [f"{round(value, digits) + 0.0:.{digits}f}" for value in point.tolist()]  # no negative zero
-
-
-def _digits(extent: float) -> int:
-    """Decimals that resolve a thousandth of an object's extent, or slightly better."""
-    return int(np.clip(3 - math.floor(math.log10(extent)), 0, 12))

@@ -1,0 +1,1 @@
+"""A prediction drawn: as a page to turn in a browser, and as a file for other viewers."""

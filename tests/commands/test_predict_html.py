@@ -1,0 +1,125 @@
+"""``plumbline predict --html`` and ``--ply``: what is written, and what is refused before anything is."""
+
+import re
+from functools import partial
+
+import numpy as np
+import pytest
+
+from plumbline.cli import main
+from plumbline.geometry.ply import read_ply
+from tests.helpers import scanned
+from tests.helpers.drawn import SENSOR, dirty_cloud
+from tests.helpers.scanned import simulate, write_scan
+from tests.views.test_page import embedded, unpacked
+
+HULL = ("--model", "convex_hull")
+
+
+@pytest.fixture
+def ask(capsys):
+    return partial(scanned.predict, capsys)
+
+
+@pytest.fixture
+def dirty(tmp_path):
+    cloud = dirty_cloud()
+    np.savez(tmp_path / "dirty.npz", points=cloud.points, sensor=SENSOR)
+    return tmp_path / "dirty.npz"
+
+
+def refused(capsys, *args) -> str:
+    capsys.readouterr()
+    assert main(["predict", *map(str, args)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    return err
+
+
+def test_both_show_the_answer_and_what_was_left_out(ask, dirty, tmp_path):
+    page, ply = tmp_path / "a b.html", tmp_path / "a.ply"
+    code, (line,), err = ask(dirty, *HULL, "--html", page, "--ply", ply)
+    assert (code, err) == (0, "")
+    (drawn,) = embedded(page.read_text(encoding="utf-8"))
+    assert drawn["com"] == line["com"]
+    assert [len(unpacked(drawn[part])) for part in ("kept", "left_out")] == [3000, 90]
+    vertices = read_ply(ply)
+    part = vertices.elements["vertex"]["part"]
+    assert np.bincount(part)[:2].tolist() == [3000, 90]
+    assert vertices.vertices()[part == 2][0].tolist() == line["com"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a b.html", "a.ply", "dirty.npz"]
+
+
+def test_without_cleaning_nothing_is_left_out(ask, dirty, tmp_path):
+    page = tmp_path / "a.html"
+    ask(dirty, *HULL, "--clean", "off", "--html", page)
+    (drawn,) = embedded(page.read_text(encoding="utf-8"))
+    assert len(unpacked(drawn["kept"])) == 3090
+    assert drawn["left_out"]["data"] == ""
+
+
+def test_the_answers_are_the_same_with_a_page_and_the_page_the_same_again(ask, dirty, tmp_path):
+    page, again = tmp_path / "a.html", tmp_path / "b.html"
+    alone = ask(dirty, *HULL)
+    assert ask(dirty, *HULL, "--html", page) == alone
+    ask(dirty, *HULL, "--html", again)
+    assert page.read_bytes() == again.read_bytes()
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_each_answer_is_drawn_with_its_own_points(ask, tmp_path, batch_size):
+    scans = [simulate(number, points=100 + number) for number in range(5)]
+    files = [write_scan(tmp_path / f"{number}.npz", scan) for number, scan in enumerate(scans)]
+    (tmp_path / "broken.npz").write_bytes(b"no scan")
+    order = [*files[:2], tmp_path / "broken.npz", *files[2:]]
+    page = tmp_path / "a.html"
+    code, lines, _ = ask(*order, *HULL, "--batch_size", batch_size, "--clean", "off", "--html", page)
+    assert code == 1
+    text = page.read_text(encoding="utf-8")
+    assert [drawn["com"] for drawn in embedded(text)] == [line["com"] for line in lines if "com" in line]
+    for drawn, scan in zip(embedded(text), scans, strict=True):
+        np.testing.assert_allclose(unpacked(drawn["kept"]), scan.points, atol=1e-4)
+    assert re.findall(r"<option>.*?(\d)\.npz</option>", text) == [*"01234"]
+    assert "1 scan without an answer" in text
+
+
+def test_if_no_scan_has_an_answer_no_page_is_written(tmp_path, capsys):
+    (tmp_path / "broken.npz").write_bytes(b"no scan")
+    page = tmp_path / "a.html"
+    assert main(["predict", str(tmp_path / "broken.npz"), *HULL, "--html", str(page)]) == 2
+    assert f"note: --html {page} is not written: no scan has an answer" in capsys.readouterr().err
+    assert not page.exists()
+
+
+def test_what_cannot_be_written_is_refused_before_predicting(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = write_scan(tmp_path / "a.npz", simulate(0))
+    other = write_scan(tmp_path / "b.npz", simulate(1))
+    monkeypatch.setattr("plumbline.commands.predict.choose_predictor", None)
+    for flag in ("--html", "--ply"):
+        assert f"{flag} {tmp_path} is a folder; name a file" in refused(capsys, file, flag, tmp_path)
+        assert f"{flag} a.npz: this is one of the scans" in refused(capsys, file, flag, "a.npz")
+        assert f"{flag} b/c: there is no folder b" in refused(capsys, file, flag, "b/c")
+        assert f"{flag} c: --out writes to this file" in refused(capsys, file, "--out", "./c", flag, "c")
+    assert "--ply c: the file shows one scan, and these are 2; name one, or use --html" in refused(
+        capsys, file, other, "--ply", "c"
+    )
+    assert "--html c: a page shows at most 200 scans, and these are 201; name fewer" in refused(
+        capsys, *[file] * 201, "--html", "c"
+    )
+
+
+def test_a_full_disk_is_said_after_the_answers(tmp_path, capsys, monkeypatch):
+    file, page = write_scan(tmp_path / "a.npz", simulate(0)), tmp_path / "a.html"
+    page.write_text("the earlier page")
+
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("plumbline.views.files.write_atomically", full)
+    assert main(["predict", str(file), *HULL, "--html", str(page)]) == 2
+    out, err = capsys.readouterr()
+    assert "centres of mass by convex_hull" in out
+    assert err.splitlines()[-1] == f"error: --html {page}: cannot be written (No space left on device)"
+    assert page.read_text() == "the earlier page"
