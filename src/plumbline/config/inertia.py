@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plumbline.config.options import Flags, debug_option, option
+from plumbline.config.payload import format_option, frame_option
 from plumbline.errors import InputError
-from plumbline.kinds import file, number, one_of, switch
-from plumbline.payload.forms import FORMS
+from plumbline.kinds import file, number, switch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,20 +25,9 @@ class InertiaConfig(Flags):
         file,
     )
     scale: float = option(1.0, "metres per unit of the mesh files", number(above=0))
-    frame: Path | None = option(
-        None,
-        "JSON file with the rigid motion [4, 4] from the frame of the mesh, in metres, to another; the "
-        "answers are then in that frame",
-        file,
-    )
-    format: str | None = option(
-        None,
-        "print the payload in this form instead of a table: the element <inertial> of urdf, mjcf or sdf, "
-        "messages of ros, or the call of a ur or franka robot",
-        one_of(*FORMS),
-        group="output",
-    )
-    json: bool = option(False, "print one line of JSON per mesh instead of a table", switch)
+    frame: Path | None = frame_option("mesh")
+    format: str | None = format_option()
+    json: bool = option(False, "print one line of JSON per mesh instead of a table", switch, group="output")
     debug: bool = debug_option()
 
     def check(self) -> None:

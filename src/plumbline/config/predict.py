@@ -6,9 +6,9 @@ from typing import TypeVar
 
 from plumbline.config.options import Flags, debug_option, option
 from plumbline.config.parts import untrained_or_own_part
+from plumbline.config.payload import format_option, frame_option
 from plumbline.errors import InputError
-from plumbline.kinds import AUTO, camera, file, folder, number, on_off, one_of, position, switch, table, whole
-from plumbline.payload.forms import FORMS
+from plumbline.kinds import AUTO, camera, file, folder, number, on_off, position, switch, table, whole
 from plumbline.quantities import Intrinsics, Plane, Position
 
 _T = TypeVar("_T")
@@ -132,18 +132,8 @@ class PredictConfig(Flags):
     density: float | None = option(
         None, "kilograms per cubic metre, instead of --mass: times the predicted volume", number(above=0)
     )
-    frame: Path | None = option(
-        None,
-        "JSON file with the rigid motion [4, 4] from the frame of the scan to another, such as that of the "
-        "flange; the answers are then in that frame",
-        file,
-    )
-    format: str | None = option(
-        None,
-        "print the payload in this form instead of a table: the element <inertial> of urdf, mjcf or sdf, "
-        "messages of ros, or the call of a ur or franka robot",
-        one_of(*FORMS),
-    )
+    frame: Path | None = frame_option("scan")
+    format: str | None = format_option()
     out: Path | None = option(
         None, "also write the predictions to this file, as with --json", file, group="output"
     )
