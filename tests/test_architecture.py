@@ -27,6 +27,7 @@ LAYERS = {
     "own_parts": 0,
     "writing": 0,
     "reporting": -1,
+    "rigid": 0,
     "geometry": 1,
     "payload": 1,
     "data": 2,

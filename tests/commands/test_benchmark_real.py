@@ -286,7 +286,7 @@ class TestRefusals:
             ({"com": np.zeros(2)}, r"com is float64 of shape \[2\]; give numbers \[3\]"),
             ({"com": np.full(3, np.nan)}, "com holds values that are not finite"),
             ({"pose": None}, "no array 'pose'"),
-            ({"pose": np.diag([2.0, 2, 2, 1])}, "pose is not a rigid transform"),
+            ({"pose": np.diag([2.0, 2, 2, 1])}, "pose is no rigid motion"),
             ({"pose": np.linalg.inv(CRATE.pose)}, "the mesh, placed by pose, lies .* radii from com"),
             ({"mesh": None}, "no array 'mesh'"),
             (

@@ -107,9 +107,9 @@ BAD = {
     "words": ('[["a"]]', "4 x 4 finite numbers"),
     "nothing": ("{}", "4 x 4 finite numbers"),
     "not a number": ("[[NaN,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]", "4 x 4 finite numbers"),
-    "by columns": ("[[1,0,0,0],[0,1,0,0],[0,0,1,0],[1,2,3,1]]", "the last row must be 0 0 0 1"),
-    "stretched": ("[[2,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]", "no rotation"),
-    "mirrored": ("[[-1,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]", "no rotation"),
+    "by columns": ("[[1,0,0,0],[0,1,0,0],[0,0,1,0],[1,2,3,1]]", "its last row is not 0 0 0 1"),
+    "stretched": ("[[2,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]", "are no rotation"),
+    "mirrored": ("[[-1,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]", "it mirrors"),
     "a number as name": ('{"frame": 3, "matrix": []}', "frame must be a name, not 3"),
 }
 

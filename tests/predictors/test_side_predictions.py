@@ -11,8 +11,9 @@ import pytest
 from plumbline.data.store.in_memory import MemoryStore
 from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
+from plumbline.payload.record import GAUSSIAN_90
 from plumbline.predictors.answers import Answers
-from plumbline.predictors.calibration import GAUSSIAN_90, Calibration, Usual, usual_features
+from plumbline.predictors.calibration import Calibration, Usual, usual_features
 from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.inference import answers_for

@@ -14,7 +14,8 @@ from plumbline.evaluation.metrics import summarise_errors
 from plumbline.evaluation.real_scans import RealScan
 from plumbline.evaluation.real_tables import ALL, BUT, COLUMNS
 from plumbline.evaluation.risk_coverage import Refusal, refusal
-from plumbline.predictors.calibration import GAUSSIAN_90, mahalanobis
+from plumbline.payload.record import GAUSSIAN_90
+from plumbline.predictors.calibration import mahalanobis
 from plumbline.predictors.prediction import Prediction
 from plumbline.records import Float
 

@@ -23,6 +23,7 @@ from plumbline.geometry.headers import array_names, read_array
 from plumbline.geometry.meshes import load_mesh
 from plumbline.geometry.placed_mesh import PlacedMesh
 from plumbline.records import Cloud, Float, Solid
+from plumbline.rigid import not_rigid
 
 MANIFEST = "manifest.csv"
 WITHIN = 0.012
@@ -31,8 +32,6 @@ of the radius: it is above the errors of depth cameras and of registered meshes,
 object, and below the step from an object to what lies behind it."""
 _COLUMNS = ("scan", "object", "kind", "group", "in_training_pool", "hollow_vessel")
 _MASKS = ("organised_mask", "mask")
-_RIGID = 1e-3
-"""Largest accepted difference from a rotation in a pose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +185,8 @@ class RealSet:
         return KnownScan(cloud, com, com_shell, radius, placed, matrix, mask)
 
     def _placed(self, scan: RealScan, path: Path, pose: Float) -> PlacedMesh:
-        turn = pose[:3, :3]
-        rigid = np.abs(turn @ turn.T - np.eye(3)).max() <= _RIGID and np.linalg.det(turn) > 0
-        if not rigid or not np.array_equal(pose[3], (0, 0, 0, 1)):
-            raise InputError(f"{scan.path}: pose is not a rigid transform [[R, t], [0, 0, 0, 1]]")
+        if (reason := not_rigid(pose)) is not None:
+            raise InputError(f"{scan.path}: pose is no rigid motion [[R, t], [0, 0, 0, 1]]: {reason}")
         if not path.is_file():
             raise InputError(
                 f"{scan.path}: its reference mesh {path} does not exist; put it there: the path in the "

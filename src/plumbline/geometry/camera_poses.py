@@ -12,12 +12,11 @@ from plumbline.files import reading
 from plumbline.geometry.cleaning import object_points
 from plumbline.geometry.tables import move_plane
 from plumbline.records import Cloud, Float
+from plumbline.rigid import not_rigid
 
 FROM_POSES = "from the poses"
 """How the positions of sensors are known."""
 _WANTED = "give a JSON list with a 4x4 matrix for each depth image, from the camera to the world, in metres"
-_RIGID = 1e-3
-"""How far a rotation may be from an exact one, in each number; files have three decimals at least."""
 _FARTHEST = 100.0
 """Metres between two cameras that see one object, at most: poses beyond it are in millimetres."""
 _APART = 2.0
@@ -60,12 +59,8 @@ def read_poses(path: Path, count: int) -> Float:
 def check_poses(poses: Float, where: str) -> Float:
     """Refuse poses ``[S, 4, 4]`` that move no camera, or not in metres. Raises InputError."""
     for number, pose in enumerate(poses, 1):
-        turn = pose[:3, :3]
-        rigid = np.isfinite(pose).all() and np.abs(turn @ turn.T - np.eye(3)).max() <= _RIGID
-        if not (rigid and np.linalg.det(turn) > 0 and np.abs(pose[3] - (0, 0, 0, 1)).max() <= _RIGID):
-            raise InputError(
-                f"{where}: pose {number} is not a rotation and a translation above a row 0 0 0 1; {_WANTED}"
-            )
+        if (reason := not_rigid(pose)) is not None:
+            raise InputError(f"{where}: pose {number} is no rigid motion: {reason}; {_WANTED}")
     apart = np.linalg.norm(poses[:, None, :3, 3] - poses[None, :, :3, 3], axis=-1).max()
     if apart > _FARTHEST:
         raise InputError(f"{where}: two cameras are {apart:,.0f} m apart; the poses must be in metres")

@@ -10,9 +10,7 @@ from numpy.typing import ArrayLike
 from plumbline.errors import InputError
 from plumbline.files import reading
 from plumbline.records import Float
-
-_RIGID = 1e-6
-"""Largest difference of ``R R^T`` from the identity; a matrix written with seven digits has less."""
+from plumbline.rigid import not_rigid
 
 
 class Frame(NamedTuple):
@@ -79,16 +77,10 @@ def make_frame(matrix: ArrayLike, name: str = "", *, where: str = "the frame") -
         held = np.zeros(0)
     if held.size == 16:
         held = held.reshape(4, 4)
-    if held.shape != (4, 4) or not np.isfinite(held).all():
+    if (reason := not_rigid(held)) is not None:
         raise InputError(
-            f"{where}: give a matrix of 4 x 4 finite numbers, from the frame of the scan to the wanted one"
+            f"{where}: no rigid motion: {reason}; give the matrix from the frame of the scan to the wanted "
+            "one, row by row"
         )
-    rotation = held[:3, :3]
-    if np.abs(held[3] - [0, 0, 0, 1]).max() > _RIGID:
-        raise InputError(f"{where}: the last row must be 0 0 0 1; give the matrix row by row")
-    if np.abs(rotation @ rotation.T - np.eye(3)).max() > _RIGID or np.linalg.det(rotation) < 0:
-        raise InputError(
-            f"{where}: its first three rows and columns are no rotation, so it is no rigid motion"
-        )
-    left, _, right = np.linalg.svd(rotation)
+    left, _, right = np.linalg.svd(held[:3, :3])
     return Frame(left @ right, held[:3, 3].copy(), name)

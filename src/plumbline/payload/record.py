@@ -10,6 +10,8 @@ from plumbline.errors import InputError
 from plumbline.payload.frames import Frame
 from plumbline.records import Float
 
+GAUSSIAN_90 = 6.251388631170325
+"""Squared Mahalanobis distance within which a Gaussian in three dimensions lies with probability 0.9."""
 _ROUNDING = 1e-9
 """Relative slack of what holds exactly for a body: symmetry, and the triangle inequality of a plate."""
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from plumbline.payload.record import GAUSSIAN_90
 from plumbline.predictors.answers import Answers
 from plumbline.records import Float
 
@@ -14,8 +15,6 @@ SHARES = (0.5, 0.9)
 """Shares of errors for which the validation graphs give a factor."""
 USUAL_SHARE = 0.99
 """Share of the validation graphs whose novelty is at most 1."""
-GAUSSIAN_90 = 6.251388631170325
-"""Squared Mahalanobis distance within which a Gaussian in three dimensions lies with probability 0.9."""
 _RIDGE = 1e-3
 """Added to the variances of the features, as a fraction of their mean."""
 

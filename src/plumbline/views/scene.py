@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from plumbline.geometry.clouds import scan_of
-from plumbline.predictors.calibration import GAUSSIAN_90
+from plumbline.payload.record import GAUSSIAN_90
 from plumbline.predictors.looking import kept_points
 from plumbline.predictors.prediction import Prediction
 from plumbline.records import Cloud, Float

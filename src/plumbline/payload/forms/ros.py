@@ -9,10 +9,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from plumbline.payload.forms.numbers import spell, upper
-from plumbline.payload.record import Payload
+from plumbline.payload.record import GAUSSIAN_90, Payload
 
-_QUANTILE = 6.251388631170325
-"""Square of the radius in which a Gaussian of three dimensions lies with probability 0.9."""
 _DOT = 0.01
 """Diameter of the marker in metres, where there is no covariance to draw."""
 
@@ -54,5 +52,5 @@ def _ellipsoid(payload: Payload) -> tuple[list[float], list[float]]:
     variances, axes = np.linalg.eigh(payload.covariance)
     if np.linalg.det(axes) < 0:
         axes[:, 0] *= -1
-    diameters = 2 * np.sqrt(_QUANTILE * variances.clip(0))
+    diameters = 2 * np.sqrt(GAUSSIAN_90 * variances.clip(0))
     return diameters.tolist(), Rotation.from_matrix(axes).as_quat().tolist()
