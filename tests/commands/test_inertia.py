@@ -137,7 +137,7 @@ def test_what_cannot_be_weighed_is_refused_and_the_rest_is_weighed(ask, box, tmp
     assert (code, good["exact"], bad.keys()) == (1, True, {"file", "error"})
     assert ask(tmp_path / "none.stl", "--mass", 1)[0] == 2
     for words, said in (
-        ([box], "a mesh does not tell its mass: give --mass, --density or --densities"),
+        ([box], "a mesh has no mass of its own: give --mass, --density or --densities"),
         ([box, "--mass", 1, "--density", 2], "--mass and --density exclude each other: keep one"),
         (["--mass", 1], "no meshes given"),
         ([box, box, "--mass", 1, "--format", "urdf"], "give one mesh, or --json for 2"),

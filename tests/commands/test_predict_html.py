@@ -100,7 +100,9 @@ def test_what_cannot_be_written_is_refused_before_predicting(tmp_path, capsys, m
         patch.setattr("plumbline.commands.predict.choose_predictor", None)
         for flag in ("--html", "--ply"):
             assert f"{flag} {tmp_path} is a folder; name a file" in refused(capsys, file, flag, tmp_path)
-            assert f"{flag} a.npz: this is one of the scans" in refused(capsys, file, flag, "a.npz")
+            assert f"{flag} a.npz: this is one of the files that are read" in refused(
+                capsys, file, flag, "a.npz"
+            )
             assert f"{flag} b/c: there is no folder b" in refused(capsys, file, flag, "b/c")
             assert f"{flag} c: --out writes to this file" in refused(capsys, file, "--out", "./c", flag, "c")
     assert "--ply c: the file shows one scan, and these are 2; name one, or use --html" in refused(

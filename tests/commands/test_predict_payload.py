@@ -61,7 +61,7 @@ def test_the_mass_scales_the_inertia_and_density_gives_the_mass(ask, file):
     )
     _, (line,), _ = ask(file, *SHIPPED, "--density", 700)
     assert line["payload"]["mass"] == 700 * line["volume"]
-    assert line["notes"] == ["coordinates are taken for metres (--scale)"]
+    assert line["notes"] == ["its coordinates are taken for metres; give --scale if they are not"]
 
 
 def test_everything_moves_to_the_frame_of_the_flange(ask, file, flange):
@@ -112,7 +112,7 @@ def test_the_table_has_a_row_of_moments(file, flange, capsys):
     out = capsys.readouterr().out
     assert "in metres, in the frame flange" in out
     assert "ixx" in out
-    assert out.rstrip().endswith("payloads: kg, and kg m2 about the centre of mass")
+    assert out.rstrip().endswith("payloads: kg, and kg m2 about the centre of mass, in the frame flange")
 
 
 def test_a_model_without_inertia_has_mass_and_centre_alone(ask, file, capsys):
@@ -123,7 +123,9 @@ def test_a_model_without_inertia_has_mass_and_centre_alone(ask, file, capsys):
     assert "the inertia of this payload is not known" in capsys.readouterr().err
     code, (line,), _ = ask(file, "--model", "carve", "--density", 700)
     assert code == 2
-    assert line["error"] == "this model predicts no volume, so a density gives no mass: give the mass"
+    assert (
+        line["error"] == f"{file}: this model predicts no volume, so a density gives no mass: give the mass"
+    )
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_refusals(trained, tmp_path, capsys, monkeypatch):
         assert "write three numbers" in refused(capsys, file, *CARVE, f"--sensor={text}")
     assert "must not be empty" in refused(capsys, file, *CARVE, "--sensor=")
     assert "is a folder; name a file" in refused(capsys, file, *CARVE, "--out", tmp_path)
-    assert "this is one of the scans" in refused(capsys, file, *CARVE, "--out", "a.npz")
+    assert "this is one of the files that are read" in refused(capsys, file, *CARVE, "--out", "a.npz")
     assert "there is no folder" in refused(capsys, file, *CARVE, "--out", "b/c.jsonl")
     (tmp_path / "hollow").mkdir()
     assert "no scans in this folder" in refused(capsys, "hollow", *CARVE)

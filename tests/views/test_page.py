@@ -72,7 +72,8 @@ def test_the_numbers_stand_at_the_side():
 
 
 def test_metres_are_named_where_they_are_known():
-    text = html.unescape(render([replace(scene(), prediction=replace(known(), unit="metres"))], "net"))
+    answer = replace(known(), unit="metres", sensor="the camera")
+    text = html.unescape(render([replace(scene(), prediction=answer)], "net"))
     for said in ("0.200 m<", "4.00 m³", "0.500 m²", "in metres, in the frame of the camera"):
         assert said in text, said
 

@@ -64,14 +64,12 @@ def run(config: InertiaConfig, console: Console) -> int:
             found.append(error)
         if config.json:
             print(json.dumps({"file": str(file)} | to_dict(found[-1]), allow_nan=False), flush=True)
-    bodies = {file: each for file, each in zip(files, found, strict=True) if isinstance(each, Weighed)}
+    bodies = [(file, each) for file, each in zip(files, found, strict=True) if isinstance(each, Weighed)]
     if config.format is not None:
-        for weighed in bodies.values():
+        for _, weighed in bodies:
             print(write(weighed.payload, config.format))
     elif not config.json:
-        print_bodies(
-            console, [(file, each.payload, each.volume, each.predicted) for file, each in bodies.items()]
-        )
+        print_bodies(console, [(file, each.payload, each.volume, each.predicted) for file, each in bodies])
     if not config.json:
         for file, each in zip(files, found, strict=True):
             if isinstance(each, InputError):
@@ -109,7 +107,8 @@ def _predict(file: Path, config: InertiaConfig, reason: MeshError) -> Weighed:
     try:
         surface: Solid = load_mesh(file, name=str(file), target="shell", scale=config.scale)
     except MeshError:
-        raise reason from None
+        said = str(reason).removesuffix(REPAIR) + ("repair it" if str(reason).endswith(REPAIR) else "")
+        raise InputError(said) from None
     predicted = predict_surface(_shipped(), surface)
     payload = predicted.payload(config.mass, density=config.density)
     why = str(reason).removeprefix(f"{file}: ").removesuffix(f"; {REPAIR}")

@@ -42,7 +42,7 @@ FOLDER = Path("checkpoints")
 def run(config: PredictConfig, console: Console) -> int:
     """Read scans, predict and print. Returns 0; 1 if some files were refused, 2 if all were."""
     files = each(config.depth) or list_scans(config.paths)
-    _check_outputs({"--out": config.out, "--html": config.html, "--ply": config.ply}, files)
+    _check_outputs({"--out": config.out, "--html": config.html, "--ply": config.ply}, _inputs(config, files))
     frame = None if config.frame is None else read_frame(config.frame)
     predictor = choose_predictor(config)
     model = {"model": predictor.name}
@@ -69,8 +69,8 @@ def run(config: PredictConfig, console: Console) -> int:
     lines: list[dict[str, Any]] = []
     with file_bar(console) as progress:
         for name, predicted in zip(names, answers, strict=True):
-            views.add(name, predicted)
-            answer, payload = weigh(predicted, config, frame)
+            answer, payload = to_payload(name, predicted, config, frame)
+            views.add(name, answer if isinstance(answer, InputError) else predicted)
             lines.append(name.to_dict() | to_dict(answer, payload, model))
             found.append(answer)
             payloads.append(payload)
@@ -89,6 +89,9 @@ def run(config: PredictConfig, console: Console) -> int:
         _print_remarks(names, found)
     predictions = [answer for answer in found if isinstance(answer, Prediction)]
     _print_assumed(predictions)
+    if config.mass is not None and len(predictions) > 1:
+        each_of = f"each of the {len(predictions)} scans or objects"
+        print(f"note: --mass {config.mass:g} is taken for the mass of {each_of}", file=sys.stderr)
     for note in (*views.write(called(predictor)), *skipped_texts(config.paths)):
         print(visible(f"note: {note}"), file=sys.stderr)
     return 0 if len(predictions) == len(found) else 1 if predictions else 2
@@ -142,24 +145,26 @@ def in_metres(cloud: Cloud | InputError, scale: float | None) -> Cloud | InputEr
     return replace(cloud, points=scale * cloud.points, sensor=sensor, unit="metres")
 
 
-def weigh(
-    answer: Prediction | InputError, config: PredictConfig, frame: Frame | None
+def to_payload(
+    name: ScanName, answer: Prediction | InputError, config: PredictConfig, frame: Frame | None
 ) -> tuple[Prediction | InputError, Payload | None]:
     """Move an answer to the wanted frame, and make its payload if a mass is given; or say why not."""
     if isinstance(answer, InputError):
         return answer, None
+    has_mass = config.mass is not None or config.density is not None
+    if answer.unit == AS_IN_FILE and (has_mass or frame is not None):
+        taken = "its coordinates are taken for metres; give --scale if they are not"
+        answer = replace(answer, notes=(*answer.notes, taken))
     if frame is not None:
         answer = answer.moved(frame)
-    if config.mass is None and config.density is None:
+    if not has_mass:
         return answer, None
-    if answer.unit == AS_IN_FILE:
-        answer = replace(answer, notes=(*answer.notes, "coordinates are taken for metres (--scale)"))
     try:
         payload = answer.payload(config.mass, density=config.density)
         if config.format is not None:
             write_payload(payload, config.format)
     except InputError as error:
-        return error, None
+        return InputError(f"{name}: {error}"), None
     return answer, payload
 
 
@@ -271,8 +276,14 @@ def _scaled(values: Sequence[float], lengths: int, scale: float | None) -> list[
     return [*values[:first], *((1 if scale is None else scale) * value for value in values[first:])]
 
 
+def _inputs(config: PredictConfig, files: Sequence[Path]) -> list[Path]:
+    """Every file that is read."""
+    others = (*each(config.mask), *each(config.intrinsics), config.poses, config.frame, config.checkpoint)
+    return [*files, *(one for one in others if isinstance(one, Path))]
+
+
 def _check_outputs(outputs: Mapping[str, Path | None], files: Sequence[Path]) -> None:
-    """Refuse output files that cannot be written, that are one, or that would overwrite a scan."""
+    """Refuse output files that cannot be written, that are one, or that would overwrite what is read."""
     earlier: dict[Path, str] = {}
     for flag, out in outputs.items():
         if out is None:
@@ -280,7 +291,7 @@ def _check_outputs(outputs: Mapping[str, Path | None], files: Sequence[Path]) ->
         if out.is_dir():
             raise InputError(f"{flag} {out} is a folder; name a file")
         if out.exists() and any(file.exists() and out.samefile(file) for file in files):
-            raise InputError(f"{flag} {out}: this is one of the scans; choose another name")
+            raise InputError(f"{flag} {out}: this is one of the files that are read; choose another name")
         if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
             raise InputError(f"{flag} {out}: there is no folder {out.parent} that can be written to")
         if (other := earlier.setdefault(out.resolve(), flag)) != flag:

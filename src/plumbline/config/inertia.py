@@ -36,6 +36,6 @@ class InertiaConfig(Flags):
         if len(given) > 1:
             raise InputError(f"{' and '.join(given)} exclude each other: keep one")
         if not given:
-            raise InputError("a mesh does not tell its mass: give --mass, --density or --densities")
+            raise InputError("a mesh has no mass of its own: give --mass, --density or --densities")
         if self.format is not None and self.json:
             raise InputError("--format and --json exclude each other: remove one")

@@ -91,7 +91,8 @@ class PredictConfig(Flags):
     )
     depth_scale: float | None = option(
         None,
-        "metres per unit of the depth image; by default 0.001 for whole numbers and 1 for others",
+        "metres per unit of the depth image; by default as the file of the intrinsics says, otherwise 0.001 "
+        "for whole numbers and 1 for others",
         number(above=0),
     )
     clean: bool = option(

@@ -72,7 +72,11 @@ def merged_clouds(
         good = [(cloud, pose) for cloud, pose in those if isinstance(cloud, Cloud)]
         if good:
             clouds, places = zip(*good, strict=True)
-            found[number] = merge_views(clouds, np.array(places))
+            merged = merge_views(clouds, np.array(places))
+            lost = tuple(
+                f"a view is left out: {cloud}" for cloud, _ in those if isinstance(cloud, InputError)
+            )
+            found[number] = replace(merged, notes=(*merged.notes, *lost))
         else:
             found[number] = those[0][0]
     return found
@@ -102,8 +106,6 @@ def read_view(
         camera = CameraFile(check_intrinsics(intrinsics, where))
     else:
         camera = read_camera(intrinsics, depth.stem)
-    if image.ndim == 2:
-        check_size(camera.intrinsics, image.shape, where, camera.size)
     notes: tuple[str, ...] = ()
     if depth_scale is None and camera.depth_scale is not None:
         depth_scale = camera.depth_scale
@@ -111,4 +113,5 @@ def read_view(
     if camera.distorted:
         notes += (f"{intrinsics} states lens distortion, which is left out: give a rectified image",)
     frame = make_frame(image, camera.intrinsics, depth_scale=depth_scale, name=str(depth))
+    check_size(camera.intrinsics, frame.metres.shape, where, camera.size)
     return View(frame, None if seen is None else read_labels(seen, frame.metres.shape, str(depth)), notes)

@@ -228,7 +228,7 @@ def _removed(
     }
     small = small[small >= _SPECK]
     phrase = ", ".join(f"{count:,} {what}" for what, count in lost.items() if count)
-    yield f"--table auto removed of {int(frame.known.sum()):,} pixels {phrase}"
+    yield f"of {int(frame.known.sum()):,} pixels, --table auto removed {phrase}"
     if len(small):
         pieces = "1 piece" if len(small) == 1 else f"{len(small):,} pieces"
         yield (

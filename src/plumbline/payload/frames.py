@@ -49,7 +49,9 @@ def read_frame(path: Path) -> Frame:
     """
     try:
         with reading(path):
-            held: Any = json.loads(path.read_text(encoding="utf-8"))
+            held: Any = json.loads(path.read_text(encoding="utf-8-sig"))
+    except InputError:
+        raise
     except (ValueError, RecursionError) as error:
         raise InputError(f"--frame {path}: not JSON ({error})") from error
     matrix, name = held, path.stem
@@ -73,7 +75,7 @@ def make_frame(matrix: ArrayLike, name: str = "", *, where: str = "the frame") -
     """
     try:
         held = np.array(matrix, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         held = np.zeros(0)
     if held.size == 16:
         held = held.reshape(4, 4)

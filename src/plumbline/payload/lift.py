@@ -48,6 +48,8 @@ def update(payload: Payload, wrench: ArrayLike, gravity: ArrayLike, covariance: 
     readings, down, error = _check(wrench, gravity, covariance)
     if payload.covariance is None:
         raise InputError("the payload has no covariance to start from: its model does not predict one")
+    if np.linalg.eigvalsh(payload.covariance)[0] <= 0:
+        raise InputError("the covariance of the payload leaves no doubt in some direction; nothing to refine")
     known = payload.mass_error == 0
     prior = np.append(payload.com, payload.mass)
     information = np.zeros((4, 4))
@@ -111,9 +113,12 @@ def _model(state: Float, gravity: Float) -> tuple[Float, Float]:
 
 
 def _check(wrench: ArrayLike, gravity: ArrayLike, covariance: ArrayLike) -> tuple[Float, Float, Float]:
-    readings = np.atleast_2d(np.asarray(wrench, np.float64))
-    down = np.atleast_2d(np.asarray(gravity, np.float64))
-    error = np.asarray(covariance, np.float64)
+    try:
+        readings = np.atleast_2d(np.asarray(wrench, np.float64))
+        down = np.atleast_2d(np.asarray(gravity, np.float64))
+        error = np.asarray(covariance, np.float64)
+    except (TypeError, ValueError) as unreadable:
+        raise InputError(f"wrench, gravity and covariance must be numbers: {unreadable}") from unreadable
     if readings.ndim != 2 or readings.shape[1] != 6 or down.shape != (len(readings), 3):
         raise InputError(
             f"wrench is [6] or [P, 6] and gravity [3] or [P, 3], one for each reading, not "

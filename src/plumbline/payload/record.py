@@ -41,12 +41,17 @@ class Payload:
     frame: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("com", "inertia", "covariance"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _numbers(given, name))
         if not (np.isfinite(self.mass) and self.mass > 0):
             raise InputError(f"the mass of a payload must be above 0 kg and finite, not {self.mass}")
         if np.shape(self.com) != (3,) or not np.isfinite(self.com).all():
             raise InputError(f"the centre of mass of a payload is 3 finite numbers, not {self.com}")
         if self.inertia is not None:
             check_inertia(self.inertia)
+        if self.covariance is not None:
+            _check_covariance(self.covariance)
 
     def moved(self, frame: Frame) -> "Payload":
         """Express the payload in another frame: positions and axes; mass and principal moments stay.
@@ -91,6 +96,23 @@ class Payload:
         if self.covariance is not None:
             found["covariance"] = self.covariance.tolist()
         return found | ({"frame": self.frame} if self.frame else {})
+
+
+def _numbers(given: ArrayLike, name: str) -> Float:
+    try:
+        return np.array(given, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} of a payload must be numbers: {error}") from error
+
+
+def _check_covariance(covariance: Float) -> None:
+    if covariance.shape != (3, 3) or not np.isfinite(covariance).all():
+        raise InputError(f"a covariance is 3 x 3 finite numbers, not {covariance.tolist()}")
+    slack = _ROUNDING * np.abs(covariance).max()
+    if np.abs(covariance - covariance.T).max() > slack or np.linalg.eigvalsh(covariance)[0] < -slack:
+        raise InputError(
+            f"a covariance is symmetric and not negative; this one is not: {covariance.tolist()}"
+        )
 
 
 def check_inertia(inertia: Float) -> None:

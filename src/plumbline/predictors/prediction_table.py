@@ -67,14 +67,14 @@ def print_predictions(
     ]
     dropped = print_fitting(console, columns)
     first = next(answer for answer in found if isinstance(answer, Prediction))
-    console.print(f"\ncentres of mass by {called(predictor)}, in {_frame(first)}", markup=False)
+    console.print(f"\ncentres of mass by {called(predictor)}, in {frame_of(first)}", markup=False)
     if dropped:
         narrow = ", ".join(column.head for column in dropped)
         console.print(f"the terminal is too narrow for {narrow}: widen it, or use --json", markup=False)
 
 
-def _frame(answer: Prediction) -> str:
-    """Unit and frame of all answers, in words."""
+def frame_of(answer: Prediction) -> str:
+    """Unit and frame of an answer, in words."""
     whose = {"the camera": "of the camera", FROM_POSES: "of the poses"}.get(answer.sensor, "of each file")
     if answer.unit == AS_IN_FILE and not answer.frame:
         return f"the frame and unit {whose}"
@@ -97,7 +97,8 @@ def print_payloads(console: Console, names: Sequence[ScanName], payloads: Sequen
         console, [Column(head, cells) for head, *cells in zip(heads, *rows, strict=True) if any(cells)]
     )
     assert not dropped, "no column gives way"
-    console.print("\npayloads: kg, and kg m2 about the centre of mass", markup=False)
+    frame = next(payload.frame for payload in payloads if payload is not None) or "of each scan"
+    console.print(f"\npayloads: kg, and kg m2 about the centre of mass, in the frame {frame}", markup=False)
 
 
 def print_bodies(console: Console, bodies: Sequence[tuple[Path, Payload, float, Prediction | None]]) -> None:
@@ -107,9 +108,7 @@ def print_bodies(console: Console, bodies: Sequence[tuple[Path, Payload, float, 
     rows = [
         [
             str(file),
-            "exact"
-            if predicted is None or predicted.radius_90 is None
-            else f"+- {predicted.radius_90:.2g} m",
+            "exact" if predicted is None else f"+- {predicted.radius_90 or np.nan:.2g} m",
             *_position(payload.com, math.sqrt(np.trace(payload.known_inertia()) / payload.mass)),
             f"{payload.mass:.4g}",
             f"{volume:.3g}",

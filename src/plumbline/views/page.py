@@ -19,7 +19,7 @@ from plumbline import __version__
 from plumbline.console.text import counted, length, percent, visible
 from plumbline.evaluation.report_style import PALETTE
 from plumbline.predictors.prediction import Prediction
-from plumbline.predictors.prediction_table import decimals
+from plumbline.predictors.prediction_table import decimals, frame_of
 from plumbline.records import Float
 from plumbline.views.scene import Scene, first_view, principal_axes, uncertainty
 
@@ -115,14 +115,13 @@ def _facts(scene: Scene, model: str, *, hidden: bool) -> str:
     """Write the text of one scene; all but the first are hidden until they are chosen."""
     answer = scene.prediction
     digits = decimals(answer.extent)
-    unit = _UNITS.get(answer.unit, "")
     cells = "".join(f"<td>{value:.{digits}f}</td>" for value in answer.com.tolist())
     rows = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(visible(value))}</dd>" for name, value in _rows(scene, model)
     )
     said = [("warning", text) for text in answer.warnings] + [("remark", text) for text in answer.notes]
     remarks = "".join(f'<p class="{kind}">{escape(visible(text))}</p>' for kind, text in said)
-    where = "in metres, in the frame of the camera" if unit else "in the frame and unit of the file"
+    where = f"in {frame_of(answer)}"
     heads = "".join(f'<th scope="col">{axis}</th>' for axis in "xyz")
     return (
         f'<section class="scan"{" hidden" if hidden else ""}>'
