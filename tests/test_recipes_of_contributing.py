@@ -121,7 +121,7 @@ def test_a_model(checkout: Path, tmp_path: Path) -> None:
     unlisted = "test_the_tree_in_the_design_equals_the_files"
     with pytest.raises(AssertionError):
         run_tests(checkout, "tests/test_architecture.py", "-k", unlisted)
-    insert(checkout / "docs" / "design.md", "  predictors/  ", "    voting.py    a weighted mean\n")
+    insert(checkout / "docs" / "design.md", "  payload/  ", "    voting.py    a weighted mean\n")
     run(checkout, "-c", WRITE_FLAGS)
     said = run_tests(checkout, "tests/models/test_models.py", "-k", "voting")
     suite = [name for name in dir(ModelTests) if name.startswith("test_")]
