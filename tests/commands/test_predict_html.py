@@ -10,7 +10,7 @@ from plumbline.cli import main
 from plumbline.geometry.ply import read_ply
 from tests.helpers import scanned
 from tests.helpers.drawn import SENSOR, dirty_cloud
-from tests.helpers.scanned import simulate, write_scan
+from tests.helpers.scanned import refused, simulate, write_scan
 from tests.views.test_page import embedded, unpacked
 
 HULL = ("--model", "convex_hull")
@@ -26,15 +26,6 @@ def dirty(tmp_path):
     cloud = dirty_cloud()
     np.savez(tmp_path / "dirty.npz", points=cloud.points, sensor=SENSOR)
     return tmp_path / "dirty.npz"
-
-
-def refused(capsys, *args) -> str:
-    capsys.readouterr()
-    assert main(["predict", *map(str, args)]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("error: ")
-    return err
 
 
 def test_both_show_the_answer_and_what_was_left_out(ask, dirty, tmp_path):

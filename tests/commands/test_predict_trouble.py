@@ -13,7 +13,7 @@ from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.trained_on import TrainedOn
 from plumbline.records import FEATURE_NAMES
 from tests.helpers import scanned
-from tests.helpers.scanned import simulate, write_scan
+from tests.helpers.scanned import refused, simulate, write_scan
 from tests.helpers.training_fixtures import saved, train
 
 CARVE = ("--model", "carve")
@@ -163,16 +163,6 @@ def test_a_form_is_refused_where_nobody_knows_it(known, needs, said):
 
 
 # ------------------------------------------------------------------------------------------------ refusals
-
-
-def refused(capsys, *args) -> str:
-    capsys.readouterr()
-    assert main(["predict", *map(str, args)]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    return err
 
 
 def test_refusals(trained, tmp_path, capsys, monkeypatch):

@@ -44,7 +44,11 @@ def sensor_reason(points: Float, sensor: Float, view: Int) -> str | None:
     """
     order = np.argsort(view, kind="stable")
     for mine in np.split(order, np.flatnonzero(np.diff(view[order])) + 1):
-        if len(mine) < _FEWEST or np.ptp(sensor[mine], axis=0).any():
+        if len(mine) < _FEWEST:
+            continue
+        if len(mine) > _SAMPLE:  # the choice is fixed
+            mine = mine[np.random.default_rng(0).choice(len(mine), _SAMPLE, replace=False)]
+        if np.ptp(sensor[mine], axis=0).any():
             continue
         distance, direction = _sight(points[mine], sensor[mine[0]])
         if np.linalg.norm(direction.mean(axis=0)) < _AROUND:
@@ -73,9 +77,7 @@ def overlap(distance: Float, direction: Float) -> float:
 
 
 def _sight(points: Float, sensor: Float) -> tuple[Float, Float]:
-    """Distances ``[N]`` and directions ``[N, 3]`` of at most ``_SAMPLE`` points; the choice is fixed."""
-    if len(points) > _SAMPLE:
-        points = points[np.random.default_rng(0).choice(len(points), _SAMPLE, replace=False)]
+    """Distances ``[N]`` and directions ``[N, 3]`` of points as a sensor sees them."""
     away = points - sensor
     distance = np.linalg.norm(away, axis=1)
     return distance, away / np.where(distance > 0, distance, 1.0)[:, None]

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from plumbline.records import Float
 
 UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
@@ -23,3 +25,8 @@ def join(values: Iterable[float], separator: str = " ") -> str:
 def upper(inertia: Float) -> dict[str, float]:
     """The six numbers of a symmetric tensor ``[3, 3]`` by their usual names."""
     return {name: float(inertia[place]) for name, place in zip(NAMES, UPPER, strict=True)}
+
+
+def diagonal_first(inertia: Float) -> list[float]:
+    """The six numbers of a symmetric tensor ``[3, 3]`` in the order xx, yy, zz, xy, xz, yz."""
+    return [*np.diag(inertia).tolist(), *inertia[np.triu_indices(3, 1)].tolist()]
