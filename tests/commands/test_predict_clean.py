@@ -113,12 +113,12 @@ def test_the_rarest_numbers_of_points_do_not_count():
     assert _usual_range(np.array([16] + [128] * 300 + [512] * 300 + [900])) == (128, 512)
 
 
-def test_four_draws_are_the_default(trained):
+def test_two_draws_are_the_default(trained):
     scan = simulate(1, points=500)
-    assert parse("predict", ["a.npz"]).draws == USUAL_DRAWS == 4
+    assert parse("predict", ["a.npz"]).draws == USUAL_DRAWS == 2
     ept = load_predictor(trained["ept"])
     found = [
-        ept.predict(scan.points, sensor=scan.sensor, **more).com for more in ({}, {"draws": 4}, {"draws": 1})
+        ept.predict(scan.points, sensor=scan.sensor, **more).com for more in ({}, {"draws": 2}, {"draws": 1})
     ]
     np.testing.assert_array_equal(found[0], found[1])
     assert np.abs(found[0] - found[2]).max() > 1e-9

@@ -4,8 +4,11 @@ import csv
 
 import numpy as np
 import pytest
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from plumbline.geometry import cleaning
 from plumbline.geometry.cleaning import clean_scan, object_components, object_points, stray_reason
 from plumbline.geometry.meshes import load_mesh
 from plumbline.geometry.rotations import random_rotation
@@ -49,11 +52,9 @@ def test_a_second_part_is_kept_from_a_tenth_of_the_points_on(num, is_kept):
 
 
 def test_exactly_a_tenth_is_kept():
-    chain = np.stack([np.arange(99), np.arange(1, 100)])
     for size, wanted in ((10, True), (9, False)):
         points = np.concatenate([patch(100), patch(size, (0, 0, 9))])
-        other = 100 + np.stack([np.arange(size - 1), np.arange(1, size)])
-        kept = object_components(points, np.concatenate([chain, other], axis=1))
+        kept = object_components(points, np.repeat([0, 1], [100, size]))
         assert kept[:100].all()
         assert (kept[100:] == wanted).all()
 
@@ -157,6 +158,41 @@ def test_a_large_share_of_stray_points_is_a_warning():
         "17% of the points are not connected to the object and were left out; check the mask, or keep them "
         "with --clean off"
     )
+
+
+def by_definition(points: np.ndarray) -> np.ndarray:
+    """What :func:`object_points` keeps of one view: all pairs, and every point with the nearest one."""
+    points = points - points.mean(axis=0)
+    sample = points
+    if len(points) > 4096:
+        sample = points[np.random.default_rng(0).choice(len(points), 4096, replace=False)]
+    tree = cKDTree(sample)
+    near = 4 * np.median(tree.query(sample, k=[5])[0]) * (1 + 1e-9)
+    one, other = tree.query_pairs(near, output_type="ndarray").T
+    graph = coo_array((np.ones(len(one)), (one, other)), (len(sample), len(sample)))
+    kept = object_components(sample, connected_components(graph, directed=False)[1])
+    return np.append(kept, False)[tree.query(points, distance_upper_bound=near)[1]]
+
+
+@pytest.mark.parametrize("num", [40, 700, 4000, 9000])
+@pytest.mark.parametrize("far", [1.0, 1e9])
+def test_components_are_those_of_all_pairs(num, far, monkeypatch):
+    """Most are connected by nearest neighbours alone, and most points go with any point of their cube."""
+    whole = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        share = rng.dirichlet(np.ones(6))
+        sizes = np.maximum((share * num).astype(int), 3)
+        parts = [
+            patch(size, rng.uniform(-1.5, 1.5, 3), size=rng.uniform(0.2, 2), seed=seed) for size in sizes
+        ]
+        points = np.concatenate([*parts, [[far, 0, 0]]])
+        wanted = by_definition(points)
+        np.testing.assert_array_equal(object_points(points, one_view(points)), wanted)
+        whole += wanted.all()
+    assert whole < 8, "something was left out"
+    monkeypatch.setattr(cleaning, "_MOST_CUBES", 0)
+    np.testing.assert_array_equal(object_points(points, one_view(points)), wanted)
 
 
 # --------------------------------------------------------------------------------------------- real scans

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from plumbline.errors import InputError
+from plumbline.geometry import standpoint
 from plumbline.geometry.clouds import load_cloud, load_scan, read_labels, scan_of
 from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.standpoint import why_not_the_origin
@@ -97,6 +98,23 @@ def test_an_assumed_origin_amid_the_points_or_far_away_is_refused(tmp_path, shif
         load_scan(label)
     with pytest.raises(InputError, match="assumed at 0,0,0"):
         load_predictor("point_mean").predict(points)
+
+
+def test_what_is_plainly_in_front_needs_no_smallest_sphere(monkeypatch):
+    """The quick answer is that of the exact test, and most scans get it."""
+    quick = exact = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        points = rng.normal(size=(60, 3)) * rng.uniform(0.05, 1, 3) + [0, 0, 10 ** rng.uniform(-1, 3.2)]
+        found = why_not_the_origin(points)
+        quick += standpoint._plainly_in_front(points)
+        with monkeypatch.context() as without:
+            without.setattr(standpoint, "_plainly_in_front", lambda _: False)
+            assert why_not_the_origin(points) == found
+        exact += found is not None
+    assert quick > 150
+    assert exact > 30
+
 
 
 def test_one_half_of_a_thing_in_its_own_frame_surrounds_the_origin_too():

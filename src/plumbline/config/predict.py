@@ -109,7 +109,7 @@ class PredictConfig(Flags):
         whole(at_least=2),
     )
     draws: int = option(
-        4,
+        2,
         "number of random choices of points for a larger scan; their predictions are averaged",
         whole(at_least=1, at_most=1000),
     )

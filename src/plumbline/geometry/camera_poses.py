@@ -10,6 +10,7 @@ import numpy as np
 from plumbline.errors import InputError
 from plumbline.files import reading
 from plumbline.geometry.cleaning import object_points
+from plumbline.geometry.extents import extents
 from plumbline.geometry.tables import move_plane
 from plumbline.records import Cloud, Float
 from plumbline.rigid import not_rigid
@@ -123,6 +124,6 @@ def merge_views(clouds: Sequence[Cloud], poses: Sequence[Float] | Float, name: s
 def _apart(views: Sequence[Float]) -> float | None:
     """The largest distance of two views, if it is too large for views of one object."""
     middles = np.array([points.mean(axis=0) for points in views])
-    size = max(float(np.linalg.norm(np.ptp(points, axis=0))) for points in views)
+    size = max(float(np.linalg.norm(extents(points))) for points in views)
     apart = float(np.linalg.norm(middles[:, None] - middles, axis=-1).max())
     return apart if apart > _APART * size else None

@@ -31,6 +31,11 @@ _NEIGHBOUR = 4
 """The spacing is the median distance to the Nth nearest point, for this N."""
 _SAMPLE = 4096
 """Components are found among at most this many points of a view; each other point goes with the nearest."""
+_HULL = 2048
+"""The hull is that of every Nth point, so that it has at most this many; of more it takes long."""
+_CUBES = 2.000001 * np.sqrt(3)
+"""Cubes along a length of ``near``: two points of one cube are less than half of it apart."""
+_MOST_CUBES = 2.0**52
 _FEWEST = 16
 """A view with fewer points has no spacing to speak of, and is kept whole."""
 _MUCH = 0.15
@@ -79,7 +84,7 @@ def object_points(points: Float, view: Int) -> NDArray[np.bool_]:
     Returns:
         ``[N]`` bool.
 
-    Symmetry: E(3), and scale. Renumbering the points changes nothing where no view has more than 4,096.
+    Symmetry: E(3), and scale. Renumbering the points changes nothing where no view has more than 2,048.
     """
     kept = np.ones(len(points), bool)
     order = np.argsort(view, kind="stable")
@@ -89,7 +94,7 @@ def object_points(points: Float, view: Int) -> NDArray[np.bool_]:
     return kept
 
 
-def object_components(points: Float, edges: Int) -> NDArray[np.bool_]:
+def object_components(points: Float, component: Int) -> NDArray[np.bool_]:
     """Tell which points are in a component of the object.
 
     These are the components with at least a tenth of the points of the largest one, and those that lie within
@@ -97,24 +102,32 @@ def object_components(points: Float, edges: Int) -> NDArray[np.bool_]:
 
     Args:
         points: ``[N, 3]``, N > 0.
-        edges: ``[2, E]`` connected points.
+        component: ``[N]`` number of the connected component of each point.
 
     Returns:
         ``[N]`` bool. Symmetry: E(3), and scale.
     """
-    num = len(points)
-    graph = coo_array((np.ones(edges.shape[1], bool), (edges[0], edges[1])), (num, num))
-    component = connected_components(graph, directed=False)[1]
     count = np.bincount(component)
     large: NDArray[np.bool_] = (_SHARE * count >= count.max())[component]
-    hull = None if large.all() else convex_hull(points[large])
+    if large.all():
+        return large
+    body = points[large]
+    hull = convex_hull(body[:: -(-len(body) // _HULL)])
     if hull is None:
         return large
-    centred = points[large] - points[large].mean(axis=0)
+    centred = body - body.mean(axis=0)
     size = np.sqrt((centred**2).sum(axis=1).mean())
-    outside = np.zeros(len(count))
-    np.maximum.at(outside, component, (points @ hull.normals.T - hull.offsets).max(axis=1))
-    kept: NDArray[np.bool_] = large | (outside <= _OUTSIDE * size)[component]
+    limit = _OUTSIDE * size
+    small = np.flatnonzero(~large)
+    # Most components have one point far outside. It is tried first, since each point meets every half-space.
+    reach = np.linalg.norm(points[small] - hull.centre, axis=1)
+    order = small[np.argsort(-reach, kind="stable")]
+    first = order[np.unique(component[order], return_index=True)[1]]
+    near = np.ones(len(count), bool)
+    near[component[first]] = hull.outside(points[first]) <= limit
+    rest = small[near[component[small]]]
+    near[component[rest[hull.outside(points[rest]) > limit]]] = False
+    kept: NDArray[np.bool_] = large | near[component]
     return kept
 
 
@@ -125,15 +138,58 @@ def _connected(points: Float) -> NDArray[np.bool_]:
     if len(points) > _SAMPLE:
         sample = points[np.random.default_rng(0).choice(len(points), _SAMPLE, replace=False)]
     tree = cKDTree(sample)
-    spacing = float(np.median(tree.query(sample, k=[_NEIGHBOUR + 1])[0]))
+    distance, neighbour = tree.query(sample, k=_NEIGHBOUR + 1)
+    spacing = float(np.median(distance[:, -1]))
     if spacing == 0:  # most points are there several times
         positions, place = np.unique(points, axis=0, return_inverse=True)
         return _connected(positions)[place] if len(positions) >= _FEWEST else np.ones(len(points), bool)
     near = NEAR * spacing * (1 + _ROUNDING)
-    kept = object_components(sample, tree.query_pairs(near, output_type="ndarray").T)
-    if sample is points:
-        return kept
-    _, nearest = tree.query(points, distance_upper_bound=near)
-    kept = np.append(kept, False)  # the place of points that are near to none of the sample
-    result: NDArray[np.bool_] = kept[nearest]
-    return result
+    kept = object_components(sample, _components(tree, distance, neighbour, near))
+    return kept if sample is points else _as_nearest(points, tree, kept, near)
+
+
+def _as_nearest(points: Float, tree: cKDTree, kept: NDArray[np.bool_], near: float) -> NDArray[np.bool_]:
+    """Tell for points ``[N]`` what ``kept [n]`` says of the nearest point of a tree; False if none is near.
+
+    Two points of the tree that are near each other are alike. So in a cube whose diagonal is half as long, a
+    point is like any point of the tree, and only the points of the other cubes need a search.
+    """
+    low = points.min(axis=0)
+    width = np.floor((points.max(axis=0) - low) * (_CUBES / near)) + 1
+    steps = np.array([width[1] * width[2], width[2], 1])
+    known, found = np.zeros((2, len(points)), bool)
+    if width.prod() < _MOST_CUBES:  # otherwise their numbers would be rounded
+        cube, taken = (np.floor((some - low) * (_CUBES / near)) @ steps for some in (points, tree.data))
+        order = np.argsort(taken, kind="stable")
+        place = np.searchsorted(taken[order], cube).clip(max=len(order) - 1)
+        known = taken[order][place] == cube
+        found = kept[order][place]
+    rest = np.flatnonzero(~known)
+    _, nearest = tree.query(points[rest], distance_upper_bound=near)
+    found[rest] = np.append(kept, False)[nearest]  # the last one: none is near
+    return found
+
+
+def _components(tree: cKDTree, distance: Float, neighbour: Int, near: float) -> Int:
+    """Find the component ``[N]`` of each point of a tree, where points nearer than ``near`` are connected.
+
+    The nearest neighbours ``[N, K]`` connect most of the points. Only the others are compared with all that
+    are near them, which takes a fraction of the time that all pairs take.
+    """
+    num = len(distance)
+    here, rank = np.nonzero(distance[:, 1:] <= near)
+    there = neighbour[here, rank + 1]
+    component = joined(here, there, num)
+    apart = np.flatnonzero(component != np.bincount(component).argmax())
+    if not len(apart):
+        return component
+    pairs = cKDTree(tree.data[apart]).sparse_distance_matrix(tree, near, output_type="ndarray")
+    merged = joined(component[apart[pairs["i"]]], component[pairs["j"]], component.max() + 1)
+    return merged[component]
+
+
+def joined(one: Int, other: Int, num: int) -> Int:
+    """Number the components ``[num]`` of a graph with edges ``one - other``."""
+    graph = coo_array((np.ones(len(one)), (one, other)), (num, num))
+    component: Int = connected_components(graph, directed=False)[1]
+    return component

@@ -14,6 +14,7 @@ from plumbline.errors import InputError
 from plumbline.files import reading
 from plumbline.geometry.array_clouds import read_npy, read_npz
 from plumbline.geometry.csv_tables import read_rows
+from plumbline.geometry.extents import extents
 from plumbline.geometry.headers import check_las, check_whole
 from plumbline.geometry.missing_returns import are_missing_returns, without_missing, zero_rows
 from plumbline.geometry.pcd import read_pcd
@@ -105,10 +106,10 @@ def scan_of(cloud: Cloud, sensor: Float | None, *, give: str = _GIVE) -> Scan:
     if sensor.shape not in ((3,), points.shape) or not np.isfinite(sensor).all():
         left = f" of the {len(points):,} that are not missing returns" if cloud.dropped else ""
         raise InputError(f"{path}: the sensor's position must be 3 finite numbers, or 3 for each point{left}")
-    if np.ptp(points, axis=0).max() <= _SMALLEST * np.abs(points - sensor).max():
+    if extents(points).max() <= _SMALLEST * np.abs(points - sensor).max():
         which = "there is 1 point" if len(points) == 1 else f"all {len(points):,} points are at one position"
         raise InputError(f"{path}: {which}; the scan of an object has points at several positions")
-    lost = int((points == sensor).all(axis=1).sum())
+    lost = int(zero_rows(points - sensor).sum())
     if lost:
         which = "1 point lies" if lost == 1 else f"{lost:,} points lie"
         if not given and cloud.sensor is None:

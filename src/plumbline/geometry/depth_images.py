@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plumbline.errors import InputError
-from plumbline.geometry.cleaning import NEAR, object_components
+from plumbline.geometry.cleaning import object_components
 from plumbline.geometry.intrinsics import Intrinsics, matrix_intrinsics
 from plumbline.geometry.masks import Labels, read_labels
+from plumbline.geometry.pixel_components import pixel_components
 from plumbline.records import Cloud, Float, Int
 
 _MILLIMETRE = 1e-3
@@ -23,8 +24,6 @@ _FARTHEST = 100.0
 """A median depth in metres that no depth camera measures: the image is in other units."""
 _NEAREST = 0.01
 """The same at the other end."""
-_STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))
-"""Rows and columns from a pixel to half of its eight neighbours."""
 _FEWEST_EDGES = 2
 """With fewer connections per pixel, of about four, the image has gaps between its pixels, as one that was
 aligned with a finer colour image has, and does not tell what is connected."""
@@ -50,8 +49,9 @@ class Frame(NamedTuple):
 
     def pixels(self, inside: NDArray[np.bool_]) -> tuple[Float, Int, Int]:
         """The points ``[N, 3]`` of some pixels, row by row, and their rows and columns ``[N]``."""
-        row, column = np.nonzero(inside)
-        z = self.metres[row, column]
+        at = np.flatnonzero(inside)
+        row, column = np.divmod(at, inside.shape[1])
+        z = self.metres.ravel()[at]
         fx, fy, cx, cy = self.camera
         return np.stack([(column - cx) / fx * z, (row - cy) / fy * z, z], axis=1), row, column
 
@@ -207,31 +207,8 @@ def _warnings(row: Int, column: Int, shape: tuple[int, ...]) -> Iterator[str]:
 
 def _on_object(points: Float, row: Int, column: Int, camera: Intrinsics) -> NDArray[np.bool_] | None:
     """Tell which points ``[N]`` are connected to the object; None if the image does not show it."""
-    pairs = connected_pixels(points, row, column, camera)
-    return object_components(points, pairs) if pairs.shape[1] >= _FEWEST_EDGES * len(points) else None
-
-
-def connected_pixels(points: Float, row: Int, column: Int, camera: Intrinsics) -> Int:
-    """The pairs ``[2, E]`` of neighbouring pixels whose points are near each other; no tree is needed.
-
-    Args:
-        points: ``[N, 3]`` of these pixels.
-        row, column: ``[N]`` their places.
-        camera: that measured them.
-    """
-    row, column = row - row.min(), column - column.min()
-    place = np.full((row.max() + 2, column.max() + 3), -1)  # a border, which nothing is connected to
-    place[row, column + 1] = np.arange(len(row))
-    edges = []
-    for down, right in _STEPS:
-        there = place[row + down, column + 1 + right]
-        here = np.flatnonzero(there >= 0)
-        there = there[here]
-        pitch = math.hypot(down / camera.fy, right / camera.fx)
-        near = NEAR * pitch * np.minimum(points[here, 2], points[there, 2])
-        joined = np.linalg.norm(points[here] - points[there], axis=1) <= near
-        edges.append(np.stack([here[joined], there[joined]]))
-    return np.concatenate(edges, axis=1)
+    component, edges = pixel_components(points, row, column, camera)
+    return object_components(points, component) if edges >= _FEWEST_EDGES * len(points) else None
 
 
 def _metres(depth: np.ndarray, depth_scale: float | None, name: str) -> Float:

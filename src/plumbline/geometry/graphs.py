@@ -4,6 +4,7 @@ import numpy as np
 
 from plumbline.errors import InputError
 from plumbline.geometry.carving import carve, convex_hull
+from plumbline.geometry.extents import extents
 from plumbline.geometry.harmonics import spherical_harmonics
 from plumbline.geometry.neighbours import nearest_neighbours
 from plumbline.geometry.normals import estimate_surface
@@ -141,7 +142,7 @@ def _stored_frame(points: Float, normalise: Normalise, object_name: str) -> tupl
         raise InputError(f"{object_name}: the scan has points that are not finite; remove them")
     if normalise == "none":
         farthest = np.abs(points).max()
-        if np.spacing(np.float32(farthest)) > _COARSEST * np.ptp(points, axis=0).max() > 0:
+        if np.spacing(np.float32(farthest)) > _COARSEST * extents(points).max() > 0:
             raise InputError(
                 f"{object_name}: the scan lies {farthest:.3g} m from the origin, where float32 positions are "
                 "too coarse to resolve its shape; use --normalise centre or unit"
@@ -151,6 +152,6 @@ def _stored_frame(points: Float, normalise: Normalise, object_name: str) -> tupl
     if normalise == "centre":
         return origin, 1.0
     scale = float(np.sqrt(((points - origin) ** 2).sum(axis=1).mean()))
-    if scale == 0 or not np.ptp(points, axis=0).any():  # rounding may move the mean of equal points off them
+    if scale == 0 or not extents(points).any():  # rounding may move the mean of equal points off them
         raise InputError(f"{object_name}: all points of the scan coincide; a graph needs distinct points")
     return origin, scale

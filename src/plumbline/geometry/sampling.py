@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from plumbline.errors import InputError
 from plumbline.records import Float, Int, Sampling, Scan
 
-_THINNING = 4
+THINNING = 4
 """Farthest-point sampling starts from at most this many times the number of points to choose."""
 _COINCIDENT = 1e-14
 """Largest squared distance, relative to the squared size, that counts as rounding error."""
@@ -78,7 +78,7 @@ def choose_points(points: Float, num: int, *, sampling: Sampling, order: Int) ->
     num = min(num, len(points))
     if sampling == "random":
         return order[:num]
-    candidates = order[: _THINNING * num]
+    candidates = order[: THINNING * num]
     return candidates[farthest_points(points[candidates], num)]
 
 

@@ -11,14 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label, maximum_filter
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull, QhullError
 
 from plumbline.errors import InputError
-from plumbline.geometry.depth_images import Frame, clouds_of, connected_pixels, make_frame
+from plumbline.geometry.depth_images import Frame, clouds_of, make_frame
 from plumbline.geometry.intrinsics import Intrinsics
 from plumbline.geometry.masks import Labels, read_labels
+from plumbline.geometry.pixel_components import pixel_components
 from plumbline.geometry.support_plane import SAMPLE, Support, find_support
 from plumbline.geometry.tables import plausible
 from plumbline.records import Cloud, Float, Int
@@ -202,9 +201,7 @@ def _components(points: Float, row: Int, column: Int, frame: Frame) -> tuple[Int
     """The component ``[N]`` of each pixel, and the number of pixels of each."""
     if not len(points):
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
-    pairs = connected_pixels(points, row, column, frame.camera)
-    graph = coo_array((np.ones(pairs.shape[1], bool), (pairs[0], pairs[1])), (len(points), len(points)))
-    component = connected_components(graph, directed=False)[1].astype(np.intp)
+    component = pixel_components(points, row, column, frame.camera).component
     return component, np.bincount(component)
 
 

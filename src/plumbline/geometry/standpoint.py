@@ -22,6 +22,8 @@ def why_not_the_origin(points: Float) -> str | None:
     Args:
         points: ``[N, 3]`` finite points.
     """
+    if _plainly_in_front(points):
+        return None
     centre, radius = bounding_sphere(points)
     distance = float(np.linalg.norm(centre))
     if distance > _FARTHEST * radius:
@@ -33,3 +35,19 @@ def why_not_the_origin(points: Float) -> str | None:
     # The sphere around unit vectors has its centre on the axis of their cone, at the cosine of its angle.
     axis = np.linalg.norm(bounding_sphere(directions)[0]) if len(directions) else 0.0
     return "the points surround it" if axis < np.cos(_WIDEST) else None
+
+
+def _plainly_in_front(points: Float) -> bool:
+    """Whether the cone of the widest angle around the mean holds the points, and they are not far away.
+
+    This implies what :func:`why_not_the_origin` asks for, without a search for smallest spheres.
+    """
+    columns = np.ascontiguousarray(points.T)
+    mean = columns.mean(axis=1)
+    distance = np.sqrt(np.einsum("ij,ij->j", columns, columns))
+    centre = float(np.linalg.norm(mean))
+    away = columns - mean[:, None]
+    reach = float(np.sqrt(np.einsum("ij,ij->j", away, away).max()))
+    # The radius of the smallest sphere is at least half the reach, and its centre is as far at most.
+    near = centre + reach <= _FARTHEST * reach / 2
+    return bool(near and (mean @ columns >= np.cos(_WIDEST) * centre * distance).all())

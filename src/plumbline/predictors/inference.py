@@ -55,8 +55,11 @@ def answers_for(
     indices = np.asarray(indices, dtype=np.int64)
     if device is None:
         device = next((weights.device for weights in model.parameters()), torch.device("cpu"))
+    else:
+        model.to(device)
     training = model.training
-    model.eval().to(device)
+    if training:  # to change the mode of every module takes a third of the time of a single scan
+        model.eval()
     found: list[Answer] = []
     try:
         with torch.inference_mode():
@@ -68,7 +71,8 @@ def answers_for(
             f"the GPU's memory does not hold --batch_size {batch_size}: give a smaller one"
         ) from error
     finally:
-        model.train(training)
+        if training:
+            model.train()
     return joined(found) if found else Answers(np.empty((0, 3)))
 
 
