@@ -84,6 +84,9 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         temporary.mkdir()
         yield temporary / path.name
+        for file in (temporary / path.name).iterdir():
+            with open(file, "rb") as written:
+                os.fsync(written.fileno())
         os.rename(temporary / path.name, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -114,6 +114,12 @@ def test_a_bag_that_is_cut_short(refused, tmp_path, form, share, part):
         assert "cannot be read: it is damaged, cut short, or no bag of ROS 2; if the recording was" in said
 
 
+def test_a_recording_that_was_not_closed(refused, tmp_path):
+    bag = write_bag(tmp_path / "rec", [CLOUD])
+    (bag / "rec.db3-wal").write_bytes(b"more messages")
+    assert f"{bag / 'rec.db3'} was not closed, and rec.db3-wal holds a part" in refused("--bag", bag, *CARVE)
+
+
 def test_messages_that_the_metadata_promise_are_missed(refused, tmp_path):
     bag = write_bag(tmp_path / "rec", [CLOUD] * 3)
     meta = bag / "metadata.yaml"

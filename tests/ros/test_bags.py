@@ -1,5 +1,7 @@
 """Bags are read from sqlite3 and mcap, and written in one step."""
 
+import sqlite3
+
 import numpy as np
 import pytest
 
@@ -65,12 +67,15 @@ def test_nothing_is_left_after_an_error(bag, tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_disk_that_is_full_is_one_sentence(bag, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [OSError(28, "the disk is full"), sqlite3.OperationalError("the disk is full")]
+)
+def test_a_disk_that_is_full_is_one_sentence(bag, tmp_path, monkeypatch, error):
     def fail(*_):
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr("rosbags.rosbag2.Writer.write", fail)
-    with pytest.raises(InputError, match=r"answers: cannot be written \(No space left on device\)$"):
+    with pytest.raises(InputError, match=r"answers: cannot be written \(the disk is full\)$"):
         write_bag(tmp_path / "answers", [new(0)], like=bag)
     assert not (tmp_path / "answers").exists()
 

@@ -77,7 +77,7 @@ def read_camera(path: Path, image: str = "") -> CameraFile:
         raise InputError(f"{where} cannot be read; {_WANTED}") from error
 
 
-def camera_of(fields: Mapping[str, Any], where: str) -> CameraFile:
+def camera_from_fields(fields: Mapping[str, Any], where: str) -> CameraFile:
     """Read a camera from the fields of a ``CameraInfo``, or others that a file may have.
 
     Raises:

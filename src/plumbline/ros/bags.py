@@ -1,6 +1,7 @@
 """Bags of ROS 2, read and written by ``rosbags``: sqlite3 (db3) and mcap, without ROS."""
 
 import os
+import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,8 +140,9 @@ def write_bag(path: Path, messages: Iterable[NewMessage], *, like: Path) -> None
                     connections[topic, kind] = writer.add_connection(topic, kind, typestore=store)
                 message = fill(_blank(store, kind), fields)
                 writer.write(connections[topic, kind], recorded, store.serialize_cdr(message, kind))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be written ({reason})") from error
 
 
 def _typestore() -> "Typestore":
@@ -177,7 +179,16 @@ def _check(path: Path) -> None:
 
 
 def _check_whole(file: Path) -> None:
-    """Refuse a file of SQLite that ends early, which SQLite takes for one that ends with zeros."""
+    """Refuse a file of SQLite that is a part of a recording alone, which rosbags does not see.
+
+    SQLite takes a file that ends early for one that ends with zeros.
+    """
+    log = file.with_name(f"{file.name}-wal")
+    if log.is_file() and log.stat().st_size:
+        raise InputError(
+            f"{file} was not closed, and {log.name} holds a part of the recording; run sqlite3 {file} "
+            "'PRAGMA wal_checkpoint(TRUNCATE)'"
+        )
     with _reading(file), open(file, "rb") as opened:
         head = opened.read(_HEAD)
     if len(head) < _HEAD or head[24:28] != head[92:96]:  # an old writer, which did not count pages

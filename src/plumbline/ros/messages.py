@@ -13,8 +13,7 @@ import numpy as np
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import check_points
 from plumbline.geometry.image_files import read_picture
-from plumbline.geometry.intrinsics import CameraFile
-from plumbline.geometry.intrinsics import camera_of as camera_of_fields
+from plumbline.geometry.intrinsics import CameraFile, camera_from_fields
 from plumbline.geometry.missing_returns import without_missing
 from plumbline.payload.forms.ros import (
     INERTIA,
@@ -63,7 +62,8 @@ def cloud_of(message: Any, name: str = "the message") -> Cloud:
         Points ``[N, 3]`` float64, metres, in the frame ``header.frame_id``.
 
     Raises:
-        InputError: a field is missing, the data are shorter than the message says, or no point is left.
+        InputError: a field is missing, the data are shorter than the message says, or no point is left; the
+            message begins with ``name``.
     """
     held = {field.name: field for field in message.fields}
     if missing := [axis for axis in "xyz" if axis not in held]:
@@ -131,7 +131,7 @@ def camera_of(message: Any, where: str = "the CameraInfo") -> CameraFile:
     if not any(held["k"]):
         raise InputError(f"{where}: the camera is not calibrated: K is 0 everywhere")
     size = {name: int(getattr(message, name)) for name in ("width", "height")}
-    return camera_of_fields({**size, **held, "distortion_model": str(message.distortion_model)}, where)
+    return camera_from_fields({**size, **held, "distortion_model": str(message.distortion_model)}, where)
 
 
 def answer_fields(
