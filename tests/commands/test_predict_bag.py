@@ -130,6 +130,21 @@ def test_the_objects_of_masks_are_answered_and_images_without_one_are_left_out(a
         assert (line["sensor"], line["frame"], line["topic"]) == ("the camera", FRAME, DEPTH)
 
 
+def test_masks_that_were_recorded_at_once_are_told_apart(ask, tmp_path, images, form):
+    depth, labels = images
+    masks = [
+        image_message(np.where(labels == number, number, 0).astype(np.uint8), "mono8", stamp=START + i * STEP)
+        for i, number in enumerate((scene.BOX, scene.CAN))
+    ]
+    late = START + 10 * STEP
+    messages = [*recorded(images, 2, ()), *((MASK, late, mask) for mask in masks)]
+    bag = write_bag(tmp_path / "rec", messages, form)
+    code, lines, err = ask("--bag", bag, "--mask_topic", MASK, "--model", "convex_hull")
+    assert (code, err) == (0, "")
+    found = [(line["stamp"], line["object"]) for line in lines]
+    assert found == [(stamp(0), scene.BOX), (stamp(1), scene.CAN)]
+
+
 def test_the_same_depth_image_in_metres_has_the_same_answer(ask, tmp_path, images):
     depth, labels = images
     millimetres = write_bag(tmp_path / "mm", recorded(images, 1, (0,)))
