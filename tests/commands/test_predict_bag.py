@@ -131,7 +131,7 @@ def test_the_objects_of_masks_are_answered_and_images_without_one_are_left_out(a
 
 
 def test_masks_that_were_recorded_at_once_are_told_apart(ask, tmp_path, images, form):
-    depth, labels = images
+    _, labels = images
     masks = [
         image_message(np.where(labels == number, number, 0).astype(np.uint8), "mono8", stamp=START + i * STEP)
         for i, number in enumerate((scene.BOX, scene.CAN))
