@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from plumbline.errors import InputError
-from plumbline.geometry.depth_files import NamedCamera, make_view, named_camera
+from plumbline.geometry.depth_files import NamedCamera, View, make_view, named_camera
 from plumbline.geometry.intrinsics import Intrinsics
 from plumbline.payload.forms.ros import Stamp
 from plumbline.predictors.prediction_table import MessageName, ScanName
@@ -42,18 +42,23 @@ class Chosen(NamedTuple):
     depth_scale: float | None = None
     find_table: bool = False
 
-    @property
-    def has_objects(self) -> bool:
-        """Whether there may be several answers for a message."""
-        return self.mask_topic is not None or self.find_table
-
 
 class Shot(NamedTuple):
-    """A message with a cloud or a depth image; the camera of the latter, and its mask if it has one."""
+    """A message with a cloud or a depth image, and what belongs to it.
+
+    Attributes:
+        name: of the message.
+        place: of the message on its topic, from 0.
+        camera: of a depth image.
+        mask: of a depth image, if it has one.
+        numbers: of the objects that it shows; a single None for what has no numbers.
+    """
 
     name: MessageName
+    place: int
     camera: NamedCamera | None = None
     mask: MessageName | None = None
+    numbers: tuple[int | None, ...] = (None,)
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,6 @@ class Recording:
         is_depth: whether they are depth images.
         shots: the messages that are answered, in the order in which they were recorded.
         chosen: what the user says of the bag.
-        names: of the scans, one for each answer.
         notes: what was left out, a sentence each.
     """
 
@@ -75,42 +79,32 @@ class Recording:
     is_depth: bool
     shots: Sequence[Shot]
     chosen: Chosen
-    names: Sequence[ScanName] = ()
-    notes: Sequence[str] = ()
+    notes: Sequence[str]
+
+    @property
+    def names(self) -> list[ScanName]:
+        """What is answered: a message, or an object of it."""
+        return [ScanName(self.path, number, shot.name) for shot in self.shots for number in shot.numbers]
 
     def clouds(self) -> Iterator[Cloud | InputError]:
         """Read the scan of each of the ``names`` from the bag, message by message."""
-        for _, cloud in self.scans():
-            yield cloud
-
-    def scans(self) -> Iterator[tuple[ScanName, Cloud | InputError]]:
-        """Read all scans: one for each cloud or depth image, or one for each object of it."""
-        wanted = {shot.name: shot for shot in self.shots}
         with open_bag(self.path) as bag:
-            for recorded, message in bag.messages(self.topic):
-                name = MessageName(self.topic, _stamp(message), recorded)
-                if name not in wanted:
-                    continue
-                whole = ScanName(self.path, None, name)
-                try:
-                    yield from self._objects(bag, whole, message, wanted[name])
-                except InputError as error:
-                    yield whole, error
+            for shot, message in _messages(bag, self.topic, self.shots):
+                yield from self._read(bag, shot, message)
 
-    def _objects(
-        self, bag: Bag, whole: ScanName, message: Any, shot: Shot
-    ) -> Iterator[tuple[ScanName, Cloud | InputError]]:
-        if shot.camera is None:
-            yield whole, cloud_of(message, str(whole))
+    def _read(self, bag: Bag, shot: Shot, message: Any) -> Iterator[Cloud | InputError]:
+        try:
+            if not self.is_depth:
+                yield cloud_of(message, _called(bag, shot.name))
+                return
+            found = _view(bag, self.chosen, shot, message).clouds(self.chosen.find_table)
+        except InputError as error:
+            yield from (error for _ in shot.numbers)
             return
-        depth, mask = image_of(message, "depth", str(whole)), None
-        if shot.mask is not None:
-            mask = image_of(_fetch(bag, shot.mask), "mask", f"{self.path}, {shot.mask}")
-        view = make_view(depth, shot.camera, mask, depth_scale=self.chosen.depth_scale, name=str(whole))
-        for number, cloud in view.clouds(self.chosen.find_table).items():
-            if isinstance(cloud, Cloud):
-                cloud = replace(cloud, frame=str(message.header.frame_id))
-            yield whole._replace(object=number if self.chosen.has_objects else None), cloud
+        for number in shot.numbers:
+            cloud = found[1 if number is None else number]
+            frame = str(message.header.frame_id)
+            yield replace(cloud, frame=frame) if isinstance(cloud, Cloud) else cloud
 
 
 def read_recording(path: Path, chosen: Chosen) -> Recording:
@@ -123,17 +117,52 @@ def read_recording(path: Path, chosen: Chosen) -> Recording:
     with open_bag(path) as bag:
         topic = chosen.topic or _find_scans(bag, chosen.mask_topic)
         is_depth = _kind(bag, topic, (CLOUD, IMAGE, COMPRESSED)) != CLOUD
-        shots = [Shot(name) for name, _ in _named(bag, topic)]
+        shots = [Shot(name, place) for place, name in enumerate(_names(bag, topic))]
         notes: list[str] = []
-        if is_depth:
-            shots, notes = _complete(bag, chosen, shots)
-        else:
+        if not is_depth:
             _refuse_flags_of_images(chosen, topic)
-    recording = Recording(path, topic, is_depth, shots, chosen, notes=notes)
-    if not chosen.has_objects:
-        return replace(recording, names=[ScanName(path, None, shot.name) for shot in shots])
-    # Only the images say which objects there are. They are read twice, because no memory may hold them all.
-    return replace(recording, names=[name for name, _ in recording.scans()])
+        else:
+            shots, notes = _complete(bag, chosen, shots)
+            if chosen.mask_topic is not None or chosen.find_table:
+                # Only the images say which objects they show. They are read again later, because the points
+                # of a long recording do not fit into memory.
+                shots = [
+                    shot._replace(numbers=_numbers(bag, chosen, shot, message))
+                    for shot, message in _messages(bag, topic, shots)
+                ]
+    return Recording(path, topic, is_depth, shots, chosen, notes)
+
+
+def _messages(bag: Bag, topic: str, shots: Sequence[Shot]) -> Iterator[tuple[Shot, Any]]:
+    """Read the messages of some shots, in their order."""
+    at = {shot.place: shot for shot in shots}
+    for place, (_, message) in enumerate(bag.messages(topic)):
+        if place in at:
+            yield at[place], message
+
+
+def _called(bag: Bag, name: MessageName) -> str:
+    """What error messages call a message."""
+    return str(ScanName(bag.path, None, name))
+
+
+def _view(bag: Bag, chosen: Chosen, shot: Shot, message: Any) -> View:
+    """What a depth image shows. Raises InputError."""
+    assert shot.camera is not None, "no depth image is read without a camera"
+    name = _called(bag, shot.name)
+    depth, mask = image_of(message, "depth", name), None
+    if shot.mask is not None:
+        mask = image_of(_fetch(bag, shot.mask), "mask", _called(bag, shot.mask))
+    return make_view(depth, shot.camera, mask, depth_scale=chosen.depth_scale, name=name)
+
+
+def _numbers(bag: Bag, chosen: Chosen, shot: Shot, message: Any) -> tuple[int | None, ...]:
+    """The numbers of the objects of a depth image; a single None if it cannot be read."""
+    try:
+        view = _view(bag, chosen, shot, message)
+        return tuple(view.clouds(find_table=True)) if view.labels is None else view.labels.numbers
+    except InputError:
+        return (None,)
 
 
 # --------------------------------------------------------------------------------------------- topics
@@ -222,10 +251,9 @@ def _stamp(message: Any) -> Stamp:
     return Stamp(int(message.header.stamp.sec), int(message.header.stamp.nanosec))
 
 
-def _named(bag: Bag, topic: str) -> Iterator[tuple[MessageName, Any]]:
-    """The messages on a topic, each with its name."""
-    for recorded, message in bag.messages(topic):
-        yield MessageName(topic, _stamp(message), recorded), message
+def _names(bag: Bag, topic: str) -> list[MessageName]:
+    """The names of all messages on a topic."""
+    return [MessageName(topic, _stamp(message), recorded) for recorded, message in bag.messages(topic)]
 
 
 def _fetch(bag: Bag, name: MessageName) -> Any:
@@ -244,18 +272,18 @@ def _complete(bag: Bag, chosen: Chosen, shots: list[Shot]) -> tuple[list[Shot], 
         where = chosen.intrinsics_topic or _find_cameras(bag, topic)
         _kind(bag, where, (CAMERA,))
         cameras = [
-            (name, NamedCamera(camera_of(message, f"{bag.path}, {where}"), where, "--intrinsics_topic"))
-            for name, message in _named(bag, where)
+            NamedCamera(camera_of(message, f"{bag.path}, {where}"), where, "--intrinsics_topic")
+            for _, message in bag.messages(where)
         ]
-        if all(camera == cameras[0][1] for _, camera in cameras):  # one that never changes may be said once
-            shots = [shot._replace(camera=cameras[0][1]) for shot in shots]
+        if all(camera == cameras[0] for camera in cameras):  # one that never changes may be said once
+            shots = [shot._replace(camera=cameras[0]) for shot in shots]
         else:
-            near = _nearest(bag, shots, [name for name, _ in cameras])
+            near = _nearest(bag, shots, _names(bag, where))
             notes += near.note
-            shots = [shot._replace(camera=cameras[i][1]) for shot, i in near.pairs]
+            shots = [shot._replace(camera=cameras[i]) for shot, i in near.pairs]
     if chosen.mask_topic is not None:
         _kind(bag, chosen.mask_topic, (IMAGE, COMPRESSED))
-        masks = [name for name, _ in _named(bag, chosen.mask_topic)]
+        masks = _names(bag, chosen.mask_topic)
         near = _nearest(bag, shots, masks)
         notes += near.note
         shots = [shot._replace(mask=masks[i]) for shot, i in near.pairs]
