@@ -61,7 +61,7 @@ def refused(capsys):
         (masked(stamp=0), OF_MASKS, "{}: a message on /mask has no stamp, by which"),
         (masked(value=0), OF_MASKS, "the mask is empty, 0 everywhere"),
         (masked("rgb8"), OF_MASKS, "the encoding 'rgb8' is none of a mask: mono8, 8UC1, mono16, 16UC1"),
-        ([FAR, *masked()[1:]], OF_MASKS, "half of the depths are beyond 100 m; set --depth_scale"),
+        ([FAR, *masked()[1:]], OF_MASKS, "half of the depths are beyond 800 m; set --depth_scale"),
         ([YUV, INFO], OF_IMAGES, "the encoding 'yuv422' is none of a depth: 16UC1, mono16"),
         ([JPEG, INFO], OF_IMAGES, "the compression 'jpeg' cannot be read; of a depth it must be PNG\n"),
         ([DEPTH, LARGE], [], f"--intrinsics_topic {INFO[0]} is for images of 640 x 480 pixels, and"),
