@@ -111,8 +111,8 @@ class PredictConfig(Flags):
     )
     intrinsics_topic: str | None = option(
         None,
-        "topic of CameraInfo for its depth images; by default the one next to them, or the only one. For a camera "
-        "that the bag does not have there is --intrinsics",
+        "topic of CameraInfo for its depth images; by default the one next to them, or the only one; "
+        "--intrinsics gives a camera that the bag does not have",
         text,
         metavar="TOPIC",
     )
