@@ -34,6 +34,7 @@ LAYERS = {
     "models": 3,
     "predictors": 4,
     "evaluation": 5,
+    "ros": 5,
     "config": 6,
     "training": 6,
     "views": 6,
@@ -73,6 +74,7 @@ OWNERS = {
     "argparse": {"cli.py"},
     "yaml": {"cli.py", "config/yaml_files.py", "data/split_file.py", "geometry/intrinsics.py",
              "training/persistence/run_folder.py"},
+    "rosbags": {"ros/bags.py"},
     "torch_geometric": set(),
     "e3nn": {"models/steerable.py"},
 }  # fmt: skip

@@ -33,6 +33,7 @@ ADDED = {
 REQUIRED = {verb: {"out": "somewhere", "solids": "1"} for verb in ("prepare", "benchmark")}
 IMAGE = {"depth": "d.png", "intrinsics": "K.json"}
 """The flags of a depth image need each other."""
+BAGS = ("bag", "topic", "intrinsics_topic", "mask_topic", "bag_out")
 PIXELS = (*IMAGE, "mask", "poses", "depth_scale", "depth-scale", "write_cleaned", "write-cleaned")
 
 # The documented flags with their documented defaults, written down here a second time on purpose.
@@ -63,6 +64,10 @@ def parse(verb, *argv, without=""):
     needed = REQUIRED.get(verb, {})
     if verb == "predict" and any(word[2:].partition("=")[0] in PIXELS for word in (*argv, f"--{without}")):
         needed = IMAGE
+    if verb == "predict" and any(
+        word[2:].partition("=")[0].replace("-", "_") in BAGS for word in (*argv, f"--{without}")
+    ):
+        needed = {"bag": "recording"}
     if verb == "predict" and any(word.startswith("--format") for word in (*argv, f"--{without}")):
         needed = {"mass": "2"}
     if verb == "inertia" and not any(word.startswith("--densit") for word in (*argv, f"--{without}")):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from plumbline import writing
-from plumbline.writing import atomic_file, write_atomically
+from plumbline.writing import atomic_file, new_folder, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -88,3 +88,39 @@ def test_what_a_disk_gives_back_wrongly_is_not_named(tmp_path, monkeypatch):
     assert names(tmp_path) == ["a"]
     write_atomically(path, memoryview(b"new"), read_back=True)
     assert path.read_bytes() == b"new"
+
+
+def test_a_folder_gets_its_name_when_it_is_whole(tmp_path):
+    path = tmp_path / "bag"
+    with new_folder(path) as made:
+        assert made.name == "bag"
+        made.mkdir()
+        (made / "bag.db3").write_bytes(b"whole")
+        assert not path.exists()
+    assert names(tmp_path) == ["bag"]
+    assert (path / "bag.db3").read_bytes() == b"whole"
+
+
+def test_an_exception_leaves_no_folder(tmp_path):
+    def stop_half_way() -> None:
+        with new_folder(tmp_path / "bag") as made:
+            made.mkdir()
+            (made / "bag.db3").write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_half_way()
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_came_meanwhile_is_kept(tmp_path):
+    def lose_the_race() -> None:
+        with new_folder(tmp_path / "bag") as made:
+            made.mkdir()
+            (tmp_path / "bag").mkdir()
+            (tmp_path / "bag" / "theirs").write_bytes(b"theirs")
+
+    with pytest.raises(OSError, match="not empty"):
+        lose_the_race()
+    assert names(tmp_path) == ["bag"]
+    assert names(tmp_path / "bag") == ["theirs"]

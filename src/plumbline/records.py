@@ -144,6 +144,7 @@ class Cloud:
         warnings: why a prediction may be worse than it says, one sentence each.
         table: ``[4]`` plane that the object was found to stand on, as in :class:`Scan`; for models that use
             one. None: not known.
+        frame: name of the points' frame; empty if it has none.
     """
 
     points: Float
@@ -158,6 +159,7 @@ class Cloud:
     place: str = "from the file"
     warnings: tuple[str, ...] = ()
     table: Float | None = None
+    frame: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
-"""Atomic writing of files: a reader sees the old content or the new one, never a part of it."""
+"""Atomic writing of files and folders: a reader sees the old content or the new one, never a part of it."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -66,3 +67,27 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Name a folder to make, which gets its name when the block ends. After an error, none is left.
+
+    Args:
+        path: of the folder, which does not exist, in an existing folder. The last part of the path that is
+            handed out is the same, for writers that name files after it.
+
+    Raises:
+        OSError: something that is not an empty folder has taken its name meanwhile.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir()
+        yield temporary / path.name
+        for file in (temporary / path.name).iterdir():
+            with open(file, "rb") as written:
+                os.fsync(written.fileno())
+        os.rename(temporary / path.name, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _flush_folder(path.parent)

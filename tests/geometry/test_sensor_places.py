@@ -116,7 +116,6 @@ def test_what_is_plainly_in_front_needs_no_smallest_sphere(monkeypatch):
     assert exact > 30
 
 
-
 def test_one_half_of_a_thing_in_its_own_frame_surrounds_the_origin_too():
     """A box on its base, seen from above: the origin is outside of the hull of these points."""
     box = RNG.uniform(-1, 1, (2000, 3)) * [0.1, 0.1, 0.1] + [0, 0, 0.1]

@@ -32,6 +32,9 @@ from plumbline.predictors.prediction_table import ScanName, called, print_payloa
 from plumbline.predictors.predictor import Predictor, load_predictor
 from plumbline.quantities import Plane
 from plumbline.records import AS_IN_FILE
+from plumbline.ros.answers import write_answers
+from plumbline.ros.bags import check_new_bag
+from plumbline.ros.recordings import Chosen, read_recording
 from plumbline.views.files import ViewFiles
 from plumbline.writing import atomic_file
 
@@ -41,14 +44,14 @@ FOLDER = Path("checkpoints")
 
 def run(config: PredictConfig, console: Console) -> int:
     """Read scans, predict and print. Returns 0; 1 if some files were refused, 2 if all were."""
-    files = each(config.depth) or list_scans(config.paths)
+    files = each(config.depth) or each(config.bag) or list_scans(config.paths)
     _check_outputs({"--out": config.out, "--html": config.html, "--ply": config.ply}, _inputs(config, files))
     frame = None if config.frame is None else read_frame(config.frame)
     predictor = choose_predictor(config)
     model = {"model": predictor.name}
     if predictor.checkpoint is not None:
         model["checkpoint"] = checkpoint_name(predictor.checkpoint)
-    names, clouds = read_scans(config, files)
+    names, clouds, left_out = read_scans(config, files)
     if config.format is not None and len(names) > 1:
         raise InputError(
             f"--format {config.format} prints one payload: give one scan, or --json for {len(names):,}"
@@ -80,6 +83,7 @@ def run(config: PredictConfig, console: Console) -> int:
                 progress(len(found), len(names))
     if config.out is not None:
         _write(config.out, lines)
+    said = write_bag(config, names, found, payloads)
     if not config.json:
         if config.format is None:
             print_predictions(console, names, found, predictor)
@@ -92,14 +96,14 @@ def run(config: PredictConfig, console: Console) -> int:
     if config.mass is not None and len(predictions) > 1:
         each_of = f"each of the {len(predictions)} scans or objects"
         print(f"note: --mass {config.mass:g} is taken for the mass of {each_of}", file=sys.stderr)
-    for note in (*views.write(called(predictor)), *skipped_texts(config.paths)):
+    for note in (*left_out, *said, *views.write(called(predictor)), *skipped_texts(config.paths)):
         print(visible(f"note: {note}"), file=sys.stderr)
     return 0 if len(predictions) == len(found) else 1 if predictions else 2
 
 
 def _print_assumed(predictions: Sequence[Prediction]) -> None:
     if assumed := sum(answer.sensor == "assumed" for answer in predictions):
-        whose = "file does not say where its" if assumed == 1 else "files do not say where their"
+        whose = "scan does not say where its" if assumed == 1 else "scans do not say where their"
         print(
             f"note: {assumed:,} {whose} sensor stood; assumed at 0,0,0 of its frame (give --sensor x,y,z to "
             "set it)",
@@ -109,18 +113,59 @@ def _print_assumed(predictions: Sequence[Prediction]) -> None:
 
 def read_scans(
     config: PredictConfig, files: Sequence[Path]
-) -> tuple[list[ScanName], Iterable[Cloud | InputError]]:
-    """Name what is predicted, and read it: scans one by one, the objects of depth images at once."""
+) -> tuple[Sequence[ScanName], Iterable[Cloud | InputError], Sequence[str]]:
+    """Name what is predicted, and read it: scans one by one, the objects of depth images at once.
+
+    Returns:
+        The names, the scans, and what was left out, a note each.
+    """
+    if config.bag is not None:
+        return read_bag(config.bag, config)
     if config.depth is None:
         needs_sensor = config.sensor is None
         clouds = (in_metres(read_file(file, needs_sensor=needs_sensor), config.scale) for file in files)
-        return [ScanName(file) for file in files], clouds
+        return [ScanName(file) for file in files], clouds, ()
     objects = read_objects(config)
     numbered = config.mask is not None or config.table == AUTO
     named = {ScanName(files[0], number if numbered else None): objects[number] for number in objects}
     if config.write_cleaned is not None:
         write_cleaned(config.write_cleaned, named, config.clean)
-    return list(named), named.values()
+    return list(named), named.values(), ()
+
+
+def read_bag(
+    path: Path, config: PredictConfig
+) -> tuple[Sequence[ScanName], Iterable[Cloud | InputError], Sequence[str]]:
+    """Name the scans in a bag of ROS, and read them message by message; see :func:`read_scans`."""
+    cameras: list[Path | Intrinsics] = each(config.intrinsics)
+    chosen = Chosen(
+        config.topic,
+        mask_topic=config.mask_topic,
+        intrinsics_topic=config.intrinsics_topic,
+        intrinsics=cameras[0] if cameras else None,
+        depth_scale=config.depth_scale,
+        find_table=config.table == AUTO,
+    )
+    if config.bag_out is not None:
+        check_new_bag(config.bag_out)
+    recording = read_recording(path, chosen)
+    for flag, given in {"sensor": config.sensor, "scale": config.scale}.items():
+        if recording.is_depth and given is not None:
+            raise InputError(f"--{flag} is for clouds, and {recording.topic} has depth images; leave it out")
+    clouds = (in_metres(cloud, config.scale) for cloud in recording.clouds())
+    return recording.names, clouds, recording.notes
+
+
+def write_bag(
+    config: PredictConfig,
+    names: Sequence[ScanName],
+    found: Sequence[Prediction | InputError],
+    payloads: Sequence[Payload | None],
+) -> list[str]:
+    """Write the answers for a bag of ROS to another one, if wanted; returns notes on what is not in it."""
+    if config.bag is None or config.bag_out is None:
+        return []
+    return write_answers(config.bag_out, names, found, payloads, like=config.bag)
 
 
 def _print_remarks(names: Sequence[ScanName], found: Sequence[Prediction | InputError]) -> None:

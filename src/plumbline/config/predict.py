@@ -8,7 +8,7 @@ from plumbline.config.options import Flags, debug_option, option
 from plumbline.config.parts import untrained_or_own_part
 from plumbline.config.payload import format_option, frame_option
 from plumbline.errors import InputError
-from plumbline.kinds import AUTO, camera, file, folder, number, on_off, position, switch, table, whole
+from plumbline.kinds import AUTO, camera, file, folder, number, on_off, position, switch, table, text, whole
 from plumbline.quantities import Intrinsics, Plane, Position
 
 _T = TypeVar("_T")
@@ -95,6 +95,41 @@ class PredictConfig(Flags):
         "for whole numbers and 1 for others",
         number(above=0),
     )
+    bag: Path | None = option(
+        None,
+        "a bag of ROS 2 instead of scans, its folder or its db3 or mcap file: PointCloud2, or depth images "
+        "with CameraInfo; an answer for each message, in metres, in the frame of the message",
+        file,
+        metavar="BAG",
+        group="bag of ROS",
+    )
+    topic: str | None = option(
+        None,
+        "topic of its clouds or depth images; by default the only one that there is",
+        text,
+        metavar="TOPIC",
+    )
+    intrinsics_topic: str | None = option(
+        None,
+        "topic of CameraInfo for its depth images; by default the one next to them, or the only one; "
+        "--intrinsics gives a camera that the bag does not have",
+        text,
+        metavar="TOPIC",
+    )
+    mask_topic: str | None = option(
+        None,
+        "topic of masks for its depth images: not 0 on the object, a different number on each of several; an "
+        "answer for each object",
+        text,
+        metavar="TOPIC",
+    )
+    bag_out: Path | None = option(
+        None,
+        "write the answers to this new bag: PointStamped, Marker and, with --mass or --density, "
+        "InertiaStamped, with the stamps of the messages that are answered",
+        folder,
+        metavar="BAG",
+    )
     clean: bool = option(
         True,
         "leave out points that are not connected to the object, such as those of the wall behind it; off "
@@ -163,12 +198,14 @@ class PredictConfig(Flags):
     def check(self) -> None:
         """Refuse flags that contradict each other, and an incomplete depth image. Raises InputError."""
         self._check_payload()
+        self._check_bag()
         if self.depth is None:
             if self.write_cleaned is not None:
                 raise InputError("--write_cleaned writes objects of a depth image: give one with --depth")
-            if self.table == AUTO:
+            if self.table == AUTO and self.bag is None:
                 raise InputError("--table auto looks for the table in a depth image: give one with --depth")
-            for name in ("intrinsics", "mask", "poses", "depth_scale"):
+            of_images = () if self.bag is not None else ("intrinsics", "depth_scale")
+            for name in ("mask", "poses", *of_images):
                 if getattr(self, name) is not None:
                     raise InputError(f"--{name} describes a depth image: give one with --depth")
             return
@@ -194,6 +231,22 @@ class PredictConfig(Flags):
             raise InputError(f"--mask: {masks} for {count} depth images; give one for each, in their order")
         if count > 1 and not masks and self.table == AUTO:
             raise InputError("--table auto finds the objects of one image: give a --mask for each of several")
+
+    def _check_bag(self) -> None:
+        """Refuse flags that belong to a bag without one, and two kinds of input. Raises InputError."""
+        if self.bag is None:
+            for name in ("topic", "intrinsics_topic", "mask_topic", "bag_out"):
+                if getattr(self, name) is not None:
+                    raise InputError(f"--{name} belongs to a bag of ROS: give one with --bag")
+            return
+        if self.paths or self.depth is not None:
+            raise InputError("--bag holds the scans: leave out the files and --depth, or --bag")
+        if self.mask is not None:
+            raise InputError("--mask is a file; name the topic of the masks in the bag with --mask_topic")
+        if len(each(self.intrinsics)) > 1:
+            raise InputError("--intrinsics: a bag has depth images of one camera; give one")
+        if self.intrinsics is not None and self.intrinsics_topic is not None:
+            raise InputError("--intrinsics and --intrinsics_topic exclude each other: remove one")
 
     def _check_payload(self) -> None:
         if self.mass is not None and self.density is not None:

@@ -101,17 +101,59 @@ def read_view(
     """
     image = read_image(depth, "depth")
     seen = None if mask is None else read_image(mask, "mask")
-    where = f"--intrinsics {intrinsics}"
-    if isinstance(intrinsics, Intrinsics):
-        camera = CameraFile(check_intrinsics(intrinsics, where))
-    else:
-        camera = read_camera(intrinsics, depth.stem)
+    camera = named_camera(intrinsics, depth.stem)
+    return make_view(image, camera, seen, depth_scale=depth_scale, name=str(depth))
+
+
+class NamedCamera(NamedTuple):
+    """A camera, and where it is from.
+
+    Attributes:
+        held: what is known of the camera.
+        source: what notes call where it is from.
+        flag: that names it.
+    """
+
+    held: CameraFile
+    source: str
+    flag: str = "--intrinsics"
+
+
+def named_camera(given: Path | Intrinsics, image: str = "") -> NamedCamera:
+    """The camera that ``--intrinsics`` gives: in a file, for the ``image`` of this name, or as it is.
+
+    Raises:
+        InputError: the file cannot be read, or no camera has such intrinsics.
+    """
+    if isinstance(given, Intrinsics):
+        return NamedCamera(CameraFile(check_intrinsics(given, f"--intrinsics {given}")), str(given))
+    return NamedCamera(read_camera(given, image), str(given))
+
+
+def make_view(
+    depth: np.ndarray,
+    camera: NamedCamera,
+    mask: np.ndarray | None = None,
+    *,
+    depth_scale: float | None = None,
+    name: str,
+) -> View:
+    """Put together what a depth camera saw; arguments and errors as for :func:`read_view`.
+
+    Args:
+        depth: ``[H, W]`` distances along the optical axis.
+        camera: that measured them.
+        mask: ``[H, W]``, or None.
+        depth_scale: metres per unit, or None.
+        name: what error messages call the image.
+    """
+    known, source, flag = camera
     notes: tuple[str, ...] = ()
-    if depth_scale is None and camera.depth_scale is not None:
-        depth_scale = camera.depth_scale
-        notes = (f"{depth_scale:g} metres per unit of the image, as {intrinsics} says",)
-    if camera.distorted:
-        notes += (f"{intrinsics} states lens distortion, which is left out: give a rectified image",)
-    frame = make_frame(image, camera.intrinsics, depth_scale=depth_scale, name=str(depth))
-    check_size(camera.intrinsics, frame.metres.shape, where, camera.size)
-    return View(frame, None if seen is None else read_labels(seen, frame.metres.shape, str(depth)), notes)
+    if depth_scale is None and known.depth_scale is not None:
+        depth_scale = known.depth_scale
+        notes = (f"{depth_scale:g} metres per unit of the image, as {source} says",)
+    if known.distorted:
+        notes += (f"{source} states lens distortion, which is left out: give a rectified image",)
+    frame = make_frame(depth, known.intrinsics, depth_scale=depth_scale, name=name)
+    check_size(known.intrinsics, frame.metres.shape, f"{flag} {source}", known.size)
+    return View(frame, None if mask is None else read_labels(mask, frame.metres.shape, name), notes)

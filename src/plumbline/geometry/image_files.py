@@ -1,6 +1,7 @@
 """Depth images and masks from files: pictures and arrays."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -28,7 +29,9 @@ def read_image(path: Path, what: str) -> np.ndarray:
         raise InputError(f"--{what} {path} {'is a folder' if path.is_dir() else 'does not exist'}")
     suffix = path.suffix.lower()
     try:
-        return read_array(path, what) if suffix in (".npy", ".npz") else _read_picture(path, what)
+        if suffix in (".npy", ".npz"):
+            return read_array(path, what)
+        return read_picture(path, what, f"--{what} {path}")
     except InputError:
         raise
     except PermissionError as error:
@@ -37,18 +40,19 @@ def read_image(path: Path, what: str) -> np.ndarray:
         raise InputError(f"--{what} {path} cannot be read: it is damaged, or not an image") from error
 
 
-def _read_picture(path: Path, what: str) -> np.ndarray:
+def read_picture(file: Path | BinaryIO, what: str, name: str) -> np.ndarray:
+    """Read a picture, see :func:`read_image`; ``name`` is what error messages call it."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        picture = Image.open(path)
+        picture = Image.open(file)
     except UnidentifiedImageError as error:
-        raise InputError(f"--{what} {path}: not an image, .npy or .npz file") from error
+        raise InputError(f"{name}: not an image, .npy or .npz file") from error
     with picture:
         if what == "depth":
             if picture.mode not in _DEPTH_MODES:
                 raise InputError(
-                    f"{path}: a picture of mode {picture.mode}; a depth image has one channel of 16 bits"
+                    f"{name}: a picture of mode {picture.mode}; a depth image has one channel of 16 bits"
                 )
             return np.asarray(picture)
         if picture.mode in ("RGB", "RGBA", "LA"):

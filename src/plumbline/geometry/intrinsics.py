@@ -77,6 +77,15 @@ def read_camera(path: Path, image: str = "") -> CameraFile:
         raise InputError(f"{where} cannot be read; {_WANTED}") from error
 
 
+def camera_from_fields(fields: Mapping[str, Any], where: str) -> CameraFile:
+    """Read a camera from the fields of a ``CameraInfo``, or others that a file may have.
+
+    Raises:
+        InputError: they hold no intrinsics; the message begins with ``where``.
+    """
+    return _camera(fields, where, "")
+
+
 def _yaml(text: str) -> Any:
     """Read YAML of ROS or OpenCV; the latter has a first line and tags of its own.
 

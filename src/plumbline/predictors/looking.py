@@ -105,6 +105,7 @@ def look_at(cloud: Cloud, view: ArrayLike | None, how: Look, form: GraphForm) ->
         unit=cloud.unit,
         notes=(*cloud.notes, *filter(None, [cloud.loss])),
         warnings=(*cloud.warnings, *_warnings(scan, thin[0], how.fewest)),
+        frame=cloud.frame,
     )
     return Seen(cloud.name, [form.sample(some, cloud.name) for some in thin], unknown, how.strict)
 

@@ -41,7 +41,7 @@ class Prediction:
             validated on are below 1; None if it is not available.
         notes: what was left out or assumed while the file was read, a phrase each.
         warnings: why the prediction may be worse than it says, one sentence each.
-        frame: name of the frame, if it was moved to one that has a name.
+        frame: name of the frame, if it has one: that of the cloud, or the one it was moved to.
     """
 
     com: Float

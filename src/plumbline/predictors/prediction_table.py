@@ -13,11 +13,38 @@ from plumbline.console.tables import WIDEST, Column, print_fitting
 from plumbline.errors import InputError
 from plumbline.geometry.camera_poses import FROM_POSES
 from plumbline.payload.forms.numbers import NAMES, upper
+from plumbline.payload.forms.ros import Stamp
 from plumbline.payload.record import Payload
 from plumbline.predictors.find_checkpoint import SHIPPED
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.predictor import Predictor
 from plumbline.records import AS_IN_FILE, Float
+
+
+class MessageName(NamedTuple):
+    """A message in a bag of ROS.
+
+    Attributes:
+        topic: that it was sent to.
+        stamp: of its header.
+        recorded: when it was recorded, in nanoseconds.
+    """
+
+    topic: str
+    stamp: Stamp
+    recorded: int
+
+    def __str__(self) -> str:
+        return f"{self.topic} at {self.time}"
+
+    @property
+    def time(self) -> str:
+        """The stamp in seconds, with all its digits."""
+        return f"{self.stamp.sec}.{self.stamp.nanosec:09d}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"topic": self.topic, "stamp": self.stamp._asdict()}
 
 
 class ScanName(NamedTuple):
@@ -26,17 +53,21 @@ class ScanName(NamedTuple):
     Attributes:
         file: of the scan.
         object: number of the object in it; None if the file has no numbers.
+        message: of a bag; None for other files.
     """
 
     file: Path
     object: int | None = None
+    message: MessageName | None = None
 
     def __str__(self) -> str:
-        return str(self.file) if self.object is None else f"{self.file}, object {self.object}"
+        number = None if self.object is None else f"object {self.object}"
+        return ", ".join(str(part) for part in (self.file, self.message, number) if part is not None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"file": str(self.file), **({} if self.object is None else {"object": self.object})}
+        message = {} if self.message is None else self.message.to_dict()
+        return {"file": str(self.file), **message, **({} if self.object is None else {"object": self.object})}
 
 
 def print_predictions(
@@ -56,7 +87,7 @@ def print_predictions(
     if not console.is_terminal:  # only a terminal wraps long names; a pipe gets one line per file
         console.width = WIDEST
     heads = (
-        *("file", "object", "x", "y", "z", "expected error", "90 % within"),
+        *("file", "stamp", "object", "x", "y", "z", "expected error", "90 % within"),
         *("points", "left out", "views", "sensor"),
     )
     gives_way = {"views": 1, "points": 2, "expected error": 3, "left out": 4, "sensor": 5, "90 % within": 6}
@@ -148,6 +179,7 @@ def _row(name: ScanName, answer: Prediction, numbered: bool) -> list[str]:
     used, points = answer.num_points_used, answer.num_points
     return [
         str(name.file),
+        "" if name.message is None else name.message.time,
         str(name.object) if numbered and name.object is not None else "",
         *_position(answer.com, answer.extent),
         *("" if doubt is None else f"{doubt:.{digits}f}" for doubt in doubts),

@@ -1,0 +1,1 @@
+"""ROS 2 without ROS: its messages, and its bags."""
