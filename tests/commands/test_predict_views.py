@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from plumbline.cli import main
 from tests.helpers import scanned
@@ -74,3 +75,13 @@ def test_numbers_of_files_that_do_not_fit(folder, capsys, argv, said):
 def test_poses_need_a_depth_image(capsys):
     assert main(["predict", "a.npz", "--poses", "b.json", *HULL]) == 2
     assert "--poses describes a depth image: give one with --depth" in capsys.readouterr().err
+
+
+def test_masks_in_colours_and_in_grey_levels_do_not_name_the_same_objects(folder, tmp_path, capsys):
+    coloured = np.zeros((scene.ROWS, scene.COLUMNS, 3), np.uint8)
+    coloured[100:140, 100:140] = (255, 0, 0)
+    Image.fromarray(coloured).save(tmp_path / "m.png")
+    argv = words(folder)
+    argv[-1] = str(tmp_path / "m.png")
+    assert main(["predict", *argv, "--poses", str(folder / "poses.json"), *HULL]) == 2
+    assert "some masks are in colours and some in grey levels" in capsys.readouterr().err

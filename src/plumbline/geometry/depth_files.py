@@ -63,8 +63,13 @@ def merged_clouds(
         find_table: as for :meth:`View.clouds`.
 
     Raises:
-        InputError: as for :meth:`View.clouds`, or a pose is not rigid.
+        InputError: as for :meth:`View.clouds`, a pose is not rigid, or only some of the masks are in colours.
     """
+    if len({view.labels.coloured for view in views if view.labels is not None}) > 1:
+        raise InputError(
+            "--mask: some masks are in colours and some in grey levels, so their numbers do not name the "
+            "same objects; give all in one way"
+        )
     seen = [view.clouds(find_table) for view in views]
     found: dict[int, Cloud | InputError] = {}
     for number in sorted(set().union(*seen)):
@@ -91,8 +96,8 @@ def read_view(
         depth: a 16-bit PNG, a TIFF of 16-bit or of float numbers, ``.npy`` or ``.npz`` (array ``depth``); 0
             and numbers that are not finite mean that nothing was measured.
         intrinsics: of the camera, or a file, see :func:`plumbline.geometry.intrinsics.read_camera`.
-        mask: an image, ``.npy`` or ``.npz`` (array ``mask``), 0 off the objects; a different number on each
-            of several objects. None for the whole image.
+        mask: an image, ``.npy`` or ``.npz`` (array ``mask``), 0 or black off the objects; a different number
+            or colour on each of several objects. None for the whole image.
         depth_scale: metres per unit of the image. None: as the file of the intrinsics says, otherwise
             0.001 for whole numbers, 1 for others.
 

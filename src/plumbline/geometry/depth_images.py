@@ -173,6 +173,7 @@ def clouds_of(frame: Frame, labels: Labels) -> dict[int, Cloud | InputError]:
             on_object=_on_object(*at, frame.camera),
             unit="metres",
             place="the camera",
+            notes=labels.notes,
             warnings=tuple(_warnings(*at[1:], frame.metres.shape)),
         )
     return found
