@@ -7,7 +7,7 @@ import pytest
 
 import plumbline
 from plumbline.errors import InputError
-from plumbline.geometry.depth_images import make_frame
+from plumbline.geometry.depth_images import make_depth_image
 from plumbline.geometry.scenes import find_objects, find_table, split_scene
 from plumbline.geometry.support_plane import find_support
 from tests.helpers import table_scene as scene
@@ -24,7 +24,7 @@ def true_table() -> np.ndarray:
 
 def frame_of(*others, noise=0.001):
     depth, labels = scene.see_scene(*others, noise=noise)
-    return make_frame(depth, scene.CAMERA, name="d.png"), labels
+    return make_depth_image(depth, scene.CAMERA, name="d.png"), labels
 
 
 def check_table(plane):

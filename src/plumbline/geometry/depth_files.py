@@ -9,7 +9,7 @@ import numpy as np
 
 from plumbline.errors import InputError
 from plumbline.geometry.camera_poses import merge_views
-from plumbline.geometry.depth_images import Frame, clouds_of, make_frame, whole_cloud
+from plumbline.geometry.depth_images import DepthImage, clouds_of, make_depth_image, whole_cloud
 from plumbline.geometry.image_files import read_image
 from plumbline.geometry.intrinsics import CameraFile, Intrinsics, check_intrinsics, check_size, read_camera
 from plumbline.geometry.masks import Labels, read_labels
@@ -26,7 +26,7 @@ class View(NamedTuple):
         notes: what was assumed while the files were read, a phrase each.
     """
 
-    frame: Frame
+    frame: DepthImage
     labels: Labels | None
     notes: tuple[str, ...] = ()
 
@@ -117,6 +117,6 @@ def read_view(
         notes = (f"{depth_scale:g} metres per unit of the image, as {intrinsics} says",)
     if camera.distorted:
         notes += (f"{intrinsics} states lens distortion, which is left out: give a rectified image",)
-    frame = make_frame(image, camera.intrinsics, depth_scale=depth_scale, name=str(depth))
+    frame = make_depth_image(image, camera.intrinsics, depth_scale=depth_scale, name=str(depth))
     check_size(camera.intrinsics, frame.metres.shape, where, camera.size)
     return View(frame, None if seen is None else read_labels(seen, frame.metres.shape, str(depth)), notes)

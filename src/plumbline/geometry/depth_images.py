@@ -33,7 +33,7 @@ _BORDER, _MOST_OF = 0.25, 0.7
 _NO_MASK = "no mask: all pixels with a depth are taken for the object"
 
 
-class Frame(NamedTuple):
+class DepthImage(NamedTuple):
     """A depth image and its camera.
 
     Attributes:
@@ -56,13 +56,13 @@ class Frame(NamedTuple):
         return np.stack([(column - cx) / fx * z, (row - cy) / fy * z, z], axis=1), row, column
 
 
-def make_frame(
+def make_depth_image(
     depth: np.ndarray,
     intrinsics: Intrinsics | np.ndarray,
     *,
     depth_scale: float | None = None,
     name: str = "the depth image",
-) -> Frame:
+) -> DepthImage:
     """Check a depth image and convert it to metres; arguments and errors as :func:`depth_to_cloud`."""
     camera = (
         intrinsics if isinstance(intrinsics, Intrinsics) else matrix_intrinsics(intrinsics, "the intrinsics")
@@ -71,7 +71,7 @@ def make_frame(
     known = np.isfinite(metres) & (metres > 0)
     if not known.any():
         raise InputError(f"{name}: no pixel of the image has a depth: all are 0 or not finite")
-    return Frame(metres, known, camera, name)
+    return DepthImage(metres, known, camera, name)
 
 
 def depth_to_cloud(
@@ -101,7 +101,7 @@ def depth_to_cloud(
         InputError: shapes or numbers cannot be used, no pixel of the mask has a depth, or the mask is of
             several objects (see :func:`depth_to_clouds`).
     """
-    frame = make_frame(depth, intrinsics, depth_scale=depth_scale, name=name)
+    frame = make_depth_image(depth, intrinsics, depth_scale=depth_scale, name=name)
     if mask is None:
         return whole_cloud(frame)
     labels = read_labels(mask, frame.metres.shape, name)
@@ -138,18 +138,18 @@ def depth_to_clouds(
     Raises:
         InputError: shapes or numbers cannot be used.
     """
-    frame = make_frame(depth, intrinsics, depth_scale=depth_scale, name=name)
+    frame = make_depth_image(depth, intrinsics, depth_scale=depth_scale, name=name)
     return clouds_of(frame, read_labels(mask, frame.metres.shape, name))
 
 
-def whole_cloud(frame: Frame) -> Cloud:
+def whole_cloud(frame: DepthImage) -> Cloud:
     """All pixels with a depth as one object."""
     (cloud,) = clouds_of(frame, Labels((1,), frame.known.astype(np.intp))).values()
     assert isinstance(cloud, Cloud)
     return replace(cloud, notes=(_NO_MASK, *cloud.notes))
 
 
-def clouds_of(frame: Frame, labels: Labels) -> dict[int, Cloud | InputError]:
+def clouds_of(frame: DepthImage, labels: Labels) -> dict[int, Cloud | InputError]:
     """Convert a depth image to points of each of some objects, see :func:`depth_to_clouds`."""
     points, row, column = frame.pixels(frame.known & (labels.places > 0))
     if len(points):

@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull, QhullError
 
 from plumbline.errors import InputError
-from plumbline.geometry.depth_images import Frame, clouds_of, connected_pixels, make_frame
+from plumbline.geometry.depth_images import DepthImage, clouds_of, connected_pixels, make_depth_image
 from plumbline.geometry.intrinsics import Intrinsics
 from plumbline.geometry.masks import Labels, read_labels
 from plumbline.geometry.support_plane import SAMPLE, Support, find_support
@@ -46,7 +46,7 @@ _BELOW = (
 _ADVICE = "give the plane with --table NX,NY,NZ,D, or a mask of each object with --mask"
 
 
-class Scene(NamedTuple):
+class TableScene(NamedTuple):
     """What stands on a table.
 
     Attributes:
@@ -62,7 +62,7 @@ class Scene(NamedTuple):
     notes: tuple[str, ...]
 
 
-def find_table(frame: Frame, labels: Labels | None = None) -> Support:
+def find_table(frame: DepthImage, labels: Labels | None = None) -> Support:
     """Find the table in a depth image; with a mask, in the pixels around its objects.
 
     Raises:
@@ -84,7 +84,7 @@ def find_table(frame: Frame, labels: Labels | None = None) -> Support:
     return support
 
 
-def split_scene(frame: Frame) -> Scene:
+def split_scene(frame: DepthImage) -> TableScene:
     """Remove the table from a depth image, and split what stands on it into objects.
 
     Raises:
@@ -119,7 +119,7 @@ def split_scene(frame: Frame) -> Scene:
         for i in chosen
         if cut[i]
     }
-    return Scene(support.plane, Labels(tuple(range(1, len(chosen) + 1)), places), refused, notes)
+    return TableScene(support.plane, Labels(tuple(range(1, len(chosen) + 1)), places), refused, notes)
 
 
 def find_objects(
@@ -144,13 +144,15 @@ def find_objects(
     Raises:
         InputError: shapes or numbers cannot be used, there is no table, or nothing stands on it.
     """
-    frame = make_frame(depth, intrinsics, depth_scale=depth_scale, name=name)
+    frame = make_depth_image(depth, intrinsics, depth_scale=depth_scale, name=name)
     return objects_on_table(frame, None if mask is None else read_labels(mask, frame.metres.shape, name))
 
 
-def objects_on_table(frame: Frame, labels: Labels | None = None) -> dict[int, Cloud | InputError]:
+def objects_on_table(frame: DepthImage, labels: Labels | None = None) -> dict[int, Cloud | InputError]:
     """The points of each object on a table, with the plane of the table; see :func:`find_objects`."""
-    scene = split_scene(frame) if labels is None else Scene(find_table(frame, labels).plane, labels, {}, ())
+    scene = (
+        split_scene(frame) if labels is None else TableScene(find_table(frame, labels).plane, labels, {}, ())
+    )
     plane, labels, refused, notes = scene
     shown = ",".join(f"{value:.4g}" for value in plane)
     notes = (f"table {shown} in the frame of the camera, found by --table auto", *notes)
@@ -171,7 +173,7 @@ def objects_on_table(frame: Frame, labels: Labels | None = None) -> dict[int, Cl
     return found
 
 
-def _heights(frame: Frame, plane: Float) -> Float:
+def _heights(frame: DepthImage, plane: Float) -> Float:
     """Height ``[H, W]`` of each pixel's point above a plane."""
     fx, fy, cx, cy = frame.camera
     rows, columns = frame.metres.shape
@@ -182,7 +184,7 @@ def _heights(frame: Frame, plane: Float) -> Float:
     return result
 
 
-def _beyond_table(frame: Frame, on_table: NDArray[np.bool_], plane: Float, points: Float) -> Float:
+def _beyond_table(frame: DepthImage, on_table: NDArray[np.bool_], plane: Float, points: Float) -> Float:
     """How far points ``[N, 3]`` lie beyond the edge of the table, seen along its normal; below 0 over it."""
     piece, _ = label(on_table, np.ones((3, 3)))
     size = np.bincount(piece.ravel())
@@ -198,7 +200,7 @@ def _beyond_table(frame: Frame, on_table: NDArray[np.bool_], plane: Float, point
     return result
 
 
-def _components(points: Float, row: Int, column: Int, frame: Frame) -> tuple[Int, Int]:
+def _components(points: Float, row: Int, column: Int, frame: DepthImage) -> tuple[Int, Int]:
     """The component ``[N]`` of each pixel, and the number of pixels of each."""
     if not len(points):
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
@@ -208,7 +210,7 @@ def _components(points: Float, row: Int, column: Int, frame: Frame) -> tuple[Int
     return component, np.bincount(component)
 
 
-def _on_border(row: Int, column: Int, frame: Frame) -> NDArray[np.bool_]:
+def _on_border(row: Int, column: Int, frame: DepthImage) -> NDArray[np.bool_]:
     """Tell which pixels are at the border of the image."""
     rows, columns = frame.known.shape
     at_end = (row < _EDGE) | (row >= rows - _EDGE)
@@ -217,7 +219,7 @@ def _on_border(row: Int, column: Int, frame: Frame) -> NDArray[np.bool_]:
 
 
 def _removed(
-    frame: Frame, on_table: NDArray[np.bool_], below: NDArray[np.bool_], background: int, small: Int
+    frame: DepthImage, on_table: NDArray[np.bool_], below: NDArray[np.bool_], background: int, small: Int
 ) -> Iterator[str]:
     """Say what was left out, a phrase each."""
     lost = {
