@@ -1,6 +1,7 @@
 """``plumbline predict --poses``: several depth images of one scene, answered in one frame."""
 
 import json
+import re
 from functools import partial
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from plumbline.cli import main
+from plumbline.geometry.clouds import load_cloud
 from tests.helpers import scanned
 from tests.helpers import table_scene as scene
 from tests.helpers.depth_files import write_camera, write_depth, write_mask
@@ -85,3 +87,28 @@ def test_masks_in_colours_and_in_grey_levels_do_not_name_the_same_objects(folder
     argv[-1] = str(tmp_path / "m.png")
     assert main(["predict", *argv, "--poses", str(folder / "poses.json"), *HULL]) == 2
     assert "some masks are in colours and some in grey levels" in capsys.readouterr().err
+
+
+def test_the_table_is_named_in_the_frame_of_the_poses(folder, ask):
+    argv = [*words(folder), "--poses", folder / "poses.json", *HULL, "--table", "auto"]
+    _, (box, can), _ = ask(*argv)
+    for line, views in ((box, 2), (can, 1)):
+        (said,) = line["notes"]
+        found = re.fullmatch(r"table (\S+) in the frame of the poses, found by --table auto", said)
+        np.testing.assert_allclose(np.array(found[1].split(","), float), [0, 0, 1, 0], atol=0.005)
+        assert line["views"] == views
+
+
+def test_the_cleaned_points_of_merged_views_keep_their_sensors(folder, ask, tmp_path):
+    argv = [*words(folder), "--poses", folder / "poses.json", *HULL, "--points", 2000]
+    _, lines, _ = ask(*argv, "--write_cleaned", tmp_path)
+    for line in lines:
+        path = tmp_path / f"0_object_{line['object']}.ply"
+        cloud = load_cloud(path)
+        stations = np.unique(np.reshape(cloud.sensor, (-1, 3)), axis=0)
+        wanted = STANDS if line["views"] == 2 else STANDS[1:]
+        np.testing.assert_allclose(stations, np.unique(wanted, axis=0), atol=1e-9)
+        _, (again,), _ = ask(path, *HULL, "--points", 2000, "--clean", "off")
+        assert again["views"] == line["views"]
+        assert again["sensor"] == "from the file"
+        np.testing.assert_allclose(again["com"], line["com"], atol=1e-12)

@@ -20,7 +20,7 @@ from plumbline.geometry.depth_images import DepthImage, clouds_of, connected_pix
 from plumbline.geometry.intrinsics import Intrinsics
 from plumbline.geometry.masks import Labels, read_labels
 from plumbline.geometry.support_plane import SAMPLE, Support, find_support
-from plumbline.geometry.tables import plausible
+from plumbline.geometry.tables import CAMERA, found_table, plausible
 from plumbline.records import Cloud, Float, Int
 
 _AROUND, _APART = 97, 9
@@ -150,12 +150,11 @@ def find_objects(
 
 def objects_on_table(frame: DepthImage, labels: Labels | None = None) -> dict[int, Cloud | InputError]:
     """The points of each object on a table, with the plane of the table; see :func:`find_objects`."""
-    scene = (
-        split_scene(frame) if labels is None else TableScene(find_table(frame, labels).plane, labels, {}, ())
-    )
-    plane, labels, refused, notes = scene
-    shown = ",".join(f"{value:.4g}" for value in plane)
-    notes = (f"table {shown} in the frame of the camera, found by --table auto", *notes)
+    if labels is None:
+        plane, labels, refused, notes = split_scene(frame)
+    else:
+        plane, refused, notes = find_table(frame, labels).plane, {}, ()
+    notes = (found_table(plane, CAMERA), *notes)
     found: dict[int, Cloud | InputError] = {}
     for number, cloud in clouds_of(frame, labels).items():
         if isinstance(cloud, InputError):
