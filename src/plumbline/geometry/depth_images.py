@@ -152,8 +152,7 @@ def whole_cloud(frame: DepthImage) -> Cloud:
 def clouds_of(frame: DepthImage, labels: Labels) -> dict[int, Cloud | InputError]:
     """Convert a depth image to points of each of some objects, see :func:`depth_to_clouds`."""
     points, row, column = frame.pixels(frame.known & (labels.places > 0))
-    if len(points):
-        _check_unit(float(np.median(points[:, 2])), frame.name)
+    check_unit(points[:, 2], frame.name)
     place = labels.places[row, column]
     order = np.argsort(place, kind="stable")
     ends = np.cumsum(np.bincount(place, minlength=len(labels.numbers) + 1))
@@ -179,8 +178,9 @@ def clouds_of(frame: DepthImage, labels: Labels) -> dict[int, Cloud | InputError
     return found
 
 
-def _check_unit(middle: float, name: str) -> None:
-    """Refuse a median depth that no camera measures."""
+def check_unit(depths: Float, name: str) -> None:
+    """Refuse depths ``[N]`` in metres whose median no camera measures. Raises InputError."""
+    middle = float(np.median(depths)) if len(depths) else _NEAREST
     if middle > _FARTHEST:
         raise InputError(
             f"{name}: half of the depths are beyond {middle:,.0f} m; set --depth_scale, metres per unit of "

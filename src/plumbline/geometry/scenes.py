@@ -16,11 +16,17 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull, QhullError
 
 from plumbline.errors import InputError
-from plumbline.geometry.depth_images import DepthImage, clouds_of, connected_pixels, make_depth_image
+from plumbline.geometry.depth_images import (
+    DepthImage,
+    check_unit,
+    clouds_of,
+    connected_pixels,
+    make_depth_image,
+)
 from plumbline.geometry.intrinsics import Intrinsics
 from plumbline.geometry.masks import Labels, read_labels
 from plumbline.geometry.support_plane import SAMPLE, Support, find_support
-from plumbline.geometry.tables import CAMERA, found_table, plausible
+from plumbline.geometry.tables import CAMERA, found_table
 from plumbline.records import Cloud, Float, Int
 
 _AROUND, _APART = 97, 9
@@ -40,8 +46,11 @@ _SPECK = 20
 """Pieces with fewer pixels are noise."""
 _OF_LARGEST = 0.05
 """Pieces of the table with a smaller share of the largest one are other things at its height."""
-_BELOW = (
-    "it lies below the table that --table auto found, which is not used; give the plane, or leave --table out"
+_BELOW = 0.02
+"""Share of the points of an object that may lie below its table; masks cover a little of what is behind."""
+_NOT_CARRIED = (
+    "it does not stand on the plane that --table auto found around it, which is not used; give the plane "
+    "with --table NX,NY,NZ,D, or leave --table out"
 )
 _ADVICE = "give the plane with --table NX,NY,NZ,D, or a mask of each object with --mask"
 
@@ -70,9 +79,7 @@ def find_table(frame: DepthImage, labels: Labels | None = None) -> Support:
     """
     inside, where = frame.known, "the pixels"
     if labels is not None:
-        objects = labels.places > 0
-        near, far = (maximum_filter(objects.astype(np.uint8), size) for size in (_APART, _AROUND))
-        inside, where = inside & (far > near), "the pixels around the mask"
+        inside, where = inside & _around(labels), "the pixels around the mask"
     at = np.flatnonzero(inside)
     if len(at) > SAMPLE:
         at = np.sort(np.random.default_rng(0).choice(at, SAMPLE, replace=False))
@@ -150,26 +157,51 @@ def find_objects(
 
 def objects_on_table(frame: DepthImage, labels: Labels | None = None) -> dict[int, Cloud | InputError]:
     """The points of each object on a table, with the plane of the table; see :func:`find_objects`."""
-    if labels is None:
-        plane, labels, refused, notes = split_scene(frame)
-    else:
-        plane, refused, notes = find_table(frame, labels).plane, {}, ()
-    notes = (found_table(plane, CAMERA), *notes)
-    found: dict[int, Cloud | InputError] = {}
-    for number, cloud in clouds_of(frame, labels).items():
-        if isinstance(cloud, InputError):
-            found[number] = cloud
-        elif number in refused:
-            found[number] = InputError(f"{cloud.name}: {refused[number]}")
-        else:
-            below = plausible(plane, cloud.points) is None
-            found[number] = replace(
-                cloud,
-                table=None if below else plane,
-                notes=(*cloud.notes, *notes),
-                warnings=(*cloud.warnings, *([_BELOW] if below else [])),
+    looked_at = frame.known if labels is None else frame.known & (labels.places > 0)
+    check_unit(frame.metres[looked_at], frame.name)  # or all would be one plane
+    if labels is not None:
+        return _with_table(frame, labels, find_table(frame, labels))
+    plane, labels, refused, notes = split_scene(frame)
+    found = clouds_of(frame, labels)
+    for number, cloud in found.items():
+        if isinstance(cloud, Cloud):
+            said = (found_table(plane, CAMERA), *notes)
+            found[number] = (
+                InputError(f"{cloud.name}: {refused[number]}")
+                if number in refused
+                else replace(cloud, table=plane, notes=(*cloud.notes, *said))
             )
     return found
+
+
+def _with_table(frame: DepthImage, labels: Labels, support: Support) -> dict[int, Cloud | InputError]:
+    """The points of each object of a mask, with the plane around them as its table if that carries it.
+
+    It does if hardly any point lies below it, and if the middle of the object, seen along the normal, lies
+    between the pixels of the plane. The top of another object next to it, or a wall, does not.
+    """
+    on_plane = frame.known & _around(labels)
+    on_plane &= np.abs(_heights(frame, support.plane)) <= support.margin(frame.metres)
+    found = clouds_of(frame, labels)
+    for number, cloud in found.items():
+        if isinstance(cloud, InputError):
+            continue
+        mine = cloud.points if cloud.on_object is None else cloud.points[cloud.on_object]
+        height = mine @ support.plane[:3] - support.plane[3]
+        beyond = _beyond_table(frame, on_plane, support.plane, mine.mean(axis=0, keepdims=True))
+        if (height < -support.margin(mine[:, 2])).mean() > _BELOW or beyond > 0:
+            found[number] = replace(cloud, warnings=(*cloud.warnings, _NOT_CARRIED))
+        else:
+            said = found_table(support.plane, CAMERA)
+            found[number] = replace(cloud, table=support.plane, notes=(*cloud.notes, said))
+    return found
+
+
+def _around(labels: Labels) -> NDArray[np.bool_]:
+    """The pixels ``[H, W]`` around a mask in which its table is looked for."""
+    objects = (labels.places > 0).astype(np.uint8)
+    result: NDArray[np.bool_] = maximum_filter(objects, _AROUND) > maximum_filter(objects, _APART)
+    return result
 
 
 def _heights(frame: DepthImage, plane: Float) -> Float:
