@@ -11,7 +11,14 @@ from plumbline.errors import InputError
 from plumbline.geometry.camera_poses import merge_views
 from plumbline.geometry.depth_images import DepthImage, clouds_of, make_depth_image, whole_cloud
 from plumbline.geometry.image_files import read_image
-from plumbline.geometry.intrinsics import CameraFile, Intrinsics, check_intrinsics, check_size, read_camera
+from plumbline.geometry.intrinsics import (
+    CameraFile,
+    Intrinsics,
+    check_intrinsics,
+    check_size,
+    lens_notes,
+    read_camera,
+)
 from plumbline.geometry.masks import Labels, read_labels
 from plumbline.geometry.scenes import objects_on_table
 from plumbline.records import Cloud, Float
@@ -115,8 +122,7 @@ def read_view(
     if depth_scale is None and camera.depth_scale is not None:
         depth_scale = camera.depth_scale
         notes = (f"{depth_scale:g} metres per unit of the image, as {intrinsics} says",)
-    if camera.distorted:
-        notes += (f"{intrinsics} states lens distortion, which is left out: give a rectified image",)
+    notes += tuple(lens_notes(camera, str(intrinsics)))
     frame = make_depth_image(image, camera.intrinsics, depth_scale=depth_scale, name=str(depth))
     check_size(camera.intrinsics, frame.metres.shape, where, camera.size)
     return View(frame, None if seen is None else read_labels(seen, frame.metres.shape, str(depth)), notes)
