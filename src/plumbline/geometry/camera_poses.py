@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from plumbline.arrays import to_numbers
 from plumbline.errors import InputError
 from plumbline.files import reading
 from plumbline.geometry.cleaning import object_points
@@ -80,11 +81,13 @@ def merge_views(clouds: Sequence[Cloud], poses: Sequence[Float] | Float, name: s
         itself. The table is that of the view with the most points that has one; a note names it in the world.
 
     Raises:
-        InputError: there is no view, another number of poses, or a pose is not rigid.
+        InputError: there is no view, another number of poses, or a pose is not a rigid motion in numbers.
 
     Symmetry: SE(3): poses that are moved by a rigid motion of the world move the result.
     """
-    places = np.asarray(poses, dtype=np.float64)
+    if not isinstance(clouds, Sequence) or not all(isinstance(cloud, Cloud) for cloud in clouds):
+        raise InputError("the views must be a list of clouds, as plumbline.depth_to_cloud gives them")
+    places = to_numbers(poses, name or "poses")
     if not clouds or places.shape != (len(clouds), 4, 4):
         raise InputError(f"{len(clouds)} views and poses of shape {list(places.shape)}; {_WANTED}")
     check_poses(places, name or "poses")

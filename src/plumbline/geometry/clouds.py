@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from plumbline.arrays import to_numbers
 from plumbline.errors import InputError
 from plumbline.files import reading
 from plumbline.geometry.array_clouds import read_npy, read_npz
@@ -103,7 +104,7 @@ def scan_of(cloud: Cloud, sensor: Float | None, *, give: str = _GIVE) -> Scan:
         if cloud.sensor is None and cloud.sensor_doubt:
             raise InputError(f"{path}: {cloud.sensor_doubt}; {give}")
         sensor = np.zeros(3) if cloud.sensor is None else cloud.sensor
-    sensor = np.asarray(sensor, dtype=np.float64)
+    sensor = to_numbers(sensor, f"{path}: the sensor's position")
     if sensor.shape not in ((3,), points.shape) or not np.isfinite(sensor).all():
         left = f" of the {len(points):,} that are not missing returns" if cloud.dropped else ""
         raise InputError(f"{path}: the sensor's position must be 3 finite numbers, or 3 for each point{left}")

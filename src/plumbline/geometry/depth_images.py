@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from plumbline.arrays import is_number, shown, to_array
 from plumbline.errors import InputError
 from plumbline.geometry.cleaning import NEAR, object_components
 from plumbline.geometry.intrinsics import Intrinsics, matrix_intrinsics
@@ -236,7 +237,7 @@ def connected_pixels(points: Float, row: Int, column: Int, camera: Intrinsics) -
 
 
 def _metres(depth: np.ndarray, depth_scale: float | None, name: str) -> Float:
-    depth = np.asarray(depth)
+    depth = to_array(depth, f"{name}: the depth image")
     if depth.ndim == 3 and 1 in (depth.shape[0], depth.shape[2]):
         depth = depth.reshape([size for size in depth.shape if size != 1] or [1, 1])
     if depth.ndim != 2 or depth.dtype.kind not in "fiu":
@@ -245,8 +246,8 @@ def _metres(depth: np.ndarray, depth_scale: float | None, name: str) -> Float:
         )
     if depth.dtype == np.uint8:
         raise InputError(f"{name}: 8 bits per pixel are too few for depths; give the 16-bit image")
-    if depth_scale is not None and not (math.isfinite(depth_scale) and depth_scale > 0):
-        raise InputError(f"depth_scale must be a number of metres per unit above 0, not {depth_scale}")
+    if depth_scale is not None and not (is_number(depth_scale) and 0 < depth_scale < math.inf):
+        raise InputError(f"depth_scale must be a number of metres per unit above 0, not {shown(depth_scale)}")
     if depth_scale is None:
         depth_scale = 1.0 if depth.dtype.kind == "f" else _MILLIMETRE
     return depth.astype(np.float64) * depth_scale

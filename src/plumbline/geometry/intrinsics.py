@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from plumbline.arrays import to_numbers
 from plumbline.errors import InputError
 from plumbline.files import reading
 from plumbline.geometry.headers import read_array
@@ -254,7 +255,7 @@ def matrix_intrinsics(matrix: np.ndarray, where: str) -> Intrinsics:
     Raises:
         InputError: it is not a camera matrix; the message begins with ``where``.
     """
-    matrix = np.asarray(matrix, dtype=np.float64)
+    matrix = to_numbers(matrix, f"{where}: the camera matrix")
     if matrix.size == 9:
         matrix = matrix.reshape(3, 3)
     if matrix.shape == (3, 3) and matrix[2, 2] == 1 and not matrix[0, 2] and not matrix[1, 2]:

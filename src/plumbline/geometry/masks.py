@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from plumbline.arrays import to_array
 from plumbline.errors import InputError
 from plumbline.records import Int
 
@@ -61,7 +62,7 @@ def read_labels(mask: np.ndarray, shape: tuple[int, ...], name: str) -> Labels:
             finite, or is not of objects: a depth image, a photograph, or a picture that was resized with
             blended edges.
     """
-    mask = np.asarray(mask)
+    mask = to_array(mask, f"{name}: the mask")
     coloured = False
     if mask.ndim == 3 and mask.shape[2] in (3, 4) and mask.dtype == np.uint8:
         mask, coloured = _without_colours(mask)
