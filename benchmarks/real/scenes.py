@@ -1,8 +1,8 @@
 """How many objects of real depth images ``--table auto`` finds: python -m benchmarks.real.scenes FOLDER.
 
-The folder holds npz files with ``depth`` (metres), ``mask`` and ``K``; files with the same depth are one image
-with several known objects. An object is found if the pixels of a piece and those of the mask that have a depth
-overlap by more than 0.7 (intersection over union).
+The folder holds npz files with ``depth`` (metres), ``mask`` and ``K``; files with the same depth are one
+image with several known objects. An object is found if the pixels of a piece and those of the mask that have
+a depth overlap by more than 0.7 (intersection over union).
 """
 
 import sys

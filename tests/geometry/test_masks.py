@@ -91,11 +91,12 @@ def test_what_is_no_mask_is_refused(mask, said):
     assert "\n" not in str(caught.value)
 
 
-def test_a_sliver_next_to_one_whole_object_is_no_soft_edge():
-    """Soft edges are darker than their object."""
-    mask = numbered(np.uint8, 3)
-    mask[20, 3:30] = 5
-    assert read_labels(mask, SHAPE, "d.png").numbers == (3, 5)
+def test_a_sliver_is_no_soft_edge():
+    """Soft edges are darker than their object, and touch it or each other."""
+    for sliver in (2, 5):
+        mask = numbered(np.uint8, 3)
+        mask[20, 3:30] = sliver
+        assert read_labels(mask, SHAPE, "d.png").numbers == (min(sliver, 3), max(sliver, 3))
 
 
 # --------------------------------------------------------------------------------------- many instances

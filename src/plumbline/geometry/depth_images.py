@@ -91,7 +91,8 @@ def depth_to_cloud(
     Args:
         depth: ``[H, W]`` distances along the optical axis; 0 and what is not finite means no measurement.
         intrinsics: of the camera, or its matrix ``[3, 3]``.
-        mask: ``[H, W]``, not 0 on the object; None for the whole image.
+        mask: ``[H, W]``, not 0 on the object, or ``[H, W, 3]`` uint8, not black on it; None for the whole
+            image.
         depth_scale: metres per unit of ``depth``. None: 0.001 for whole numbers, 1 for others.
         name: what error messages call the image.
 
@@ -129,7 +130,8 @@ def depth_to_clouds(
     """Convert a depth image to points of each object of a mask with instance numbers.
 
     Args:
-        mask: ``[H, W]`` the number of the object that a pixel shows, 0 for none.
+        mask: ``[H, W]`` the number of the object that a pixel shows, 0 for none; or ``[H, W, 3]`` uint8 its
+            colour, black for none, which has the number R + 256 G + 65536 B.
         depth, intrinsics, depth_scale, name: as for :func:`depth_to_cloud`.
 
     Returns:

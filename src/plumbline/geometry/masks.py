@@ -15,6 +15,8 @@ _INSIDE = 0.1
 pixels by three it is a ninth; the grey levels of soft edges have next to none."""
 _SURE = 0.5
 """The same share over a whole mask of more than the usual number of objects; a depth image has less."""
+_BESIDE = 0.5
+"""Soft edges lie next to another level with more than this share of their pixels."""
 _RINGING = 32
 """JPEG spreads black and the one grey level of an object over areas of levels up to this far from them."""
 _SHOWN = 6
@@ -118,15 +120,16 @@ def _objects(found: Labels, is_picture: bool, name: str) -> Labels:
     """Merge the soft edges of one object with it; refuse those of several, and what is no mask."""
     if len(found.numbers) == 1:
         return found
-    inside, count = _pixels(found)
+    inside, beside, count = _pixels(found)
     is_whole = inside >= _INSIDE * count
     numbers = np.array(found.numbers)
     whole, edges = numbers[is_whole], numbers[~is_whole]
     many = len(numbers) > _USUAL
-    if is_picture and len(edges) and _are_shades(whole, edges, many):
-        return _as_one(found, int(whole.max(initial=1)))
-    if found.coloured and len(whole) == 1 and len(edges) and _are_darker(int(whole[0]), edges):
-        return _as_one(found, int(whole[0]))
+    if beside[~is_whole].sum() > _BESIDE * count[~is_whole].sum():
+        if is_picture and _are_shades(whole, edges, many):
+            return _as_one(found, int(whole.max(initial=1)))
+        if found.coloured and len(whole) == 1 and _are_darker(int(whole[0]), edges):
+            return _as_one(found, int(whole[0]))
     if many and (len(edges) > len(whole) or inside.sum() < _SURE * count.sum()):
         what, like = ("colours", "photograph") if found.coloured else ("numbers", "depth image")
         raise InputError(
@@ -179,8 +182,9 @@ def _are_darker(whole: int, edges: Int) -> bool:
 
 
 def _as_one(found: Labels, number: int) -> Labels:
-    said = f"the mask has {len(found.numbers):,} levels, taken for one object with soft edges"
-    return Labels((number,), (found.places > 0).astype(np.intp), found.coloured, (said,))
+    levels = len(found.numbers)
+    notes = (f"the mask has {levels:,} levels, taken for one object with soft edges",) if levels > 1 else ()
+    return Labels((number,), (found.places > 0).astype(np.intp), found.coloured, notes)
 
 
 def _colours(numbers: Int) -> Int:
@@ -196,15 +200,19 @@ def _called(numbers: Int, coloured: bool) -> list[str]:
     return ["#" + "".join(f"{part:02x}" for part in colour) for colour in _colours(numbers)]
 
 
-def _pixels(found: Labels) -> tuple[Int, Int]:
-    """The pixels of each object that have four neighbours of the same object, and all its pixels."""
+def _pixels(found: Labels) -> tuple[Int, Int, Int]:
+    """Count the pixels of each object whose four neighbours are of the same object, those with a neighbour of
+    another object, and all.
+    """
     at = found.places
     middle = at[1:-1, 1:-1]
-    same = (
-        (middle == at[:-2, 1:-1])
-        & (middle == at[2:, 1:-1])
-        & (middle == at[1:-1, :-2])
-        & (middle == at[1:-1, 2:])
+    same, beside = np.ones(middle.shape, bool), np.zeros(middle.shape, bool)
+    for neighbour in (at[:-2, 1:-1], at[2:, 1:-1], at[1:-1, :-2], at[1:-1, 2:]):
+        differs = neighbour != middle
+        same &= ~differs
+        beside |= differs & (neighbour > 0)
+    inside, touching, count = (
+        np.bincount(places.ravel(), minlength=len(found.numbers) + 1)[1:]
+        for places in (middle[same], middle[beside], at)
     )
-    most = len(found.numbers) + 1
-    return np.bincount(middle[same], minlength=most)[1:], np.bincount(at.ravel(), minlength=most)[1:]
+    return inside, touching, count

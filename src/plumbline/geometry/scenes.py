@@ -140,7 +140,7 @@ def find_objects(
     """Find the table in a depth image, and the objects that stand on it.
 
     Args:
-        mask: ``[H, W]`` the number of the object that a pixel shows, 0 for none; None: the objects are found.
+        mask: as for :func:`plumbline.depth_to_clouds`; None: the objects are found.
         depth, intrinsics, depth_scale, name: as for :func:`plumbline.depth_to_cloud`.
 
     Returns:
