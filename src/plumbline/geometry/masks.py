@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plumbline.arrays import to_array
 from plumbline.errors import InputError
@@ -120,12 +121,15 @@ def _objects(found: Labels, is_picture: bool, name: str) -> Labels:
     """Merge the soft edges of one object with it; refuse those of several, and what is no mask."""
     if len(found.numbers) == 1:
         return found
-    inside, beside, count = _pixels(found)
+    inside, count = _count(found, _inside(found.places)), _count(found)
     is_whole = inside >= _INSIDE * count
     numbers = np.array(found.numbers)
     whole, edges = numbers[is_whole], numbers[~is_whole]
     many = len(numbers) > _USUAL
-    if beside[~is_whole].sum() > _BESIDE * count[~is_whole].sum():
+    if (
+        len(edges)
+        and _count(found, _beside(found.places))[~is_whole].sum() > _BESIDE * count[~is_whole].sum()
+    ):
         if is_picture and _are_shades(whole, edges, many):
             return _as_one(found, int(whole.max(initial=1)))
         if found.coloured and len(whole) == 1 and _are_darker(int(whole[0]), edges):
@@ -200,19 +204,28 @@ def _called(numbers: Int, coloured: bool) -> list[str]:
     return ["#" + "".join(f"{part:02x}" for part in colour) for colour in _colours(numbers)]
 
 
-def _pixels(found: Labels) -> tuple[Int, Int, Int]:
-    """Count the pixels of each object whose four neighbours are of the same object, those with a neighbour of
-    another object, and all.
-    """
-    at = found.places
-    middle = at[1:-1, 1:-1]
-    same, beside = np.ones(middle.shape, bool), np.zeros(middle.shape, bool)
-    for neighbour in (at[:-2, 1:-1], at[2:, 1:-1], at[1:-1, :-2], at[1:-1, 2:]):
-        differs = neighbour != middle
-        same &= ~differs
-        beside |= differs & (neighbour > 0)
-    inside, touching, count = (
-        np.bincount(places.ravel(), minlength=len(found.numbers) + 1)[1:]
-        for places in (middle[same], middle[beside], at)
+def _count(found: Labels, pixels: NDArray[np.bool_] | None = None) -> Int:
+    """Count the pixels of each object, or some ``[H - 2, W - 2]`` of those that are not at the border."""
+    at = found.places if pixels is None else found.places[1:-1, 1:-1][pixels]
+    return np.bincount(at.ravel(), minlength=len(found.numbers) + 1)[1:]
+
+
+def _neighbours(places: Int) -> tuple[Int, list[Int]]:
+    """Pixels that are not at the border of the image, and their four neighbours."""
+    return places[1:-1, 1:-1], [places[:-2, 1:-1], places[2:, 1:-1], places[1:-1, :-2], places[1:-1, 2:]]
+
+
+def _inside(places: Int) -> NDArray[np.bool_]:
+    """Tell which pixels have four neighbours of the same object."""
+    middle, neighbours = _neighbours(places)
+    result: NDArray[np.bool_] = np.logical_and.reduce([middle == neighbour for neighbour in neighbours])
+    return result
+
+
+def _beside(places: Int) -> NDArray[np.bool_]:
+    """Tell which pixels have a neighbour of another object."""
+    middle, neighbours = _neighbours(places)
+    result: NDArray[np.bool_] = np.logical_or.reduce(
+        [(middle != neighbour) & (neighbour > 0) for neighbour in neighbours]
     )
-    return inside, touching, count
+    return result
