@@ -15,6 +15,7 @@ PACKAGE = ROOT / "src" / "plumbline"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
+    "arrays": 0,
     "errors": -1,
     "quantities": -2,
     "kinds": -1,

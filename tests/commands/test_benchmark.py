@@ -29,6 +29,7 @@ from plumbline.predictors.untrained import BASELINES
 from plumbline.records import FEATURE_NAMES, VECTOR_NAMES, Scan
 from plumbline.training.show.facts import data_identity
 from tests.helpers.preparing import BOX_FACES, write_meshes, write_off
+from tests.helpers.refusals import refused
 
 FEW = (*MAIN, Condition(1, 0.01, 64, "random"))
 
@@ -366,22 +367,18 @@ class TestModels:
 
 
 class TestRefusals:
-    def refused(self, capsys, *arguments) -> str:
-        assert main(["benchmark", *map(str, arguments)]) == 2
-        return capsys.readouterr().err
-
     def test_nothing_to_measure_on_and_nowhere_to_write(self, meshes, tmp_path, capsys):
-        assert "--out is missing" in self.refused(capsys, meshes)
-        assert "nothing to measure on" in self.refused(capsys, "--out", tmp_path)
-        assert "does not exist" in self.refused(capsys, tmp_path / "none", "--out", tmp_path / "out")
+        assert "--out is missing" in refused(capsys, "benchmark", meshes)
+        assert "nothing to measure on" in refused(capsys, "benchmark", "--out", tmp_path)
+        assert "does not exist" in refused(capsys, "benchmark", tmp_path / "none", "--out", tmp_path / "out")
 
     def test_a_data_set_as_the_folder(self, meshes, out, capsys):
-        said = self.refused(capsys, meshes, "--out", out / "scans" / MAIN[0].name)
+        said = refused(capsys, "benchmark", meshes, "--out", out / "scans" / MAIN[0].name)
         assert "is a data set" in said
 
     def test_meshes_that_are_all_rejected(self, tmp_path, capsys):
         write_off(tmp_path / "in" / "open.off", np.eye(4)[:, :3], BOX_FACES[:1])
-        said = self.refused(capsys, tmp_path / "in", "--out", tmp_path / "out", "--workers", 1)
+        said = refused(capsys, "benchmark", tmp_path / "in", "--out", tmp_path / "out", "--workers", 1)
         assert "there is nothing to measure: all 1 inputs were rejected (the first is open.off:" in said
 
     @pytest.mark.parametrize(
@@ -390,11 +387,11 @@ class TestRefusals:
     )
     def test_models_of_other_graphs(self, meshes, out, tmp_path, capsys, changes, reason):
         make_checkpoint(tmp_path / "a.ckpt", stores(out)[MAIN[0].name], **changes)
-        said = self.refused(capsys, meshes, "--out", out, "--checkpoint", tmp_path / "a.ckpt")
+        said = refused(capsys, "benchmark", meshes, "--out", out, "--checkpoint", tmp_path / "a.ckpt")
         assert reason in said
         assert "a.ckpt" in said
 
     def test_no_checkpoint(self, meshes, tmp_path, capsys):
-        said = self.refused(capsys, meshes, "--out", tmp_path, "--checkpoint", tmp_path / "none")
+        said = refused(capsys, "benchmark", meshes, "--out", tmp_path, "--checkpoint", tmp_path / "none")
         assert "there is no such file" in said
         assert not (tmp_path / "scans").exists()

@@ -23,6 +23,7 @@ from plumbline.predictors.predictor import Predictor
 from plumbline.predictors.untrained import BASELINES
 from tests.commands.test_benchmark import make_checkpoint
 from tests.helpers.real_set import BOX, CRATE, HIGHER, TUB, RealFolder, Shot, kept, strays, three_scans
+from tests.helpers.refusals import refused
 
 FACTOR, EXPECTED = 1.5, 0.42
 
@@ -33,8 +34,11 @@ def made(tmp_path) -> RealFolder:
 
 
 def run(real: RealFolder, *flags: object) -> int:
-    arguments = ["--real", real.path, "--out", real.path.parent / "out", *flags]
-    return main(["benchmark", *map(str, arguments)])
+    return main([*map(str, words(real, *flags))])
+
+
+def words(real: RealFolder, *flags: object) -> list[object]:
+    return ["benchmark", "--real", real.path, "--out", real.path.parent / "out", *flags]
 
 
 def result_of(real: RealFolder) -> dict:
@@ -224,12 +228,6 @@ class TestShown:
 
 
 class TestRefusals:
-    def refused(self, capsys, real: RealFolder, *flags: object) -> str:
-        assert run(real, *flags) == 2
-        error = capsys.readouterr().err
-        assert len(error.strip().splitlines()) == 1
-        return error
-
     @pytest.mark.parametrize(
         ("flags", "said"),
         [
@@ -240,7 +238,7 @@ class TestRefusals:
         ],
     )
     def test_flags_that_do_not_fit(self, made, capsys, flags, said):
-        assert said in self.refused(capsys, made, *flags)
+        assert said in refused(capsys, *words(made, *flags))
 
     def test_meshes_next_to_real_scans(self, made, capsys):
         assert main(["benchmark", str(made.path), "--real", str(made.path), "--out", "out"]) == 2
@@ -252,9 +250,9 @@ class TestRefusals:
 
     def test_no_manifest(self, made, capsys):
         (made.path / "manifest.csv").unlink()
-        assert "has no manifest.csv" in self.refused(capsys, made)
+        assert "has no manifest.csv" in refused(capsys, *words(made))
         made.path = made.path / "none"
-        assert "is not a folder" in self.refused(capsys, made)
+        assert "is not a folder" in refused(capsys, *words(made))
 
     @pytest.mark.parametrize(
         ("old", "new", "said"),
@@ -272,12 +270,12 @@ class TestRefusals:
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new))
-        assert re.search(said, self.refused(capsys, made))
+        assert re.search(said, refused(capsys, *words(made)))
 
     def test_a_manifest_without_rows(self, made, capsys):
         made.rows = []
         made.write()
-        assert "has no rows below its header" in self.refused(capsys, made)
+        assert "has no rows below its header" in refused(capsys, *words(made))
 
     @pytest.mark.parametrize(
         ("arrays", "said"),
@@ -304,22 +302,22 @@ class TestRefusals:
     def test_a_scan_with_mistakes(self, made, capsys, arrays, said):
         whole = {"points": CRATE.seen()[0]}
         made.add("crate2", CRATE, {**whole, **arrays})
-        error = self.refused(capsys, made)
+        error = refused(capsys, *words(made))
         assert re.search(said, error)
         assert "manifest.csv, line 5: " in error
 
     def test_a_damaged_scan(self, made, capsys):
         (made.path / "scans" / "crate.npz").write_bytes(b"PK nothing")
-        error = self.refused(capsys, made)
+        error = refused(capsys, *words(made))
         assert re.search(r"manifest.csv, line 3: .*crate.npz cannot be read: it is damaged", error)
 
     def test_nowhere_to_write(self, made, capsys):
         (made.path.parent / "out").write_text("a file")
-        assert "out is a file: give a folder" in self.refused(capsys, made)
+        assert "out is a file: give a folder" in refused(capsys, *words(made))
 
     def test_a_manifest_in_another_encoding(self, made, capsys):
         path = made.path / "manifest.csv"
         path.write_bytes(path.read_text().replace("yard", "Höfe").encode("cp1252"))
-        error = self.refused(capsys, made)
+        error = refused(capsys, *words(made))
         assert "manifest.csv is not in UTF-8; save it as UTF-8" in error
         assert "codec" not in error

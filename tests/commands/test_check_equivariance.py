@@ -12,6 +12,7 @@ from plumbline.console.check_report import print_equivariance
 from plumbline.evaluation import equivariance
 from plumbline.evaluation.equivariance import KEPT, LIMITS, MOVES, Deviation, keeps, measure, standard_scans
 from plumbline.predictors.checkpoint import load_checkpoint
+from tests.helpers.refusals import refused
 from tests.helpers.training_fixtures import saved
 
 
@@ -137,16 +138,19 @@ def test_the_table(trained, capsys, few):
 def test_refusals(trained, tmp_path, capsys):
     import torch
 
-    def refused(*args) -> str:
-        capsys.readouterr()
-        assert main(["check", "--equivariance", *map(str, args)]) == 2
-        return capsys.readouterr().err
-
-    assert "there is no such file or folder" in refused(tmp_path / "none.ckpt")
-    assert "--equivariance tests a checkpoint only" in refused(trained["ept"], "--deep")
-    assert "--equivariance tests a checkpoint only" in refused(trained["ept"], tmp_path)
-    assert "needs a value after it" in refused()
+    assert "there is no such file or folder" in refused(
+        capsys, "check", "--equivariance", tmp_path / "none.ckpt"
+    )
+    assert "--equivariance tests a checkpoint only" in refused(
+        capsys, "check", "--equivariance", trained["ept"], "--deep"
+    )
+    assert "--equivariance tests a checkpoint only" in refused(
+        capsys, "check", "--equivariance", trained["ept"], tmp_path
+    )
+    assert "needs a value after it" in refused(capsys, "check", "--equivariance")
     content = saved(trained["gcn"])
     content["state_dict"]["model.head.6.bias"][:] = float("nan")
     torch.save(content, tmp_path / "broken.ckpt")
-    assert "are not finite; its training diverged" in refused(tmp_path / "broken.ckpt")
+    assert "are not finite; its training diverged" in refused(
+        capsys, "check", "--equivariance", tmp_path / "broken.ckpt"
+    )

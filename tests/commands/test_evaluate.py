@@ -26,6 +26,7 @@ from plumbline.predictors.inference import answers_for, predict
 from plumbline.records import FEATURE_NAMES, Sample
 from plumbline.reporting import Event
 from tests.helpers import scanned
+from tests.helpers.refusals import refused
 
 OBJECTS, SCANS = 20, 3
 
@@ -234,47 +235,45 @@ def test_scans_are_refused_by_what_the_model_says_of_them(tmp_path, capsys, monk
 
 
 class TestRefusals:
-    def refused(self, capsys, *arguments) -> str:
-        assert main(["evaluate", *map(str, arguments)]) == 2
-        return capsys.readouterr().err
-
     @pytest.mark.parametrize("split", ["val", "train"])
     def test_no_part_of_a_foreign_data_set(self, run_folder, tmp_path, capsys, split):
         other = make_store(tmp_path / "other", seed=1)
-        said = self.refused(capsys, run_folder, "--data_dir", other.path, "--split", split)
+        said = refused(capsys, "evaluate", run_folder, "--data_dir", other.path, "--split", split)
         assert f"--split {split}" in said
         assert "use --split all" in said
 
     def test_other_features(self, run_folder, tmp_path, capsys):
         narrow = make_store(tmp_path / "narrow", features=("x", "y", "z"))
-        said = self.refused(capsys, run_folder, "--data_dir", narrow.path)
+        said = refused(capsys, "evaluate", run_folder, "--data_dir", narrow.path)
         assert "the model reads 12 features per point (x, y, z, sensor_x" in said
         assert "has 3 (x, y, z)" in said
         renamed = make_store(tmp_path / "renamed", features=("u", *FEATURE_NAMES[1:]))
-        assert "has 12 (u, y, z" in self.refused(capsys, run_folder, "--data_dir", renamed.path)
+        assert "has 12 (u, y, z" in refused(capsys, "evaluate", run_folder, "--data_dir", renamed.path)
 
     def test_points_in_another_frame(self, run_folder, tmp_path, capsys):
         other = make_store(tmp_path / "other", normalise="centre")
-        said = self.refused(capsys, run_folder, "--data_dir", other.path)
+        said = refused(capsys, "evaluate", run_folder, "--data_dir", other.path)
         assert "another frame" in said
         assert "--normalise centre" in said
 
     def test_the_training_data_has_gone(self, tmp_path, store, capsys):
         make_checkpoint(tmp_path / "a.ckpt", store, data_dir=str(tmp_path / "gone"))
-        said = self.refused(capsys, tmp_path / "a.ckpt")
+        said = refused(capsys, "evaluate", tmp_path / "a.ckpt")
         assert str(tmp_path / "gone") in said
         assert "--data_dir" in said
 
     def test_no_checkpoint(self, tmp_path, capsys):
-        assert "there is no such file" in self.refused(capsys, tmp_path / "none")
-        assert "neither best-model" in self.refused(capsys, tmp_path)
+        assert "there is no such file" in refused(capsys, "evaluate", tmp_path / "none")
+        assert "neither best-model" in refused(capsys, "evaluate", tmp_path)
 
     def test_a_folder_that_cannot_be_made(self, run_folder, tmp_path, capsys):
         (tmp_path / "file").write_text("")
-        assert "cannot write to" in self.refused(capsys, run_folder, "--out", tmp_path / "file" / "out")
+        assert "cannot write to" in refused(
+            capsys, "evaluate", run_folder, "--out", tmp_path / "file" / "out"
+        )
 
     def test_a_data_set_is_no_place_for_a_report(self, run_folder, store, capsys):
-        assert "is a data set" in self.refused(capsys, run_folder, "--out", store.path)
+        assert "is a data set" in refused(capsys, "evaluate", run_folder, "--out", store.path)
         assert not (store.path / "report.html").exists()
 
     @pytest.mark.parametrize("name", ["report.html", "evaluation.json"])
@@ -282,7 +281,7 @@ class TestRefusals:
         out = tmp_path / "out"
         out.mkdir()
         (out / name).write_text('{"mine": 1}')
-        assert f"{name} is not from an evaluation" in self.refused(capsys, run_folder, "--out", out)
+        assert f"{name} is not from an evaluation" in refused(capsys, "evaluate", run_folder, "--out", out)
         assert (out / name).read_text() == '{"mine": 1}'
         assert len(list(out.iterdir())) == 1
 
@@ -291,8 +290,8 @@ class TestRefusals:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
         monkeypatch.setattr("plumbline.models.gcn.GCN.forward", full)
-        assert "the GPU's memory does not hold --batch_size 64: give a smaller one" in self.refused(
-            capsys, run_folder
+        assert "the GPU's memory does not hold --batch_size 64: give a smaller one" in refused(
+            capsys, "evaluate", run_folder
         )
 
     def test_a_model_that_diverged(self, tmp_path, store, capsys):
@@ -300,7 +299,7 @@ class TestRefusals:
         content = torch.load(tmp_path / "a.ckpt", weights_only=True)
         content["state_dict"]["model.head.6.bias"][:] = float("nan")
         torch.save(content, tmp_path / "a.ckpt")
-        assert "are not finite" in self.refused(capsys, tmp_path / "a.ckpt")
+        assert "are not finite" in refused(capsys, "evaluate", tmp_path / "a.ckpt")
         assert not (tmp_path / "report.html").exists()
 
 

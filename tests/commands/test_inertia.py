@@ -146,3 +146,20 @@ def test_what_cannot_be_weighed_is_refused_and_the_rest_is_weighed(ask, box, tmp
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert said in err
+
+
+def test_in_a_pipe_every_mesh_has_one_row(tmp_path, capsys):
+    """Nothing wraps or is dropped there, however long the names are."""
+    folder = tmp_path / ("a long name " * 12)
+    folder.mkdir()
+    paths = [folder / f"{name}.off" for name in "ab"]
+    for path in paths:
+        write_off(path, CORNERS * SIZE + SHIFT)
+    assert main(["inertia", *map(str, paths), "--mass", "0.4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    heads = next(line.split() for line in lines if "ixx" in line)
+    for path in paths:
+        (row,) = (line for line in lines if str(path) in line)
+        assert len(row.removeprefix(str(path)).split()) == len(heads) - 3, (
+            "but mesh, and two spaces in a head"
+        )

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tests.helpers import scanned
+from tests.helpers import refusals
 from tests.helpers import table_scene as scene
 from tests.helpers.ros_messages import (
     START,
@@ -42,7 +42,7 @@ def masked(encoding="mono8", *, stamp=START, value=1):
 
 @pytest.fixture
 def refused(capsys):
-    return partial(scanned.refused, capsys)
+    return partial(refusals.refused, capsys, "predict")
 
 
 @pytest.mark.parametrize(

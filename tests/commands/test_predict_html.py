@@ -10,7 +10,8 @@ from plumbline.cli import main
 from plumbline.geometry.ply import read_ply
 from tests.helpers import scanned
 from tests.helpers.drawn import SENSOR, dirty_cloud
-from tests.helpers.scanned import refused, simulate, write_scan
+from tests.helpers.refusals import refused
+from tests.helpers.scanned import simulate, write_scan
 from tests.views.test_page import embedded, unpacked
 
 HULL = ("--model", "convex_hull")
@@ -90,17 +91,21 @@ def test_what_cannot_be_written_is_refused_before_predicting(tmp_path, capsys, m
     with monkeypatch.context() as patch:
         patch.setattr("plumbline.commands.predict.choose_predictor", None)
         for flag in ("--html", "--ply"):
-            assert f"{flag} {tmp_path} is a folder; name a file" in refused(capsys, file, flag, tmp_path)
-            assert f"{flag} a.npz: this is one of the files that are read" in refused(
-                capsys, file, flag, "a.npz"
+            assert f"{flag} {tmp_path} is a folder; name a file" in refused(
+                capsys, "predict", file, flag, tmp_path
             )
-            assert f"{flag} b/c: there is no folder b" in refused(capsys, file, flag, "b/c")
-            assert f"{flag} c: --out writes to this file" in refused(capsys, file, "--out", "./c", flag, "c")
+            assert f"{flag} a.npz: this is one of the files that are read" in refused(
+                capsys, "predict", file, flag, "a.npz"
+            )
+            assert f"{flag} b/c: there is no folder b" in refused(capsys, "predict", file, flag, "b/c")
+            assert f"{flag} c: --out writes to this file" in refused(
+                capsys, "predict", file, "--out", "./c", flag, "c"
+            )
     assert "--ply c: the file shows one scan, and these are 2; name one, or use --html" in refused(
-        capsys, file, other, "--ply", "c"
+        capsys, "predict", file, other, "--ply", "c"
     )
     assert "--html c: a page shows at most 200 scans, and these are 201; name fewer" in refused(
-        capsys, *[file] * 201, "--html", "c"
+        capsys, "predict", *[file] * 201, "--html", "c"
     )
 
 

@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from plumbline.cli import main
 from tests.helpers import scanned
@@ -60,7 +61,7 @@ def test_an_object_without_a_depth_does_not_stop_the_others(seen, ask, tmp_path,
 
 
 def test_a_note_of_the_image_is_printed_once_and_a_warning_names_its_object(seen, tmp_path, capsys):
-    depth, labels = seen
+    depth, labels = (one.copy() for one in seen)
     argv = words(tmp_path, depth, labels)
     (tmp_path / "K.json").write_text(
         '{"cam_K": [262.5, 0, 159.5, 0, 262.5, 119.5, 0, 0, 1], "depth_scale": 1.0}'
@@ -109,3 +110,22 @@ def test_text_that_is_not_four_numbers_is_refused(seen, tmp_path, capsys, text):
     argv[argv.index("--intrinsics") + 1] = text
     assert main(["predict", *argv, *HULL]) == 2
     assert "write fx,fy,cx,cy in pixels, such as 600,600,319.5,239.5, or" in capsys.readouterr().err
+
+
+def test_a_mask_in_colours_has_an_answer_for_each_and_a_note(seen, ask, tmp_path, capsys):
+    depth, labels = seen
+    argv = words(tmp_path, depth, labels)
+    _, known, _ = ask(*argv, *HULL)
+    colours = np.zeros((*labels.shape, 3), np.uint8)
+    colours[labels == scene.BOX], colours[labels == scene.CAN] = (255, 0, 0), (0, 200, 0)
+    Image.fromarray(colours).save(tmp_path / "m.png")
+    code, lines, _ = ask(*argv, *HULL)
+    assert code == 0
+    said = (
+        "each colour of the mask is an object, numbered R + 256 G + 65536 B: #ff0000 is 255, #00c800 is 51200"
+    )
+    assert lines == [
+        line | {"object": number, "notes": [said]} for line, number in zip(known, (255, 51200), strict=True)
+    ]
+    assert main(["predict", *argv, *HULL]) == 0
+    assert capsys.readouterr().err == f"note: {tmp_path / 'd.png'}: {said}\n"

@@ -13,6 +13,7 @@ from plumbline.payload.frames import read_frame
 from plumbline.payload.record import Payload
 from plumbline.predictors.predictor import load_predictor
 from tests.helpers import scanned
+from tests.helpers.refusals import refused
 from tests.helpers.scanned import simulate, write_scan
 
 SHIPPED = ("--checkpoint", "pretrained")
@@ -119,13 +120,23 @@ def test_a_model_without_inertia_has_mass_and_centre_alone(ask, file, capsys):
     code, (line,), _ = ask(file, "--model", "carve", "--mass", 2)
     assert code == 0
     assert line["payload"] == {"mass": 2.0, "com": line["com"]}
-    assert main(["predict", str(file), "--model", "carve", "--mass", "2", "--format", "urdf"]) == 2
-    assert "the inertia of this payload is not known" in capsys.readouterr().err
-    code, (line,), _ = ask(file, "--model", "carve", "--density", 700)
-    assert code == 2
-    assert (
-        line["error"] == f"{file}: this model predicts no volume, so a density gives no mass: give the mass"
-    )
+    assert main(["predict", str(file), "--model", "carve", "--mass", "2", "--format", "ur"]) == 0
+    assert capsys.readouterr().out.startswith("set_target_payload(2.0, [")
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["--mass", "2", "--format", "urdf"], "the inertia of this payload is not known"),
+    (["--density", "700"], "this model predicts no volume, so a density gives no mass: give the mass"),
+    (["--density", "700", "--json"], "this model predicts no volume"),
+    (["--density", "700", "--format", "ur"], "this model predicts no volume"),
+])  # fmt: skip
+@pytest.mark.parametrize("model", ["carve", "gcn"])
+def test_what_the_model_cannot_give_is_refused_before_anything_is_read(
+    trained, model, words, said, capsys, monkeypatch
+):
+    monkeypatch.setattr("plumbline.commands.predict.read_scans", None)
+    chosen = ("--model", model) if model == "carve" else ("--checkpoint", trained[model])
+    assert said in refused(capsys, "predict", "nowhere.npz", *chosen, *words)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.trained_on import TrainedOn
 from plumbline.records import FEATURE_NAMES
 from tests.helpers import scanned
-from tests.helpers.scanned import refused, simulate, write_scan
+from tests.helpers.refusals import refused
+from tests.helpers.scanned import simulate, write_scan
 from tests.helpers.training_fixtures import saved, train
 
 CARVE = ("--model", "carve")
@@ -168,19 +169,23 @@ def test_a_form_is_refused_where_nobody_knows_it(known, needs, said):
 def test_refusals(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = write_scan(tmp_path / "a.npz", simulate(0))
-    assert "no scans given" in refused(capsys, *CARVE)
-    assert "exclude each other: remove one" in refused(capsys, file, *CARVE, "--checkpoint", trained["gcn"])
-    assert "there is no such file or folder" in refused(capsys, file, "--checkpoint", "none.ckpt")
-    assert "did you mean carve?" in refused(capsys, file, "--model", "carv")
-    assert "not a readable checkpoint" in refused(capsys, file, "--checkpoint", file)
+    assert "no scans given" in refused(capsys, "predict", *CARVE)
+    assert "exclude each other: remove one" in refused(
+        capsys, "predict", file, *CARVE, "--checkpoint", trained["gcn"]
+    )
+    assert "there is no such file or folder" in refused(capsys, "predict", file, "--checkpoint", "none.ckpt")
+    assert "did you mean carve?" in refused(capsys, "predict", file, "--model", "carv")
+    assert "not a readable checkpoint" in refused(capsys, "predict", file, "--checkpoint", file)
     for text in ("1,2", "1,2,3,4", "a,b,c", "1,2,inf"):
-        assert "write three numbers" in refused(capsys, file, *CARVE, f"--sensor={text}")
-    assert "must not be empty" in refused(capsys, file, *CARVE, "--sensor=")
-    assert "is a folder; name a file" in refused(capsys, file, *CARVE, "--out", tmp_path)
-    assert "this is one of the files that are read" in refused(capsys, file, *CARVE, "--out", "a.npz")
-    assert "there is no folder" in refused(capsys, file, *CARVE, "--out", "b/c.jsonl")
+        assert "write three numbers" in refused(capsys, "predict", file, *CARVE, f"--sensor={text}")
+    assert "must not be empty" in refused(capsys, "predict", file, *CARVE, "--sensor=")
+    assert "is a folder; name a file" in refused(capsys, "predict", file, *CARVE, "--out", tmp_path)
+    assert "this is one of the files that are read" in refused(
+        capsys, "predict", file, *CARVE, "--out", "a.npz"
+    )
+    assert "there is no folder" in refused(capsys, "predict", file, *CARVE, "--out", "b/c.jsonl")
     (tmp_path / "hollow").mkdir()
-    assert "no scans in this folder" in refused(capsys, "hollow", *CARVE)
+    assert "no scans in this folder" in refused(capsys, "predict", "hollow", *CARVE)
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",)])
@@ -205,9 +210,11 @@ def test_a_checkpoint_whose_graphs_no_scan_gives(tiny, tmp_path, capsys):
     assert train(tiny, tmp_path / "run", max_epochs=1).code == 0
     file = write_scan(tmp_path / "a.npz", simulate(0))
     (path,) = (tmp_path / "run").glob("best*.ckpt")
-    said = refused(capsys, file, "--checkpoint", path)
+    said = refused(capsys, "predict", file, "--checkpoint", path)
     assert "does not record how its graphs were made (neighbours (k); frame (--normalise))" in said
     content = saved(path)
     content["plumbline"]["data"]["feature_names"] = ["feature_0", "feature_1", "feature_2"]
     torch.save(content, path)
-    assert "other features (feature_0, feature_1, feature_2)" in refused(capsys, file, "--checkpoint", path)
+    assert "other features (feature_0, feature_1, feature_2)" in refused(
+        capsys, "predict", file, "--checkpoint", path
+    )

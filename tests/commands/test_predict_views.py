@@ -1,12 +1,15 @@
 """``plumbline predict --poses``: several depth images of one scene, answered in one frame."""
 
 import json
+import re
 from functools import partial
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from plumbline.cli import main
+from plumbline.geometry.clouds import load_cloud
 from tests.helpers import scanned
 from tests.helpers import table_scene as scene
 from tests.helpers.depth_files import write_camera, write_depth, write_mask
@@ -74,3 +77,38 @@ def test_numbers_of_files_that_do_not_fit(folder, capsys, argv, said):
 def test_poses_need_a_depth_image(capsys):
     assert main(["predict", "a.npz", "--poses", "b.json", *HULL]) == 2
     assert "--poses describes a depth image: give one with --depth" in capsys.readouterr().err
+
+
+def test_masks_in_colours_and_in_grey_levels_do_not_name_the_same_objects(folder, tmp_path, capsys):
+    coloured = np.zeros((scene.ROWS, scene.COLUMNS, 3), np.uint8)
+    coloured[100:140, 100:140] = (255, 0, 0)
+    Image.fromarray(coloured).save(tmp_path / "m.png")
+    argv = words(folder)
+    argv[-1] = str(tmp_path / "m.png")
+    assert main(["predict", *argv, "--poses", str(folder / "poses.json"), *HULL]) == 2
+    assert "some masks are in colours and some in grey levels" in capsys.readouterr().err
+
+
+def test_the_table_is_named_in_the_frame_of_the_poses(folder, ask):
+    argv = [*words(folder), "--poses", folder / "poses.json", *HULL, "--table", "auto"]
+    _, (box, can), _ = ask(*argv)
+    for line, views in ((box, 2), (can, 1)):
+        (said,) = line["notes"]
+        found = re.fullmatch(r"table (\S+) in the frame of the poses, found by --table auto", said)
+        np.testing.assert_allclose(np.array(found[1].split(","), float), [0, 0, 1, 0], atol=0.005)
+        assert line["views"] == views
+
+
+def test_the_cleaned_points_of_merged_views_keep_their_sensors(folder, ask, tmp_path):
+    argv = [*words(folder), "--poses", folder / "poses.json", *HULL, "--points", 2000]
+    _, lines, _ = ask(*argv, "--write_cleaned", tmp_path)
+    for line in lines:
+        path = tmp_path / f"0_object_{line['object']}.ply"
+        cloud = load_cloud(path)
+        stations = np.unique(np.reshape(cloud.sensor, (-1, 3)), axis=0)
+        wanted = STANDS if line["views"] == 2 else STANDS[1:]
+        np.testing.assert_allclose(stations, np.unique(wanted, axis=0), atol=1e-9)
+        _, (again,), _ = ask(path, *HULL, "--points", 2000, "--clean", "off")
+        assert again["views"] == line["views"]
+        assert again["sensor"] == "from the file"
+        np.testing.assert_allclose(again["com"], line["com"], atol=1e-12)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import trimesh
 
-from plumbline.cli import main
 from plumbline.data.pt.cache import open_data
 from plumbline.data.pt.samples import write_pt
 from plumbline.data.store.reader import PackedStore
@@ -18,16 +17,7 @@ from plumbline.geometry.clouds import read_cloud
 from plumbline.geometry.meshes import load_mesh
 from tests.helpers.preparing import BOX, BOX_FACES, SMALL, prepare, write_meshes, write_off
 from tests.helpers.random_samples import FEATURES, random_samples
-
-
-def refused(capsys, *args) -> str:
-    """The one sentence that a command line is refused with."""
-    capsys.readouterr()
-    assert main([*map(str, args)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
-    return error
+from tests.helpers.refusals import refused
 
 
 @pytest.fixture

@@ -8,7 +8,13 @@ from PIL import Image
 
 from plumbline.errors import InputError
 from plumbline.geometry.depth_files import read_view
-from plumbline.geometry.intrinsics import CameraFile, Intrinsics, read_camera
+from plumbline.geometry.intrinsics import (
+    CameraFile,
+    Intrinsics,
+    camera_info,
+    lens_notes,
+    read_camera,
+)
 
 CAMERA = Intrinsics(615.5, 616.25, 319.5, 241.75)
 MATRIX = [615.5, 0.0, 319.5, 0.0, 616.25, 241.75, 0.0, 0.0, 1.0]
@@ -91,6 +97,46 @@ distortion_coefficients:
 def test_yaml_of_ros(tmp_path, text, distorted):
     (tmp_path / "info.yaml").write_text(text)
     assert read_camera(tmp_path / "info.yaml") == CameraFile(CAMERA, SIZE, None, distorted)
+
+
+RAW = [600.0, 0.0, 310.0, 0.0, 601.0, 240.0, 0.0, 0.0, 1.0]
+RECTIFIED = [615.5, 0.0, 319.5, -40.0, 0.0, 616.25, 241.75, 0.0, 0.0, 0.0, 1.0, 0.0]
+RAW_CAMERA = Intrinsics(600.0, 601.0, 310.0, 240.0)
+
+
+@pytest.mark.parametrize("d", [[0.0] * 5, [0.1, -0.25, 0.0, 0.0, 0.0], [], None])
+@pytest.mark.parametrize(("k", "p", "camera", "rectified"), [
+    (RAW, RECTIFIED, CAMERA, True),
+    (MATRIX, RECTIFIED, CAMERA, False),
+    (RAW, [0.0] * 12, RAW_CAMERA, False),
+    ([0.0] * 9, RECTIFIED, CAMERA, False),
+])  # fmt: skip
+def test_p_is_the_matrix_of_rectified_images(k, p, camera, rectified, d):
+    """K and D are those of raw images; where they are the same camera, or P is 0, nothing is to be chosen."""
+    found = camera_info(np.array(k), tuple(p), d, *SIZE, where="m")
+    assert found == CameraFile(camera, SIZE, None, bool(d and d[0]), rectified)
+    said = " ".join(lens_notes(found, "m"))
+    assert ("taken for rectified: the intrinsics are those of P in m, and K" in said) == rectified
+    assert bool(said) == (rectified or found.distorted)
+
+
+def test_a_camera_that_is_not_calibrated_is_refused():
+    with pytest.raises(InputError, match=r"^m: K and P are 0, so the camera is not calibrated; give JSON"):
+        camera_info([0.0] * 9, [0.0] * 12, [], *SIZE, where="m")
+    assert camera_info(MATRIX, RECTIFIED, [], 0, 0, where="m").size is None
+
+
+def test_files_of_ros_with_both_matrices(tmp_path):
+    lines = {"k": RAW, "p": RECTIFIED, "d": [0.1, 0.0, 0.0, 0.0, 0.0], "width": 640, "height": 480}
+    (tmp_path / "info.json").write_text(json.dumps(lines))
+    found = read_camera(tmp_path / "info.json")
+    assert found == CameraFile(CAMERA, SIZE, None, True, True)
+    text = ROS1.replace("K: [615.5", "K: [600.0")
+    (tmp_path / "info.yaml").write_text(text)
+    assert read_camera(tmp_path / "info.yaml") == CameraFile(CAMERA, SIZE, None, False, True)
+    matrix = f"projection_matrix:\n  rows: 3\n  cols: 4\n  data: {RECTIFIED}\n"
+    (tmp_path / "calibration.yaml").write_text(CALIBRATION.replace("615.5", "600.0") + matrix)
+    assert read_camera(tmp_path / "calibration.yaml") == CameraFile(CAMERA, SIZE, None, True, True)
 
 
 OPEN3D = {"width": 640, "height": 480, "intrinsic_matrix": COLUMNS}

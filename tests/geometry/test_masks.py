@@ -1,9 +1,13 @@
-"""Masks: one object, several by their numbers, and what is no mask of objects."""
+"""Masks: one object, several by their numbers or colours, and what is no mask of objects."""
+
+import io
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from plumbline.errors import InputError
+from plumbline.geometry.image_files import read_image
 from plumbline.geometry.masks import read_labels
 
 SHAPE = (40, 60)
@@ -87,8 +91,130 @@ def test_what_is_no_mask_is_refused(mask, said):
     assert "\n" not in str(caught.value)
 
 
-def test_a_sliver_next_to_one_whole_object_is_no_soft_edge():
-    """Soft edges are darker than their object."""
-    mask = numbered(np.uint8, 3)
-    mask[20, 3:30] = 5
-    assert read_labels(mask, SHAPE, "d.png").numbers == (3, 5)
+def test_a_sliver_is_no_soft_edge():
+    """Soft edges are darker than their object, and touch it or each other."""
+    for sliver in (2, 5):
+        mask = numbered(np.uint8, 3)
+        mask[20, 3:30] = sliver
+        assert read_labels(mask, SHAPE, "d.png").numbers == (min(sliver, 3), max(sliver, 3))
+
+
+# --------------------------------------------------------------------------------------- many instances
+
+
+def many(number, size=10, dtype=np.uint8) -> np.ndarray:
+    """Squares side by side with the numbers from 1."""
+    columns = 15
+    mask = np.zeros((-(-number // columns) * (size + 2), columns * (size + 2)), dtype)
+    for i in range(number):
+        row, column = divmod(i, columns)
+        mask[row * (size + 2) :, column * (size + 2) :][:size, :size] = i + 1
+    return mask
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64, np.float32])
+def test_many_numbers_that_fill_areas_are_objects_and_a_note_says_so(dtype):
+    mask = many(120, dtype=dtype)
+    found = read_labels(mask, mask.shape, "d.png")
+    assert found.numbers == tuple(range(1, 121))
+    np.testing.assert_array_equal(found.places, mask)
+    assert found.notes == ("the mask has 120 different numbers that fill areas: each is an object",)
+
+
+def drawn(*levels, mode="L", size=(640, 480)) -> Image.Image:
+    """Discs in a picture, side by side."""
+    picture = Image.new(mode, size)
+    pen, step = ImageDraw.Draw(picture), size[0] // 4
+    for i, level in enumerate(levels):
+        pen.ellipse((step * i + step // 8, size[1] // 8, step * i + step, size[1] * 7 // 8), fill=level)
+    return picture
+
+
+def jpeg(picture: Image.Image) -> np.ndarray:
+    held = io.BytesIO()
+    picture.save(held, "JPEG", quality=50)
+    return np.asarray(Image.open(held))
+
+
+def resized(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture.resize((640, 480), Image.Resampling.LANCZOS))
+
+
+@pytest.mark.parametrize("mask", [jpeg(drawn(255)), resized(drawn(255, size=(2560, 1920)))])
+def test_many_grey_levels_of_one_object_are_its_soft_edges_and_a_note_says_so(mask):
+    levels = len(np.unique(mask)) - 1
+    assert levels > 64
+    found = read_labels(mask, mask.shape, "d.png")
+    assert found.numbers == (255,)
+    np.testing.assert_array_equal(found.places == 1, mask > 0)
+    assert found.notes == (f"the mask has {levels} levels, taken for one object with soft edges",)
+
+
+# ---------------------------------------------------------------------------------------------- colours
+
+RED, GREEN, DARK, WHITE = (255, 0, 0), (0, 255, 0), (64, 0, 0), (255, 255, 255)
+
+
+@pytest.mark.parametrize("opacity", [False, True])
+def test_each_colour_is_an_object_numbered_as_in_panoptic_masks(opacity):
+    mask = np.asarray(drawn(RED, GREEN, DARK, WHITE, mode="RGB"))
+    given = np.dstack([mask, np.zeros(mask.shape[:2], np.uint8)]) if opacity else mask
+    found = read_labels(given, mask.shape[:2], "d.png")
+    assert found.numbers == (64, 255, 65280, 16777215)
+    for i, colour in enumerate((DARK, RED, GREEN, WHITE)):
+        np.testing.assert_array_equal(found.places == i + 1, (mask == colour).all(axis=2))
+    assert found.notes == (
+        "each colour of the mask is an object, numbered R + 256 G + 65536 B: #400000 is 64, #ff0000 is 255, "
+        "#00ff00 is 65280, #ffffff is 16777215",
+    )
+
+
+def test_what_is_transparent_is_not_on_an_object():
+    mask = np.full((*SHAPE, 4), 255, np.uint8)
+    mask[..., 3] = numbered(np.uint8, 255)
+    found = read_labels(mask, SHAPE, "d.png")
+    np.testing.assert_array_equal(found.places == 1, numbered(bool, True))
+
+
+def test_grey_colours_are_grey_levels_and_shades_of_one_colour_its_soft_edges():
+    grey = np.dstack([numbered(np.uint8, 3, 9)] * 3)
+    assert read_labels(grey, SHAPE, "d.png").numbers == (3, 9)
+    shades = np.asarray(
+        drawn(RED, mode="RGB", size=(1280, 960)).resize((640, 480), Image.Resampling.BILINEAR)
+    )
+    found = read_labels(shades, shades.shape[:2], "d.png")
+    assert found.numbers == (255,)
+    np.testing.assert_array_equal(found.places == 1, shades[..., 0] > 0)
+
+
+def blended_colours() -> np.ndarray:
+    """Two squares, and lines of other colours."""
+    mask = np.dstack([numbered(np.uint8, 255, 0), numbered(np.uint8, 0, 255), np.zeros(SHAPE, np.uint8)])
+    for i in range(7):
+        mask[20 + 2 * i, :, 0] = 4 + i
+    return mask
+
+
+@pytest.mark.parametrize(("mask", "said"), [
+    (jpeg(drawn(RED, GREEN, mode="RGB")), r"the mask has \S+ different colours, as a photograph has or"),
+    (blended_colours(), r"7 of the 9 colours in the mask \(#040000, .* are lines or specks"),
+])  # fmt: skip
+def test_colours_that_fill_no_areas_are_refused(mask, said):
+    with pytest.raises(InputError, match=said):
+        read_labels(mask, mask.shape[:2], "d.png")
+
+
+def test_pictures_of_colours_and_palettes(tmp_path):
+    drawn(RED, GREEN, mode="RGB").save(tmp_path / "a.png")
+    read = read_image(tmp_path / "a.png", "mask")
+    assert read_labels(read, read.shape[:2], "d.png").numbers == (255, 65280)
+    palette = drawn(1, 2, mode="P")
+    palette.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    palette.save(tmp_path / "b.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png", "mask"), np.asarray(drawn(1, 2)))
+    palette.putpalette([128, 0, 0, 0, 0, 0, 0, 128, 0])
+    palette.save(tmp_path / "c.png")
+    read = read_image(tmp_path / "c.png", "mask")
+    found = read_labels(read, read.shape[:2], "d.png")
+    assert found.numbers == (128, 32768)
+    np.testing.assert_array_equal(found.places == 0, np.asarray(drawn(1, 2)) == 1)

@@ -7,7 +7,7 @@ import pytest
 
 import plumbline
 from plumbline.errors import InputError
-from plumbline.geometry.depth_images import make_frame
+from plumbline.geometry.depth_images import make_depth_image
 from plumbline.geometry.scenes import find_objects, find_table, split_scene
 from plumbline.geometry.support_plane import find_support
 from tests.helpers import table_scene as scene
@@ -24,7 +24,7 @@ def true_table() -> np.ndarray:
 
 def frame_of(*others, noise=0.001):
     depth, labels = scene.see_scene(*others, noise=noise)
-    return make_frame(depth, scene.CAMERA, name="d.png"), labels
+    return make_depth_image(depth, scene.CAMERA, name="d.png"), labels
 
 
 def check_table(plane):
@@ -127,6 +127,58 @@ def test_with_a_mask_the_table_is_that_around_it():
     unknown = np.where(mask > 0, frame.metres, 0)
     with pytest.raises(InputError, match="an eighth of the pixels around the mask"):
         find_objects(unknown, scene.CAMERA, mask)
+
+
+def test_the_top_of_a_neighbour_is_no_table():
+    """Only the box next to the can has depths, its top and its sides."""
+    frame, labels = frame_of()
+    alone = np.where(np.isin(labels, (scene.BOX, scene.CAN)), frame.metres, 0)
+    (can,) = find_objects(alone, scene.CAMERA, labels == scene.CAN).values()
+    (said,) = can.warnings
+    assert said.startswith("it does not stand on the plane that --table auto found around it, which is not")
+    assert can.table is None
+    assert can.notes == ()
+
+
+def above_table(depth) -> np.ndarray:
+    """Height of what each pixel shows above the table; 0 without a depth."""
+    pose, known = scene.table_pose(), np.isfinite(depth)
+    height = np.zeros(depth.shape)
+    height[known] = (make_depth_image(depth, scene.CAMERA).pixels(known)[0] - pose[:3, 3]) @ pose[:3, 2]
+    return height
+
+
+def check_not_carried(depth, mask):
+    (cloud,) = find_objects(depth, scene.CAMERA, mask).values()
+    assert cloud.table is None
+    assert len(cloud.warnings) == 1
+
+
+def test_a_plane_beside_the_object_does_not_carry_it():
+    """What is seen of the object lies above the top of another one, which ends before it."""
+    tall = scene.block((0.06, 0.06, 0.3), (0.1, 0.18), 0, 0)
+    stand = scene.block((0.3, 0.16, 0.06), (0.1, 0.04), 0, 0)
+    depth, labels = scene.see_scene(tall, stand)
+    height, theirs = above_table(depth), labels == scene.OTHER
+    top, seen = theirs & (np.abs(height - 0.06) < 0.005), theirs & (height > 0.08)
+    check_not_carried(np.where(top | seen, depth, 0), seen)
+
+
+def test_a_plane_above_the_object_does_not_carry_it():
+    """The object stands between two higher ones, whose tops are all that is seen of them."""
+    towers = [scene.block((0.06, 0.08, 0.25), (x, -0.05), 0, 0) for x in (0.0, 0.2)]
+    depth, labels = scene.see_scene(*towers)
+    tops = (labels == scene.OTHER) & (above_table(depth) > 0.245)
+    check_not_carried(np.where(tops | (labels == scene.CAN), depth, 0), labels == scene.CAN)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("scale", "said"), [(1e-3, "nearer than 0"), (1e3, "beyond")])
+def test_depths_in_another_unit_are_said_to_be(masked, scale, said):
+    frame, labels = frame_of()
+    mask = labels == scene.CAN if masked else None
+    with pytest.raises(InputError, match=rf"half of the depths are {said}.*set --depth_scale, metres per"):
+        find_objects(scale * frame.metres, scene.CAMERA, mask)
 
 
 def test_a_table_far_from_the_middle_of_the_image_is_found_in_noise():

@@ -55,14 +55,3 @@ def predict(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, lis
     code = main(["predict", "--json", *map(str, args)])
     out, err = capsys.readouterr()
     return code, [json.loads(line) for line in out.splitlines()], err
-
-
-def refused(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    """The one line of ``plumbline predict`` that refuses everything."""
-    capsys.readouterr()
-    assert main(["predict", *map(str, args)]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    return err

@@ -30,6 +30,7 @@ from plumbline.predictors.find_checkpoint import checkpoint_name
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.prediction_table import ScanName, called, print_payloads, print_predictions
 from plumbline.predictors.predictor import Predictor, load_predictor
+from plumbline.predictors.tryout import try_out
 from plumbline.quantities import Plane
 from plumbline.records import AS_IN_FILE
 from plumbline.ros.answers import write_answers
@@ -48,6 +49,7 @@ def run(config: PredictConfig, console: Console) -> int:
     _check_outputs({"--out": config.out, "--html": config.html, "--ply": config.ply}, _inputs(config, files))
     frame = None if config.frame is None else read_frame(config.frame)
     predictor = choose_predictor(config)
+    check_payload(config, predictor)
     model = {"model": predictor.name}
     if predictor.checkpoint is not None:
         model["checkpoint"] = checkpoint_name(predictor.checkpoint)
@@ -295,6 +297,14 @@ def choose_predictor(config: PredictConfig) -> Predictor:
             "--checkpoint CKPT"
         )
     return load_predictor(source, model=own, batch_size=config.batch_size)
+
+
+def check_payload(config: PredictConfig, predictor: Predictor) -> None:
+    """Refuse a payload that needs more than the model predicts, before scans are read. Raises InputError."""
+    if config.density is not None or config.format is not None:
+        payload = try_out(predictor).payload(config.mass, density=config.density)
+        if config.format is not None:
+            write_payload(payload, config.format)
 
 
 def read_file(file: Path, *, needs_sensor: bool) -> Cloud | InputError:

@@ -79,7 +79,7 @@ class PredictConfig(Flags):
     mask: Path | list[Path] | None = option(
         None,
         "the object in it: an image, npy, or npz with an array mask; not 0 on the object, a different number "
-        "on each of several; one mask for each depth image",
+        "or colour on each of several; one mask for each depth image",
         file,
         several=True,
     )

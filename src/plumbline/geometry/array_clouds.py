@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from plumbline.arrays import to_numbers
 from plumbline.errors import InputError
 from plumbline.geometry.column_names import find_axes
 from plumbline.geometry.headers import array_names, check_npy, check_npz
@@ -55,7 +56,7 @@ def read_npz(path: Path) -> Cloud:
             notes = (*notes, f"its points are those of the array {name!r}")
         sensor = None
         if "sensor" in arrays:
-            sensor = _sensor(numbers(path, "sensor", arrays["sensor"]), len(points))
+            sensor = _sensor(to_numbers(arrays["sensor"], f"{path}: sensor"), len(points))
         elif "sensor_positions" in arrays:
             sensor = _stations(path, arrays["sensor_positions"], arrays.get("view"), len(points))
     return without_missing(Cloud(points, sensor, str(path), notes=notes), organised=organised)
@@ -89,7 +90,7 @@ def _sensor(given: Float, num: int) -> Float:
 
 def _stations(path: Path, given: np.ndarray[Any, Any], view: np.ndarray[Any, Any] | None, num: int) -> Float:
     """Look up the position of each point's sensor."""
-    stations = numbers(path, "sensor_positions", given)
+    stations = to_numbers(given, f"{path}: sensor_positions")
     if stations.ndim != 2 or stations.shape[1] != 3 or not len(stations):
         raise InputError(f"{path}: sensor_positions has shape {list(stations.shape)}; [S, 3] is needed")
     fits = view is not None and view.dtype.kind in "iu" and view.shape == (num,)
@@ -144,8 +145,8 @@ def points_of(path: Path, name: str, array: np.ndarray[Any, Any]) -> tuple[Float
         raise InputError(f"{path}: {name} of shape {list(shape)} looks like a picture; points are needed")
     if array.ndim == 2:
         rows = sample_rows(len(array))
-        _check_table(path, name, numbers(path, name, array[rows]), rows, shape)
-    points = numbers(path, name, array[..., :3])
+        _check_table(path, name, to_numbers(array[rows], f"{path}: {name}"), rows, shape)
+    points = to_numbers(array[..., :3], f"{path}: {name}")
     organised = array.ndim == 3 and 1 not in shape[:2]
     if organised and not _is_image(points):
         if shape[0] == 3 and shape[2] > 4:
@@ -216,11 +217,3 @@ def _is_image(points: Float) -> bool:
         if len(steps) and np.median(steps) > _NEAR * apart:
             return False
     return True
-
-
-def numbers(path: Path | str, name: str, array: np.ndarray[Any, Any]) -> Float:
-    """Convert an array to float64. Raises InputError if it does not contain numbers."""
-    if array.dtype.kind not in "fiu":
-        raise InputError(f"{path}: {name} contains {array.dtype} instead of numbers; save it as numbers")
-    with np.errstate(invalid="ignore"):  # numpy warns of signalling NaN
-        return array.astype(np.float64)

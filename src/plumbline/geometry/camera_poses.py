@@ -1,17 +1,18 @@
 """Several views of an object, merged in one frame by the poses of their cameras."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
+from plumbline.arrays import to_numbers
 from plumbline.errors import InputError
 from plumbline.files import reading
 from plumbline.geometry.cleaning import object_points
 from plumbline.geometry.extents import extents
-from plumbline.geometry.tables import move_plane
+from plumbline.geometry.tables import CAMERA, POSES, found_table, move_plane
 from plumbline.records import Cloud, Float
 from plumbline.rigid import not_rigid
 
@@ -78,14 +79,16 @@ def merge_views(clouds: Sequence[Cloud], poses: Sequence[Float] | Float, name: s
 
     Returns:
         The points of all views, view by view. What is connected to the object is known for each view by
-        itself. The table is that of the view with the most points that has one.
+        itself. The table is that of the view with the most points that has one; a note names it in the world.
 
     Raises:
-        InputError: there is no view, another number of poses, or a pose is not rigid.
+        InputError: there is no view, another number of poses, or a pose is not a rigid motion in numbers.
 
     Symmetry: SE(3): poses that are moved by a rigid motion of the world move the result.
     """
-    places = np.asarray(poses, dtype=np.float64)
+    if not isinstance(clouds, Sequence) or not all(isinstance(cloud, Cloud) for cloud in clouds):
+        raise InputError("the views must be a list of clouds, as plumbline.depth_to_cloud gives them")
+    places = to_numbers(poses, name or "poses")
     if not clouds or places.shape != (len(clouds), 4, 4):
         raise InputError(f"{len(clouds)} views and poses of shape {list(places.shape)}; {_WANTED}")
     check_poses(places, name or "poses")
@@ -100,7 +103,7 @@ def merge_views(clouds: Sequence[Cloud], poses: Sequence[Float] | Float, name: s
             on_object = object_points(cloud.points, np.zeros(len(cloud.points), np.int64))
         kept.append(on_object)
         tables.append((len(cloud.points), move_plane(cloud.table, turn, shift)))
-    found = [table for table in sorted(tables, key=lambda one: -one[0]) if table[1] is not None]
+    found = [table for _, table in sorted(tables, key=lambda one: -one[0]) if table is not None]
     warnings = [*chain.from_iterable(cloud.warnings for cloud in clouds)]
     apart = _apart([one[mine] for one, mine in zip(points, kept, strict=True)])
     if apart is not None:
@@ -115,10 +118,17 @@ def merge_views(clouds: Sequence[Cloud], poses: Sequence[Float] | Float, name: s
         on_object=np.concatenate(kept),
         unit=clouds[0].unit,
         place=FROM_POSES,
-        notes=tuple(dict.fromkeys(chain.from_iterable(cloud.notes for cloud in clouds))),
+        notes=tuple(dict.fromkeys(chain.from_iterable(_notes(cloud, found) for cloud in clouds))),
         warnings=tuple(dict.fromkeys(warnings)),
-        table=found[0][1] if found else None,
+        table=found[0] if found else None,
     )
+
+
+def _notes(cloud: Cloud, tables: Sequence[Float]) -> Iterator[str]:
+    """The notes of a view. A table that was found is named in the world, and for all views the same one."""
+    mine = None if cloud.table is None else found_table(cloud.table, CAMERA)
+    for note in cloud.notes:
+        yield found_table(tables[0], POSES) if note == mine else note
 
 
 def _apart(views: Sequence[Float]) -> float | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from plumbline.arrays import to_numbers
 from plumbline.errors import InputError
 from plumbline.files import reading
 from plumbline.geometry.array_clouds import read_npy, read_npz
@@ -19,6 +20,7 @@ from plumbline.geometry.headers import check_las, check_whole
 from plumbline.geometry.missing_returns import are_missing_returns, without_missing, zero_rows
 from plumbline.geometry.pcd import read_pcd
 from plumbline.geometry.ply import read_ply
+from plumbline.geometry.ply_writing import STATION
 from plumbline.geometry.ptx import read_ptx
 from plumbline.geometry.stand_ins import check_is_scan, is_packed
 from plumbline.geometry.standpoint import why_not_the_origin
@@ -59,8 +61,9 @@ class Label:
 def read_cloud(path: Path | str) -> Float:
     """Read the points of a scan.
 
-    Formats: ply (vertices, and the position of one ``camera``; faces are ignored), pcd, las, laz, ptx, npy,
-    npz (``points``, or one array with another usual name, and, if known, the position of the sensor:
+    Formats: ply (vertices, and the position of one ``camera`` or of each vertex; faces are ignored), pcd,
+    las, laz, ptx, npy, npz (``points``, or one array with another usual name, and, if known, the position of
+    the sensor:
     ``sensor`` ``[3]`` or ``[N, 3]``, or ``sensor_positions [S, 3]`` and ``view [N]``), and text: xyz, xyzi,
     xyzn, xyzrgb, pts, asc, txt and csv (columns named x, y, z by a header or a comment above the numbers,
     otherwise the first three; separated by whitespace, commas or semicolons). Arrays: see
@@ -102,7 +105,7 @@ def scan_of(cloud: Cloud, sensor: Float | None, *, give: str = _GIVE) -> Scan:
         if cloud.sensor is None and cloud.sensor_doubt:
             raise InputError(f"{path}: {cloud.sensor_doubt}; {give}")
         sensor = np.zeros(3) if cloud.sensor is None else cloud.sensor
-    sensor = np.asarray(sensor, dtype=np.float64)
+    sensor = to_numbers(sensor, f"{path}: the sensor's position")
     if sensor.shape not in ((3,), points.shape) or not np.isfinite(sensor).all():
         left = f" of the {len(points):,} that are not missing returns" if cloud.dropped else ""
         raise InputError(f"{path}: the sensor's position must be 3 finite numbers, or 3 for each point{left}")
@@ -254,10 +257,11 @@ def check_points(points: Float, path: Path | str) -> None:
 def _read_ply(path: Path) -> Cloud:
     ply = read_ply(path)
     points = ply.vertices()
-    names = ("view_px", "view_py", "view_pz")
-    if not {*names} <= {*ply.elements.get("camera", {})}:
+    if {*STATION} <= {*ply.elements.get("vertex", {})}:
+        return Cloud(points, ply.positions("vertex", STATION))
+    if not {*STATION} <= {*ply.elements.get("camera", {})}:
         return Cloud(points)
-    stations = np.unique(ply.positions("camera", names), axis=0)
+    stations = np.unique(ply.positions("camera", STATION), axis=0)
     stations = stations[np.isfinite(stations).all(axis=1)]
     if len(stations) > 1:
         return Cloud(

@@ -9,9 +9,16 @@ import numpy as np
 
 from plumbline.errors import InputError
 from plumbline.geometry.camera_poses import merge_views
-from plumbline.geometry.depth_images import Frame, clouds_of, make_frame, whole_cloud
+from plumbline.geometry.depth_images import DepthImage, clouds_of, make_depth_image, whole_cloud
 from plumbline.geometry.image_files import read_image
-from plumbline.geometry.intrinsics import CameraFile, Intrinsics, check_intrinsics, check_size, read_camera
+from plumbline.geometry.intrinsics import (
+    CameraFile,
+    Intrinsics,
+    check_intrinsics,
+    check_size,
+    lens_notes,
+    read_camera,
+)
 from plumbline.geometry.masks import Labels, read_labels
 from plumbline.geometry.scenes import objects_on_table
 from plumbline.records import Cloud, Float
@@ -26,7 +33,7 @@ class View(NamedTuple):
         notes: what was assumed while the files were read, a phrase each.
     """
 
-    frame: Frame
+    frame: DepthImage
     labels: Labels | None
     notes: tuple[str, ...] = ()
 
@@ -63,8 +70,13 @@ def merged_clouds(
         find_table: as for :meth:`View.clouds`.
 
     Raises:
-        InputError: as for :meth:`View.clouds`, or a pose is not rigid.
+        InputError: as for :meth:`View.clouds`, a pose is not rigid, or only some of the masks are in colours.
     """
+    if len({view.labels.coloured for view in views if view.labels is not None}) > 1:
+        raise InputError(
+            "--mask: some masks are in colours and some in grey levels, so their numbers do not name the "
+            "same objects; give all in one way"
+        )
     seen = [view.clouds(find_table) for view in views]
     found: dict[int, Cloud | InputError] = {}
     for number in sorted(set().union(*seen)):
@@ -91,8 +103,8 @@ def read_view(
         depth: a 16-bit PNG, a TIFF of 16-bit or of float numbers, ``.npy`` or ``.npz`` (array ``depth``); 0
             and numbers that are not finite mean that nothing was measured.
         intrinsics: of the camera, or a file, see :func:`plumbline.geometry.intrinsics.read_camera`.
-        mask: an image, ``.npy`` or ``.npz`` (array ``mask``), 0 off the objects; a different number on each
-            of several objects. None for the whole image.
+        mask: an image, ``.npy`` or ``.npz`` (array ``mask``), 0 or black off the objects; a different number
+            or colour on each of several objects. None for the whole image.
         depth_scale: metres per unit of the image. None: as the file of the intrinsics says, otherwise
             0.001 for whole numbers, 1 for others.
 
@@ -152,8 +164,7 @@ def make_view(
     if depth_scale is None and known.depth_scale is not None:
         depth_scale = known.depth_scale
         notes = (f"{depth_scale:g} metres per unit of the image, as {source} says",)
-    if known.distorted:
-        notes += (f"{source} states lens distortion, which is left out: give a rectified image",)
-    frame = make_frame(depth, known.intrinsics, depth_scale=depth_scale, name=name)
+    notes += tuple(lens_notes(known, source))
+    frame = make_depth_image(depth, known.intrinsics, depth_scale=depth_scale, name=name)
     check_size(known.intrinsics, frame.metres.shape, f"{flag} {source}", known.size)
     return View(frame, None if mask is None else read_labels(mask, frame.metres.shape, name), notes)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from plumbline.arrays import is_number, shown, to_array
 from plumbline.errors import InputError
 from plumbline.geometry.cleaning import object_components
 from plumbline.geometry.intrinsics import Intrinsics, matrix_intrinsics
@@ -32,7 +33,7 @@ _BORDER, _MOST_OF = 0.25, 0.7
 _NO_MASK = "no mask: all pixels with a depth are taken for the object"
 
 
-class Frame(NamedTuple):
+class DepthImage(NamedTuple):
     """A depth image and its camera.
 
     Attributes:
@@ -56,13 +57,13 @@ class Frame(NamedTuple):
         return np.stack([(column - cx) / fx * z, (row - cy) / fy * z, z], axis=1), row, column
 
 
-def make_frame(
+def make_depth_image(
     depth: np.ndarray,
     intrinsics: Intrinsics | np.ndarray,
     *,
     depth_scale: float | None = None,
     name: str = "the depth image",
-) -> Frame:
+) -> DepthImage:
     """Check a depth image and convert it to metres; arguments and errors as :func:`depth_to_cloud`."""
     camera = (
         intrinsics if isinstance(intrinsics, Intrinsics) else matrix_intrinsics(intrinsics, "the intrinsics")
@@ -71,7 +72,7 @@ def make_frame(
     known = np.isfinite(metres) & (metres > 0)
     if not known.any():
         raise InputError(f"{name}: no pixel of the image has a depth: all are 0 or not finite")
-    return Frame(metres, known, camera, name)
+    return DepthImage(metres, known, camera, name)
 
 
 def depth_to_cloud(
@@ -90,7 +91,8 @@ def depth_to_cloud(
     Args:
         depth: ``[H, W]`` distances along the optical axis; 0 and what is not finite means no measurement.
         intrinsics: of the camera, or its matrix ``[3, 3]``.
-        mask: ``[H, W]``, not 0 on the object; None for the whole image.
+        mask: ``[H, W]``, not 0 on the object, or ``[H, W, 3]`` uint8, not black on it; None for the whole
+            image.
         depth_scale: metres per unit of ``depth``. None: 0.001 for whole numbers, 1 for others.
         name: what error messages call the image.
 
@@ -101,7 +103,7 @@ def depth_to_cloud(
         InputError: shapes or numbers cannot be used, no pixel of the mask has a depth, or the mask is of
             several objects (see :func:`depth_to_clouds`).
     """
-    frame = make_frame(depth, intrinsics, depth_scale=depth_scale, name=name)
+    frame = make_depth_image(depth, intrinsics, depth_scale=depth_scale, name=name)
     if mask is None:
         return whole_cloud(frame)
     labels = read_labels(mask, frame.metres.shape, name)
@@ -128,7 +130,8 @@ def depth_to_clouds(
     """Convert a depth image to points of each object of a mask with instance numbers.
 
     Args:
-        mask: ``[H, W]`` the number of the object that a pixel shows, 0 for none.
+        mask: ``[H, W]`` the number of the object that a pixel shows, 0 for none; or ``[H, W, 3]`` uint8 its
+            colour, black for none, which has the number R + 256 G + 65536 B.
         depth, intrinsics, depth_scale, name: as for :func:`depth_to_cloud`.
 
     Returns:
@@ -138,22 +141,21 @@ def depth_to_clouds(
     Raises:
         InputError: shapes or numbers cannot be used.
     """
-    frame = make_frame(depth, intrinsics, depth_scale=depth_scale, name=name)
+    frame = make_depth_image(depth, intrinsics, depth_scale=depth_scale, name=name)
     return clouds_of(frame, read_labels(mask, frame.metres.shape, name))
 
 
-def whole_cloud(frame: Frame) -> Cloud:
+def whole_cloud(frame: DepthImage) -> Cloud:
     """All pixels with a depth as one object."""
     (cloud,) = clouds_of(frame, Labels((1,), frame.known.astype(np.intp))).values()
     assert isinstance(cloud, Cloud)
     return replace(cloud, notes=(_NO_MASK, *cloud.notes))
 
 
-def clouds_of(frame: Frame, labels: Labels) -> dict[int, Cloud | InputError]:
+def clouds_of(frame: DepthImage, labels: Labels) -> dict[int, Cloud | InputError]:
     """Convert a depth image to points of each of some objects, see :func:`depth_to_clouds`."""
     points, row, column = frame.pixels(frame.known & (labels.places > 0))
-    if len(points):
-        _check_unit(float(np.median(points[:, 2])), frame.name)
+    check_unit(points[:, 2], frame.name)
     place = labels.places[row, column]
     order = np.argsort(place, kind="stable")
     ends = np.cumsum(np.bincount(place, minlength=len(labels.numbers) + 1))
@@ -173,13 +175,15 @@ def clouds_of(frame: Frame, labels: Labels) -> dict[int, Cloud | InputError]:
             on_object=_on_object(*at, frame.camera),
             unit="metres",
             place="the camera",
+            notes=labels.notes,
             warnings=tuple(_warnings(*at[1:], frame.metres.shape)),
         )
     return found
 
 
-def _check_unit(middle: float, name: str) -> None:
-    """Refuse a median depth that no camera measures."""
+def check_unit(depths: Float, name: str) -> None:
+    """Refuse depths ``[N]`` in metres whose median no camera measures. Raises InputError."""
+    middle = float(np.median(depths)) if len(depths) else _NEAREST
     if middle > _FARTHEST:
         raise InputError(
             f"{name}: half of the depths are beyond {middle:,.0f} m; set --depth_scale, metres per unit of "
@@ -212,7 +216,7 @@ def _on_object(points: Float, row: Int, column: Int, camera: Intrinsics) -> NDAr
 
 
 def _metres(depth: np.ndarray, depth_scale: float | None, name: str) -> Float:
-    depth = np.asarray(depth)
+    depth = to_array(depth, f"{name}: the depth image")
     if depth.ndim == 3 and 1 in (depth.shape[0], depth.shape[2]):
         depth = depth.reshape([size for size in depth.shape if size != 1] or [1, 1])
     if depth.ndim != 2 or depth.dtype.kind not in "fiu":
@@ -221,8 +225,8 @@ def _metres(depth: np.ndarray, depth_scale: float | None, name: str) -> Float:
         )
     if depth.dtype == np.uint8:
         raise InputError(f"{name}: 8 bits per pixel are too few for depths; give the 16-bit image")
-    if depth_scale is not None and not (math.isfinite(depth_scale) and depth_scale > 0):
-        raise InputError(f"depth_scale must be a number of metres per unit above 0, not {depth_scale}")
+    if depth_scale is not None and not (is_number(depth_scale) and 0 < depth_scale < math.inf):
+        raise InputError(f"depth_scale must be a number of metres per unit above 0, not {shown(depth_scale)}")
     if depth_scale is None:
         depth_scale = 1.0 if depth.dtype.kind == "f" else _MILLIMETRE
     return depth.astype(np.float64) * depth_scale

@@ -10,6 +10,8 @@ from plumbline.geometry.headers import read_array
 
 _DEPTH_MODES = ("I;16", "I;16B", "I;16L", "I", "F")
 """Modes of Pillow for one channel of 16 or 32 bits, floats among them."""
+_COLOURED_MODES = ("P", "PA", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+"""Modes of Pillow for more than one channel, and for numbers of colours."""
 
 
 def read_image(path: Path, what: str) -> np.ndarray:
@@ -20,7 +22,8 @@ def read_image(path: Path, what: str) -> np.ndarray:
         what: ``"depth"`` or ``"mask"``, the flag that named it.
 
     Returns:
-        ``[H, W]`` for pictures; of a mask in colours the largest channel. Arrays as they are.
+        ``[H, W]`` for pictures; of a mask in colours ``[H, W, 4]`` uint8, red, green, blue and opacity. A
+        palette that begins with black counts objects, so its places are returned. Arrays as they are.
 
     Raises:
         InputError: there is no such file, or it cannot be read as that.
@@ -55,7 +58,6 @@ def read_picture(file: Path | BinaryIO, what: str, name: str) -> np.ndarray:
                     f"{name}: a picture of mode {picture.mode}; a depth image has one channel of 16 bits"
                 )
             return np.asarray(picture)
-        if picture.mode in ("RGB", "RGBA", "LA"):
-            colours = np.asarray(picture.convert("RGB"))
-            return np.asarray(colours.max(axis=2))
-        return np.asarray(picture)
+        if picture.mode == "P" and (picture.getpalette() or [0])[:3] == [0, 0, 0]:
+            return np.asarray(picture)
+        return np.asarray(picture.convert("RGBA") if picture.mode in _COLOURED_MODES else picture)

@@ -2,13 +2,14 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from plumbline.arrays import to_numbers
 from plumbline.errors import InputError
 from plumbline.files import reading
 from plumbline.geometry.headers import read_array
@@ -17,10 +18,14 @@ from plumbline.quantities import Intrinsics as Intrinsics  # what this file is a
 _WANTED = "give JSON with fx, fy, cx, cy, or the camera matrix K, three rows of three numbers"
 _MATRICES = ("K", "k", "camera_matrix", "cameraMatrix", "intrinsic_matrix", "intrinsic", "cam_K")
 """Keys under which a JSON file may hold the matrix."""
+_PROJECTIONS = ("P", "p", "projection_matrix")
+"""Keys of the matrix ``[3, 4]`` of rectified images in files of ROS."""
 _NESTED = ("intrinsic", "intrinsics", "depth", "depth_intrinsics")
 """Keys under which the whole camera may stand, as in Open3D's PinholeCameraParameters."""
 _DISTORTION = ("D", "d", "coeffs", "distortion_coefficients")
 """Keys of the coefficients of a lens's distortion: ROS, RealSense, ROS and OpenCV."""
+_SAME = 1e-6
+"""Relative difference up to which two matrices are the same camera."""
 _MOST_OBLONG = 4
 """Largest ratio of the two focal lengths."""
 _OTHER_NAMES = {"cx": "ppx", "cy": "ppy"}
@@ -36,12 +41,14 @@ class CameraFile:
         size: width and height of its images in pixels; None if the file does not tell.
         depth_scale: metres per unit of its depth images; None if the file does not tell.
         distorted: whether the file states a distortion of the lens.
+        rectified: whether the intrinsics are those of rectified images, and raw ones have others.
     """
 
     intrinsics: Intrinsics
     size: tuple[int, int] | None = None
     depth_scale: float | None = None
     distorted: bool = False
+    rectified: bool = False
 
 
 def read_camera(path: Path, image: str = "") -> CameraFile:
@@ -116,7 +123,59 @@ def _camera(content: Any, where: str, image: str) -> CameraFile:
         return nested if nested.depth_scale is not None else replace(nested, depth_scale=_scale(content))
     width, height = (content.get(key, content.get(f"image_{key}")) for key in ("width", "height"))
     size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
+    projection = _value(content, _PROJECTIONS)
+    if np.size(projection) == 12 and (matrix := _value(content, _MATRICES)) is not None:
+        coefficients = _value(content, _DISTORTION)
+        return camera_info(matrix, projection, coefficients, *(size or (0, 0)), where=where)
     return CameraFile(_intrinsics(content, where), size, _scale(content), _is_distorted(content))
+
+
+def camera_info(k: Any, p: Any, d: Any, width: int, height: int, *, where: str) -> CameraFile:
+    """Choose the intrinsics of a depth image from the fields of ``sensor_msgs/CameraInfo``.
+
+    The message goes with raw and with rectified images: K and the distortion D are those of raw images, P of
+    rectified ones. A depth image must be rectified to be seen by a pinhole camera, and all nodes of
+    ``depth_image_proc`` that take one read P, so P is used, unless it is 0, as some drivers leave it. Without
+    distortion both are mostly equal. The translation in P, of the second camera of a stereo pair, is left
+    out: the frame is that of the image's own camera.
+
+    Args:
+        k: ``[9]``, row by row; 0 if it is not known.
+        p: ``[12]``, row by row; 0 if it is not known.
+        d: ``[n]`` coefficients; or None.
+        width, height: of the images; 0 if they are not known.
+        where: what error messages call the message.
+
+    Raises:
+        InputError: the camera is not calibrated, or a matrix is not that of a camera.
+    """
+    raw, whole = np.asarray(k, np.float64).ravel(), np.asarray(p, np.float64).ravel()
+    if not raw.any() and not whole.any():
+        raise InputError(f"{where}: K and P are 0, so the camera is not calibrated; {_WANTED}")
+    own = whole.reshape(3, 4)[:, :3].ravel() if whole.any() else raw
+    return CameraFile(
+        matrix_intrinsics(own, where),
+        (width, height) if width > 0 and height > 0 else None,
+        distorted=d is not None and bool(np.any(np.asarray(d, np.float64))),
+        rectified=bool(raw.any()) and not np.allclose(own, raw, rtol=_SAME, atol=0),
+    )
+
+
+def lens_notes(camera: CameraFile, where: str) -> Iterator[str]:
+    """Say what is assumed of the lens of a camera; ``where`` names its file or message."""
+    if camera.rectified:
+        yield (
+            f"the depth image is taken for rectified: the intrinsics are those of P in {where}, and K, of "
+            "raw images, differs; rectify a raw image first"
+        )
+    elif camera.distorted:
+        yield f"{where} states lens distortion, which is left out: give a rectified image"
+
+
+def _value(content: Mapping[Any, Any], names: tuple[str, ...]) -> Any:
+    """The numbers under the first of some keys, or None; calibrations of ROS and OpenCV hold them as data."""
+    found = next((content[name] for name in names if name in content), None)
+    return found.get("data") if isinstance(found, Mapping) else found
 
 
 def _names_camera(content: Mapping[Any, Any]) -> bool:
@@ -136,12 +195,8 @@ def _scale(content: Mapping[Any, Any]) -> float | None:
 
 def _is_distorted(content: Mapping[Any, Any]) -> bool:
     """Tell whether a file states coefficients of distortion that are not 0."""
-    for key in _DISTORTION:
-        given = content.get(key)
-        numbers = given.get("data") if isinstance(given, Mapping) else given
-        if isinstance(numbers, list) and any(isinstance(one, int | float) and one != 0 for one in numbers):
-            return True
-    return False
+    numbers = _value(content, _DISTORTION)
+    return isinstance(numbers, list) and any(isinstance(one, int | float) and one != 0 for one in numbers)
 
 
 def _millimetres(content: Any) -> float | None:
@@ -209,7 +264,7 @@ def matrix_intrinsics(matrix: np.ndarray, where: str) -> Intrinsics:
     Raises:
         InputError: it is not a camera matrix; the message begins with ``where``.
     """
-    matrix = np.asarray(matrix, dtype=np.float64)
+    matrix = to_numbers(matrix, f"{where}: the camera matrix")
     if matrix.size == 9:
         matrix = matrix.reshape(3, 3)
     if matrix.shape == (3, 3) and matrix[2, 2] == 1 and not matrix[0, 2] and not matrix[1, 2]:

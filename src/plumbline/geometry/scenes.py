@@ -14,12 +14,12 @@ from scipy.ndimage import label, maximum_filter
 from scipy.spatial import ConvexHull, QhullError
 
 from plumbline.errors import InputError
-from plumbline.geometry.depth_images import Frame, clouds_of, make_frame
+from plumbline.geometry.depth_images import DepthImage, check_unit, clouds_of, make_depth_image
 from plumbline.geometry.intrinsics import Intrinsics
 from plumbline.geometry.masks import Labels, read_labels
 from plumbline.geometry.pixel_components import pixel_components
 from plumbline.geometry.support_plane import SAMPLE, Support, find_support
-from plumbline.geometry.tables import plausible
+from plumbline.geometry.tables import CAMERA, found_table
 from plumbline.records import Cloud, Float, Int
 
 _AROUND, _APART = 97, 9
@@ -39,13 +39,16 @@ _SPECK = 20
 """Pieces with fewer pixels are noise."""
 _OF_LARGEST = 0.05
 """Pieces of the table with a smaller share of the largest one are other things at its height."""
-_BELOW = (
-    "it lies below the table that --table auto found, which is not used; give the plane, or leave --table out"
+_BELOW = 0.02
+"""Share of the points of an object that may lie below its table; masks cover a little of what is behind."""
+_NOT_CARRIED = (
+    "it does not stand on the plane that --table auto found around it, which is not used; give the plane "
+    "with --table NX,NY,NZ,D, or leave --table out"
 )
 _ADVICE = "give the plane with --table NX,NY,NZ,D, or a mask of each object with --mask"
 
 
-class Scene(NamedTuple):
+class TableScene(NamedTuple):
     """What stands on a table.
 
     Attributes:
@@ -61,7 +64,7 @@ class Scene(NamedTuple):
     notes: tuple[str, ...]
 
 
-def find_table(frame: Frame, labels: Labels | None = None) -> Support:
+def find_table(frame: DepthImage, labels: Labels | None = None) -> Support:
     """Find the table in a depth image; with a mask, in the pixels around its objects.
 
     Raises:
@@ -69,9 +72,7 @@ def find_table(frame: Frame, labels: Labels | None = None) -> Support:
     """
     inside, where = frame.known, "the pixels"
     if labels is not None:
-        objects = labels.places > 0
-        near, far = (maximum_filter(objects.astype(np.uint8), size) for size in (_APART, _AROUND))
-        inside, where = inside & (far > near), "the pixels around the mask"
+        inside, where = inside & _around(labels), "the pixels around the mask"
     at = np.flatnonzero(inside)
     if len(at) > SAMPLE:
         at = np.sort(np.random.default_rng(0).choice(at, SAMPLE, replace=False))
@@ -83,7 +84,7 @@ def find_table(frame: Frame, labels: Labels | None = None) -> Support:
     return support
 
 
-def split_scene(frame: Frame) -> Scene:
+def split_scene(frame: DepthImage) -> TableScene:
     """Remove the table from a depth image, and split what stands on it into objects.
 
     Raises:
@@ -118,7 +119,7 @@ def split_scene(frame: Frame) -> Scene:
         for i in chosen
         if cut[i]
     }
-    return Scene(support.plane, Labels(tuple(range(1, len(chosen) + 1)), places), refused, notes)
+    return TableScene(support.plane, Labels(tuple(range(1, len(chosen) + 1)), places), refused, notes)
 
 
 def find_objects(
@@ -132,7 +133,7 @@ def find_objects(
     """Find the table in a depth image, and the objects that stand on it.
 
     Args:
-        mask: ``[H, W]`` the number of the object that a pixel shows, 0 for none; None: the objects are found.
+        mask: as for :func:`plumbline.depth_to_clouds`; None: the objects are found.
         depth, intrinsics, depth_scale, name: as for :func:`plumbline.depth_to_cloud`.
 
     Returns:
@@ -143,34 +144,60 @@ def find_objects(
     Raises:
         InputError: shapes or numbers cannot be used, there is no table, or nothing stands on it.
     """
-    frame = make_frame(depth, intrinsics, depth_scale=depth_scale, name=name)
+    frame = make_depth_image(depth, intrinsics, depth_scale=depth_scale, name=name)
     return objects_on_table(frame, None if mask is None else read_labels(mask, frame.metres.shape, name))
 
 
-def objects_on_table(frame: Frame, labels: Labels | None = None) -> dict[int, Cloud | InputError]:
+def objects_on_table(frame: DepthImage, labels: Labels | None = None) -> dict[int, Cloud | InputError]:
     """The points of each object on a table, with the plane of the table; see :func:`find_objects`."""
-    scene = split_scene(frame) if labels is None else Scene(find_table(frame, labels).plane, labels, {}, ())
-    plane, labels, refused, notes = scene
-    shown = ",".join(f"{value:.4g}" for value in plane)
-    notes = (f"table {shown} in the frame of the camera, found by --table auto", *notes)
-    found: dict[int, Cloud | InputError] = {}
-    for number, cloud in clouds_of(frame, labels).items():
-        if isinstance(cloud, InputError):
-            found[number] = cloud
-        elif number in refused:
-            found[number] = InputError(f"{cloud.name}: {refused[number]}")
-        else:
-            below = plausible(plane, cloud.points) is None
-            found[number] = replace(
-                cloud,
-                table=None if below else plane,
-                notes=(*cloud.notes, *notes),
-                warnings=(*cloud.warnings, *([_BELOW] if below else [])),
+    looked_at = frame.known if labels is None else frame.known & (labels.places > 0)
+    check_unit(frame.metres[looked_at], frame.name)  # or all would be one plane
+    if labels is not None:
+        return _with_table(frame, labels, find_table(frame, labels))
+    plane, labels, refused, notes = split_scene(frame)
+    found = clouds_of(frame, labels)
+    for number, cloud in found.items():
+        if isinstance(cloud, Cloud):
+            said = (found_table(plane, CAMERA), *notes)
+            found[number] = (
+                InputError(f"{cloud.name}: {refused[number]}")
+                if number in refused
+                else replace(cloud, table=plane, notes=(*cloud.notes, *said))
             )
     return found
 
 
-def _heights(frame: Frame, plane: Float) -> Float:
+def _with_table(frame: DepthImage, labels: Labels, support: Support) -> dict[int, Cloud | InputError]:
+    """The points of each object of a mask, with the plane around them as its table if that carries it.
+
+    It does if hardly any point lies below it, and if the middle of the object, seen along the normal, lies
+    between the pixels of the plane. The top of another object next to it, or a wall, does not.
+    """
+    on_plane = frame.known & _around(labels)
+    on_plane &= np.abs(_heights(frame, support.plane)) <= support.margin(frame.metres)
+    found = clouds_of(frame, labels)
+    for number, cloud in found.items():
+        if isinstance(cloud, InputError):
+            continue
+        mine = cloud.points if cloud.on_object is None else cloud.points[cloud.on_object]
+        height = mine @ support.plane[:3] - support.plane[3]
+        beyond = _beyond_table(frame, on_plane, support.plane, mine.mean(axis=0, keepdims=True))
+        if (height < -support.margin(mine[:, 2])).mean() > _BELOW or beyond > 0:
+            found[number] = replace(cloud, warnings=(*cloud.warnings, _NOT_CARRIED))
+        else:
+            said = found_table(support.plane, CAMERA)
+            found[number] = replace(cloud, table=support.plane, notes=(*cloud.notes, said))
+    return found
+
+
+def _around(labels: Labels) -> NDArray[np.bool_]:
+    """The pixels ``[H, W]`` around a mask in which its table is looked for."""
+    objects = (labels.places > 0).astype(np.uint8)
+    result: NDArray[np.bool_] = maximum_filter(objects, _AROUND) > maximum_filter(objects, _APART)
+    return result
+
+
+def _heights(frame: DepthImage, plane: Float) -> Float:
     """Height ``[H, W]`` of each pixel's point above a plane."""
     fx, fy, cx, cy = frame.camera
     rows, columns = frame.metres.shape
@@ -181,7 +208,7 @@ def _heights(frame: Frame, plane: Float) -> Float:
     return result
 
 
-def _beyond_table(frame: Frame, on_table: NDArray[np.bool_], plane: Float, points: Float) -> Float:
+def _beyond_table(frame: DepthImage, on_table: NDArray[np.bool_], plane: Float, points: Float) -> Float:
     """How far points ``[N, 3]`` lie beyond the edge of the table, seen along its normal; below 0 over it."""
     piece, _ = label(on_table, np.ones((3, 3)))
     size = np.bincount(piece.ravel())
@@ -197,7 +224,7 @@ def _beyond_table(frame: Frame, on_table: NDArray[np.bool_], plane: Float, point
     return result
 
 
-def _components(points: Float, row: Int, column: Int, frame: Frame) -> tuple[Int, Int]:
+def _components(points: Float, row: Int, column: Int, frame: DepthImage) -> tuple[Int, Int]:
     """The component ``[N]`` of each pixel, and the number of pixels of each."""
     if not len(points):
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
@@ -205,7 +232,7 @@ def _components(points: Float, row: Int, column: Int, frame: Frame) -> tuple[Int
     return component, np.bincount(component)
 
 
-def _on_border(row: Int, column: Int, frame: Frame) -> NDArray[np.bool_]:
+def _on_border(row: Int, column: Int, frame: DepthImage) -> NDArray[np.bool_]:
     """Tell which pixels are at the border of the image."""
     rows, columns = frame.known.shape
     at_end = (row < _EDGE) | (row >= rows - _EDGE)
@@ -214,7 +241,7 @@ def _on_border(row: Int, column: Int, frame: Frame) -> NDArray[np.bool_]:
 
 
 def _removed(
-    frame: Frame, on_table: NDArray[np.bool_], below: NDArray[np.bool_], background: int, small: Int
+    frame: DepthImage, on_table: NDArray[np.bool_], below: NDArray[np.bool_], background: int, small: Int
 ) -> Iterator[str]:
     """Say what was left out, a phrase each."""
     lost = {

@@ -8,6 +8,9 @@ import numpy as np
 from plumbline.errors import InputError
 from plumbline.records import Float, Scan
 
+CAMERA, POSES = "the camera", "the poses"
+"""Whose frame a table may be in."""
+
 
 def make_plane(given: Float, name: str) -> Float:
     """Check the four numbers of a plane, and make its normal a unit vector.
@@ -34,6 +37,12 @@ def move_plane(plane: Float | None, turn: Float, shift: Float, factor: float = 1
         return None
     normal = turn @ plane[:3]
     return np.append(normal, factor * plane[3] + normal @ shift)
+
+
+def found_table(plane: Float, whose: str) -> str:
+    """Say which table was found, and in whose frame."""
+    shown = ",".join(f"{value:.4g}" for value in plane + 0.0)  # no negative zero
+    return f"table {shown} in the frame of {whose}, found by --table auto"
 
 
 def way_down(scan: Scan, name: str) -> Float:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from plumbline.arrays import to_numbers
 from plumbline.errors import InputError
 from plumbline.files import reading
 from plumbline.records import Float
@@ -74,8 +75,8 @@ def make_frame(matrix: ArrayLike, name: str = "", *, where: str = "the frame") -
         InputError: the matrix is no rigid motion.
     """
     try:
-        held = np.array(matrix, np.float64)
-    except (TypeError, ValueError, OverflowError):
+        held = to_numbers(matrix, where)
+    except InputError:
         held = np.zeros(0)
     if held.size == 16:
         held = held.reshape(4, 4)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from plumbline.arrays import to_numbers
 from plumbline.errors import InputError
 from plumbline.payload.record import Payload
 from plumbline.records import Float
@@ -113,12 +114,9 @@ def _model(state: Float, gravity: Float) -> tuple[Float, Float]:
 
 
 def _check(wrench: ArrayLike, gravity: ArrayLike, covariance: ArrayLike) -> tuple[Float, Float, Float]:
-    try:
-        readings = np.atleast_2d(np.asarray(wrench, np.float64))
-        down = np.atleast_2d(np.asarray(gravity, np.float64))
-        error = np.asarray(covariance, np.float64)
-    except (TypeError, ValueError) as unreadable:
-        raise InputError(f"wrench, gravity and covariance must be numbers: {unreadable}") from unreadable
+    readings = np.atleast_2d(to_numbers(wrench, "wrench"))
+    down = np.atleast_2d(to_numbers(gravity, "gravity"))
+    error = to_numbers(covariance, "covariance")
     if readings.ndim != 2 or readings.shape[1] != 6 or down.shape != (len(readings), 3):
         raise InputError(
             f"wrench is [6] or [P, 6] and gravity [3] or [P, 3], one for each reading, not "

@@ -1,11 +1,13 @@
 """The payload of an arm: mass, centre of mass and inertia, as controllers and simulators take them."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from plumbline.arrays import is_number, shown, to_numbers
 from plumbline.errors import InputError
 from plumbline.payload.frames import Frame
 from plumbline.records import Float
@@ -29,8 +31,8 @@ class Payload:
         frame: name of the frame; empty if it has none.
 
     Raises:
-        InputError: a number is not finite, the mass is not above 0, or no body has such an inertia: its
-            principal moments are above 0, and none is larger than the sum of the other two.
+        InputError: something is not a number or not finite, the mass is not above 0, or no body has such an
+            inertia: its principal moments are above 0, and none is larger than the sum of the other two.
     """
 
     mass: float
@@ -42,12 +44,12 @@ class Payload:
 
     def __post_init__(self) -> None:
         for name in ("com", "inertia", "covariance"):
-            if (given := getattr(self, name)) is not None:
-                object.__setattr__(self, name, _numbers(given, name))
-        if not (np.isfinite(self.mass) and self.mass > 0):
-            raise InputError(f"the mass of a payload must be above 0 kg and finite, not {self.mass}")
-        if np.shape(self.com) != (3,) or not np.isfinite(self.com).all():
-            raise InputError(f"the centre of mass of a payload is 3 finite numbers, not {self.com}")
+            if (given := getattr(self, name)) is not None or name == "com":
+                object.__setattr__(self, name, to_numbers(given, f"{name} of a payload"))
+        check_above_0(self.mass, "the mass of a payload", "kg")
+        if not (is_number(self.mass_error) and self.mass_error >= 0):
+            raise InputError(f"mass_error of a payload must be 0 or above, not {shown(self.mass_error)}")
+        _check_point(self.com, "the centre of mass of a payload")
         if self.inertia is not None:
             check_inertia(self.inertia)
         if self.covariance is not None:
@@ -71,9 +73,11 @@ class Payload:
         """Compute the inertia tensor ``[3, 3]`` about a point ``[3]``, by the parallel axis theorem.
 
         Raises:
-            InputError: the inertia is not known.
+            InputError: the inertia is not known, or the point is not 3 finite numbers.
         """
-        away = self.com - np.asarray(point, np.float64)
+        about = to_numbers(point, "the point")
+        _check_point(about, "the point")
+        away = self.com - about
         return self.known_inertia() + self.mass * ((away @ away) * np.eye(3) - np.outer(away, away))
 
     def known_inertia(self) -> Float:
@@ -98,11 +102,15 @@ class Payload:
         return found | ({"frame": self.frame} if self.frame else {})
 
 
-def _numbers(given: ArrayLike, name: str) -> Float:
-    try:
-        return np.array(given, np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} of a payload must be numbers: {error}") from error
+def check_above_0(value: float, what: str, unit: str) -> None:
+    """Refuse what is not a finite number above 0. Raises InputError."""
+    if not (is_number(value) and 0 < value < math.inf):
+        raise InputError(f"{what} must be above 0 {unit} and finite, not {shown(value)}")
+
+
+def _check_point(point: Float, what: str) -> None:
+    if point.shape != (3,) or not np.isfinite(point).all():
+        raise InputError(f"{what} is 3 finite numbers, not {point.tolist()}")
 
 
 def _check_covariance(covariance: Float) -> None:

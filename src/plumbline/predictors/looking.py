@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from plumbline.arrays import to_numbers
 from plumbline.errors import InputError
-from plumbline.geometry.array_clouds import numbers
 from plumbline.geometry.cleaning import clean_scan, object_points, stray_reason
 from plumbline.geometry.clouds import check_points, scan_of
 from plumbline.geometry.extents import extents
@@ -81,12 +81,12 @@ def look_at(cloud: Cloud, view: ArrayLike | None, how: Look, form: GraphForm) ->
     Raises:
         InputError: the cloud is not a valid scan.
     """
-    place = None if how.sensor is None else _numbers(how.sensor, cloud.name, "sensor")
+    place = None if how.sensor is None else to_numbers(how.sensor, f"{cloud.name}: sensor")
     whole = scan_of(cloud, place)
     if view is not None:
         whole = replace(whole, view=_views(view, len(whole.points), cloud.name))
     if how.table is not None:
-        whole = replace(whole, table=make_plane(_numbers(how.table, cloud.name, "table"), cloud.name))
+        whole = replace(whole, table=make_plane(to_numbers(how.table, f"{cloud.name}: table"), cloud.name))
     elif "table" in form.vector_names:
         whole = replace(whole, table=plausible(cloud.table, whole.points))
     scan = clean_scan(whole, kept_points(whole, cloud)) if how.clean else whole
@@ -113,9 +113,10 @@ def look_at(cloud: Cloud, view: ArrayLike | None, how: Look, form: GraphForm) ->
 def to_cloud(given: ArrayLike | Cloud, name: str) -> Cloud:
     """Convert what the user gives as a scan. Raises InputError if it holds no points."""
     if isinstance(given, Cloud):
-        cloud = given if given.name else replace(given, name=name)
+        name = given.name or name
+        cloud = replace(given, name=name, points=to_numbers(given.points, f"{name}: points"))
     else:
-        cloud = Cloud(_numbers(given, name, "points"), name=name)
+        cloud = Cloud(to_numbers(given, f"{name}: points"), name=name)
     check_points(cloud.points, cloud.name)
     return cloud
 
@@ -175,17 +176,9 @@ def _is_from_one_side(scan: Scan) -> bool:
     return bool(np.linalg.norm(towards.mean(axis=0)) > _ONE_SIDE)
 
 
-def _numbers(given: ArrayLike, name: str, what: str) -> Float:
-    try:
-        array = np.asarray(given)
-    except ValueError as error:
-        raise InputError(f"{name}: {what} must be an array of numbers, with rows of equal length") from error
-    return numbers(name, what, array)
-
-
 def _views(given: ArrayLike, num: int, name: str) -> Int:
     """Renumber any whole numbers as views ``[N]`` from 0."""
-    view = _numbers(given, name, "view")
+    view = to_numbers(given, f"{name}: view")
     if view.shape != (num,) or (view % 1 != 0).any():
         raise InputError(f"{name}: view must be [N], one whole number for each of the {num} points")
     return np.unique(view, return_inverse=True)[1].astype(np.int64)

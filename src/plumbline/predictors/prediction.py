@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from plumbline.errors import InputError
 from plumbline.payload.frames import Frame
 from plumbline.payload.lift import update, weigh
-from plumbline.payload.record import Payload
+from plumbline.payload.record import Payload, check_above_0
 from plumbline.records import AS_IN_FILE, Float
 
 
@@ -86,11 +86,11 @@ class Prediction:
             raise InputError("a payload needs its mass or its density, one of both")
         if mass is None:
             assert density is not None
-            if not (math.isfinite(density) and density > 0):
-                raise InputError(f"a density must be above 0 and finite, not {density}")
+            check_above_0(density, "a density", "kg/m3")
             if self.volume is None:
                 raise InputError("this model predicts no volume, so a density gives no mass: give the mass")
             mass = density * self.volume
+        check_above_0(mass, "a mass", "kg")
         inertia = None if self.inertia is None else mass * self.inertia
         return Payload(mass, self.com, inertia, self.covariance, frame=self.frame)
 

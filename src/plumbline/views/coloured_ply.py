@@ -7,6 +7,7 @@ import numpy as np
 
 from plumbline import __version__
 from plumbline.console.text import visible
+from plumbline.geometry.ply_writing import ply_bytes
 from plumbline.records import Float
 from plumbline.views.scene import Scene, uncertainty
 
@@ -47,16 +48,7 @@ def coloured_ply(scene: Scene) -> bytes:
         f"centre of mass {' '.join(map(repr, com.tolist()))}, unit {scene.prediction.unit}",
         f"part: {kinds}",
     )
-    types = ["double"] * 3 + ["uchar"] * 4
-    header = [
-        "ply",
-        "format binary_little_endian 1.0",
-        *(f"comment {_one_line(text)}" for text in comments),
-        f"element vertex {len(rows)}",
-        *(f"property {kind} {name}" for kind, (name, _) in zip(types, fields, strict=True)),
-        "end_header\n",
-    ]
-    return "\n".join(header).encode() + rows.tobytes()
+    return ply_bytes({"vertex": rows}, [_one_line(text) for text in comments])
 
 
 def _one_line(text: str) -> str:
