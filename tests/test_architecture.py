@@ -26,6 +26,7 @@ LAYERS = {
     "files": 0,
     "locks": 0,
     "own_parts": 0,
+    "processes": 0,
     "writing": 0,
     "reporting": -1,
     "rigid": 0,

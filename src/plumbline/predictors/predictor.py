@@ -1,11 +1,12 @@
 """Prediction of centres of mass from scans, by a trained model or an untrained baseline."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from difflib import get_close_matches
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from plumbline.predictors.calibration import Calibration
 from plumbline.predictors.find_checkpoint import PRETRAINED, SHIPPED, find_best
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.looking import USUAL_DRAWS, Look, Seen, look_at, to_cloud, unusual
+from plumbline.predictors.many import Source, looks
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.untrained import BASELINES, Scans, baseline_predictions, load_baseline
 from plumbline.records import Float, Int, Sample
@@ -154,7 +156,7 @@ class Predictor:
 
     def predict_many(
         self,
-        scans: "Iterable[ArrayLike | Cloud | InputError]",
+        scans: Iterable[Source],
         *,
         sensor: ArrayLike | None = None,
         table: ArrayLike | None = None,
@@ -162,24 +164,33 @@ class Predictor:
         draws: int = USUAL_DRAWS,
         clean: bool = True,
         strict: bool = False,
+        workers: int = 1,
     ) -> Iterator[Prediction | InputError]:
         """Find the centres of mass of many scans, in batches.
 
-        The next batch is read in another thread while the model works on the current one, so ``scans`` may
-        be a generator that reads files.
+        The next batch is read while the model works on the current one, so ``scans`` may be a generator that
+        reads files. Reading, cleaning and features take several times as long as the model, so hundreds of
+        files are faster with several ``workers``.
 
         Args:
-            scans: points as for :meth:`predict`, or :class:`plumbline.Cloud` with its own sensor and name. An
-                ``InputError`` in place of a scan, for example for an unreadable file, is passed on.
+            scans: points as for :meth:`predict`, or :class:`plumbline.Cloud` with its own sensor and name; or
+                functions without arguments that return one, such as ``functools.partial(load_cloud, path)``,
+                which are called when it is their turn. An ``InputError`` in place of a scan, for example for
+                an unreadable file, is passed on.
             sensor: position of the sensor in all scans, overriding their own.
             table, max_points, draws, clean, strict: as for :meth:`predict`.
+            workers: number of processes that look at scans; 1: this process does. The scans, or the functions
+                that read them, are sent to the processes.
 
         Returns:
             One result for each scan, in order, as soon as its batch is done: a ``Prediction``, or the
             ``InputError`` that :meth:`predict` would raise. The predictions of a model depend on the rest of
             the batch only by rounding, those of a baseline not at all.
         """
-        return self._in_batches(iter(scans), self._look(sensor, table, max_points, draws, clean, strict))
+        if workers < 1:
+            raise InputError(f"workers must be at least 1, got {workers}")
+        how = self._look(sensor, table, max_points, draws, clean, strict)
+        return self._in_batches(looks(scans, how, self.form, workers))
 
     def locate(self, graphs: Sequence[Sample]) -> Answers:
         """Predict for graphs of this form, in the frame and unit of their scans."""
@@ -206,21 +217,11 @@ class Predictor:
         how.check()
         return how
 
-    def _in_batches(self, scans: Iterator[Any], how: Look) -> Iterator[Prediction | InputError]:
-        numbered = zip(count(1), scans, strict=False)
-
-        def look(number: int, scan: Any) -> Seen | InputError:
-            if isinstance(scan, InputError):
-                return scan
-            try:
-                return look_at(to_cloud(scan, f"scan {number}"), None, how, self.form)
-            except InputError as error:
-                return error
-
+    def _in_batches(self, seen: Generator[Seen | InputError]) -> Iterator[Prediction | InputError]:
         def read() -> list[Seen | InputError]:
-            return [look(number, scan) for number, scan in islice(numbered, self._batch_size)]
+            return list(islice(seen, self._batch_size))
 
-        with ThreadPoolExecutor(1) as pool:
+        with closing(seen), ThreadPoolExecutor(1) as pool:
             ahead = pool.submit(read)
             while batch := ahead.result():
                 ahead = pool.submit(read)

@@ -1,38 +1,26 @@
-"""Pool of processes that prepare chunks and survive inputs that crash them.
+"""Preparation of chunks in worker processes, which survives inputs that crash them.
 
 Every worker computes with one thread. Sums split among threads differ in their last bits, so the number of
 cores would change the data. That also applies to a single worker, so nothing is prepared in the calling
 process. A chunk whose process dies (a crash in a mesh library, the system's out-of-memory killer) is tried
 again alone, then object by object; only the object at fault is lost.
-
-Processes are spawned, whatever the caller is (a script, a notebook, a thread of a server). They import this
-package but not the caller's ``__main__``, and end with the caller however it ends.
 """
 
-import multiprocessing
-import os
-import signal
-import sys
-import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import replace
 from glob import escape
-from importlib.machinery import ModuleSpec
-from multiprocessing.context import SpawnContext, SpawnProcess
 from types import TracebackType
-from typing import Any
 
 from plumbline.cores import num_cores
 from plumbline.data.prepare.samples import Written, write_chunk
 from plumbline.data.prepare.sources import Chunk
 from plumbline.errors import InputError
+from plumbline.processes import ProcessPool
 from plumbline.records import GraphSettings, ScanSettings
 
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _AHEAD = 2
 """Chunks per worker that are submitted in advance."""
 
@@ -50,7 +38,7 @@ class Workers:
     def __init__(self, num: int = 0, *, work: Work = write_chunk) -> None:
         self.num = num or num_cores()
         self._work = work
-        self._pool: _Pool | None = None
+        self._pool: ProcessPool | None = None
 
     def __enter__(self) -> "Workers":
         return self
@@ -90,7 +78,7 @@ class Workers:
     ) -> Generator[tuple[Chunk, Written], None, list[Chunk]]:
         """Work through ``waiting``, or return the chunks that were in progress when a process died."""
         running: dict[Future[Written], Chunk] = {}
-        self._pool = self._pool or _Pool(self.num)
+        self._pool = self._pool or ProcessPool(self.num)
         try:
             while waiting or running:
                 while waiting and len(running) < _AHEAD * self.num:
@@ -129,7 +117,7 @@ class Workers:
         self, chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Sequence[int]
     ) -> Written | None:
         """Write a chunk in a process of its own; return what it wrote, or None if it died."""
-        pool = _Pool(1)
+        pool = ProcessPool(1)
         died = True
         try:
             written = pool.submit(self._work, chunk, scan, graph, dead).result()
@@ -151,102 +139,3 @@ def _remove_halves(chunk: Chunk) -> None:
     """Remove partial files left by processes that were stopped while writing the chunk's file."""
     for half in chunk.path.parent.glob(f".{escape(chunk.path.name)}.*.tmp"):
         half.unlink(missing_ok=True)
-
-
-# ------------------------------------------------------------------------------------------- processes
-
-
-class _Process(SpawnProcess):
-    """A process that computes with one thread, ignores Ctrl-C, and does not import ``__main__``."""
-
-    def start(self) -> None:
-        """Start the process; the environment that it inherits is restored before this returns."""
-        with _STARTING, _one_thread(), _without_main(), _without_interrupts():
-            super().start()
-
-
-_STARTING = threading.Lock()
-"""Held while a process starts, because the environment that it inherits belongs to the whole program."""
-
-
-class _Context(SpawnContext):
-    """A context that records its processes, so that ending a pool does not end those of another."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.started: list[_Process] = []
-
-    def Process(self, *args: Any, **kwargs: Any) -> _Process:  # type: ignore[override]
-        self.started.append(_Process(*args, **kwargs))
-        return self.started[-1]
-
-
-class _Pool:
-    """A pool of processes."""
-
-    def __init__(self, num: int) -> None:
-        self._context = _Context()
-        self._executor = ProcessPoolExecutor(num, mp_context=self._context, initializer=_start_worker)
-        self.submit = self._executor.submit
-
-    def end(self, *, at_once: bool) -> None:
-        """Wait for the processes to end, or terminate them at once."""
-        if at_once:
-            for process in self._context.started:
-                if process.pid is not None:
-                    process.terminate()
-        self._executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Ignore Ctrl-C, and end when the parent ends, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Make processes started within compute with one thread each; libraries read this when they load."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Keep processes started within from running the caller's script, which may lack a ``__main__`` guard."""
-    main = sys.modules["__main__"]
-    before = main.__spec__
-    # multiprocessing never imports a package's __main__
-    main.__spec__ = ModuleSpec("plumbline.__main__", None)
-    try:
-        yield
-    finally:
-        main.__spec__ = before
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Block Ctrl-C in processes started within, even before they can ignore it themselves."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
