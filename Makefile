@@ -80,12 +80,18 @@ docs: setup  ## flags and figures of the documentation from the program itself; 
 	$(BIN)/python -m docs.build
 
 # Each step finds what it has finished, and resumes what was interrupted.
+# Other solids, and other scans of the same meshes.
+OTHERS := --seed 2 --solids 4000
 pretrained: setup  ## the shipped weights, from solids and real meshes: MESHES=FOLDER; hours (docs/model-card.md)
 	$(BIN)/python -m pretrained.link "$(MESHES)"
 	$(BIN)/plumbline prepare --config pretrained/prepare.yaml
-	$(BIN)/plumbline prepare --config pretrained/prepare.yaml --seed 2 --solids 4000 --out data/pretrained-scans-2
+	$(BIN)/plumbline prepare --config pretrained/prepare.yaml $(OTHERS) --out data/pretrained-scans-2
+	$(BIN)/plumbline prepare --config pretrained/prepare.yaml $(OTHERS) --sensor_share 1 --out data/pretrained-scans-camera
 	$(BIN)/plumbline train --config pretrained/train.yaml $(if $(wildcard runs/pretrained/last.ckpt),--resume)
-	$(BIN)/python -m pretrained.pack runs/pretrained
+	$(BIN)/plumbline train --config pretrained/train.yaml --data_dir data/pretrained-scans data/pretrained-scans-camera \
+		--checkpoint_dir runs/pretrained-camera $(if $(wildcard runs/pretrained-camera/last.ckpt),--resume)
+	$(BIN)/python -m pretrained.join data/pretrained-scans runs/pretrained runs/pretrained-camera
+	$(BIN)/python -m pretrained.pack runs/pretrained-ensemble
 
 clean:  ## remove everything that the targets above made
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis runs data/demo data/demo-unseen data/pretrained-* example

@@ -27,18 +27,19 @@ def _model_table() -> str:
     """Facts about the shipped file, as Markdown."""
     trained, ours = load_checkpoint(SHIPPED), read_checkpoint(SHIPPED)["plumbline"]
     weights = sum(values.numel() for values in trained.model.parameters())
-    data, config = trained.data, trained.config
+    data, config, members = trained.data, trained.config, trained.model_args["members"]
     points = " to ".join(map(str, data.num_points or ("not recorded",)))
     facts = {
-        "network": f"`{trained.model_name}`, {weights:,} weights, symmetry {trained.model.symmetry}",
+        "network": f"mean of {len(members)} `{members[0]['model']}`, {weights:,} weights, symmetry "
+        f"{trained.model.symmetry}",
         "file": f"`pretrained/{SHIPPED.name}`, {SHIPPED.stat().st_size:,} bytes",
         "SHA-256": f"`{hashlib.sha256(SHIPPED.read_bytes()).hexdigest()}`",
         "recipe": f"`--recipe {config['recipe']}`, seed {config['seed']}",
-        "training": f"{data.num_train:,} scans, {trained.epochs_done} epochs, {ours['global_step']:,} steps",
-        "validation": f"{data.num_val:,} scans of the {100 * data.val_split:g} % of the objects kept for it, "
-        f"mean miss {100 * trained.metrics['val_error_rel']:.2f} % of the radius",
+        "training": f"{data.num_train:,} scans each, {ours['global_step']:,} steps in all",
+        "validation": f"{100 * data.val_split:g} % of the objects, which no member was trained on; mean miss "
+        f"{100 * trained.metrics['val_error_rel']:.2f} % of the radius",
         "points per scan": points,
-        "fingerprint of the data set": f"`{data.fingerprint}`",
+        "fingerprint of the first member's data set": f"`{data.fingerprint}`",
         "versions": ", ".join(f"{name} {version}" for name, version in ours["versions"].items()),
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {fact} |" for name, fact in facts.items())])

@@ -15,6 +15,8 @@ from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.predictors.find_checkpoint import find_best
 from plumbline.predictors.predictor import load_predictor
 from pretrained import pack as packing
+from pretrained.join import OUT as JOINED
+from pretrained.join import join
 from pretrained.link import OUT, link
 from pretrained.pack import pack
 from pretrained.sources import HELD_OUT, may_be_used, read_sources
@@ -100,13 +102,45 @@ def test_each_step_reads_what_the_one_before_it_writes(monkeypatch):
     data = cli.parse("prepare", ["--config", "pretrained/prepare.yaml"])
     training = cli.parse("train", ["--config", "pretrained/train.yaml"])
     assert data.paths == [OUT]
-    more = Path("data/pretrained-scans-2")
+    more, camera = Path("data/pretrained-scans-2"), Path("data/pretrained-scans-camera")
     assert training.data_dir == [data.out, more]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert makefile.count("prepare --config pretrained/prepare.yaml") == 2
-    assert f"prepare.yaml --seed 2 --solids 4000 --out {more}\n" in makefile
-    assert f"pretrained.pack {training.checkpoint_dir}\n" in makefile
-    assert f"$(wildcard {training.checkpoint_dir}/last.ckpt)" in makefile
+    assert makefile.count("prepare --config pretrained/prepare.yaml") == 3
+    assert f"--out {more}\n" in makefile
+    assert f"--sensor_share 1 --out {camera}\n" in makefile
+    assert f"train.yaml --data_dir {data.out} {camera} \\\n" in makefile
+    runs = training.checkpoint_dir, Path("runs/pretrained-camera")
+    for run in runs:
+        assert f"$(wildcard {run}/last.ckpt)" in makefile
+    assert f"pretrained.join {data.out} {runs[0]} {runs[1]}\n" in makefile
+    assert f"pretrained.pack {JOINED}\n" in makefile
+
+
+# ------------------------------------------------------------------------------------------------- joining
+
+
+def test_a_joined_model_predicts_the_mean_and_knows_its_validation_error(trained, tmp_path):
+    data, longer = trained["ept"].parent.parent / "data", tmp_path / "longer"
+    assert train(data, longer, model="ept", max_epochs=3, lr=0.05).code == 0
+    runs = [trained["ept"], longer]
+    join(data, runs, tmp_path / "joined")
+    pack(tmp_path / "joined", tmp_path / "a.ckpt")
+    joined, *members = (load_predictor(path) for path in (tmp_path / "a.ckpt", *runs))
+    scan = simulate(3)
+    found = joined.predict(scan.points, sensor=scan.sensor)
+    apart = [member.predict(scan.points, sensor=scan.sensor).com for member in members]
+    np.testing.assert_allclose(found.com, np.mean(apart, axis=0), atol=1e-6)
+    assert np.abs(apart[0] - apart[1]).max() > 1e-4
+    assert 0 < load_checkpoint(tmp_path / "a.ckpt").metrics["val_error_rel"] < 1
+
+
+def test_runs_that_saw_each_others_validation_objects_are_not_joined(tiny, tmp_path):
+    runs = [tmp_path / "one", tmp_path / "two"]
+    for run, seed in zip(runs, (1, 2), strict=True):
+        assert train(tiny, run, model="ept", max_epochs=1, seed=seed).code == 0
+    with pytest.raises(InputError, match=r"two.* was trained on \d+ of the \d+ objects .*one --seed"):
+        join(tiny, runs, tmp_path / "joined")
+    assert not (tmp_path / "joined").exists()
 
 
 # ------------------------------------------------------------------------------------------------- packing

@@ -168,7 +168,7 @@ def _moments(payload: Payload) -> list[str]:
 def called(predictor: Predictor) -> str:
     """Name a predictor in a sentence."""
     if predictor.checkpoint == SHIPPED:
-        return f"the shipped model ({predictor.name} of plumbline {__version__})"
+        return f"the shipped model (plumbline {__version__})"
     where = f" ({predictor.checkpoint})" if predictor.checkpoint else ", untrained"
     return f"{predictor.name}{where}"
 

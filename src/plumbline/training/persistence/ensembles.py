@@ -5,12 +5,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from plumbline.data.store.reader import PackedStore
 from plumbline.models import ENSEMBLE, build_model
-from plumbline.predictors.calibration import Calibration, calibrate
+from plumbline.predictors.answers import Answers
+from plumbline.predictors.calibration import calibrate
 from plumbline.predictors.checkpoint import FORMAT, read_checkpoint, seal
 from plumbline.predictors.find_checkpoint import ENSEMBLE_FILE
 from plumbline.predictors.inference import answers_for
@@ -42,6 +44,9 @@ def write_ensemble(
         if name.startswith("model.")
     }
     first, joined = parts[0], [_member(part) for part in parts]
+    found = _answers(joined, weights, store, val_idx, batch_size)
+    error = found.com - store.target[val_idx]
+    relative = np.linalg.norm(error, axis=1) / store.bounding_radius[val_idx]
     ours: dict[str, Any] = {
         **{key: first[key] for key in ("config", "data", "versions")},
         "format": FORMAT,
@@ -51,8 +56,8 @@ def write_ensemble(
         "epochs_done": min(part["epochs_done"] for part in parts),
         "batches_done": 0,
         "global_step": sum(part["global_step"] for part in parts),
-        "metrics": {},
-        "calibration": _calibrated(joined, weights, store, val_idx, batch_size).to_dict(),
+        "metrics": {"val_error_rel": float(np.nanmean(relative))} if np.isfinite(relative).any() else {},
+        "calibration": calibrate(error, found).to_dict(),
     }
     buffer = BytesIO()
     torch.save({"state_dict": weights, "plumbline": ours}, buffer)
@@ -60,20 +65,19 @@ def write_ensemble(
     return checkpoint_dir / ENSEMBLE_FILE
 
 
-def _calibrated(
+def _answers(
     members: Sequence[dict[str, Any]],
     weights: dict[str, Tensor],
     store: PackedStore,
     val_idx: Int,
     batch_size: int,
-) -> Calibration:
-    """Calibrate the ensemble on the graphs that its members were validated on."""
+) -> Answers:
+    """What the ensemble predicts for the graphs that its members were validated on."""
     model = build_model(ENSEMBLE, members=members)
     if any(weight.dtype == torch.float64 for weight in weights.values()):
         model = model.double()
     model.load_state_dict({name.removeprefix("model."): weight for name, weight in weights.items()})
-    found = answers_for(model, store, val_idx, batch_size=batch_size)
-    return calibrate(found.com - store.target[val_idx], found)
+    return answers_for(model, store, val_idx, batch_size=batch_size)
 
 
 def _member(part: dict[str, Any]) -> dict[str, Any]:
