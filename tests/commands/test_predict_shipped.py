@@ -94,7 +94,7 @@ def test_the_folder_checkpoints_takes_precedence(trained, ask, tmp_path, monkeyp
     (tmp_path / "checkpoints").symlink_to(trained["gcn"].parent)
     _, (own,), _ = ask(file)
     _, (named,), _ = ask(file, "--checkpoint", "pretrained")
-    assert (shipped["model"], own["model"]) == ("ept", "gcn")
+    assert (shipped["model"], own["model"]) == ("ensemble", "gcn")
     assert named == shipped
 
 
