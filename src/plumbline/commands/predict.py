@@ -4,7 +4,6 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,22 @@ from plumbline.errors import InputError
 from plumbline.files import check_out_folder, visible_files
 from plumbline.geometry.camera_poses import read_poses
 from plumbline.geometry.cleaning import clean_scan
-from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, load_cloud, scan_of
+from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, scan_of
 from plumbline.geometry.depth_files import merged_clouds, read_view
 from plumbline.geometry.intrinsics import Intrinsics
 from plumbline.geometry.ply_writing import write_ply
+from plumbline.geometry.scan_files import in_metres, read_file, scaled
 from plumbline.kinds import AUTO
-from plumbline.own_parts import is_class, names_a_file
 from plumbline.payload.forms import write as write_payload
-from plumbline.payload.frames import Frame, read_frame
+from plumbline.payload.frames import read_frame
 from plumbline.payload.record import Payload
-from plumbline.predictors.find_checkpoint import checkpoint_name
+from plumbline.predictors.answer_lines import Wanted, to_dict, to_payload
+from plumbline.predictors.choice import choose_predictor, model_facts
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.prediction_table import ScanName, called, print_payloads, print_predictions
-from plumbline.predictors.predictor import Predictor, load_predictor
 from plumbline.quantities import Plane
-from plumbline.records import AS_IN_FILE
 from plumbline.views.files import ViewFiles
 from plumbline.writing import atomic_file
-
-FOLDER = Path("checkpoints")
-"""Default folder for checkpoints; where there is none, the shipped model predicts."""
 
 
 def run(config: PredictConfig, console: Console) -> int:
@@ -44,21 +39,20 @@ def run(config: PredictConfig, console: Console) -> int:
     files = each(config.depth) or list_scans(config.paths)
     _check_outputs({"--out": config.out, "--html": config.html, "--ply": config.ply}, _inputs(config, files))
     frame = None if config.frame is None else read_frame(config.frame)
-    predictor = choose_predictor(config)
-    model = {"model": predictor.name}
-    if predictor.checkpoint is not None:
-        model["checkpoint"] = checkpoint_name(predictor.checkpoint)
+    wanted = Wanted(config.mass, config.density, frame, config.format)
+    predictor = choose_predictor(config.checkpoint, config.model, batch_size=config.batch_size)
+    model = model_facts(predictor)
     names, clouds = read_scans(config, files)
     if config.format is not None and len(names) > 1:
         raise InputError(
             f"--format {config.format} prints one payload: give one scan, or --json for {len(names):,}"
         )
-    sensor = None if config.sensor is None else _scaled(config.sensor, 3, config.scale)
+    sensor = None if config.sensor is None else scaled(config.sensor, 3, config.scale)
     views = ViewFiles(config.html, config.ply, scans=len(names), sensor=sensor, clean=config.clean)
     answers = predictor.predict_many(
         views.passing(clouds),
         sensor=sensor,
-        table=None if not isinstance(config.table, Plane) else _scaled(config.table, 1, config.scale),
+        table=None if not isinstance(config.table, Plane) else scaled(config.table, 1, config.scale),
         max_points=config.points,
         draws=config.draws,
         clean=config.clean,
@@ -69,7 +63,7 @@ def run(config: PredictConfig, console: Console) -> int:
     lines: list[dict[str, Any]] = []
     with file_bar(console) as progress:
         for name, predicted in zip(names, answers, strict=True):
-            answer, payload = to_payload(name, predicted, config, frame)
+            answer, payload = to_payload(name, predicted, wanted)
             views.add(name, answer if isinstance(answer, InputError) else predicted)
             lines.append(name.to_dict() | to_dict(answer, payload, model))
             found.append(answer)
@@ -137,46 +131,6 @@ def _print_remarks(names: Sequence[ScanName], found: Sequence[Prediction | Input
         print(visible(remark), file=sys.stderr)
 
 
-def in_metres(cloud: Cloud | InputError, scale: float | None) -> Cloud | InputError:
-    """Convert a cloud to metres, if ``scale``, metres per unit, is given; an error stays."""
-    if scale is None or isinstance(cloud, InputError):
-        return cloud
-    sensor = None if cloud.sensor is None else scale * cloud.sensor
-    return replace(cloud, points=scale * cloud.points, sensor=sensor, unit="metres")
-
-
-def to_payload(
-    name: ScanName, answer: Prediction | InputError, config: PredictConfig, frame: Frame | None
-) -> tuple[Prediction | InputError, Payload | None]:
-    """Move an answer to the wanted frame, and make its payload if a mass is given; or say why not."""
-    if isinstance(answer, InputError):
-        return answer, None
-    has_mass = config.mass is not None or config.density is not None
-    if answer.unit == AS_IN_FILE and (has_mass or frame is not None):
-        taken = "its coordinates are taken for metres; give --scale if they are not"
-        answer = replace(answer, notes=(*answer.notes, taken))
-    if frame is not None:
-        answer = answer.moved(frame)
-    if not has_mass:
-        return answer, None
-    try:
-        payload = answer.payload(config.mass, density=config.density)
-        if config.format is not None:
-            write_payload(payload, config.format)
-    except InputError as error:
-        return InputError(f"{name}: {error}"), None
-    return answer, payload
-
-
-def to_dict(
-    answer: Prediction | InputError, payload: Payload | None, model: dict[str, str]
-) -> dict[str, Any]:
-    """What a line of JSON says of a file."""
-    if isinstance(answer, InputError):
-        return {"error": str(answer)}
-    return answer.to_dict() | ({} if payload is None else {"payload": payload.to_dict()}) | model
-
-
 def read_objects(config: PredictConfig) -> dict[int, Cloud | InputError]:
     """The points of each object of depth images by its number; 1 if there is no mask."""
     depths, masks = each(config.depth), each(config.mask)
@@ -234,46 +188,6 @@ def skipped_texts(paths: Sequence[Path]) -> list[str]:
                 f"a scan among them, name the file, such as {path / texts[0]}"
             )
     return notes
-
-
-def choose_predictor(config: PredictConfig) -> Predictor:
-    """Load the chosen model. Raises InputError: two are named, or the checkpoint is unusable."""
-    given = config.model
-    own = given if given is not None and names_a_file(given) and is_class(given) else None
-    untrained = given if own is None else None
-    if untrained is not None and config.checkpoint is not None:
-        raise InputError("--checkpoint and --model exclude each other: remove one")
-    source = untrained or config.checkpoint or (FOLDER if FOLDER.is_dir() else None)
-    if own is not None and source is None:
-        raise InputError(
-            f"--model {own} is the network of a checkpoint, and there is no folder checkpoints here: give "
-            "--checkpoint CKPT"
-        )
-    return load_predictor(source, model=own, batch_size=config.batch_size)
-
-
-def read_file(file: Path, *, needs_sensor: bool) -> Cloud | InputError:
-    """Read a scan; returns the error if it cannot be read."""
-    if file.is_dir():
-        endings = ", ".join(sorted(SEARCHED_SUFFIXES))
-        return InputError(
-            f"{file}: no scans in this folder ({endings}; text files must be named individually)"
-        )
-    try:
-        cloud = load_cloud(file)
-    except InputError as error:
-        return error
-    if needs_sensor and cloud.sensor is None and file.suffix.lower() == ".npz":
-        return InputError(
-            f"{file}: no array 'sensor' next to points: add it, [3] or [N, 3], or give --sensor x,y,z"
-        )
-    return cloud
-
-
-def _scaled(values: Sequence[float], lengths: int, scale: float | None) -> list[float]:
-    """The last ``lengths`` of some numbers in metres, if ``scale`` is given; the others are directions."""
-    first = len(values) - lengths
-    return [*values[:first], *((1 if scale is None else scale) * value for value in values[first:])]
 
 
 def _inputs(config: PredictConfig, files: Sequence[Path]) -> list[Path]:

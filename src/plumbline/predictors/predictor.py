@@ -145,7 +145,7 @@ class Predictor:
             InputError: the points are not a valid scan, a table is given that cannot be used, the prediction
                 is not finite, or, with ``strict``, there is a warning.
         """
-        how = self._look(sensor, table, max_points, draws, clean, strict)
+        how = self.how(sensor, table, max_points, draws, clean, strict)
         seen = look_at(to_cloud(points, "the scan"), view, how, self.form)
         (answer,) = self.answers([seen])
         if isinstance(answer, InputError):
@@ -179,7 +179,7 @@ class Predictor:
             ``InputError`` that :meth:`predict` would raise. The predictions of a model depend on the rest of
             the batch only by rounding, those of a baseline not at all.
         """
-        return self._in_batches(iter(scans), self._look(sensor, table, max_points, draws, clean, strict))
+        return self._in_batches(iter(scans), self.how(sensor, table, max_points, draws, clean, strict))
 
     def locate(self, graphs: Sequence[Sample]) -> Answers:
         """Predict for graphs of this form, in the frame and unit of their scans."""
@@ -187,7 +187,7 @@ class Predictor:
         scale = np.array([graph.scale for graph in graphs])
         return self._answer(self.form.store(graphs)).placed(origin, scale)
 
-    def _look(
+    def how(
         self,
         sensor: ArrayLike | None,
         table: ArrayLike | None,
@@ -196,6 +196,7 @@ class Predictor:
         clean: bool,
         strict: bool,
     ) -> Look:
+        """How :meth:`predict` looks at a scan with these arguments; see there for them and the errors."""
         if table is not None and "table" not in self.form.vector_names:
             raise InputError(
                 f"a table is given, but {self.name} does not use any: leave it out, or use a model that was "
