@@ -56,8 +56,11 @@ def run(config: ServeConfig, console: Console) -> int:
                 timeout_graceful_shutdown=round(config.timeout) + 1,
             )
         )
-        print_line(console, f"plumbline {__version__} answers at {address(listening)} by {called(predictor)}")
-        print_line(console, "Ctrl-C ends it")
+        by = called(predictor)
+        print_line(
+            console, f"plumbline {__version__} answers at {address(listening)} by {by}; Ctrl-C ends it"
+        )
+        sys.stdout.flush()  # a program that started this one waits for it
         # The server ends in its own time, and passes the signal on when it has ended.
         before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
         try:
@@ -86,7 +89,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         reasons = {
-            errno.EADDRINUSE: f"--port {port} is taken by another program; choose another, or 0 for a free one",
+            errno.EADDRINUSE: f"--port {port} is taken by another program; choose another, or 0 for any",
             errno.EACCES: f"--port {port} is reserved for the system; choose one from 1024 on",
             errno.EADDRNOTAVAIL: f"--host {host} is not an address of this machine",
         }

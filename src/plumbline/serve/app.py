@@ -44,6 +44,7 @@ def make_app(predictor: Predictor, limits: Limits, *, host: str, batch_size: int
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        service.open()
         await asyncio.to_thread(_warm_up, predictor)
         yield
         await asyncio.to_thread(service.close)

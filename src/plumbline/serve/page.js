@@ -11,7 +11,7 @@
   const ends = (file, ...endings) => endings.some((end) => file.name.toLowerCase().endsWith(end));
   const isCamera = (file) => ends(file, ".json", ".yaml", ".yml");
   const isPicture = (file) => ends(file, ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp");
-  let begun = 0;
+  let waiting = false;
 
   function put(name, files) {
     const held = new DataTransfer();
@@ -19,20 +19,24 @@
     input[name].files = held.files;
   }
 
-  function show() { /* which files are chosen */
-    const file = input.cloud.files[0];
-    chosen.textContent = file ? file.name : "";
-    if (input.depth.files.length || input.mask.files.length || input.intrinsics.files.length) {
-      find("image").open = true;
-    }
+  function show() { /* what is chosen */
+    chosen.textContent = input.cloud.files.length ? input.cloud.files[0].name : "";
+    find("image").open = ["depth", "mask", "intrinsics"].some((name) => input[name].files.length);
   }
 
-  function take(files) { /* what is dropped: a scan, or the files of a depth image */
+  async function isMask(file) { /* depths have 16 bits or more */
+    if (/mask|seg|label/i.test(file.name) || ends(file, ".jpg", ".jpeg", ".bmp")) return true;
+    if (!ends(file, ".png")) return false;
+    const head = new Uint8Array(await file.slice(0, 25).arrayBuffer());
+    return head.length === 25 && head[24] < 16;
+  }
+
+  async function take(files) { /* what is dropped: a scan, or the files of a depth image */
     const cameras = files.filter(isCamera), camera = cameras.length > 0 || input.intrinsics.files.length > 0;
     const arrays = (file) => camera && ends(file, ".npy", ".npz");
     const images = files.filter((file) => isPicture(file) || arrays(file));
-    const masks = images.filter((file) => /mask|seg|label/i.test(file.name));
-    const depths = images.filter((file) => !masks.includes(file));
+    const masked = await Promise.all(images.map(isMask));
+    const masks = images.filter((_, i) => masked[i]), depths = images.filter((_, i) => !masked[i]);
     const scans = files.filter((file) => !cameras.includes(file) && !images.includes(file));
     if (scans.length) {
       for (const name of ["depth", "intrinsics", "mask"]) put(name, []);
@@ -54,20 +58,20 @@
   }
 
   form.addEventListener("submit", () => {
-    begun = performance.now();
+    waiting = true;
     const file = input.cloud.files[0] || input.depth.files[0];
     state.textContent = file ? `Looking at ${file.name} …` : "";
     setTimeout(() => { button.disabled = true; });
   });
   frame.addEventListener("load", () => {
-    if (!begun) return;
+    if (!waiting) return;
     button.disabled = false;
     hint.hidden = true;
     frame.hidden = false;
-    const seconds = ((performance.now() - begun) / 1000).toFixed(2);
+    frame.scrollIntoView({ block: "nearest" });
     const page = frame.contentDocument;
-    state.textContent = page && page.getElementById("scenes") ? `Answered in ${seconds} s.` : "No answer.";
-    begun = 0;
+    state.textContent = page && page.getElementById("scenes") ? "Answered." : "No answer.";
+    waiting = false;
     if (page) acceptDrops(frame.contentWindow);
   });
   input.cloud.addEventListener("change", () => { if (input.cloud.files.length) take([...input.cloud.files]); });

@@ -29,6 +29,7 @@ main {
 h1 { margin: 0 0 .4rem; font-size: 1.15rem; } p { margin: 0; }
 """
 _TABLES = """\
+a { color: var(--model); }
 h3 { margin: 1.6rem 0 .2rem; font-size: 1rem; }
 th, td { white-space: normal; text-align: left; vertical-align: top; }
 td:first-child { white-space: nowrap; width: 8.5rem; }
@@ -36,8 +37,8 @@ td.type { width: 9rem; color: var(--muted); }
 """
 _EXAMPLES = """\
 curl -F cloud=@scan.ply {at}/predict
-curl -F depth=@depth.png -F mask=@mask.png -F intrinsics=@camera.json -F mass=0.4 {at}/predict
-curl --json '{{"cloud": [[0.1, 0.0, 0.5], ...], "sensor": [0, 0, 0]}}' {at}/predict"""
+curl -F depth=@depth.png -F intrinsics=@camera.json -F mask=@mask.png {at}/predict
+curl --json '{{"cloud": [[x, y, z], ...], "mass": 0.4}}' {at}/predict"""
 
 
 @cache
@@ -58,7 +59,7 @@ def front_page() -> tuple[str, dict[str, str]]:
 def refusal_page(said: str) -> str:
     """The page that says why there is no answer."""
     style = PALETTE + _REFUSAL
-    policy = f"default-src 'none'; style-src {digest(style)}"
+    policy = f"default-src 'none'; img-src data:; style-src {digest(style)}"
     meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
     body = f"<main><h1>No answer</h1><p>{escape(visible(said))}</p></main>"
     return _page("No answer", style, body, meta)
@@ -119,8 +120,8 @@ def _type(schema: Mapping[str, Any]) -> str:
         return f'<a href="#{name}">{name}</a>'
     if "anyOf" in schema:
         return " or ".join(_type(one) for one in schema["anyOf"] if one.get("type") != "null")
-    if schema.get("format") == "binary":
-        return "file"
+    if schema.get("type") == "string":
+        return "file" if schema.get("format") == "binary" else "text"
     if schema.get("type") == "array":
         inner = schema.get("items") or (schema.get("prefixItems") or [{}])[0]
         return f"list of {_type(inner)}"

@@ -79,6 +79,7 @@ class ObjectRefused(_Strict):
 _ABOUT = {
     "cloud": "a scan, in any format that predict reads, by the end of its name, such as .ply or .npz",
     "depth": "a depth image instead: 16-bit PNG, TIFF, npy, or npz with an array depth; with intrinsics",
+    "intrinsics": "its camera: fx,fy,cx,cy in pixels, or a file of Open3D, RealSense, BOP, ROS or OpenCV",
     "mask": "the objects in it: a picture or an array, not 0 on the object, a number for each of several",
     "frame": "JSON with the rigid motion [4, 4], metres, from the frame of the scan to the one wanted",
 }
@@ -98,7 +99,7 @@ _JSON_TYPES: dict[str, dict[str, Any]] = {
 def request_body() -> dict[str, Any]:
     """The body of a request, in OpenAPI: a form with files, or JSON."""
     options = PredictConfig.options()
-    about = {name: options[name].help for name in (*TEXTS, "intrinsics")} | _ABOUT
+    about = {name: options[name].help for name in TEXTS} | _ABOUT
     files = {name: {"type": "string", "format": "binary", "description": about[name]} for name in FILES}
     texts = {name: {"type": "string", "description": about[name]} for name in TEXTS}
     in_json = {name: {**kind, "description": about[name]} for name, kind in _JSON_TYPES.items()}

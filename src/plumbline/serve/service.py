@@ -47,14 +47,17 @@ class Service:
     """
 
     def __init__(self, predictor: Predictor, limits: Limits, *, batch_size: int) -> None:
-        self.limits, self._predictor = limits, predictor
-        self.batcher = Batcher(predictor.answers, batch_size)
-        self._pool = ThreadPoolExecutor(num_cores(), thread_name_prefix="plumbline-look")
+        self.limits, self._predictor, self._batch_size = limits, predictor, batch_size
         self._free = threading.BoundedSemaphore(limits.requests)
         self._own = {predictor.name: Path(predictor.name).name}
         if predictor.checkpoint is not None:
             self._own[str(predictor.checkpoint)] = predictor.checkpoint.name
         self.model = {key: self._hidden(value) for key, value in model_facts(predictor).items()}
+
+    def open(self) -> None:
+        """Start threads; before any request."""
+        self.batcher = Batcher(self._predictor.answers, self._batch_size)
+        self._pool = ThreadPoolExecutor(num_cores(), thread_name_prefix="plumbline-look")
 
     def close(self) -> None:
         """Wait for what threads are working on, and end them."""
