@@ -141,7 +141,7 @@ def test_more_requests_than_places_are_told_to_come_again(files, threads, monkey
     with serving(load_predictor("convex_hull"), requests=3) as client:
         gate = held(client, monkeypatch)
         asked = [threads.submit(client.post, "/predict", **parts(cloud=file)) for file in files[:3]]
-        until(lambda: len(gate.sizes) + client.app.state.service.batcher.waiting == 3)
+        until(lambda: sum(gate.sizes) + client.app.state.service.batcher.waiting == 3)
         assert client.post("/predict", **parts(cloud=files[3])).status_code == 503
         assert client.get("/healthz").status_code == 200, "it takes no place"
         gate.open()

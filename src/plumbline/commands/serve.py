@@ -30,15 +30,18 @@ def run(config: ServeConfig, console: Console) -> int:
         InputError: the address cannot be listened at, the model is unusable, or a package is missing.
     """
     try:
+        import python_multipart  # noqa: F401 (Starlette finds out at the first form)
         import uvicorn
 
         from plumbline.serve.app import make_app
+        from plumbline.serve.service import warm_up
     except ImportError as error:
         raise InputError(
             f"plumbline serve needs {error.name or error}: pip install 'plumbline-com[serve]'"
         ) from error
     with listen(config.host, config.port) as listening:
         predictor = choose_predictor(config.checkpoint, config.model, batch_size=config.batch_size)
+        warm_up(predictor)
         limits = Limits(
             body=int(1e6 * config.max_body_mb),
             points=config.max_points,

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import numpy as np
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -45,7 +44,6 @@ def make_app(predictor: Predictor, limits: Limits, *, host: str, batch_size: int
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         service.open()
-        await asyncio.to_thread(_warm_up, predictor)
         yield
         await asyncio.to_thread(service.close)
 
@@ -132,11 +130,3 @@ def _status(error: Exception, limits: Limits) -> tuple[int, str]:
     if isinstance(error, TimeoutError):
         return 503, f"no answer within {limits.seconds:g} seconds (--timeout); send fewer points"
     return 413 if isinstance(error, TooLargeError) else 422, str(error)
-
-
-def _warm_up(predictor: Predictor) -> None:
-    """Predict once: the first time, libraries load what they need."""
-    rng = np.random.default_rng(0)
-    points = rng.normal(size=(2000, 3))
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    predictor.predict(points[points[:, 2] < 0] + (0, 0, 5))
