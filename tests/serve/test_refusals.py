@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import struct
 import tempfile
 import zipfile
@@ -9,8 +10,10 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 from plumbline import load_predictor
+from plumbline.serve.app import make_app
 from tests.helpers.scanned import box_points, simulate, write_scan
 from tests.helpers.serving import LIMITS, parts, serving, write_scene
 
@@ -242,6 +245,16 @@ def test_names_of_this_machine_are_answered(client, host):
 @pytest.mark.parametrize("path", ["/", "/healthz", "/nowhere"])
 def test_other_hosts_are_refused(client, host, path):
     assert said(client.get(path, headers={"host": host}), 403).startswith("the Host of the request is not")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_at_all_addresses_each_address_is_answered_and_no_name_of_others(host):
+    app = make_app(load_predictor("convex_hull"), LIMITS, host=host, batch_size=1)
+    with TestClient(app, base_url="http://192.0.2.7:8000") as open_to_all:
+        answered = {name: open_to_all.get("/healthz", headers={"host": name}).status_code
+                    for name in ("192.0.2.7:8000", "[2001:db8::1]:80", "localhost", socket.gethostname(),
+                                 "evil.example")}  # fmt: skip
+    assert [*answered.values()] == [200, 200, 200, 200, 403]
 
 
 def test_pages_of_other_servers_are_refused(client, files):

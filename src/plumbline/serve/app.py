@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from plumbline import __version__
@@ -118,6 +119,10 @@ def _add_errors(app: FastAPI) -> None:
     async def defect(_: Request, error: Exception) -> Response:
         return JSONResponse({"error": "the server failed at this request; its log says why"}, 500)
 
+    async def left(_: Request, error: Exception) -> Response:
+        return Response(status_code=400)  # nobody is there to read it
+
+    app.add_exception_handler(ClientDisconnect, left)
     for kind in (InputError, BusyError, TimeoutError):
         app.add_exception_handler(kind, refuse)
     app.add_exception_handler(HTTPException, other)
