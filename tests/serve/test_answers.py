@@ -163,3 +163,27 @@ def test_a_checkpoint_is_named_without_its_folder(trained, tmp_path):
                 client.post("/predict", **parts(cloud=file, table="0,0,1,-3")).text]  # fmt: skip
     assert all(trained["gcn"].name in text for text in said[:3])
     assert [text for text in said if str(trained["gcn"].parent) in text] == []
+
+
+OWN = """
+from pathlib import Path
+
+def middle(scans):
+    if Path(__file__).with_name("broken").exists():
+        raise ValueError
+    return scans.mean
+"""
+
+
+def test_a_guess_of_ones_own_is_named_without_its_folder(tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    file = write_scan(tmp_path / "a.npz", simulate(2))
+    with serving(load_predictor(f"{tmp_path}/own.py:middle")) as client:
+        said = [client.get("/healthz")]
+        for more in ({}, {"table": "0,0,1,-3"}):
+            said += [client.post(path, **parts(cloud=file, **more)) for path in ("/predict", "/view")]
+        (tmp_path / "broken").touch()
+        said += [client.post(path, **parts(cloud=file)) for path in ("/predict", "/view")]
+    assert [answer.status_code for answer in said] == [200, 200, 200, 422, 422, 422, 422]
+    assert all("own.py:middle" in answer.text for answer in said)
+    assert [answer.text for answer in said if str(tmp_path) in answer.text] == []

@@ -102,9 +102,9 @@ def test_a_model_that_is_too_slow_is_not_waited_for(files, monkeypatch):
         )  # fmt: skip
         view = client.post("/view", **parts(cloud=files[0]))
         assert (view.status_code, "no answer within 2 seconds" in view.text) == (503, True)
+        assert client.app.state.service.batcher.waiting == 0, "what is not waited for is not computed"
         gate.open()
         until(lambda: client.post("/predict", **parts(cloud=files[0])).status_code == 200)
-        assert client.app.state.service.batcher.waiting == 0, "what is not waited for is not computed"
     assert gate.sizes[0] == 1
 
 

@@ -183,6 +183,8 @@ def test_a_body_that_is_too_large_is_refused_whatever_its_header_says(client):
     assert said(client.post("/predict", files=large), 413) == (
         "the body is larger than the 8 MB that this server takes"
     )
+    claimed = {"content-type": "application/json", "content-length": str(LIMITS.body + 1)}
+    assert said(client.post("/predict", content=b"{}", headers=claimed), 413).startswith("the body is larger")
     request = client.build_request("POST", "/predict", files=large)
     content = request.read()
     pieces = (content[at : at + 100_000] for at in range(0, len(content), 100_000))

@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Answered:
-    """What was asked, seen and answered."""
+    """What was asked, what of it was looked at, and an answer for each scan."""
 
     asked: Asked
     looked: Looked
@@ -82,16 +82,19 @@ class Service:
         async with self._time_limit():
             with self._admitted() as run:
                 found = await self._answer(request, run)
-                self._lines(found)
+                self._lines(found)  # an error if there is nothing to draw
                 return await run(lambda: self._draw(found))
 
     def _time_limit(self) -> asyncio.Timeout:
         return asyncio.timeout(self.limits.seconds)
 
     async def _answer(self, request: Request, run: "_Run") -> Answered:
-        async with read_body(request, self.limits) as asked:
-            looked = await run(lambda: look(asked, self._predictor, self.limits))
-        return Answered(asked, looked, await self.batcher.ask(looked.seen))
+        try:
+            async with read_body(request, self.limits) as asked:
+                looked = await run(lambda: look(asked, self._predictor, self.limits))
+            return Answered(asked, looked, await self.batcher.ask(looked.seen))
+        except InputError as error:  # of a model of the user's own, named by its path
+            raise type(error)(self._hidden(str(error))) from error
 
     def _lines(self, found: Answered) -> list[dict[str, Any]]:
         config = found.asked.config
