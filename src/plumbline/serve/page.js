@@ -32,9 +32,9 @@
   }
 
   async function take(files) { /* what is dropped: a scan, or the files of a depth image */
-    const cameras = files.filter(isCamera), camera = cameras.length > 0 || input.intrinsics.files.length > 0;
-    const arrays = (file) => camera && ends(file, ".npy", ".npz");
-    const images = files.filter((file) => isPicture(file) || arrays(file));
+    const cameras = files.filter(isCamera); /* next to one, arrays are images */
+    const begun = cameras.length || (input.intrinsics.files.length && !input.depth.files.length);
+    const images = files.filter((file) => isPicture(file) || (begun && ends(file, ".npy", ".npz")));
     const masked = await Promise.all(images.map(isMask));
     const masks = images.filter((_, i) => masked[i]), depths = images.filter((_, i) => !masked[i]);
     const scans = files.filter((file) => !cameras.includes(file) && !images.includes(file));
