@@ -18,7 +18,7 @@ for _name in [name for name in os.environ if name.startswith(_FOREIGN)]:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SLOW = (
-    "commands", "training", "reliability",
+    "commands", "training", "reliability", "serve",
     "test_api.py", "test_cli.py", "test_examples.py", "test_own_baselines.py", "test_own_losses.py",
     "test_own_networks.py", "test_pretrained_recipe.py", "test_public_names.py",
     "test_recipes_of_contributing.py", "test_started_processes.py",

@@ -40,10 +40,11 @@ LAYERS = {
     "config": 6,
     "training": 6,
     "views": 6,
-    "commands": 7,
-    "cli": 8,
-    "api": 9,
-    "testing": 10,
+    "serve": 7,
+    "commands": 8,
+    "cli": 9,
+    "api": 10,
+    "testing": 11,
 }
 ROOMS = {
     "data": {
@@ -57,7 +58,7 @@ ROOMS = {
     },
 }
 """Layers within the two big layers."""
-USING_A_MODEL = ("predict", "evaluate", "check", "benchmark")
+USING_A_MODEL = ("predict", "evaluate", "check", "benchmark", "serve")
 """Commands that never import anything of training."""
 
 OWNERS = {
@@ -74,6 +75,9 @@ OWNERS = {
     "tensorboard": {"training/show/tensorboard.py"},
     "matplotlib": {"evaluation/plots.py"},
     "argparse": {"cli.py"},
+    "fastapi": {"serve/"},
+    "starlette": {"serve/"},
+    "uvicorn": {"commands/serve.py"},
     "yaml": {"cli.py", "config/yaml_files.py", "data/split_file.py", "geometry/intrinsics.py",
              "training/persistence/run_folder.py"},
     "rosbags": {"ros/bags.py"},
@@ -128,7 +132,7 @@ def test_imports_point_down(path):
             assert path.stem not in USING_A_MODEL, f"{name_of(path)}:{line}: using a model is not training"
         if own == "commands" and other == "commands" and len(parts) > 2:
             pytest.fail(f"{name_of(path)}:{line}: commands never import each other ({module})")
-        if LAYERS[own] >= 1 and own not in ("cli", "config", "commands"):
+        if LAYERS[own] >= 1 and own not in ("cli", "config", "commands", "serve"):
             assert other != "config", f"{name_of(path)}:{line}: config objects stop at the commands"
 
 

@@ -50,7 +50,9 @@ def test_what_is_no_python_is_packaged_too():
     package = ROOT / "src" / "plumbline"
     patterns = PROJECT["tool"]["setuptools"]["package-data"]["plumbline"]
     packaged = {path for pattern in patterns for path in package.glob(pattern)}
-    others = {path for path in package.rglob("*") if path.suffix in (".js", ".css", ".typed", ".ckpt")}
+    others = {
+        path for path in package.rglob("*") if path.suffix in (".js", ".css", ".html", ".typed", ".ckpt")
+    }
     assert packaged == others
     assert {path.name for path in packaged} >= {"viewer.js", "viewer.css", "py.typed"}
 

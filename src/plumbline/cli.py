@@ -52,6 +52,7 @@ VERBS = {
     ),
     "evaluate": Verb("config.evaluate:EvaluateConfig", "commands.evaluate:run"),
     "predict": Verb("config.predict:PredictConfig", "commands.predict:run"),
+    "serve": Verb("config.serve:ServeConfig", "commands.serve:run"),
     "inertia": Verb("config.inertia:InertiaConfig", "commands.inertia:run"),
     "benchmark": Verb("config.benchmark:BenchmarkConfig", "commands.benchmark:run"),
 }

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from plumbline.cli import VERBS, main, parse
+from plumbline.commands import predict as command
 from plumbline.commands.predict import list_scans
 from plumbline.config.predict import PredictConfig
 from plumbline.data.store.reader import PackedStore
@@ -359,3 +360,28 @@ def test_real_scans_are_answered_in_their_frame(ask, shared_meshes):
         for line, row in zip(lines, rows, strict=True)
     ]
     assert np.mean(misses) < 0.3
+
+
+def test_many_files_are_read_in_several_processes(tmp_path, monkeypatch):
+    """The rows are those of one process, in the order of the files, with a sentence for each bad one."""
+    for number in range(9):
+        write_scan(tmp_path / f"{number}.npz", simulate(number))
+    (tmp_path / "5.npz").write_bytes(b"nothing")
+    asked = []
+    for files, cores in ((64, 8), (4, 2)):
+        monkeypatch.setattr(command, "_FILES_PER_WORKER", files)
+        monkeypatch.setattr(command, "num_cores", lambda cores=cores: cores)
+        asked.append((command.num_workers(9), tmp_path / f"{files}.jsonl"))
+        assert main(["predict", str(tmp_path), "--out", str(asked[-1][1]), "--model", "carve"]) == 1
+    assert [workers for workers, _ in asked] == [1, 2]
+    one, two = ([json.loads(line) for line in out.read_text().splitlines()] for _, out in asked)
+    assert [line["file"] for line in two] == [line["file"] for line in one]
+    assert "error" in two[5]
+    assert two[5] == one[5]
+    for here, there in zip(one[:5] + one[6:], two[:5] + two[6:], strict=True):
+        np.testing.assert_allclose(here["com"], there["com"], atol=1e-9)
+
+
+def test_a_process_is_started_for_64_files_each(monkeypatch):
+    monkeypatch.setattr(command, "num_cores", lambda: 8)
+    assert [command.num_workers(files) for files in (1, 127, 128, 256, 1000)] == [1, 1, 2, 4, 8]

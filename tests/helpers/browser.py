@@ -79,10 +79,14 @@ class Browser:
 
     def show(self, page: Path, size: tuple[int, int], *, dark: bool = False, density: float = 1.0) -> None:
         """Load a file in a window of a size, in light or dark mode, and wait until it is drawn."""
+        self.visit(page.resolve().as_uri(), size, dark=dark, density=density)
+
+    def visit(self, url: str, size: tuple[int, int], *, dark: bool = False, density: float = 1.0) -> None:
+        """The same for an address."""
         self._ask("Emulation.setDeviceMetricsOverride", width=size[0], height=size[1],
                   deviceScaleFactor=density, mobile=False)  # fmt: skip
         self.prefer(dark=dark)
-        self._ask("Page.navigate", url=page.resolve().as_uri())
+        self._ask("Page.navigate", url=url)
         while self.value("document.readyState") != "complete":
             time.sleep(0.05)
         self.settle()
@@ -125,6 +129,20 @@ class Browser:
             self._ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=buttons,
                       clickCount=1)  # fmt: skip
         self.settle()
+
+    def drop(self, place: tuple[float, float], *files: Path) -> None:
+        """Drop files onto a place in the window, as from a file manager."""
+        data = {"items": [], "files": [str(file.resolve()) for file in files], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self._ask("Input.dispatchDragEvent", type=kind, x=place[0], y=place[1], data=data)
+
+    def wait_for(self, expression: str) -> Any:
+        """Evaluate JavaScript until its result is true, and return that."""
+        deadline = time.monotonic() + _PATIENCE
+        while not (found := self.value(expression)):
+            assert time.monotonic() < deadline, expression
+            time.sleep(0.05)
+        return found
 
     def hover(self, x: float, y: float) -> None:
         """Move the mouse with no button down."""

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +13,36 @@ from rich.console import Console
 from plumbline.config.predict import PredictConfig, each
 from plumbline.console.progress import file_bar
 from plumbline.console.text import counted, visible
+from plumbline.cores import num_cores
 from plumbline.errors import InputError
 from plumbline.files import check_out_folder, visible_files
 from plumbline.geometry.camera_poses import read_poses
 from plumbline.geometry.cleaning import clean_scan
-from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, load_cloud, scan_of
+from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, scan_of
 from plumbline.geometry.depth_files import merged_clouds, read_view
 from plumbline.geometry.intrinsics import Intrinsics
 from plumbline.geometry.ply_writing import write_ply
+from plumbline.geometry.scan_files import in_metres, read_file, scaled
 from plumbline.kinds import AUTO
-from plumbline.own_parts import is_class, names_a_file
 from plumbline.payload.forms import write as write_payload
-from plumbline.payload.frames import Frame, read_frame
+from plumbline.payload.frames import read_frame
 from plumbline.payload.record import Payload
-from plumbline.predictors.find_checkpoint import checkpoint_name
+from plumbline.predictors.answer_lines import Wanted, to_dict, to_payload
+from plumbline.predictors.choice import choose_predictor, model_facts
+from plumbline.predictors.many import Source
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.prediction_table import ScanName, called, print_payloads, print_predictions
-from plumbline.predictors.predictor import Predictor, load_predictor
+from plumbline.predictors.predictor import Predictor
 from plumbline.predictors.tryout import try_out
 from plumbline.quantities import Plane
-from plumbline.records import AS_IN_FILE
 from plumbline.ros.answers import write_answers
 from plumbline.ros.bags import check_new_bag
 from plumbline.ros.recordings import Chosen, read_recording
 from plumbline.views.files import ViewFiles
 from plumbline.writing import atomic_file
 
-FOLDER = Path("checkpoints")
-"""Default folder for checkpoints; where there is none, the shipped model predicts."""
+_FILES_PER_WORKER = 64
+"""A process needs as long to start as it needs for about this many scans."""
 
 
 def run(config: PredictConfig, console: Console) -> int:
@@ -48,33 +50,33 @@ def run(config: PredictConfig, console: Console) -> int:
     files = each(config.depth) or each(config.bag) or list_scans(config.paths)
     _check_outputs({"--out": config.out, "--html": config.html, "--ply": config.ply}, _inputs(config, files))
     frame = None if config.frame is None else read_frame(config.frame)
-    predictor = choose_predictor(config)
-    check_payload(config, predictor)
-    model = {"model": predictor.name}
-    if predictor.checkpoint is not None:
-        model["checkpoint"] = checkpoint_name(predictor.checkpoint)
+    wanted = Wanted(config.mass, config.density, frame, config.format)
+    predictor = choose_predictor(config.checkpoint, config.model, batch_size=config.batch_size)
+    check_payload(wanted, predictor)
+    model = model_facts(predictor)
     names, clouds, left_out = read_scans(config, files)
     if config.format is not None and len(names) > 1:
         raise InputError(
             f"--format {config.format} prints one payload: give one scan, or --json for {len(names):,}"
         )
-    sensor = None if config.sensor is None else _scaled(config.sensor, 3, config.scale)
+    sensor = None if config.sensor is None else scaled(config.sensor, 3, config.scale)
     views = ViewFiles(config.html, config.ply, scans=len(names), sensor=sensor, clean=config.clean)
     answers = predictor.predict_many(
         views.passing(clouds),
         sensor=sensor,
-        table=None if not isinstance(config.table, Plane) else _scaled(config.table, 1, config.scale),
+        table=None if not isinstance(config.table, Plane) else scaled(config.table, 1, config.scale),
         max_points=config.points,
         draws=config.draws,
         clean=config.clean,
         strict=config.strict,
+        workers=1 if views.wanted or config.depth or config.bag else num_workers(len(names)),
     )
     found: list[Prediction | InputError] = []
     payloads: list[Payload | None] = []
     lines: list[dict[str, Any]] = []
     with file_bar(console) as progress:
         for name, predicted in zip(names, answers, strict=True):
-            answer, payload = to_payload(name, predicted, config, frame)
+            answer, payload = to_payload(name, predicted, wanted)
             views.add(name, answer if isinstance(answer, InputError) else predicted)
             lines.append(name.to_dict() | to_dict(answer, payload, model))
             found.append(answer)
@@ -113,10 +115,15 @@ def _print_assumed(predictions: Sequence[Prediction]) -> None:
         )
 
 
+def num_workers(files: int) -> int:
+    """Number of processes that read and clean scans: one per core, if there are enough files."""
+    return max(1, min(num_cores(), files // _FILES_PER_WORKER))
+
+
 def read_scans(
     config: PredictConfig, files: Sequence[Path]
-) -> tuple[Sequence[ScanName], Iterable[Cloud | InputError], Sequence[str]]:
-    """Name what is predicted, and read it: scans one by one, the objects of depth images at once.
+) -> tuple[Sequence[ScanName], Iterable[Source], Sequence[str]]:
+    """Name what is predicted, and read it: scans when it is their turn, the objects of depth images at once.
 
     Returns:
         The names, the scans, and what was left out, a note each.
@@ -125,8 +132,8 @@ def read_scans(
         return read_bag(config.bag, config)
     if config.depth is None:
         needs_sensor = config.sensor is None
-        clouds = (in_metres(read_file(file, needs_sensor=needs_sensor), config.scale) for file in files)
-        return [ScanName(file) for file in files], clouds, ()
+        read = partial(read_file, needs_sensor=needs_sensor, scale=config.scale)
+        return [ScanName(file) for file in files], [partial(read, file) for file in files], ()
     objects = read_objects(config)
     numbered = config.mask is not None or config.table == AUTO
     named = {ScanName(files[0], number if numbered else None): objects[number] for number in objects}
@@ -182,46 +189,6 @@ def _print_remarks(names: Sequence[ScanName], found: Sequence[Prediction | Input
             remarks |= dict.fromkeys(f"warning: {which}: {warning}" for warning in answer.warnings)
     for remark in remarks:
         print(visible(remark), file=sys.stderr)
-
-
-def in_metres(cloud: Cloud | InputError, scale: float | None) -> Cloud | InputError:
-    """Convert a cloud to metres, if ``scale``, metres per unit, is given; an error stays."""
-    if scale is None or isinstance(cloud, InputError):
-        return cloud
-    sensor = None if cloud.sensor is None else scale * cloud.sensor
-    return replace(cloud, points=scale * cloud.points, sensor=sensor, unit="metres")
-
-
-def to_payload(
-    name: ScanName, answer: Prediction | InputError, config: PredictConfig, frame: Frame | None
-) -> tuple[Prediction | InputError, Payload | None]:
-    """Move an answer to the wanted frame, and make its payload if a mass is given; or say why not."""
-    if isinstance(answer, InputError):
-        return answer, None
-    has_mass = config.mass is not None or config.density is not None
-    if answer.unit == AS_IN_FILE and (has_mass or frame is not None):
-        taken = "its coordinates are taken for metres; give --scale if they are not"
-        answer = replace(answer, notes=(*answer.notes, taken))
-    if frame is not None:
-        answer = answer.moved(frame)
-    if not has_mass:
-        return answer, None
-    try:
-        payload = answer.payload(config.mass, density=config.density)
-        if config.format is not None:
-            write_payload(payload, config.format)
-    except InputError as error:
-        return InputError(f"{name}: {error}"), None
-    return answer, payload
-
-
-def to_dict(
-    answer: Prediction | InputError, payload: Payload | None, model: dict[str, str]
-) -> dict[str, Any]:
-    """What a line of JSON says of a file."""
-    if isinstance(answer, InputError):
-        return {"error": str(answer)}
-    return answer.to_dict() | ({} if payload is None else {"payload": payload.to_dict()}) | model
 
 
 def read_objects(config: PredictConfig) -> dict[int, Cloud | InputError]:
@@ -283,52 +250,12 @@ def skipped_texts(paths: Sequence[Path]) -> list[str]:
     return notes
 
 
-def choose_predictor(config: PredictConfig) -> Predictor:
-    """Load the chosen model. Raises InputError: two are named, or the checkpoint is unusable."""
-    given = config.model
-    own = given if given is not None and names_a_file(given) and is_class(given) else None
-    untrained = given if own is None else None
-    if untrained is not None and config.checkpoint is not None:
-        raise InputError("--checkpoint and --model exclude each other: remove one")
-    source = untrained or config.checkpoint or (FOLDER if FOLDER.is_dir() else None)
-    if own is not None and source is None:
-        raise InputError(
-            f"--model {own} is the network of a checkpoint, and there is no folder checkpoints here: give "
-            "--checkpoint CKPT"
-        )
-    return load_predictor(source, model=own, batch_size=config.batch_size)
-
-
-def check_payload(config: PredictConfig, predictor: Predictor) -> None:
+def check_payload(wanted: Wanted, predictor: Predictor) -> None:
     """Refuse a payload that needs more than the model predicts, before scans are read. Raises InputError."""
-    if config.density is not None or config.format is not None:
-        payload = try_out(predictor).payload(config.mass, density=config.density)
-        if config.format is not None:
-            write_payload(payload, config.format)
-
-
-def read_file(file: Path, *, needs_sensor: bool) -> Cloud | InputError:
-    """Read a scan; returns the error if it cannot be read."""
-    if file.is_dir():
-        endings = ", ".join(sorted(SEARCHED_SUFFIXES))
-        return InputError(
-            f"{file}: no scans in this folder ({endings}; text files must be named individually)"
-        )
-    try:
-        cloud = load_cloud(file)
-    except InputError as error:
-        return error
-    if needs_sensor and cloud.sensor is None and file.suffix.lower() == ".npz":
-        return InputError(
-            f"{file}: no array 'sensor' next to points: add it, [3] or [N, 3], or give --sensor x,y,z"
-        )
-    return cloud
-
-
-def _scaled(values: Sequence[float], lengths: int, scale: float | None) -> list[float]:
-    """The last ``lengths`` of some numbers in metres, if ``scale`` is given; the others are directions."""
-    first = len(values) - lengths
-    return [*values[:first], *((1 if scale is None else scale) * value for value in values[first:])]
+    if wanted.density is not None or wanted.form is not None:
+        payload = try_out(predictor).payload(wanted.mass, density=wanted.density)
+        if wanted.form is not None:
+            write_payload(payload, wanted.form)
 
 
 def _inputs(config: PredictConfig, files: Sequence[Path]) -> list[Path]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from plumbline import predictors
 from plumbline.config.options import Option, option
-from plumbline.kinds import Kind, nearest
+from plumbline.kinds import Kind, file, nearest
 from plumbline.models import MODELS
 from plumbline.models.arguments import own_arguments
 from plumbline.own_parts import classes, find, functions, names_a_file, parse, undefined
@@ -82,9 +82,26 @@ def _untrained() -> list[str]:
     return [name.replace(" ", "_") for name in names]
 
 
-def untrained_or_own_part() -> Kind:
-    """An untrained baseline, or a baseline or a network in the user's own file."""
-    return _named(_untrained(), _own_class_or_function, "FILE.py:NAME", "path/to/file.py:function")
+def checkpoint_option() -> Any:
+    """The flag ``--checkpoint`` of the verbs that answer for scans."""
+    return option(
+        None,
+        "a checkpoint; a folder, whose best checkpoint is used; or pretrained, the shipped model; by default "
+        "the folder checkpoints, or the shipped model if there is no such folder",
+        file,
+        metavar="CKPT",
+        group="model",
+    )
+
+
+def predictor_option() -> Any:
+    """The flag ``--model`` of the verbs that answer for scans: an untrained baseline, or something own."""
+    return option(
+        None,
+        "an untrained baseline to use instead of a checkpoint, path/to/file.py:function for your own; or, "
+        "for a checkpoint, path/to/file.py:ClassName: your own network, if its file has moved or changed",
+        _named(_untrained(), _own_class_or_function, "FILE.py:NAME", "path/to/file.py:function"),
+    )
 
 
 def own_options(model: str) -> dict[str, Option]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from plumbline.config.options import Flags, debug_option, option
-from plumbline.config.parts import untrained_or_own_part
+from plumbline.config.parts import checkpoint_option, predictor_option
 from plumbline.config.payload import format_option, frame_option
 from plumbline.errors import InputError
 from plumbline.kinds import AUTO, camera, file, folder, number, on_off, position, switch, table, text, whole
@@ -30,20 +30,8 @@ class PredictConfig(Flags):
         file,
         positional=True,
     )
-    checkpoint: Path | None = option(
-        None,
-        "a checkpoint; a folder, whose best checkpoint is used; or pretrained, the shipped model; by default "
-        "the folder checkpoints, or the shipped model if there is no such folder",
-        file,
-        metavar="CKPT",
-        group="model",
-    )
-    model: str | None = option(
-        None,
-        "an untrained baseline to use instead of a checkpoint, path/to/file.py:function for your own; or, "
-        "for a checkpoint, path/to/file.py:ClassName: your own network, if its file has moved or changed",
-        untrained_or_own_part(),
-    )
+    checkpoint: Path | None = checkpoint_option()
+    model: str | None = predictor_option()
     batch_size: int = option(64, "scans per batch", whole(at_least=1))
     sensor: Position | None = option(
         None,

@@ -158,9 +158,8 @@ def check_las(path: Path) -> None:
                 "file; "
                 "export it again"
             )
-        _, _, minor, header, begin, records, form, width, points = _LAS.unpack_from(head)
-        if minor >= 4 and len(head) == _LAS_14.size:
-            _, _, points = _LAS_14.unpack_from(head)
+        _, _, _, header, begin, records, form, width, _ = _LAS.unpack_from(head)
+        points = _declared(head)
         sound = header + records * _RECORD <= begin <= size
         if sound and form & _COMPRESSED:
             sound = _chunks(file, begin, size) <= size
@@ -179,6 +178,21 @@ def check_las(path: Path) -> None:
             f"{path} is damaged: its points have {width} bytes, but their compressed parts have {parts}; "
             "export it again"
         )
+
+
+def las_points(path: Path) -> int:
+    """Tell how many points a las or laz file declares; 0 if it does not start like one."""
+    with path.open("rb") as file:
+        head = file.read(_LAS_14.size)
+    return _declared(head) if len(head) >= _LAS.size and head.startswith(b"LASF") else 0
+
+
+def _declared(head: bytes) -> int:
+    """Number of points by the header of a las file."""
+    _, _, minor, *_, points = _LAS.unpack_from(head)
+    if minor >= 4 and len(head) == _LAS_14.size:
+        _, _, points = _LAS_14.unpack_from(head)
+    return int(points)
 
 
 def _parts(file: BinaryIO, header: int, records: int) -> int | None:

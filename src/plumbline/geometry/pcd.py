@@ -90,6 +90,17 @@ def read_pcd_images(path: Path, names: Sequence[str]) -> list[np.ndarray[Any, An
     return [column.reshape(header.rows, -1) for column in columns]
 
 
+def unpacked_bytes(path: Path) -> int:
+    """Tell how many bytes the points of a pcd file take once they are unpacked, by its header.
+
+    Raises:
+        InputError: the file has no header of a pcd file.
+    """
+    with path.open("rb") as file:
+        header = _read_header(path, file.read(_LONGEST))
+    return header.points * header.row_bytes
+
+
 def _read_columns(path: Path, names: Sequence[str]) -> tuple[_Header, list[np.ndarray[Any, Any]]]:
     with path.open("rb") as file:
         header = _read_header(path, file.read(_LONGEST))

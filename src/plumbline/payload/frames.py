@@ -48,19 +48,40 @@ def read_frame(path: Path) -> Frame:
     Raises:
         InputError: the file cannot be read, or its matrix is no rigid motion.
     """
+    with reading(path):
+        content = path.read_bytes()
+    return parse_frame(content, path.stem, where=f"--frame {path}")
+
+
+def parse_frame(content: bytes, stem: str, *, where: str) -> Frame:
+    """Parse the JSON that :func:`read_frame` reads.
+
+    Args:
+        content: the JSON, UTF-8.
+        stem: what the frame is called if it has no name.
+        where: what error messages call it.
+
+    Raises:
+        InputError: it is not JSON, or its matrix is no rigid motion.
+    """
     try:
-        with reading(path):
-            held: Any = json.loads(path.read_text(encoding="utf-8-sig"))
-    except InputError:
-        raise
+        held: Any = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"--frame {path}: not JSON ({error})") from error
-    matrix, name = held, path.stem
+        raise InputError(f"{where}: not JSON ({error})") from error
+    return named_frame(held, stem, where=where)
+
+
+def named_frame(held: Any, stem: str, *, where: str) -> Frame:
+    """Make a frame of a matrix ``[4, 4]``, or of a mapping with ``matrix`` and the name ``frame``.
+
+    Arguments and errors as for :func:`parse_frame`.
+    """
+    matrix, name = held, stem
     if isinstance(held, dict):
-        matrix, name = held.get("matrix"), held.get("frame", path.stem)
+        matrix, name = held.get("matrix"), held.get("frame", stem)
     if not isinstance(name, str):
-        raise InputError(f"--frame {path}: frame must be a name, not {name!r}")
-    return make_frame(matrix, name, where=f"--frame {path}")
+        raise InputError(f"{where}: frame must be a name, not {name!r}")
+    return make_frame(matrix, name, where=where)
 
 
 def make_frame(matrix: ArrayLike, name: str = "", *, where: str = "the frame") -> Frame:

@@ -147,7 +147,7 @@ class Predictor:
             InputError: the points are not a valid scan, a table is given that cannot be used, the prediction
                 is not finite, or, with ``strict``, there is a warning.
         """
-        how = self._look(sensor, table, max_points, draws, clean, strict)
+        how = self.how(sensor, table, max_points, draws, clean, strict)
         seen = look_at(to_cloud(points, "the scan"), view, how, self.form)
         (answer,) = self.answers([seen])
         if isinstance(answer, InputError):
@@ -189,7 +189,7 @@ class Predictor:
         """
         if workers < 1:
             raise InputError(f"workers must be at least 1, got {workers}")
-        how = self._look(sensor, table, max_points, draws, clean, strict)
+        how = self.how(sensor, table, max_points, draws, clean, strict)
         return self._in_batches(looks(scans, how, self.form, workers))
 
     def locate(self, graphs: Sequence[Sample]) -> Answers:
@@ -198,7 +198,7 @@ class Predictor:
         scale = np.array([graph.scale for graph in graphs])
         return self._answer(self.form.store(graphs)).placed(origin, scale)
 
-    def _look(
+    def how(
         self,
         sensor: ArrayLike | None,
         table: ArrayLike | None,
@@ -207,6 +207,7 @@ class Predictor:
         clean: bool,
         strict: bool,
     ) -> Look:
+        """How :meth:`predict` looks at a scan with these arguments; see there for them and the errors."""
         if table is not None and "table" not in self.form.vector_names:
             raise InputError(
                 f"a table is given, but {self.name} does not use any: leave it out, or use a model that was "

@@ -7,6 +7,7 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 from plumbline.errors import InputError
+from plumbline.predictors.many import Source
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.prediction_table import ScanName
 from plumbline.records import Cloud
@@ -48,11 +49,20 @@ class ViewFiles:
         self._scenes: list[Scene] = []
         self._refused: list[str] = []
 
-    def passing(self, clouds: Iterable[Cloud | InputError]) -> Iterator[Cloud | InputError]:
-        """Yield the clouds on their way to the predictor, and remember each until its answer is added."""
-        for cloud in clouds:
-            if self._html or self._ply:
-                self._clouds.append(cloud)
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is drawn."""
+        return bool(self._html or self._ply)
+
+    def passing(self, sources: Iterable[Source]) -> Iterator[Source]:
+        """Yield the scans on their way to the predictor; read and remember each if its answer is drawn."""
+        for source in sources:
+            if not self.wanted:
+                yield source
+                continue
+            cloud = source() if callable(source) else source
+            assert isinstance(cloud, Cloud | InputError)
+            self._clouds.append(cloud)
             yield cloud
 
     def add(self, name: ScanName, answer: Prediction | InputError) -> None:

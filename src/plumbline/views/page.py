@@ -76,7 +76,7 @@ def render(scenes: Sequence[Scene], model: str, refused: Sequence[str] = ()) -> 
     shown = [scene.thinned(MOST_POINTS // len(scenes)) for scene in scenes]
     data = json.dumps([_drawing(scene) for scene in shown], allow_nan=False, separators=(",", ":"))
     title = "Centre of mass of " + (_base(scenes[0]) if len(scenes) == 1 else counted(len(scenes), "scan"))
-    policy = f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}"
+    policy = f"default-src 'none'; style-src {digest(style)}; script-src {digest(script)}"
     facts = "".join(_facts(scene, model, hidden=number > 0) for number, scene in enumerate(shown))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -215,6 +215,6 @@ def _packed(points: Float) -> dict[str, Any]:
     return {"low": low.tolist(), "step": step.tolist(), "data": base64.b64encode(data).decode("ascii")}
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
     """What a content security policy allows an inline text by."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"

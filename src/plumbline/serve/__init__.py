@@ -1,0 +1,1 @@
+"""Answers for scans over HTTP: requests are read as flags of ``plumbline predict``, and batched."""
