@@ -98,8 +98,8 @@ def scan_of(cloud: Cloud, sensor: Float | None, *, give: str = _GIVE) -> Scan:
 
     Raises:
         InputError: the sensor's position has the wrong shape or is not finite, it is not given and cannot be
-            the origin, all points are at the same position or as good as, a point is at its sensor's position, or several
-            are at 0,0,0; the message names the cloud.
+            the origin, all points are at the same position or nearly so, a point is at its sensor's position,
+            or several are at 0,0,0; the message names the cloud.
     """
     points, path = cloud.points, cloud.name
     given = sensor is not None
