@@ -163,6 +163,17 @@ def test_an_existing_bag_is_not_written_over(refused, tmp_path):
     assert {file: file.read_bytes() for file in bag.iterdir()} == before
 
 
+@pytest.mark.parametrize("form", ["db3", "mcap"])
+def test_no_file_of_the_bag_is_written_over(refused, tmp_path, form):
+    bag = write_bag(tmp_path / "rec", [CLOUD], form)
+    before = {file: file.read_bytes() for file in bag.iterdir()}
+    assert len(before) == 2
+    for file in before:
+        said = refused("--bag", bag, "--out", file, *CARVE)
+        assert said == f"error: --out {file}: this is one of the files that are read; choose another name\n"
+    assert {file: file.read_bytes() for file in bag.iterdir()} == before
+
+
 def test_without_rosbags_the_extra_is_named(refused, tmp_path, monkeypatch):
     bag = write_bag(tmp_path / "rec", [CLOUD])
     for name in [name for name in sys.modules if name.split(".")[0] == "rosbags"]:

@@ -1,6 +1,8 @@
 """Many scans at a time, looked at in this process or in several."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -54,12 +56,14 @@ def test_a_scan_that_kills_its_process_costs_no_other(files, tmp_path):
     predictor = load_predictor("carve", batch_size=4)
     sources = [partial(load_cloud, file) for file in files]
     whole = list(predictor.predict_many(sources))
-    sources[3] = sources[20] = partial(end_the_process, tmp_path / "ran")
+    sources[3] = partial(end_the_process, tmp_path / "ran")
+    sources[20] = partial(end_the_process, lock=tmp_path / "ran")
     found = list(predictor.predict_many(sources, workers=2))
     assert (tmp_path / "ran").exists()
     for number, (answer, wanted) in enumerate(zip(found, whole, strict=True)):
         if number in (3, 20):
-            assert str(answer).startswith(f"scan {number + 1}: the process that read it died")
+            name = tmp_path / "ran" if number == 3 else "scan 21"
+            assert str(answer).startswith(f"{name}: the process that read it died")
         else:
             np.testing.assert_allclose(answer.com, wanted.com, atol=1e-9)
 
@@ -77,6 +81,31 @@ def test_scans_are_read_a_few_batches_ahead_and_no_further(files):
     next(answers)
     assert len(read) <= 6
     answers.close()
+
+
+def test_who_stops_listening_waits_for_one_scan_only(files, monkeypatch):
+    """As Ctrl-C does: the batch that is read ahead is not finished."""
+    read, reading, stopping = [], threading.Event(), threading.Event()
+
+    class Pool(ThreadPoolExecutor):
+        def __exit__(self, *error):
+            stopping.set()
+            return super().__exit__(*error)
+
+    def load(number):
+        read.append(number)
+        if number == 5:
+            reading.set()
+            assert stopping.wait(100)
+        return load_cloud(files[number])
+
+    monkeypatch.setattr("plumbline.predictors.predictor.ThreadPoolExecutor", Pool)
+    sources = [partial(load, number) for number in range(len(files))]
+    answers = load_predictor("carve", batch_size=4).predict_many(sources)
+    next(answers)
+    assert reading.wait(100)
+    answers.close()
+    assert read == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_number_of_processes_below_one_is_refused():

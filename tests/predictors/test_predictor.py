@@ -230,6 +230,7 @@ def test_one_bad_scan_does_not_lose_the_others(trained):
         (np.eye(3)[0], {}, "points of shape [3]"),
         ([[0, 0, np.inf], [1, 1, 1]], {}, "1 point is not finite, the first is number 1"),
         (np.ones((1, 3)), {}, "there is 1 point"),
+        (1e-200 * np.random.default_rng(0).normal(size=(40, 3)), {}, "too small in any unit; check the unit"),
         (np.eye(3), {"sensor": [1, 2]}, "3 finite numbers, or 3 for each point"),
         (np.eye(3), {"sensor": [np.nan] * 3}, "3 finite numbers"),
         (np.eye(3), {"sensor": "door"}, "sensor contains <U4"),

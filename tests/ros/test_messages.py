@@ -195,8 +195,10 @@ def test_a_camera_is_that_of_the_file_of_the_same_message(tmp_path, distortion):
 
 
 def test_a_camera_that_is_not_calibrated_is_refused():
-    with pytest.raises(InputError, match="/info: the camera is not calibrated: K is 0 everywhere"):
-        camera_of(replace(camera_message(Intrinsics(9, 9, 2, 2), (4, 4)), k=np.zeros(9)), "/info")
+    message = camera_message(Intrinsics(9, 9, 2, 2), (4, 4))
+    assert camera_of(replace(message, k=np.zeros(9))).intrinsics == Intrinsics(9, 9, 2, 2), "P says it"
+    with pytest.raises(InputError, match=r"^/info: K and P are 0, so the camera is not calibrated"):
+        camera_of(replace(message, k=np.zeros(9), p=np.zeros(12)), "/info")
 
 
 @pytest.fixture(scope="module")

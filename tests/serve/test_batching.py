@@ -1,5 +1,6 @@
 """Concurrent requests: answered together, limited in number and time. A gate makes it deterministic."""
 
+import asyncio
 import tempfile
 import threading
 import time
@@ -8,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from plumbline import load_predictor
+from plumbline import load_cloud, load_predictor
+from plumbline.predictors.looking import look_at
+from plumbline.serve.batching import Batcher
 from tests.helpers.scanned import simulate, write_scan
 from tests.helpers.serving import Gate, parts, serving
 
@@ -91,6 +94,28 @@ def test_a_scan_that_the_model_fails_at_takes_no_other_with_it(files, threads, m
         gate.open()
         status = [one.result(PATIENCE).status_code for one in asked]
     assert status == [500 if file.name == "4.npz" else 200 for file in files]
+
+
+def test_a_request_that_fails_takes_its_other_scans_back(files):
+    predictor = load_predictor("convex_hull")
+    how = predictor.how(None, None, None, 1, True, False)
+    scans = [look_at(load_cloud(file), None, how, predictor.form) for file in files[:3]]
+    given = []
+
+    def failing(batch):
+        given.extend(one.name for one in batch)
+        raise ZeroDivisionError
+
+    async def ask() -> int:
+        batcher = Batcher(failing, 1)
+        with pytest.raises(ZeroDivisionError):
+            await batcher.ask(scans)
+        waiting = batcher.waiting
+        await asyncio.to_thread(batcher.close)
+        return waiting
+
+    assert asyncio.run(ask()) == 0
+    assert scans[2].name not in given
 
 
 def test_a_model_that_is_too_slow_is_not_waited_for(files, monkeypatch):

@@ -113,6 +113,10 @@ def test_a_depth_image_is_refused_as_by_the_command(client, files, tmp_path):
     assert said(client.post("/predict", **parts(**image | {"intrinsics": camera})), 413).startswith(
         "--intrinsics camera.yaml is larger than 1 MB"
     )
+    packed = {**parts(**image)["files"], "intrinsics": ("K.npz", unpacking("K", 2**20 + 1))}
+    assert said(client.post("/predict", files=packed), 413).startswith(
+        "--intrinsics K.npz is larger than 1 MB"
+    )
     np.save(tmp_path / "small.npy", np.ones((3, 3), np.uint8))
     assert said(client.post("/predict", **parts(**image | {"mask": tmp_path / "small.npy"}))) == (
         "d.png: the depth image has shape [240, 320], the mask [3, 3]; they must be of the same camera and "
@@ -143,10 +147,12 @@ def test_frames_that_are_none_are_refused(client, files, tmp_path):
     ({"cloud": "a.ply"}, "cloud must be a list of points, [[x, y, z], ...]"),
     ({"cloud": []}, "cloud: points of shape [0]; rows of x, y, z are needed"),
     ({"cloud": [[1, 2, 3], [1, 2]]}, "cloud: points must be an array of numbers, with rows of equal length"),
-    ({"cloud": [["1", "2", "3"]] * 9}, "cloud: points contains <U1 instead of numbers; convert it to numbers"),
+    ({"cloud": [["1", "2", "3"]] * 9}, "cloud: points contains <U1 instead of numbers; convert it to"),
     ({"cloud": [[1, 2]] * 9}, "cloud: points of shape [9, 2]; rows of x, y, z are needed"),
     ('{"cloud": [[1, 2, NaN]]}', "the body is not JSON: NaN is not a number; leave out points"),
     ('{"cloud": [[1, 2, 1e999]]}', "cloud: 1 point is not finite, the first is number 1; remove such points"),
+    ({"cloud": POINTS, "scale": 1e-300}, "cloud: the scan is only "),
+    ({"cloud": POINTS, "scale": 1e300}, "cloud is damaged: it has coordinates up to "),
     ({"cloud": POINTS, "mass": "3"}, "mass must be a number"),
     ({"cloud": POINTS, "mass": True}, "mass must be a number"),
     ({"cloud": POINTS, "mass": -3}, "--mass -3: must be above 0"),

@@ -36,7 +36,7 @@ from plumbline.predictors.predictor import Predictor
 from plumbline.predictors.tryout import try_out
 from plumbline.quantities import Plane
 from plumbline.ros.answers import write_answers
-from plumbline.ros.bags import check_new_bag
+from plumbline.ros.bags import bag_files, check_new_bag
 from plumbline.ros.recordings import Chosen, read_recording
 from plumbline.views.files import ViewFiles
 from plumbline.writing import atomic_file
@@ -261,7 +261,8 @@ def check_payload(wanted: Wanted, predictor: Predictor) -> None:
 def _inputs(config: PredictConfig, files: Sequence[Path]) -> list[Path]:
     """Every file that is read."""
     others = (*each(config.mask), *each(config.intrinsics), config.poses, config.frame, config.checkpoint)
-    return [*files, *(one for one in others if isinstance(one, Path))]
+    bag = [] if config.bag is None else bag_files(config.bag)
+    return [*files, *bag, *(one for one in others if isinstance(one, Path))]
 
 
 def _check_outputs(outputs: Mapping[str, Path | None], files: Sequence[Path]) -> None:

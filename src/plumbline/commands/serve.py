@@ -15,6 +15,7 @@ from plumbline.console.terminal import print_line
 from plumbline.errors import InputError
 from plumbline.predictors.choice import choose_predictor
 from plumbline.predictors.prediction_table import called
+from plumbline.predictors.tryout import try_out
 from plumbline.serve.limits import Limits
 
 _BACKLOG = 2048
@@ -34,14 +35,13 @@ def run(config: ServeConfig, console: Console) -> int:
         import uvicorn
 
         from plumbline.serve.app import make_app
-        from plumbline.serve.service import warm_up
     except ImportError as error:
         raise InputError(
             f"plumbline serve needs {error.name or error}: pip install 'plumbline-com[serve]'"
         ) from error
     with listen(config.host, config.port) as listening:
         predictor = choose_predictor(config.checkpoint, config.model, batch_size=config.batch_size)
-        warm_up(predictor)
+        try_out(predictor)  # the first time, libraries load what they need
         limits = Limits(
             body=int(1e6 * config.max_body_mb),
             points=config.max_points,

@@ -30,6 +30,8 @@ from plumbline.records import Float, Scan
 
 _LARGEST = 1e15
 """Largest plausible coordinate in any unit; larger ones come from damaged bytes."""
+_TINIEST = 1e-30
+"""Smallest extent of a scan in any unit; powers of smaller ones, such as volumes squared, would be 0."""
 _GIVE = "give its position: --sensor x,y,z"
 _LABEL = "give its position in the columns sensor_x, sensor_y, sensor_z of the labels"
 """What helps if the position of a sensor is not known: in ``predict``, and in ``prepare --labels``."""
@@ -96,8 +98,8 @@ def scan_of(cloud: Cloud, sensor: Float | None, *, give: str = _GIVE) -> Scan:
 
     Raises:
         InputError: the sensor's position has the wrong shape or is not finite, it is not given and cannot be
-            the origin, all points are at the same position, a point is at its sensor's position, or several
-            are at 0,0,0; the message names the cloud.
+            the origin, all points are at the same position or nearly so, a point is at its sensor's position,
+            or several are at 0,0,0; the message names the cloud.
     """
     points, path = cloud.points, cloud.name
     given = sensor is not None
@@ -112,6 +114,8 @@ def scan_of(cloud: Cloud, sensor: Float | None, *, give: str = _GIVE) -> Scan:
     if extents(points).max() <= _SMALLEST * np.abs(points - sensor).max():
         which = "there is 1 point" if len(points) == 1 else f"all {len(points):,} points are at one position"
         raise InputError(f"{path}: {which}; the scan of an object has points at several positions")
+    if (size := extents(points).max()) < _TINIEST:
+        raise InputError(f"{path}: the scan is only {size:.3g} long, too small in any unit; check the unit")
     lost = int(zero_rows(points - sensor).sum())
     if lost:
         which = "1 point lies" if lost == 1 else f"{lost:,} points lie"

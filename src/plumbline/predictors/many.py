@@ -1,9 +1,11 @@
 """Looks at many scans ahead of the model, in this process or in several."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import Any, NamedTuple
 
 from numpy.typing import ArrayLike
@@ -21,7 +23,7 @@ _AHEAD = 8
 
 
 class _Task(NamedTuple):
-    number: int
+    name: str
     source: Any
     how: Look
     form: GraphForm
@@ -43,7 +45,7 @@ def looks(
     Yields:
         A scan as graphs, or an ``InputError``: the one given, or why the scan cannot be used.
     """
-    tasks = (_Task(number, source, how, form) for number, source in enumerate(sources, 1))
+    tasks = (_Task(_name(source, number), source, how, form) for number, source in enumerate(sources, 1))
     if workers == 1:
         yield from map(_look, tasks)
         return
@@ -62,6 +64,12 @@ def looks(
         finished = True
     finally:
         pool.end(at_once=not finished)
+
+
+def _name(source: Source, number: int) -> str:
+    """What messages call a scan that has no name yet: the file that is read, or its number."""
+    given = source.args[0] if isinstance(source, partial) and source.args else None
+    return str(given) if isinstance(given, str | os.PathLike) else f"scan {number}"
 
 
 def _first(
@@ -87,7 +95,7 @@ def _alone(task: _Task) -> Seen | InputError:
         return pool.submit(_look, task).result()
     except BrokenProcessPool:
         return InputError(
-            f"scan {task.number}: the process that read it died, perhaps for lack of memory; give it alone"
+            f"{task.name}: the process that read it died, perhaps for lack of memory; give it alone"
         )
     finally:
         pool.end(at_once=True)
@@ -98,6 +106,6 @@ def _look(task: _Task) -> Seen | InputError:
         scan = task.source() if callable(task.source) else task.source
         if isinstance(scan, InputError):
             return scan
-        return look_at(to_cloud(scan, f"scan {task.number}"), None, task.how, task.form)
+        return look_at(to_cloud(scan, task.name), None, task.how, task.form)
     except InputError as error:
         return error

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from difflib import get_close_matches
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -219,14 +220,20 @@ class Predictor:
         return how
 
     def _in_batches(self, seen: Generator[Seen | InputError]) -> Iterator[Prediction | InputError]:
+        stopped = Event()
+
         def read() -> list[Seen | InputError]:
-            return list(islice(seen, self._batch_size))
+            wanted = takewhile(lambda _: not stopped.is_set(), seen)
+            return list(islice(wanted, self._batch_size))
 
         with closing(seen), ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(read)
-            while batch := ahead.result():
+            try:
                 ahead = pool.submit(read)
-                yield from self.answers(batch)
+                while batch := ahead.result():
+                    ahead = pool.submit(read)
+                    yield from self.answers(batch)
+            finally:
+                stopped.set()  # Ctrl-C waits for one scan, not for a batch
 
     def answers(self, batch: Sequence[Seen | InputError]) -> Iterator[Prediction | InputError]:
         """Yield the prediction for each scan of a batch, the mean over its draws.

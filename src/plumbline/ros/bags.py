@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
 _SUFFIXES = (".db3", ".mcap")
+_METADATA = "metadata.yaml"
 _HEAD = 100
 """Bytes of the header of a file of SQLite (https://www.sqlite.org/fileformat.html, 1.3)."""
 
@@ -108,6 +109,11 @@ class NewMessage(NamedTuple):
     fields: Fields
 
 
+def bag_files(path: Path) -> list[Path]:
+    """The files of a bag that is a folder: its metadata and the parts of the recording."""
+    return [path / _METADATA, *(file for end in _SUFFIXES for file in path.glob(f"*{end}*"))]
+
+
 def check_new_bag(path: Path) -> None:
     """Refuse a bag that cannot be written because there is something in its place. Raises InputError."""
     if os.path.lexists(path):
@@ -163,13 +169,13 @@ def _check(path: Path) -> None:
     if not path.exists():
         raise InputError(f"{path} does not exist; give the folder of a bag, or its .db3 or .mcap file")
     if path.is_dir():
-        if (path / "metadata.yaml").is_file():
+        if (path / _METADATA).is_file():
             for file in path.glob("*.db3"):
                 _check_whole(file)
             return
         files = sorted(file.name for file in path.iterdir() if file.suffix in _SUFFIXES)
         fix = f"give {path / files[0]} or run ros2 bag reindex" if files else "give the folder of a bag"
-        raise InputError(f"{path}: there is no metadata.yaml in this folder; {fix}")
+        raise InputError(f"{path}: there is no {_METADATA} in this folder; {fix}")
     if path.suffix == ".bag":
         raise InputError(f"{path} is a bag of ROS 1; convert it: rosbags-convert --src {path} --dst FOLDER")
     if path.suffix not in _SUFFIXES:

@@ -128,8 +128,6 @@ def camera_of(message: Any, where: str = "the CameraInfo") -> CameraFile:
         InputError: they are those of no camera; the message begins with ``where``.
     """
     held = {name: [*map(float, getattr(message, name))] for name in "dkrp"}
-    if not any(held["k"]):
-        raise InputError(f"{where}: the camera is not calibrated: K is 0 everywhere")
     size = {name: int(getattr(message, name)) for name in ("width", "height")}
     return camera_from_fields({**size, **held, "distortion_model": str(message.distortion_model)}, where)
 

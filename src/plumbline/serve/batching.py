@@ -36,7 +36,8 @@ class Batcher:
     async def ask(self, scans: Sequence[Seen | InputError]) -> list[Answer]:
         """Answer scans, in order; an ``InputError`` in place of a scan is passed on.
 
-        A request that is cancelled takes its scans back, unless the model is already working on them.
+        A request that is cancelled, or fails at one of its scans, takes the others back, unless the model is
+        already working on them.
         """
         loop = asyncio.get_running_loop()
         promised = [loop.create_future() if isinstance(one, Seen) else None for one in scans]
@@ -48,6 +49,9 @@ class Batcher:
         try:
             found = iter(await asyncio.gather(*(future for future in promised if future is not None)))
         finally:
+            for future in promised:
+                if future is not None:
+                    future.cancel()
             self._waiting = deque(item for item in self._waiting if not item[1].done())
         return [one if isinstance(one, InputError) else next(found) for one in scans]
 

@@ -28,7 +28,3 @@ class TooLargeError(InputError):
 
 class BusyError(Exception):
     """The server has as many requests as it accepts at a time: status 503, with Retry-After."""
-
-
-class UncheckedHostError(Exception):
-    """A request whose Host or Origin is not this server's: status 403."""

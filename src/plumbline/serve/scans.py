@@ -22,7 +22,7 @@ from plumbline.quantities import Plane
 from plumbline.records import Cloud
 from plumbline.serve.fields import Asked
 from plumbline.serve.limits import Limits, TooLargeError
-from plumbline.serve.sizes import check_image, check_number, check_scan
+from plumbline.serve.sizes import check_image, check_number, check_scan, unpacked
 
 _LARGEST_CAMERA = 1 << 20
 """Bytes of a file of intrinsics, at most."""
@@ -86,7 +86,7 @@ def _seen(cloud: Cloud | InputError, how: Look, predictor: Predictor) -> Seen | 
     if isinstance(cloud, InputError):
         return cloud
     try:
-        return look_at(cloud, None, how, predictor.form)
+        return look_at(to_cloud(cloud, "cloud"), None, how, predictor.form)
     except InputError as error:
         return error
 
@@ -126,7 +126,7 @@ def _read_depth(asked: Asked, places: Mapping[str, Path]) -> dict[int, Cloud | I
 
 def _check_camera(path: Path) -> None:
     """Refuse a file of intrinsics that takes long to read, or that is short and stands for a long one."""
-    if path.stat().st_size > _LARGEST_CAMERA:
+    if max(path.stat().st_size, unpacked(path)) > _LARGEST_CAMERA:
         raise TooLargeError(f"--intrinsics {path} is larger than 1 MB; give the camera of this image alone")
     if path.suffix in (".yaml", ".yml") and b"*" in path.read_bytes():
         raise InputError(f"--intrinsics {path} has aliases (*), which are not read here; write them out")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from starlette.requests import Request
 
 from plumbline.cores import num_cores
@@ -151,10 +150,3 @@ class Service:
 
 
 _Run = Callable[[Callable[[], _T]], Any]
-
-
-def warm_up(predictor: Predictor) -> None:
-    """Predict once: the first time, libraries load what they need. Raises InputError if the model fails."""
-    points = np.random.default_rng(0).normal(size=(2000, 3))
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    predictor.predict(points[points[:, 2] < 0] + (0, 0, 5))

@@ -27,13 +27,13 @@ def check_scan(path: Path, most: int) -> None:
     if path.suffix in (".las", ".laz"):
         check_number(path, las_points(path), most, "points")
     elif path.suffix in (".npz", ".pcd", ".npy"):
-        _check_bytes(path, _unpacked(path), most * _ROW)
+        _check_bytes(path, unpacked(path), most * _ROW)
 
 
 def check_image(path: Path, most: int) -> None:
     """Refuse a picture or an array with more than ``most`` pixels; as :func:`check_scan`."""
     if path.suffix in (".npz", ".npy"):
-        _check_bytes(path, _unpacked(path), most * 8)
+        _check_bytes(path, unpacked(path), most * 8)
     else:
         check_number(path, _pixels(path), most, "pixels")
 
@@ -51,8 +51,8 @@ def _check_bytes(path: Path, size: int, most: int) -> None:
         )
 
 
-def _unpacked(path: Path) -> int:
-    """Bytes that the content of a file takes; 0 if it is damaged."""
+def unpacked(path: Path) -> int:
+    """Bytes that the content of a pcd, npy or npz file takes; 0 if it is damaged or another file."""
     try:
         if path.suffix == ".pcd":
             return unpacked_bytes(path)
