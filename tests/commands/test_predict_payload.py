@@ -179,3 +179,12 @@ def test_a_lift_refines_the_prediction():
     assert missed > 1e-3, "the control"
     assert two.mass == pytest.approx(0.7, abs=0.002)
     np.testing.assert_allclose(two.inertia, two.mass * prediction.inertia, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("form", "warned"), [("ur", True), ("franka", True), ("urdf", False)])
+def test_a_payload_for_an_arm_without_a_frame_is_warned_of(tmp_path, capsys, form, warned):
+    file = write_scan(tmp_path / "a.npz", simulate(0))
+    (tmp_path / "T.json").write_text(json.dumps(np.eye(4).tolist()))
+    for frame, expected in (([], warned), (["--frame", str(tmp_path / "T.json")], False)):
+        assert main(["predict", str(file), "--mass", "1", "--format", form, *frame]) == 0
+        assert ("is read in the frame of the flange" in capsys.readouterr().err) == expected

@@ -24,6 +24,7 @@ from plumbline.geometry.intrinsics import Intrinsics
 from plumbline.geometry.ply_writing import write_ply
 from plumbline.geometry.scan_files import in_metres, read_file, scaled
 from plumbline.kinds import AUTO
+from plumbline.payload.forms import FLANGE_FORMS
 from plumbline.payload.forms import write as write_payload
 from plumbline.payload.frames import read_frame
 from plumbline.payload.record import Payload
@@ -100,6 +101,12 @@ def run(config: PredictConfig, console: Console) -> int:
     if config.mass is not None and len(predictions) > 1:
         each_of = f"each of the {len(predictions)} scans or objects"
         print(f"note: --mass {config.mass:g} is taken for the mass of {each_of}", file=sys.stderr)
+    if config.format in FLANGE_FORMS and config.frame is None and predictions:
+        print(
+            f"warning: --format {config.format} is read in the frame of the flange, and this payload is in "
+            "that of the scan; give --frame with the motion to the flange",
+            file=sys.stderr,
+        )
     for note in (*left_out, *said, *views.write(called(predictor)), *skipped_texts(config.paths)):
         print(visible(f"note: {note}"), file=sys.stderr)
     return 0 if len(predictions) == len(found) else 1 if predictions else 2

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
 
 FORMS = ("urdf", "mjcf", "sdf", "ros", "ur", "franka")
 """Their names, which are those of the files."""
+FLANGE_FORMS = ("ur", "franka")
+"""Those whose reader takes the payload to be in the frame of the arm's flange."""
 
 
 def write(payload: "Payload", form: str) -> str:
