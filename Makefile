@@ -79,9 +79,9 @@ bench: setup  ## training throughput compared with the plain program, preparatio
 docs: setup  ## flags and figures of the documentation from the program itself; the README's picture needs make demo
 	$(BIN)/python -m docs.build
 
-# Each step finds what it has finished, and resumes what was interrupted.
 # Other solids, and other scans of the same meshes.
 OTHERS := --seed 2 --solids 4000
+# Each step finds what it has finished, and resumes what was interrupted.
 pretrained: setup  ## the shipped weights, from solids and real meshes: MESHES=FOLDER; hours (docs/model-card.md)
 	$(BIN)/python -m pretrained.link "$(MESHES)"
 	$(BIN)/plumbline prepare --config pretrained/prepare.yaml

@@ -60,9 +60,9 @@ def refused(capsys):
         (masked(stamp=LATE), OF_MASKS, "{}: no message on /mask has a stamp within 20 ms of one on /depth"),
         (masked(stamp=0), OF_MASKS, "{}: a message on /mask has no stamp, by which"),
         (masked(value=0), OF_MASKS, "the mask is empty, 0 everywhere"),
-        (masked("rgb8"), OF_MASKS, "the encoding 'rgb8' is none of a mask: mono8, 8UC1, mono16, 16UC1"),
+        (masked("rgb8"), OF_MASKS, "the encoding 'rgb8' cannot be used for a mask image; use mono8, 8UC1"),
         ([FAR, *masked()[1:]], OF_MASKS, "half of the depths are beyond 800 m; set --depth_scale"),
-        ([YUV, INFO], OF_IMAGES, "the encoding 'yuv422' is none of a depth: 16UC1, mono16"),
+        ([YUV, INFO], OF_IMAGES, "the encoding 'yuv422' cannot be used for a depth image; use 16UC1, mono16"),
         ([JPEG, INFO], OF_IMAGES, "the compression 'jpeg' cannot be read; of a depth it must be PNG\n"),
         ([DEPTH, LARGE], [], f"--intrinsics_topic {INFO[0]} is for images of 640 x 480 pixels, and"),
         ([DEPTH, BROKEN], [], "{}, /depth/camera_info: focal lengths of 0 and 262.5"),
@@ -113,7 +113,7 @@ def test_a_bag_that_is_cut_short(refused, tmp_path, form, share, part):
         part = f"{int(share * len(content)):,} of {len(content):,} bytes are there; copy it again"
         assert said == f"error: {file} is cut short: {part}\n"
     else:
-        assert "cannot be read: it is damaged, cut short, or no bag of ROS 2; if the recording was" in said
+        assert "cannot be read: it is damaged, cut short, or not a ROS 2 bag; if the recording was" in said
 
 
 def test_a_recording_that_was_not_closed(refused, tmp_path):
@@ -149,7 +149,7 @@ def test_what_is_no_bag(refused, tmp_path):
     )
     for name, said in {
         "old.bag": "is a bag of ROS 1; convert it: rosbags-convert",
-        "a.ply": "is no bag",
+        "a.ply": "is not a ROS 2 bag",
     }.items():
         (tmp_path / name).write_text("x")
         assert said in refused("--bag", tmp_path / name, *CARVE)

@@ -106,7 +106,7 @@ def test_a_port_that_is_taken_is_refused(capsys):
 
 
 @pytest.mark.parametrize(("flags", "said"), [
-    (["--host", "no such name"], "--host no such name: no machine is called so; give a name or an address"),
+    (["--host", "no such name"], "--host no such name: this name is not known; give a name or an address"),
     (["--host", "192.0.2.1"], "--host 192.0.2.1 is not an address of this machine"),
     (["--port", "65536"], "--port 65536: must be at least 0 and at most 65535"),
     (["--model", "carv"], "did you mean carve?"),

@@ -128,7 +128,9 @@ def test_images_are_read(kind, encoding, what, big):
 @pytest.mark.parametrize(("encoding", "what"), [("rgb8", "depth"), ("mono8", "depth"), ("32FC1", "mask")])
 def test_other_encodings_are_refused(encoding, what):
     message = image_message(np.zeros((5, 7), np.uint8), encoding)
-    with pytest.raises(InputError, match=f"i: the encoding '{encoding}' is none of a {what}: "):
+    with pytest.raises(
+        InputError, match=f"i: the encoding '{encoding}' cannot be used for a {what} image; use "
+    ):
         image_of(message, what, "i")
 
 

@@ -46,15 +46,21 @@ def held(client, monkeypatch) -> Gate:
     return gate
 
 
+def ask_behind(gate: Gate, client, files, threads) -> list:
+    """Ask for one scan, then, while the model is busy with it, for the others; then release the model."""
+    asked = [threads.submit(client.post, "/predict", **parts(cloud=files[0]))]
+    assert gate.held.wait(PATIENCE)
+    asked += [threads.submit(client.post, "/predict", **parts(cloud=file)) for file in files[1:]]
+    until(lambda: client.app.state.service.batcher.waiting == len(files) - 1)
+    gate.open()
+    return asked
+
+
 def test_scans_that_arrive_while_the_model_is_busy_are_answered_together(files, threads, monkeypatch):
     with serving(load_predictor()) as client:
         alone = [client.post("/predict", **parts(cloud=file)).json() for file in files]
         gate = held(client, monkeypatch)
-        asked = [threads.submit(client.post, "/predict", **parts(cloud=files[0]))]
-        assert gate.held.wait(PATIENCE)
-        asked += [threads.submit(client.post, "/predict", **parts(cloud=file)) for file in files[1:]]
-        until(lambda: client.app.state.service.batcher.waiting == 8)
-        gate.open()
+        asked = ask_behind(gate, client, files, threads)
         together = [one.result(PATIENCE).json() for one in asked]
     assert gate.sizes == [1, 8]
     for (one,), (other,) in zip(alone, together, strict=True):
@@ -63,14 +69,10 @@ def test_scans_that_arrive_while_the_model_is_busy_are_answered_together(files, 
         np.testing.assert_allclose(one["com"], other["com"], rtol=0, atol=1e-5 * one["radius_90"])
 
 
-def test_a_batch_has_at_most_so_many_scans(files, threads, monkeypatch):
+def test_a_batch_has_at_most_batch_size_scans(files, threads, monkeypatch):
     with serving(load_predictor("convex_hull"), batch_size=3) as client:
         gate = held(client, monkeypatch)
-        asked = [threads.submit(client.post, "/predict", **parts(cloud=files[0]))]
-        assert gate.held.wait(PATIENCE)
-        asked += [threads.submit(client.post, "/predict", **parts(cloud=file)) for file in files[1:]]
-        until(lambda: client.app.state.service.batcher.waiting == 8)
-        gate.open()
+        asked = ask_behind(gate, client, files, threads)
         assert [one.result(PATIENCE).status_code for one in asked] == [200] * 9
     assert gate.sizes == [1, 3, 3, 2]
 

@@ -64,7 +64,7 @@ def run(config: ServeConfig, console: Console) -> int:
             console, f"plumbline {__version__} answers at {address(listening)} by {by}; Ctrl-C ends it"
         )
         sys.stdout.flush()  # a program that started this one waits for it
-        # The server ends in its own time, and passes the signal on when it has ended.
+        # The server answers the requests under way first, and then passes the signal on.
         before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
         try:
             server.run(sockets=[listening])
@@ -81,7 +81,7 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
     except (OSError, UnicodeError) as error:
         raise InputError(
-            f"--host {host}: no machine is called so; give a name or an address of this one"
+            f"--host {host}: this name is not known; give a name or an address of this machine"
         ) from error
     listening = socket.socket(family, kind, protocol)
     try:

@@ -16,8 +16,8 @@ _INSIDE = 0.1
 pixels by three it is a ninth; the grey levels of soft edges have next to none."""
 _SURE = 0.5
 """The same share over a whole mask of more than the usual number of objects; a depth image has less."""
-_BESIDE = 0.5
-"""Soft edges lie next to another level with more than this share of their pixels."""
+_ADJACENT = 0.5
+"""Soft edges are next to another level with more than this share of their pixels."""
 _RINGING = 32
 """JPEG spreads black and the one grey level of an object over areas of levels up to this far from them."""
 _SHOWN = 6
@@ -128,7 +128,7 @@ def _objects(found: Labels, is_picture: bool, name: str) -> Labels:
     many = len(numbers) > _USUAL
     if (
         len(edges)
-        and _count(found, _beside(found.places))[~is_whole].sum() > _BESIDE * count[~is_whole].sum()
+        and _count(found, _adjacent(found.places))[~is_whole].sum() > _ADJACENT * count[~is_whole].sum()
     ):
         if is_picture and _are_shades(whole, edges, many):
             return _as_one(found, int(whole.max(initial=1)))
@@ -172,8 +172,8 @@ def _are_shades(whole: Int, edges: Int, many: bool) -> bool:
     if not len(whole):
         return many
     top = whole.max()
-    beside = (whole >= top - _RINGING) | (whole <= _RINGING)
-    if len(whole) == 1 or (len(edges) > len(whole) and top > 2 * _RINGING and beside.all()):
+    at_ends = (whole >= top - _RINGING) | (whole <= _RINGING)
+    if len(whole) == 1 or (len(edges) > len(whole) and top > 2 * _RINGING and at_ends.all()):
         return bool(edges.max() < top or many)
     return False
 
@@ -222,7 +222,7 @@ def _inside(places: Int) -> NDArray[np.bool_]:
     return result
 
 
-def _beside(places: Int) -> NDArray[np.bool_]:
+def _adjacent(places: Int) -> NDArray[np.bool_]:
     """Tell which pixels have a neighbour of another object."""
     middle, neighbours = _neighbours(places)
     result: NDArray[np.bool_] = np.logical_or.reduce(

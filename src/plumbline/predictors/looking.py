@@ -110,6 +110,18 @@ def look_at(cloud: Cloud, view: ArrayLike | None, how: Look, form: GraphForm) ->
     return Seen(cloud.name, [form.sample(some, cloud.name) for some in thin], unknown, how.strict)
 
 
+def try_look(
+    scan: ArrayLike | Cloud | InputError, name: str, how: Look, form: GraphForm
+) -> Seen | InputError:
+    """Look at one of several scans; an error, given or found, takes its place."""
+    if isinstance(scan, InputError):
+        return scan
+    try:
+        return look_at(to_cloud(scan, name), None, how, form)
+    except InputError as error:
+        return error
+
+
 def to_cloud(given: ArrayLike | Cloud, name: str) -> Cloud:
     """Convert what the user gives as a scan. Raises InputError if it holds no points."""
     if isinstance(given, Cloud):

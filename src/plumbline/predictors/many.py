@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from plumbline.errors import InputError
 from plumbline.geometry.clouds import Cloud
 from plumbline.predictors.graph_form import GraphForm
-from plumbline.predictors.looking import Look, Seen, look_at, to_cloud
+from plumbline.predictors.looking import Look, Seen, try_look
 from plumbline.processes import ProcessPool
 
 Source = ArrayLike | Cloud | InputError | Callable[[], ArrayLike | Cloud | InputError]
@@ -104,8 +104,6 @@ def _alone(task: _Task) -> Seen | InputError:
 def _look(task: _Task) -> Seen | InputError:
     try:
         scan = task.source() if callable(task.source) else task.source
-        if isinstance(scan, InputError):
-            return scan
-        return look_at(to_cloud(scan, task.name), None, task.how, task.form)
     except InputError as error:
         return error
+    return try_look(scan, task.name, task.how, task.form)

@@ -165,7 +165,7 @@ def _is_mcap(path: Path) -> bool:
 
 
 def _check(path: Path) -> None:
-    """Refuse what is no bag at first sight. Raises InputError."""
+    """Refuse what is plainly not a bag. Raises InputError."""
     if not path.exists():
         raise InputError(f"{path} does not exist; give the folder of a bag, or its .db3 or .mcap file")
     if path.is_dir():
@@ -179,13 +179,13 @@ def _check(path: Path) -> None:
     if path.suffix == ".bag":
         raise InputError(f"{path} is a bag of ROS 1; convert it: rosbags-convert --src {path} --dst FOLDER")
     if path.suffix not in _SUFFIXES:
-        raise InputError(f"{path} is no bag of ROS 2: give the folder of one, or its .db3 or .mcap file")
+        raise InputError(f"{path} is not a ROS 2 bag: give the folder of one, or its .db3 or .mcap file")
     if path.suffix == ".db3":
         _check_whole(path)
 
 
 def _check_whole(file: Path) -> None:
-    """Refuse a file of SQLite that is a part of a recording alone, which rosbags does not see.
+    """Refuse a SQLite file that holds only a part of a recording, which rosbags does not notice.
 
     SQLite takes a file that ends early for one that ends with zeros.
     """
@@ -214,7 +214,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise InputError(f"{error.filename or path} cannot be read: {error.strerror}") from error
     except Exception as error:  # the readers raise exceptions of any type for damaged bags
         raise InputError(
-            f"{path} cannot be read: it is damaged, cut short, or no bag of ROS 2; if the recording was "
+            f"{path} cannot be read: it is damaged, cut short, or not a ROS 2 bag; if the recording was "
             "interrupted, try ros2 bag reindex, or record it again"
         ) from error
 

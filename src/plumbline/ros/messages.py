@@ -114,7 +114,8 @@ def image_of(message: Any, what: str, name: str = "the message") -> np.ndarray:
         return _decompress(message, what, name)
     encoding = str(message.encoding)
     if encoding not in _MEANT[what]:
-        raise InputError(f"{name}: the encoding {encoding!r} is none of a {what}: {', '.join(_MEANT[what])}")
+        usable = ", ".join(_MEANT[what])
+        raise InputError(f"{name}: the encoding {encoding!r} cannot be used for a {what} image; use {usable}")
     kind = np.dtype(_ENCODINGS[encoding]).newbyteorder(">" if message.is_bigendian else "<")
     rows = _rows(message, int(message.step), int(message.width) * kind.itemsize, name)
     image: np.ndarray = np.ascontiguousarray(rows).view(kind)
@@ -125,7 +126,7 @@ def camera_of(message: Any, where: str = "the CameraInfo") -> CameraFile:
     """Read the intrinsics of a ``sensor_msgs/CameraInfo``, as from a YAML file of it.
 
     Raises:
-        InputError: they are those of no camera; the message begins with ``where``.
+        InputError: no camera has such intrinsics; the message begins with ``where``.
     """
     held = {name: [*map(float, getattr(message, name))] for name in "dkrp"}
     size = {name: int(getattr(message, name)) for name in ("width", "height")}

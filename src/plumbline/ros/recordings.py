@@ -24,7 +24,7 @@ _MOST_NAMED = 8
 
 
 class Chosen(NamedTuple):
-    """What the user says of a bag; None: it is to be found out.
+    """What the user says about a bag; None: not given.
 
     Attributes:
         topic: of the clouds or depth images.
@@ -108,7 +108,7 @@ class Recording:
 
 
 def read_recording(path: Path, chosen: Chosen) -> Recording:
-    """Find out what is in a bag, and name each scan in it.
+    """List the scans in a bag by name.
 
     Raises:
         InputError: the bag cannot be read, a topic is missing, empty or of the wrong type, several would do,

@@ -53,7 +53,7 @@ class Guard:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
         if not self._knows(_name_of(host)):
-            said = "the Host of the request is not this server's; start it with --host NAME to be called so"
+            said = "the Host of the request is not this server's; to use that name, start it with --host NAME"
         elif origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             said = "the request comes from a page of another server, which this one does not answer"
         else:

@@ -15,7 +15,7 @@ from plumbline.geometry.depth_files import read_view
 from plumbline.geometry.intrinsics import Intrinsics
 from plumbline.geometry.scan_files import in_metres, read_file, scaled
 from plumbline.kinds import AUTO
-from plumbline.predictors.looking import Look, Seen, look_at, to_cloud
+from plumbline.predictors.looking import Seen, to_cloud, try_look
 from plumbline.predictors.prediction_table import ScanName
 from plumbline.predictors.predictor import Predictor
 from plumbline.quantities import Plane
@@ -79,16 +79,7 @@ def look(asked: Asked, predictor: Predictor, limits: Limits) -> Looked:
     for name, cloud in zip(names, clouds, strict=True):
         if isinstance(cloud, Cloud):
             check_number(str(name), len(cloud.points), limits.points, "points")
-    return Looked(names, clouds, [_seen(cloud, how, predictor) for cloud in clouds], sensor)
-
-
-def _seen(cloud: Cloud | InputError, how: Look, predictor: Predictor) -> Seen | InputError:
-    if isinstance(cloud, InputError):
-        return cloud
-    try:
-        return look_at(to_cloud(cloud, "cloud"), None, how, predictor.form)
-    except InputError as error:
-        return error
+    return Looked(names, clouds, [try_look(cloud, "cloud", how, predictor.form) for cloud in clouds], sensor)
 
 
 def _read(asked: Asked, limits: Limits) -> Mapping[int | None, Cloud | InputError]:

@@ -17,7 +17,7 @@ _ROW = 8 * WIDEST
 
 
 def check_scan(path: Path, most: int) -> None:
-    """Refuse a scan file with more than ``most`` points, or that unpacks to more than so many may take.
+    """Refuse a scan file with more than ``most`` points, or that unpacks to more bytes than they need.
 
     A damaged file passes: its reader says what is wrong with it.
 
