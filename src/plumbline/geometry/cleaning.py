@@ -94,41 +94,55 @@ def object_points(points: Float, view: Int) -> NDArray[np.bool_]:
     return kept
 
 
-def object_components(points: Float, component: Int) -> NDArray[np.bool_]:
+def large_components(component: Int) -> NDArray[np.bool_]:
+    """Tell which components ``[C]`` have at least a tenth of the points of the largest one.
+
+    Args:
+        component: ``[N]`` number of the connected component of each point, N > 0.
+    """
+    count = np.bincount(component)
+    large: NDArray[np.bool_] = _SHARE * count >= count.max()
+    return large
+
+
+def object_components(
+    points: Float, component: Int, large: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
     """Tell which points are in a component of the object.
 
-    These are the components with at least a tenth of the points of the largest one, and those that lie within
-    the convex hull of the former or a little outside, such as a leg that another one hides in part.
+    These are its large components, and those that lie within the convex hull of the former or a little
+    outside, such as a leg that another one hides in part.
 
     Args:
         points: ``[N, 3]``, N > 0.
         component: ``[N]`` number of the connected component of each point.
+        large: ``[C]`` the large components, at least one; None: see :func:`large_components`.
 
     Returns:
         ``[N]`` bool. Symmetry: E(3), and scale.
     """
-    count = np.bincount(component)
-    large: NDArray[np.bool_] = (_SHARE * count >= count.max())[component]
-    if large.all():
-        return large
-    body = points[large]
+    if large is None:
+        large = large_components(component)
+    kept: NDArray[np.bool_] = large[component]
+    if kept.all():
+        return kept
+    body = points[kept]
     hull = convex_hull(body[:: -(-len(body) // _HULL)])
     if hull is None:
-        return large
+        return kept
     centred = body - body.mean(axis=0)
     size = np.sqrt((centred**2).sum(axis=1).mean())
     limit = _OUTSIDE * size
-    small = np.flatnonzero(~large)
+    small = np.flatnonzero(~kept)
     # Most components have one point far outside. It is tried first, since each point meets every half-space.
     reach = np.linalg.norm(points[small] - hull.centre, axis=1)
     order = small[np.argsort(-reach, kind="stable")]
     first = order[np.unique(component[order], return_index=True)[1]]
-    near = np.ones(len(count), bool)
+    near = np.ones(component.max() + 1, bool)
     near[component[first]] = hull.outside(points[first]) <= limit
     rest = small[near[component[small]]]
     near[component[rest[hull.outside(points[rest]) > limit]]] = False
-    kept: NDArray[np.bool_] = large | near[component]
-    return kept
+    return kept | near[component]
 
 
 def _connected(points: Float) -> NDArray[np.bool_]:

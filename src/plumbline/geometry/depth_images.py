@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from plumbline.arrays import is_number, shown, to_array
 from plumbline.errors import InputError
-from plumbline.geometry.cleaning import object_components
+from plumbline.geometry.cleaning import large_components, object_components
 from plumbline.geometry.intrinsics import Intrinsics, matrix_intrinsics
+from plumbline.geometry.mask_bleed import without_bleed
 from plumbline.geometry.masks import Labels, read_labels
 from plumbline.geometry.pixel_components import pixel_components
 from plumbline.records import Cloud, Float, Int
@@ -212,7 +213,12 @@ def _warnings(row: Int, column: Int, shape: tuple[int, ...]) -> Iterator[str]:
 def _on_object(points: Float, row: Int, column: Int, camera: Intrinsics) -> NDArray[np.bool_] | None:
     """Tell which points ``[N]`` are connected to the object; None if the image does not show it."""
     component, edges = pixel_components(points, row, column, camera)
-    return object_components(points, component) if edges >= _FEWEST_EDGES * len(points) else None
+    if edges < _FEWEST_EDGES * len(points):
+        return None
+    large = large_components(component)
+    if np.count_nonzero(large) > 1:
+        large = without_bleed(points[:, 2], row, column, component, large)
+    return object_components(points, component, large)
 
 
 def _metres(depth: np.ndarray, depth_scale: float | None, name: str) -> Float:
