@@ -126,8 +126,9 @@ def test_real_scans_pass_and_are_found_wrong_from_the_side(shared_meshes):
     for row in rows:
         with np.load(folder / row["scan"]) as held:
             points, sensor = held["points"].astype(np.float64), held["sensor"].reshape(-1, 3)[0]
-        points = points[object_points(points, np.zeros(len(points), np.int64))]
         sensors = np.tile(sensor, (len(points), 1))
+        points = points[object_points(points, sensors, np.zeros(len(points), np.int64))]
+        sensors = sensors[: len(points)]
         scan = Scan(points, sensors, np.zeros(len(points), np.int64), None, None)
         for degrees in found:
             found[degrees] += reason(points, placed(scan, degrees)) is not None

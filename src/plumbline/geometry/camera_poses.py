@@ -100,7 +100,8 @@ def merge_views(clouds: Sequence[Cloud], poses: Sequence[Float] | Float, name: s
         sensors.append(np.broadcast_to(start @ turn.T + shift, cloud.points.shape))
         on_object = cloud.on_object
         if on_object is None:
-            on_object = object_points(cloud.points, np.zeros(len(cloud.points), np.int64))
+            sensor = np.broadcast_to(start, cloud.points.shape)
+            on_object = object_points(cloud.points, sensor, np.zeros(len(cloud.points), np.int64))
         kept.append(on_object)
         tables.append((len(cloud.points), move_plane(cloud.table, turn, shift)))
     found = [table for _, table in sorted(tables, key=lambda one: -one[0]) if table is not None]

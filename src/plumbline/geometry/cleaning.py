@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from plumbline.geometry.carving import convex_hull
+from plumbline.geometry.mask_bleed import without_bleed
 from plumbline.geometry.sampling import take_points
 from plumbline.records import Float, Int, Scan
 
@@ -57,7 +58,7 @@ def clean_scan(scan: Scan, kept: NDArray[np.bool_] | None = None) -> Scan:
     Symmetry: E(3), and scale.
     """
     if kept is None:
-        kept = object_points(scan.points, scan.view)
+        kept = object_points(scan.points, scan.sensor, scan.view)
     return replace(take_points(scan, kept), left_out=float(1 - kept.mean()))
 
 
@@ -71,14 +72,16 @@ def stray_reason(left_out: float) -> str | None:
     )
 
 
-def object_points(points: Float, view: Int) -> NDArray[np.bool_]:
+def object_points(points: Float, sensor: Float, view: Int) -> NDArray[np.bool_]:
     """Tell which points of a scan belong to the object.
 
     In each view, points nearer than four times the median distance to the fourth neighbour are connected, and
-    :func:`object_components` are kept. A sample is drawn from a large view with a fixed seed.
+    :func:`object_components` are kept, without mask bleed (:func:`without_bleed`). A sample is drawn from a
+    large view with a fixed seed.
 
     Args:
         points: ``[N, 3]``.
+        sensor: ``[N, 3]`` position of the sensor of each point.
         view: ``[N]`` the view of each point.
 
     Returns:
@@ -90,7 +93,7 @@ def object_points(points: Float, view: Int) -> NDArray[np.bool_]:
     order = np.argsort(view, kind="stable")
     for mine in np.split(order, np.flatnonzero(np.diff(view[order])) + 1):
         if len(mine) >= _FEWEST:
-            kept[mine] = _connected(points[mine])
+            kept[mine] = _connected(points[mine], sensor[mine])
     return kept
 
 
@@ -145,21 +148,29 @@ def object_components(
     return kept | near[component]
 
 
-def _connected(points: Float) -> NDArray[np.bool_]:
-    """Tell which points of one view ``[N, 3]`` are in one of its large components."""
-    points = points - points.mean(axis=0)
-    sample = points
+def _connected(points: Float, sensor: Float) -> NDArray[np.bool_]:
+    """Tell which points of one view ``[N, 3]`` are in one of the components of the object."""
+    mean = points.mean(axis=0)
+    points, sensor = points - mean, sensor - mean
+    chosen: Int | slice = slice(None)
     if len(points) > _SAMPLE:
-        sample = points[np.random.default_rng(0).choice(len(points), _SAMPLE, replace=False)]
+        chosen = np.random.default_rng(0).choice(len(points), _SAMPLE, replace=False)
+    sample = points[chosen]
     tree = cKDTree(sample)
     distance, neighbour = tree.query(sample, k=_NEIGHBOUR + 1)
     spacing = float(np.median(distance[:, -1]))
     if spacing == 0:  # most points are there several times
-        positions, place = np.unique(points, axis=0, return_inverse=True)
-        return _connected(positions)[place] if len(positions) >= _FEWEST else np.ones(len(points), bool)
+        positions, first, place = np.unique(points, axis=0, return_index=True, return_inverse=True)
+        if len(positions) < _FEWEST:
+            return np.ones(len(points), bool)
+        return _connected(positions, sensor[first])[place]
     near = NEAR * spacing * (1 + _ROUNDING)
-    kept = object_components(sample, _components(tree, distance, neighbour, near))
-    return kept if sample is points else _as_nearest(points, tree, kept, near)
+    component = _components(tree, distance, neighbour, near)
+    away = sample - sensor[chosen]
+    pixel = float(np.median(distance[:, -1] / np.linalg.norm(away, axis=1)))
+    large = without_bleed(away, component, large_components(component), pixel)
+    kept = object_components(sample, component, large)
+    return kept if len(sample) == len(points) else _as_nearest(points, tree, kept, near)
 
 
 def _as_nearest(points: Float, tree: cKDTree, kept: NDArray[np.bool_], near: float) -> NDArray[np.bool_]:

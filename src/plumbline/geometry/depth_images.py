@@ -215,9 +215,9 @@ def _on_object(points: Float, row: Int, column: Int, camera: Intrinsics) -> NDAr
     component, edges = pixel_components(points, row, column, camera)
     if edges < _FEWEST_EDGES * len(points):
         return None
-    large = large_components(component)
-    if np.count_nonzero(large) > 1:
-        large = without_bleed(points[:, 2], row, column, component, large)
+    large = without_bleed(
+        points, component, large_components(component), math.hypot(1 / camera.fx, 1 / camera.fy)
+    )
     return object_components(points, component, large)
 
 

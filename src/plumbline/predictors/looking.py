@@ -135,7 +135,9 @@ def to_cloud(given: ArrayLike | Cloud, name: str) -> Cloud:
 
 def kept_points(scan: Scan, cloud: Cloud) -> NDArray[np.bool_]:
     """Tell which points ``[N]`` of a cloud, as a scan, cleaning keeps: as its file says, or by themselves."""
-    return object_points(scan.points, scan.view) if cloud.on_object is None else cloud.on_object
+    if cloud.on_object is not None:
+        return cloud.on_object
+    return object_points(scan.points, scan.sensor, scan.view)
 
 
 def draw(scan: Scan, points: int, number: int) -> Scan:
