@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from plumbline.geometry.carving import convex_hull
+from plumbline.geometry.extents import box, mean_point
 from plumbline.geometry.mask_bleed import without_bleed
 from plumbline.geometry.sampling import take_points
 from plumbline.records import Float, Int, Scan
@@ -133,8 +134,8 @@ def object_components(
     hull = convex_hull(body[:: -(-len(body) // _HULL)])
     if hull is None:
         return kept
-    centred = body - body.mean(axis=0)
-    size = np.sqrt((centred**2).sum(axis=1).mean())
+    centred = body - mean_point(body)
+    size = np.sqrt(np.einsum("ij,ij->", centred, centred) / len(body))
     limit = _OUTSIDE * size
     small = np.flatnonzero(~kept)
     # Most components have one point far outside. It is tried first, since each point meets every half-space.
@@ -150,7 +151,7 @@ def object_components(
 
 def _connected(points: Float, sensor: Float) -> NDArray[np.bool_]:
     """Tell which points of one view ``[N, 3]`` are in one of the components of the object."""
-    mean = points.mean(axis=0)
+    mean = mean_point(points)
     points, sensor = points - mean, sensor - mean
     chosen: Int | slice = slice(None)
     if len(points) > _SAMPLE:
@@ -179,8 +180,8 @@ def _as_nearest(points: Float, tree: cKDTree, kept: NDArray[np.bool_], near: flo
     Two points of the tree that are near each other are alike. So in a cube whose diagonal is half as long, a
     point is like any point of the tree, and only the points of the other cubes need a search.
     """
-    low = points.min(axis=0)
-    width = np.floor((points.max(axis=0) - low) * (_CUBES / near)) + 1
+    low, high = box(points)
+    width = np.floor((high - low) * (_CUBES / near)) + 1
     steps = np.array([width[1] * width[2], width[2], 1])
     known, found = np.zeros((2, len(points)), bool)
     if width.prod() < _MOST_CUBES:  # otherwise their numbers would be rounded

@@ -111,10 +111,11 @@ def scan_of(cloud: Cloud, sensor: Float | None, *, give: str = _GIVE) -> Scan:
     if sensor.shape not in ((3,), points.shape) or not np.isfinite(sensor).all():
         left = f" of the {len(points):,} that are not missing returns" if cloud.dropped else ""
         raise InputError(f"{path}: the sensor's position must be 3 finite numbers, or 3 for each point{left}")
-    if extents(points).max() <= _SMALLEST * np.abs(points - sensor).max():
+    size = extents(points).max()
+    if size <= _SMALLEST * np.abs(points - sensor).max():
         which = "there is 1 point" if len(points) == 1 else f"all {len(points):,} points are at one position"
         raise InputError(f"{path}: {which}; the scan of an object has points at several positions")
-    if (size := extents(points).max()) < _TINIEST:
+    if size < _TINIEST:
         raise InputError(f"{path}: the scan is only {size:.3g} long, too small in any unit; check the unit")
     lost = int(zero_rows(points - sensor).sum())
     if lost:

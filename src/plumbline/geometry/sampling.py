@@ -100,4 +100,10 @@ def thin_scan(scan: Scan, num: int, *, sampling: Sampling, rng: np.random.Genera
 
 def take_points(scan: Scan, kept: Int | NDArray[np.bool_]) -> Scan:
     """The scan with some of its points, given by their indices or by a mask; all else is unchanged."""
-    return replace(scan, points=scan.points[kept], sensor=scan.sensor[kept], view=scan.view[kept])
+    index = np.flatnonzero(kept) if kept.dtype == bool else kept  # taking rows is a third of masking them
+    return replace(
+        scan,
+        points=scan.points.take(index, axis=0),
+        sensor=scan.sensor.take(index, axis=0),
+        view=scan.view.take(index),
+    )

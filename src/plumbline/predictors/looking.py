@@ -100,7 +100,7 @@ def look_at(cloud: Cloud, view: ArrayLike | None, how: Look, form: GraphForm) ->
         num_points=len(whole.points),
         num_points_used=len(thin[0].points),
         left_out=scan.left_out,
-        num_views=len(np.unique(scan.view)),
+        num_views=int(np.count_nonzero(np.bincount(scan.view))),
         sensor="given" if place is not None else "assumed" if cloud.sensor is None else cloud.place,
         unit=cloud.unit,
         notes=(*cloud.notes, *filter(None, [cloud.loss])),
