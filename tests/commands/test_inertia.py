@@ -163,3 +163,14 @@ def test_in_a_pipe_every_mesh_has_one_row(tmp_path, capsys):
         assert len(row.removeprefix(str(path)).split()) == len(heads) - 3, (
             "but mesh, and two spaces in a head"
         )
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_mesh_in_millimetres_that_is_taken_for_metres_is_warned_of(ask, tmp_path, closed):
+    mesh = tmp_path / "mm.off"
+    write_off(mesh, 1000 * CORNERS * SIZE, BOX_FACES if closed else BOX_FACES[:-1])
+    _, (line,), _ = ask(mesh, "--mass", 0.4)
+    said = "warning: the object is 200 m long if its lengths are in metres, which no payload is"
+    assert [remark for remark in line["remarks"] if remark.startswith(said)]
+    _, (line,), _ = ask(mesh, "--mass", 0.4, "--scale", 0.001)
+    assert "m long" not in str(line.get("remarks"))

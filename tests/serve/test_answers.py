@@ -49,6 +49,17 @@ def test_a_cloud_is_answered_as_by_the_command(client, ask, tmp_path, held, flag
     assert answer.headers["cache-control"] == "no-store"
 
 
+def test_a_size_that_no_payload_has_is_refused_if_no_warning_is_wanted(client, tmp_path, held):
+    scan = simulate(4)
+    file = tmp_path / "mm.npz"
+    np.savez(file, points=1000 * scan.points, sensor=1000 * scan.sensor)
+    (line,) = client.post("/predict", **parts(cloud=file, mass=0.4)).json()
+    assert "check the unit" in line["warnings"][0]
+    refused = client.post("/predict", **parts(cloud=file, mass=0.4, strict="true"))
+    assert (refused.status_code, "check the unit" in refused.text) == (422, True)
+    assert client.post("/predict", **parts(cloud=file, strict="true")).status_code == 200
+
+
 def test_a_frame_moves_the_answer_and_gives_its_name(client, ask, tmp_path, held):
     file = write_scan(tmp_path / "a.npz", simulate(1))
     turned = np.eye(4)[[1, 2, 0, 3]]

@@ -51,7 +51,7 @@ def run(config: PredictConfig, console: Console) -> int:
     files = each(config.depth) or each(config.bag) or list_scans(config.paths)
     _check_outputs({"--out": config.out, "--html": config.html, "--ply": config.ply}, _inputs(config, files))
     frame = None if config.frame is None else read_frame(config.frame)
-    wanted = Wanted(config.mass, config.density, frame, config.format)
+    wanted = Wanted(config.mass, config.density, frame, config.format, config.strict)
     predictor = choose_predictor(config.checkpoint, config.model, batch_size=config.batch_size)
     check_payload(wanted, predictor)
     model = model_facts(predictor)
