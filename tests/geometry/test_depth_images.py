@@ -8,7 +8,7 @@ from PIL import Image
 
 from plumbline.errors import InputError
 from plumbline.geometry.depth_files import read_view
-from plumbline.geometry.depth_images import depth_to_cloud
+from plumbline.geometry.depth_images import depth_to_cloud, depth_to_clouds
 from plumbline.geometry.intrinsics import CameraFile, Intrinsics, matrix_intrinsics, read_camera
 
 
@@ -230,6 +230,32 @@ def test_intrinsics_of_another_image_are_refused(files, changed, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(("camera", "said"), [
+    ((60, 49.9, 15.5, 9.5), "the focal lengths 60 and 49.9 differ by more than 20%, and depth cameras have"),
+    ((50, 60.1, 15.5, 9.5), "the focal lengths 50 and 60.1 differ by more than 20%"),
+    ((7.4, 7.4, 15.5, 9.5), "the image of 32 x 20 would show 130 degrees, and depth cameras see 15 to 130"),
+    ((122, 122, 15.5, 9.5), "the image of 32 x 20 would show 15 degrees"),
+    ((60, 60, 9, 9.5), "the principal point 9, 9.5 is far from the middle of the image of 32 x 20 pixels"),
+    ((60, 60, 15.5, 13.6), "the principal point 15.5, 13.6 is far from the middle"),
+    ((60, 60, 40, 9.5), "the principal point 40, 9.5 is far from the middle"),
+    ((60, 50, 15.5, 9.5), None),
+    ((7.6, 7.6, 15.5, 9.5), None),
+    ((121, 121, 15.5, 9.5), None),
+    ((60, 60, 9.2, 13.4), None),
+])  # fmt: skip
+def test_intrinsics_that_no_depth_camera_has_are_doubted(camera, said):
+    depth, mask = picture()
+    labels = mask + np.uint8(0)
+    labels[0, 0] = 2
+    for clouds in (
+        [depth_to_cloud(depth, Intrinsics(*camera), mask)],
+        depth_to_clouds(depth, Intrinsics(*camera), labels).values(),
+    ):
+        for cloud in clouds:
+            assert len(cloud.warnings) == (said is not None)
+            assert all(said in warning and "(--intrinsics)" in warning for warning in cloud.warnings)
+
+
 def test_a_whole_scene_is_no_object():
     depth, mask = picture()
     cloud = depth_to_cloud(depth, CAMERA, mask)
@@ -238,10 +264,10 @@ def test_a_whole_scene_is_no_object():
     assert whole.notes == ("no mask: all pixels with a depth are taken for the object",)
     (warning,) = whole.warnings
     assert warning.startswith(
-        "the mask covers 100% of the image and 100% of its border, as a background does"
+        "the points cover 100% of the image and 100% of its border, as a background does; give the pixels of"
     )
     (warning,) = depth_to_cloud(depth, CAMERA, ~mask).warnings
-    assert "100% of its border" in warning
+    assert warning.startswith("the mask covers 80% of the image and 100% of its border, as a background does")
     millimetres = (1000 * np.random.default_rng(0).uniform(0.5, 2, depth.shape)).astype(np.uint16)
     with pytest.raises(InputError, match="different numbers, as a depth image has"):
         depth_to_cloud(millimetres, CAMERA, millimetres)

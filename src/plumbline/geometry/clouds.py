@@ -25,8 +25,8 @@ from plumbline.geometry.ptx import read_ptx
 from plumbline.geometry.stand_ins import check_is_scan, is_packed
 from plumbline.geometry.standpoint import why_not_the_origin
 from plumbline.geometry.text_clouds import read_text
+from plumbline.records import FROM_CAMERA, Float, Scan
 from plumbline.records import Cloud as Cloud
-from plumbline.records import Float, Scan
 
 _LARGEST = 1e15
 """Largest plausible coordinate in any unit; larger ones come from damaged bytes."""
@@ -133,6 +133,8 @@ def scan_of(cloud: Cloud, sensor: Float | None, *, give: str = _GIVE) -> Scan:
         doubt = why_not_the_origin(points)
         if doubt is not None:
             where = "the sensor would be assumed" if cloud.sensor is None else "the file places the sensor"
+            if cloud.place == FROM_CAMERA:
+                where, give = "the camera stands", "check its intrinsics (--intrinsics)"
             raise InputError(f"{path}: {where} at 0,0,0, but {doubt}; {give}")
     if sensor.ndim == 1:
         view = np.zeros(len(points), dtype=np.int64)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from plumbline.arrays import is_number, shown, to_array
 from plumbline.errors import InputError
 from plumbline.geometry.cleaning import object_components
-from plumbline.geometry.intrinsics import Intrinsics, matrix_intrinsics
+from plumbline.geometry.intrinsics import Intrinsics, doubts, matrix_intrinsics
 from plumbline.geometry.masks import Labels, read_labels
 from plumbline.geometry.pixel_components import pixel_components
-from plumbline.records import Cloud, Float, Int
+from plumbline.records import FROM_CAMERA, Cloud, Float, Int
 
 _MILLIMETRE = 1e-3
 """Metres per unit of an image of whole numbers, unless the user says otherwise."""
@@ -147,19 +147,26 @@ def depth_to_clouds(
 
 def whole_cloud(frame: DepthImage) -> Cloud:
     """All pixels with a depth as one object."""
-    (cloud,) = clouds_of(frame, Labels((1,), frame.known.astype(np.intp))).values()
+    (cloud,) = clouds_of(frame, Labels((1,), frame.known.astype(np.intp)), masked=False).values()
     assert isinstance(cloud, Cloud)
     return replace(cloud, notes=(_NO_MASK, *cloud.notes))
 
 
-def clouds_of(frame: DepthImage, labels: Labels) -> dict[int, Cloud | InputError]:
-    """Convert a depth image to points of each of some objects, see :func:`depth_to_clouds`."""
+def clouds_of(frame: DepthImage, labels: Labels, *, masked: bool = True) -> dict[int, Cloud | InputError]:
+    """Convert a depth image to points of each of some objects, see :func:`depth_to_clouds`.
+
+    Args:
+        frame: the depth image.
+        labels: the objects.
+        masked: whether they are those of a mask.
+    """
     points, row, column = frame.pixels(frame.known & (labels.places > 0))
     check_unit(points[:, 2], frame.name)
     place = labels.places[row, column]
     order = np.argsort(place, kind="stable")
     ends = np.cumsum(np.bincount(place, minlength=len(labels.numbers) + 1))
     found: dict[int, Cloud | InputError] = {}
+    of_camera = tuple(doubts(frame.camera, frame.known.shape))
     for i, number in enumerate(labels.numbers):
         mine = order[ends[i] : ends[i + 1]]
         name = frame.name if len(labels.numbers) == 1 else f"{frame.name}, object {number}"
@@ -174,9 +181,9 @@ def clouds_of(frame: DepthImage, labels: Labels) -> dict[int, Cloud | InputError
             name,
             on_object=_on_object(*at, frame.camera),
             unit="metres",
-            place="the camera",
+            place=FROM_CAMERA,
             notes=labels.notes,
-            warnings=tuple(_warnings(*at[1:], frame.metres.shape)),
+            warnings=(*of_camera, *_warnings(*at[1:], frame.metres.shape, masked)),
         )
     return found
 
@@ -196,17 +203,16 @@ def check_unit(depths: Float, name: str) -> None:
         )
 
 
-def _warnings(row: Int, column: Int, shape: tuple[int, ...]) -> Iterator[str]:
-    """Say why the pixels of the mask are probably more than one object."""
+def _warnings(row: Int, column: Int, shape: tuple[int, ...], masked: bool) -> Iterator[str]:
+    """Say why some pixels, those of a mask or all, are probably more than one object."""
     height, width = shape
     sides = (row == 0, row == height - 1, column == 0, column == width - 1)
     border = sum(int(np.count_nonzero(side)) for side in sides) / (2 * (height + width))
     share = len(row) / (height * width)
     if border > _BORDER or share > _MOST_OF:
-        yield (
-            f"the mask covers {share:.0%} of the image and {border:.0%} of its border, as a background does; "
-            "give a mask of one object"
-        )
+        what = "the mask covers" if masked else "the points cover"
+        fix = "give a mask of one object" if masked else "give the pixels of one object with --mask"
+        yield f"{what} {share:.0%} of the image and {border:.0%} of its border, as a background does; {fix}"
 
 
 def _on_object(points: Float, row: Int, column: Int, camera: Intrinsics) -> NDArray[np.bool_] | None:
