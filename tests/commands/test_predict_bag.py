@@ -130,6 +130,26 @@ def test_the_objects_of_masks_are_answered_and_images_without_one_are_left_out(a
         assert (line["sensor"], line["frame"], line["topic"]) == ("the camera", FRAME, DEPTH)
 
 
+def test_an_object_that_is_the_only_one_of_all_masks_has_no_number(ask, tmp_path, images):
+    depth, labels = images
+    one = recorded((depth, 255 * (labels == scene.BOX)), 2, (0, 1))
+    bag = write_bag(tmp_path / "one", one)
+    hull = ("--mask_topic", MASK, "--model", "convex_hull")
+    code, lines, _ = ask("--bag", bag, *hull, "--bag_out", tmp_path / "out")
+    assert code == 0
+    assert [(line["stamp"], line.get("object")) for line in lines] == [(stamp(0), None), (stamp(1), None)]
+    assert {topic for topic, *_ in read_bag(tmp_path / "out")} == {
+        "/plumbline/centre_of_mass", "/plumbline/marker"
+    }  # fmt: skip
+    both = recorded((depth, labels), 1, (0,))
+    others = [message for message in one if message[1] > START + STEP]
+    _, known, _ = ask("--bag", write_bag(tmp_path / "both", [*both, *others]), *hull)
+    assert [(line["stamp"], line["object"]) for line in known] == [
+        (stamp(0), scene.BOX), (stamp(0), scene.CAN), (stamp(1), 255)
+    ]  # fmt: skip
+    assert lines[1]["com"] == known[2]["com"] == known[0]["com"]
+
+
 def test_masks_that_were_recorded_at_once_are_told_apart(ask, tmp_path, images, form):
     _, labels = images
     masks = [

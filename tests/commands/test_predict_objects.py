@@ -42,10 +42,28 @@ def test_each_object_is_answered_as_with_a_mask_of_it_alone(seen, ask, tmp_path,
     ]  # fmt: skip
     for line in lines:
         code, (alone,), _ = ask(*words(tmp_path, depth, labels == line["object"]), *HULL)
-        assert alone == line | {"object": 1}
+        assert alone | {"object": line["object"]} == line
     assert main(["predict", *words(tmp_path, depth, labels), *HULL]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if "d.png" in line]
     assert [row[1] for row in rows] == [str(scene.BOX), str(scene.CAN)]
+
+
+@pytest.mark.parametrize("number", [1, 255])
+def test_one_object_has_no_number(seen, ask, tmp_path, capsys, number):
+    """Which is 255 in usual masks."""
+    depth, labels = seen
+    argv = [*words(tmp_path, depth, number * (labels == scene.BOX)), *HULL]
+    code, (line,), _ = ask(*argv, "--write_cleaned", tmp_path / "cleaned")
+    assert code == 0
+    assert "object" not in line
+    assert [path.name for path in (tmp_path / "cleaned").iterdir()] == ["d.ply"]
+    code, (found,), _ = ask(*argv, "--table", "auto")
+    assert "object" not in found
+    assert main(["predict", *argv]) == 0
+    assert "object" not in capsys.readouterr().out.splitlines()[0].split()
+    argv = words(tmp_path, np.where(labels == scene.BOX, np.nan, depth), number * (labels == scene.BOX))
+    _, (line,), _ = ask(*argv, *HULL)
+    assert line == {"file": str(tmp_path / "d.png"), "error": line["error"]}
 
 
 def test_an_object_without_a_depth_does_not_stop_the_others(seen, ask, tmp_path, capsys):

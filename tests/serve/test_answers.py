@@ -10,6 +10,7 @@ import pytest
 from plumbline import __version__, load_predictor
 from tests.helpers import scanned
 from tests.helpers import table_scene as scene
+from tests.helpers.depth_files import write_mask
 from tests.helpers.scanned import simulate, write_scan
 from tests.helpers.serving import parts, serving, write_scene
 
@@ -69,6 +70,16 @@ def test_a_frame_moves_the_answer_and_gives_its_name(client, ask, tmp_path, held
     answer = client.post("/predict", **parts(cloud=file, mass=2, frame=tmp_path / "flange.json")).json()
     assert answer == lines
     assert answer[0]["payload"]["frame"] == "flange"
+
+
+def test_one_object_has_no_number(client, ask, tmp_path, held):
+    files = write_scene(tmp_path)
+    _, labels = scene.see_scene()
+    write_mask(files["mask"], 255 * (labels == scene.CAN))
+    _, lines, _ = ask(*[f"--{name}={path.name}" for name, path in files.items()])
+    answer = client.post("/predict", **parts(**files)).json()
+    assert answer == lines
+    assert [line.get("object") for line in answer] == [None]
 
 
 @pytest.mark.parametrize("table", [None, "auto"])

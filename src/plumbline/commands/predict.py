@@ -21,6 +21,7 @@ from plumbline.geometry.cleaning import clean_scan
 from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, scan_of
 from plumbline.geometry.depth_files import merged_clouds, read_view
 from plumbline.geometry.intrinsics import Intrinsics
+from plumbline.geometry.masks import unnumbered
 from plumbline.geometry.ply_writing import write_ply
 from plumbline.geometry.scan_files import in_metres, read_file, scaled
 from plumbline.kinds import AUTO
@@ -141,9 +142,8 @@ def read_scans(
         needs_sensor = config.sensor is None
         read = partial(read_file, needs_sensor=needs_sensor, scale=config.scale)
         return [ScanName(file) for file in files], [partial(read, file) for file in files], ()
-    objects = read_objects(config)
-    numbered = config.mask is not None or config.table == AUTO
-    named = {ScanName(files[0], number if numbered else None): objects[number] for number in objects}
+    objects = unnumbered(read_objects(config))
+    named = {ScanName(files[0], number): cloud for number, cloud in objects.items()}
     if config.write_cleaned is not None:
         write_cleaned(config.write_cleaned, named, config.clean)
     return list(named), named.values(), ()

@@ -1,6 +1,7 @@
 """Masks of a depth image: which pixels show which object."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from plumbline.arrays import to_array
 from plumbline.errors import InputError
 from plumbline.records import Int
 
+_T = TypeVar("_T")
 _USUAL = 64
 """More different numbers than this are objects only if most of their pixels lie inside of them."""
 _INSIDE = 0.1
@@ -44,6 +46,14 @@ class Labels(NamedTuple):
     places: Int
     coloured: bool = False
     notes: tuple[str, ...] = ()
+
+
+def unnumbered(objects: Mapping[int, _T]) -> Mapping[int, _T] | Mapping[None, _T]:
+    """Take the number from an object that is the only one: it tells nothing, and is 255 in usual masks."""
+    if len(objects) != 1:
+        return objects
+    (only,) = objects.values()
+    return {None: only}
 
 
 def read_labels(mask: np.ndarray, shape: tuple[int, ...], name: str) -> Labels:

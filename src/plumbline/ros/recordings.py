@@ -10,6 +10,7 @@ import numpy as np
 from plumbline.errors import InputError
 from plumbline.geometry.depth_files import NamedCamera, View, make_view, named_camera
 from plumbline.geometry.intrinsics import Intrinsics
+from plumbline.geometry.masks import unnumbered
 from plumbline.payload.forms.ros import Stamp
 from plumbline.predictors.prediction_table import MessageName, ScanName
 from plumbline.records import Cloud
@@ -101,8 +102,9 @@ class Recording:
         except InputError as error:
             yield from (error for _ in shot.numbers)
             return
+        (first, *_) = found
         for number in shot.numbers:
-            cloud = found[1 if number is None else number]
+            cloud = found[first if number is None else number]
             frame = str(message.header.frame_id)
             yield replace(cloud, frame=frame) if isinstance(cloud, Cloud) else cloud
 
@@ -124,12 +126,7 @@ def read_recording(path: Path, chosen: Chosen) -> Recording:
         else:
             shots, notes = _complete(bag, chosen, shots)
             if chosen.mask_topic is not None or chosen.find_table:
-                # Only the images say which objects they show. They are read again later, because the points
-                # of a long recording do not fit into memory.
-                shots = [
-                    shot._replace(numbers=_numbers(bag, chosen, shot, message))
-                    for shot, message in _messages(bag, topic, shots)
-                ]
+                shots = _with_numbers(bag, chosen, shots)
     return Recording(path, topic, is_depth, shots, chosen, notes)
 
 
@@ -154,6 +151,22 @@ def _view(bag: Bag, chosen: Chosen, shot: Shot, message: Any) -> View:
     if shot.mask is not None:
         mask = image_of(_fetch(bag, shot.mask), "mask", _called(bag, shot.mask))
     return make_view(depth, shot.camera, mask, depth_scale=chosen.depth_scale, name=name)
+
+
+def _with_numbers(bag: Bag, chosen: Chosen, shots: Sequence[Shot]) -> list[Shot]:
+    """Find out which objects depth images show; an object that is the only one in all of them has no number.
+
+    The images are read again later, because the points of a long recording do not fit into memory.
+    """
+    topic = shots[0].name.topic
+    found = [
+        shot._replace(numbers=_numbers(bag, chosen, shot, message))
+        for shot, message in _messages(bag, topic, shots)
+    ]
+    all_numbers = {number: None for shot in found for number in shot.numbers if number is not None}
+    if None in unnumbered(all_numbers):
+        return [shot._replace(numbers=(None,)) for shot in found]
+    return found
 
 
 def _numbers(bag: Bag, chosen: Chosen, shot: Shot, message: Any) -> tuple[int | None, ...]:
