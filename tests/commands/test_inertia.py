@@ -7,6 +7,7 @@ import pytest
 
 from plumbline.cli import main
 from plumbline.geometry.meshes import load_mesh
+from plumbline.geometry.ply_writing import write_ply
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.scans import scan_around
@@ -174,3 +175,13 @@ def test_a_mesh_in_millimetres_that_is_taken_for_metres_is_warned_of(ask, tmp_pa
     assert [remark for remark in line["remarks"] if remark.startswith(said)]
     _, (line,), _ = ask(mesh, "--mass", 0.4, "--scale", 0.001)
     assert "m long" not in str(line.get("remarks"))
+
+
+def test_a_scan_is_for_predict(ask, tmp_path):
+    points = np.random.default_rng(0).normal(size=(20, 3))
+    write_ply(tmp_path / "scan.ply", points, points)
+    np.save(tmp_path / "scan.npy", points)
+    for name, said in (("scan.ply", "has no faces; give a mesh ("), ("scan.npy", "is not a mesh; ")):
+        code, (line,), _ = ask(tmp_path / name, "--mass", 1)
+        assert code == 2
+        assert line["error"].startswith(f"{tmp_path / name}: {said}scans are for plumbline predict, or")

@@ -94,7 +94,7 @@ def test_units_of_the_image(dtype, scale, unit):
     (np.ones((4, 4), bool), {}, "this is bool of shape [4, 4]"),
     (np.zeros((4, 4)), {}, "no pixel of the image has a depth: all are 0 or not finite"),
     (np.full((4, 4), np.nan), {"mask": np.eye(4)}, "no pixel of the image has a depth"),
-    (np.eye(4), {"mask": 1 - np.eye(4)}, "no pixel of the mask has a depth"),
+    (np.eye(4), {"mask": 1 - np.eye(4)}, "no pixel of the mask has a depth; check that the mask is that of"),
     (np.ones((4, 4)), {"mask": np.ones((4, 5))}, "the depth image has shape [4, 4], the mask [4, 5]"),
     (np.ones((8, 8)), {"mask": np.arange(64).reshape(8, 8) // 24}, "the mask has 2 objects (1, 2); give the"),
     (np.full((4, 4), 3e-4), {}, "half of the depths are nearer than 0.3 mm, as metres that are read"),
@@ -280,11 +280,11 @@ def test_no_camera_matrix(matrix):
 
 
 @pytest.mark.parametrize(("what", "said"), [
-    ("mask.png", "a picture of mode L; a depth image has one channel of 16 bits"),
-    ("green.png", "a picture of mode RGB"),
+    ("mask.png", "a picture of 8 bits (mode L), and a depth image has one channel of 16 bits; give"),
+    ("green.png", "a picture of colours (mode RGB), and a"),
     ("camera.json", "not an image, .npy or .npz file"),
-    ("gone.png", "does not exist"),
-    ("", "is a folder"),
+    ("gone.png", "gone.png does not exist; give a 16-bit PNG, a TIFF, .npy or .npz"),
+    ("", "is a folder; give a 16-bit PNG"),
     ("cut.png", "it is damaged, or not an image"),
     ("objects.npy", "it is damaged, or not an image"),
     ("other.npz", "no array 'depth'; the file has a"),

@@ -135,3 +135,10 @@ def test_a_missing_frame_is_refused(tmp_path):
 def test_lengths_that_no_payload_has(length, number):
     reason = size_reason(length)
     assert reason is None if number is None else reason.startswith(f"the object is {number} long")
+
+
+def test_a_file_of_a_frame_that_is_missing_is_named_with_its_flag(tmp_path):
+    for path, what in ((tmp_path / "T.json", "does not exist"), (tmp_path, "is a folder")):
+        with pytest.raises(InputError) as caught:
+            read_frame(path)
+        assert str(caught.value).startswith(f"--frame {path} {what}; give a JSON file with the matrix [4, 4]")

@@ -172,7 +172,10 @@ def clouds_of(frame: DepthImage, labels: Labels, *, masked: bool = True) -> dict
         name = frame.name if len(labels.numbers) == 1 else f"{frame.name}, object {number}"
         if not len(mine):
             whose = "the mask" if len(labels.numbers) == 1 else "the object"
-            found[number] = InputError(f"{name}: no pixel of {whose} has a depth")
+            found[number] = InputError(
+                f"{name}: no pixel of {whose} has a depth; check that the mask is that of this image, and "
+                "that the object is within the range of the camera"
+            )
             continue
         at = points[mine], row[mine], column[mine]
         found[number] = Cloud(

@@ -16,6 +16,7 @@ from plumbline.geometry.headers import read_array
 from plumbline.quantities import Intrinsics as Intrinsics  # what this file is about
 
 _WANTED = "give JSON with fx, fy, cx, cy, or the camera matrix K, three rows of three numbers"
+_NUMBERS = "fx,fy,cx,cy in pixels, such as 600,600,319.5,239.5"
 _MATRICES = ("K", "k", "camera_matrix", "cameraMatrix", "intrinsic_matrix", "intrinsic", "cam_K")
 """Keys under which a JSON file may hold the matrix."""
 _PROJECTIONS = ("P", "p", "projection_matrix")
@@ -76,7 +77,8 @@ def read_camera(path: Path, image: str = "") -> CameraFile:
     """
     where = f"--intrinsics {path}"
     if not path.is_file():
-        raise InputError(f"{where} {'is a folder' if path.is_dir() else 'does not exist'}")
+        state = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"{where} {state}; give {_NUMBERS}, or the file of a camera")
     suffix = path.suffix.lower()
     try:
         with reading(path):
@@ -161,7 +163,10 @@ def camera_info(k: Any, p: Any, d: Any, width: int, height: int, *, where: str) 
     """
     raw, whole = np.asarray(k, np.float64).ravel(), np.asarray(p, np.float64).ravel()
     if not raw.any() and not whole.any():
-        raise InputError(f"{where}: K and P are 0, so the camera is not calibrated; {_WANTED}")
+        raise InputError(
+            f"{where}: K and P are 0, so the camera is not calibrated; give --intrinsics with {_NUMBERS}, or "
+            "with the file of a calibrated camera"
+        )
     own = whole.reshape(3, 4)[:, :3].ravel() if whole.any() else raw
     return CameraFile(
         matrix_intrinsics(own, where),

@@ -81,8 +81,8 @@ def read_labels(mask: np.ndarray, shape: tuple[int, ...], name: str) -> Labels:
         mask, coloured = _without_colours(mask)
     if mask.shape != shape:
         raise InputError(
-            f"{name}: the depth image has shape {list(shape)}, the mask {list(mask.shape)}; they must be of "
-            "the same camera and size"
+            f"{name}: the depth image has shape {list(shape)}, the mask {list(mask.shape)}; give a mask of "
+            "the same camera and size (resize one of the same view with nearest neighbour)"
         )
     if mask.dtype.kind not in "biuf":
         raise InputError(f"{name}: a mask is [H, W] numbers, this is {mask.dtype}")
