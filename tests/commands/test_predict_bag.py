@@ -150,6 +150,28 @@ def test_an_object_that_is_the_only_one_of_all_masks_has_no_number(ask, tmp_path
     assert lines[1]["com"] == known[2]["com"] == known[0]["com"]
 
 
+def test_masks_that_are_not_asked_for_are_pointed_to(ask, tmp_path, images):
+    depth, labels = images
+    grey = np.random.default_rng(0).integers(0, 256, depth.shape).astype(np.uint8)
+    infrared = ("/camera/infra/image", START + 8, image_message(grey, "mono8"))
+    bag = write_bag(tmp_path / "rec", [*recorded(images, 1, (0,)), infrared])
+    hull = ("--model", "convex_hull")
+    said = f"note: {bag}: no masks are used, and {MASK} seems to hold some: give --mask_topic {MASK}\n"
+    code, _, err = ask("--bag", bag, *hull)
+    assert (code, err) == (0, said)
+    for known in (("--mask_topic", MASK), ("--table", "auto")):
+        code, _, err = ask("--bag", bag, *hull, *known)
+        assert (code, err) == (0, "")
+    wide = ("/masks", START + 9, image_message(labels.astype(np.uint16), "16UC1"))
+    bag = write_bag(tmp_path / "wide", [*recorded(images, 1, ()), wide])
+    code, _, err = ask("--bag", bag, *hull)
+    assert code == 2
+    assert err == (
+        f"error: {bag} has 2 topics with clouds or depth images; choose one with --topic, and masks with "
+        f"--mask_topic /masks: {DEPTH} (Image), /masks (Image)\n"
+    )
+
+
 def test_masks_that_were_recorded_at_once_are_told_apart(ask, tmp_path, images, form):
     _, labels = images
     masks = [

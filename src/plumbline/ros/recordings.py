@@ -10,7 +10,7 @@ import numpy as np
 from plumbline.errors import InputError
 from plumbline.geometry.depth_files import NamedCamera, View, make_view, named_camera
 from plumbline.geometry.intrinsics import Intrinsics
-from plumbline.geometry.masks import unnumbered
+from plumbline.geometry.masks import read_labels, unnumbered
 from plumbline.payload.forms.ros import Stamp
 from plumbline.predictors.prediction_table import MessageName, ScanName
 from plumbline.records import Cloud
@@ -125,6 +125,11 @@ def read_recording(path: Path, chosen: Chosen) -> Recording:
             _refuse_flags_of_images(chosen, topic)
         else:
             shots, notes = _complete(bag, chosen, shots)
+            if chosen.mask_topic is None and not chosen.find_table:
+                notes += [
+                    f"{path}: no masks are used, and {name} seems to hold some: give --mask_topic {name}"
+                    for name in _likely_masks(bag, [name for name in bag.topics if name != topic])
+                ]
             if chosen.mask_topic is not None or chosen.find_table:
                 shots = _with_numbers(bag, chosen, shots)
     return Recording(path, topic, is_depth, shots, chosen, notes)
@@ -189,7 +194,33 @@ def _find_scans(bag: Bag, masks: str | None) -> str:
     if not found:
         there = _listed(bag, bag.topics)
         raise InputError(f"{bag.path} has no topic with clouds or depth images; its topics: {there}")
-    return _only(bag, found, "with clouds or depth images; choose one with --topic")
+    masked = "".join(f", and masks with --mask_topic {name}" for name in _likely_masks(bag, found)[:1])
+    return _only(bag, found, f"with clouds or depth images; choose one with --topic{masked}")
+
+
+def _likely_masks(bag: Bag, topics: Iterable[str]) -> list[str]:
+    """Those topics of images whose first image reads as a mask: a few numbers that fill areas, and 0 around.
+
+    Only the user knows: an infrared image has the type of a mask, and a depth image of a made-up scene looks
+    like one.
+    """
+    return [
+        name
+        for name in topics
+        if bag.topics[name].kind in (IMAGE, COMPRESSED) and _looks_like_mask(bag, name)
+    ]
+
+
+def _looks_like_mask(bag: Bag, topic: str) -> bool:
+    first = next(bag.messages(topic), None)
+    if first is None:
+        return False
+    try:
+        mask = image_of(first[1], "mask")
+        labels = read_labels(mask, mask.shape, topic)
+    except InputError:
+        return False
+    return not mask.all() and not labels.notes  # which say that it takes an assumption to read it as a mask
 
 
 def _holds_depth(bag: Bag, topic: str) -> bool:
