@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -43,6 +44,8 @@ from plumbline.ros.recordings import Chosen, read_recording
 from plumbline.views.files import ViewFiles
 from plumbline.writing import atomic_file
 
+_NUMBER = re.compile(r"-?\d[\d.,]*(e[-+]?\d+)?")
+"""In a long recording a sentence differs from message to message by its numbers."""
 _FILES_PER_WORKER = 64
 """A process needs as long to start as it needs for about this many scans."""
 
@@ -185,17 +188,35 @@ def write_bag(
 
 
 def _print_remarks(names: Sequence[ScanName], found: Sequence[Prediction | InputError]) -> None:
-    """Print errors, notes, of each file once, and warnings."""
-    remarks: dict[str, None] = dict.fromkeys(
-        f"error: {answer}" for answer in found if isinstance(answer, InputError)
-    )
+    """Print errors, then notes and warnings; what is said of several objects or messages of a file, once."""
+    said: list[tuple[str, ScanName, str]] = []
+    for name, answer in zip(names, found, strict=True):
+        if isinstance(answer, InputError):
+            said.append(("error", name, str(answer)))
     for name, answer in zip(names, found, strict=True):
         if isinstance(answer, Prediction):
+            said += [("note", name, f"{name.file}: {note}") for note in answer.notes]
             which = name if len(names) > 1 else name.file
-            remarks |= dict.fromkeys(f"note: {name.file}: {note}" for note in answer.notes)
-            remarks |= dict.fromkeys(f"warning: {which}: {warning}" for warning in answer.warnings)
-    for remark in remarks:
-        print(visible(remark), file=sys.stderr)
+            said += [("warning", name, f"{which}: {warning}") for warning in answer.warnings]
+    groups: dict[tuple[str, ScanName, str], list[tuple[ScanName, str]]] = {}
+    for kind, name, text in said:
+        whole = ScanName(name.file, None if name.message is None or kind == "note" else name.object)
+        alike = text.replace(f"{name}: ", f"{whole}: ", 1)
+        if name.message is not None:
+            alike = _NUMBER.sub("#", alike)
+        groups.setdefault((kind, whole, alike), []).append((name, text))
+    messages = len({name.message for name in names})
+    for (kind, whole, _), those in groups.items():
+        (name, text), *others = those
+        if others:
+            objects = ", ".join(str(one.object) for one, _ in those)
+            several = whole if name.object is None or name.message else f"{name.file}, objects {objects}"
+            texts = {text.replace(f"{one}: ", f"{several}: ", 1) for one, text in those}
+            text = text.replace(f"{name}: ", f"{several}: ", 1)
+            if name.message is not None:
+                numbers = ", with other numbers" if len(texts) > 1 else ""
+                text += f" (in {len({one.message for one, _ in those}):,} of {messages:,} messages{numbers})"
+        print(visible(f"{kind}: {text}"), file=sys.stderr)
 
 
 def read_objects(config: PredictConfig) -> dict[int, Cloud | InputError]:
