@@ -53,7 +53,11 @@ _FILES_PER_WORKER = 64
 def run(config: PredictConfig, console: Console) -> int:
     """Read scans, predict and print. Returns 0; 1 if some files were refused, 2 if all were."""
     files = each(config.depth) or each(config.bag) or list_scans(config.paths)
-    _check_outputs({"--out": config.out, "--html": config.html, "--ply": config.ply}, _inputs(config, files))
+    _check_outputs(
+        {"--out": config.out, "--html": config.html, "--ply": config.ply},
+        {"--bag_out": config.bag_out, "--write_cleaned": config.write_cleaned},
+        _inputs(config, files),
+    )
     frame = None if config.frame is None else read_frame(config.frame)
     wanted = Wanted(config.mass, config.density, frame, config.format, config.strict)
     predictor = choose_predictor(config.checkpoint, config.model, batch_size=config.batch_size)
@@ -293,9 +297,17 @@ def _inputs(config: PredictConfig, files: Sequence[Path]) -> list[Path]:
     return [*files, *bag, *(one for one in others if isinstance(one, Path))]
 
 
-def _check_outputs(outputs: Mapping[str, Path | None], files: Sequence[Path]) -> None:
-    """Refuse output files that cannot be written, that are one, or that would overwrite what is read."""
-    earlier: dict[Path, str] = {}
+def _check_outputs(
+    outputs: Mapping[str, Path | None], folders: Mapping[str, Path | None], files: Sequence[Path]
+) -> None:
+    """Refuse output files that cannot be written, that are one, or that would overwrite what is read.
+
+    Args:
+        outputs: files, by their flags.
+        folders: that are written as well, and checked where that happens.
+        files: that are read.
+    """
+    earlier: dict[Path, str] = {path.resolve(): flag for flag, path in folders.items() if path is not None}
     for flag, out in outputs.items():
         if out is None:
             continue
@@ -306,7 +318,9 @@ def _check_outputs(outputs: Mapping[str, Path | None], files: Sequence[Path]) ->
         if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
             raise InputError(f"{flag} {out}: there is no folder {out.parent} that can be written to")
         if (other := earlier.setdefault(out.resolve(), flag)) != flag:
-            raise InputError(f"{flag} {out}: {other} writes to this file; choose another name")
+            raise InputError(f"{flag} {out}: {other} writes to this place; choose another name")
+        if out.suffix.lower() == ".ply" and (cleaned := earlier.get(out.resolve().parent)) is not None:
+            raise InputError(f"{flag} {out}: {cleaned} writes ply files to this folder; choose another one")
 
 
 def _write(out: Path, lines: Sequence[dict[str, Any]]) -> None:
