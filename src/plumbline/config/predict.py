@@ -144,7 +144,8 @@ class PredictConfig(Flags):
     strict: bool = option(
         False,
         "refuse scans whose answer would have a warning: unlike those of the training, one flat face or "
-        "line, too few points, many stray points, a sensor position that cannot be",
+        "line, too few points, many stray points, a sensor position that cannot be, intrinsics that no depth "
+        "camera has, a payload of a size that none has",
         switch,
     )
     scale: float | None = option(
