@@ -150,50 +150,6 @@ def test_an_object_that_is_the_only_one_of_all_masks_has_no_number(ask, tmp_path
     assert lines[1]["com"] == known[2]["com"] == known[0]["com"]
 
 
-def test_what_is_said_of_several_messages_is_printed_once(tmp_path, images, capsys):
-    """With the number of the messages; JSON has it in each line."""
-    depth, labels = images
-    shapes = (np.where(labels == scene.BOX, 0, depth), depth, np.where(labels == scene.BOX, 0, depth))
-    messages = []
-    for i, shape in enumerate(shapes):
-        at, mask = START + i * STEP, labels.copy()
-        mask[: 90 + 5 * i] = 7
-        far = np.where(mask == 7, 2000, shape).astype(np.uint16)
-        messages += [
-            (DEPTH, at + 5, image_message(far, "16UC1", stamp=at)),
-            (INFO, at + 6, camera_message(scene.CAMERA._replace(fx=100.0), depth.shape, stamp=at)),
-            (MASK, at + 7, image_message(mask.astype(np.uint8), "mono8", stamp=at)),
-        ]
-    bag = write_bag(tmp_path / "rec", messages)
-    argv = ["predict", "--bag", str(bag), "--mask_topic", MASK, "--model", "convex_hull"]
-    assert main(argv) == 1
-    lines = capsys.readouterr().err.splitlines()
-    square = "the focal lengths 100 and 262.5 differ by more than 20%"
-    first = f"{bag}, {DEPTH} at {START // 10**9}.{START % 10**9:09d}"
-    said = [f"error: {bag}, object {scene.BOX}: no pixel of the object has a depth; "]
-    said += [f"warning: {bag}, object {number}: {square}" for number in (7, scene.CAN)]
-    for start in said:
-        (line,) = (line for line in lines if line.startswith(start))
-        assert line.endswith(f" (in {2 if 'error' in start else 3} of 3 messages)")
-    (line,) = (line for line in lines if line.startswith(f"warning: {bag}, object 7: the mask covers "))
-    assert line.endswith(" (in 3 of 3 messages, with other numbers)")
-    (line,) = (line for line in lines if f"object {scene.BOX}: {square}" in line)
-    assert line.startswith(f"warning: {first.replace('.123', '.156')}"), "a single one names its message"
-    assert main([*argv, "--json"]) == 1
-    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [sum(square in one for one in line.get("warnings", ())) for line in found] == [
-        1,
-        0,
-        1,
-        1,
-        1,
-        1,
-        1,
-        0,
-        1,
-    ]
-
-
 def test_masks_that_are_not_asked_for_are_pointed_to(ask, tmp_path, images):
     depth, labels = images
     grey = np.random.default_rng(0).integers(0, 256, depth.shape).astype(np.uint8)

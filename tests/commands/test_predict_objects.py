@@ -98,15 +98,6 @@ def test_a_note_of_the_image_is_printed_once_and_a_warning_names_its_object(seen
     assert [line for line in lines if line.startswith(f"warning: {tmp_path / 'd.png'}, object 7: ")]
 
 
-def test_what_is_said_of_several_objects_is_printed_once(seen, tmp_path, capsys):
-    argv = words(tmp_path, *seen)
-    argv[argv.index("--intrinsics") + 1] = "100,262.5,159.5,119.5"
-    assert main(["predict", *argv, *HULL]) == 0
-    lines = capsys.readouterr().err.splitlines()
-    both = f"warning: {tmp_path / 'd.png'}, objects {scene.BOX}, {scene.CAN}: the focal lengths 100 and 262.5"
-    assert [line.startswith(both) for line in lines if "focal" in line] == [True]
-
-
 @pytest.mark.parametrize(("change", "said"), [
     (lambda depth, mask: (depth, 0 * mask), "the mask is empty, 0 everywhere"),
     (lambda depth, mask: (depth, mask[:, 1:]), "the mask [240, 319]; give a mask of the same camera"),

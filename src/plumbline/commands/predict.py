@@ -44,7 +44,7 @@ from plumbline.ros.recordings import Chosen, read_recording
 from plumbline.views.files import ViewFiles
 from plumbline.writing import atomic_file
 
-_NUMBER = re.compile(r"-?\d[\d.,]*(e[-+]?\d+)?")
+_NUMBERS = re.compile(r"(-?\d[\d.,]*(e[-+]?\d+)?,?)+")
 """In a long recording a sentence differs from message to message by its numbers."""
 _FILES_PER_WORKER = 64
 """A process needs as long to start as it needs for about this many scans."""
@@ -207,7 +207,7 @@ def _print_remarks(names: Sequence[ScanName], found: Sequence[Prediction | Input
         whole = ScanName(name.file, None if name.message is None or kind == "note" else name.object)
         alike = text.replace(f"{name}: ", f"{whole}: ", 1)
         if name.message is not None:
-            alike = _NUMBER.sub("#", alike)
+            alike = _NUMBERS.sub("#", alike)
         groups.setdefault((kind, whole, alike), []).append((name, text))
     messages = len({name.message for name in names})
     for (kind, whole, _), those in groups.items():

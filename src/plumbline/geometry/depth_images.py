@@ -214,7 +214,7 @@ def _warnings(row: Int, column: Int, shape: tuple[int, ...], masked: bool) -> It
     share = len(row) / (height * width)
     if border > _BORDER or share > _MOST_OF:
         what = "the mask covers" if masked else "the points cover"
-        fix = "give a mask of one object" if masked else "give the pixels of one object with --mask"
+        fix = "give a mask of one object" if masked else "give the pixels of one object as a mask"
         yield f"{what} {share:.0%} of the image and {border:.0%} of its border, as a background does; {fix}"
 
 
