@@ -89,10 +89,10 @@ def test_units_of_the_image(dtype, scale, unit):
 
 
 @pytest.mark.parametrize(("depth", "options", "said"), [
-    (np.ones((4, 4, 3)), {}, "a depth image is [H, W] numbers, this is float64 of shape [4, 4, 3]"),
+    (np.ones((4, 4, 3)), {}, "a depth image is [H, W] numbers, this is float64 of shape [4, 4, 3]; give the"),
     (np.ones((4, 4), np.uint8), {}, "8 bits per pixel are too few for depths"),
     (np.ones((4, 4), bool), {}, "this is bool of shape [4, 4]"),
-    (np.zeros((4, 4)), {}, "no pixel of the image has a depth: all are 0 or not finite"),
+    (np.zeros((4, 4)), {}, "no pixel of the image has a depth: all are 0 or not finite; give another one"),
     (np.full((4, 4), np.nan), {"mask": np.eye(4)}, "no pixel of the image has a depth"),
     (np.eye(4), {"mask": 1 - np.eye(4)}, "no pixel of the mask has a depth; check that the mask is that of"),
     (np.ones((4, 4)), {"mask": np.ones((4, 5))}, "the depth image has shape [4, 4], the mask [4, 5]"),

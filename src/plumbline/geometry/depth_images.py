@@ -71,7 +71,9 @@ def make_depth_image(
     metres = _metres(depth, depth_scale, name)
     known = np.isfinite(metres) & (metres > 0)
     if not known.any():
-        raise InputError(f"{name}: no pixel of the image has a depth: all are 0 or not finite")
+        raise InputError(
+            f"{name}: no pixel of the image has a depth: all are 0 or not finite; give another one"
+        )
     return DepthImage(metres, known, camera, name)
 
 
@@ -230,7 +232,8 @@ def _metres(depth: np.ndarray, depth_scale: float | None, name: str) -> Float:
         depth = depth.reshape([size for size in depth.shape if size != 1] or [1, 1])
     if depth.ndim != 2 or depth.dtype.kind not in "fiu":
         raise InputError(
-            f"{name}: a depth image is [H, W] numbers, this is {depth.dtype} of shape {list(depth.shape)}"
+            f"{name}: a depth image is [H, W] numbers, this is {depth.dtype} of shape {list(depth.shape)}; "
+            "give the channel with the depths"
         )
     if depth.dtype == np.uint8:
         raise InputError(f"{name}: 8 bits per pixel are too few for depths; give the 16-bit image")

@@ -371,5 +371,8 @@ def _nearest(bag: Bag, shots: Sequence[Shot], others: Sequence[MessageName]) -> 
 
 def _nanoseconds(bag: Bag, name: MessageName) -> int:
     if name.stamp == (0, 0):
-        raise InputError(f"{bag.path}: a message on {name.topic} has no stamp, by which it is matched")
+        raise InputError(
+            f"{bag.path}: a message on {name.topic} has no stamp, by which it is matched; record it with "
+            "that of its image"
+        )
     return name.stamp.sec * 10**9 + name.stamp.nanosec
