@@ -204,6 +204,7 @@ def _print_remarks(names: Sequence[ScanName], found: Sequence[Prediction | Input
             said += [("warning", name, f"{which}: {warning}") for warning in answer.warnings]
     groups: dict[tuple[str, ScanName, str], list[tuple[ScanName, str]]] = {}
     for kind, name, text in said:
+        # Objects of an image are one group, and of a bag the messages that show an object.
         whole = ScanName(name.file, None if name.message is None or kind == "note" else name.object)
         alike = text.replace(f"{name}: ", f"{whole}: ", 1)
         if name.message is not None:
