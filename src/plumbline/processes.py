@@ -19,6 +19,9 @@ from typing import Any
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
+_MOST_ON_WINDOWS = 61
+"""``ProcessPoolExecutor`` refuses more: Windows waits for at most 63 things, and two are its own."""
+
 
 class _Process(SpawnProcess):
     """A process that computes with one thread, ignores Ctrl-C, and does not import ``__main__``."""
@@ -49,11 +52,13 @@ class ProcessPool:
     """A pool of processes; ``submit`` runs a function that can be imported by its name in one of them.
 
     Args:
-        num: number of processes, at most; they start when they are needed.
+        num: number of processes, at most, and 61 at most on Windows; they start when they are needed.
     """
 
     def __init__(self, num: int) -> None:
         self._context = _Context()
+        if os.name == "nt":
+            num = min(num, _MOST_ON_WINDOWS)
         self._executor = ProcessPoolExecutor(num, mp_context=self._context, initializer=_start_worker)
         self.submit = self._executor.submit
 

@@ -122,6 +122,8 @@ class Scan:
 
 AS_IN_FILE = "as in the file"
 """Unit of a cloud whose file does not tell it."""
+FROM_CAMERA = "the camera"
+"""How the position of the sensor of a depth image is known: it is the optical centre."""
 
 
 @dataclass(frozen=True, slots=True)

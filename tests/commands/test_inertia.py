@@ -7,6 +7,7 @@ import pytest
 
 from plumbline.cli import main
 from plumbline.geometry.meshes import load_mesh
+from plumbline.geometry.ply_writing import write_ply
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.scans import scan_around
@@ -163,3 +164,24 @@ def test_in_a_pipe_every_mesh_has_one_row(tmp_path, capsys):
         assert len(row.removeprefix(str(path)).split()) == len(heads) - 3, (
             "but mesh, and two spaces in a head"
         )
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_mesh_in_millimetres_that_is_taken_for_metres_is_warned_of(ask, tmp_path, closed):
+    mesh = tmp_path / "mm.off"
+    write_off(mesh, 1000 * CORNERS * SIZE, BOX_FACES if closed else BOX_FACES[:-1])
+    _, (line,), _ = ask(mesh, "--mass", 0.4)
+    said = "warning: the object is 200 m long if its lengths are in metres, which no payload is"
+    assert [remark for remark in line["remarks"] if remark.startswith(said)]
+    _, (line,), _ = ask(mesh, "--mass", 0.4, "--scale", 0.001)
+    assert "m long" not in str(line.get("remarks"))
+
+
+def test_a_scan_is_for_predict(ask, tmp_path):
+    points = np.random.default_rng(0).normal(size=(20, 3))
+    write_ply(tmp_path / "scan.ply", points, points)
+    np.save(tmp_path / "scan.npy", points)
+    for name, said in (("scan.ply", "has no faces; give a mesh ("), ("scan.npy", "is not a mesh; ")):
+        code, (line,), _ = ask(tmp_path / name, "--mass", 1)
+        assert code == 2
+        assert line["error"].startswith(f"{tmp_path / name}: {said}scans are for plumbline predict, or")

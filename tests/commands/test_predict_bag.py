@@ -130,6 +130,48 @@ def test_the_objects_of_masks_are_answered_and_images_without_one_are_left_out(a
         assert (line["sensor"], line["frame"], line["topic"]) == ("the camera", FRAME, DEPTH)
 
 
+def test_an_object_that_is_the_only_one_of_all_masks_has_no_number(ask, tmp_path, images):
+    depth, labels = images
+    one = recorded((depth, 255 * (labels == scene.BOX)), 2, (0, 1))
+    bag = write_bag(tmp_path / "one", one)
+    hull = ("--mask_topic", MASK, "--model", "convex_hull")
+    code, lines, _ = ask("--bag", bag, *hull, "--bag_out", tmp_path / "out")
+    assert code == 0
+    assert [(line["stamp"], line.get("object")) for line in lines] == [(stamp(0), None), (stamp(1), None)]
+    assert {topic for topic, *_ in read_bag(tmp_path / "out")} == {
+        "/plumbline/centre_of_mass", "/plumbline/marker"
+    }  # fmt: skip
+    both = recorded((depth, labels), 1, (0,))
+    others = [message for message in one if message[1] > START + STEP]
+    _, known, _ = ask("--bag", write_bag(tmp_path / "both", [*both, *others]), *hull)
+    assert [(line["stamp"], line["object"]) for line in known] == [
+        (stamp(0), scene.BOX), (stamp(0), scene.CAN), (stamp(1), 255)
+    ]  # fmt: skip
+    assert lines[1]["com"] == known[2]["com"] == known[0]["com"]
+
+
+def test_masks_that_are_not_asked_for_are_pointed_to(ask, tmp_path, images):
+    depth, labels = images
+    grey = np.random.default_rng(0).integers(0, 256, depth.shape).astype(np.uint8)
+    infrared = ("/camera/infra/image", START + 8, image_message(grey, "mono8"))
+    bag = write_bag(tmp_path / "rec", [*recorded(images, 1, (0,)), infrared])
+    hull = ("--model", "convex_hull")
+    said = f"note: {bag}: no masks are used, and {MASK} seems to hold some: give --mask_topic {MASK}\n"
+    code, _, err = ask("--bag", bag, *hull)
+    assert (code, err) == (0, said)
+    for known in (("--mask_topic", MASK), ("--table", "auto")):
+        code, _, err = ask("--bag", bag, *hull, *known)
+        assert (code, err) == (0, "")
+    wide = ("/masks", START + 9, image_message(labels.astype(np.uint16), "16UC1"))
+    bag = write_bag(tmp_path / "wide", [*recorded(images, 1, ()), wide])
+    code, _, err = ask("--bag", bag, *hull)
+    assert code == 2
+    assert err == (
+        f"error: {bag} has 2 topics with clouds or depth images; choose one with --topic, and masks with "
+        f"--mask_topic /masks: {DEPTH} (Image), /masks (Image)\n"
+    )
+
+
 def test_masks_that_were_recorded_at_once_are_told_apart(ask, tmp_path, images, form):
     _, labels = images
     masks = [
@@ -163,13 +205,20 @@ def test_the_same_depth_image_in_metres_has_the_same_answer(ask, tmp_path, image
     np.testing.assert_allclose(scaled[0]["com"], 2 * np.array(first[0]["com"]), rtol=1e-3)
 
 
-def test_without_a_mask_objects_on_the_table_are_found_or_the_whole_image_is_one(ask, tmp_path, images):
+def test_without_a_mask_objects_on_the_table_are_found_or_the_whole_image_is_one(
+    ask, tmp_path, images, capsys
+):
     bag = write_bag(tmp_path / "rec", recorded(images, 2, ()), "mcap")
     code, lines, _ = ask("--bag", bag, "--table", "auto", *SHIPPED)
     assert code == 0
     assert [(line["stamp"], line["object"]) for line in lines] == [
         (stamp(i), n) for i in (0, 1) for n in (1, 2)
     ]
+    assert main(["predict", "--bag", str(bag), "--table", "auto", *SHIPPED]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [
+        line.endswith("found by --table auto (in 2 of 2 messages)") for line in said if "table -" in line
+    ] == [True]
     code, lines, _ = ask("--bag", bag, *SHIPPED)
     assert code == 0
     assert [line["stamp"] for line in lines] == [stamp(0), stamp(1)]

@@ -58,7 +58,7 @@ def refused(capsys):
         ([DEPTH, INFO], ["--intrinsics_topic", "/depth/image"], "a topic of CameraInfo is needed"),
         ([DEPTH, INFO], ["--mask_topic", INFO[0]], "a topic of Image or CompressedImage is needed here\n"),
         (masked(stamp=LATE), OF_MASKS, "{}: no message on /mask has a stamp within 20 ms of one on /depth"),
-        (masked(stamp=0), OF_MASKS, "{}: a message on /mask has no stamp, by which"),
+        (masked(stamp=0), OF_MASKS, "{}: a message on /mask has no stamp, by which it is matched; record"),
         (masked(value=0), OF_MASKS, "the mask is empty, 0 everywhere"),
         (masked("rgb8"), OF_MASKS, "the encoding 'rgb8' cannot be used for a mask image; use mono8, 8UC1"),
         ([FAR, *masked()[1:]], OF_MASKS, "half of the depths are beyond 800 m; set --depth_scale"),

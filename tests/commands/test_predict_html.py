@@ -98,9 +98,19 @@ def test_what_cannot_be_written_is_refused_before_predicting(tmp_path, capsys, m
                 capsys, "predict", file, flag, "a.npz"
             )
             assert f"{flag} b/c: there is no folder b" in refused(capsys, "predict", file, flag, "b/c")
-            assert f"{flag} c: --out writes to this file" in refused(
+            assert f"{flag} c: --out writes to this place" in refused(
                 capsys, "predict", file, "--out", "./c", flag, "c"
             )
+        bag, image = ("--bag", "rec"), ("--depth", "d.png", "--intrinsics", "9,9,2,2")
+        for flag in ("--out", "--html", "--ply"):
+            for folder, *given in (("--bag_out", *bag), ("--write_cleaned", *image)):
+                assert f"{flag} c: {folder} writes to this place" in refused(
+                    capsys, "predict", *given, folder, "./c", flag, "c"
+                )
+        (tmp_path / "objects").mkdir()
+        assert "--ply objects/d.ply: --write_cleaned writes ply files to this folder" in refused(
+            capsys, "predict", *image, "--write_cleaned", "./objects", "--ply", "objects/d.ply"
+        )
     assert "--ply c: the file shows one scan, and these are 2; name one, or use --html" in refused(
         capsys, "predict", file, other, "--ply", "c"
     )

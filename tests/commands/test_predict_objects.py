@@ -42,10 +42,28 @@ def test_each_object_is_answered_as_with_a_mask_of_it_alone(seen, ask, tmp_path,
     ]  # fmt: skip
     for line in lines:
         code, (alone,), _ = ask(*words(tmp_path, depth, labels == line["object"]), *HULL)
-        assert alone == line | {"object": 1}
+        assert alone | {"object": line["object"]} == line
     assert main(["predict", *words(tmp_path, depth, labels), *HULL]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if "d.png" in line]
     assert [row[1] for row in rows] == [str(scene.BOX), str(scene.CAN)]
+
+
+@pytest.mark.parametrize("number", [1, 255])
+def test_one_object_has_no_number(seen, ask, tmp_path, capsys, number):
+    """Which is 255 in usual masks."""
+    depth, labels = seen
+    argv = [*words(tmp_path, depth, number * (labels == scene.BOX)), *HULL]
+    code, (line,), _ = ask(*argv, "--write_cleaned", tmp_path / "cleaned")
+    assert code == 0
+    assert "object" not in line
+    assert [path.name for path in (tmp_path / "cleaned").iterdir()] == ["d.ply"]
+    code, (found,), _ = ask(*argv, "--table", "auto")
+    assert "object" not in found
+    assert main(["predict", *argv]) == 0
+    assert "object" not in capsys.readouterr().out.splitlines()[0].split()
+    argv = words(tmp_path, np.where(labels == scene.BOX, np.nan, depth), number * (labels == scene.BOX))
+    _, (line,), _ = ask(*argv, *HULL)
+    assert line == {"file": str(tmp_path / "d.png"), "error": line["error"]}
 
 
 def test_an_object_without_a_depth_does_not_stop_the_others(seen, ask, tmp_path, capsys):
@@ -53,7 +71,8 @@ def test_an_object_without_a_depth_does_not_stop_the_others(seen, ask, tmp_path,
     argv = words(tmp_path, np.where(labels == scene.BOX, np.nan, depth), labels)
     code, (box, can), _ = ask(*argv, *HULL)
     assert code == 1
-    said = f"{tmp_path / 'd.png'}, object {scene.BOX}: no pixel of the object has a depth"
+    said = box["error"]
+    assert said.startswith(f"{tmp_path / 'd.png'}, object {scene.BOX}: no pixel of the object has a depth; ")
     assert box == {"file": str(tmp_path / "d.png"), "object": scene.BOX, "error": said}
     assert "com" in can
     assert main(["predict", *argv, *HULL]) == 1
@@ -81,7 +100,7 @@ def test_a_note_of_the_image_is_printed_once_and_a_warning_names_its_object(seen
 
 @pytest.mark.parametrize(("change", "said"), [
     (lambda depth, mask: (depth, 0 * mask), "the mask is empty, 0 everywhere"),
-    (lambda depth, mask: (depth, mask[:, 1:]), "the mask [240, 319]; they must be of the same camera"),
+    (lambda depth, mask: (depth, mask[:, 1:]), "the mask [240, 319]; give a mask of the same camera"),
     (lambda depth, mask: (0 * depth, mask), "no pixel of the image has a depth: all are 0 or not finite"),
     (lambda depth, mask: (depth[1:], mask[1:]), "is for images of 320 x 240 pixels, and"),
     (lambda depth, mask: (depth / 1000, mask), "half of the depths are nearer than 1 mm"),
@@ -94,6 +113,28 @@ def test_wrong_input_is_answered_with_one_sentence(seen, tmp_path, capsys, chang
     assert said in err
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+
+
+def test_intrinsics_with_a_slip_are_told_how_they_are_written(seen, tmp_path, capsys):
+    argv = words(tmp_path, *seen)
+    argv[argv.index("--intrinsics") + 1] = "600,600,320,abc"
+    assert main(["predict", *argv, *HULL]) == 2
+    assert capsys.readouterr().err == (
+        "error: --intrinsics 600,600,320,abc does not exist; give fx,fy,cx,cy in pixels, such as "
+        "600,600,319.5,239.5, or the file of a camera\n"
+    )
+
+
+@pytest.mark.parametrize("flag", ["depth", "intrinsics", "mask"])
+def test_a_scan_after_a_flag_that_takes_several_files_is_named(seen, tmp_path, capsys, flag):
+    argv = words(tmp_path, *seen)
+    at = argv.index(f"--{flag}")
+    for given in ([*argv[: at + 2], "scan.ply", *argv[at + 2 :]], [f"--{flag}", "a.png", "scan.ply"]):
+        assert main(["predict", *given, *HULL]) == 2
+        assert capsys.readouterr().err == (
+            f"error: --{flag} scan.ply: this is a scan, and --{flag} takes all files that follow it; name "
+            "scans before the flags\n"
+        )
 
 
 def test_intrinsics_as_text_are_those_of_the_file(seen, ask, tmp_path):

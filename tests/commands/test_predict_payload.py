@@ -1,15 +1,17 @@
 """``plumbline predict --mass``: the payload, in another frame, in metres, and in every form."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 
 from plumbline.cli import main
+from plumbline.geometry.clouds import load_cloud
 from plumbline.geometry.rotations import random_rotation
 from plumbline.payload.forms import FORMS, write
-from plumbline.payload.frames import read_frame
+from plumbline.payload.frames import make_frame, read_frame
 from plumbline.payload.record import Payload
 from plumbline.predictors.predictor import load_predictor
 from tests.helpers import scanned
@@ -188,3 +190,55 @@ def test_a_payload_for_an_arm_without_a_frame_is_warned_of(tmp_path, capsys, for
     for frame, expected in (([], warned), (["--frame", str(tmp_path / "T.json")], False)):
         assert main(["predict", str(file), "--mass", "1", "--format", form, *frame]) == 0
         assert ("is read in the frame of the flange" in capsys.readouterr().err) == expected
+
+
+LENGTH = "m long if its lengths are in metres, which no payload is"
+
+
+@pytest.fixture
+def millimetres(tmp_path):
+    scan = simulate(4)
+    np.savez(tmp_path / "mm.npz", points=1000 * scan.points, sensor=1000 * scan.sensor)
+    return tmp_path / "mm.npz"
+
+
+@pytest.mark.parametrize("words", [("--mass", 0.4), ("--density", 700), ("--frame", "T.json")])
+def test_a_size_that_no_payload_has_is_a_warning(ask, millimetres, flange, words, monkeypatch):
+    """As of a scan in millimetres that is taken for metres; without a payload the unit does not matter."""
+    monkeypatch.chdir(flange.parent)
+    code, (line,), _ = ask(millimetres, *SHIPPED, *words)
+    (warning,) = line["warnings"]
+    assert LENGTH in warning
+    assert "--scale is metres per unit, such as 0.001 for millimetres" in warning
+    code, (line,), _ = ask(millimetres, *SHIPPED, *words, "--strict")
+    assert code == 2
+    assert line["error"] == f"{millimetres}: --strict refuses a scan with a warning: {warning}"
+    for right in ((), (*words, "--scale", 0.001)):
+        code, (line,), _ = ask(millimetres, *SHIPPED, *right, "--strict")
+        assert (code, "warnings" in line) == (0, False)
+    code, (line,), _ = ask(millimetres, *SHIPPED, *words, "--scale", 1e-7)
+    assert LENGTH in line["warnings"][0]
+
+
+def test_the_warning_is_printed_next_to_the_form(millimetres, capsys):
+    words = ["predict", str(millimetres), *SHIPPED, "--mass", "0.4", "--format", "urdf"]
+    assert main(words) == 0
+    assert f"warning: {millimetres}: the object is" in capsys.readouterr().err
+    assert main([*words, "--strict"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"error: {millimetres}: --strict refuses a scan with a warning: the object is" in err
+
+
+def test_in_python_the_payload_has_the_warnings_of_the_prediction(millimetres):
+    scan = load_cloud(millimetres)
+    prediction = load_predictor("pretrained").predict(scan)
+    assert prediction.warnings == ()
+    (warning,) = prediction.payload(0.4).warnings
+    assert LENGTH in warning
+    doubted = replace(prediction, warnings=("flat",))
+    frame = make_frame(np.eye(4))
+    assert doubted.payload(density=7.0).moved(frame).warnings == ("flat", warning)
+    assert doubted.moved(frame).payload(0.4).warnings == ("flat", warning)
+    lifted = doubted.update(np.array([0, 0, -4.0, 0, 0, 0]), np.array([0, 0, -9.81]), np.eye(6))
+    assert lifted.warnings == ("flat", warning)

@@ -59,9 +59,9 @@ def test_objects_are_answered_in_the_frame_of_the_poses(folder, ask, capsys):
 
 
 @pytest.mark.parametrize(("argv", "said"), [
-    ({"masks": "01"}, "2 depth images are views of one scene and need the poses of their cameras: give"),
-    ({"masks": "0", "poses": 1}, "--mask: 1 for 2 depth images; give one for each, in their order"),
-    ({"cameras": 3, "poses": 1}, "--intrinsics: 3 for 2 depth images; give one, or one for each"),
+    ({"masks": "01"}, ") are views of one scene and need the poses of their cameras: give"),
+    ({"masks": "0", "poses": 1}, ") for 2 depth images; give one for each, in their order"),
+    ({"cameras": 3, "poses": 1}, ") for 2 depth images; give one, or one for each"),
     ({"depths": "0", "masks": "0", "poses": 1}, "the number of poses is 2, that of depth images 1"),
     ({"masks": "", "poses": 1, "table": 1}, "--table auto finds the objects of one image"),
 ])  # fmt: skip

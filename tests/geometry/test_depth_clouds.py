@@ -35,7 +35,10 @@ def test_only_the_object_without_a_depth_is_refused(seen):
     depth = np.where(labels == scene.BOX, 0, depth)
     clouds = depth_to_clouds(depth, scene.CAMERA, labels, name="d.png")
     assert isinstance(clouds[scene.BOX], InputError)
-    assert str(clouds[scene.BOX]) == f"d.png, object {scene.BOX}: no pixel of the object has a depth"
+    assert str(clouds[scene.BOX]) == (
+        f"d.png, object {scene.BOX}: no pixel of the object has a depth; check that the mask is that of this "
+        "image, and that the object is within the range of the camera"
+    )
     assert len(clouds[scene.CAN].points) == np.count_nonzero(labels == scene.CAN)
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from plumbline.errors import InputError
 from plumbline.geometry.depth_files import read_view
-from plumbline.geometry.depth_images import depth_to_cloud
+from plumbline.geometry.depth_images import depth_to_cloud, depth_to_clouds
 from plumbline.geometry.intrinsics import CameraFile, Intrinsics, matrix_intrinsics, read_camera
 
 
@@ -89,12 +89,12 @@ def test_units_of_the_image(dtype, scale, unit):
 
 
 @pytest.mark.parametrize(("depth", "options", "said"), [
-    (np.ones((4, 4, 3)), {}, "a depth image is [H, W] numbers, this is float64 of shape [4, 4, 3]"),
+    (np.ones((4, 4, 3)), {}, "a depth image is [H, W] numbers, this is float64 of shape [4, 4, 3]; give the"),
     (np.ones((4, 4), np.uint8), {}, "8 bits per pixel are too few for depths"),
     (np.ones((4, 4), bool), {}, "this is bool of shape [4, 4]"),
-    (np.zeros((4, 4)), {}, "no pixel of the image has a depth: all are 0 or not finite"),
+    (np.zeros((4, 4)), {}, "no pixel of the image has a depth: all are 0 or not finite; give another one"),
     (np.full((4, 4), np.nan), {"mask": np.eye(4)}, "no pixel of the image has a depth"),
-    (np.eye(4), {"mask": 1 - np.eye(4)}, "no pixel of the mask has a depth"),
+    (np.eye(4), {"mask": 1 - np.eye(4)}, "no pixel of the mask has a depth; check that the mask is that of"),
     (np.ones((4, 4)), {"mask": np.ones((4, 5))}, "the depth image has shape [4, 4], the mask [4, 5]"),
     (np.ones((8, 8)), {"mask": np.arange(64).reshape(8, 8) // 24}, "the mask has 2 objects (1, 2); give the"),
     (np.full((4, 4), 3e-4), {}, "half of the depths are nearer than 0.3 mm, as metres that are read"),
@@ -230,6 +230,32 @@ def test_intrinsics_of_another_image_are_refused(files, changed, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(("camera", "said"), [
+    ((60, 49.9, 15.5, 9.5), "the focal lengths 60 and 49.9 differ by more than 20%, and depth cameras have"),
+    ((50, 60.1, 15.5, 9.5), "the focal lengths 50 and 60.1 differ by more than 20%"),
+    ((7.4, 7.4, 15.5, 9.5), "the image of 32 x 20 would show 130 degrees, and depth cameras see 15 to 130"),
+    ((122, 122, 15.5, 9.5), "the image of 32 x 20 would show 15 degrees"),
+    ((60, 60, 9, 9.5), "the principal point 9, 9.5 is far from the middle of the image of 32 x 20 pixels"),
+    ((60, 60, 15.5, 13.6), "the principal point 15.5, 13.6 is far from the middle"),
+    ((60, 60, 40, 9.5), "the principal point 40, 9.5 is far from the middle"),
+    ((60, 50, 15.5, 9.5), None),
+    ((7.6, 7.6, 15.5, 9.5), None),
+    ((121, 121, 15.5, 9.5), None),
+    ((60, 60, 9.2, 13.4), None),
+])  # fmt: skip
+def test_intrinsics_that_no_depth_camera_has_are_doubted(camera, said):
+    depth, mask = picture()
+    labels = mask + np.uint8(0)
+    labels[0, 0] = 2
+    for clouds in (
+        [depth_to_cloud(depth, Intrinsics(*camera), mask)],
+        depth_to_clouds(depth, Intrinsics(*camera), labels).values(),
+    ):
+        for cloud in clouds:
+            assert len(cloud.warnings) == (said is not None)
+            assert all(said in warning and "(--intrinsics)" in warning for warning in cloud.warnings)
+
+
 def test_a_whole_scene_is_no_object():
     depth, mask = picture()
     cloud = depth_to_cloud(depth, CAMERA, mask)
@@ -238,10 +264,10 @@ def test_a_whole_scene_is_no_object():
     assert whole.notes == ("no mask: all pixels with a depth are taken for the object",)
     (warning,) = whole.warnings
     assert warning.startswith(
-        "the mask covers 100% of the image and 100% of its border, as a background does"
+        "the points cover 100% of the image and 100% of its border, as a background does; give the pixels of"
     )
     (warning,) = depth_to_cloud(depth, CAMERA, ~mask).warnings
-    assert "100% of its border" in warning
+    assert warning.startswith("the mask covers 80% of the image and 100% of its border, as a background does")
     millimetres = (1000 * np.random.default_rng(0).uniform(0.5, 2, depth.shape)).astype(np.uint16)
     with pytest.raises(InputError, match="different numbers, as a depth image has"):
         depth_to_cloud(millimetres, CAMERA, millimetres)
@@ -254,11 +280,11 @@ def test_no_camera_matrix(matrix):
 
 
 @pytest.mark.parametrize(("what", "said"), [
-    ("mask.png", "a picture of mode L; a depth image has one channel of 16 bits"),
-    ("green.png", "a picture of mode RGB"),
+    ("mask.png", "a picture of 8 bits (mode L), and a depth image has one channel of 16 bits; give"),
+    ("green.png", "a picture of colours (mode RGB), and a"),
     ("camera.json", "not an image, .npy or .npz file"),
-    ("gone.png", "does not exist"),
-    ("", "is a folder"),
+    ("gone.png", "gone.png does not exist; give a 16-bit PNG, a TIFF, .npy or .npz"),
+    ("", "is a folder; give a 16-bit PNG"),
     ("cut.png", "it is damaged, or not an image"),
     ("objects.npy", "it is damaged, or not an image"),
     ("other.npz", "no array 'depth'; the file has a"),

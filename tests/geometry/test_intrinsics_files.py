@@ -121,7 +121,8 @@ def test_p_is_the_matrix_of_rectified_images(k, p, camera, rectified, d):
 
 
 def test_a_camera_that_is_not_calibrated_is_refused():
-    with pytest.raises(InputError, match=r"^m: K and P are 0, so the camera is not calibrated; give JSON"):
+    said = r"^m: K and P are 0, so the camera is not calibrated; give --intrinsics with fx,fy,cx,cy in pixels"
+    with pytest.raises(InputError, match=said):
         camera_info([0.0] * 9, [0.0] * 12, [], *SIZE, where="m")
     assert camera_info(MATRIX, RECTIFIED, [], 0, 0, where="m").size is None
 

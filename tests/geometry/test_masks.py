@@ -1,6 +1,8 @@
 """Masks: one object, several by their numbers or colours, and what is no mask of objects."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -74,7 +76,7 @@ def blended() -> np.ndarray:
 
 @pytest.mark.parametrize(("mask", "said"), [
     (np.zeros(SHAPE), "the mask is empty, 0 everywhere"),
-    (np.ones((40, 61)), "has shape [40, 60], the mask [40, 61]; they must be of the same camera and size"),
+    (np.ones((40, 61)), "has shape [40, 60], the mask [40, 61]; give a mask of the same camera and size"),
     (np.ones((*SHAPE, 3)), "has shape [40, 60], the mask [40, 60, 3]"),
     (np.full(SHAPE, "a"), "a mask is [H, W] numbers"),
     (np.where(numbered(bool, 1), np.nan, 0), "numbers that are not finite"),
@@ -218,3 +220,46 @@ def test_pictures_of_colours_and_palettes(tmp_path):
     found = read_labels(read, read.shape[:2], "d.png")
     assert found.numbers == (128, 32768)
     np.testing.assert_array_equal(found.places == 0, np.asarray(drawn(1, 2)) == 1)
+
+
+def png(rows: np.ndarray, bits: int, colour: int) -> bytes:
+    """A PNG of rows of bytes, which Pillow does not write with these bits and kind of colours."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
+    width = rows.shape[1] * 8 // (bits * channels)
+    head = struct.pack(">IIBBBBB", width, len(rows), bits, colour, 0, 0, 0)
+    content = np.pad(rows, ((0, 0), (1, 0))).tobytes()  # each row begins with its filter, none
+    parts = [chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(content)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("colour", [2, 4, 6])
+def test_a_picture_of_16_bits_for_each_colour_is_refused(tmp_path, colour):
+    """Pillow reads the upper 8 bits alone: objects 1 to 255 would be none, and 256 and 300 one."""
+    channels = {2: 3, 4: 2, 6: 4}[colour]
+    mask = np.repeat(numbered(np.dtype(">u2"), 300, 301)[..., None], channels, axis=2)
+    (tmp_path / "m.png").write_bytes(png(mask.reshape(SHAPE[0], -1).view(np.uint8), 16, colour))
+    with pytest.raises(InputError) as caught:
+        read_image(tmp_path / "m.png", "mask")
+    assert str(caught.value) == (
+        f"--mask {tmp_path / 'm.png'}: a picture of 16 bits for each colour, of which only 8 can be read "
+        "here; save numbers of objects in one channel of 16 bits, or colours with 8 bits each"
+    )
+
+
+def test_one_channel_of_16_bits_keeps_its_numbers(tmp_path):
+    mask = numbered(np.dtype(">u2"), 300, 301)
+    (tmp_path / "m.png").write_bytes(png(mask.view(np.uint8), 16, 0))
+    np.testing.assert_array_equal(read_image(tmp_path / "m.png", "mask"), mask)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_a_picture_of_a_few_bits_keeps_its_numbers(tmp_path, bits):
+    """Pillow spreads them over 8 bits."""
+    mask = numbered(np.uint8, 1, 3, 2)
+    packed = sum(mask[:, i :: 8 // bits] << (8 - bits * (i + 1)) for i in range(8 // bits))
+    (tmp_path / "m.png").write_bytes(png(packed.astype(np.uint8), bits, 0))
+    np.testing.assert_array_equal(read_image(tmp_path / "m.png", "mask"), mask)

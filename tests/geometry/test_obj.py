@@ -83,7 +83,7 @@ def test_numbers_of_any_form(tmp_path):
         ("v\0 1 2 3", "is not a text file"),
         ("", "is empty; export it again"),
         ("# only a comment", "cannot be read as obj: it holds no vertices and no faces; export it again"),
-        ("v 0 0 0\nv 1 0 0\nl 1 2", "has no faces; give a mesh (real scans are given with --labels)"),
+        ("v 0 0 0\nv 1 0 0\nl 1 2", "has no faces; give a mesh (scans are for plumbline predict, or for"),
         ("{\"text\": 1}\n", "holds no vertices and no faces"),
     ],
 )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from plumbline.errors import InputError
 from plumbline.geometry.rotations import random_rotation
 from plumbline.payload.frames import Frame, make_frame, read_frame
-from plumbline.payload.record import Payload, check_inertia
+from plumbline.payload.record import Payload, check_inertia, size_reason
 from tests.helpers.bodies import masses_of, payload_of
 
 
@@ -127,3 +127,18 @@ def test_a_frame_that_cannot_be_used_is_refused(tmp_path, kind):
 def test_a_missing_frame_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"none\.json"):
         read_frame(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(("length", "number"), [
+    (0.0019, "0.0019 m"), (0.0021, None), (9.9, None), (10.1, "10 m"), (1234.5, "1,234 m"),
+])  # fmt: skip
+def test_lengths_that_no_payload_has(length, number):
+    reason = size_reason(length)
+    assert reason is None if number is None else reason.startswith(f"the object is {number} long")
+
+
+def test_a_file_of_a_frame_that_is_missing_is_named_with_its_flag(tmp_path):
+    for path, what in ((tmp_path / "T.json", "does not exist"), (tmp_path, "is a folder")):
+        with pytest.raises(InputError) as caught:
+            read_frame(path)
+        assert str(caught.value).startswith(f"--frame {path} {what}; give a JSON file with the matrix [4, 4]")

@@ -2,9 +2,11 @@
 
 import os
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from plumbline import load_cloud, load_predictor
 from plumbline.errors import InputError
 from plumbline.predictors.prediction import Prediction
+from plumbline.records import Cloud
 from tests.helpers.scanned import simulate
 
 
@@ -27,6 +30,22 @@ def files(tmp_path_factory):
 def end_the_process(lock: Path) -> np.ndarray:
     """Kill the process, as a crash in a library for a file does."""
     lock.touch()
+    os._exit(3)
+
+
+def load_and_log(file: Path, log: Path) -> Cloud:
+    """Read a scan, and leave a line."""
+    with log.open("a") as lines:
+        lines.write(f"{file.stem}\n")
+    return load_cloud(file)
+
+
+def end_after(count: int, log: Path) -> np.ndarray:
+    """Kill the process once others have read so many scans."""
+    for _ in range(6000):
+        if log.exists() and len(log.read_text().splitlines()) >= count:
+            break
+        sleep(0.01)
     os._exit(3)
 
 
@@ -66,6 +85,16 @@ def test_a_scan_that_kills_its_process_costs_no_other(files, tmp_path):
             assert str(answer).startswith(f"{name}: the process that read it died")
         else:
             np.testing.assert_allclose(answer.com, wanted.com, atol=1e-9)
+
+
+def test_what_is_finished_when_a_process_dies_is_kept(files, tmp_path):
+    """Of six scans that were begun, five were finished."""
+    log = tmp_path / "log"
+    sources = [partial(load_and_log, file, log) for file in files[:12]]
+    found = list(load_predictor("carve").predict_many([partial(end_after, 6, log), *sources], workers=2))
+    assert [isinstance(answer, Prediction) for answer in found] == [False] + [True] * 12
+    counts = Counter(log.read_text().split())
+    assert [counts[file.stem] for file in files[:5]] == [1] * 5
 
 
 def test_scans_are_read_a_few_batches_ahead_and_no_further(files):

@@ -7,10 +7,14 @@ import pytest
 
 from plumbline.cli import main
 from plumbline.errors import InputError
+from plumbline.geometry.camera_poses import merge_views
+from plumbline.geometry.depth_images import depth_to_cloud
+from plumbline.geometry.intrinsics import Intrinsics
 from plumbline.predictors.answers import Answers
 from plumbline.predictors.calibration import Calibration, Usual
 from plumbline.predictors.graph_form import GraphForm
-from plumbline.predictors.predictor import Prediction, Predictor
+from plumbline.predictors.predictor import Prediction, Predictor, load_predictor
+from plumbline.records import Cloud
 
 AHEAD = np.array([0.0, 0, 4])
 FAR_AT = 5.0
@@ -129,3 +133,34 @@ def test_the_command_refuses_the_file_and_its_exit_code_says_so(tmp_path, capsys
     out, err = capsys.readouterr()
     assert err.count("--strict refuses") == 1
     assert "ball.npz" in out
+
+
+def flickering(focal: float) -> Cloud:
+    """An image whose pixels are near and far by turns, as no object looks."""
+    depth = np.where(np.indices((20, 32)).sum(axis=0) % 2, 0.5, 2.0)
+    return depth_to_cloud(depth, Intrinsics(focal, focal, 15.5, 9.5))
+
+
+@pytest.mark.parametrize("from_poses", [False, True])
+def test_a_depth_image_is_not_told_to_give_another_sensor(from_poses):
+    """Its sensor stands at the optical centre, and only the intrinsics or the mask can be wrong."""
+    cloud = merge_views([flickering(60)], [np.eye(4)]) if from_poses else flickering(60)
+    predict = load_predictor("convex_hull").predict
+    said = [one for one in predict(cloud, clean=False).warnings if "can be seen from" in one]
+    assert said == [
+        "the camera is not where these points can be seen from: some would hide others; check its intrinsics "
+        "(--intrinsics), and that the mask shows one object"
+    ]
+    said = [one for one in predict(cloud, clean=False, sensor=np.zeros(3)).warnings if "some would" in one]
+    assert [one.endswith("give the true one, in the frame of the points (--sensor)") for one in said] == [
+        True
+    ]
+
+
+def test_a_depth_image_of_half_a_sphere_is_told_to_check_the_intrinsics():
+    with pytest.raises(InputError) as caught:
+        load_predictor("convex_hull").predict(flickering(3), clean=False)
+    assert str(caught.value) == (
+        "the depth image: the camera stands at 0,0,0, but the points surround it; check its intrinsics "
+        "(--intrinsics)"
+    )

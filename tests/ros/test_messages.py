@@ -177,7 +177,11 @@ def test_compressed_images_are_read(content, how, what, expected):
         ),
         (bytes(12) + png(DEPTH), "32FC1; compressedDepth png", "cannot be read; record the image itself"),
         (png(DEPTH)[:60], "png", "i: the compressed image is damaged"),
-        (png(DEPTH.astype(np.uint8)), "png", "i: a picture of mode L; a depth image has one channel"),
+        (
+            png(DEPTH.astype(np.uint8)),
+            "png",
+            "i: a picture of 8 bits (mode L), and a depth image has one channel",
+        ),
     ],
 )
 def test_other_compressions_are_refused(content, how, said):

@@ -10,6 +10,7 @@ import pytest
 from plumbline import __version__, load_predictor
 from tests.helpers import scanned
 from tests.helpers import table_scene as scene
+from tests.helpers.depth_files import write_mask
 from tests.helpers.scanned import simulate, write_scan
 from tests.helpers.serving import parts, serving, write_scene
 
@@ -49,6 +50,17 @@ def test_a_cloud_is_answered_as_by_the_command(client, ask, tmp_path, held, flag
     assert answer.headers["cache-control"] == "no-store"
 
 
+def test_a_size_that_no_payload_has_is_refused_if_no_warning_is_wanted(client, tmp_path, held):
+    scan = simulate(4)
+    file = tmp_path / "mm.npz"
+    np.savez(file, points=1000 * scan.points, sensor=1000 * scan.sensor)
+    (line,) = client.post("/predict", **parts(cloud=file, mass=0.4)).json()
+    assert "check the unit" in line["warnings"][0]
+    refused = client.post("/predict", **parts(cloud=file, mass=0.4, strict="true"))
+    assert (refused.status_code, "check the unit" in refused.text) == (422, True)
+    assert client.post("/predict", **parts(cloud=file, strict="true")).status_code == 200
+
+
 def test_a_frame_moves_the_answer_and_gives_its_name(client, ask, tmp_path, held):
     file = write_scan(tmp_path / "a.npz", simulate(1))
     turned = np.eye(4)[[1, 2, 0, 3]]
@@ -58,6 +70,16 @@ def test_a_frame_moves_the_answer_and_gives_its_name(client, ask, tmp_path, held
     answer = client.post("/predict", **parts(cloud=file, mass=2, frame=tmp_path / "flange.json")).json()
     assert answer == lines
     assert answer[0]["payload"]["frame"] == "flange"
+
+
+def test_one_object_has_no_number(client, ask, tmp_path, held):
+    files = write_scene(tmp_path)
+    _, labels = scene.see_scene()
+    write_mask(files["mask"], 255 * (labels == scene.CAN))
+    _, lines, _ = ask(*[f"--{name}={path.name}" for name, path in files.items()])
+    answer = client.post("/predict", **parts(**files)).json()
+    assert answer == lines
+    assert [line.get("object") for line in answer] == [None]
 
 
 @pytest.mark.parametrize("table", [None, "auto"])
@@ -116,8 +138,8 @@ def test_an_object_without_an_answer_does_not_stop_the_others(client, ask, tmp_p
     code, lines, _ = ask(*[f"--{name}={path.name}" for name, path in files.items()])
     answer = client.post("/predict", **parts(**files))
     assert (code, answer.status_code, answer.json()) == (1, 200, lines)
-    said = f"d.npy, object {scene.BOX}: no pixel of the object has a depth"
-    assert answer.json()[0] == {"file": "d.npy", "object": scene.BOX, "error": said}
+    said = f"d.npy, object {scene.BOX}: no pixel of the object has a depth; check that"
+    assert answer.json()[0]["error"].startswith(said)
 
 
 def test_the_view_is_the_page_of_the_command(client, ask, tmp_path, held):

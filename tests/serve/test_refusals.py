@@ -119,8 +119,8 @@ def test_a_depth_image_is_refused_as_by_the_command(client, files, tmp_path):
     )
     np.save(tmp_path / "small.npy", np.ones((3, 3), np.uint8))
     assert said(client.post("/predict", **parts(**image | {"mask": tmp_path / "small.npy"}))) == (
-        "d.png: the depth image has shape [240, 320], the mask [3, 3]; they must be of the same camera and "
-        "size"
+        "d.png: the depth image has shape [240, 320], the mask [3, 3]; give a mask of the same camera "
+        "and size (resize one of the same view with nearest neighbour)"
     )
     assert said(client.post("/predict", **parts(**image | {"mask": files["intrinsics"]}))) == (
         "--mask K.json: not an image, .npy or .npz file"

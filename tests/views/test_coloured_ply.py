@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import trimesh
 
+from plumbline.geometry.clouds import load_cloud
 from plumbline.geometry.ply import read_ply
 from plumbline.views.coloured_ply import coloured_ply
 from tests.helpers.drawn import SHAPE, known, scene
@@ -51,3 +52,17 @@ def test_a_name_cannot_end_the_header(tmp_path):
     (tmp_path / "a.ply").write_bytes(coloured_ply(replace(scene(), name="a\nend_header\n\x1b[2Jb")))
     assert len(read_ply(tmp_path / "a.ply").vertices()) > 3000
     assert b"\x1b" not in (tmp_path / "a.ply").read_bytes()[:400]
+
+
+def test_read_as_a_scan_it_is_the_points_of_the_scan(tmp_path):
+    """And a file with a property of that name by another program keeps all its points."""
+    drawn, file = scene(), tmp_path / "a.ply"
+    content = coloured_ply(drawn)
+    file.write_bytes(content)
+    cloud = load_cloud(file)
+    np.testing.assert_array_equal(cloud.points, np.concatenate([drawn.kept, drawn.left_out]))
+    total = len(read_ply(file).vertices())
+    lost = total - len(drawn.kept) - len(drawn.left_out)
+    assert cloud.notes == (f"{lost:,} points of the answer that predict --ply drew are left out",)
+    file.write_bytes(content.replace(b"comment plumbline", b"comment someothers"))
+    assert (len(load_cloud(file).points), load_cloud(file).notes) == (total, ())

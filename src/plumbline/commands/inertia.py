@@ -13,10 +13,11 @@ from plumbline.config.inertia import InertiaConfig
 from plumbline.console.text import visible
 from plumbline.data.prepare.densities import Densities, read_densities
 from plumbline.errors import InputError, MeshError
+from plumbline.geometry.extents import extents
 from plumbline.geometry.meshes import REPAIR, load_mesh
 from plumbline.payload.forms import write
 from plumbline.payload.frames import read_frame
-from plumbline.payload.record import Payload
+from plumbline.payload.record import Payload, size_reason
 from plumbline.predictors.open_meshes import predict_surface
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.prediction_table import print_bodies
@@ -98,8 +99,10 @@ def weigh(file: Path, config: InertiaConfig, densities: Densities) -> Weighed:
         return _predict(file, config, error)
     mass = solid.mass if densities else _mass(config, solid.volume)
     assert solid.inertia is not None
+    doubts = tuple(filter(None, [size_reason(float(extents(solid.vertices).max()))]))
+    payload = Payload(mass, solid.com, mass * solid.inertia, warnings=doubts)
     notes = tuple(f"note: {note}" for note in solid.notes)
-    return Weighed(Payload(mass, solid.com, mass * solid.inertia), solid.volume, None, notes)
+    return Weighed(payload, solid.volume, None, (*notes, *(f"warning: {doubt}" for doubt in doubts)))
 
 
 def _predict(file: Path, config: InertiaConfig, reason: MeshError) -> Weighed:
@@ -118,7 +121,7 @@ def _predict(file: Path, config: InertiaConfig, reason: MeshError) -> Weighed:
         payload,
         predicted.volume,
         predicted,
-        (said, *(f"note: {note}" for note in surface.notes), *(f"warning: {w}" for w in predicted.warnings)),
+        (said, *(f"note: {note}" for note in surface.notes), *(f"warning: {w}" for w in payload.warnings)),
     )
 
 

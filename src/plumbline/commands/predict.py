@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from plumbline.geometry.cleaning import clean_scan
 from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, scan_of
 from plumbline.geometry.depth_files import merged_clouds, read_view
 from plumbline.geometry.intrinsics import Intrinsics
+from plumbline.geometry.masks import unnumbered
 from plumbline.geometry.ply_writing import write_ply
 from plumbline.geometry.scan_files import in_metres, read_file, scaled
 from plumbline.kinds import AUTO
@@ -42,6 +44,8 @@ from plumbline.ros.recordings import Chosen, read_recording
 from plumbline.views.files import ViewFiles
 from plumbline.writing import atomic_file
 
+_NUMBERS = re.compile(r"(-?\d[\d.,]*(e[-+]?\d+)?,?)+")
+"""In a long recording a sentence differs from message to message by its numbers."""
 _FILES_PER_WORKER = 64
 """A process needs as long to start as it needs for about this many scans."""
 
@@ -49,9 +53,13 @@ _FILES_PER_WORKER = 64
 def run(config: PredictConfig, console: Console) -> int:
     """Read scans, predict and print. Returns 0; 1 if some files were refused, 2 if all were."""
     files = each(config.depth) or each(config.bag) or list_scans(config.paths)
-    _check_outputs({"--out": config.out, "--html": config.html, "--ply": config.ply}, _inputs(config, files))
+    _check_outputs(
+        {"--out": config.out, "--html": config.html, "--ply": config.ply},
+        {"--bag_out": config.bag_out, "--write_cleaned": config.write_cleaned},
+        _inputs(config, files),
+    )
     frame = None if config.frame is None else read_frame(config.frame)
-    wanted = Wanted(config.mass, config.density, frame, config.format)
+    wanted = Wanted(config.mass, config.density, frame, config.format, config.strict)
     predictor = choose_predictor(config.checkpoint, config.model, batch_size=config.batch_size)
     check_payload(wanted, predictor)
     model = model_facts(predictor)
@@ -141,9 +149,8 @@ def read_scans(
         needs_sensor = config.sensor is None
         read = partial(read_file, needs_sensor=needs_sensor, scale=config.scale)
         return [ScanName(file) for file in files], [partial(read, file) for file in files], ()
-    objects = read_objects(config)
-    numbered = config.mask is not None or config.table == AUTO
-    named = {ScanName(files[0], number if numbered else None): objects[number] for number in objects}
+    objects = unnumbered(read_objects(config))
+    named = {ScanName(files[0], number): cloud for number, cloud in objects.items()}
     if config.write_cleaned is not None:
         write_cleaned(config.write_cleaned, named, config.clean)
     return list(named), named.values(), ()
@@ -185,17 +192,36 @@ def write_bag(
 
 
 def _print_remarks(names: Sequence[ScanName], found: Sequence[Prediction | InputError]) -> None:
-    """Print errors, notes, of each file once, and warnings."""
-    remarks: dict[str, None] = dict.fromkeys(
-        f"error: {answer}" for answer in found if isinstance(answer, InputError)
-    )
+    """Print errors, then notes and warnings; what is said of several objects or messages of a file, once."""
+    said: list[tuple[str, ScanName, str]] = []
+    for name, answer in zip(names, found, strict=True):
+        if isinstance(answer, InputError):
+            said.append(("error", name, str(answer)))
     for name, answer in zip(names, found, strict=True):
         if isinstance(answer, Prediction):
+            said += [("note", name, f"{name.file}: {note}") for note in answer.notes]
             which = name if len(names) > 1 else name.file
-            remarks |= dict.fromkeys(f"note: {name.file}: {note}" for note in answer.notes)
-            remarks |= dict.fromkeys(f"warning: {which}: {warning}" for warning in answer.warnings)
-    for remark in remarks:
-        print(visible(remark), file=sys.stderr)
+            said += [("warning", name, f"{which}: {warning}") for warning in answer.warnings]
+    groups: dict[tuple[str, ScanName, str], list[tuple[ScanName, str]]] = {}
+    for kind, name, text in said:
+        # Objects of an image are one group, and of a bag the messages that show an object.
+        whole = ScanName(name.file, None if name.message is None or kind == "note" else name.object)
+        alike = text.replace(f"{name}: ", f"{whole}: ", 1)
+        if name.message is not None:
+            alike = _NUMBERS.sub("#", alike)
+        groups.setdefault((kind, whole, alike), []).append((name, text))
+    messages = len({name.message for name in names})
+    for (kind, whole, _), those in groups.items():
+        (name, text), *others = those
+        if others:
+            objects = ", ".join(str(one.object) for one, _ in those)
+            several = whole if name.object is None or name.message else f"{name.file}, objects {objects}"
+            texts = {text.replace(f"{one}: ", f"{several}: ", 1) for one, text in those}
+            text = text.replace(f"{name}: ", f"{several}: ", 1)
+            if name.message is not None:
+                numbers = ", with other numbers" if len(texts) > 1 else ""
+                text += f" (in {len({one.message for one, _ in those}):,} of {messages:,} messages{numbers})"
+        print(visible(f"{kind}: {text}"), file=sys.stderr)
 
 
 def read_objects(config: PredictConfig) -> dict[int, Cloud | InputError]:
@@ -272,9 +298,17 @@ def _inputs(config: PredictConfig, files: Sequence[Path]) -> list[Path]:
     return [*files, *bag, *(one for one in others if isinstance(one, Path))]
 
 
-def _check_outputs(outputs: Mapping[str, Path | None], files: Sequence[Path]) -> None:
-    """Refuse output files that cannot be written, that are one, or that would overwrite what is read."""
-    earlier: dict[Path, str] = {}
+def _check_outputs(
+    outputs: Mapping[str, Path | None], folders: Mapping[str, Path | None], files: Sequence[Path]
+) -> None:
+    """Refuse output files that cannot be written, that are one, or that would overwrite what is read.
+
+    Args:
+        outputs: files, by their flags.
+        folders: that are written as well, and checked where that happens.
+        files: that are read.
+    """
+    earlier: dict[Path, str] = {path.resolve(): flag for flag, path in folders.items() if path is not None}
     for flag, out in outputs.items():
         if out is None:
             continue
@@ -285,7 +319,9 @@ def _check_outputs(outputs: Mapping[str, Path | None], files: Sequence[Path]) ->
         if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
             raise InputError(f"{flag} {out}: there is no folder {out.parent} that can be written to")
         if (other := earlier.setdefault(out.resolve(), flag)) != flag:
-            raise InputError(f"{flag} {out}: {other} writes to this file; choose another name")
+            raise InputError(f"{flag} {out}: {other} writes to this place; choose another name")
+        if out.suffix.lower() == ".ply" and (cleaned := earlier.get(out.resolve().parent)) is not None:
+            raise InputError(f"{flag} {out}: {cleaned} writes ply files to this folder; choose another one")
 
 
 def _write(out: Path, lines: Sequence[dict[str, Any]]) -> None:

@@ -7,6 +7,7 @@ from typing import TypeVar
 from plumbline.config.options import Flags, debug_option, option
 from plumbline.config.parts import checkpoint_option, predictor_option
 from plumbline.config.payload import format_option, frame_option
+from plumbline.console.text import counted
 from plumbline.errors import InputError
 from plumbline.kinds import AUTO, camera, file, folder, number, on_off, position, switch, table, text, whole
 from plumbline.quantities import Intrinsics, Plane, Position
@@ -17,6 +18,10 @@ _T = TypeVar("_T")
 def each(given: _T | list[_T] | None) -> list[_T]:
     """The values of a flag that takes several."""
     return given if isinstance(given, list) else [] if given is None else [given]
+
+
+def _listed(given: object | list[object] | None) -> str:
+    return ", ".join(map(str, each(given)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +144,8 @@ class PredictConfig(Flags):
     strict: bool = option(
         False,
         "refuse scans whose answer would have a warning: unlike those of the training, one flat face or "
-        "line, too few points, many stray points, a sensor position that cannot be",
+        "line, too few points, many stray points, a sensor position that cannot be, intrinsics that no depth "
+        "camera has, a payload of a size that none has",
         switch,
     )
     scale: float | None = option(
@@ -185,6 +191,7 @@ class PredictConfig(Flags):
 
     def check(self) -> None:
         """Refuse flags that contradict each other, and an incomplete depth image. Raises InputError."""
+        self._check_swallowed()
         self._check_payload()
         self._check_bag()
         if self.depth is None:
@@ -205,18 +212,36 @@ class PredictConfig(Flags):
             raise InputError("--intrinsics is missing: a depth image needs the intrinsics of its camera")
         self._check_views()
 
+    def _check_swallowed(self) -> None:
+        """Refuse a scan among the files of a flag, which takes all that follow it. Raises InputError."""
+        from plumbline.geometry.clouds import SEARCHED_SUFFIXES
+
+        for name in ("depth", "intrinsics", "mask"):
+            for path in each(getattr(self, name)):
+                if isinstance(path, Path) and path.suffix.lower() in SEARCHED_SUFFIXES - {".npy", ".npz"}:
+                    raise InputError(
+                        f"--{name} {path}: this is a scan, and --{name} takes all files that follow it; name "
+                        "scans before the flags"
+                    )
+
     def _check_views(self) -> None:
         """Refuse numbers of files that do not fit those of the depth images. Raises InputError."""
         count, cameras, masks = (len(each(one)) for one in (self.depth, self.intrinsics, self.mask))
+        images = counted(count, "depth image")
         if count > 1 and self.poses is None:
             raise InputError(
-                f"{count} depth images are views of one scene and need the poses of their cameras: give "
-                "--poses"
+                f"{count} depth images ({_listed(self.depth)}) are views of one scene and need the poses of "
+                "their cameras: give --poses"
             )
         if cameras not in (1, count):
-            raise InputError(f"--intrinsics: {cameras} for {count} depth images; give one, or one for each")
+            raise InputError(
+                f"--intrinsics: {cameras} ({_listed(self.intrinsics)}) for {images}; give one, or one for "
+                "each"
+            )
         if masks not in (0, count):
-            raise InputError(f"--mask: {masks} for {count} depth images; give one for each, in their order")
+            raise InputError(
+                f"--mask: {masks} ({_listed(self.mask)}) for {images}; give one for each, in their order"
+            )
         if count > 1 and not masks and self.table == AUTO:
             raise InputError("--table auto finds the objects of one image: give a --mask for each of several")
 

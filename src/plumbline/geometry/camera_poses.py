@@ -40,7 +40,7 @@ def read_poses(path: Path, count: int) -> Float:
     """
     where = f"--poses {path}"
     if not path.is_file():
-        raise InputError(f"{where} {'is a folder' if path.is_dir() else 'does not exist'}")
+        raise InputError(f"{where} {'is a folder' if path.is_dir() else 'does not exist'}; {_WANTED}")
     try:
         with reading(path):
             given = json.loads(path.read_text(encoding="utf-8-sig"))

@@ -20,13 +20,13 @@ from plumbline.geometry.headers import check_las, check_whole
 from plumbline.geometry.missing_returns import are_missing_returns, without_missing, zero_rows
 from plumbline.geometry.pcd import read_pcd
 from plumbline.geometry.ply import read_ply
-from plumbline.geometry.ply_writing import STATION
+from plumbline.geometry.ply_writing import LAST_MEASURED, MADE_BY, PART, STATION
 from plumbline.geometry.ptx import read_ptx
 from plumbline.geometry.stand_ins import check_is_scan, is_packed
 from plumbline.geometry.standpoint import why_not_the_origin
 from plumbline.geometry.text_clouds import read_text
+from plumbline.records import FROM_CAMERA, Float, Scan
 from plumbline.records import Cloud as Cloud
-from plumbline.records import Float, Scan
 
 _LARGEST = 1e15
 """Largest plausible coordinate in any unit; larger ones come from damaged bytes."""
@@ -134,6 +134,8 @@ def scan_of(cloud: Cloud, sensor: Float | None, *, give: str = _GIVE) -> Scan:
         doubt = why_not_the_origin(points)
         if doubt is not None:
             where = "the sensor would be assumed" if cloud.sensor is None else "the file places the sensor"
+            if cloud.place == FROM_CAMERA:
+                where, give = "the camera stands", "check its intrinsics (--intrinsics)"
             raise InputError(f"{path}: {where} at 0,0,0, but {doubt}; {give}")
     if sensor.ndim == 1:
         view = np.zeros(len(points), dtype=np.int64)
@@ -262,6 +264,11 @@ def check_points(points: Float, path: Path | str) -> None:
 def _read_ply(path: Path) -> Cloud:
     ply = read_ply(path)
     points = ply.vertices()
+    part = ply.elements.get("vertex", {}).get(PART)
+    if isinstance(part, np.ndarray) and any(line.startswith(MADE_BY) for line in ply.comments):
+        drawn = part > LAST_MEASURED
+        note = f"{drawn.sum():,} points of the answer that predict --ply drew are left out"
+        return Cloud(points[~drawn], notes=(note,))
     if {*STATION} <= {*ply.elements.get("vertex", {})}:
         return Cloud(points, ply.positions("vertex", STATION))
     if not {*STATION} <= {*ply.elements.get("camera", {})}:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from plumbline.arrays import is_number, shown, to_array
 from plumbline.errors import InputError
 from plumbline.geometry.cleaning import large_components, object_components
-from plumbline.geometry.intrinsics import Intrinsics, matrix_intrinsics
+from plumbline.geometry.intrinsics import Intrinsics, doubts, matrix_intrinsics
 from plumbline.geometry.mask_bleed import without_bleed
 from plumbline.geometry.masks import Labels, read_labels
 from plumbline.geometry.pixel_components import pixel_components
-from plumbline.records import Cloud, Float, Int
+from plumbline.records import FROM_CAMERA, Cloud, Float, Int
 
 _MILLIMETRE = 1e-3
 """Metres per unit of an image of whole numbers, unless the user says otherwise."""
@@ -72,7 +72,9 @@ def make_depth_image(
     metres = _metres(depth, depth_scale, name)
     known = np.isfinite(metres) & (metres > 0)
     if not known.any():
-        raise InputError(f"{name}: no pixel of the image has a depth: all are 0 or not finite")
+        raise InputError(
+            f"{name}: no pixel of the image has a depth: all are 0 or not finite; give another one"
+        )
     return DepthImage(metres, known, camera, name)
 
 
@@ -148,25 +150,35 @@ def depth_to_clouds(
 
 def whole_cloud(frame: DepthImage) -> Cloud:
     """All pixels with a depth as one object."""
-    (cloud,) = clouds_of(frame, Labels((1,), frame.known.astype(np.intp))).values()
+    (cloud,) = clouds_of(frame, Labels((1,), frame.known.astype(np.intp)), masked=False).values()
     assert isinstance(cloud, Cloud)
     return replace(cloud, notes=(_NO_MASK, *cloud.notes))
 
 
-def clouds_of(frame: DepthImage, labels: Labels) -> dict[int, Cloud | InputError]:
-    """Convert a depth image to points of each of some objects, see :func:`depth_to_clouds`."""
+def clouds_of(frame: DepthImage, labels: Labels, *, masked: bool = True) -> dict[int, Cloud | InputError]:
+    """Convert a depth image to points of each of some objects, see :func:`depth_to_clouds`.
+
+    Args:
+        frame: the depth image.
+        labels: the objects.
+        masked: whether they are those of a mask.
+    """
     points, row, column = frame.pixels(frame.known & (labels.places > 0))
     check_unit(points[:, 2], frame.name)
     place = labels.places[row, column]
     order = np.argsort(place, kind="stable")
     ends = np.cumsum(np.bincount(place, minlength=len(labels.numbers) + 1))
     found: dict[int, Cloud | InputError] = {}
+    of_camera = tuple(doubts(frame.camera, frame.known.shape))
     for i, number in enumerate(labels.numbers):
         mine = order[ends[i] : ends[i + 1]]
         name = frame.name if len(labels.numbers) == 1 else f"{frame.name}, object {number}"
         if not len(mine):
             whose = "the mask" if len(labels.numbers) == 1 else "the object"
-            found[number] = InputError(f"{name}: no pixel of {whose} has a depth")
+            found[number] = InputError(
+                f"{name}: no pixel of {whose} has a depth; check that the mask is that of this image, and "
+                "that the object is within the range of the camera"
+            )
             continue
         at = points[mine], row[mine], column[mine]
         found[number] = Cloud(
@@ -175,9 +187,9 @@ def clouds_of(frame: DepthImage, labels: Labels) -> dict[int, Cloud | InputError
             name,
             on_object=_on_object(*at, frame.camera),
             unit="metres",
-            place="the camera",
+            place=FROM_CAMERA,
             notes=labels.notes,
-            warnings=tuple(_warnings(*at[1:], frame.metres.shape)),
+            warnings=(*of_camera, *_warnings(*at[1:], frame.metres.shape, masked)),
         )
     return found
 
@@ -197,17 +209,16 @@ def check_unit(depths: Float, name: str) -> None:
         )
 
 
-def _warnings(row: Int, column: Int, shape: tuple[int, ...]) -> Iterator[str]:
-    """Say why the pixels of the mask are probably more than one object."""
+def _warnings(row: Int, column: Int, shape: tuple[int, ...], masked: bool) -> Iterator[str]:
+    """Say why some pixels, those of a mask or all, are probably more than one object."""
     height, width = shape
     sides = (row == 0, row == height - 1, column == 0, column == width - 1)
     border = sum(int(np.count_nonzero(side)) for side in sides) / (2 * (height + width))
     share = len(row) / (height * width)
     if border > _BORDER or share > _MOST_OF:
-        yield (
-            f"the mask covers {share:.0%} of the image and {border:.0%} of its border, as a background does; "
-            "give a mask of one object"
-        )
+        what = "the mask covers" if masked else "the points cover"
+        fix = "give a mask of one object" if masked else "give the pixels of one object as a mask"
+        yield f"{what} {share:.0%} of the image and {border:.0%} of its border, as a background does; {fix}"
 
 
 def _on_object(points: Float, row: Int, column: Int, camera: Intrinsics) -> NDArray[np.bool_] | None:
@@ -227,7 +238,8 @@ def _metres(depth: np.ndarray, depth_scale: float | None, name: str) -> Float:
         depth = depth.reshape([size for size in depth.shape if size != 1] or [1, 1])
     if depth.ndim != 2 or depth.dtype.kind not in "fiu":
         raise InputError(
-            f"{name}: a depth image is [H, W] numbers, this is {depth.dtype} of shape {list(depth.shape)}"
+            f"{name}: a depth image is [H, W] numbers, this is {depth.dtype} of shape {list(depth.shape)}; "
+            "give the channel with the depths"
         )
     if depth.dtype == np.uint8:
         raise InputError(f"{name}: 8 bits per pixel are too few for depths; give the 16-bit image")

@@ -16,6 +16,7 @@ from plumbline.geometry.headers import read_array
 from plumbline.quantities import Intrinsics as Intrinsics  # what this file is about
 
 _WANTED = "give JSON with fx, fy, cx, cy, or the camera matrix K, three rows of three numbers"
+_NUMBERS = "fx,fy,cx,cy in pixels, such as 600,600,319.5,239.5"
 _MATRICES = ("K", "k", "camera_matrix", "cameraMatrix", "intrinsic_matrix", "intrinsic", "cam_K")
 """Keys under which a JSON file may hold the matrix."""
 _PROJECTIONS = ("P", "p", "projection_matrix")
@@ -28,6 +29,16 @@ _SAME = 1e-6
 """Relative difference up to which two matrices are the same camera."""
 _MOST_OBLONG = 4
 """Largest ratio of the two focal lengths."""
+_SQUARE = 1.2
+"""Largest ratio of the two focal lengths that is not doubted: the pixels of all usual depth cameras are
+square to a hundredth; an image that was resized to another shape has oblong ones."""
+_NARROWEST, _WIDEST = 15.0, 130.0
+"""Degrees that a depth camera sees along the longer side of its image. Cameras see 22 (structured light, a
+long lens) to 120 (Azure Kinect, wide), RealSense 64 to 91; half the width of a usual image shows 29."""
+_OFF_MIDDLE = 0.2
+"""Share of the width and height by which the principal point may be off the middle. Cameras are within 0.03,
+images that were rectified for stereo within 0.17; intrinsics of images of twice or half the size are 0.25 or
+more off."""
 _OTHER_NAMES = {"cx": "ppx", "cy": "ppy"}
 """Names of the RealSense library for the principal point."""
 
@@ -66,7 +77,8 @@ def read_camera(path: Path, image: str = "") -> CameraFile:
     """
     where = f"--intrinsics {path}"
     if not path.is_file():
-        raise InputError(f"{where} {'is a folder' if path.is_dir() else 'does not exist'}")
+        state = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"{where} {state}; give {_NUMBERS}, or the file of a camera")
     suffix = path.suffix.lower()
     try:
         with reading(path):
@@ -151,7 +163,10 @@ def camera_info(k: Any, p: Any, d: Any, width: int, height: int, *, where: str) 
     """
     raw, whole = np.asarray(k, np.float64).ravel(), np.asarray(p, np.float64).ravel()
     if not raw.any() and not whole.any():
-        raise InputError(f"{where}: K and P are 0, so the camera is not calibrated; {_WANTED}")
+        raise InputError(
+            f"{where}: K and P are 0, so the camera is not calibrated; give --intrinsics with {_NUMBERS}, or "
+            "with the file of a calibrated camera"
+        )
     own = whole.reshape(3, 4)[:, :3].ravel() if whole.any() else raw
     return CameraFile(
         matrix_intrinsics(own, where),
@@ -256,6 +271,40 @@ def check_size(
             f"{where}: the principal point {camera.cx:g}, {camera.cy:g} lies outside of the depth image of "
             f"{width} x {height} pixels; give the intrinsics of the depth camera at this size"
         )
+
+
+def doubts(camera: Intrinsics, shape: tuple[int, ...]) -> Iterator[str]:
+    """Say why intrinsics are probably not those of the camera that took an image, a sentence each.
+
+    Args:
+        camera: the intrinsics.
+        shape: height and width of the image.
+    """
+    fx, fy, cx, cy = camera
+    height, width = shape
+    if max(fx, fy) > _SQUARE * min(fx, fy):
+        yield (
+            f"the focal lengths {fx:g} and {fy:g} differ by more than {_SQUARE - 1:.0%}, and depth cameras "
+            "have square pixels; check both (--intrinsics)"
+        )
+    seen = max(_seen(fx, cx, width), _seen(fy, cy, height))
+    if not _NARROWEST <= seen <= _WIDEST:
+        yield (
+            f"with focal lengths of {fx:g} and {fy:g} pixels the image of {width} x {height} would show "
+            f"{seen:.0f} degrees, and depth cameras see {_NARROWEST:.0f} to {_WIDEST:.0f}; give the "
+            "intrinsics of the depth camera at this size (--intrinsics)"
+        )
+    if max(abs((cx + 0.5) / width - 0.5), abs((cy + 0.5) / height - 0.5)) > _OFF_MIDDLE:
+        yield (
+            f"the principal point {cx:g}, {cy:g} is far from the middle of the image of {width} x {height} "
+            "pixels; unless the image is a crop, give the intrinsics of the depth camera at this size "
+            "(--intrinsics)"
+        )
+
+
+def _seen(focal: float, middle: float, pixels: int) -> float:
+    """Degrees that an image shows along one side."""
+    return math.degrees(math.atan((middle + 0.5) / focal) + math.atan((pixels - 0.5 - middle) / focal))
 
 
 def matrix_intrinsics(matrix: np.ndarray, where: str) -> Intrinsics:

@@ -1,6 +1,7 @@
 """Masks of a depth image: which pixels show which object."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from plumbline.arrays import to_array
 from plumbline.errors import InputError
 from plumbline.records import Int
 
+_T = TypeVar("_T")
 _USUAL = 64
 """More different numbers than this are objects only if most of their pixels lie inside of them."""
 _INSIDE = 0.1
@@ -46,6 +48,14 @@ class Labels(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+def unnumbered(objects: Mapping[int, _T]) -> Mapping[int, _T] | Mapping[None, _T]:
+    """Take the number from an object that is the only one: it tells nothing, and is 255 in usual masks."""
+    if len(objects) != 1:
+        return objects
+    (only,) = objects.values()
+    return {None: only}
+
+
 def read_labels(mask: np.ndarray, shape: tuple[int, ...], name: str) -> Labels:
     """Tell the objects of a mask apart.
 
@@ -71,8 +81,8 @@ def read_labels(mask: np.ndarray, shape: tuple[int, ...], name: str) -> Labels:
         mask, coloured = _without_colours(mask)
     if mask.shape != shape:
         raise InputError(
-            f"{name}: the depth image has shape {list(shape)}, the mask {list(mask.shape)}; they must be of "
-            "the same camera and size"
+            f"{name}: the depth image has shape {list(shape)}, the mask {list(mask.shape)}; give a mask of "
+            "the same camera and size (resize one of the same view with nearest neighbour)"
         )
     if mask.dtype.kind not in "biuf":
         raise InputError(f"{name}: a mask is [H, W] numbers, this is {mask.dtype}")

@@ -20,7 +20,7 @@ from plumbline.errors import InputError, MeshError
 from plumbline.files import refusal
 from plumbline.geometry.bodies import cancel_opposite_faces, check_bodies, count_double_faces, has_inside
 from plumbline.geometry.mesh_formats.parts import MeshContent
-from plumbline.geometry.mesh_formats.reading import read_mesh
+from plumbline.geometry.mesh_formats.reading import FOR_SCANS, read_mesh
 from plumbline.geometry.named_bodies import check_apart, show_body, split_bodies
 from plumbline.geometry.spheres import bounding_sphere
 from plumbline.geometry.surfaces import (
@@ -85,7 +85,7 @@ def load_mesh(
         content = read_mesh(path)
         if not len(content.faces):
             reason = "; ".join(["has no faces", *content.notes])
-            scan = "give a mesh (real scans are given with --labels)"
+            scan = f"give a mesh ({FOR_SCANS})"
             raise MeshError(f"{reason}; {scan if len(content.vertices) else 'export it again'}")
         content = replace(content, vertices=content.vertices * scale)
         if densities is not None:

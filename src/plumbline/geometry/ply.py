@@ -57,11 +57,13 @@ class Ply:
         elements: by the name of the element, and then of the property: ``[n]`` numbers, or :class:`Lists`.
             Names are in lower case.
         counts: by the name of the element, its number of rows.
+        comments: of the header, a line each.
     """
 
     path: Path
     elements: dict[str, Columns]
     counts: dict[str, int]
+    comments: tuple[str, ...] = ()
 
     def vertices(self) -> Float:
         """Return the positions ``[V, 3]`` float64 of all vertices, in order.
@@ -104,7 +106,7 @@ def read_ply(path: Path) -> Ply:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        order, elements, begin = _read_header(path, file.read(_LONGEST))
+        order, elements, comments, begin = _read_header(path, file.read(_LONGEST))
         file.seek(begin)
         body = ascii_numbers(file.read(), path) if order == "" else np.fromfile(file, np.uint8)
     found: dict[str, Columns] = {}
@@ -115,7 +117,7 @@ def read_ply(path: Path) -> Ply:
         raise InputError(
             f"{path} is damaged: it has {len(body)} numbers, but its header declares {start}; export it again"
         )
-    return Ply(path, found, {element.name: element.rows for element in elements})
+    return Ply(path, found, {element.name: element.rows for element in elements}, tuple(comments))
 
 
 # ------------------------------------------------------------------------------------------------- header
@@ -135,8 +137,8 @@ class _Element(NamedTuple):
     properties: list[_Property]
 
 
-def _read_header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
-    """Read the header: byte order (empty for text), elements, and where the content begins."""
+def _read_header(path: Path, data: bytes) -> tuple[str, list[_Element], list[str], int]:
+    """Read the header: byte order (empty for text), elements, comments, and where the content begins."""
     mark = len(BOM_UTF8) if data.startswith(BOM_UTF8) else 0
     data = data[mark:]
     if data[:3] != b"ply" or not data[3:4].isspace():
@@ -144,7 +146,7 @@ def _read_header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
     # The first line says how lines end: after the header of a file of CR, the byte LF belongs to the content.
     first = data[3:_LONGEST].lstrip(b" \t")[:2]
     end = b"\r" if first[:1] == b"\r" and first != b"\r\n" else b"\n"
-    order, elements, start, number = None, list[_Element](), 0, 0
+    order, elements, comments, start, number = None, list[_Element](), list[str](), 0, 0
     while True:
         stop = data.find(end, start, _LONGEST)
         if stop < 0:
@@ -159,7 +161,9 @@ def _read_header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
         match words:
             case ["end_header"]:
                 break
-            case [] | ["ply"] | ["comment" | "obj_info", *_]:
+            case ["comment", *said]:
+                comments.append(" ".join(said))
+            case [] | ["ply"] | ["obj_info", *_]:
                 continue
             case ["format", name, *_] if name in _ORDERS:
                 order = _ORDERS[name]
@@ -182,7 +186,7 @@ def _read_header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
     ):
         if len(set(names)) < len(names):
             raise InputError(f"{path} cannot be read as ply: two {what} have the same name; export it again")
-    return order, elements, mark + min(start, len(data))
+    return order, elements, comments, mark + min(start, len(data))
 
 
 def _property(path: Path, number: int, name: str, kind: str, length: str | None) -> _Property:

@@ -11,6 +11,9 @@ from plumbline.writing import write_atomically
 
 STATION = ("view_px", "view_py", "view_pz")
 """Properties of the one ``camera``, or of each vertex: the position of the sensor that measured it."""
+MADE_BY, PART, LAST_MEASURED = "plumbline ", "part", 1
+"""How drawings of answers are known: the start of a comment, the property that tells measured points from
+drawn ones, and its largest number for measured ones."""
 _TYPES = {"<f8": "double", "|u1": "uchar"}
 
 

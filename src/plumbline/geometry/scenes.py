@@ -155,7 +155,7 @@ def objects_on_table(frame: DepthImage, labels: Labels | None = None) -> dict[in
     if labels is not None:
         return _with_table(frame, labels, find_table(frame, labels))
     plane, labels, refused, notes = split_scene(frame)
-    found = clouds_of(frame, labels)
+    found = clouds_of(frame, labels, masked=False)
     for number, cloud in found.items():
         if isinstance(cloud, Cloud):
             said = (found_table(plane, CAMERA), *notes)

@@ -28,7 +28,7 @@ _AROUND = 0.75
 """The sensor stands among the points if the mean unit vector to them is shorter than this."""
 
 
-def sensor_reason(points: Float, sensor: Float, view: Int) -> str | None:
+def sensor_reason(points: Float, sensor: Float, view: Int, *, of_image: bool = False) -> str | None:
     """Say why the sensor cannot have stood where it is said to have, or None.
 
     Each view that was taken from one position is judged for itself; views of a moving sensor are not. The
@@ -39,6 +39,8 @@ def sensor_reason(points: Float, sensor: Float, view: Int) -> str | None:
         points: ``[N, 3]``.
         sensor: ``[N, 3]`` position of the sensor of each point.
         view: ``[N]`` the view of each point.
+        of_image: the points are pixels of depth images: the sensor stood at the optical centre, so that only
+            the intrinsics can be wrong, or the mask.
 
     Symmetry: E(3), and scale.
     """
@@ -52,9 +54,9 @@ def sensor_reason(points: Float, sensor: Float, view: Int) -> str | None:
             continue
         distance, direction = _sight(points[mine], sensor[mine[0]])
         if np.linalg.norm(direction.mean(axis=0)) < _AROUND:
-            return _say("lies among the points")
+            return _say("lies among the points", of_image)
         if overlap(distance, direction) > _OVERLAP:
-            return _say("is not where these points can be seen from: some would hide others")
+            return _say("is not where these points can be seen from: some would hide others", of_image)
     return None
 
 
@@ -83,5 +85,7 @@ def _sight(points: Float, sensor: Float) -> tuple[Float, Float]:
     return distance, away / np.where(distance > 0, distance, 1.0)[:, None]
 
 
-def _say(what: str) -> str:
+def _say(what: str, of_image: bool) -> str:
+    if of_image:
+        return f"the camera {what}; check its intrinsics (--intrinsics), and that the mask shows one object"
     return f"the sensor position {what}; give the true one, in the frame of the points (--sensor)"

@@ -48,9 +48,15 @@ def read_frame(path: Path) -> Frame:
     Raises:
         InputError: the file cannot be read, or its matrix is no rigid motion.
     """
+    where = f"--frame {path}"
+    if path.is_dir() or not path.exists():
+        raise InputError(
+            f"{where} {'is a folder' if path.is_dir() else 'does not exist'}; give a JSON file with the "
+            "matrix [4, 4] from the frame of the scan to the wanted one, in metres"
+        )
     with reading(path):
         content = path.read_bytes()
-    return parse_frame(content, path.stem, where=f"--frame {path}")
+    return parse_frame(content, path.stem, where=where)
 
 
 def parse_frame(content: bytes, stem: str, *, where: str) -> Frame:

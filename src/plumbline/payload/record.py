@@ -16,6 +16,10 @@ GAUSSIAN_90 = 6.251388631170325
 """Squared Mahalanobis distance within which a Gaussian in three dimensions lies with probability 0.9."""
 _ROUNDING = 1e-9
 """Relative slack of what holds exactly for a body: symmetry, and the triangle inequality of a plate."""
+_SHORTEST, _LONGEST = 0.002, 10.0
+"""Lengths in metres of the objects that are plausible payloads. No arm holds a longer one; anything above a
+centimetre that is in millimetres but taken for metres is longer. No scanner of such arms resolves a shorter
+one; anything below two metres that is scaled by 0.001 once too often is shorter."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +33,8 @@ class Payload:
         covariance: ``[3, 3]`` covariance of the error of ``com``; None: not known, or none.
         mass_error: standard deviation of ``mass``; 0 if it was given.
         frame: name of the frame; empty if it has none.
+        warnings: why it may be wrong, one sentence each: those of the prediction that it is made of, and a
+            size that no payload has, as of a scan in millimetres that is taken for metres.
 
     Raises:
         InputError: something is not a number or not finite, the mass is not above 0, or no body has such an
@@ -41,6 +47,7 @@ class Payload:
     covariance: Float | None = None
     mass_error: float = 0.0
     frame: str = ""
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("com", "inertia", "covariance"):
@@ -100,6 +107,17 @@ class Payload:
         if self.covariance is not None:
             found["covariance"] = self.covariance.tolist()
         return found | ({"frame": self.frame} if self.frame else {})
+
+
+def size_reason(length: float) -> str | None:
+    """Say why an object of this length is no plausible payload if the length is in metres, or None."""
+    if _SHORTEST <= length <= _LONGEST:
+        return None
+    number = f"{length:,.0f}" if length > _LONGEST else f"{length:.2g}"
+    return (
+        f"the object is {number} m long if its lengths are in metres, which no payload is: check the unit; "
+        "--scale is metres per unit, such as 0.001 for millimetres (--depth_scale for a depth image)"
+    )
 
 
 def check_above_0(value: float, what: str, unit: str) -> None:

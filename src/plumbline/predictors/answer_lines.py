@@ -21,12 +21,14 @@ class Wanted(NamedTuple):
         density: kilograms per cubic metre, instead of the mass; or None.
         frame: that answers are moved to; None: that of the scan.
         form: one of ``plumbline.payload.forms.FORMS`` that the payload must be fit for; or None.
+        strict: refuse answers with a warning.
     """
 
     mass: float | None = None
     density: float | None = None
     frame: Frame | None = None
     form: str | None = None
+    strict: bool = False
 
 
 def to_payload(
@@ -41,15 +43,17 @@ def to_payload(
         answer = replace(answer, notes=(*answer.notes, taken))
     if wanted.frame is not None:
         answer = answer.moved(wanted.frame)
-    if not has_mass:
-        return answer, None
-    try:
-        payload = answer.payload(wanted.mass, density=wanted.density)
-        if wanted.form is not None:
-            write_payload(payload, wanted.form)
-    except InputError as error:
-        return InputError(f"{name}: {error}"), None
-    return answer, payload
+    payload = None
+    if has_mass:
+        try:
+            payload = answer.payload(wanted.mass, density=wanted.density)
+            if wanted.form is not None:
+                write_payload(payload, wanted.form)
+        except InputError as error:
+            return InputError(f"{name}: {error}"), None
+        answer = replace(answer, warnings=payload.warnings)
+    refused = answer.refusal(name) if wanted.strict else None
+    return (answer, payload) if refused is None else (refused, None)
 
 
 def to_dict(

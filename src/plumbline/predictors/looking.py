@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from plumbline.arrays import to_numbers
 from plumbline.errors import InputError
+from plumbline.geometry.camera_poses import FROM_POSES
 from plumbline.geometry.cleaning import clean_scan, object_points, stray_reason
 from plumbline.geometry.clouds import check_points, scan_of
 from plumbline.geometry.extents import extents
@@ -17,7 +18,7 @@ from plumbline.geometry.tables import make_plane, plausible
 from plumbline.geometry.visibility import sensor_reason
 from plumbline.predictors.graph_form import GraphForm
 from plumbline.predictors.prediction import Prediction
-from plumbline.records import Cloud, Float, Int, Sample, Scan
+from plumbline.records import FROM_CAMERA, Cloud, Float, Int, Sample, Scan
 
 USUAL_DRAWS = 2
 """Choices of points of a larger scan whose predictions are averaged, unless the caller says otherwise. On
@@ -92,6 +93,7 @@ def look_at(cloud: Cloud, view: ArrayLike | None, how: Look, form: GraphForm) ->
     scan = clean_scan(whole, kept_points(whole, cloud)) if how.clean else whole
     draws = how.draws if len(scan.points) > how.max_points else 1
     thin = [draw(scan, how.max_points, number) for number in range(draws)]
+    of_image = place is None and cloud.place in (FROM_CAMERA, FROM_POSES)
     unknown = Prediction(
         np.full(3, np.nan),
         expected_error=None,
@@ -104,7 +106,7 @@ def look_at(cloud: Cloud, view: ArrayLike | None, how: Look, form: GraphForm) ->
         sensor="given" if place is not None else "assumed" if cloud.sensor is None else cloud.place,
         unit=cloud.unit,
         notes=(*cloud.notes, *filter(None, [cloud.loss])),
-        warnings=(*cloud.warnings, *_warnings(scan, thin[0], how.fewest)),
+        warnings=(*cloud.warnings, *_warnings(scan, thin[0], how.fewest, of_image)),
         frame=cloud.frame,
     )
     return Seen(cloud.name, [form.sample(some, cloud.name) for some in thin], unknown, how.strict)
@@ -148,7 +150,7 @@ def draw(scan: Scan, points: int, number: int) -> Scan:
     return take_points(scan, candidates[farthest_points(scan.points[candidates], min(points, num))])
 
 
-def _warnings(scan: Scan, spread: Scan, fewest: int) -> Iterator[str]:
+def _warnings(scan: Scan, spread: Scan, fewest: int, of_image: bool) -> Iterator[str]:
     """Say why the prediction for a scan may be worse than it says; ``spread`` has the points used."""
     if len(spread.points) < fewest:
         yield (
@@ -157,7 +159,7 @@ def _warnings(scan: Scan, spread: Scan, fewest: int) -> Iterator[str]:
         )
     if (reason := stray_reason(scan.left_out)) is not None:
         yield reason
-    if (reason := sensor_reason(scan.points, scan.sensor, scan.view)) is not None:
+    if (reason := sensor_reason(scan.points, scan.sensor, scan.view, of_image=of_image)) is not None:
         yield reason
     extents = _extents(spread)
     if extents[1] <= _LINE * extents[0]:

@@ -75,7 +75,10 @@ def _name(source: Source, number: int) -> str:
 def _first(
     running: deque[tuple[_Task, Future[Seen | InputError]]], pool: ProcessPool, workers: int
 ) -> tuple[ProcessPool, Seen | InputError]:
-    """The first result; if a process died, it may be that of any scan, so the first one gets its own."""
+    """The first result; if a process died, it may be that of any scan, so the first one gets its own.
+
+    The others are looked at again, but for those that are finished.
+    """
     task, future = running.popleft()
     try:
         return pool, future.result()
@@ -83,8 +86,9 @@ def _first(
         pool.end(at_once=True)
     seen = _alone(task)
     pool = ProcessPool(workers)
-    for i, (other, _) in enumerate(running):
-        running[i] = other, pool.submit(_look, other)
+    for i, (other, earlier) in enumerate(running):
+        if earlier.cancelled() or earlier.exception() is not None:
+            running[i] = other, pool.submit(_look, other)
     return pool, seen
 
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from plumbline.errors import InputError
 from plumbline.payload.frames import Frame
 from plumbline.payload.lift import update, weigh
-from plumbline.payload.record import Payload, check_above_0
+from plumbline.payload.record import Payload, check_above_0, size_reason
 from plumbline.records import AS_IN_FILE, Float
 
 
@@ -63,17 +63,23 @@ class Prediction:
     frame: str = ""
 
     def moved(self, frame: Frame) -> "Prediction":
-        """Express the prediction in another frame, such as that of a flange; ``extent`` stays as it is."""
+        """Express the prediction in another frame, such as that of a flange; ``extent`` stays as it is.
+
+        The motion is in metres, so the prediction must be, too; a size that no payload has is a warning.
+        """
         return replace(
             self,
             com=frame.move(self.com),
             covariance=None if self.covariance is None else frame.turn_tensor(self.covariance),
             inertia=None if self.inertia is None else frame.turn_tensor(self.inertia),
             frame=frame.name,
+            warnings=self._warnings_in_metres(),
         )
 
     def payload(self, mass: float | None = None, *, density: float | None = None) -> Payload:
         """Scale volume and inertia to the payload of an arm. The prediction must be in metres.
+
+        The payload has the warnings of the prediction, and another one if no payload has its size.
 
         Args:
             mass: kilograms.
@@ -92,7 +98,18 @@ class Prediction:
             mass = density * self.volume
         check_above_0(mass, "a mass", "kg")
         inertia = None if self.inertia is None else mass * self.inertia
-        return Payload(mass, self.com, inertia, self.covariance, frame=self.frame)
+        return Payload(
+            mass,
+            self.com,
+            inertia,
+            self.covariance,
+            frame=self.frame,
+            warnings=self._warnings_in_metres(),
+        )
+
+    def _warnings_in_metres(self) -> tuple[str, ...]:
+        """The warnings, with that of an implausible size: only here does it matter what the unit is."""
+        return tuple(dict.fromkeys((*self.warnings, *filter(None, [size_reason(self.extent)]))))
 
     def update(self, wrench: ArrayLike, gravity: ArrayLike, covariance: ArrayLike) -> Payload:
         """Weigh the object by lifting it: its payload after static readings of a force/torque sensor.
@@ -103,6 +120,12 @@ class Prediction:
         """
         first = self.payload(weigh(wrench, gravity))
         return update(replace(first, mass_error=math.inf), wrench, gravity, covariance)
+
+    def refusal(self, name: object) -> InputError | None:
+        """Refuse an answer with a warning, as ``--strict`` does; None if there is none."""
+        if not self.warnings:
+            return None
+        return InputError(f"{name}: --strict refuses a scan with a warning: {'; '.join(self.warnings)}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, as printed by ``plumbline predict --json``."""

@@ -271,9 +271,7 @@ class Predictor:
         warnings = seen.unknown.warnings
         if novelty is not None and novelty > 1:
             warnings = (*warnings, unusual(novelty))
-        if seen.strict and warnings:
-            return InputError(f"{seen.name}: --strict refuses a scan with a warning: {'; '.join(warnings)}")
-        return replace(
+        answer = replace(
             seen.unknown,
             com=found.com,
             expected_error=None if error is None else float(error),
@@ -284,6 +282,7 @@ class Predictor:
             novelty=novelty,
             warnings=warnings,
         )
+        return (answer.refusal(seen.name) if seen.strict else None) or answer
 
 
 def load_predictor(

@@ -10,6 +10,7 @@ import numpy as np
 from plumbline.errors import InputError
 from plumbline.geometry.depth_files import NamedCamera, View, make_view, named_camera
 from plumbline.geometry.intrinsics import Intrinsics
+from plumbline.geometry.masks import read_labels, unnumbered
 from plumbline.payload.forms.ros import Stamp
 from plumbline.predictors.prediction_table import MessageName, ScanName
 from plumbline.records import Cloud
@@ -101,8 +102,9 @@ class Recording:
         except InputError as error:
             yield from (error for _ in shot.numbers)
             return
+        (first, *_) = found
         for number in shot.numbers:
-            cloud = found[1 if number is None else number]
+            cloud = found[first if number is None else number]
             frame = str(message.header.frame_id)
             yield replace(cloud, frame=frame) if isinstance(cloud, Cloud) else cloud
 
@@ -123,13 +125,13 @@ def read_recording(path: Path, chosen: Chosen) -> Recording:
             _refuse_flags_of_images(chosen, topic)
         else:
             shots, notes = _complete(bag, chosen, shots)
-            if chosen.mask_topic is not None or chosen.find_table:
-                # Only the images say which objects they show. They are read again later, because the points
-                # of a long recording do not fit into memory.
-                shots = [
-                    shot._replace(numbers=_numbers(bag, chosen, shot, message))
-                    for shot, message in _messages(bag, topic, shots)
+            if chosen.mask_topic is None and not chosen.find_table:
+                notes += [
+                    f"{path}: no masks are used, and {name} seems to hold some: give --mask_topic {name}"
+                    for name in _likely_masks(bag, [name for name in bag.topics if name != topic])
                 ]
+            if chosen.mask_topic is not None or chosen.find_table:
+                shots = _with_numbers(bag, chosen, shots)
     return Recording(path, topic, is_depth, shots, chosen, notes)
 
 
@@ -156,6 +158,22 @@ def _view(bag: Bag, chosen: Chosen, shot: Shot, message: Any) -> View:
     return make_view(depth, shot.camera, mask, depth_scale=chosen.depth_scale, name=name)
 
 
+def _with_numbers(bag: Bag, chosen: Chosen, shots: Sequence[Shot]) -> list[Shot]:
+    """Find out which objects depth images show; an object that is the only one in all of them has no number.
+
+    The images are read again later, because the points of a long recording do not fit into memory.
+    """
+    topic = shots[0].name.topic
+    found = [
+        shot._replace(numbers=_numbers(bag, chosen, shot, message))
+        for shot, message in _messages(bag, topic, shots)
+    ]
+    all_numbers = {number: None for shot in found for number in shot.numbers if number is not None}
+    if None in unnumbered(all_numbers):
+        return [shot._replace(numbers=(None,)) for shot in found]
+    return found
+
+
 def _numbers(bag: Bag, chosen: Chosen, shot: Shot, message: Any) -> tuple[int | None, ...]:
     """The numbers of the objects of a depth image; a single None if it cannot be read."""
     try:
@@ -176,7 +194,33 @@ def _find_scans(bag: Bag, masks: str | None) -> str:
     if not found:
         there = _listed(bag, bag.topics)
         raise InputError(f"{bag.path} has no topic with clouds or depth images; its topics: {there}")
-    return _only(bag, found, "with clouds or depth images; choose one with --topic")
+    masked = "".join(f", and masks with --mask_topic {name}" for name in _likely_masks(bag, found)[:1])
+    return _only(bag, found, f"with clouds or depth images; choose one with --topic{masked}")
+
+
+def _likely_masks(bag: Bag, topics: Iterable[str]) -> list[str]:
+    """Those topics of images whose first image reads as a mask: a few numbers that fill areas, and 0 around.
+
+    Only the user knows: an infrared image has the type of a mask, and a depth image of a made-up scene looks
+    like one.
+    """
+    return [
+        name
+        for name in topics
+        if bag.topics[name].kind in (IMAGE, COMPRESSED) and _looks_like_mask(bag, name)
+    ]
+
+
+def _looks_like_mask(bag: Bag, topic: str) -> bool:
+    first = next(bag.messages(topic), None)
+    if first is None:
+        return False
+    try:
+        mask = image_of(first[1], "mask")
+        labels = read_labels(mask, mask.shape, topic)
+    except InputError:
+        return False
+    return not mask.all() and not labels.notes  # which say that it takes an assumption to read it as a mask
 
 
 def _holds_depth(bag: Bag, topic: str) -> bool:
@@ -327,5 +371,8 @@ def _nearest(bag: Bag, shots: Sequence[Shot], others: Sequence[MessageName]) -> 
 
 def _nanoseconds(bag: Bag, name: MessageName) -> int:
     if name.stamp == (0, 0):
-        raise InputError(f"{bag.path}: a message on {name.topic} has no stamp, by which it is matched")
+        raise InputError(
+            f"{bag.path}: a message on {name.topic} has no stamp, by which it is matched; record it with "
+            "that of its image"
+        )
     return name.stamp.sec * 10**9 + name.stamp.nanosec

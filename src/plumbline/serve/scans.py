@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from plumbline.errors import InputError
 from plumbline.geometry.depth_files import read_view
 from plumbline.geometry.intrinsics import Intrinsics
+from plumbline.geometry.masks import unnumbered
 from plumbline.geometry.scan_files import in_metres, read_file, scaled
 from plumbline.kinds import AUTO
 from plumbline.predictors.looking import Seen, to_cloud, try_look
@@ -98,8 +99,7 @@ def _read(asked: Asked, limits: Limits) -> Mapping[int | None, Cloud | InputErro
             found = _read_depth(asked, places)
         except InputError as error:
             raise type(error)(_shown(str(error), shown)) from None
-        numbered = asked.config.mask is not None or asked.config.table == AUTO
-        return {number if numbered else None: _renamed(found[number], shown) for number in found}
+        return {number: _renamed(cloud, shown) for number, cloud in unnumbered(found).items()}
 
 
 def _read_depth(asked: Asked, places: Mapping[str, Path]) -> dict[int, Cloud | InputError]:

@@ -97,7 +97,7 @@ class Service:
 
     def _lines(self, found: Answered) -> list[dict[str, Any]]:
         config = found.asked.config
-        wanted = Wanted(config.mass, config.density, found.asked.frame)
+        wanted = Wanted(config.mass, config.density, found.asked.frame, strict=config.strict)
         lines, refused = [], dict[str, None]()
         for name, predicted in zip(found.looked.names, found.answers, strict=True):
             answer, payload = to_payload(name, predicted, wanted)

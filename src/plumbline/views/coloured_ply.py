@@ -7,7 +7,7 @@ import numpy as np
 
 from plumbline import __version__
 from plumbline.console.text import visible
-from plumbline.geometry.ply_writing import ply_bytes
+from plumbline.geometry.ply_writing import MADE_BY, PART, ply_bytes
 from plumbline.records import Float
 from plumbline.views.scene import Scene, uncertainty
 
@@ -34,17 +34,17 @@ def coloured_ply(scene: Scene) -> bytes:
     com, body = scene.prediction.com, uncertainty(scene.prediction)
     surface = np.zeros((0, 3)) if body is None else com + _sphere(_SURFACE) @ body
     parts = [scene.kept, scene.left_out, com + _ARM * scene.radius * _cross(), surface]
-    fields = [(name, "<f8") for name in "xyz"] + [(name, "u1") for name in ("red", "green", "blue", "part")]
+    fields = [(name, "<f8") for name in "xyz"] + [(name, "u1") for name in ("red", "green", "blue", PART)]
     rows = np.zeros(sum(map(len, parts)), fields)
     for axis, name in enumerate("xyz"):
         rows[name] = np.concatenate(parts)[:, axis]
     part = np.repeat(np.arange(len(parts)), [len(points) for points in parts])
-    rows["part"] = part
+    rows[PART] = part
     for channel, name in enumerate(("red", "green", "blue")):
         rows[name] = np.array(list(_COLOURS.values()))[part, channel]
     kinds = ", ".join(f"{number} {name}" for number, name in enumerate(_COLOURS))
     comments = (
-        f"plumbline {__version__}: {scene.name}",
+        f"{MADE_BY}{__version__}: {scene.name}",
         f"centre of mass {' '.join(map(repr, com.tolist()))}, unit {scene.prediction.unit}",
         f"part: {kinds}",
     )

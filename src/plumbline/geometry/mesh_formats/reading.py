@@ -4,6 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 from plumbline.errors import MeshError
+from plumbline.geometry.clouds import CLOUD_SUFFIXES
 from plumbline.geometry.mesh_formats.parts import MeshContent
 
 _READERS = {
@@ -19,6 +20,8 @@ _READERS = {
 }
 """By suffix: the module in this folder and its function."""
 
+FOR_SCANS = "scans are for plumbline predict, or for prepare --labels"
+"""What to do with a scan in the place of a mesh."""
 MESH_SUFFIXES = frozenset(_READERS)
 """File suffixes that are read as meshes."""
 
@@ -36,6 +39,8 @@ def read_mesh(path: Path) -> MeshContent:
         OSError: the file cannot be read.
     """
     if path.suffix.lower() not in _READERS:
+        if path.suffix.lower() in CLOUD_SUFFIXES:
+            raise MeshError(f"is not a mesh; {FOR_SCANS}")
         raise MeshError(f"is not a mesh in a supported format; give a file that ends in {suffix_list()}")
     if not path.stat().st_size:
         raise MeshError("is empty; export it again")
