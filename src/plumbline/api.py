@@ -67,6 +67,8 @@ def train(
         resume=chosen.resume,
         ensemble=chosen.ensemble,
         fast_dev_run=chosen.fast_dev_run,
+        devices=chosen.devices,
+        num_nodes=chosen.num_nodes,
     )
     from plumbline.training import run  # imported late: torch and Lightning take a second
 

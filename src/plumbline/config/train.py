@@ -146,9 +146,15 @@ class TrainConfig(Flags):
         group="machine",
     )
     accelerator: str = option("auto", "device to compute on", one_of("auto", "cpu", "cuda", "mps"))
-    devices: int = option(1, "devices per node; more than one is not supported yet", whole(at_least=1))
-    num_nodes: int = option(1, "number of nodes; more than one is not supported yet", whole(at_least=1))
-    strategy: str = option("auto", "how devices share the work", one_of("auto", "ddp"))
+    devices: int = option(
+        1,
+        "GPUs, or processes without GPUs, on each host; batches of --batch_size for each",
+        whole(at_least=1),
+    )
+    num_nodes: int = option(1, "hosts; started by torchrun or srun", whole(at_least=1))
+    strategy: str = option(
+        "auto", "how several devices share the work: ddp, the only way", one_of("auto", "ddp")
+    )
     stall_timeout: float = option(
         300.0,
         "seconds without a step after which the stack of every thread is printed, and reader processes "
@@ -231,7 +237,7 @@ class TrainConfig(Flags):
         return super().unknown(name, options)
 
     def check(self) -> None:
-        """Refuse flags that contradict each other, and several devices. Raises InputError."""
+        """Refuse flags that contradict each other. Raises InputError."""
         if self.model == "gcn" and self.num_layers < 2:
             raise InputError(f"--num_layers {self.num_layers}: must be at least 2 for --model gcn")
         read_arguments(self.model, self.model_args)
@@ -242,6 +248,7 @@ class TrainConfig(Flags):
                 f"--resume {self.resume} resumes one model: give --resume alone, which resumes every member, "
                 "or --ensemble 1"
             )
-        for flag, value in (("devices", self.devices), ("num_nodes", self.num_nodes)):
-            if value > 1:
-                raise InputError(f"--{flag} {value}: training on several devices is not supported yet; use 1")
+        if self.skip_nonfinite and self.devices * self.num_nodes > 1:
+            raise InputError(
+                "--skip_nonfinite: the processes of --devices take every step together; leave it out"
+            )

@@ -1,7 +1,5 @@
 """Choice of the device that a network computes on."""
 
-import os
-
 import torch
 
 from plumbline.errors import InputError
@@ -14,7 +12,7 @@ def choose_device(accelerator: str) -> torch.device:
     if accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available()):
         if not torch.cuda.is_available():
             raise InputError("--accelerator cuda: PyTorch finds no NVIDIA GPU; leave the flag out")
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device("cuda", torch.cuda.current_device())
     if accelerator == "mps":
         if not torch.backends.mps.is_available():
             raise InputError("--accelerator mps: PyTorch finds no Apple GPU; leave the flag out")

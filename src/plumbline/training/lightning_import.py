@@ -100,15 +100,18 @@ def _import_lightning() -> None:
 
 _import_lightning()
 
-from lightning.fabric.plugins.environments import LightningEnvironment  # noqa: E402
+from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment  # noqa: E402
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO  # noqa: E402
 from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint  # noqa: E402
+from lightning.pytorch.strategies import DDPStrategy  # noqa: E402
 from lightning.pytorch.utilities.types import OptimizerLRScheduler  # noqa: E402
 
 __all__ = [
     "Callback",
     "CheckpointIO",
+    "ClusterEnvironment",
+    "DDPStrategy",
     "EarlyStopping",
     "LightningEnvironment",
     "LightningModule",

@@ -41,6 +41,11 @@ def make_parts(settings: TrainSettings, report: Reporter) -> LightningParts:
         raise InputError(
             f"--ensemble {settings.ensemble}: make the parts of each member, with member 0, 1, ..."
         )
+    if settings.devices * settings.num_nodes > 1:
+        raise InputError(
+            f"--devices {settings.devices} --num_nodes {settings.num_nodes}: the loaders are those of one "
+            "process; leave both out"
+        )
     with process_state_kept(), ExitStack() as held:
         phases = Phases(settings, report, command=settings, live_bar=None, held=held)
         phases.startup.skip("Directory Setup", "the trainer has folders of its own")

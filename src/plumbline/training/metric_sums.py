@@ -7,6 +7,8 @@ displacements ``||predicted - true||`` per graph.
 import torch
 from torch import Tensor
 
+from plumbline.training.distributed.world import ALONE, World
+
 AXES = ("x", "y", "z")
 
 
@@ -60,15 +62,15 @@ class RunningSums:
         self._sums.add_(sums)
         self.num_graphs += num_graphs
 
-    def means(self) -> dict[str, float]:
-        """See :func:`axis_means`; empty if nothing was added."""
-        if self._sums is None:
-            return {}
-        return axis_means(self._sums, self.num_graphs)
+    def means(self, world: World = ALONE) -> dict[str, float]:
+        """See :func:`axis_means`, over the graphs of all processes; empty if nothing was added."""
+        sums, num_graphs = world.sum(self._sums, self.num_graphs)
+        return {} if sums is None else axis_means(sums, num_graphs)
 
-    def state(self) -> dict[str, object]:
-        """Plain values for a checkpoint."""
-        return {"num_graphs": self.num_graphs, "sums": None if self._sums is None else self._sums.cpu()}
+    def state(self, world: World = ALONE) -> dict[str, object]:
+        """Plain values of all processes for a checkpoint."""
+        sums, num_graphs = world.sum(self._sums, self.num_graphs)
+        return {"num_graphs": num_graphs, "sums": None if sums is None else sums.cpu()}
 
     def restore(self, state: dict, device: torch.device) -> None:
         """Restore the values of :meth:`state`."""

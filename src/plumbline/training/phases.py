@@ -21,6 +21,7 @@ from plumbline.models import SIDE_ARGUMENTS, SYMMETRIES, arguments_for, build_mo
 from plumbline.own_parts import source_of
 from plumbline.records import Int
 from plumbline.reporting import Reporter
+from plumbline.training.distributed.world import ALONE, World
 from plumbline.training.loop.compiling import CompiledForward, try_out
 from plumbline.training.loop.early_stopping import StopEarly
 from plumbline.training.loop.error_messages import MemoryUse
@@ -63,6 +64,7 @@ class Phases:
         live_bar: makes a progress bar; without it, one line per epoch is reported.
         held: holds the lock of the run folder; closed when the training ends.
         memory: record of what fills the memory, updated here.
+        world: the processes of the training; all but the first one write nothing.
     """
 
     def __init__(
@@ -74,8 +76,9 @@ class Phases:
         live_bar: LiveBar | None,
         held: ExitStack,
         memory: MemoryUse | None = None,
+        world: World = ALONE,
     ) -> None:
-        self.settings, self.report, self.command = settings, report, command
+        self.settings, self.report, self.command, self.world = settings, report, command, world
         self.live_bar, self.held = live_bar, held
         self.trial = settings.fast_dev_run > 0
         self.flags = settings.plain()
@@ -179,7 +182,7 @@ class Phases:
         few = first_batches(
             settings.seed,
             len(train_idx),
-            batch_size=settings.batch_size,
+            batch_size=settings.batch_size * self.world.size,
             number=settings.overfit_batches,
         )
         return train_idx[few]
@@ -202,10 +205,15 @@ class Phases:
                 persistent_workers=settings.persistent_workers,
                 stall_timeout=settings.stall_timeout,
                 resident=self._resident,
+                rank=self.world.rank,
+                size=self.world.size,
             )
             self.memory.doing, self.memory.data = loaders.settings["loader"], loaders.bytes
             kind = loaders.settings["loader"]
-            self.report.say(f"{kind}, batches of {settings.batch_size}, {len(loaders.train):,} per epoch")
+            each = f"{self.world.size} x " if self.world.size > 1 else ""
+            self.report.say(
+                f"{kind}, batches of {each}{settings.batch_size}, {len(loaders.train):,} per epoch"
+            )
             for note in loaders.notes:
                 self.report.say(note)
         self.report.detail(
@@ -263,7 +271,10 @@ class Phases:
                     "versions": facts.versions(),
                 },
                 guard=NonFinite(data.store, skip_nonfinite=settings.skip_nonfinite, report=self.report),
+                world=self.world,
             ).to(device)
+            if not self.world.first:  # all start with the same weights, and drop out different units
+                seed_everything(seed_of(settings.seed, settings.member, self.world.rank))
             total = sum(weight.numel() for weight in model.parameters())
             self.report.say(f"{settings.model}, {total:,} parameters on {device}, precision {precision.name}")
             self.report.say(f"symmetry {model.symmetry}: {SYMMETRIES[model.symmetry]}")
@@ -295,7 +306,7 @@ class Phases:
     def set_up_logging(self, data: Data, resumed: Resumed | None) -> Trackers:
         """Open the records of the run; an earlier run is moved aside only now, after all checks passed."""
         settings = self.settings
-        if self.trial:
+        if self.trial or not self.world.first:
             self.startup.skip("Logging Setup", "a trial run (--fast_dev_run) tracks nothing")
             return Trackers(None, self.report)
         with self.startup.phase("Logging Setup"):
@@ -344,6 +355,7 @@ class Phases:
                 validations,
                 max_time=None if settings.max_time is None else settings.max_time.seconds,
                 checkpoint_every_n_steps=settings.checkpoint_every_n_steps,
+                world=self.world,
             )
             callbacks: list[Callback] = [AveragedWeights(settings.ema)] if settings.ema else []
             callbacks.append(
@@ -367,9 +379,10 @@ class Phases:
                 gradient_clip=settings.gradient_clip,
                 callbacks=callbacks,
                 fast_dev_run=settings.fast_dev_run,
-                strategy=settings.strategy,
                 deterministic=settings.deterministic,
+                place=self.world.place,
             )
+            task.batches = loaders.train.order
             limit = settings.max_steps
             steps = f" or {counted(limit, 'step')}, whichever come first" if limit else ""
             length = f"{counted(settings.max_epochs, 'epoch')}{steps}"
@@ -383,7 +396,8 @@ class Phases:
     def progress(self, loaders: Loaders) -> "Callback":
         """The progress display."""
         steps = min(len(loaders.train), self.settings.fast_dev_run or len(loaders.train))
-        graphs_per_step = min(steps * self.settings.batch_size, loaders.train.num_graphs) / steps
+        batch_size = self.settings.batch_size * self.world.size
+        graphs_per_step = min(steps * batch_size, loaders.train.num_graphs) / steps
         if self.live_bar is None:
             return EpochLines(self.report, graphs_per_step=graphs_per_step)
         return self.live_bar(graphs_per_step=graphs_per_step, steps_per_epoch=steps)

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plumbline.console.text import counted, seconds
+from plumbline.data.batches.loader import Loaders
 from plumbline.data.pt.cache import open_data
 from plumbline.models import load_model_class
 from plumbline.predictors.checkpoint import load_checkpoint
 from plumbline.predictors.device import choose_device
 from plumbline.predictors.find_checkpoint import find_best
 from plumbline.reporting import Reporter
+from plumbline.training.distributed.joining import joined
+from plumbline.training.distributed.place import Place
+from plumbline.training.distributed.world import World
 from plumbline.training.loop.error_messages import MemoryUse, plain_words
 from plumbline.training.loop.precision import choose_precision
 from plumbline.training.loop.task import CentreOfMassTask
@@ -34,38 +38,62 @@ if TYPE_CHECKING:
     from plumbline.evaluation.table import Table
 
 
-def train(settings: TrainSettings, report: Reporter, *, live_bar: LiveBar | None = None) -> TrainResult:
+def train(
+    settings: TrainSettings,
+    report: Reporter,
+    *,
+    live_bar: LiveBar | None = None,
+    place: Place | None = None,
+) -> TrainResult:
     """Train one model, or the members of an ensemble one after the other and join them.
 
     Args:
         settings: settings of the training.
         report: receives every event.
         live_bar: makes a progress bar; without it, one line per epoch is reported.
+        place: of this process, if it is one of several that plumbline has started.
 
     Raises:
         InputError: settings, data or machine do not allow the training; the message says what to change.
     """
-    *_, last = train_each(settings, report, live_bar=live_bar)
+    *_, last = train_each(settings, report, live_bar=live_bar, place=place)
     return last
 
 
 def train_each(
-    settings: TrainSettings, report: Reporter, *, live_bar: LiveBar | None = None
+    settings: TrainSettings,
+    report: Reporter,
+    *,
+    live_bar: LiveBar | None = None,
+    place: Place | None = None,
 ) -> Iterator[TrainResult]:
     """Train as :func:`train` does, and yield each member's result before the next one starts."""
+    with process_state_kept(), joined(settings, place) as world:
+        if not world.first:
+            report, live_bar = Reporter(), None
+        yield from _train_members(settings, report, live_bar, world)
+
+
+def _train_members(
+    settings: TrainSettings, report: Reporter, live_bar: LiveBar | None, world: World
+) -> Iterator[TrainResult]:
     if settings.ensemble == 1 or settings.fast_dev_run:
-        yield _train_one(settings, report, live_bar, command=settings)
+        yield _train_one(settings, report, live_bar, world, command=settings)
         return
     with run_folder.no_empty_folder_left(settings.checkpoint_dir):
-        members = run_folder.members(settings.checkpoint_dir, settings.ensemble, settings.resume)
+        members = world.from_first(
+            lambda: run_folder.members(settings.checkpoint_dir, settings.ensemble, settings.resume)
+        )
         results: list[TrainResult] = []
         for member, (checkpoint_dir, resume) in enumerate(members.items()):
             report.say(f"member {member + 1} of {settings.ensemble}")
             own = replace(settings, ensemble=1, member=member, checkpoint_dir=checkpoint_dir, resume=resume)
-            results.append(_train_one(own, report, live_bar, command=settings))
+            results.append(_train_one(own, report, live_bar, world, command=settings))
             yield results[-1]
             if results[-1].exit_code or results[-1].outcome == "out of time":
                 return
+        if not world.first:
+            return
         yield TrainResult(
             outcome="finished",
             exit_code=0,
@@ -86,7 +114,12 @@ def _joined(settings: TrainSettings, members: list[Path]) -> Path:
 
 
 def _train_one(
-    settings: TrainSettings, report: Reporter, live_bar: LiveBar | None, *, command: TrainSettings
+    settings: TrainSettings,
+    report: Reporter,
+    live_bar: LiveBar | None,
+    world: World,
+    *,
+    command: TrainSettings,
 ) -> TrainResult:
     """Train one model; afterwards restore the process state and unlock the run folder.
 
@@ -102,27 +135,38 @@ def _train_one(
         run_folder.no_empty_folder_left(checkpoint_dir),
         ExitStack() as held,
     ):
-        phases = Phases(settings, report, command=command, live_bar=live_bar, held=held, memory=memory)
-        resumed = phases.set_up_directory()
+        phases = Phases(
+            settings, report, command=command, live_bar=live_bar, held=held, memory=memory, world=world
+        )
+        resumed = world.from_first(phases.set_up_directory)
         resume = None if resumed is None else resumed.path
         ended = None if resumed is None else resumed.ended(settings)
         if resumed is not None and ended:
             report.say(ended)
+            if not world.first:
+                return _result(settings, End("already finished"), last_checkpoint=resumed.path)
             return _already_finished(settings, phases, resumed)
-        loss = load_loss(settings.loss)  # is refused before a data set is read that may take minutes
-        device = choose_device(settings.accelerator)
-        data = phases.split_dataset(phases.load_dataset(device), resumed)
-        precision = choose_precision(settings.precision, device)
-        loaders = phases.create_loaders(data, device)
-        task = phases.initialise_model(data, device, precision, loss, resumed)
-        phases.compile_model(task, data)
-        trackers = phases.set_up_logging(data, resumed)
+        # A loss is refused before a data set is read that may take minutes.
+        loss = world.together(lambda: load_loss(settings.loss))
+        device = world.together(lambda: choose_device(settings.accelerator))
+        store = world.in_turn(lambda: phases.load_dataset(device))
+
+        def build() -> tuple[Data, Loaders, CentreOfMassTask]:
+            data = phases.split_dataset(store, resumed)
+            precision = choose_precision(settings.precision, device)
+            loaders = phases.create_loaders(data, device)
+            task = phases.initialise_model(data, device, precision, loss, resumed)
+            phases.compile_model(task, data)
+            return data, loaders, task
+
+        data, loaders, task = world.together(build)
+        trackers = world.together(lambda: phases.set_up_logging(data, resumed))
         exit_code = 1
         try:
             fit = phases.configure_training(task, loaders, trackers, device, resumed)
             phases.startup.finish()
             took = _warm_up(settings, report, task, data)
-            if not settings.fast_dev_run:
+            if not settings.fast_dev_run and world.first:
                 phases.startup.write(checkpoint_dir / run_folder.STARTUP, warm_up=took)
             report.ended(WARM_UP, took)
             config = run_folder.config_of(command.checkpoint_dir)
@@ -130,6 +174,9 @@ def _train_one(
             exit_code = end.exit_code
         finally:
             trackers.finish(exit_code)
+        world.hurry(False)
+        if not world.first:
+            return _result(settings, end)
         return _conclude(settings, report, fit, end, data, command=command)
 
 

@@ -32,6 +32,7 @@ from plumbline.data.batches.transit import (
     transit_bytes,
 )
 from plumbline.data.store.reader import PackedStore
+from plumbline.errors import InputError
 from plumbline.memory import usable_memory
 from plumbline.records import Int
 
@@ -59,12 +60,12 @@ class Loader:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch, and how many of its batches were handed out."""
-        return {"epoch": self.order.epoch, "position": self.order.position}
+        """See :meth:`BatchOrder.state_dict`."""
+        return self.order.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue at the point where :meth:`state_dict` was taken."""
-        self.order.epoch, self.order.position = state["epoch"], state["position"]
+        """See :meth:`BatchOrder.load_state_dict`."""
+        self.order.load_state_dict(state)
 
     def close(self) -> None:
         """End the reader processes, if there are any. The next iteration starts new ones."""
@@ -286,6 +287,8 @@ def make_loaders(
     persistent_workers: bool = True,
     stall_timeout: float = 300.0,
     resident: Resident | None = None,
+    rank: int = 0,
+    size: int = 1,
 ) -> Loaders:
     """Make the loaders for training (last short batch dropped) and validation (in order, complete).
 
@@ -293,7 +296,7 @@ def make_loaders(
         store: the data set.
         train_idx: graphs to train on.
         val_idx: graphs to validate on.
-        batch_size: graphs per batch.
+        batch_size: graphs per batch and process.
         loader: ``"resident"``, ``"workers"``, or ``"auto"``: resident if it fits into memory.
         num_workers: reader processes for ``"workers"``; none on Windows and macOS, where each would have
             to start a new interpreter.
@@ -304,18 +307,29 @@ def make_loaders(
         persistent_workers: keep the reader processes from one epoch to the next.
         stall_timeout: seconds to wait for a batch before the reader processes count as hung; 0 waits forever.
         resident: what :func:`load_resident` returned for the same arguments; None: it is called here.
+        rank, size: which of how many processes of the training this is.
+
+    Raises:
+        InputError: there are fewer graphs on a side than processes.
     """
     device = torch.device(device)
     tables, known = resident or load_resident(store, loader=loader, needs=needs, device=device)
     notes = list(known)
-    drop_last = len(train_idx) >= batch_size
+    fewest = min(len(train_idx), len(val_idx))
+    if fewest < size:
+        raise InputError(
+            f"{size} processes (--devices, --num_nodes) have {len(train_idx):,} graphs to train and "
+            f"{len(val_idx):,} to validate on: each needs one of both"
+        )
+    drop_last = len(train_idx) >= batch_size * size
     if not drop_last:
         notes.append(
-            f"the training set ({len(train_idx)} graphs) is smaller than one batch ({batch_size}), "
+            f"the training set ({len(train_idx)} graphs) is smaller than one batch ({batch_size * size}), "
             "so it is used as one short batch"
         )
-    train = BatchOrder(len(train_idx), batch_size=batch_size, shuffle=shuffle, drop_last=drop_last, seed=seed)
-    val = BatchOrder(len(val_idx), batch_size=batch_size, shuffle=False, drop_last=False, seed=seed)
+    common: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "rank": rank, "size": size}
+    train = BatchOrder(len(train_idx), shuffle=shuffle, drop_last=drop_last, **common)
+    val = BatchOrder(len(val_idx), shuffle=False, drop_last=False, **common)
     settings: dict[str, Any] = {
         "loader": "workers" if tables is None else "resident",
         "batch_size": batch_size,

@@ -36,12 +36,17 @@ def first_batches(seed: int, num_samples: int, *, batch_size: int, number: int) 
 class BatchOrder:
     """The graphs of each batch, epoch by epoch, and the position that iteration has reached.
 
+    With several processes, a batch has ``batch_size`` graphs for each, and each gets its part of all batches.
+    Together they visit the graphs as one process with batches of that size in all does.
+
     Args:
         num_graphs: G.
-        batch_size: graphs per batch.
+        batch_size: graphs per batch and process.
         shuffle: visit the graphs in :func:`epoch_order` instead of in ascending order.
         drop_last: leave out the last batch of an epoch if it is not full.
         seed: seed of the order.
+        rank: which process this is.
+        size: number of processes.
 
     Attributes:
         epoch: the current epoch.
@@ -49,10 +54,21 @@ class BatchOrder:
     """
 
     def __init__(
-        self, num_graphs: int, *, batch_size: int, shuffle: bool, drop_last: bool, seed: int
+        self,
+        num_graphs: int,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        drop_last: bool,
+        seed: int,
+        rank: int = 0,
+        size: int = 1,
     ) -> None:
         self.num_graphs = num_graphs
         self.batch_size = batch_size
+        self.rank, self.size = rank, size
+        self._whole = batch_size * size
+        self._offset = 0
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.seed = seed
@@ -60,8 +76,38 @@ class BatchOrder:
         self.position = 0
 
     def __len__(self) -> int:
-        whole, rest = divmod(self.num_graphs, self.batch_size)
-        return whole + (rest > 0 and not self.drop_last)
+        whole, rest = divmod(self.num_graphs, self._whole)
+        return whole + (rest > self.rank and not self.drop_last)
+
+    @property
+    def share(self) -> float:
+        """Weight of this process's part in the mean over a batch, 1 if the parts are equal.
+
+        They differ only if the graphs are fewer than one batch.
+        """
+        together = min(self._whole, self.num_graphs)
+        return self.size * len(np.array_split(np.arange(together), self.size)[self.rank]) / together
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch, how many of its batches were handed out, and how many graphs these had."""
+        graphs = self._offset + self.position * self._whole
+        return {"epoch": self.epoch, "position": self.position, "graphs": graphs}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue at the point where :meth:`state_dict` was taken, also by another number of processes.
+
+        Then the next batch begins with the next graph, and the epoch ends when no whole batch is left.
+        """
+        self.epoch, self.position, self._offset = state["epoch"], state["position"], 0
+        if "graphs" in state:  # checkpoints of earlier programs lack it
+            self.position = self.position_after(state["graphs"])
+            self._offset = state["graphs"] - self.position * self._whole
+
+    def position_after(self, graphs: int) -> int:
+        """Number of batches before the rest of an epoch, of which some graphs were visited."""
+        if not self.drop_last:
+            return -(-graphs // self._whole)
+        return self.num_graphs // self._whole - (self.num_graphs - graphs) // self._whole
 
     def __iter__(self) -> Iterator[Int]:
         """Yield the batches of the current epoch from ``position`` on, then reset ``position`` to 0.
@@ -75,5 +121,6 @@ class BatchOrder:
         if self.position >= len(self):  # the last batch was read, but the iteration was not finished
             self.position = 0
         for number in range(self.position, len(self)):
-            yield order[number * self.batch_size : (number + 1) * self.batch_size]
-        self.position = 0
+            first = self._offset + number * self._whole
+            yield np.array_split(order[first : first + self._whole], self.size)[self.rank]
+        self.position = self._offset = 0

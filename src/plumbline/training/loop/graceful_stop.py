@@ -7,10 +7,16 @@ import time
 from typing import Any
 
 from plumbline.reporting import Reporter
+from plumbline.training.distributed.world import ALONE, World
 from plumbline.training.lightning_import import Callback, LightningModule, Trainer
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.loop.validations import Validations
 from plumbline.training.persistence.saving import BestAndLast
+
+_ASK = 0.25
+"""Seconds between two questions of the processes of a training to each other whether to stop."""
+_MOST = 1000
+"""Steps between two questions, at most."""
 
 HANGUP = getattr(signal, "SIGHUP", None)
 STOPPING = [
@@ -60,6 +66,7 @@ class GracefulStop(Callback):
         validations: tells whether validation follows a step, after which the state is saved.
         max_time: seconds from the start of training, or None.
         checkpoint_every_n_steps: ``last.ckpt`` is also written every this many steps; 0: never.
+        world: the processes of the training, which stop after the same step.
     """
 
     def __init__(
@@ -70,7 +77,10 @@ class GracefulStop(Callback):
         *,
         max_time: float | None = None,
         checkpoint_every_n_steps: int = 0,
+        world: World = ALONE,
     ) -> None:
+        self._world = world
+        self._since, self._ask_at, self._asked = 0, 0, time.monotonic()
         self._checkpoints, self._report, self._validations = checkpoints, report, validations
         self._checkpoint_every_n_steps = checkpoint_every_n_steps
         self._max_time = max_time
@@ -106,7 +116,7 @@ class GracefulStop(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Stop if a signal arrived or the time is over; write ``last.ckpt`` when it is due."""
-        self.out_of_time = time.monotonic() > self._deadline
+        ends = self._agreed(trainer)
         every = self._checkpoint_every_n_steps
         self._due |= every > 0 and trainer.global_step % every == 0
         if self._validations.follow:  # the state is saved after it
@@ -115,7 +125,6 @@ class GracefulStop(Callback):
             return
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return  # Lightning cannot resume between two epochs without validation: after the next step
-        ends = self.out_of_time or self._signum is not None
         if self._checkpoints is not None and (self._due or ends):
             assert isinstance(pl_module, CentreOfMassTask)
             pl_module.check_weights()
@@ -123,6 +132,29 @@ class GracefulStop(Callback):
             self._due = False
         if ends:
             raise TrainingInterrupted(self._signum)
+
+    def _agreed(self, trainer: Trainer) -> bool:
+        """Whether all processes stop here: because one of them was told to, or the time of the first is over.
+
+        They ask each other after some steps only, about four times a second, and at the end of an epoch.
+        """
+        late, step = time.monotonic() > self._deadline, trainer.global_step
+        if self._world.size == 1:
+            self.out_of_time = late
+            return late or self._signum is not None
+        self._world.at(step)
+        whole = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if step < self._ask_at and not whole and not self._validations.follow:
+            return False
+        now = time.monotonic()
+        steps = max(self._ask_at - self._since, 1) * _ASK / max(now - self._asked, 1e-3)
+        first = self._world.first
+        told, over, wait = self._world.most(
+            [self._signum or 0, int(late and first), max(1, int(steps)) if first else 0]
+        )
+        self._signum, self.out_of_time = told or None, over > 0
+        self._since, self._ask_at, self._asked = step, step + min(wait, _MOST), now
+        return self.out_of_time or self._signum is not None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop if a signal arrived and the epoch's checkpoint is written, which validation did."""

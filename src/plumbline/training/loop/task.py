@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from plumbline.data.batches.batch import Batch
+from plumbline.data.batches.order import BatchOrder
 from plumbline.errors import InputError
 from plumbline.models import forward_with_error
 from plumbline.models.answer import Answer, as_answer
 from plumbline.predictors.calibration import Calibration, calibrate
 from plumbline.predictors.checkpoint import FORMAT
 from plumbline.predictors.inference import joined
+from plumbline.training.distributed.world import ALONE, World
 from plumbline.training.lightning_import import Callback, LightningModule, OptimizerLRScheduler
 from plumbline.training.loop.nonfinite import NonFinite
 from plumbline.training.loop.precision import Precision
@@ -36,6 +38,7 @@ from plumbline.training.optim.losses import (
 )
 from plumbline.training.optim.optimizers import make_optimizer
 from plumbline.training.optim.schedules import cosine
+from plumbline.training.persistence.loop_state import count_batches_as, loop_state
 from plumbline.training.persistence.resume import same_measure
 from plumbline.training.randomness import random_states, restore_random_states
 from plumbline.training.records import Plateau
@@ -53,6 +56,7 @@ class CentreOfMassTask(LightningModule):
             (float64 for ``64``).
         identity: plain values that make a checkpoint self-describing (model, arguments, config, data).
         guard: checks that the loss is finite; None: no check.
+        world: the processes of the training.
 
     Attributes:
         forward_model: the function called for predictions: the model's entry point, or its compiled form.
@@ -60,6 +64,7 @@ class CentreOfMassTask(LightningModule):
         extra_validation: whether a validation must change nothing of the training, see ``Validations``.
         own_callbacks: callbacks that the trainer adds to its own.
         calibration: what the last validation says about expected errors, covariances and usual scans.
+        batches: the order of the training batches, if the program knows it.
     """
 
     def __init__(
@@ -76,8 +81,11 @@ class CentreOfMassTask(LightningModule):
         precision: Precision = Precision("32"),  # noqa: B008 - immutable
         identity: dict[str, Any] | None = None,
         guard: NonFinite | None = None,
+        world: World = ALONE,
     ) -> None:
         super().__init__()
+        self.world = world
+        self.batches: BatchOrder | None = None
         self.model = model
         self.forward_model: Callable[[Batch], Any] = forward_with_error(model)
         if precision.wide:
@@ -138,6 +146,8 @@ class CentreOfMassTask(LightningModule):
         sums = axis_sums(error) if self.loss is l1 else self._sums_of(error, batch, value.detach())
         self._step_sums = sums, batch.num_graphs
         self.train_sums.add(sums, batch.num_graphs)
+        if self.batches is not None and self.batches.size > 1:
+            loss = loss * self.batches.share  # the gradients are averaged over processes
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -181,14 +191,23 @@ class CentreOfMassTask(LightningModule):
     def on_train_start(self) -> None:
         """Restore the random states and the sums of a loaded checkpoint, if any."""
         if self._restored is not None:
-            restore_random_states(self._restored["rng"])
+            if (states := self._own_random_states(self._restored)) is not None:
+                restore_random_states(states)
             before = self._restored["config"]
-            if before["loss"] == self.identity.get("config", before)["loss"]:  # otherwise --allow_mismatch
+            same_loss = before["loss"] == self.identity.get("config", before)["loss"]  # or --allow_mismatch
+            if same_loss and self.world.first:  # it has those of all processes
                 self.train_sums.restore(self._restored["train_sums"], self.device)
             if self.guard is not None:
                 self.guard.restore(self._restored["nonfinite"])
             self._apply_changes(self._restored)
             self._restored = None
+
+    def _own_random_states(self, content: dict[str, Any]) -> dict[str, Any] | None:
+        """The states of this process; None if the training had fewer processes: it keeps those of a start."""
+        others = content.get("rng_of_others", [])
+        if self.world.first:
+            return dict(content["rng"])
+        return dict(others[self.world.rank - 1]) if self.world.rank <= len(others) else None
 
     def _apply_changes(self, before: dict[str, Any]) -> None:
         """Apply flags that were changed with ``--allow_mismatch``: the restored state has the old values.
@@ -223,7 +242,8 @@ class CentreOfMassTask(LightningModule):
         """Compute the epoch's metrics and step the schedule, so that the epoch's checkpoint includes both."""
         if self.trainer.sanity_checking:
             return
-        train, val = self._with_loss(self.train_sums.means()), self._with_loss(self.val_sums.means())
+        train = self._with_loss(self.train_sums.means(self.world))
+        val = self._with_loss(self.val_sums.means(self.world))
         train = {name: value for name, value in train.items() if name not in ("error", "error_rel")}
         self.check_finite(train | {f"val_{name}": value for name, value in val.items()})
         per_step = {"loss", "mae", "mse"}
@@ -244,10 +264,11 @@ class CentreOfMassTask(LightningModule):
 
     def _calibrated(self) -> Calibration:
         """The calibration by all graphs of this validation."""
-        if not self._validated:
-            return Calibration()
-        errors, answers = zip(*self._validated, strict=True)
+        validated = self.world.in_order(self._validated)
         self._validated = []
+        if not validated:
+            return Calibration()
+        errors, answers = zip(*validated, strict=True)
         return calibrate(torch.cat(errors).double().cpu().numpy(), joined(answers))
 
     def check_finite(self, means: dict[str, float]) -> None:
@@ -333,6 +354,7 @@ class CentreOfMassTask(LightningModule):
         """Add what Lightning omits: the model's description, the random states, the sums of the epoch."""
         batches = self.trainer.fit_loop.epoch_loop.batch_progress
         whole = batches.is_last_batch
+        states = self.world.gather(random_states(all_gpus=self.world.size == 1))
         checkpoint["plumbline"] = {
             "format": FORMAT,
             **self.identity,
@@ -341,11 +363,12 @@ class CentreOfMassTask(LightningModule):
             "global_step": self.global_step,
             "metrics": dict(self.epoch_row),
             "calibration": self.calibration.to_dict(),
-            "rng": random_states(),
-            "train_sums": self.train_sums.state(),
+            "rng": states[0],
+            "rng_of_others": states[1:],
+            "train_sums": self.train_sums.state(self.world),
             "nonfinite": {"skipped": 0} if self.guard is None else self.guard.state(),
             # Where Lightning keeps it, a program with other loaders could not resume from the checkpoint.
-            "loader": _loop_state(checkpoint).pop("combined_loader", []),
+            "loader": loop_state(checkpoint).pop("combined_loader", []),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -356,15 +379,11 @@ class CentreOfMassTask(LightningModule):
         checkpoint["state_dict"] = checkpoint.get(TRAINING_WEIGHTS, checkpoint["state_dict"])
         self._restored = checkpoint["plumbline"]
         if "loader" in self._restored:
-            _loop_state(checkpoint)["combined_loader"] = self._restored["loader"]
+            loop_state(checkpoint)["combined_loader"] = self._restored["loader"]
+            if self._restored["batches_done"] and self.batches is not None:
+                count_batches_as(checkpoint, self.batches)
         self.epoch_row = dict(self._restored["metrics"])
         self.calibration = Calibration.from_dict(self._restored["calibration"])
-
-
-def _loop_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """What Lightning saves of its loop over epochs."""
-    state: dict[str, Any] = checkpoint["loops"]["fit_loop"]["state_dict"]
-    return state
 
 
 def _rewind(loader: Any, epoch: int) -> None:

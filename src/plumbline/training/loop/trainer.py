@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -10,6 +10,8 @@ from plumbline.console.text import command, counted
 from plumbline.data.batches.loader import Loaders
 from plumbline.reporting import Reporter
 from plumbline.training.allocator import keep_freed_memory
+from plumbline.training.distributed.lightning_side import ddp
+from plumbline.training.distributed.place import Place
 from plumbline.training.lightning_import import Callback, LightningEnvironment, Trainer
 from plumbline.training.loop.graceful_stop import GracefulStop, StoppedAtOnce, TrainingInterrupted
 from plumbline.training.loop.precision import Precision
@@ -29,14 +31,15 @@ def make_trainer(
     callbacks: list[Callback],
     max_steps: int = 0,
     fast_dev_run: int = 0,
-    strategy: str = "auto",
     deterministic: bool = False,
+    place: Place = Place(),  # noqa: B008 - immutable
 ) -> Trainer:
     """Make a trainer without output and without unneeded work in its loop.
 
     Args:
-        checkpoint_dir, max_epochs, strategy, deterministic: as the flags.
-        device: kind of the device, of which one is used.
+        checkpoint_dir, max_epochs, deterministic: as the flags.
+        device: kind of the device.
+        place: of this process among those of the training, each of which uses one device.
         precision: precision of weights and arithmetic.
         max_steps: maximum number of steps; 0: no limit.
         gradient_clip: maximum norm of the gradient; 0: no clipping.
@@ -45,10 +48,16 @@ def make_trainer(
     """
     # None leaves the setting alone; torch imports its compiler even to set it to False.
     determined = deterministic if deterministic or torch.are_deterministic_algorithms_enabled() else None
+    plugins: list[Any] = [DurableCheckpoints()]
+    if place.size > 1:
+        processes = ddp(place)
+    else:
+        # Training uses one process, so the variables of a surrounding SLURM job do not apply to it.
+        plugins.append(LightningEnvironment())
+        processes = {"devices": 1}
     return Trainer(
+        **processes,
         accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=1,
-        strategy=strategy,
         precision=precision.lightning,  # type: ignore[arg-type]
         max_epochs=max_epochs,
         max_steps=max_steps or -1,
@@ -57,8 +66,7 @@ def make_trainer(
         gradient_clip_algorithm="norm",
         deterministic=determined,
         callbacks=callbacks,
-        # Training uses one process, so the variables of a surrounding SLURM job do not apply to it.
-        plugins=[DurableCheckpoints(), LightningEnvironment()],
+        plugins=plugins,
         default_root_dir=checkpoint_dir,
         enable_checkpointing=not fast_dev_run,
         # Lightning's extras are off: each costs time per step or repeats our own output.
@@ -126,6 +134,7 @@ def run_fit(fit: Fit, *, resume: Path | None, checkpoint_dir: Path, config: Path
         report.say("resume with: " + command("plumbline", "train", "--config", config, "--resume"))
 
     keep_freed_memory()
+    fit.task.world.hurry(True)
     try:
         fit.trainer.fit(
             fit.task, fit.loaders.train, fit.loaders.val, ckpt_path=None if resume is None else str(resume)

@@ -18,6 +18,7 @@ from plumbline.files import check_out_folder, each_folder
 from plumbline.locks import LockedError, sole_owner
 from plumbline.predictors.find_checkpoint import BEST_FILES, LAST_FILES
 from plumbline.records import Rejected
+from plumbline.training.distributed.place import check_place, given_place
 from plumbline.writing import write_atomically
 
 _PATIENCE = 6.0
@@ -68,17 +69,17 @@ def refuse_early(
     resume: str | None,
     ensemble: int,
     fast_dev_run: int,
+    devices: int,
+    num_nodes: int,
 ) -> None:
     """Refuse what can be seen to fail without importing anything large: missing folders, copies by torchrun.
 
     The arguments are flags.
     """
-    copies = os.environ.get("WORLD_SIZE", "1")
-    if "TORCHELASTIC_RUN_ID" in os.environ and copies != "1":
-        raise InputError(
-            f"torchrun has started {copies} copies of this training, which uses one process: start it "
-            "without torchrun, or with --nproc_per_node 1 --nnodes 1"
-        )
+    place = given_place()
+    check_place(devices, num_nodes, place)
+    if place is not None and place.rank > 0:
+        return  # the first process says what is wrong
     for folder in each_folder(data_dir):
         if not folder.is_dir():
             open_data(folder)

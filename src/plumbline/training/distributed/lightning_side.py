@@ -1,0 +1,73 @@
+"""What Lightning is told of the processes of a training."""
+
+from typing import Any
+
+from plumbline.training.distributed.place import Place
+from plumbline.training.lightning_import import ClusterEnvironment, DDPStrategy
+
+
+class _Joined(ClusterEnvironment):
+    """Processes that are started and connected already."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self._place = place
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """Yes: Lightning starts none."""
+        return True
+
+    @property
+    def main_address(self) -> str:
+        """Not used: the processes are connected."""
+        return self._place.address
+
+    @property
+    def main_port(self) -> int:
+        """Not used, either."""
+        return self._place.port
+
+    @staticmethod
+    def detect() -> bool:
+        """Not by itself."""
+        return False
+
+    def world_size(self) -> int:
+        """Number of processes."""
+        return self._place.size
+
+    def global_rank(self) -> int:
+        """Number of this process."""
+        return self._place.rank
+
+    def local_rank(self) -> int:
+        """Its number on its host."""
+        return self._place.local_rank
+
+    def node_rank(self) -> int:
+        """Number of its host, where all have as many processes."""
+        return self._place.rank // self._place.local_size
+
+    def set_world_size(self, size: int) -> None:
+        """Known already."""
+
+    def set_global_rank(self, rank: int) -> None:
+        """Known already."""
+
+
+def ddp(place: Place) -> dict[str, Any]:
+    """Arguments of Lightning's trainer for a training by several processes.
+
+    Each has a copy of the network, and gradients are averaged (Li et al., PyTorch Distributed: Experiences on
+    Accelerating Data Parallel Training, 2020).
+    """
+    return {
+        "devices": place.local_size,
+        "num_nodes": place.size // place.local_size,
+        "strategy": DDPStrategy(
+            cluster_environment=_Joined(place),
+            broadcast_buffers=False,  # they are constants
+            gradient_as_bucket_view=True,
+        ),
+    }

@@ -1,0 +1,97 @@
+"""The place of this process among those of one training, as the program that started it says.
+
+Imports nothing large: a wrong start is refused before torch is imported.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from plumbline.errors import InputError
+
+
+class Place(NamedTuple):
+    """One of the processes of a training.
+
+    Attributes:
+        rank: its number, from 0; the first one writes the files and talks to the user.
+        size: number of processes.
+        local_rank: its number on its host, and so that of its GPU.
+        local_size: number of processes on its host.
+        starter: what started it: ``"torchrun"``, ``"srun"`` or ``"plumbline"``.
+        address, port: host and TCP port of the first process, where they meet; torchrun's own if 0.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+    starter: str = "plumbline"
+    address: str = "127.0.0.1"
+    port: int = 0
+
+
+def given_place(environment: Mapping[str, str] = os.environ) -> Place | None:
+    """The place that torchrun or srun has given this process; None if neither started several of it.
+
+    In a batch script of SLURM the variables of the job are set as well, but its one step has one task.
+    """
+    if "TORCHELASTIC_RUN_ID" in environment:
+        size = int(environment.get("WORLD_SIZE", "1"))
+        names = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+        rank, local_rank, local_size = (int(environment.get(name, "0")) for name in names)
+        found = Place(rank, size, local_rank, local_size, "torchrun", environment.get("MASTER_ADDR", ""))
+        return found if size > 1 else None
+    size = int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
+    if size == 1 or "SLURM_PROCID" not in environment:
+        return None
+    return Place(
+        int(environment["SLURM_PROCID"]),
+        size,
+        int(environment.get("SLURM_LOCALID", "0")),
+        _tasks_here(environment),
+        "srun",
+        environment.get("MASTER_ADDR") or _first_host(environment.get("SLURM_STEP_NODELIST", "127.0.0.1")),
+        int(environment.get("MASTER_PORT") or 15000 + int(environment.get("SLURM_JOB_ID", "0")) % 20000),
+    )
+
+
+def _tasks_here(environment: Mapping[str, str]) -> int:
+    """Tasks of this step on this host, from a list such as ``4(x2),3``."""
+    each: list[int] = []
+    for part in environment.get("SLURM_STEP_TASKS_PER_NODE", "1").split(","):
+        tasks, _, times = part.partition("(x")
+        each += [int(tasks)] * int(times.rstrip(")") or "1")
+    return each[min(int(environment.get("SLURM_NODEID", "0")), len(each) - 1)]
+
+
+def _first_host(nodes: str) -> str:
+    """The first host of a list such as ``gpu[03-05,9],cpu1``."""
+    head, bracket, rest = nodes.partition("[")
+    if not bracket or "," in head:
+        return nodes.split(",")[0]
+    first = rest.split("]")[0].split(",")[0].split("-")[0]
+    return head + first
+
+
+def check_place(devices: int, num_nodes: int, place: Place | None) -> None:
+    """Refuse a number of processes that is not ``--devices`` times ``--num_nodes``. Raises InputError."""
+    wanted = devices * num_nodes
+    if place is None and num_nodes > 1:
+        raise InputError(
+            f"--num_nodes {num_nodes}: plumbline starts processes on one host only; start one for each "
+            f"device with torchrun --nnodes {num_nodes} --nproc_per_node {devices}, or with srun"
+        )
+    if place is None or place.size == wanted:
+        return
+    nodes = place.size // place.local_size
+    if wanted == 1:
+        raise InputError(
+            f"{place.starter} has started {place.size} copies of this training, which would all train alone: "
+            f"give --devices {place.local_size}{f' --num_nodes {nodes}' if nodes > 1 else ''} to train "
+            "together, or start one"
+        )
+    raise InputError(
+        f"--devices {devices} --num_nodes {num_nodes} are {wanted} processes, and {place.starter} has "
+        f"started {place.size}: give --devices {place.local_size} --num_nodes {nodes}"
+    )

@@ -1,0 +1,150 @@
+"""The processes of a training, and how they agree on what happens next."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from itertools import zip_longest
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from plumbline.errors import InputError
+from plumbline.training.distributed.place import Place
+
+T = TypeVar("T")
+
+_PATIENCE = timedelta(days=7)
+"""Before and after the training the first process may work alone for long, such as on files to convert."""
+_SEEN = 1.0
+"""Seconds between two notes of the step that a process has reached."""
+
+
+class World:
+    """All processes of a training, as one of them sees them; alone, every method returns at once.
+
+    What is agreed on goes through the processors' memory (gloo), also if the training computes on GPUs.
+
+    Args:
+        place: which process this is.
+        store: where the processes leave notes for each other; None: there is one.
+
+    Attributes:
+        rank, size: of the place.
+        first: whether this process writes the files and talks to the user.
+    """
+
+    def __init__(self, place: Place = Place(), store: dist.Store | None = None) -> None:  # noqa: B008
+        self.place, self.rank, self.size = place, place.rank, place.size
+        self.first = place.rank == 0
+        self._store = store
+        self._seen = 0.0
+        self._patient = dist.new_group(backend="gloo", timeout=_PATIENCE) if self.size > 1 else None
+        self._group = self._patient
+
+    def hurry(self, now: bool) -> None:
+        """Whether to wait no longer than ``--stall_timeout`` for each other from here on."""
+        self._group = None if now else self._patient
+
+    # -- agreements ----------------------------------------------------------------------------------------
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all processes, in order of rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value, group=self._group)
+        return values
+
+    def in_order(self, batches: Sequence[T]) -> list[T]:
+        """What each process has of its batches, as one process would have it: the first of each, then ..."""
+        parts = self.gather(list(batches))
+        return [one for each in zip_longest(*parts) for one in each if one is not None]
+
+    def most(self, values: Sequence[int]) -> list[int]:
+        """The largest of each of some whole numbers over all processes."""
+        if self.size == 1:
+            return list(values)
+        shared = torch.tensor(values)
+        dist.all_reduce(shared, dist.ReduceOp.MAX, group=self._group)
+        return [int(value) for value in shared]
+
+    def sum(self, sums: Tensor | None, count: int) -> tuple[Tensor | None, int]:
+        """Sums and counts over all processes, added in order of rank; None where nothing was added."""
+        if self.size == 1:
+            return sums, count
+        parts = self.gather((None if sums is None else sums.cpu(), count))
+        known = [part for part, _ in parts if part is not None]
+        return (sum(known[1:], known[0]) if known else None), sum(number for _, number in parts)
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Do something in every process; if it is refused in one, it is in all, with the same sentence."""
+        found, refusal = None, None
+        try:
+            found = work()
+        except InputError as error:
+            if self.size == 1:
+                raise
+            refusal = str(error)
+        for text in self.gather(refusal):
+            if text is not None:
+                raise InputError(text)
+        return found  # type: ignore[return-value]
+
+    def from_first(self, work: Callable[[], T]) -> T:
+        """Do something in the first process, and return what it found, a copy of it in the others."""
+        found = self.together(lambda: work() if self.first else None)
+        shared = self.gather(found)[0]
+        return found if self.first else shared  # type: ignore[return-value]
+
+    def in_turn(self, work: Callable[[], T]) -> T:
+        """Do something in the first process, which may leave files, then in the others, which find them."""
+        found = self.together(lambda: work() if self.first else None)
+        rest = self.together(lambda: None if self.first else work())
+        return found if self.first else rest  # type: ignore[return-value]
+
+    # -- trouble -------------------------------------------------------------------------------------------
+
+    def at(self, step: int) -> None:
+        """Note which step this process has reached, at most once a second."""
+        now = time.monotonic()
+        if self._store is not None and now - self._seen > _SEEN:
+            self._seen = now
+            self._store.set(f"step {self.rank}", str(step))
+
+    def leave(self, error: BaseException) -> None:
+        """Note why this process ends before the others."""
+        if self._store is not None:
+            text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            try:
+                self._store.set(f"error {self.rank}", text)
+            except RuntimeError:  # the first process, which holds the notes, has ended
+                return
+
+    def why(self, error: BaseException) -> InputError:
+        """Say which process the others wait for in vain, and why it ended, if it could say so."""
+        name = f"process {{}} of {self.size}"
+        try:
+            for rank in range(self.size):
+                if rank != self.rank and self._store is not None and self._store.check([f"error {rank}"]):
+                    text = self._store.get(f"error {rank}").decode()
+                    return InputError(f"{name.format(rank)} has ended: {text}")
+            if "imed out" in str(error) and self._store is not None:
+                known = [rank for rank in range(self.size) if self._store.check([f"step {rank}"])]
+                steps = {rank: int(self._store.get(f"step {rank}")) for rank in known}
+                slow = min(range(self.size), key=lambda rank: steps.get(rank, -1))
+                return InputError(
+                    f"{name.format(slow)} does not answer, last seen at step {steps.get(slow, 0):,} "
+                    "(--stall_timeout): see what it waits for, then continue with --resume"
+                )
+        except RuntimeError:
+            return InputError(f"{name.format(0)} has ended without a word; continue with --resume")
+        return InputError(
+            "another process of this training has ended without a word, such as one that was killed for its "
+            "memory; continue with --resume"
+        )
+
+
+ALONE = World()
+"""A training by one process."""

@@ -1,0 +1,21 @@
+"""What Lightning saves of its loop over epochs, in a checkpoint."""
+
+from typing import Any
+
+from plumbline.data.batches.order import BatchOrder
+
+
+def loop_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The state of the loop over epochs, without that of the loops within it."""
+    state: dict[str, Any] = checkpoint["loops"]["fit_loop"]["state_dict"]
+    return state
+
+
+def count_batches_as(checkpoint: dict[str, Any], order: BatchOrder) -> None:
+    """Convert the batches that are done of an epoch to those of ``order``, which may have another size."""
+    states = loop_state(checkpoint)["combined_loader"]
+    if not states or "graphs" not in states[0]:  # of an earlier program, which had one size
+        return
+    current = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+    done = order.position_after(states[0]["graphs"])
+    current |= {name: done for name, value in current.items() if value}
