@@ -396,8 +396,8 @@ class Phases:
     def progress(self, loaders: Loaders) -> "Callback":
         """The progress display."""
         steps = min(len(loaders.train), self.settings.fast_dev_run or len(loaders.train))
-        batch_size = self.settings.batch_size * self.world.size
-        graphs_per_step = min(steps * batch_size, loaders.train.num_graphs) / steps
+        graphs = steps * self.settings.batch_size * self.world.size
+        graphs_per_step = min(graphs, loaders.train.num_graphs) / steps
         if self.live_bar is None:
             return EpochLines(self.report, graphs_per_step=graphs_per_step)
         return self.live_bar(graphs_per_step=graphs_per_step, steps_per_epoch=steps)

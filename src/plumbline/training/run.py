@@ -138,6 +138,8 @@ def _train_one(
         phases = Phases(
             settings, report, command=command, live_bar=live_bar, held=held, memory=memory, world=world
         )
+        if not world.first:
+            phases.startup.skip("Directory Setup", "the first process does it")
         resumed = world.from_first(phases.set_up_directory)
         resume = None if resumed is None else resumed.path
         ended = None if resumed is None else resumed.ended(settings)

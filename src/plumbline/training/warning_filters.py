@@ -20,6 +20,8 @@ _HARMLESS = (
     r"Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`",
     # On a CPU, autocast to bfloat16 is what was asked for.
     r"User provided device_type of 'cuda', but CUDA is not available",
+    # The task has summed it over all processes already (task.py).
+    r"It is recommended to use `self.log\(.val_loss., ..., sync_dist=True\)`",
     # Lightning 2.6 still imports these.
     r"pkg_resources is deprecated",
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",

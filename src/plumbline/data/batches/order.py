@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from plumbline.errors import InputError
 from plumbline.records import Int
 
 
@@ -79,35 +80,43 @@ class BatchOrder:
         whole, rest = divmod(self.num_graphs, self._whole)
         return whole + (rest > self.rank and not self.drop_last)
 
-    @property
-    def share(self) -> float:
-        """Weight of this process's part in the mean over a batch, 1 if the parts are equal.
+    def share(self, number: int, graphs: int) -> float:
+        """Weight of this process's part of a batch in the mean over all parts; 1 if they are equal.
 
-        They differ only if the graphs are fewer than one batch.
+        Args:
+            number: of the batch in its epoch.
+            graphs: in this part.
         """
-        together = min(self._whole, self.num_graphs)
-        return self.size * len(np.array_split(np.arange(together), self.size)[self.rank]) / together
+        together = min(self._whole, self.num_graphs - self._offset - number * self._whole)
+        return self.size * graphs / together
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch, how many of its batches were handed out, and how many graphs these had."""
+        """The epoch, the batches that were handed out, their graphs, and the graphs of a whole batch."""
         graphs = self._offset + self.position * self._whole
-        return {"epoch": self.epoch, "position": self.position, "graphs": graphs}
+        return {"epoch": self.epoch, "position": self.position, "graphs": graphs, "whole": self._whole}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue at the point where :meth:`state_dict` was taken, also by another number of processes.
+        """Continue at the point where :meth:`state_dict` was taken, also with batches of another size.
 
-        Then the next batch begins with the next graph, and the epoch ends when no whole batch is left.
+        Then the next batch begins with the next graph. It is short if only a part of a batch is left.
         """
-        self.epoch, self.position, self._offset = state["epoch"], state["position"], 0
+        self.epoch, self.position, self._offset = state["epoch"], self.position_after(state), 0
         if "graphs" in state:  # checkpoints of earlier programs lack it
-            self.position = self.position_after(state["graphs"])
             self._offset = state["graphs"] - self.position * self._whole
 
-    def position_after(self, graphs: int) -> int:
-        """Number of batches before the rest of an epoch, of which some graphs were visited."""
-        if not self.drop_last:
-            return -(-graphs // self._whole)
-        return self.num_graphs // self._whole - (self.num_graphs - graphs) // self._whole
+    def position_after(self, state: dict[str, int]) -> int:
+        """The batches of this size that count as done in a state. Raises InputError: too few are left."""
+        if state.get("whole", self._whole) == self._whole:
+            return state["position"]
+        left = self.num_graphs - state["graphs"]
+        if left < state["whole"]:
+            return len(self)  # the epoch is over
+        if left < self.size:
+            raise InputError(
+                f"{left} graphs of this epoch are left, too few for {self.size} processes: resume with fewer "
+                "--devices until it ends"
+            )
+        return len(self) - max(left // self._whole, 1)
 
     def __iter__(self) -> Iterator[Int]:
         """Yield the batches of the current epoch from ``position`` on, then reset ``position`` to 0.

@@ -3,7 +3,7 @@
 from typing import Any
 
 from plumbline.training.distributed.place import Place
-from plumbline.training.lightning_import import ClusterEnvironment, DDPStrategy
+from plumbline.training.lightning_import import ClusterEnvironment, DDPStrategy, Trainer
 
 
 class _Joined(ClusterEnvironment):
@@ -67,7 +67,16 @@ def ddp(place: Place) -> dict[str, Any]:
         "num_nodes": place.size // place.local_size,
         "strategy": DDPStrategy(
             cluster_environment=_Joined(place),
-            broadcast_buffers=False,  # they are constants
             gradient_as_bucket_view=True,
         ),
     }
+
+
+def leave_signals_alone(trainer: Trainer) -> None:
+    """Keep Lightning from asking all processes before each step whether SIGTERM came.
+
+    It makes every step wait for the device, and hides that a process does not answer. ``GracefulStop`` asks.
+    """
+    loop: Any = trainer.fit_loop.epoch_loop
+    if hasattr(loop, "_broadcast_sigterm_tensor"):
+        loop._broadcast_sigterm_tensor = lambda: None

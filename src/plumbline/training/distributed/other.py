@@ -12,7 +12,8 @@ from plumbline.reporting import Reporter
 
 def _end_with_the_first() -> None:
     """Wait until the first process closes the pipe, or ends."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not sys.stdin, which Python could not close at its end
+        pass
     os._exit(1)
 
 

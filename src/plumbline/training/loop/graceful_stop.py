@@ -86,6 +86,7 @@ class GracefulStop(Callback):
         self._max_time = max_time
         self._deadline = float("inf")
         self._signum: int | None = None
+        self._told: int | None = None
         self._due = False
         self._previous: dict[int, Any] = {}
         self._process = os.getpid()
@@ -131,7 +132,7 @@ class GracefulStop(Callback):
             self._checkpoints.save_last_now(trainer)
             self._due = False
         if ends:
-            raise TrainingInterrupted(self._signum)
+            raise TrainingInterrupted(self._signum if self._world.size == 1 else self._told)
 
     def _agreed(self, trainer: Trainer) -> bool:
         """Whether all processes stop here: because one of them was told to, or the time of the first is over.
@@ -149,17 +150,18 @@ class GracefulStop(Callback):
         now = time.monotonic()
         steps = max(self._ask_at - self._since, 1) * _ASK / max(now - self._asked, 1e-3)
         first = self._world.first
-        told, over, wait = self._world.most(
+        signum, over, wait = self._world.most(
             [self._signum or 0, int(late and first), max(1, int(steps)) if first else 0]
         )
-        self._signum, self.out_of_time = told or None, over > 0
+        self._told, self.out_of_time = signum or None, over > 0
         self._since, self._ask_at, self._asked = step, step + min(wait, _MOST), now
-        return self.out_of_time or self._signum is not None
+        return self.out_of_time or self._told is not None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop if a signal arrived and the epoch's checkpoint is written, which validation did."""
-        if self._signum is not None and self._validations.follow:
-            raise TrainingInterrupted(self._signum)
+        told = self._signum if self._world.size == 1 else self._told
+        if told is not None and self._validations.follow:
+            raise TrainingInterrupted(told)
 
     def teardown(self, *_: Any, **__: Any) -> None:
         """Restore the previous signal handlers, unless Lightning has already restored them."""

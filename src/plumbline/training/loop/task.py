@@ -147,7 +147,8 @@ class CentreOfMassTask(LightningModule):
         self._step_sums = sums, batch.num_graphs
         self.train_sums.add(sums, batch.num_graphs)
         if self.batches is not None and self.batches.size > 1:
-            loss = loss * self.batches.share  # the gradients are averaged over processes
+            # The gradients are averaged over processes.
+            loss = loss * self.batches.share(batch_idx, batch.num_graphs)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -176,10 +177,12 @@ class CentreOfMassTask(LightningModule):
                 group["lr"] = self.lr * cosine(self.global_step, total, self.warmup)
 
     def step_row(self) -> dict[str, float]:
-        """Loss and metrics of the last step (waits for the device)."""
+        """Loss and metrics of the last step (waits for the device and the other processes)."""
         if self._step_sums is None:
             return {}
-        means = self._with_loss(axis_means(*self._step_sums))
+        sums, num_graphs = self.world.sum(*self._step_sums)
+        assert sums is not None
+        means = self._with_loss(axis_means(sums, num_graphs))
         return {f"train_{name}_step": means[name] for name in ("loss", "mae", "mse")}
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:

@@ -10,7 +10,7 @@ from plumbline.console.text import command, counted
 from plumbline.data.batches.loader import Loaders
 from plumbline.reporting import Reporter
 from plumbline.training.allocator import keep_freed_memory
-from plumbline.training.distributed.lightning_side import ddp
+from plumbline.training.distributed.lightning_side import ddp, leave_signals_alone
 from plumbline.training.distributed.place import Place
 from plumbline.training.lightning_import import Callback, LightningEnvironment, Trainer
 from plumbline.training.loop.graceful_stop import GracefulStop, StoppedAtOnce, TrainingInterrupted
@@ -55,7 +55,7 @@ def make_trainer(
         # Training uses one process, so the variables of a surrounding SLURM job do not apply to it.
         plugins.append(LightningEnvironment())
         processes = {"devices": 1}
-    return Trainer(
+    trainer = Trainer(
         **processes,
         accelerator="gpu" if device.type == "cuda" else device.type,
         precision=precision.lightning,  # type: ignore[arg-type]
@@ -77,6 +77,9 @@ def make_trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
+    if place.size > 1:
+        leave_signals_alone(trainer)
+    return trainer
 
 
 @dataclass(frozen=True)

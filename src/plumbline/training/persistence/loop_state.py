@@ -14,8 +14,8 @@ def loop_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
 def count_batches_as(checkpoint: dict[str, Any], order: BatchOrder) -> None:
     """Convert the batches that are done of an epoch to those of ``order``, which may have another size."""
     states = loop_state(checkpoint)["combined_loader"]
-    if not states or "graphs" not in states[0]:  # of an earlier program, which had one size
+    if not states:
         return
     current = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
-    done = order.position_after(states[0]["graphs"])
+    done = order.position_after(states[0])
     current |= {name: done for name, value in current.items() if value}

@@ -128,6 +128,12 @@ def find_resumable(
                 f"the same flags, or {command('--config', config_of(path.parent))}{way}"
             )
         notes += [f"--allow_mismatch: {difference}" for difference in allowed]
+        was, now = (one.get("devices", 1) * one.get("num_nodes", 1) for one in (ours["config"], config))
+        if was != now:
+            size, processes = config["batch_size"], "1 process" if now == 1 else f"{now} processes"
+            notes.append(
+                f"by {processes} instead of {was}: batches of {now * size} instead of {was * size} graphs"
+            )
         return Resumed(path, ours, waited, notes)
     assert trouble is not None
     raise trouble

@@ -1,0 +1,132 @@
+"""Two processes end together: told to, killed, hanging, refused; started by plumbline, torchrun and srun."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.helpers.processes import DEADLINE, running
+from tests.helpers.training_fixtures import flags, fresh_environment, saved, train
+
+LONG = {"max_epochs": 100_000, "devices": 2, "checkpoint_every_n_steps": 1}
+TRAIN = ("-m", "plumbline", "train")
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+
+def wait_for_a_step(folder: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not (folder / "last.ckpt").is_file():
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def other_of(process: subprocess.Popen[str]) -> psutil.Process:
+    """The second process of a training."""
+    (found,) = [
+        one
+        for one in psutil.Process(process.pid).children()
+        if "plumbline.training.distributed.other" in one.cmdline()
+    ]
+    return found
+
+
+@pytest.mark.parametrize(("signum", "to_other", "code"), [
+    (signal.SIGTERM, False, 143), (signal.SIGUSR1, True, 143), (signal.SIGINT, False, 130),
+])  # fmt: skip
+def test_a_signal_to_one_process_stops_both_after_the_same_step(tiny, tmp_path, signum, to_other, code):
+    with running(*TRAIN, *flags(tiny, tmp_path, **LONG)) as process:
+        wait_for_a_step(tmp_path, process)
+        other = other_of(process)
+        os.kill(other.pid if to_other else process.pid, signum)
+        text, _ = process.communicate()
+    assert process.returncode == code, text
+    assert not other.is_running()
+    assert "resume with: plumbline train" in text
+    assert "Traceback" not in text
+    (step,) = re.findall(r"interrupted after ([\d,]+) steps", text)
+    content = saved(tmp_path / "last.ckpt")["plumbline"]
+    assert content["global_step"] == int(step.replace(",", ""))
+    assert len(content["rng_of_others"]) == 1
+
+
+def test_the_time_is_over_for_both(tiny, tmp_path):
+    outcome = train(tiny, tmp_path, **LONG | {"max_time": "00:00:00:02"})
+    assert outcome.code == 0, outcome.text
+    assert "--max_time reached" in outcome.text
+
+
+def test_a_killed_process_ends_the_other_with_one_sentence(tiny, tmp_path):
+    with running(*TRAIN, *flags(tiny, tmp_path, **LONG)) as process:
+        wait_for_a_step(tmp_path, process)
+        other_of(process).kill()
+        text, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "error: another process of this training has ended without a word" in text
+    assert "Traceback" not in text
+    resumed = train(tiny, tmp_path, **LONG | {"resume": "last", "max_time": "00:00:00:01"})
+    assert resumed.code == 0, resumed.text
+
+
+def test_a_process_that_hangs_is_named(tiny, tmp_path):
+    with running(*TRAIN, *flags(tiny, tmp_path, **LONG, stall_timeout=4)) as process:
+        wait_for_a_step(tmp_path, process)
+        other = other_of(process)
+        other.suspend()
+        text, _ = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 2
+    assert "error: process 1 of 2 does not answer, last seen at step" in text
+    assert not other.is_running()
+
+
+def test_what_one_process_refuses_is_said_once(tiny, tmp_path):
+    outcome = train(tiny, tmp_path, devices=2, loss="missing.py:loss")
+    assert outcome.code == 2
+    assert outcome.text.count("error: ") == 1
+    assert "process" not in outcome.text
+    outcome = train(tiny, tmp_path, devices=2, skip_nonfinite=True)
+    assert "--skip_nonfinite: the processes of --devices take every step together" in outcome.text
+
+
+def torchrun(data: Path, out: Path, **changed: Any) -> Iterator[subprocess.Popen[str]]:
+    started = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0")
+    with running(*started, "-m", "plumbline", "train", *flags(data, out, **changed)) as process:
+        yield process
+
+
+def test_torchrun_starts_both(tiny, tmp_path):
+    for process in torchrun(tiny, tmp_path, devices=2):
+        text, _ = process.communicate(timeout=DEADLINE)
+        assert process.returncode == 0, text
+    assert text.count("epoch 2/2") == 1, "one of them talks"
+    assert len(saved(tmp_path / "last.ckpt")["plumbline"]["rng_of_others"]) == 1
+
+
+def test_srun_starts_both(tiny, tmp_path):
+    """With the variables that srun sets; SLURM itself is not needed."""
+    job = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "localhost", "SLURM_JOB_ID": str(os.getpid())}
+    texts = []
+    with ExitStack() as held:
+        started = []
+        for rank in ("0", "1"):
+            mine = job | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank, "SLURM_STEP_TASKS_PER_NODE": "2"}
+            environment = fresh_environment(**mine)
+            words = (*TRAIN, *flags(tiny, tmp_path, devices=2))
+            started.append(held.enter_context(running(*words, env=environment)))
+        for process in started:
+            texts.append(process.communicate(timeout=DEADLINE)[0])
+            assert process.returncode == 0, texts
+    assert "epoch 2/2" in texts[0]
+    assert texts[1] == ""
+    assert (tmp_path / "result.json").is_file()
+    assert sys.executable
