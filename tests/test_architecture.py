@@ -52,9 +52,10 @@ ROOMS = {
         **dict.fromkeys(("split", "split_file", "missing", "batches"), 1),
     },
     "training": {
-        **dict.fromkeys(("lightning_import", "randomness", "allocator", "warning_filters", "metric_sums"), 0),
-        **{"records": 0, "process_state": 1, "optim": 1, "persistence": 1, "loop": 2, "show": 3},
-        **{"phases": 4, "run": 5, "lightning_parts": 5},
+        **dict.fromkeys(("lightning_import", "randomness", "allocator", "warning_filters"), 0),
+        **{"records": 0, "process_state": 1, "distributed": 1, "optim": 1, "sides": 1, "metric_sums": 2},
+        **{"persistence": 2, "loop": 3, "show": 4},
+        **{"phases": 5, "run": 6, "lightning_parts": 6},
     },
 }
 """Layers within the two big layers."""

@@ -7,9 +7,12 @@ from rich.console import Console
 from plumbline.config.train import TrainConfig
 from plumbline.console.listener import ConsoleListener
 from plumbline.console.terminal import can_redraw
+from plumbline.errors import InputError
 from plumbline.reporting import Event, Reporter
+from plumbline.training.distributed.place import given_place
+from plumbline.training.distributed.world import ProcessLost
 from plumbline.training.records import TrainSettings
-from plumbline.training.run import train_each
+from plumbline.training.run import train, train_each
 from plumbline.training.show.progress import LiveBar
 from plumbline.training.show.startup import StartupLines
 
@@ -21,6 +24,9 @@ def run(config: TrainConfig, console: Console) -> int:
         InputError: flags, data or machine do not allow the training; the message says what to change.
     """
     settings = TrainSettings.of(config)
+    place = given_place()
+    if place is not None and place.rank > 0:
+        return _silent(settings)
     live_bar = partial(LiveBar, console) if can_redraw(console) else None
     exit_code = 0
     with _TrainingListener(console, debug=settings.debug) as listener:
@@ -32,6 +38,16 @@ def run(config: TrainConfig, console: Console) -> int:
 
                 print_report(console, result, settings)
     return exit_code
+
+
+def _silent(settings: TrainSettings) -> int:
+    """Train as another process than the first one, which talks to the user for all."""
+    try:
+        return train(settings, Reporter()).exit_code
+    except ProcessLost:
+        raise
+    except InputError:
+        return 2
 
 
 class _TrainingListener(ConsoleListener):

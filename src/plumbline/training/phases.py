@@ -10,16 +10,12 @@ import torch
 
 from plumbline.console.text import counted
 from plumbline.data.batches.loader import Loaders, Resident, load_resident, make_loaders
-from plumbline.data.batches.order import first_batches
 from plumbline.data.pt.cache import open_data
-from plumbline.data.split import split_samples
-from plumbline.data.split_file import GivenSplit, read_split, split_as_given
 from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
 from plumbline.files import folder_names
 from plumbline.models import SIDE_ARGUMENTS, SYMMETRIES, arguments_for, build_model, load_model_class
 from plumbline.own_parts import source_of
-from plumbline.records import Int
 from plumbline.reporting import Reporter
 from plumbline.training.distributed.world import ALONE, World
 from plumbline.training.loop.compiling import CompiledForward, try_out
@@ -46,6 +42,7 @@ from plumbline.training.show.progress import EpochLines
 from plumbline.training.show.recorder import Recorder
 from plumbline.training.show.startup import Startup, seconds_since_start
 from plumbline.training.show.tracking import Trackers, open_trackers
+from plumbline.training.sides import choose_sides
 
 if TYPE_CHECKING:
     from plumbline.training.lightning_import import Callback
@@ -131,7 +128,10 @@ class Phases:
             if device is not None:
                 self.memory.doing = "loading"
                 needs = load_model_class(settings.model).needs
-                self._resident = load_resident(store, loader=settings.loader, needs=needs, device=device)
+                copies = self.world.place.local_size
+                self._resident = load_resident(
+                    store, loader=settings.loader, needs=needs, device=device, copies=copies
+                )
         self.report.detail(f"data set: {len(store):,} loaded, {len(rejected):,} rejected")
         for line in rejected:
             self.report.detail(f"  rejected {line}")
@@ -141,9 +141,8 @@ class Phases:
         """Split by object or group; a resumed training must have the same data as before."""
         settings = self.settings
         with self.startup.phase("Dataset Splitting"):
-            train_idx, val_idx, given = self._sides(store)
-            if settings.overfit_batches:
-                train_idx = val_idx = self._few_batches(train_idx)
+            batch_size = settings.batch_size * self.world.size
+            train_idx, val_idx, given = choose_sides(store, settings, self.report, batch_size=batch_size)
             identity = facts.data_identity(store, self.flags, train_idx, val_idx, given)
             if resumed is not None:
                 allowed = check_same_data(
@@ -160,32 +159,6 @@ class Phases:
                 f"validation: {counted(len(val_idx), 'graph')} of {counted(objects[1], 'other object')}"
             )
         return Data(store, train_idx, val_idx, identity)
-
-    def _sides(self, store: PackedStore) -> tuple[Int, Int, GivenSplit | None]:
-        """The graphs to train and to validate on, and the split that the user gave, if any."""
-        settings, objects, names = self.settings, store.object_idx, store.object_names
-        if settings.split_file is None:
-            by_chance = split_samples(objects, names, settings.val_split, settings.seed, settings.split_by)
-            return (*by_chance, None)
-        given = read_split(settings.split_file)
-        sides = split_as_given(objects, names, given, f"--split_file {settings.split_file}")
-        left_out = len(store) - sum(map(len, sides.values()))
-        self.report.say(
-            f"{counted(len(sides['test']), 'graph')} for test; {counted(left_out, 'graph')} of objects that "
-            f"{settings.split_file} does not name left out"
-        )
-        return sides["train"], sides["val"], given
-
-    def _few_batches(self, train_idx: Int) -> Int:
-        """The graphs that ``--overfit_batches`` trains and validates on, in their order."""
-        settings = self.settings
-        few = first_batches(
-            settings.seed,
-            len(train_idx),
-            batch_size=settings.batch_size * self.world.size,
-            number=settings.overfit_batches,
-        )
-        return train_idx[few]
 
     def create_loaders(self, data: Data, device: torch.device) -> Loaders:
         """Make the loaders according to the settings and the machine."""

@@ -16,7 +16,6 @@ from plumbline.predictors.device import choose_device
 from plumbline.predictors.find_checkpoint import find_best
 from plumbline.reporting import Reporter
 from plumbline.training.distributed.joining import joined
-from plumbline.training.distributed.place import Place
 from plumbline.training.distributed.world import World
 from plumbline.training.loop.error_messages import MemoryUse, plain_words
 from plumbline.training.loop.precision import choose_precision
@@ -43,7 +42,6 @@ def train(
     report: Reporter,
     *,
     live_bar: LiveBar | None = None,
-    place: Place | None = None,
 ) -> TrainResult:
     """Train one model, or the members of an ensemble one after the other and join them.
 
@@ -51,12 +49,11 @@ def train(
         settings: settings of the training.
         report: receives every event.
         live_bar: makes a progress bar; without it, one line per epoch is reported.
-        place: of this process, if it is one of several that plumbline has started.
 
     Raises:
         InputError: settings, data or machine do not allow the training; the message says what to change.
     """
-    *_, last = train_each(settings, report, live_bar=live_bar, place=place)
+    *_, last = train_each(settings, report, live_bar=live_bar)
     return last
 
 
@@ -65,10 +62,9 @@ def train_each(
     report: Reporter,
     *,
     live_bar: LiveBar | None = None,
-    place: Place | None = None,
 ) -> Iterator[TrainResult]:
     """Train as :func:`train` does, and yield each member's result before the next one starts."""
-    with process_state_kept(), joined(settings, place) as world:
+    with process_state_kept(), joined(settings) as world:
         if not world.first:
             report, live_bar = Reporter(), None
         yield from _train_members(settings, report, live_bar, world)

@@ -1,9 +1,11 @@
 """Which process of a training this is, from the variables of torchrun and srun, and what is refused."""
 
+import json
+
 import pytest
 
 from plumbline.errors import InputError
-from plumbline.training.distributed.place import Place, check_place, given_place
+from plumbline.training.distributed.place import PLACE, Place, check_place, given_place
 
 TORCHRUN = {
     "TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "8", "RANK": "5", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4",
@@ -28,6 +30,11 @@ def test_srun_says_which_process_this_is():
         found = given_place(SRUN | {"SLURM_STEP_NODELIST": nodes})
         assert found is not None
         assert found.address == host
+
+
+def test_the_first_process_says_which_process_this_is():
+    place = Place(1, 2, 1, 2, "plumbline", "127.0.0.1", 4001)
+    assert given_place(TORCHRUN | {PLACE: json.dumps(place)}) == place
 
 
 @pytest.mark.parametrize("variables", [

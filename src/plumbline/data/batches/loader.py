@@ -60,11 +60,11 @@ class Loader:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, int]:
-        """See :meth:`BatchOrder.state_dict`."""
+        """The position in the order."""
         return self.order.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """See :meth:`BatchOrder.load_state_dict`."""
+        """Continue at the point where :meth:`state_dict` was taken."""
         self.order.load_state_dict(state)
 
     def close(self) -> None:
@@ -75,9 +75,8 @@ class ResidentLoader(Loader):
     """Gathers every batch from tensors in memory, in this process.
 
     Args:
-        order: the order of the batches.
-        tables: the tensors.
-        indices: ``[G]`` where the graphs of this side of the split are in the tables.
+        order: of the batches.
+        tables: the tensors, of which ``indices [G]`` are the graphs of this side of the split.
     """
 
     def __init__(self, order: BatchOrder, tables: GraphTables, indices: Int) -> None:
@@ -236,11 +235,9 @@ def _kill(processes: Iterable[BaseProcess]) -> None:
 
 
 class Loaders(NamedTuple):
-    """The loaders of both sides of the split, and the settings chosen for them.
+    """The loaders of the training and the validation graphs, and the settings chosen for them.
 
     Attributes:
-        train: training graphs, shuffled.
-        val: validation graphs, in order.
         settings: shown by ``--debug``.
         notes: one sentence for each setting that differs from what was asked for, or could be better.
         bytes: memory of the data set (``"resident"``) or of the batches in transit (``"workers"``).
@@ -261,13 +258,16 @@ class Resident(NamedTuple):
 
 
 def load_resident(
-    store: PackedStore, *, loader: str, needs: frozenset[str], device: torch.device | str
+    store: PackedStore, *, loader: str, needs: frozenset[str], device: torch.device | str, copies: int = 1
 ) -> Resident:
-    """Read a data set into memory, if it is to be there; arguments as for :func:`make_loaders`."""
+    """Read a data set into memory, if it and its ``copies`` in other processes are to be there.
+
+    The other arguments are those of :func:`make_loaders`.
+    """
     device = torch.device(device)
     if loader == "workers":
         return Resident(None)
-    if loader == "auto" and (note := _too_large(store, needs, device)):
+    if loader == "auto" and (note := _too_large(store, needs, device, copies)):
         return Resident(None, (note,))
     return Resident(GraphTables(store, np.arange(len(store)), needs, device))
 
@@ -384,14 +384,14 @@ def worker_settings(
     }
 
 
-def _too_large(store: PackedStore, needs: frozenset[str], device: torch.device) -> str:
+def _too_large(store: PackedStore, needs: frozenset[str], device: torch.device, copies: int) -> str:
     """Why ``auto`` leaves a data set on disk; empty if it fits into memory."""
     if device.type == "cuda":
         free, limit = torch.cuda.mem_get_info(device)[0], ""
     else:
         memory = usable_memory()
         free, limit = memory.free, memory.limit
-    needed = resident_bytes(store, needs)
+    needed = resident_bytes(store, needs) * (1 if device.type == "cuda" else copies)  # a GPU for each
     if needed <= SHARE * free:
         return ""
     return (

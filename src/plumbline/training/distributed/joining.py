@@ -1,19 +1,23 @@
 """Starting the processes of a training, and connecting them."""
 
+import json
 import os
-import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import torch.distributed as dist
 
 from plumbline.cores import num_cores
 from plumbline.errors import InputError
-from plumbline.training.distributed.place import Place, check_place, given_place
+from plumbline.training.distributed.place import PLACE, Place, check_place, given_place
 from plumbline.training.distributed.world import ALONE, World
 from plumbline.training.records import TrainSettings
 
@@ -22,36 +26,40 @@ _LOST = (
     "NCCL", "gloo",
 )  # fmt: skip
 """Words of torch's errors if another process does not answer."""
+_PATIENCE = 3600.0
+"""Seconds that the other processes have to start: on a busy cluster they do so one by one."""
 _GRACE = 30.0
-"""Seconds that the other processes have to end after the first one."""
+"""Seconds that the other processes have to end after a training, ..."""
+_MOMENT = 2.0
+"""... and after a failure."""
 
 
 @contextmanager
-def joined(settings: TrainSettings, given: Place | None = None) -> Iterator[World]:
+def joined(settings: TrainSettings) -> Iterator[World]:
     """Connect the processes of a training for the block, after starting them if nobody else has.
-
-    Args:
-        settings: of the training.
-        given: the place of this process, if :func:`joined` has started it.
 
     Raises:
         InputError: ``--devices`` and ``--num_nodes`` do not fit how this process was started, or another
             process has ended or does not answer; the message names it and says why.
     """
-    place = given or given_place()
+    place = given_place()
     check_place(settings.devices, settings.num_nodes, place)
     size = settings.devices * settings.num_nodes
     if size == 1:
         yield ALONE
         return
+    others: Sequence[subprocess.Popen[bytes]] = ()
     with ExitStack() as held:
         if place is None:
             place = Place(size=size, local_size=size)
             own = dist.TCPStore(place.address, 0, world_size=None, is_master=True, wait_for_workers=False)
-            held.enter_context(_others(settings, place._replace(port=own.port)))
+            others = held.enter_context(_others(settings, place._replace(port=own.port)))
             store: dist.Store = own
         else:
+            if place.starter == "plumbline":
+                threading.Thread(target=_end_with_the_first, daemon=True).start()
             store = _meet(place)
+        _wait_for_all(store, place, others)
         held.enter_context(_connected(settings, place, store))
         world = World(place, dist.PrefixStore("notes", store))
         try:
@@ -79,6 +87,19 @@ def _meet(place: Place) -> dist.Store:
     )
 
 
+def _wait_for_all(store: dist.Store, place: Place, others: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Wait until every process is here. Raises InputError if one is not, or has ended."""
+    store.set(f"here {place.rank}", "")
+    deadline = time.monotonic() + _PATIENCE
+    while not store.check([f"here {rank}" for rank in range(place.size)]):
+        for rank, process in enumerate(others, start=1):
+            if (code := process.poll()) is not None:
+                raise InputError(f"process {rank} of {place.size} has ended at its start, with code {code}")
+        if time.monotonic() > deadline:
+            raise InputError(f"not all of the {place.size} processes have started within {_PATIENCE:,.0f} s")
+        time.sleep(0.05)
+
+
 @contextmanager
 def _connected(settings: TrainSettings, place: Place, store: dist.Store) -> Iterator[None]:
     """Make the process group for the block, and divide the cores of this host."""
@@ -104,32 +125,38 @@ def _connected(settings: TrainSettings, place: Place, store: dist.Store) -> Iter
 
 
 @contextmanager
-def _others(settings: TrainSettings, place: Place) -> Iterator[None]:
+def _others(settings: TrainSettings, place: Place) -> Iterator[Sequence[subprocess.Popen[bytes]]]:
     """Start the other processes on this host for the block; they end with this one, however it ends."""
-    started = []
+    started: list[subprocess.Popen[bytes]] = []
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    try:
-        for rank in range(1, place.size):
-            process = subprocess.Popen(
-                [sys.executable, "-m", "plumbline.training.distributed.other"],
-                stdin=subprocess.PIPE,
-                env=environment | {"LOCAL_RANK": str(rank)},
-            )
-            started.append(process)
-            assert process.stdin is not None
-            try:
-                pickle.dump((settings, place._replace(rank=rank, local_rank=rank)), process.stdin)
-                process.stdin.flush()
-            except (AttributeError, pickle.PicklingError) as error:
-                raise InputError(f"--devices {settings.devices}: {error}; give it as file.py:name") from error
-        yield
-        for process in started:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_GRACE)
-    finally:
-        for process in started:
-            if process.stdin is not None:
-                process.stdin.close()  # which ends it
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_GRACE)
-            process.kill()
+    with TemporaryDirectory() as folder:
+        config = Path(folder, "config.yaml")
+        config.write_text(json.dumps(settings.plain(), allow_nan=False), encoding="utf-8")  # is YAML
+        words = [sys.executable, "-m", "plumbline", "train", "--config", str(config)]
+        words += [] if settings.resume is None else ["--resume", settings.resume]
+        try:
+            for rank in range(1, place.size):
+                mine = place._replace(rank=rank, local_rank=rank)
+                process = subprocess.Popen(
+                    words, stdin=subprocess.PIPE, env=environment | {PLACE: json.dumps(mine, allow_nan=False)}
+                )
+                started.append(process)
+            yield started
+            for process in started:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_GRACE)
+        finally:
+            for process in started:
+                if process.stdin is not None:
+                    process.stdin.close()  # which ends it, unless it is suspended
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_MOMENT)
+                process.kill()
+                process.wait()
+
+
+def _end_with_the_first() -> None:
+    """Wait until the first process, which has started this one, closes the pipe or ends."""
+    while os.read(0, 1):  # not sys.stdin, which Python could not close at its end
+        pass
+    os._exit(1)

@@ -3,11 +3,15 @@
 Imports nothing large: a wrong start is refused before torch is imported.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from plumbline.errors import InputError
+
+PLACE = "PLUMBLINE_PLACE"
+"""Environment variable that holds the place of a process that the first one has started, as JSON."""
 
 
 class Place(NamedTuple):
@@ -32,10 +36,12 @@ class Place(NamedTuple):
 
 
 def given_place(environment: Mapping[str, str] = os.environ) -> Place | None:
-    """The place that torchrun or srun has given this process; None if neither started several of it.
+    """The place that torchrun, srun or plumbline has given this process; None if it was started alone.
 
     In a batch script of SLURM the variables of the job are set as well, but its one step has one task.
     """
+    if PLACE in environment:
+        return Place(*json.loads(environment[PLACE]))
     if "TORCHELASTIC_RUN_ID" in environment:
         size = int(environment.get("WORLD_SIZE", "1"))
         names = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE")

@@ -17,8 +17,12 @@ T = TypeVar("T")
 
 _PATIENCE = timedelta(days=7)
 """Before and after the training the first process may work alone for long, such as on files to convert."""
-_SEEN = 1.0
-"""Seconds between two notes of the step that a process has reached."""
+_MOMENT = 5.0
+"""Seconds within which all processes that wait for another one notice that it does not answer."""
+
+
+class ProcessLost(InputError):
+    """Another process has ended or does not answer. Every other refusal is known to all processes."""
 
 
 class World:
@@ -33,13 +37,14 @@ class World:
     Attributes:
         rank, size: of the place.
         first: whether this process writes the files and talks to the user.
+        step: the last one that was finished.
     """
 
     def __init__(self, place: Place = Place(), store: dist.Store | None = None) -> None:  # noqa: B008
         self.place, self.rank, self.size = place, place.rank, place.size
         self.first = place.rank == 0
         self._store = store
-        self._seen = 0.0
+        self.step = 0
         self._patient = dist.new_group(backend="gloo", timeout=_PATIENCE) if self.size > 1 else None
         self._group = self._patient
 
@@ -106,13 +111,6 @@ class World:
 
     # -- trouble -------------------------------------------------------------------------------------------
 
-    def at(self, step: int) -> None:
-        """Note which step this process has reached, at most once a second."""
-        now = time.monotonic()
-        if self._store is not None and now - self._seen > _SEEN:
-            self._seen = now
-            self._store.set(f"step {self.rank}", str(step))
-
     def leave(self, error: BaseException) -> None:
         """Note why this process ends before the others."""
         if self._store is not None:
@@ -122,28 +120,36 @@ class World:
             except RuntimeError:  # the first process, which holds the notes, has ended
                 return
 
-    def why(self, error: BaseException) -> InputError:
+    def why(self, error: BaseException) -> ProcessLost:
         """Say which process the others wait for in vain, and why it ended, if it could say so."""
-        name = f"process {{}} of {self.size}"
+        others = [rank for rank in range(self.size) if rank != self.rank]
         try:
-            for rank in range(self.size):
-                if rank != self.rank and self._store is not None and self._store.check([f"error {rank}"]):
+            assert self._store is not None
+            for rank in others:
+                if self._store.check([f"error {rank}"]):
                     text = self._store.get(f"error {rank}").decode()
-                    return InputError(f"{name.format(rank)} has ended: {text}")
-            if "imed out" in str(error) and self._store is not None:
-                known = [rank for rank in range(self.size) if self._store.check([f"step {rank}"])]
-                steps = {rank: int(self._store.get(f"step {rank}")) for rank in known}
-                slow = min(range(self.size), key=lambda rank: steps.get(rank, -1))
-                return InputError(
-                    f"{name.format(slow)} does not answer, last seen at step {steps.get(slow, 0):,} "
-                    "(--stall_timeout): see what it waits for, then continue with --resume"
+                    return ProcessLost(f"process {rank} of {self.size} has ended: {text}")
+            if "imed out" in str(error) and (silent := self._silent(self._store, others)):
+                return ProcessLost(
+                    f"process {', '.join(map(str, silent))} of {self.size} does not answer since step "
+                    f"{self.step:,} (--stall_timeout): see what it waits for, then continue with --resume"
                 )
         except RuntimeError:
-            return InputError(f"{name.format(0)} has ended without a word; continue with --resume")
-        return InputError(
+            return ProcessLost(f"process 0 of {self.size} has ended without a word; continue with --resume")
+        return ProcessLost(
             "another process of this training has ended without a word, such as one that was killed for its "
             "memory; continue with --resume"
         )
+
+    def _silent(self, store: dist.Store, others: Sequence[int]) -> list[int]:
+        """The processes that do not wait as well."""
+        store.set(f"waits {self.rank}", "")
+        deadline = time.monotonic() + _MOMENT
+        while silent := [rank for rank in others if not store.check([f"waits {rank}"])]:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        return silent
 
 
 ALONE = World()

@@ -143,7 +143,7 @@ class GracefulStop(Callback):
         if self._world.size == 1:
             self.out_of_time = late
             return late or self._signum is not None
-        self._world.at(step)
+        self._world.step = step
         whole = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         if step < self._ask_at and not whole and not self._validations.follow:
             return False
