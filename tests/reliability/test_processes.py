@@ -83,16 +83,15 @@ JOBS = {
 }
 
 
-@pytest.mark.parametrize("strategy", ["auto", "ddp"])
 @pytest.mark.parametrize("job", JOBS)
 def test_whatever_a_job_of_slurm_says_one_process_trains(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: str, strategy: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: str
 ) -> None:
     for name, value in JOBS[job].items():
         monkeypatch.setenv(name, value)
     trainer = make_trainer(
         tmp_path, device=torch.device("cpu"), precision=Precision("32"), max_epochs=1, gradient_clip=0,
-        callbacks=[], strategy=strategy,
+        callbacks=[],
     )  # fmt: skip
     assert (trainer.world_size, trainer.global_rank) == (1, 0)
 

@@ -107,7 +107,7 @@ def _connected(settings: TrainSettings, place: Place, store: dist.Store) -> Iter
     gpus = settings.accelerator in ("auto", "cuda") and torch.cuda.is_available()
     if gpus:
         torch.cuda.set_device(place.local_rank)
-    threads = torch.get_num_threads()
+    threads, hook = torch.get_num_threads(), sys.excepthook
     if "OMP_NUM_THREADS" not in os.environ or place.starter == "torchrun":  # which sets it to 1
         torch.set_num_threads(max(1, num_cores() // place.local_size))
     dist.init_process_group(
@@ -122,6 +122,7 @@ def _connected(settings: TrainSettings, place: Place, store: dist.Store) -> Iter
     finally:
         torch.set_num_threads(threads)
         dist.destroy_process_group()
+        sys.excepthook = hook  # torch has put one in its place that names the process
 
 
 @contextmanager
