@@ -199,7 +199,6 @@ def test_print_config_is_a_config_file(tmp_path, capsys):
         (["--logger", "csv,wandb"], "--logger csv,wandb: separate several with spaces: csv wandb"),
         (["--logger", "csv,wand"], "--logger csv,wand: choose one of"),
         (["--devices", "2", "--skip_nonfinite"], "--skip_nonfinite: the processes of --devices take every"),
-        (["--num_nodes", "2"], "--num_nodes 2: plumbline starts processes on one host only"),
         (["--seed", "-1"], "--seed -1: must be at least 0 and at most 4294967295"),
         (["--accelerator", "gpu"], "did you mean cuda?"),
         (["--max_time", "soon"], "--max_time soon: write days:hours:minutes:seconds"),

@@ -17,5 +17,5 @@ def count_batches_as(checkpoint: dict[str, Any], order: BatchOrder) -> None:
     if not states:
         return
     current = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
-    done = order.position_after(states[0])
-    current |= {name: done for name, value in current.items() if value}
+    more = order.position_after(states[0]) - states[0]["position"]
+    current |= {name: number + more for name, number in current.items() if isinstance(number, int)}
