@@ -128,6 +128,8 @@ def other_value(item):
         return [f"{ROOT}/src/plumbline/predictors/untrained.py:{name}" for name in ("carve", "hull")]
     if item.name == "model_args":
         return ["num_tokens=3", "num_heads=2"]
+    if item.kind.suffixes:
+        return f"elsewhere{item.kind.suffixes[-1]}"
     return ["one", "two"] if item.many else "elsewhere"
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from plumbline import __version__
 from plumbline.config.options import Flags, Option
 from plumbline.config.reading import CONFIG, CommandLine
+from plumbline.console.remarks import tell
 from plumbline.console.terminal import can_write, discard_output, make_console, make_writable
 from plumbline.console.text import visible
 from plumbline.errors import InputError
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "plumbline") -> int:
         if can_write():
             raise
         discard_output()
-        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        tell(f"error: the output cannot be written: {error.strerror}")
         code = 2
     return code
 
@@ -104,7 +105,7 @@ def _answer(arguments: list[str], prog: str) -> int:
     except InputError as error:
         if "--debug" in rest:
             print(visible(traceback.format_exc()), end="", file=sys.stderr)
-        print(visible(f"error: {error}"), file=sys.stderr)
+        tell(f"error: {error}")
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

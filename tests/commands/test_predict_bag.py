@@ -205,8 +205,9 @@ def test_a_camera_that_changes_is_that_of_the_same_moment(ask, tmp_path, images)
 
 def test_the_answers_are_written_into_a_bag_of_the_same_form(ask, clouds, form, tmp_path):
     out = tmp_path / "answers"
-    code, lines, _ = ask("--bag", clouds, "--mass", 0.4, "--bag_out", out, *SHIPPED)
+    code, lines, err = ask("--bag", clouds, "--mass", 0.4, "--bag_out", out, *SHIPPED)
     assert code == 0
+    assert err.splitlines()[-1] == f"bag      {out}"
     assert len(list(out.glob(f"*.{form}"))) == 1
     found = read_bag(out)
     parts = {POINT: "centre_of_mass", MARKER: "marker", INERTIA: "inertia"}

@@ -32,7 +32,7 @@ def dirty(tmp_path):
 def test_both_show_the_answer_and_what_was_left_out(ask, dirty, tmp_path):
     page, ply = tmp_path / "a b.html", tmp_path / "a.ply"
     code, (line,), err = ask(dirty, *HULL, "--html", page, "--ply", ply)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, f"page     {page}\npoints   {ply}\n")
     (drawn,) = embedded(page.read_text(encoding="utf-8"))
     assert drawn["com"] == line["com"]
     assert [len(unpacked(drawn[part])) for part in ("kept", "left_out")] == [3000, 90]
@@ -54,7 +54,7 @@ def test_without_cleaning_nothing_is_left_out(ask, dirty, tmp_path):
 def test_the_answers_are_the_same_with_a_page_and_the_page_the_same_again(ask, dirty, tmp_path):
     page, again = tmp_path / "a.html", tmp_path / "b.html"
     alone = ask(dirty, *HULL)
-    assert ask(dirty, *HULL, "--html", page) == alone
+    assert ask(dirty, *HULL, "--html", page)[:2] == alone[:2]
     ask(dirty, *HULL, "--html", again)
     assert page.read_bytes() == again.read_bytes()
 
@@ -90,23 +90,58 @@ def test_what_cannot_be_written_is_refused_before_predicting(tmp_path, capsys, m
     other = write_scan(tmp_path / "b.npz", simulate(1))
     with monkeypatch.context() as patch:
         patch.setattr("plumbline.commands.predict.choose_predictor", None)
-        for flag in ("--html", "--ply"):
-            assert f"{flag} {tmp_path} is a folder; name a file" in refused(
-                capsys, "predict", file, flag, tmp_path
+        for flag, end in {"--html": "html", "--ply": "ply"}.items():
+            (tmp_path / f"d.{end}").mkdir()
+            assert f"{flag} d.{end} is a folder; name a file" in refused(
+                capsys, "predict", file, flag, f"d.{end}"
             )
-            assert f"{flag} a.npz: this is one of the files that are read" in refused(
-                capsys, "predict", file, flag, "a.npz"
+            (tmp_path / f"e.{end}").hardlink_to(file)
+            assert f"{flag} e.{end}: this is one of the files that are read" in refused(
+                capsys, "predict", file, flag, f"e.{end}"
             )
-            assert f"{flag} b/c: there is no folder b" in refused(capsys, "predict", file, flag, "b/c")
-            assert f"{flag} c: --out writes to this file" in refused(
-                capsys, "predict", file, "--out", "./c", flag, "c"
+            assert f"{flag} b/c.{end}: there is no folder b" in refused(
+                capsys, "predict", file, flag, f"b/c.{end}"
             )
-    assert "--ply c: the file shows one scan, and these are 2; name one, or use --html" in refused(
-        capsys, "predict", file, other, "--ply", "c"
+    assert "--ply c.ply: the file shows one scan, and these are 2; name one, or use --html" in refused(
+        capsys, "predict", file, other, "--ply", "c.ply"
     )
-    assert "--html c: a page shows at most 200 scans, and these are 201; name fewer" in refused(
-        capsys, "predict", *[file] * 201, "--html", "c"
+    assert "--html c.html: a page shows at most 200 scans, and these are 201; name fewer" in refused(
+        capsys, "predict", *[file] * 201, "--html", "c.html"
     )
+
+
+@pytest.mark.parametrize(
+    ("flag", "name", "ends"),
+    [
+        ("--html", "a.ply", ".html or .htm"),
+        ("--html", "page", ".html or .htm"),
+        ("--ply", "a.txt", ".ply"),
+        ("--out", "a.csv", ".jsonl or .json"),
+        ("--out", "a.npz", ".jsonl or .json"),
+    ],
+)
+def test_a_name_that_promises_another_format_is_refused(tmp_path, capsys, monkeypatch, flag, name, ends):
+    monkeypatch.chdir(tmp_path)
+    file = write_scan(tmp_path / "a.npz", simulate(0))
+    said = refused(capsys, "predict", file, *HULL, flag, name)
+    assert said == f"error: {flag} {name}: its name must end in {ends}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_a_table_is_followed_by_what_was_written(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_scan(tmp_path / "a.npz", simulate(0))
+    names = ["P.HTML", "p.ply", "answers.jsonl"]
+    words = ["predict", "a.npz", *HULL, "--html", names[0], "--ply", names[1], "--out", names[2]]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    said = ["", "numbers  answers.jsonl", "page     P.HTML", "points   p.ply"]
+    assert out.splitlines()[-4:] == said
+    assert not any(line in err for line in said[1:])
+    assert all((tmp_path / name).is_file() for name in names)
+    assert main([*words, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert (len(out.splitlines()), err.splitlines()[-3:]) == (1, said[1:])
 
 
 def test_a_full_disk_is_said_after_the_answers(tmp_path, capsys, monkeypatch):

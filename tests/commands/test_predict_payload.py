@@ -159,9 +159,24 @@ def test_what_cannot_be_meant_is_refused(file, capsys, words, said):
     assert err.count("\n") == 1
 
 
-def test_a_form_is_for_one_scan(file, capsys):
-    assert main(["predict", str(file), str(file), "--mass", "1", "--format", "ur"]) == 2
-    assert "give one scan, or --json for 2" in capsys.readouterr().err
+@pytest.mark.parametrize("form", FORMS)
+def test_several_payloads_stand_below_their_names(file, flange, tmp_path, capsys, form):
+    """A name is one line of a comment, whatever is in it; a scan that is refused stops no other."""
+    other = write_scan(tmp_path / "b -- c\nd.npz", simulate(2))
+    (tmp_path / "bad.npz").write_bytes(b"no scan")
+    words = [*SHIPPED, "--batch_size", "1", "--mass", "1", "--frame", str(flange), "--format", form]
+    alone = []
+    for one in (file, other):
+        assert main(["predict", str(one), *words]) == 0
+        alone.append(capsys.readouterr().out.rstrip("\n"))
+    assert main(["predict", str(file), str(tmp_path / "bad.npz"), str(other), *words]) == 1
+    out, err = capsys.readouterr()
+    assert "error: " in err
+    start, end = {"ur": ("# ", ""), "ros": ("# ", ""), "franka": ("// ", "")}.get(form, ("<!-- ", " -->"))
+    dashes = "- -" if end else "--"
+    names = [f"{start}{file}{end}", f"{start}{tmp_path}/b {dashes} c d.npz{end}"]
+    between = "\n---\n" if form == "ros" else "\n\n"
+    assert out == between.join(f"{name}\n{text}" for name, text in zip(names, alone, strict=True)) + "\n"
 
 
 def test_a_lift_refines_the_prediction():

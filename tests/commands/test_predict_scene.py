@@ -29,7 +29,7 @@ def test_the_objects_on_a_table_are_answered_and_written(ask, tmp_path):
     depth, labels = scene.see_scene()
     out = tmp_path / "a" / "objects"
     code, lines, err = ask(*words(tmp_path, depth), *HULL, "--points", 2000, "--write_cleaned", out)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, f"objects  {out}\n")
     assert [line["object"] for line in lines] == [1, 2]
     truths = [scene.centre(scene.BOX_MIDDLE, scene.BOX_SIZE), scene.centre(scene.CAN_MIDDLE, scene.CAN_SIZE)]
     for line, truth in zip(lines, truths, strict=True):

@@ -64,6 +64,11 @@ class ScanName(NamedTuple):
         number = None if self.object is None else f"object {self.object}"
         return ", ".join(str(part) for part in (self.file, self.message, number) if part is not None)
 
+    @property
+    def counts(self) -> str:
+        """What a number of such names counts, in the singular."""
+        return "object" if self.object is not None else "message" if self.message is not None else "scan"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         message = {} if self.message is None else self.message.to_dict()

@@ -76,28 +76,28 @@ class ViewFiles:
         scene = scene_of(cloud, answer, name=str(name), sensor=self._sensor, clean=self._clean)
         self._scenes.append(scene if self._most is None else scene.thinned(self._most))
 
-    def write(self, model: str) -> list[str]:
+    def write(self, model: str) -> tuple[dict[str, Path], list[str]]:
         """Write the files.
 
         Args:
             model: what the model is called.
 
         Returns:
-            Why a file is not written: a sentence for each of them if no scan has an answer.
+            What is written where; and why a file is not written, a sentence for each of them, if no scan has
+            an answer.
 
         Raises:
             InputError: a file cannot be written.
         """
         if not self._scenes:
             flags = {"--html": self._html, "--ply": self._ply}
-            return [
-                f"{flag} {path} is not written: no scan has an answer" for flag, path in flags.items() if path
-            ]
+            why = "is not written: no scan has an answer"
+            return {}, [f"{flag} {path} {why}" for flag, path in flags.items() if path]
         if self._html is not None:
             _write("--html", self._html, render(self._scenes, model, self._refused).encode())
         if self._ply is not None:
             _write("--ply", self._ply, coloured_ply(self._scenes[0]))
-        return []
+        return {name: path for name, path in {"page": self._html, "points": self._ply}.items() if path}, []
 
 
 def _write(flag: str, path: Path, content: bytes) -> None:

@@ -255,14 +255,15 @@ def _write_missing(
         report.say(f"  {done:,} {'is' if done == 1 else 'are'} already done")
     started, new_scans = time.perf_counter(), 0
     inputs: list[InputReport] = []
-    report.progress("object", done, len(sources))
+    unit = "scan" if all(source.kind == "scan" for source in sources) else "object"
+    report.progress(unit, done, len(sources))
     with closing(pool.write(missing, scan, graph)) as finished:
         for chunk, written in finished:
             done += len(chunk.sources)
             new_scans += written.num_samples
             inputs += written.inputs
             rate = new_scans / (time.perf_counter() - started)
-            report.progress("object", done, len(sources), f"{rate:.0f} scans/s")
+            report.progress(unit, done, len(sources), f"{rate:.0f} scans/s")
     seconds = time.perf_counter() - started
     say_input_reports(inputs, report)
     return new_scans, seconds
