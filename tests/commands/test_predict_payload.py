@@ -1,16 +1,20 @@
 """``plumbline predict --mass``: the payload, in another frame, in metres, and in every form."""
 
+import io
 import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from plumbline.cli import main
 from plumbline.geometry.rotations import random_rotation
 from plumbline.payload.forms import FORMS, write
 from plumbline.payload.frames import read_frame
 from plumbline.payload.record import Payload
+from plumbline.predictors.prediction_table import ScanName, print_payloads
 from plumbline.predictors.predictor import load_predictor
 from tests.helpers import scanned
 from tests.helpers.refusals import refused
@@ -114,6 +118,22 @@ def test_the_table_has_a_row_of_moments(file, flange, capsys):
     assert "in metres, in the frame flange" in out
     assert "ixx" in out
     assert out.rstrip().endswith("payloads: kg, and kg m2 about the centre of mass, in the frame flange")
+
+
+@pytest.mark.parametrize(
+    ("size", "moments"),
+    [
+        (1.0, ["0.088", "0.001", "0.000", "0.220", "0.000", "0.200"]),
+        (1e-3, ["0.000000088", "0.000000001", "0.000000000", "0.000000220", "0.000000000", "0.000000200"]),
+        (1e-4, ["8.79e-10", "6.00e-12", "0.00e+00", "2.20e-09", "0.00e+00", "2.00e-09"]),
+    ],
+)
+def test_moments_have_the_decimals_of_the_largest(size, moments):
+    """What is below a thousandth of it is rounding, and no zero is negative."""
+    inertia = np.array([[0.0879, 6e-4, 0], [6e-4, 0.22, -3e-6], [0, -3e-6, 0.2]]) * size**2
+    console = Console(width=200, file=io.StringIO())
+    print_payloads(console, [ScanName(Path("a"))], [Payload(0.4, np.zeros(3), inertia)])
+    assert console.file.getvalue().splitlines()[3].split()[2:] == moments
 
 
 def test_a_model_without_inertia_has_mass_and_centre_alone(ask, file, capsys):

@@ -238,10 +238,10 @@ def test_a_whole_scene_is_no_object():
     assert whole.notes == ("no mask: all pixels with a depth are taken for the object",)
     (warning,) = whole.warnings
     assert warning.startswith(
-        "the mask covers 100% of the image and 100% of its border, as a background does"
+        "the mask covers 100 % of the image and 100 % of its border, as a background does"
     )
     (warning,) = depth_to_cloud(depth, CAMERA, ~mask).warnings
-    assert "100% of its border" in warning
+    assert "100 % of its border" in warning
     millimetres = (1000 * np.random.default_rng(0).uniform(0.5, 2, depth.shape)).astype(np.uint16)
     with pytest.raises(InputError, match="different numbers, as a depth image has"):
         depth_to_cloud(millimetres, CAMERA, millimetres)

@@ -84,9 +84,11 @@ def file_size(size: float) -> str:
     return f"{size:.3g} GB"
 
 
-def percent(value: float) -> str:
-    """Format a fraction as per cent with three significant digits, e.g. ``18.2 %``."""
-    return "–" if value != value else f"{length(100 * value)} %"
+def percent(value: float, decimals: int | None = None) -> str:
+    """Format a fraction as per cent, e.g. ``18.2 %``: with three significant digits, or so many decimals."""
+    if value != value:
+        return "–"
+    return f"{length(100 * value) if decimals is None else f'{100 * value:.{decimals}f}'} %"
 
 
 def length(value: float) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plumbline.arrays import is_number, shown, to_array
+from plumbline.console.text import percent
 from plumbline.errors import InputError
 from plumbline.geometry.cleaning import object_components
 from plumbline.geometry.intrinsics import Intrinsics, matrix_intrinsics
@@ -204,8 +205,8 @@ def _warnings(row: Int, column: Int, shape: tuple[int, ...]) -> Iterator[str]:
     share = len(row) / (height * width)
     if border > _BORDER or share > _MOST_OF:
         yield (
-            f"the mask covers {share:.0%} of the image and {border:.0%} of its border, as a background does; "
-            "give a mask of one object"
+            f"the mask covers {percent(share, 0)} of the image and {percent(border, 0)} of its border, as a "
+            "background does; give a mask of one object"
         )
 
 

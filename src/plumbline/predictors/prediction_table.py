@@ -10,6 +10,7 @@ from rich.console import Console
 
 from plumbline import __version__
 from plumbline.console.tables import WIDEST, Column, print_fitting
+from plumbline.console.text import percent
 from plumbline.errors import InputError
 from plumbline.geometry.camera_poses import FROM_POSES
 from plumbline.payload.forms.numbers import NAMES, upper
@@ -93,7 +94,7 @@ def print_predictions(
         *("file", "stamp", "object", "x", "y", "z", "expected error", "90 % within"),
         *("points", "left out", "views", "sensor"),
     )
-    gives_way = {"views": 1, "points": 2, "expected error": 3, "left out": 4, "sensor": 5, "90 % within": 6}
+    gives_way = {"views": 1, "sensor": 2, "points": 3, "left out": 4, "90 % within": 5}
     columns = [
         Column(head, cells, gives_way.get(head))
         for head, *cells in zip(heads, *rows, strict=True)
@@ -103,7 +104,7 @@ def print_predictions(
     first = next(answer for answer in found if isinstance(answer, Prediction))
     console.print(f"\ncentres of mass by {called(predictor)}, in {frame_of(first)}", markup=False)
     if dropped:
-        narrow = ", ".join(column.head for column in dropped)
+        narrow = ", ".join(" ".join(column.head.split()) for column in dropped)
         console.print(f"the terminal is too narrow for {narrow}: widen it, or use --json", markup=False)
 
 
@@ -166,8 +167,11 @@ def _print_table(console: Console, columns: Sequence[Column]) -> list[Column]:
 def _moments(payload: Payload) -> list[str]:
     if payload.inertia is None:
         return [""] * len(NAMES)
-    nothing = 5e-4 * np.abs(payload.inertia).max()  # what rounding leaves of a symmetry
-    return [f"{value if abs(value) > nothing else 0:.3g}" for value in upper(payload.inertia).values()]
+    largest = float(np.abs(payload.inertia).max())
+    digits, moments = _digits(largest, 3), upper(payload.inertia).values()
+    if digits > 9:  # of a body so small that the places would not be counted
+        return [f"{value if abs(value) > 5e-4 * largest else 0:.2e}" for value in moments]
+    return [_fixed(value, digits) for value in moments]
 
 
 def called(predictor: Predictor) -> str:
@@ -180,7 +184,16 @@ def called(predictor: Predictor) -> str:
 
 def decimals(extent: float) -> int:
     """Decimals of lengths: a resolution of a thousandth of an object's extent, or slightly better."""
-    return int(np.clip(3 - math.floor(math.log10(extent)), 0, 12))
+    return _digits(extent, 4)
+
+
+def _digits(largest: float, significant: int) -> int:
+    """Decimals with which the largest of some values has so many significant digits."""
+    return int(np.clip(significant - 1 - math.floor(math.log10(largest)), 0, 12))
+
+
+def _fixed(value: float, digits: int) -> str:
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # no negative zero
 
 
 def _row(name: ScanName, answer: Prediction, numbered: bool) -> list[str]:
@@ -194,7 +207,7 @@ def _row(name: ScanName, answer: Prediction, numbered: bool) -> list[str]:
         *_position(answer.com, answer.extent),
         *("" if doubt is None else f"{doubt:.{digits}f}" for doubt in doubts),
         f"{points:,}" if used == points else f"{used:,} of {points:,}",
-        f"{100 * answer.left_out:.1f} %" if answer.left_out else "",
+        percent(answer.left_out, 1) if answer.left_out else "",
         f"{answer.num_views}",
         answer.sensor,
     ]
@@ -202,4 +215,4 @@ def _row(name: ScanName, answer: Prediction, numbered: bool) -> list[str]:
 
 def _position(point: Float, extent: float) -> list[str]:
     digits = decimals(extent)
-    return [f"{round(value, digits) + 0.0:.{digits}f}" for value in point.tolist()]  # no negative zero
+    return [_fixed(value, digits) for value in point.tolist()]

@@ -40,8 +40,8 @@ def test_notes_of_one_kind_come_once():
 
 def test_points_that_cleaning_left_out_and_much_of_them():
     lines = said(InputReport("a", 0.1, 0, ()), InputReport("b", 0.5, 0, ()))
-    assert lines[0].startswith("  2 real scans lost points that are not connected to the object, 30.0% on")
-    assert lines[1].startswith("  warning: b: 50% of the points")
+    assert lines[0].startswith("  2 real scans lost points that are not connected to the object, 30.0 % on")
+    assert lines[1].startswith("  warning: b: 50 % of the points")
     assert len(lines) == 2
 
 
