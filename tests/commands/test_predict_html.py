@@ -76,6 +76,24 @@ def test_each_answer_is_drawn_with_its_own_points(ask, tmp_path, batch_size):
     assert "1 scan without an answer" in text
 
 
+def test_the_page_says_the_payload_and_the_notes_of_each_scan_that_was_asked_for(ask, tmp_path):
+    files = [write_scan(tmp_path / f"{number}.npz", simulate(number)) for number in (3, 4)]
+    (tmp_path / "T.json").write_text(
+        '{"frame": "tool0", "matrix": [[0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]}'
+    )
+    page = tmp_path / "a.html"
+    words = ["--checkpoint", "pretrained", "--mass", 0.4, "--frame", tmp_path / "T.json", "--html", page]
+    _, lines, _ = ask(*files, *words)
+    for line, part in zip(lines, page.read_text("utf-8").split('<section class="scan"')[1:], strict=True):
+        shown = part.split("<h2>Payload</h2>")[1].split("in the frame tool0</p>")[0]
+        numbers = [float(number) for number in re.findall(r"<td>([^<]+)</td>", shown)]
+        np.testing.assert_allclose(numbers[:3], line["payload"]["com"], atol=5e-3)
+        inertia = np.array(line["payload"]["inertia"])
+        expected = [*np.diag(inertia), inertia[0, 1], inertia[0, 2], inertia[1, 2]]
+        np.testing.assert_allclose(numbers[3:], expected, atol=6e-3 * np.abs(inertia).max())
+        assert "its coordinates are taken for metres" in part
+
+
 def test_if_no_scan_has_an_answer_no_page_is_written(tmp_path, capsys):
     (tmp_path / "broken.npz").write_bytes(b"no scan")
     page = tmp_path / "a.html"
@@ -154,6 +172,6 @@ def test_a_full_disk_is_said_after_the_answers(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("plumbline.views.files.write_atomically", full)
     assert main(["predict", str(file), *HULL, "--html", str(page)]) == 2
     out, err = capsys.readouterr()
-    assert "centres of mass by convex_hull" in out
+    assert "centre of mass by convex_hull" in out
     assert err.splitlines()[-1] == f"error: --html {page}: cannot be written (No space left on device)"
     assert page.read_text() == "the earlier page"

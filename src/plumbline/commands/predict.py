@@ -87,7 +87,7 @@ def run(config: PredictConfig, console: Console) -> int:
     with count_bar(console, names[0].counts if names else "scan", "predicting") as progress:
         for name, predicted in zip(names, answers, strict=True):
             answer, payload = to_payload(name, predicted, wanted)
-            views.add(name, answer if isinstance(answer, InputError) else predicted)
+            views.add(name, predicted, answer, payload)
             lines.append(name.to_dict() | to_dict(answer, payload, model))
             given.answers.append(answer)
             given.payloads.append(payload)

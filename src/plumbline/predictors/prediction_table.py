@@ -102,25 +102,32 @@ def print_predictions(
     ]
     dropped = _print_table(console, columns)
     first = next(answer for answer in found if isinstance(answer, Prediction))
-    console.print(f"\ncentres of mass by {called(predictor)}, in {frame_of(first)}", markup=False)
+    noun = "centre of mass" if len(rows) == 1 else "centres of mass"
+    console.print(f"\n{noun} by {called(predictor)}, in {frame_of(first, len(names))}", markup=False)
     if dropped:
         narrow = ", ".join(" ".join(column.head.split()) for column in dropped)
         console.print(f"the terminal is too narrow for {narrow}: widen it, or use --json", markup=False)
 
 
-def frame_of(answer: Prediction) -> str:
-    """Unit and frame of an answer, in words."""
-    whose = {"the camera": "of the camera", FROM_POSES: "of the poses"}.get(answer.sensor, "of each file")
+def frame_of(answer: Prediction, scans: int = 1) -> str:
+    """Unit and frame of an answer, or of those for several scans, in words."""
+    file, frame = "the file" if scans == 1 else "each file", frame_name(answer, scans)
     if answer.unit == AS_IN_FILE and not answer.frame:
-        return f"the frame and unit {whose}"
-    unit = "the unit of each file" if answer.unit == AS_IN_FILE else answer.unit
-    return f"{unit}, in the frame {answer.frame or whose}"
+        return f"the frame and unit {frame}"
+    unit = f"the unit of {file}" if answer.unit == AS_IN_FILE else answer.unit
+    return f"{unit}, in the frame {frame}"
+
+
+def frame_name(answer: Prediction, scans: int = 1) -> str:
+    """Name the frame of an answer, or of those for several scans, as in "the frame flange"."""
+    whose = {"the camera": "of the camera", FROM_POSES: "of the poses"}
+    return answer.frame or whose.get(answer.sensor, "of the file" if scans == 1 else "of each file")
 
 
 def print_payloads(console: Console, names: Sequence[ScanName], payloads: Sequence[Payload | None]) -> None:
     """Print one row for each scan that has a payload: mass, and inertia about the centre of mass."""
     rows = [
-        [str(name), f"{payload.mass:.4g}", *_moments(payload)]
+        [str(name), f"{payload.mass:.4g}", *moments(payload)]
         for name, payload in zip(names, payloads, strict=True)
         if payload is not None
     ]
@@ -132,8 +139,10 @@ def print_payloads(console: Console, names: Sequence[ScanName], payloads: Sequen
         console, [Column(head, cells) for head, *cells in zip(heads, *rows, strict=True) if any(cells)]
     )
     assert not dropped, "no column gives way"
-    frame = next(payload.frame for payload in payloads if payload is not None) or "of each scan"
-    console.print(f"\npayloads: kg, and kg m2 about the centre of mass, in the frame {frame}", markup=False)
+    frame = next(payload.frame for payload in payloads if payload is not None)
+    frame = frame or ("of the scan" if len(names) == 1 else "of each scan")
+    noun = "payload" if len(rows) == 1 else "payloads"
+    console.print(f"\n{noun}: kg, and kg m2 about the centre of mass, in the frame {frame}", markup=False)
 
 
 def print_bodies(console: Console, bodies: Sequence[tuple[Path, Payload, float, Prediction | None]]) -> None:
@@ -144,16 +153,16 @@ def print_bodies(console: Console, bodies: Sequence[tuple[Path, Payload, float, 
         [
             str(file),
             "exact" if predicted is None else f"+- {predicted.radius_90 or np.nan:.2g} m",
-            *_position(payload.com, math.sqrt(np.trace(payload.known_inertia()) / payload.mass)),
+            *position_of(payload.com, math.sqrt(np.trace(payload.known_inertia()) / payload.mass)),
             f"{payload.mass:.4g}",
             f"{volume:.3g}",
-            *_moments(payload),
+            *moments(payload),
         ]
         for file, payload, volume, predicted in bodies
     ]
     heads = ("mesh", "90 % within", "x", "y", "z", "mass", "volume", *NAMES)
     _print_table(console, [Column(head, cells) for head, *cells in zip(heads, *rows, strict=True)])
-    frame = bodies[0][1].frame or "of each mesh"
+    frame = bodies[0][1].frame or ("of the mesh" if len(bodies) == 1 else "of each mesh")
     console.print(f"\nmetres, kg, m3, and kg m2 about the centre of mass, in the frame {frame}", markup=False)
 
 
@@ -164,14 +173,15 @@ def _print_table(console: Console, columns: Sequence[Column]) -> list[Column]:
     return print_fitting(console, columns)
 
 
-def _moments(payload: Payload) -> list[str]:
+def moments(payload: Payload) -> list[str]:
+    """The six numbers of the inertia in the order of ``NAMES``; empty texts if it is not known."""
     if payload.inertia is None:
         return [""] * len(NAMES)
     largest = float(np.abs(payload.inertia).max())
-    digits, moments = _digits(largest, 3), upper(payload.inertia).values()
+    digits, values = _digits(largest, 3), upper(payload.inertia).values()
     if digits > 9:  # of a body so small that the places would not be counted
-        return [f"{value if abs(value) > 5e-4 * largest else 0:.2e}" for value in moments]
-    return [_fixed(value, digits) for value in moments]
+        return [f"{value if abs(value) > 5e-4 * largest else 0:.2e}" for value in values]
+    return [_fixed(value, digits) for value in values]
 
 
 def called(predictor: Predictor) -> str:
@@ -204,7 +214,7 @@ def _row(name: ScanName, answer: Prediction, numbered: bool) -> list[str]:
         str(name.file),
         "" if name.message is None else name.message.time,
         str(name.object) if numbered and name.object is not None else "",
-        *_position(answer.com, answer.extent),
+        *position_of(answer.com, answer.extent),
         *("" if doubt is None else f"{doubt:.{digits}f}" for doubt in doubts),
         f"{points:,}" if used == points else f"{used:,} of {points:,}",
         percent(answer.left_out, 1) if answer.left_out else "",
@@ -213,6 +223,7 @@ def _row(name: ScanName, answer: Prediction, numbered: bool) -> list[str]:
     ]
 
 
-def _position(point: Float, extent: float) -> list[str]:
+def position_of(point: Float, extent: float) -> list[str]:
+    """Write the coordinates of a point of an object of this extent."""
     digits = decimals(extent)
     return [_fixed(value, digits) for value in point.tolist()]

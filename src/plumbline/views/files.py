@@ -7,6 +7,7 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 from plumbline.errors import InputError
+from plumbline.payload.record import Payload
 from plumbline.predictors.many import Source
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.prediction_table import ScanName
@@ -65,15 +66,36 @@ class ViewFiles:
             self._clouds.append(cloud)
             yield cloud
 
-    def add(self, name: ScanName, answer: Prediction | InputError) -> None:
-        """Take the answer for the next cloud that passed."""
+    def add(
+        self,
+        name: ScanName,
+        predicted: Prediction | InputError,
+        answer: Prediction | InputError,
+        payload: Payload | None,
+    ) -> None:
+        """Take what is given for the next cloud that passed.
+
+        Args:
+            name: of the scan.
+            predicted: the prediction in the frame of the scan.
+            answer, payload: in the frame that was asked for.
+        """
         if not self._clouds:
             return
         cloud = self._clouds.popleft()
         if isinstance(answer, InputError) or isinstance(cloud, InputError):
             self._refused.append(str(answer))
             return
-        scene = scene_of(cloud, answer, name=str(name), sensor=self._sensor, clean=self._clean)
+        assert isinstance(predicted, Prediction), "an answer is made of a prediction"
+        scene = scene_of(
+            cloud,
+            predicted,
+            name=str(name),
+            sensor=self._sensor,
+            clean=self._clean,
+            asked=answer,
+            payload=payload,
+        )
         self._scenes.append(scene if self._most is None else scene.thinned(self._most))
 
     def write(self, model: str) -> tuple[dict[str, Path], list[str]]:
