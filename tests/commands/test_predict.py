@@ -200,7 +200,10 @@ def test_the_sensor_matters_and_comes_from_where_it_is_said(ask, tmp_path):
     assert (code, [line["sensor"] for line in assumed]) == (0, ["assumed at the origin"] * 2)
     np.testing.assert_allclose(assumed[0]["com"] + one, first["com"], atol=1e-6)
     assert err.count("\n") == 1
-    assert "2 scans do not say where their sensor stood; assumed at 0,0,0" in err
+    assert (
+        "2 scans do not say where the sensor stood: it is assumed at 0,0,0, the origin of the frame of each"
+        in err
+    )
 
 
 def test_two_views_are_counted(ask, tmp_path):

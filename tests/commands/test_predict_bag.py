@@ -107,8 +107,8 @@ def test_each_cloud_is_answered_with_the_prediction_of_its_points(ask, clouds, f
             f"{missing} of {2 * missing} rows are missing returns (NaN or infinite), left out"
         ]
         assert err == (
-            "note: 2 scans do not say where their sensor stood; assumed at 0,0,0 of its frame (give --sensor "
-            "x,y,z to set it)\n"
+            "note: 2 messages do not say where the sensor stood: it is assumed at 0,0,0, the origin of the "
+            "frame of each (give --sensor x,y,z if it stood elsewhere)\n"
         )
 
 

@@ -117,7 +117,7 @@ def test_the_table_has_a_row_of_moments(file, flange, capsys):
     out = capsys.readouterr().out
     assert "in metres, in the frame flange" in out
     assert "ixx" in out
-    assert out.rstrip().endswith("payloads: kg, and kg m2 about the centre of mass, in the frame flange")
+    assert out.rstrip().endswith("payload: kg, and kg m2 about the centre of mass, in the frame flange")
 
 
 @pytest.mark.parametrize(
@@ -222,4 +222,4 @@ def test_a_payload_for_an_arm_without_a_frame_is_warned_of(tmp_path, capsys, for
     (tmp_path / "T.json").write_text(json.dumps(np.eye(4).tolist()))
     for frame, expected in (([], warned), (["--frame", str(tmp_path / "T.json")], False)):
         assert main(["predict", str(file), "--mass", "1", "--format", form, *frame]) == 0
-        assert ("is read in the frame of the flange" in capsys.readouterr().err) == expected
+        assert ("the robot reads a payload in the frame of its flange" in capsys.readouterr().err) == expected

@@ -238,7 +238,7 @@ def test_a_whole_scene_is_no_object():
     assert whole.notes == ("no mask: all pixels with a depth are taken for the object",)
     (warning,) = whole.warnings
     assert warning.startswith(
-        "the mask covers 100 % of the image and 100 % of its border, as a background does"
+        "the mask covers 100 % of the image and 100 % of its border, so it may show the background"
     )
     (warning,) = depth_to_cloud(depth, CAMERA, ~mask).warnings
     assert "100 % of its border" in warning

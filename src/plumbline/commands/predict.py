@@ -84,7 +84,8 @@ def run(config: PredictConfig, console: Console) -> int:
     )
     given = Given([], [])
     lines: list[dict[str, Any]] = []
-    with count_bar(console, names[0].counts if names else "scan", "predicting") as progress:
+    counts = names[0].counts if names else "scan"
+    with count_bar(console, counts, "predicting") as progress:
         for name, predicted in zip(names, answers, strict=True):
             answer, payload = to_payload(name, predicted, wanted)
             views.add(name, predicted, answer, payload)
@@ -101,7 +102,7 @@ def run(config: PredictConfig, console: Console) -> int:
     if not config.json:
         _print_answers(console, config.format, names, given, predictor)
     predictions = [answer for answer in given.answers if isinstance(answer, Prediction)]
-    _print_assumptions(config, predictions)
+    _print_assumptions(config, counts, predictions)
     drawn, not_drawn = views.write(called(predictor))
     for note in (*left_out, *said, *not_drawn, *skipped_texts(config.paths)):
         tell(f"note: {note}")
@@ -137,21 +138,21 @@ def _written(config: PredictConfig, clouds: Iterable[Source], answered: bool) ->
     return {name: place for name, place in places.items() if place is not None}
 
 
-def _print_assumptions(config: PredictConfig, answers: Sequence[Prediction]) -> None:
+def _print_assumptions(config: PredictConfig, counts: str, answers: Sequence[Prediction]) -> None:
     """Print what was assumed of all scans alike."""
     if assumed := sum(answer.sensor == "assumed" for answer in answers):
-        whose = "scan does not say where its" if assumed == 1 else "scans do not say where their"
+        whose = f"{counted(assumed, counts)} {'does' if assumed == 1 else 'do'}"
+        frame = "its frame" if assumed == 1 else "the frame of each"
         tell(
-            f"note: {assumed:,} {whose} sensor stood; assumed at 0,0,0 of its frame (give --sensor x,y,z to "
-            "set it)"
+            f"note: {whose} not say where the sensor stood: it is assumed at 0,0,0, the origin of {frame} "
+            "(give --sensor x,y,z if it stood elsewhere)"
         )
     if config.mass is not None and len(answers) > 1:
-        each_of = f"each of the {len(answers)} scans or objects"
-        tell(f"note: --mass {config.mass:g} is taken for the mass of {each_of}")
+        tell(f"note: --mass {config.mass:g} is taken as the mass of each of the {len(answers):,} {counts}s")
     if config.format in FLANGE_FORMS and config.frame is None and answers:
         tell(
-            f"warning: --format {config.format} is read in the frame of the flange, and this payload is in "
-            "that of the scan; give --frame with the motion to the flange"
+            f"warning: --format {config.format}: the robot reads a payload in the frame of its flange, and "
+            "this one is in the frame of the scan; give --frame with the motion from the scan to the flange"
         )
 
 

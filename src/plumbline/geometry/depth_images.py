@@ -205,8 +205,8 @@ def _warnings(row: Int, column: Int, shape: tuple[int, ...]) -> Iterator[str]:
     share = len(row) / (height * width)
     if border > _BORDER or share > _MOST_OF:
         yield (
-            f"the mask covers {percent(share, 0)} of the image and {percent(border, 0)} of its border, as a "
-            "background does; give a mask of one object"
+            f"the mask covers {percent(share, 0)} of the image and {percent(border, 0)} of its border, so it "
+            "may show the background; give a mask of one object"
         )
 
 

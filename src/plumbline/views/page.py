@@ -36,7 +36,7 @@ _HELP = (
     "Keys: arrows, + and −, Shift with arrows, 0 for the first view."
 )
 _UNITS = {"metres": "m"}
-_SENSORS = {"assumed": "assumed at 0,0,0"}
+_SENSORS = {"assumed": "assumed at the origin"}
 _DETAILS = "<h2>Details</h2>"
 _FLAG = re.compile(r"(?<!\S)--\w+")
 _MOST_SENSORS = 64
@@ -194,7 +194,7 @@ def _rows(scene: Scene, model: str) -> Iterator[tuple[str, str]]:
         principal = ", ".join(length(value) for value in np.linalg.eigvalsh(answer.inertia).tolist())
         yield "principal moments", f"{principal}{f' {unit}²' if unit else ''}, per unit mass"
     if answer.novelty is not None:
-        yield "novelty", f"{answer.novelty:.2f} (usual scans are below 1)"
+        yield "novelty", f"{answer.novelty:.2f} (99 % of the validation scans are below 1)"
     yield "points", _points(answer)
     shown = len(scene.kept) + len(scene.left_out)
     if shown < answer.num_points:
