@@ -19,11 +19,14 @@ class Terminal(io.StringIO):
         return True
 
 
-def told(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, remark: str) -> str:
+def told(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, remark: str, term: str = "dumb") -> str:
     """What stands on an error stream after the remark; 80 columns wide if it is a terminal."""
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", stream)
         patch.setenv("COLUMNS", "80")
+        patch.setenv("TERM", term)
+        for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLORTERM"):
+            patch.delenv(name, raising=False)
         tell(remark)
     return stream.getvalue()
 
@@ -51,3 +54,12 @@ def test_each_line_is_folded_by_itself() -> None:
         "",
         "seven",
     ]
+
+
+def test_only_the_first_word_is_coloured_and_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for remark, codes in {"error: a": "1;31", "warning: a": "33", "note: a": "2", "interrupted": ""}.items():
+        word, _, rest = remark.partition(" ")
+        coloured = f"\x1b[{codes}m{word}\x1b[0m {rest}\n" if codes else f"{remark}\n"
+        assert told(monkeypatch, Terminal(), remark, "xterm") == coloured
+        assert told(monkeypatch, Terminal(), remark) == f"{remark}\n"
+        assert told(monkeypatch, io.StringIO(), remark, "xterm") == f"{remark}\n"
