@@ -135,3 +135,20 @@ def test_a_bar_names_what_it_counts_and_is_shown_on_a_terminal_only(clock):
             clock.now += 6
     assert text(log) == "  3 of 50,000 files, 83:19:42 left\n"
     assert "1 of 3 messages" in text(shown)
+
+
+def test_sentences_fold_on_a_terminal_only_and_commands_do_not():
+    words = "  warning: a.npz: " + 12 * "several words " + "at the end"
+    command = "resume with: plumbline train --config runs/a/config.yaml --data_dir data/one --resume"
+    shown, log = console(True), console(False)
+    shown.width = log.width = 60
+    for one in (shown, log):
+        with ConsoleListener(one) as listener:
+            Reporter(listener).say(words)
+            Reporter(listener).say(command)
+    assert text(log).splitlines() == [words, command]
+    first, *more, start, last = text(shown).splitlines()
+    assert max(map(len, (first, *more))) <= 60
+    assert all(line.startswith("    several") or line.startswith("    words") for line in more)
+    assert " ".join([first, *(line.strip() for line in more)]) == words
+    assert [start, last.strip()] == ["resume with:", command.removeprefix("resume with: ")]

@@ -8,7 +8,7 @@ import textwrap
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that a terminal obeys instead of showing (but not tab and line feed), and lone surrogates."""
 
-_QUOTED = re.compile("`[^`]*`")
+_COPIED = re.compile("`[^`]*`|(?<=: )plumbline .*")
 _GLUE = "\0"
 """Stands for a space at which no line ends."""
 
@@ -34,7 +34,9 @@ def _spelt(code: int) -> str:
 
 
 def folded(text: str, width: int, *, indent: str = "") -> list[str]:
-    """Fold a text into lines between words, never in a word or in a command in backticks: both are copied.
+    """Fold a text between words, never in a word or in a command, which are copied.
+
+    A command is in backticks, or it begins after a colon and ends with the line.
 
     Args:
         text: one line or several.
@@ -49,7 +51,7 @@ def folded(text: str, width: int, *, indent: str = "") -> list[str]:
         expand_tabs=False,
         replace_whitespace=False,
     )
-    whole = _QUOTED.sub(lambda match: match[0].replace(" ", _GLUE), text)
+    whole = _COPIED.sub(lambda match: match[0].replace(" ", _GLUE), text)
     lines = [line for given in whole.split("\n") for line in folder.wrap(given) or [""]]
     return [line.replace(_GLUE, " ") for line in lines]
 
