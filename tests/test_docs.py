@@ -49,6 +49,11 @@ def test_the_readme_is_short():
     assert len(read("README.md").split()) <= MOST_WORDS
 
 
+def test_the_demo_is_said_to_take_the_same_time_everywhere():
+    said = re.findall(r"(\S+ to \S+ minutes) on two CPU cores", read("README.md") + read("Makefile"))
+    assert said == ["3 to 6 minutes"] * 2
+
+
 def test_the_flag_table_is_what_the_program_says():
     assert read("docs", "flags.md") == flags_page(), "run make docs"
 

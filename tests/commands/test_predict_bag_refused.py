@@ -168,9 +168,11 @@ def test_no_file_of_the_bag_is_written_over(refused, tmp_path, form):
     bag = write_bag(tmp_path / "rec", [CLOUD], form)
     before = {file: file.read_bytes() for file in bag.iterdir()}
     assert len(before) == 2
-    for file in before:
-        said = refused("--bag", bag, "--out", file, *CARVE)
-        assert said == f"error: --out {file}: this is one of the files that are read; choose another name\n"
+    for number, file in enumerate(before):
+        same = tmp_path / f"{number}.jsonl"
+        same.hardlink_to(file)
+        said = refused("--bag", bag, "--out", same, *CARVE)
+        assert said == f"error: --out {same}: this is one of the files that are read; choose another name\n"
     assert {file: file.read_bytes() for file in bag.iterdir()} == before
 
 

@@ -12,6 +12,7 @@ from plumbline.console.text import visible
 from plumbline.errors import InputError
 from plumbline.kinds import nearest
 from plumbline.payload.frames import Frame, named_frame, parse_frame
+from plumbline.predictors.answer_lines import Wanted
 from plumbline.quantities import Intrinsics
 from plumbline.serve.limits import TooLargeError
 
@@ -69,6 +70,11 @@ class Asked:
     files: Mapping[str, Upload]
     frame: Frame | None
     points: Any = None
+
+    @property
+    def wanted(self) -> Wanted:
+        """How answers are wanted."""
+        return Wanted(self.config.mass, self.config.density, self.frame, strict=self.config.strict)
 
     @property
     def name(self) -> str:

@@ -13,8 +13,9 @@ from starlette.requests import Request
 
 from plumbline.cores import num_cores
 from plumbline.errors import InputError
-from plumbline.predictors.answer_lines import Wanted, to_dict, to_payload
+from plumbline.predictors.answer_lines import to_dict, to_payload
 from plumbline.predictors.choice import model_facts
+from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.prediction_table import called
 from plumbline.predictors.predictor import Predictor
 from plumbline.serve.batching import Answer, Batcher
@@ -96,11 +97,9 @@ class Service:
             raise type(error)(self._hidden(str(error))) from error
 
     def _lines(self, found: Answered) -> list[dict[str, Any]]:
-        config = found.asked.config
-        wanted = Wanted(config.mass, config.density, found.asked.frame, strict=config.strict)
         lines, refused = [], dict[str, None]()
         for name, predicted in zip(found.looked.names, found.answers, strict=True):
-            answer, payload = to_payload(name, predicted, wanted)
+            answer, payload = to_payload(name, predicted, found.asked.wanted)
             if isinstance(answer, InputError):
                 answer = InputError(self._hidden(str(answer)))
                 refused[str(answer)] = None
@@ -110,14 +109,25 @@ class Service:
         return lines
 
     def _draw(self, found: Answered) -> str:
-        looked = found.looked
+        looked, clean = found.looked, found.asked.config.clean
         scenes, refused = [], []
-        for name, cloud, answer in zip(looked.names, looked.clouds, found.answers, strict=True):
+        for name, cloud, predicted in zip(looked.names, looked.clouds, found.answers, strict=True):
+            answer, payload = to_payload(name, predicted, found.asked.wanted)
             if isinstance(cloud, InputError) or isinstance(answer, InputError):
                 refused.append(self._hidden(str(answer)))
                 continue
-            clean = found.asked.config.clean
-            scenes.append(scene_of(cloud, answer, name=str(name), sensor=looked.sensor, clean=clean))
+            assert isinstance(predicted, Prediction), "an answer is made of a prediction"
+            scenes.append(
+                scene_of(
+                    cloud,
+                    predicted,
+                    name=str(name),
+                    sensor=looked.sensor,
+                    clean=clean,
+                    asked=answer,
+                    payload=payload,
+                )
+            )
         return render(scenes, self._hidden(called(self._predictor)), refused)
 
     def _hidden(self, text: str) -> str:
