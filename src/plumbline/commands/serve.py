@@ -37,7 +37,7 @@ def run(config: ServeConfig, console: Console) -> int:
         from plumbline.serve.app import make_app
     except ImportError as error:
         raise InputError(
-            f"plumbline serve needs {error.name or error}: pip install 'plumbline-com[serve]'"
+            f"plumbline serve needs {error.name or error}: pip install fastapi python-multipart uvicorn"
         ) from error
     with listen(config.host, config.port) as listening:
         predictor = choose_predictor(config.checkpoint, config.model, batch_size=config.batch_size)
