@@ -15,7 +15,7 @@ TEXTS = [
     path
     for pattern in ("*.md", "docs/*.md", "examples/**/*", "src/**/*.py", "pyproject.toml", "Makefile")
     for path in sorted(ROOT.glob(pattern))
-    if path.suffix not in (".png", ".json") and path.is_file()
+    if path.suffix in (".md", ".py", ".toml", "") and path.is_file()
 ]
 
 
