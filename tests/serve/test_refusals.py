@@ -52,7 +52,7 @@ def said(answer, status=422) -> str:
 
 
 @pytest.mark.parametrize(("fields", "sentence"), [
-    ("", "no scan given: send a file as cloud, or depth and intrinsics"),
+    ("", "no scan given: send one (cloud), or a depth image and its camera (depth, intrinsics)"),
     ("depth", "--intrinsics is missing: a depth image needs the intrinsics of its camera"),
     ("cloud depth intrinsics", "--depth is a scan by itself: leave out the files or --depth"),
     ("cloud mask", "--mask describes a depth image: give one with --depth"),
