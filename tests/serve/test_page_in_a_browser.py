@@ -229,6 +229,15 @@ def test_all_that_is_needed_is_in_the_window(browser, url, dirty, size):
     assert visible(browser, "document.getElementById('state')"), "the fields scroll, not the status"
 
 
+def test_in_a_window_between_the_two_the_answer_is_scrolled_to(browser, url):
+    size = (1000, 800)
+    browser.visit(url, size)
+    browser.drop(MIDDLE, *SAMPLE.glob("*.*"))
+    answered(browser, "depth.png, object 255")
+    check_frame(browser, size)
+    assert visible(browser, f"{INNER}.getElementById('view')", inner=True)
+
+
 def check_frame(browser: Browser, size: tuple[int, int]) -> None:
     """Nothing within the frame scrolls; the window scrolls only where the parts are stacked, and downward."""
     page = (

@@ -188,7 +188,7 @@
   function fit() { /* stacked, the frame is as high as its page, so that only the window scrolls */
     const page = frame.contentDocument, last = page?.querySelector("aside") ?? page?.querySelector("main");
     if (!last) return;
-    const narrow = frame.contentWindow.matchMedia("(max-width: 52rem)").matches; /* as in viewer.css */
+    const narrow = frame.clientWidth <= 52 * 16; /* as in viewer.css; the frame may not know its width yet */
     const free = innerHeight - find("send").offsetHeight, style = page.documentElement.style;
     style.overflowY = stacked.matches && narrow ? "hidden" : "";
     style.setProperty("--stage", `${Math.round(0.5 * free)}px`);
