@@ -5,7 +5,7 @@
  */
 (() => {
   const find = (id) => document.getElementById(id);
-  const form = find("form"), frame = find("frame"), state = find("state"), payload = find("payload");
+  const form = find("form"), frame = find("frame"), state = find("state");
   const button = form.querySelector("button[type=submit]");
   const input = {
     ...{ cloud: find("cloud"), depth: find("depth"), intrinsics: find("intrinsics"), mask: find("mask") },
@@ -13,7 +13,7 @@
   };
   const SMALL = 4096; /* bytes that a file of one camera matrix has at most */
   const stacked = matchMedia("(max-width: 72rem)"); /* as in page.css */
-  let waiting = false, unused = [], asked = 0;
+  let waiting = false, unused = [];
 
   /* --------------------------------------------------------------------------------- what files are */
 
@@ -125,45 +125,10 @@
       return;
     }
     waiting = true;
-    payload.hidden = true;
-    asked += 1;
-    if (find("mass").value.trim()) askForPayload(asked, new FormData(form));
     const file = input.cloud.files[0] || input.depth.files[0];
     say(`Looking at ${file.name} …`, false);
     setTimeout(() => { button.disabled = true; });
   });
-
-  async function askForPayload(number, fields) {
-    const drawn = new Promise((done) => { frame.addEventListener("load", done, { once: true }); });
-    const answer = await fetch("predict", { method: "POST", body: fields }).catch(() => null);
-    await drawn;
-    if (!answer?.ok) return; /* the frame says why */
-    const lines = await answer.json();
-    if (number !== asked) return;
-    payload.replaceChildren(...lines.filter((line) => line.payload).flatMap(payloadOf));
-    payload.hidden = false;
-    if (stacked.matches) payload.scrollIntoView({ block: "start" });
-  }
-
-  function payloadOf(line) { /* elements that show it */
-    const made = (name, text) => Object.assign(document.createElement(name), { textContent: text });
-    const short = (...values) => values.map((value) => value.toExponential(2)).join(", ");
-    const { mass, com, inertia, frame: where } = line.payload;
-    const rows = { mass: `${mass} kg`, "x y z": `${com.map((value) => value.toFixed(4)).join(", ")} m` };
-    if (inertia) {
-      const [[xx, xy, xz], [, yy, yz], [, , zz]] = inertia;
-      rows["Ixx Iyy Izz"] = `${short(xx, yy, zz)} kg m²`;
-      rows["Ixy Ixz Iyz"] = `${short(xy, xz, yz)} kg m²`;
-    }
-    rows.frame = where || "as the scan";
-    const list = document.createElement("dl");
-    for (const [name, text] of Object.entries(rows)) list.append(made("dt", name), made("dd", text));
-    const number = line.object === undefined ? "" : `of object ${line.object}`;
-    const inFrame = frame.contentDocument?.body?.textContent ?? "";
-    const remarks = [...(line.warnings ?? []), ...(line.notes ?? [])].map(worded);
-    const added = remarks.filter((text) => !inFrame.includes(text)).map((text) => made("p", text));
-    return [made("h2", `Payload ${number}`), list, ...added];
-  }
 
   frame.addEventListener("load", () => {
     if (!waiting) return;
@@ -182,7 +147,7 @@
     fit();
     const side = page.querySelector("aside");
     if (side) new ResizeObserver(fit).observe(side);
-    if (stacked.matches && payload.hidden) frame.scrollIntoView({ block: "start" });
+    if (stacked.matches) frame.scrollIntoView({ block: "start" });
   });
 
   function fit() { /* stacked, the frame is as high as its page, so that only the window scrolls */

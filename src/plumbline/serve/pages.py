@@ -52,7 +52,7 @@ def front_page() -> tuple[str, dict[str, str]]:
     body = body.replace("{{version}}", __version__).replace("{{script}}", script)
     policy = (
         f"{_CLOSED}; style-src {digest(style)}; script-src {digest(script)}; form-action 'self'; "
-        "frame-src 'self'; connect-src 'self'"
+        "frame-src 'self'"
     )
     return _page("plumbline: centre of mass of a scan", style, body), {"Content-Security-Policy": policy}
 
