@@ -178,6 +178,15 @@ def test_results_in_the_readme_are_those_of_the_page_on_accuracy():
     assert set(figures) <= set(re.findall(r"[\d.]+ %", read("docs", "accuracy.md")))
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_figures_of_the_real_scans_say_that_five_are_left_out(page):
+    text = page.read_text(encoding="utf-8")
+    if re.search(r"\b62 (?:real |single-view )*scans", text):
+        assert re.search(
+            r"without APC|group APC, five|[Ff]ive more scans|five of a flat box left out|five of APC", text
+        )
+
+
 def test_the_number_of_families_is_told_right():
     told = [re.findall(r"(\d+) families", page.read_text(encoding="utf-8")) for page in PAGES]
     assert {number for page in told for number in page} == {str(len(FAMILIES))}

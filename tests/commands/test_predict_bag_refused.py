@@ -176,11 +176,11 @@ def test_no_file_of_the_bag_is_written_over(refused, tmp_path, form):
     assert {file: file.read_bytes() for file in bag.iterdir()} == before
 
 
-def test_without_rosbags_the_extra_is_named(refused, tmp_path, monkeypatch):
+def test_without_rosbags_it_is_named_with_what_installs_it(refused, tmp_path, monkeypatch):
     bag = write_bag(tmp_path / "rec", [CLOUD])
     for name in [name for name in sys.modules if name.split(".")[0] == "rosbags"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "rosbags", None)
     assert refused("--bag", bag, *CARVE) == (
-        "error: reading bags of ROS needs rosbags: pip install 'plumbline-com[ros]'\n"
+        "error: reading bags of ROS needs rosbags: pip install rosbags\n"
     )

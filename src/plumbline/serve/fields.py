@@ -127,7 +127,9 @@ def _asked(
     values |= {name: Path(files[name].name) for name in ("depth", "intrinsics", "mask") if name in files}
     scan = [Path(files["cloud"].name)] if "cloud" in files else []
     if points is None and not scan and "depth" not in values:
-        raise InputError("no scan given: send a file as cloud, or depth and intrinsics")
+        raise InputError(
+            "no scan given: send one (cloud), or a depth image and its camera (depth, intrinsics)"
+        )
     config = PredictConfig(paths=scan, **values)
     config.check()
     return Asked(config, files, frame, points)
