@@ -120,8 +120,9 @@ def test_what_cannot_be_written_is_refused_before_predicting(tmp_path, capsys, m
             assert f"{flag} b/c.{end}: there is no folder b" in refused(
                 capsys, "predict", file, flag, f"b/c.{end}"
             )
-            assert f"{flag} c.{end}: --out writes to this place" in refused(
-                capsys, "predict", file, "--out", f"./c.{end}", flag, f"c.{end}"
+            (tmp_path / f"link.{end}").symlink_to("c.jsonl")
+            assert f"{flag} link.{end}: --out writes to this place" in refused(
+                capsys, "predict", file, "--out", "./c.jsonl", flag, f"link.{end}"
             )
         bag, image = ("--bag", "rec"), ("--depth", "d.png", "--intrinsics", "9,9,2,2")
         for flag, end in {"--out": "jsonl", "--html": "html", "--ply": "ply"}.items():
