@@ -33,7 +33,7 @@ $(READY): $(READY_DEMO)
 
 announce:
 	@echo "make demo: a data set of built-in solids, a trained model, a report."
-	@echo "Takes about 3 minutes on two quiet CPU cores, 6 or more on busy or slower ones."
+	@echo "Takes 3 to 6 minutes on two CPU cores, depending on how fast and how busy they are."
 	@test -e $(READY_DEMO) || echo "Before that it installs into $(VENV): 1 to 2 minutes with torch's CPU build (1.3 GB on disk);"
 	@test -e $(READY_DEMO) || echo "longer with the CUDA build, which pip takes on Linux by default (3 GB to download). README says how to choose."
 

@@ -78,7 +78,7 @@ OWNERS = {
     "argparse": {"cli.py"},
     "fastapi": {"serve/"},
     "starlette": {"serve/"},
-    "uvicorn": {"commands/serve.py"},
+    "uvicorn": {"serve/"},
     "yaml": {"cli.py", "config/yaml_files.py", "data/split_file.py", "geometry/intrinsics.py",
              "training/persistence/run_folder.py"},
     "rosbags": {"ros/bags.py"},

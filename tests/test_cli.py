@@ -128,6 +128,8 @@ def other_value(item):
         return [f"{ROOT}/src/plumbline/predictors/untrained.py:{name}" for name in ("carve", "hull")]
     if item.name == "model_args":
         return ["num_tokens=3", "num_heads=2"]
+    if item.kind.suffixes:
+        return f"elsewhere{item.kind.suffixes[-1]}"
     return ["one", "two"] if item.many else "elsewhere"
 
 
@@ -321,6 +323,20 @@ def test_an_output_without_dashes_and_letters_shows_the_nearest():
         environment = {**os.environ, "PYTHONIOENCODING": encoding}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, timeout=300)
         assert done.stdout.decode(encoding) == shown + "\n", done.stderr
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_help_is_as_wide_as_the_terminal_and_80_columns_at_most(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for words in (["--help"], *([verb, "--help"] for verb in cli.VERBS)):
+        assert cli.main(words) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line for line in lines if len(line) > min(columns, 80)] == [], words
+        assert max(map(len, lines)) > min(columns, 80) - 5, words
+    for verb in ("predict", "serve"):
+        assert cli.main([verb, "--help"]) == 0
+        page = "".join(capsys.readouterr().out.split())
+        assert f"--model{cli.VERBS[verb].config.options()['model'].kind.metavar}" in page
 
 
 def test_help_speaks_of_flags_not_of_types(capsys):

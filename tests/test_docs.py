@@ -49,6 +49,11 @@ def test_the_readme_is_short():
     assert len(read("README.md").split()) <= MOST_WORDS
 
 
+def test_the_demo_is_said_to_take_the_same_time_everywhere():
+    said = re.findall(r"(\S+ to \S+ minutes) on two CPU cores", read("README.md") + read("Makefile"))
+    assert said == ["3 to 6 minutes"] * 2
+
+
 def test_the_flag_table_is_what_the_program_says():
     assert read("docs", "flags.md") == flags_page(), "run make docs"
 
@@ -171,6 +176,15 @@ def test_results_in_the_readme_are_those_of_the_page_on_accuracy():
     figures = re.findall(r"[\d.]+ %", "".join(re.findall(r"^\|.*\|$", read("README.md"), re.MULTILINE)))
     assert len(figures) >= 8
     assert set(figures) <= set(re.findall(r"[\d.]+ %", read("docs", "accuracy.md")))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_figures_of_the_real_scans_say_that_five_are_left_out(page):
+    text = page.read_text(encoding="utf-8")
+    if re.search(r"\b62 (?:real |single-view )*scans", text):
+        assert re.search(
+            r"without APC|group APC, five|[Ff]ive more scans|five of a flat box left out|five of APC", text
+        )
 
 
 def test_the_number_of_families_is_told_right():

@@ -1,16 +1,23 @@
 """The scripts in examples/ run as they stand, in a folder of their own, and do what their page says."""
 
+import ast
 import json
 import re
+import runpy
+import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from plumbline.cli import main
 from tests.helpers import ROOT
 from tests.helpers.processes import running
 
 SCRIPT = ROOT / "examples" / "from_meshes_to_a_prediction.py"
+SAMPLE = ROOT / "examples" / "sample"
 REST = """
 import json, runpy, sys
 names = runpy.run_path(sys.argv[1], run_name="__main__")
@@ -59,6 +66,65 @@ def test_from_meshes_to_a_prediction(tmp_path: Path) -> None:
     assert best, printed
     assert (tmp_path / best[1]).is_file()
     assert json.loads((folder / "run" / "evaluation.json").read_text(encoding="utf-8"))["split"] == "val"
+
+
+def commands(page: str) -> list[list[str]]:
+    """The commands of the program on a page that take the sample's depth image."""
+    lines = re.findall(
+        r"^    plumbline (.*--depth depth.png.*)$", (ROOT / page).read_text("utf-8"), re.MULTILINE
+    )
+    return [shlex.split(line) for line in lines]
+
+
+@pytest.fixture
+def sample(tmp_path, monkeypatch):
+    """A copy of the sample as the current folder; the true centre of mass, as the page states it."""
+    shutil.copytree(SAMPLE, tmp_path / "sample")
+    monkeypatch.chdir(tmp_path / "sample")
+    (told,) = re.findall(r"at \((.*)\) metres", (ROOT / "examples" / "README.md").read_text("utf-8"))
+    return [float(word) for word in told.split(",")]
+
+
+def test_the_sample_is_small_and_is_what_its_script_makes(sample):
+    made = runpy.run_path(str(ROOT / "examples" / "make_sample.py"))["make"]()
+    assert sum(path.stat().st_size for path in SAMPLE.iterdir()) < 60_000
+    np.testing.assert_allclose(made.com, sample, atol=6e-5)
+    for name, array in (("depth", made.depth), ("mask", made.mask)):
+        stored = np.asarray(Image.open(SAMPLE / f"{name}.png"))
+        assert (stored.dtype, stored.shape) == (array.dtype, array.shape)
+        assert np.abs(stored.astype(int) - array).mean() < 0.01, "rounding may differ between machines"
+    assert json.loads((SAMPLE / "camera.json").read_text("utf-8")) == made.camera
+    np.testing.assert_allclose(
+        json.loads((SAMPLE / "flange.json").read_text("utf-8")), made.flange, atol=2e-6
+    )
+
+
+@pytest.mark.parametrize("page", ["README.md", "examples/README.md", "docs/from-camera-to-payload.md"])
+def test_the_commands_of_the_page_find_the_centre_of_the_sample(page, sample, capsys):
+    first, *others = commands(page)
+    assert main([*first, "--json"]) == 0
+    (found,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert np.linalg.norm(np.subtract(found["com"], sample)) < found["radius_90"]
+    assert "warnings" not in found
+    flange = np.array(json.loads(Path("flange.json").read_text("utf-8")))
+    in_flange = flange[:3, :3] @ sample + flange[:3, 3]
+    for words in others:
+        assert main(words) == 0
+        out = capsys.readouterr().out
+        if "ur" in words:
+            mass, com, _ = ast.literal_eval(f"[{out.strip().removeprefix('set_target_payload(')[:-1]}]")
+            assert mass == 0.4
+            assert np.linalg.norm(com - in_flange) < found["radius_90"]
+    assert any("ur" in words for words in others) == (page != "examples/README.md")
+
+
+def test_what_the_page_says_of_the_sample(sample, capsys):
+    assert main([*commands("examples/README.md")[0], "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    page = (ROOT / "examples" / "README.md").read_text("utf-8")
+    (told,) = re.findall(r"prediction is (\d+) mm away; the stated 90 % radius is (\d+) mm", page)
+    lengths = (np.linalg.norm(np.subtract(found["com"], sample)), found["radius_90"])
+    assert [int(word) for word in told] == [round(1000 * length) for length in lengths]
 
 
 def test_the_page_lists_every_example() -> None:

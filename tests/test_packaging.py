@@ -13,8 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 TEXTS = [
     path
-    for pattern in ("*.md", "docs/*.md", "src/**/*.py", "pyproject.toml", "Makefile")
+    for pattern in ("*.md", "docs/*.md", "examples/**/*", "src/**/*.py", "pyproject.toml", "Makefile")
     for path in sorted(ROOT.glob(pattern))
+    if path.suffix in (".md", ".py", ".toml", "") and path.is_file()
 ]
 
 
@@ -59,6 +60,22 @@ def test_what_is_no_python_is_packaged_too():
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nobody_is_told_to_install_another_project(path):
-    """``plumbline`` on the public index belongs to somebody else; ours is ``plumbline-com``."""
-    told = re.findall(r"pip install[^\n`]*\bplumbline\b(?!-com)", path.read_text(encoding="utf-8"))
+    """``plumbline`` on the public index belongs to somebody else, and ours need not be on an index."""
+    told = re.findall(r"pip install[^\n`]*\bplumbline\b", path.read_text(encoding="utf-8"))
     assert told == []
+
+
+def test_what_installs_an_extra_is_right_with_and_without_a_clone():
+    """Packages are told by their names, and all of an extra: ``.[ros]`` works in a clone alone."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    wanted = {name: [re.match(r"[\w-]+", item)[0] for item in extras[name]] for name in ("ros", "serve")}
+    told = {name: set() for name in wanted}
+    for path in TEXTS:
+        for line in re.findall(r"pip install ([^\n`)\"]*)", path.read_text(encoding="utf-8")):
+            assert "[" not in line or path.name in ("Makefile", "fuzz.py"), (path.name, line)
+            for name, packages in wanted.items():
+                if packages[0] in line.split():
+                    assert line.split() == packages, path.name
+                    told[name].add(path.name)
+    assert told["ros"] >= {"README.md", "predict.md", "bags.py"}
+    assert told["serve"] >= {"README.md", "serve.md", "serve.py"}

@@ -5,16 +5,23 @@ its stamp and in its frame, ``~/centre_of_mass`` (PointStamped), ``~/marker`` (M
 holds nine in ten true centres) and, if the parameter ``mass`` is above 0, ``~/inertia`` (InertiaStamped).
 """
 
-import rclpy
-from geometry_msgs.msg import InertiaStamped, PointStamped
-from rclpy.executors import ExternalShutdownException
-from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import PointCloud2
-from visualization_msgs.msg import Marker
+import sys
 
-import plumbline
-from plumbline.ros.messages import INERTIA, MARKER, POINT, answer_fields, cloud_of, fill
+try:
+    import rclpy
+    from geometry_msgs.msg import InertiaStamped, PointStamped
+    from rclpy.executors import ExternalShutdownException
+    from rclpy.node import Node
+    from rclpy.qos import qos_profile_sensor_data
+    from sensor_msgs.msg import PointCloud2
+    from visualization_msgs.msg import Marker
+
+    import plumbline
+    from plumbline.ros.messages import INERTIA, MARKER, POINT, answer_fields, cloud_of, fill
+except ImportError as error:
+    how = "source ROS 2 (source /opt/ros/jazzy/setup.bash), and use a Python that plumbline is installed for"
+    print(f"error: {error}: {how}", file=sys.stderr)
+    sys.exit(2)
 
 TOPICS = {
     POINT: (PointStamped, "~/centre_of_mass"),

@@ -9,13 +9,15 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from inspect import signature
+from shutil import get_terminal_size
 from typing import Any, NamedTuple
 
 from plumbline import __version__
 from plumbline.config.options import Flags, Option
 from plumbline.config.reading import CONFIG, CommandLine
+from plumbline.console.remarks import tell
 from plumbline.console.terminal import can_write, discard_output, make_console, make_writable
-from plumbline.console.text import visible
+from plumbline.console.text import folded, visible
 from plumbline.errors import InputError
 from plumbline.kinds import nearest, switch
 
@@ -76,7 +78,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "plumbline") -> int:
         if can_write():
             raise
         discard_output()
-        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        tell(f"error: the output cannot be written: {error.strerror}")
         code = 2
     return code
 
@@ -104,7 +106,7 @@ def _answer(arguments: list[str], prog: str) -> int:
     except InputError as error:
         if "--debug" in rest:
             print(visible(traceback.format_exc()), end="", file=sys.stderr)
-        print(visible(f"error: {error}"), file=sys.stderr)
+        tell(f"error: {error}")
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -122,20 +124,40 @@ def _run(verb: Verb, config: Flags) -> int:
 def overview() -> str:
     """The text of ``plumbline --help``."""
     rows = "\n".join(f"  {name:<10}{verb.summary}" for name, verb in VERBS.items())
-    return (
+    page = (
         f"usage: plumbline COMMAND [flags]\n\n"
         f"Find an object's centre of mass from a partial scan of it.\n\n{rows}\n\n"
         f"plumbline COMMAND --help explains a command's flags; plumbline --version prints {__version__}."
     )
+    lines = [folded(line, _help_width(), indent=" " * 12 * line.startswith(" ")) for line in page.split("\n")]
+    return "\n".join(line for some in lines for line in some)
+
+
+def _help_width() -> int:
+    return min(get_terminal_size().columns, 80)
 
 
 def explain(verb: str, argv: Sequence[str], *, prog: str) -> str:
     """The text of ``plumbline VERB --help``, for the recipe and the network that ``argv`` names."""
-    from argparse import ArgumentParser
+    from argparse import Action, ArgumentParser, HelpFormatter
+
+    class Page(HelpFormatter):
+        """At most 80 columns wide, also where a flag has many choices."""
+
+        def __init__(self, prog: str) -> None:
+            super().__init__(prog, width=_help_width())
+
+        def _format_action_invocation(self, action: Action) -> str:
+            line, room = super()._format_action_invocation(action), _help_width() - 2
+            if len(line) <= room:
+                return line
+            return "\n".join(folded(line.replace(",", ", "), room, indent=" " * 6))
 
     options = [CONFIG, *CommandLine(argv).options(VERBS[verb].config).values()]
     places = "".join(f" [{_called(item)}{' ...' * item.many}]" for item in options if item.positional)
-    page = ArgumentParser(usage=f"{prog}{places} [flags]", description=VERBS[verb].summary, add_help=False)
+    page = ArgumentParser(
+        usage=f"{prog}{places} [flags]", description=VERBS[verb].summary, add_help=False, formatter_class=Page
+    )
     groups: dict[str, Any] = {"": page}
     page.add_argument("-h", "--help", action="store_true", help="show this page and exit")
     page.add_argument("--version", action="store_true", help="show the program's version and exit")

@@ -15,11 +15,12 @@ from plumbline.quantities import Duration, Intrinsics, Plane, Position, Range, b
 
 
 class Kind(NamedTuple):
-    """A flag value's parser, its name in ``--help``, and its choices, if any."""
+    """A flag value's parser, its name in ``--help``, and its choices or suffixes of its files, if any."""
 
     read: Callable[[str], Any]
     metavar: str
     choices: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
 
 
 AUTO = "auto"
@@ -171,6 +172,17 @@ def _table(text: str) -> Plane | str:
         return _plane(text)
     except ValueError as error:
         raise ValueError(f"{error}; or {AUTO}") from None
+
+
+def file_ending(*suffixes: str) -> Kind:
+    """Kind of a file whose name must end in one of some suffixes, which are in lower case."""
+
+    def read(text: str) -> Path:
+        if Path(text).suffix.lower() not in suffixes:
+            raise ValueError(f"its name must end in {' or '.join(suffixes)}")
+        return Path(text)
+
+    return Kind(read, "FILE", suffixes=suffixes)
 
 
 switch = Kind(_switch, "")

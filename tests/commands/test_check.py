@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from plumbline.commands import check
-from plumbline.console.check_report import _folded
+from plumbline.console.text import folded
 from plumbline.data.pt.cache import open_data
 from plumbline.data.pt.samples import write_pt
 from plumbline.data.store import verify
@@ -151,7 +151,7 @@ def test_a_bar_is_shown_only_on_a_terminal(tmp_path, samples):
 def test_a_folded_path_is_not_changed():
     """It breaks between words only, and a tab within a line stays one."""
     value = "/data/objects-scanned-in-the-laboratory-2025 holds\ta b (packed)"
-    lines = _folded(value, 24)
+    lines = folded(value, 24)
     assert lines == ["/data/objects-scanned-in-the-laboratory-2025", "holds\ta b (packed)"]
 
 

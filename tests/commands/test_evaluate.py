@@ -26,6 +26,7 @@ from plumbline.predictors.inference import answers_for, predict
 from plumbline.records import FEATURE_NAMES, Sample
 from plumbline.reporting import Event
 from tests.helpers import scanned
+from tests.helpers.preparing import prepare
 from tests.helpers.refusals import refused
 
 OBJECTS, SCANS = 20, 3
@@ -249,6 +250,16 @@ class TestRefusals:
         assert "has 3 (x, y, z)" in said
         renamed = make_store(tmp_path / "renamed", features=("u", *FEATURE_NAMES[1:]))
         assert "has 12 (u, y, z" in refused(capsys, "evaluate", run_folder, "--data_dir", renamed.path)
+
+    def test_no_table_for_a_model_that_uses_one(self, tmp_path, capsys):
+        prepare("--solids", 2, "--samples", 1, "--views", 1, "--points", 64, "--workers", 1,
+                "--out", tmp_path / "data")  # fmt: skip
+        words = ("evaluate", "pretrained", "--data_dir", tmp_path / "data", "--out", tmp_path / "out")
+        said = refused(capsys, *words)
+        assert said == (
+            f"error: the model reads vectors of each scan that {tmp_path / 'data'} does not have (table): "
+            "prepare it like the training data, that of a table with --sensor_model depth\n"
+        )
 
     def test_points_in_another_frame(self, run_folder, tmp_path, capsys):
         other = make_store(tmp_path / "other", normalise="centre")

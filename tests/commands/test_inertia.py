@@ -132,6 +132,29 @@ def test_a_form_is_printed_in_the_frame(box, tmp_path, capsys, form):
     assert capsys.readouterr().out == write(expected, form) + "\n"
 
 
+@pytest.mark.parametrize(("form", "warned"), [("ur", True), ("franka", True), ("urdf", False)])
+def test_a_payload_for_an_arm_without_a_frame_is_warned_of(box, tmp_path, capsys, form, warned):
+    (tmp_path / "T.json").write_text(json.dumps(np.eye(4).tolist()))
+    said = (
+        f"warning: --format {form}: the robot reads a payload in the frame of its flange, and this one is in "
+        "the frame of the mesh; give --frame with the motion from the mesh to the flange"
+    )
+    for frame, expected in (([], warned), (["--frame", str(tmp_path / "T.json")], False)):
+        assert main(["inertia", str(box), "--mass", "1", "--format", form, *frame]) == 0
+        assert (said in capsys.readouterr().err.splitlines()) == expected
+
+
+def test_several_payloads_stand_below_their_names(box, tmp_path, capsys):
+    payload = write(Payload(1, load_mesh(box, name="a").com, load_mesh(box, name="a").inertia), "urdf")
+    words = [box, tmp_path / "none.stl", box, "--mass", 1, "--format", "urdf"]
+    assert main(["inertia", *map(str, words)]) == 1
+    out, err = capsys.readouterr()
+    assert out == "\n\n".join([f"<!-- {box} -->\n{payload}"] * 2) + "\n"
+    assert err.startswith("error: ")
+    assert main(["inertia", str(tmp_path / "none.stl"), "--mass", "1", "--format", "urdf"]) == 2
+    assert capsys.readouterr().out == ""
+
+
 def test_what_cannot_be_weighed_is_refused_and_the_rest_is_weighed(ask, box, tmp_path, capsys):
     (tmp_path / "broken.off").write_text("OFF\n1 1 0\n0 0 0\n3 0 1 2\n")
     code, (good, bad), _ = ask(box, tmp_path / "broken.off", "--mass", 1)
@@ -141,7 +164,6 @@ def test_what_cannot_be_weighed_is_refused_and_the_rest_is_weighed(ask, box, tmp
         ([box], "a mesh has no mass of its own: give --mass, --density or --densities"),
         ([box, "--mass", 1, "--density", 2], "--mass and --density exclude each other: keep one"),
         (["--mass", 1], "no meshes given"),
-        ([box, box, "--mass", 1, "--format", "urdf"], "give one mesh, or --json for 2"),
     ):
         assert main(["inertia", *map(str, words)]) == 2
         out, err = capsys.readouterr()

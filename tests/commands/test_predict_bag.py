@@ -107,8 +107,8 @@ def test_each_cloud_is_answered_with_the_prediction_of_its_points(ask, clouds, f
             f"{missing} of {2 * missing} rows are missing returns (NaN or infinite), left out"
         ]
         assert err == (
-            "note: 2 scans do not say where their sensor stood; assumed at 0,0,0 of its frame (give --sensor "
-            "x,y,z to set it)\n"
+            "note: 2 messages do not say where the sensor stood: it is assumed at 0,0,0, the origin of the "
+            "frame of each (give --sensor x,y,z if it stood elsewhere)\n"
         )
 
 
@@ -216,9 +216,8 @@ def test_without_a_mask_objects_on_the_table_are_found_or_the_whole_image_is_one
     ]
     assert main(["predict", "--bag", str(bag), "--table", "auto", *SHIPPED]) == 0
     said = capsys.readouterr().err.splitlines()
-    assert [
-        line.endswith("found by --table auto (in 2 of 2 messages)") for line in said if "table -" in line
-    ] == [True]
+    found = [line for line in said if "--table auto found the table" in line]
+    assert [line.endswith(" (in 2 of 2 messages)") for line in found] == [True]
     code, lines, _ = ask("--bag", bag, *SHIPPED)
     assert code == 0
     assert [line["stamp"] for line in lines] == [stamp(0), stamp(1)]
@@ -254,8 +253,9 @@ def test_a_camera_that_changes_is_that_of_the_same_moment(ask, tmp_path, images)
 
 def test_the_answers_are_written_into_a_bag_of_the_same_form(ask, clouds, form, tmp_path):
     out = tmp_path / "answers"
-    code, lines, _ = ask("--bag", clouds, "--mass", 0.4, "--bag_out", out, *SHIPPED)
+    code, lines, err = ask("--bag", clouds, "--mass", 0.4, "--bag_out", out, *SHIPPED)
     assert code == 0
+    assert err.splitlines()[-1] == f"bag      {out}"
     assert len(list(out.glob(f"*.{form}"))) == 1
     found = read_bag(out)
     parts = {POINT: "centre_of_mass", MARKER: "marker", INERTIA: "inertia"}

@@ -68,7 +68,7 @@ def test_many_stray_points_are_a_warning_and_show_in_the_table(ask, tmp_path, ca
     assert 0.15 < share < 0.18
     assert err == "", "JSON holds the warning"
     (warning,) = line["warnings"]
-    assert warning.startswith("17% of the points are not connected to the object")
+    assert warning.startswith("17 % of the points are not connected to the object")
     assert main(["predict", str(file), *HULL]) == 0
     out, err = capsys.readouterr()
     assert err == f"warning: {file}: {warning}\n"
@@ -205,5 +205,5 @@ def test_prepare_cleans_real_scans_and_says_so(tmp_path, capsys):
         sizes[clean] = np.diff(store.node_ptr).tolist()
         assert store.manifest["provenance"]["settings"]["clean"] == (clean == "on")
         assert ("2 real scans lost points" in said) == (clean == "on")
-        assert ("warning: wrong.npz: 16% of the points" in said) == (clean == "on")
+        assert ("warning: wrong.npz: 16 % of the points" in said) == (clean == "on")
     assert sizes == {"on": [3000, 3000, 800], "off": [3000, 3090, 950]}

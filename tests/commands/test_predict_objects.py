@@ -1,5 +1,6 @@
 """``plumbline predict`` with a mask of instance numbers: an answer for each object of a depth image."""
 
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 from PIL import Image
 
 from plumbline.cli import main
+from plumbline.payload.forms.ros import Stamp
+from plumbline.predictors.prediction_table import MessageName, ScanName
 from tests.helpers import scanned
 from tests.helpers import table_scene as scene
 from tests.helpers.depth_files import write_camera, write_depth, write_mask
@@ -170,3 +173,21 @@ def test_a_mask_in_colours_has_an_answer_for_each_and_a_note(seen, ask, tmp_path
     ]
     assert main(["predict", *argv, *HULL]) == 0
     assert capsys.readouterr().err == f"note: {tmp_path / 'd.png'}: {said}\n"
+
+
+def test_progress_names_what_it_counts(seen, tmp_path, monkeypatch):
+    counted = []
+
+    @contextmanager
+    def bar(console, unit, phase):
+        counted.append((unit, phase))
+        yield None
+
+    monkeypatch.setattr("plumbline.commands.predict.count_bar", bar)
+    argv = words(tmp_path, *seen)
+    for one in (argv, argv[:4], [str(scanned.write_scan(tmp_path / "a.npz", scanned.simulate(0)))]):
+        assert main(["predict", *one, *HULL]) == 0
+    assert counted == [("object", "predicting"), ("scan", "predicting"), ("scan", "predicting")]
+    message = MessageName("/points", Stamp(1, 2), 3)
+    assert ScanName(tmp_path, message=message).counts == "message"
+    assert ScanName(tmp_path, object=3, message=message).counts == "object"

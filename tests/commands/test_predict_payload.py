@@ -1,11 +1,14 @@
 """``plumbline predict --mass``: the payload, in another frame, in metres, and in every form."""
 
+import io
 import json
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from plumbline.cli import main
 from plumbline.geometry.clouds import load_cloud
@@ -13,6 +16,7 @@ from plumbline.geometry.rotations import random_rotation
 from plumbline.payload.forms import FORMS, write
 from plumbline.payload.frames import make_frame, read_frame
 from plumbline.payload.record import Payload
+from plumbline.predictors.prediction_table import ScanName, print_payloads
 from plumbline.predictors.predictor import load_predictor
 from tests.helpers import scanned
 from tests.helpers.refusals import refused
@@ -67,6 +71,12 @@ def test_the_mass_scales_the_inertia_and_density_gives_the_mass(ask, file):
     assert line["notes"] == ["its coordinates are taken for metres; give --scale if they are not"]
 
 
+def test_that_lengths_are_taken_for_metres_is_printed_once(file, capsys):
+    assert main(["predict", *[str(file)] * 3, *SHIPPED, "--mass", "0.4"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "taken for metres" in line]
+    assert lines == ["note: the coordinates of 3 scans are taken for metres; give --scale if they are not"]
+
+
 def test_everything_moves_to_the_frame_of_the_flange(ask, file, flange):
     _, (here,), _ = ask(file, *SHIPPED, "--mass", 0.4)
     _, (there,), _ = ask(file, *SHIPPED, "--mass", 0.4, "--frame", flange)
@@ -115,7 +125,23 @@ def test_the_table_has_a_row_of_moments(file, flange, capsys):
     out = capsys.readouterr().out
     assert "in metres, in the frame flange" in out
     assert "ixx" in out
-    assert out.rstrip().endswith("payloads: kg, and kg m2 about the centre of mass, in the frame flange")
+    assert out.rstrip().endswith("payload: kg, and kg m2 about the centre of mass, in the frame flange")
+
+
+@pytest.mark.parametrize(
+    ("size", "moments"),
+    [
+        (1.0, ["0.088", "0.001", "0.000", "0.220", "0.000", "0.200"]),
+        (1e-3, ["0.000000088", "0.000000001", "0.000000000", "0.000000220", "0.000000000", "0.000000200"]),
+        (1e-4, ["8.79e-10", "6.00e-12", "0.00e+00", "2.20e-09", "0.00e+00", "2.00e-09"]),
+    ],
+)
+def test_moments_have_the_decimals_of_the_largest(size, moments):
+    """What is below a thousandth of it is rounding, and no zero is negative."""
+    inertia = np.array([[0.0879, 6e-4, 0], [6e-4, 0.22, -3e-6], [0, -3e-6, 0.2]]) * size**2
+    console = Console(width=200, file=io.StringIO())
+    print_payloads(console, [ScanName(Path("a"))], [Payload(0.4, np.zeros(3), inertia)])
+    assert console.file.getvalue().splitlines()[3].split()[2:] == moments
 
 
 def test_a_model_without_inertia_has_mass_and_centre_alone(ask, file, capsys):
@@ -161,9 +187,24 @@ def test_what_cannot_be_meant_is_refused(file, capsys, words, said):
     assert err.count("\n") == 1
 
 
-def test_a_form_is_for_one_scan(file, capsys):
-    assert main(["predict", str(file), str(file), "--mass", "1", "--format", "ur"]) == 2
-    assert "give one scan, or --json for 2" in capsys.readouterr().err
+@pytest.mark.parametrize("form", FORMS)
+def test_several_payloads_stand_below_their_names(file, flange, tmp_path, capsys, form):
+    """A name is one line of a comment, whatever is in it; a scan that is refused stops no other."""
+    other = write_scan(tmp_path / "b -- c\nd.npz", simulate(2))
+    (tmp_path / "bad.npz").write_bytes(b"no scan")
+    words = [*SHIPPED, "--batch_size", "1", "--mass", "1", "--frame", str(flange), "--format", form]
+    alone = []
+    for one in (file, other):
+        assert main(["predict", str(one), *words]) == 0
+        alone.append(capsys.readouterr().out.rstrip("\n"))
+    assert main(["predict", str(file), str(tmp_path / "bad.npz"), str(other), *words]) == 1
+    out, err = capsys.readouterr()
+    assert "error: " in err
+    start, end = {"ur": ("# ", ""), "ros": ("# ", ""), "franka": ("// ", "")}.get(form, ("<!-- ", " -->"))
+    dashes = "- -" if end else "--"
+    names = [f"{start}{file}{end}", f"{start}{tmp_path}/b {dashes} c d.npz{end}"]
+    between = "\n---\n" if form == "ros" else "\n\n"
+    assert out == between.join(f"{name}\n{text}" for name, text in zip(names, alone, strict=True)) + "\n"
 
 
 def test_a_lift_refines_the_prediction():
@@ -189,7 +230,7 @@ def test_a_payload_for_an_arm_without_a_frame_is_warned_of(tmp_path, capsys, for
     (tmp_path / "T.json").write_text(json.dumps(np.eye(4).tolist()))
     for frame, expected in (([], warned), (["--frame", str(tmp_path / "T.json")], False)):
         assert main(["predict", str(file), "--mass", "1", "--format", form, *frame]) == 0
-        assert ("is read in the frame of the flange" in capsys.readouterr().err) == expected
+        assert ("the robot reads a payload in the frame of its flange" in capsys.readouterr().err) == expected
 
 
 LENGTH = "m long if its lengths are in metres, which no payload is"

@@ -39,7 +39,7 @@ def test_what_is_said_of_several_messages_is_printed_once(tmp_path, capsys):
     argv = ["predict", "--bag", str(bag), "--mask_topic", MASK, "--model", "convex_hull"]
     assert main(argv) == 1
     lines = capsys.readouterr().err.splitlines()
-    square = "the focal lengths 100 and 262.5 differ by more than 20%"
+    square = "the focal lengths 100 and 262.5 differ by more than 20 %"
     first = f"{bag}, {DEPTH} at {START // 10**9}.{START % 10**9:09d}"
     said = [f"error: {bag}, object {scene.BOX}: no pixel of the object has a depth; "]
     said += [f"warning: {bag}, object {number}: {square}" for number in (7, scene.CAN)]

@@ -29,18 +29,21 @@ def test_the_objects_on_a_table_are_answered_and_written(ask, tmp_path):
     depth, labels = scene.see_scene()
     out = tmp_path / "a" / "objects"
     code, lines, err = ask(*words(tmp_path, depth), *HULL, "--points", 2000, "--write_cleaned", out)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, f"objects  {out}\n")
     assert [line["object"] for line in lines] == [1, 2]
     truths = [scene.centre(scene.BOX_MIDDLE, scene.BOX_SIZE), scene.centre(scene.CAN_MIDDLE, scene.CAN_SIZE)]
     for line, truth in zip(lines, truths, strict=True):
         assert np.linalg.norm(line["com"] - truth) < 0.035
         said = re.fullmatch(
-            r"table (\S+) in the frame of the camera, found by --table auto", line["notes"][0]
+            r"--table auto found the table (\S+) \(normal and distance in metres, frame of the camera\)",
+            line["notes"][0],
         )
         plane = np.array(said[1].split(","), np.float64)
         up, camera = scene.table_pose()[:3, 2], scene.table_pose()[:3, 3]
         np.testing.assert_allclose(plane, [*up, up @ camera], atol=0.005)
-        assert re.match(r"of [\d,]+ pixels, --table auto removed ", line["notes"][1])
+        assert re.match(
+            r"of [\d,]+ pixels with a depth, --table auto removed [\d,]+ on the table", line["notes"][1]
+        )
     assert sorted(path.name for path in out.iterdir()) == ["d_object_1.ply", "d_object_2.ply"]
     for line in lines:
         cloud = load_cloud(out / f"d_object_{line['object']}.ply")
@@ -55,7 +58,7 @@ def test_the_objects_on_a_table_are_answered_and_written(ask, tmp_path):
     )
     assert (code, len(lines)) == (0, 1)
     assert lines[0]["points"] == np.count_nonzero(labels == scene.CAN)
-    assert "found by --table auto" in lines[0]["notes"][0]
+    assert "--table auto found the table" in lines[0]["notes"][0]
 
 
 def test_an_object_that_is_cut_off_does_not_stop_the_others(ask, tmp_path):

@@ -84,7 +84,7 @@ def test_the_terminal_says_that_the_shipped_model_predicts(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert main(["predict", str(write_scan(tmp_path / "a.npz", simulate(0)))]) == 0
     said = capsys.readouterr().out.splitlines()[-1]
-    assert said.startswith("centres of mass by the shipped model (plumbline ")
+    assert said.startswith("centre of mass by the shipped model (plumbline ")
 
 
 def test_the_folder_checkpoints_takes_precedence(trained, ask, tmp_path, monkeypatch):

@@ -179,9 +179,11 @@ def test_refusals(trained, tmp_path, capsys, monkeypatch):
     for text in ("1,2", "1,2,3,4", "a,b,c", "1,2,inf"):
         assert "write three numbers" in refused(capsys, "predict", file, *CARVE, f"--sensor={text}")
     assert "must not be empty" in refused(capsys, "predict", file, *CARVE, "--sensor=")
-    assert "is a folder; name a file" in refused(capsys, "predict", file, *CARVE, "--out", tmp_path)
+    (tmp_path / "c.json").mkdir()
+    assert "is a folder; name a file" in refused(capsys, "predict", file, *CARVE, "--out", "c.json")
+    (tmp_path / "frame.json").write_text("{}")
     assert "this is one of the files that are read" in refused(
-        capsys, "predict", file, *CARVE, "--out", "a.npz"
+        capsys, "predict", file, *CARVE, "--frame", "frame.json", "--out", "frame.json"
     )
     assert "there is no folder" in refused(capsys, "predict", file, *CARVE, "--out", "b/c.jsonl")
     (tmp_path / "hollow").mkdir()

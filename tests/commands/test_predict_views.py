@@ -94,7 +94,9 @@ def test_the_table_is_named_in_the_frame_of_the_poses(folder, ask):
     _, (box, can), _ = ask(*argv)
     for line, views in ((box, 2), (can, 1)):
         (said,) = line["notes"]
-        found = re.fullmatch(r"table (\S+) in the frame of the poses, found by --table auto", said)
+        found = re.fullmatch(
+            r"--table auto found the table (\S+) \(normal and distance in metres, frame of the poses\)", said
+        )
         np.testing.assert_allclose(np.array(found[1].split(","), float), [0, 0, 1, 0], atol=0.005)
         assert line["views"] == views
 

@@ -142,7 +142,7 @@ def without(packages: tuple[str, ...], *words: str) -> subprocess.CompletedProce
 @pytest.mark.parametrize("package", ["fastapi", "uvicorn", "python_multipart"])
 def test_a_missing_package_is_named_with_what_installs_it(package):
     done = without((package,), "serve", "--port", "0")
-    said = f"error: plumbline serve needs {package}: pip install 'plumbline-com[serve]'\n"
+    said = f"error: plumbline serve needs {package}: pip install fastapi python-multipart uvicorn\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 

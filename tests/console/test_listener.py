@@ -8,7 +8,7 @@ from rich.console import Console
 
 from plumbline.console import progress
 from plumbline.console.listener import ConsoleListener
-from plumbline.console.progress import file_bar
+from plumbline.console.progress import count_bar
 from plumbline.reporting import Reporter
 
 
@@ -46,7 +46,7 @@ def test_a_terminal_that_cannot_redraw_gets_lines(clock, term):
             report.progress("scan", done, 2)
             clock.now += 20
     assert text(shown).splitlines() == ["epoch 1/2", "  1 of 2 scans, 20 s left", "  2 of 2 scans, 0 s left"]
-    with file_bar(shown) as bar:
+    with count_bar(shown, "file", "reading files") as bar:
         assert bar is None
 
 
@@ -118,20 +118,37 @@ def test_a_bar_on_a_terminal_goes_when_the_work_ends(clock):
     assert written.endswith("\x1b[?25h\r\x1b[1A\x1b[2K"), "the last bar is taken away, and the cursor is back"
 
 
-def test_reading_files_shows_a_bar_on_a_terminal_only(clock):
-    with file_bar(console(False)) as none:
+def test_a_bar_names_what_it_counts_and_is_shown_on_a_terminal_only(clock):
+    with count_bar(console(False), "message", "predicting") as none:
         assert none is None
     shown = console(True)
-    with file_bar(shown) as advance:
+    with count_bar(shown, "message", "predicting") as advance:
         assert advance is not None
         assert text(shown) == ""
         advance(1, 3)
-    assert "reading files" in text(shown)
+    assert "predicting" in text(shown)
     log = console(False)
-    with file_bar(log, lines=True) as advance:
+    with count_bar(log, "file", "reading files", lines=True) as advance:
         assert advance is not None
         for done in range(1, 4):
             advance(done, 50_000)
             clock.now += 6
     assert text(log) == "  3 of 50,000 files, 83:19:42 left\n"
-    assert "1 of 3 files" in text(shown)
+    assert "1 of 3 messages" in text(shown)
+
+
+def test_sentences_fold_on_a_terminal_only_and_commands_do_not():
+    words = "  warning: a.npz: " + 12 * "several words " + "at the end"
+    command = "resume with: plumbline train --config runs/a/config.yaml --data_dir data/one --resume"
+    shown, log = console(True), console(False)
+    shown.width = log.width = 60
+    for one in (shown, log):
+        with ConsoleListener(one) as listener:
+            Reporter(listener).say(words)
+            Reporter(listener).say(command)
+    assert text(log).splitlines() == [words, command]
+    first, *more, start, last = text(shown).splitlines()
+    assert max(map(len, (first, *more))) <= 60
+    assert all(line.startswith("    several") or line.startswith("    words") for line in more)
+    assert " ".join([first, *(line.strip() for line in more)]) == words
+    assert [start, last.strip()] == ["resume with:", command.removeprefix("resume with: ")]

@@ -38,20 +38,46 @@ def test_numbers_and_verdicts_are_whole_at_any_width(width):
     assert "…" not in text
 
 
-def test_columns_give_way_in_their_order_and_names_fold_before():
+def test_headings_fold_before_columns_give_way_in_their_order():
     wide = {width: shown(width) for width in range(10, 130)}
-    heads = {width: text.splitlines()[0] for width, text in wide.items()}
-    table = [width for width in wide if wide[width].splitlines()[1].startswith("──")]
+    heads = {width: " ".join(text.partition("\n──")[0].split()) for width, text in wide.items()}
+    table = [width for width in wide if "\n──" in wide[width]]
     assert table == list(range(table[0], 130))
-    interval, below = (min(w for w in table if head in heads[w]) for head in ("95 % interval", "90 % below"))
-    assert table[0] < interval < below < 80
-    assert all("95 % interval" in heads[width] for width in range(interval, 130))
-    assert "90 % below 14.7 %" not in wide[table[0] - 1]
+    interval, below = (min(w for w in table if cell in wide[w]) for cell in ("6.15", "14.7"))
+    whole = min(width for width in table if "90 % below" in heads[width])
+    assert table[0] < interval < below < whole < 80
+    assert "90 % method mean 95 % interval below" in heads[below]
+    assert all("6.15" in wide[width] for width in range(interval, 130))
+    assert all(text.count("14.7 %") == 1 for width, text in wide.items() if not table[0] <= width < below)
 
 
-def test_a_row_of_lines_names_each_value():
-    text = shown(25)
-    assert text.splitlines()[:3] == ["point mean", "  mean 1.1e-05  kept", NAMES[1]]
+MIXED = [
+    COLUMNS[0],
+    Column("mean", ["1.1", "12,345.62"]),
+    Column("two words", ["-3.5", "2"], gives_way=1),
+    Column("", ["kept", ""]),
+    Column("last", ["7", "8"]),
+]
+
+
+def test_rows_of_lines_have_columns_and_lose_none():
+    assert shown(45, MIXED).splitlines() == [
+        "point mean",
+        "  mean      1.1   two words -3.5  kept",
+        "  last         7",
+        NAMES[1],
+        "  mean 12,345.62  two words  2",
+        "  last         8",
+    ]
+
+
+def test_decimal_points_are_below_each_other_and_headings_end_with_the_numbers():
+    lines = [line[20:].rstrip() for line in shown(60, MIXED).splitlines()[:4]]
+    assert [*lines[:1], *lines[2:]] == [
+        "          mean   two words          last",
+        "          1.1         -3.5   kept      7",
+        "     12,345.62         2               8",
+    ]
 
 
 def test_numbers_stand_to_the_right_and_words_to_the_left():

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from plumbline.console.text import percent
 from plumbline.evaluation.gallery import SIZE, Example, choose, picture, view_axes
 from plumbline.evaluation.metrics import displacement_errors
 from plumbline.evaluation.plots import CSS_NAMES, cumulative_svg, curves, curves_svg, read_history, risk_svg
@@ -185,10 +186,29 @@ class TestPage:
         assert "By group" not in text
         assert "refused" not in text
 
+    def test_groups_are_named_below_their_folder(self):
+        names = [f"{group}/{i}" for group in ("b/x", "a/x", "b", "b/x/y", "a/z", "c<") for i in range(3)]
+        table = make_table(np.random.default_rng(1), names=names)
+        text = render(
+            table=table,
+            payload=None,
+            refusal=None,
+            examples=[],
+            history=None,
+            facts={},
+            command="",
+            kicker="",
+        )
+        body = text[text.index("By group") :].split("<tbody>")[1].split("</tbody>")[0]
+        shown = re.findall(r'(?:rowgroup" colspan="7"|class="name")>([^<]*)<', body)
+        assert shown == ["b", "c&lt;", "a/", "x", "z", "b/", "x", "b/x/", "y"]
+        mean = percent(table.errors["gcn"].by_group()["b/x/y"].error_rel.mean()).removesuffix(" %")
+        assert f">{mean}<" in body.split('class="name">y</td>')[1].split("</tr>")[0]
+
     def test_a_column_for_each_method_leaves_room_for_all(self, page):
         """Numbers without units, and at most the width of the window."""
         section = page[page.index("By group") :].split("</table>")[0]
-        heads = re.findall(r"<th[^>]*>([^<]*)</th>", section)
+        heads = re.findall(r"<th[^>]*>([^<]*)</th>", section.partition("<tbody>")[0])
         assert heads[:3] == ["group", "objects", "scans"]
         assert heads[4:] == ["point mean", "bounding box", "convex hull"]
         assert 'class="scroll groups"' in section

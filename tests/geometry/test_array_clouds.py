@@ -231,14 +231,14 @@ def test_arrays_of_points_with_other_usual_names(tmp_path, name):
     cloud = load_cloud(tmp_path / "a.npz")
     np.testing.assert_array_equal(cloud.points, POINTS)
     np.testing.assert_array_equal(cloud.sensor, [1, 1, 1])
-    assert cloud.notes == (f"its points are those of the array {name!r}",)
+    assert cloud.notes == (f"its points are read from the array {name!r}",)
 
 
 def test_the_only_array_is_that_of_the_points(tmp_path):
     np.savez(tmp_path / "a.npz", mug_view_3=POINTS, sensor=np.ones(3))
     cloud = load_cloud(tmp_path / "a.npz")
     np.testing.assert_array_equal(cloud.points, POINTS)
-    assert cloud.notes == ("its points are those of the array 'mug_view_3'",)
+    assert cloud.notes == ("its points are read from the array 'mug_view_3'",)
     np.savez(tmp_path / "a.npz", K=np.diag([600.0, 600, 1]))
     with pytest.raises(InputError, match=r"K of shape .* looks like a matrix"):
         read_cloud(tmp_path / "a.npz")

@@ -167,7 +167,7 @@ def test_a_cleaned_scan_says_what_it_lost_and_keeps_the_rest():
 def test_a_large_share_of_stray_points_is_a_warning():
     assert stray_reason(0.15) is None
     assert stray_reason(0.17) == (
-        "17% of the points are not connected to the object and were left out; check the mask, or keep them "
+        "17 % of the points are not connected to the object and were left out; check the mask, or keep them "
         "with --clean off"
     )
 

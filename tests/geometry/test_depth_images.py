@@ -231,8 +231,8 @@ def test_intrinsics_of_another_image_are_refused(files, changed, said):
 
 
 @pytest.mark.parametrize(("camera", "said"), [
-    ((60, 49.9, 15.5, 9.5), "the focal lengths 60 and 49.9 differ by more than 20%, and depth cameras have"),
-    ((50, 60.1, 15.5, 9.5), "the focal lengths 50 and 60.1 differ by more than 20%"),
+    ((60, 49.9, 15.5, 9.5), "the focal lengths 60 and 49.9 differ by more than 20 %, and depth cameras have"),
+    ((50, 60.1, 15.5, 9.5), "the focal lengths 50 and 60.1 differ by more than 20 %"),
     ((7.4, 7.4, 15.5, 9.5), "the image of 32 x 20 would show 130 degrees, and depth cameras see 15 to 130"),
     ((122, 122, 15.5, 9.5), "the image of 32 x 20 would show 15 degrees"),
     ((60, 60, 9, 9.5), "the principal point 9, 9.5 is far from the middle of the image of 32 x 20 pixels"),
@@ -264,10 +264,14 @@ def test_a_whole_scene_is_no_object():
     assert whole.notes == ("no mask: all pixels with a depth are taken for the object",)
     (warning,) = whole.warnings
     assert warning.startswith(
-        "the points cover 100% of the image and 100% of its border, as a background does; give the pixels of"
+        "the points cover 100 % of the image and 100 % of its border, so they may show the background; give "
+        "the pixels of one object as a mask"
     )
     (warning,) = depth_to_cloud(depth, CAMERA, ~mask).warnings
-    assert warning.startswith("the mask covers 80% of the image and 100% of its border, as a background does")
+    assert warning.startswith(
+        "the mask covers 80 % of the image and 100 % of its border, so it may show the background; give "
+        "a mask of one object"
+    )
     millimetres = (1000 * np.random.default_rng(0).uniform(0.5, 2, depth.shape)).astype(np.uint16)
     with pytest.raises(InputError, match="different numbers, as a depth image has"):
         depth_to_cloud(millimetres, CAMERA, millimetres)

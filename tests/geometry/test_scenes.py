@@ -57,7 +57,9 @@ def test_each_object_on_the_table_is_found_and_nothing_else(others):
 def test_what_is_removed_is_counted():
     frame, labels = frame_of(FLOOR)
     (note,) = split_scene(frame).notes
-    known, table, below, specks = (int(word) for word in note.replace(",", "").split() if word.isdecimal())
+    numbers = [int(word) for word in note.replace(",", "").split() if word.isdecimal()]
+    known, table, below, specks, fewest = numbers
+    assert note.endswith(f"{specks} in groups of fewer than {fewest} pixels")
     assert known == frame.known.sum()
     assert abs(table - np.count_nonzero(labels == scene.TABLE)) < 0.03 * table
     assert abs(below - np.count_nonzero(labels == scene.OTHER)) < 0.03 * below
@@ -79,8 +81,8 @@ def test_what_is_too_small_is_no_object_and_is_counted():
     frame, _ = frame_of(scene.block((0.012, 0.012, 0.03), (0, 0.1), 0, 0))
     found = split_scene(frame)
     assert found.labels.numbers == (1, 2)
-    assert found.notes[-1].startswith("1 piece on the table of ")
-    assert found.notes[-1].endswith("too small to be an object (fewer than 200 pixels, or lower than 10 mm)")
+    assert found.notes[-1].startswith("1 piece on the table is left out, ")
+    assert found.notes[-1].endswith("too small for an object (fewer than 200 pixels, or lower than 10 mm)")
 
 
 def test_a_wall_or_a_ceiling_is_no_table():
@@ -135,7 +137,7 @@ def test_the_top_of_a_neighbour_is_no_table():
     alone = np.where(np.isin(labels, (scene.BOX, scene.CAN)), frame.metres, 0)
     (can,) = find_objects(alone, scene.CAMERA, labels == scene.CAN).values()
     (said,) = can.warnings
-    assert said.startswith("it does not stand on the plane that --table auto found around it, which is not")
+    assert said.startswith("the object does not stand on the plane that --table auto found around it, so")
     assert can.table is None
     assert can.notes == ()
 

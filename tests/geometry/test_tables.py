@@ -12,6 +12,7 @@ from plumbline.geometry.meshes import make_solid_record
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.scans import scan_solid
+from plumbline.geometry.tables import CAMERA, found_table
 from plumbline.records import VECTOR_NAMES
 from tests.geometry.test_depth_camera import scan
 from tests.geometry.test_meshes import plane_box
@@ -106,3 +107,10 @@ def test_a_table_that_lies_above_the_points_is_no_table_of_a_simulated_scan(monk
     known = [graph_of(each).vectors[-1].any() for each in seen]
     assert 0.2 < np.mean(known) < 0.9
     np.testing.assert_array_equal(known, [each.table is not None for each in seen])
+
+
+def test_a_table_is_named_to_a_tenth_of_a_millimetre():
+    plane = np.array([4e-6, -0.83213, 0.99996, -3e-5])
+    assert found_table(plane, CAMERA) == (
+        "--table auto found the table 0,-0.8321,1,0 (normal and distance in metres, frame of the camera)"
+    )

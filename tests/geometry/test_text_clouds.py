@@ -159,7 +159,7 @@ def test_decimal_commas_are_read_and_reported(tmp_path, separator, head):
     rows = np.c_[TIME, POINTS] if head else POINTS
     cloud = load_cloud(write(tmp_path, head + table(rows, separator).replace(".", ",")))
     np.testing.assert_array_equal(cloud.points, POINTS)
-    assert cloud.notes == ("its commas are decimal commas",)
+    assert cloud.notes == ("its commas are read as decimal commas",)
 
 
 @pytest.mark.parametrize("separator", [",", ", "])
@@ -333,7 +333,7 @@ def test_decimal_commas_in_quotes(tmp_path):
     for head in "", "x,y,z\n", '"x","y","z"\n':
         cloud = load_cloud(write(tmp_path, head + rows, ".csv"))
         np.testing.assert_array_equal(cloud.points, POINTS)
-        assert cloud.notes == ("its commas are decimal commas",)
+        assert cloud.notes == ("its commas are read as decimal commas",)
 
 
 def test_column_numbers_of_pandas_are_a_header(tmp_path):

@@ -156,7 +156,7 @@ def test_fewer_points_than_in_training_are_warned_about(trained):
     predictor = load_predictor(trained["ept"])
     fewest = predictor.usual_points
     points = np.random.default_rng(0).normal(size=(fewest, 3)) + [0, 0, 9]
-    said = "points are used, and the model was trained on at least"
+    said = "points are used, but the model was trained on scans of at least"
     assert not any(said in warning for warning in predictor.predict(points, sensor=[0, 0, 0]).warnings)
     for answer in (
         predictor.predict(points[1:], sensor=[0, 0, 0], clean=False),

@@ -52,7 +52,7 @@ WARNED = {
     "turned": (plate(25), "one flat face"),
     "line": (line(), "lie on one line"),
     "strays": (np.concatenate([ball(), wall()]), "not connected to the object"),
-    "few": (ball(40), "only 40 points are used, and the model was trained on at least 64"),
+    "few": (ball(40), "only 40 points are used, but the model was trained on scans of at least 64"),
 }
 
 
@@ -87,7 +87,7 @@ def test_scans_unlike_those_of_the_training_are_refused():
     answer = far.predict(ball())
     assert answer.novelty == pytest.approx(1.21)
     assert answer.warnings[0].startswith(
-        "the scan is unlike those that the model was trained on (novelty 1.2; 99 %"
+        "the scan is unlike those that the model was trained on (novelty 1.2; 99 % of the validation scans "
     )
     with pytest.raises(InputError, match="--strict refuses a scan with a warning: the scan is unlike those"):
         far.predict(ball(), strict=True)

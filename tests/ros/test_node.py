@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,11 +16,16 @@ from plumbline.payload.forms.ros import INERTIA, MARKER, POINT
 from plumbline.predictors.predictor import load_predictor
 from plumbline.ros.messages import answer_fields
 from tests.helpers import ROOT
+from tests.helpers.processes import DEADLINE
 from tests.helpers.ros_messages import START, STORE, TYPES, cloud_message, plain, through_cdr
 from tests.helpers.scanned import simulate
 
 NODE = ROOT / "examples" / "ros2" / "centre_of_mass_node.py"
 FRAME = "camera_depth_optical_frame"
+ROS = [
+    *("rclpy", "rclpy.executors", "rclpy.node", "rclpy.qos"),
+    *("geometry_msgs.msg", "sensor_msgs.msg", "visualization_msgs.msg"),
+]
 
 
 def blank(kind: str) -> Any:
@@ -167,6 +173,22 @@ def test_the_node_ends_in_order(module):
     module.main()
     node, shutdown = module.spun
     assert (node.logged, shutdown) == (["destroyed"], "shutdown")
+
+
+@pytest.mark.parametrize("missing", ["rclpy", "visualization_msgs.msg", "plumbline"])
+def test_without_ros_or_plumbline_it_says_what_it_needs(missing):
+    code = (
+        "import runpy, sys\nfrom unittest.mock import MagicMock\n"
+        f"sys.modules.update({{name: MagicMock() for name in {ROS}}})\n"
+        f"sys.modules[{missing!r}] = None\nrunpy.run_path({str(NODE)!r}, run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=DEADLINE)
+    assert (done.returncode, done.stdout) == (2, "")
+    how = "source ROS 2 (source /opt/ros/jazzy/setup.bash), and use a Python that plumbline is installed for"
+    assert done.stderr.startswith("error: ")
+    assert missing in done.stderr
+    assert done.stderr.endswith(f": {how}\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_node_is_short_and_its_page_says_how_to_run_it():

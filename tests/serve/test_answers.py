@@ -149,6 +149,13 @@ def test_the_view_is_the_page_of_the_command(client, ask, tmp_path, held):
     assert view.status_code == 200
     assert view.text == (tmp_path / "page.html").read_text("utf-8")
     assert "frame-ancestors 'self'" in view.headers["content-security-policy"]
+    matrix = np.array([[0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]])
+    (tmp_path / "T.json").write_text(json.dumps({"frame": "tool0", "matrix": matrix.tolist()}))
+    ask("a.npz", "--html", "payload.html", "--mass", 0.4, "--frame", "T.json")
+    view = client.post("/view", **parts(cloud=file, mass=0.4, frame=tmp_path / "T.json"))
+    assert view.text == (tmp_path / "payload.html").read_text("utf-8")
+    assert "0.4 kg" in view.text
+    assert "in the frame tool0" in view.text
 
 
 def test_a_name_of_a_file_is_shown_and_never_a_path(client, tmp_path, held):

@@ -52,7 +52,7 @@ def said(answer, status=422) -> str:
 
 
 @pytest.mark.parametrize(("fields", "sentence"), [
-    ("", "no scan given: send a file as cloud, or depth and intrinsics"),
+    ("", "no scan given: send one (cloud), or a depth image and its camera (depth, intrinsics)"),
     ("depth", "--intrinsics is missing: a depth image needs the intrinsics of its camera"),
     ("cloud depth intrinsics", "--depth is a scan by itself: leave out the files or --depth"),
     ("cloud mask", "--mask describes a depth image: give one with --depth"),
@@ -266,7 +266,12 @@ def test_at_all_addresses_each_address_is_answered_and_no_name_of_others(host):
 
 
 def test_pages_of_other_servers_are_refused(client, files):
-    for origin, status in {"http://evil.example": 403, "null": 403, "http://127.0.0.1:8000": 200}.items():
+    for origin, status in {
+        "http://evil.example": 403,
+        "null": 403,
+        "http://[": 403,
+        "http://127.0.0.1:8000": 200,
+    }.items():
         headers = {"origin": origin, "host": "127.0.0.1:8000"}
         answer = client.post("/predict", headers=headers, **parts(cloud=files["cloud"]))
         assert answer.status_code == status, origin
@@ -284,6 +289,11 @@ def test_a_defect_is_said_without_its_traceback(client, files, monkeypatch):
     monkeypatch.setattr("plumbline.serve.service.look", lambda *_: 1 / 0)
     answer = client.post("/predict", **parts(cloud=files["cloud"]))
     assert said(answer, 500) == "the server failed at this request; its log says why"
+    assert answer.headers["cache-control"] == "no-store"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    view = client.post("/view", **parts(cloud=files["cloud"]))
+    assert (view.status_code, "the server failed at this request" in view.text) == (500, True)
+    assert "frame-ancestors 'self'" in view.headers["content-security-policy"], "the page shows it"
 
 
 def test_other_addresses_and_methods_have_sentences_too(client):

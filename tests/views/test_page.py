@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from plumbline.payload.frames import make_frame
 from plumbline.views.page import MOST_POINTS, render
 from plumbline.views.scene import uncertainty
 from tests.helpers.drawn import known, scene
@@ -60,7 +61,7 @@ def test_the_numbers_stand_at_the_side():
     text = html.unescape(re.sub(r"<[^>]+>", "|", page))
     for said in ("a.npz", "0.100", "-0.050", "-0.200", "expected error||0.200", "90 % within||0.400",
                  "volume||4.00", "novelty||0.50", "a note", "a warning", "the best model",
-                 "512 used of 3,090; 90 stray, left out (2.91 %)", "1 position, from the file",
+                 "512 used of 3,090; 90 stray, left out (2.9 %)", "1 position, from the file",
                  "0.300, 0.400, 0.500, per unit mass"):  # fmt: skip
         assert said in text, said
     assert "<dt>drawn" not in page
@@ -69,6 +70,35 @@ def test_the_numbers_stand_at_the_side():
     page = render([replace(scene(), prediction=bare)], "carve")
     for absent in ("expected error", "90 % within", "<dt>volume", "novelty", "None", "nan"):
         assert absent not in page.split("<aside")[1].split("<script")[0], absent
+
+
+def test_the_payload_stands_in_its_frame():
+    frame = make_frame(np.array([[0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]), "tool<0>")
+    asked = known().moved(frame)
+    drawn = replace(scene(), asked=asked, payload=asked.payload(0.4))
+    page = render([drawn, scene()], "net")
+    first, second = page.split('<section class="scan"')[1:]
+    text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", first)).split())
+    for said in ("0.100 -0.050 -0.200 in the frame and unit of the file", "Payload mass 0.4 kg",
+                 "centre of mass, m x y z 1.050 2.100 2.800", "ixx iyy izz 0.160 0.120 0.200",
+                 "ixy ixz iyz 0.000 0.000 0.000 in the frame tool<0> Details expected"):  # fmt: skip
+        assert said in text, said
+    assert "Payload" not in second
+    assert "Details" not in second
+    unknown = replace(drawn, payload=replace(drawn.payload, inertia=None))
+    page = render([unknown], "net")
+    assert "mass</dt><dd>0.4 kg" in page
+    assert "ixx" not in page
+    moved = html.unescape(re.sub(r"<[^>]+>", " ", render([replace(drawn, payload=None)], "net")))
+    assert re.search(r"In the frame tool<0>\s+x\s+y\s+z\s+1.050\s+2.100\s+2.800", moved)
+    assert "Payload" not in moved
+
+
+def test_a_flag_in_a_sentence_does_not_break_at_its_dashes():
+    answer = replace(known(), warnings=("give --scale, or --mass",))
+    page = render([replace(scene(), prediction=answer)], "net", ["no --sensor"])
+    for flag in ("--scale", "--mass", "--sensor"):
+        assert f"<code>{flag}</code>" in page
 
 
 def test_metres_are_named_where_they_are_known():

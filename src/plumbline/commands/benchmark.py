@@ -10,7 +10,7 @@ from rich.console import Console
 
 from plumbline.config.benchmark import BenchmarkConfig
 from plumbline.console.listener import ConsoleListener
-from plumbline.console.terminal import make_console, print_line
+from plumbline.console.terminal import make_console, print_written
 from plumbline.console.text import seconds
 from plumbline.evaluation import benchmark_tables, real_benchmark, real_tables
 from plumbline.evaluation.benchmark import NUMBERS, TABLES, benchmark
@@ -38,8 +38,7 @@ def run(config: BenchmarkConfig, console: Console) -> int:
         page, files = real_tables.page(result), (real_benchmark.NUMBERS, real_benchmark.TABLES)
     print_page(console, page)
     console.print()
-    for label, name in zip(("numbers", "tables"), files, strict=True):
-        print_line(console, f"{label:<9}{config.out / name}")
+    print_written(console, {"numbers": config.out / files[0], "tables": config.out / files[1]})
     console.print(f"time     {seconds(time.perf_counter() - started)}")
     return 0
 

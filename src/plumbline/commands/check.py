@@ -8,7 +8,7 @@ from rich.console import Console
 
 from plumbline.config.check import CheckConfig
 from plumbline.console.check_report import print_data_set, print_equivariance
-from plumbline.console.progress import file_bar
+from plumbline.console.progress import count_bar
 from plumbline.console.terminal import can_redraw
 from plumbline.data.describe import check_data
 from plumbline.errors import InputError
@@ -26,7 +26,7 @@ def run(config: CheckConfig, console: Console) -> int:
     """
     if config.equivariance is not None:
         return check_equivariance(config, config.equivariance, console)
-    with file_bar(console, lines=not config.json) as bar:
+    with count_bar(console, "file", "reading files", lines=not config.json) as bar:
         report = check_data(config.path, deep=config.deep, progress=None if config.json else bar)
     if config.json:
         console.out(json.dumps(report, indent=1, allow_nan=False), highlight=False)

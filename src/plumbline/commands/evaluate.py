@@ -3,8 +3,8 @@
 from rich.console import Console
 
 from plumbline.config.evaluate import EvaluateConfig
-from plumbline.console.progress import file_bar
-from plumbline.console.terminal import print_line
+from plumbline.console.progress import count_bar
+from plumbline.console.terminal import print_written
 from plumbline.errors import InputError
 from plumbline.evaluation.evaluate import NUMBERS, REPORT, SPLITS, evaluate, held_lines
 from plumbline.evaluation.payload import print_payload
@@ -17,7 +17,7 @@ def run(config: EvaluateConfig, console: Console) -> int:
     """Measure, print, and write ``evaluation.json`` and ``report.html``. Returns the exit code."""
     if config.out is None and find_best(config.checkpoint) == SHIPPED:
         raise InputError("--out is missing: the shipped model has no run folder to write the report into")
-    with file_bar(console, lines=not config.json) as bar:
+    with count_bar(console, "file", "reading files", lines=not config.json) as bar:
         found = evaluate(
             config.checkpoint,
             model=config.model,
@@ -48,8 +48,6 @@ def run(config: EvaluateConfig, console: Console) -> int:
         console.print()
         print_payload(console, found.payload)
     console.print()
-    print_line(console, f"report   {out / REPORT}")
-    print_line(console, f"numbers  {out / NUMBERS}")
-    if config.per_scan is not None:
-        print_line(console, f"scans    {config.per_scan}")
+    scans = {} if config.per_scan is None else {"scans": config.per_scan}
+    print_written(console, {"report": out / REPORT, "numbers": out / NUMBERS} | scans)
     return 0

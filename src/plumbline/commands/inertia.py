@@ -1,7 +1,6 @@
 """``plumbline inertia``: mass, centre of mass and inertia of meshes; exact, or predicted for open ones."""
 
 import json
-import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from plumbline.config.inertia import InertiaConfig
-from plumbline.console.text import visible
+from plumbline.console.remarks import tell
 from plumbline.data.prepare.densities import Densities, read_densities
 from plumbline.errors import InputError, MeshError
 from plumbline.geometry.extents import extents
 from plumbline.geometry.meshes import REPAIR, load_mesh
-from plumbline.payload.forms import write
+from plumbline.payload.forms import flange_warning, write_all
 from plumbline.payload.frames import read_frame
 from plumbline.payload.record import Payload, size_reason
 from plumbline.predictors.open_meshes import predict_surface
@@ -46,10 +45,6 @@ def run(config: InertiaConfig, console: Console) -> int:
     files = config.paths
     if not files:
         raise InputError("no meshes given: name files")
-    if config.format is not None and len(files) > 1:
-        raise InputError(
-            f"--format {config.format} prints one payload: give one mesh, or --json for {len(files):,}"
-        )
     frame = None if config.frame is None else read_frame(config.frame)
     densities: Sequence[Densities] = [()] * len(files)
     if config.densities is not None:
@@ -66,20 +61,20 @@ def run(config: InertiaConfig, console: Console) -> int:
         if config.json:
             print(json.dumps({"file": str(file)} | to_dict(found[-1]), allow_nan=False), flush=True)
     bodies = [(file, each) for file, each in zip(files, found, strict=True) if isinstance(each, Weighed)]
-    if config.format is not None:
-        for _, weighed in bodies:
-            print(write(weighed.payload, config.format))
-    elif not config.json:
+    if config.format is not None and bodies:
+        print(write_all([(str(file), weighed.payload) for file, weighed in bodies], config.format))
+        if frame is None and (warning := flange_warning(config.format, "mesh")) is not None:
+            tell(warning)
+    elif config.format is None and not config.json:
         print_bodies(console, [(file, each.payload, each.volume, each.predicted) for file, each in bodies])
     if not config.json:
         for file, each in zip(files, found, strict=True):
             if isinstance(each, InputError):
-                print(visible(f"error: {each}"), file=sys.stderr)
+                tell(f"error: {each}")
                 continue
             for remark in each.remarks:
-                print(
-                    visible(f"{remark.partition(' ')[0]} {file}: {remark.partition(' ')[2]}"), file=sys.stderr
-                )
+                kind, _, said = remark.partition(" ")
+                tell(f"{kind} {file}: {said}")
     return 0 if len(bodies) == len(found) else 1 if bodies else 2
 
 

@@ -3,17 +3,18 @@
 import json
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
 from plumbline.config.predict import PredictConfig, each
-from plumbline.console.progress import file_bar
-from plumbline.console.text import counted, visible
+from plumbline.console.progress import count_bar
+from plumbline.console.remarks import tell
+from plumbline.console.terminal import make_console, print_written
+from plumbline.console.text import counted
 from plumbline.cores import num_cores
 from plumbline.errors import InputError
 from plumbline.files import check_out_folder, visible_files
@@ -26,11 +27,12 @@ from plumbline.geometry.masks import unnumbered
 from plumbline.geometry.ply_writing import write_ply
 from plumbline.geometry.scan_files import in_metres, read_file, scaled
 from plumbline.kinds import AUTO
-from plumbline.payload.forms import FLANGE_FORMS
+from plumbline.payload.forms import flange_warning
 from plumbline.payload.forms import write as write_payload
+from plumbline.payload.forms import write_all as write_payloads
 from plumbline.payload.frames import read_frame
 from plumbline.payload.record import Payload
-from plumbline.predictors.answer_lines import Wanted, to_dict, to_payload
+from plumbline.predictors.answer_lines import IN_METRES, Wanted, to_dict, to_payload
 from plumbline.predictors.choice import choose_predictor, model_facts
 from plumbline.predictors.many import Source
 from plumbline.predictors.prediction import Prediction
@@ -50,6 +52,18 @@ _FILES_PER_WORKER = 64
 """A process needs as long to start as it needs for about this many scans."""
 
 
+class Given(NamedTuple):
+    """What is given for each scan, in their order.
+
+    Attributes:
+        answers: the prediction in the wanted frame, or why there is none.
+        payloads: None if none is wanted, or there is no answer.
+    """
+
+    answers: list[Prediction | InputError]
+    payloads: list[Payload | None]
+
+
 def run(config: PredictConfig, console: Console) -> int:
     """Read scans, predict and print. Returns 0; 1 if some files were refused, 2 if all were."""
     files = each(config.depth) or each(config.bag) or list_scans(config.paths)
@@ -64,10 +78,6 @@ def run(config: PredictConfig, console: Console) -> int:
     check_payload(wanted, predictor)
     model = model_facts(predictor)
     names, clouds, left_out = read_scans(config, files)
-    if config.format is not None and len(names) > 1:
-        raise InputError(
-            f"--format {config.format} prints one payload: give one scan, or --json for {len(names):,}"
-        )
     sensor = None if config.sensor is None else scaled(config.sensor, 3, config.scale)
     views = ViewFiles(config.html, config.ply, scans=len(names), sensor=sensor, clean=config.clean)
     answers = predictor.predict_many(
@@ -80,54 +90,81 @@ def run(config: PredictConfig, console: Console) -> int:
         strict=config.strict,
         workers=1 if views.wanted or config.depth or config.bag else num_workers(len(names)),
     )
-    found: list[Prediction | InputError] = []
-    payloads: list[Payload | None] = []
+    given = Given([], [])
     lines: list[dict[str, Any]] = []
-    with file_bar(console) as progress:
+    counts = names[0].counts if names else "scan"
+    with count_bar(console, counts, "predicting") as progress:
         for name, predicted in zip(names, answers, strict=True):
             answer, payload = to_payload(name, predicted, wanted)
-            views.add(name, answer if isinstance(answer, InputError) else predicted)
+            views.add(name, predicted, answer, payload)
             lines.append(name.to_dict() | to_dict(answer, payload, model))
-            found.append(answer)
-            payloads.append(payload)
+            given.answers.append(answer)
+            given.payloads.append(payload)
             if config.json:
                 print(json.dumps(lines[-1], allow_nan=False), flush=True)
             elif progress is not None:
-                progress(len(found), len(names))
+                progress(len(lines), len(names))
     if config.out is not None:
         _write(config.out, lines)
-    said = write_bag(config, names, found, payloads)
+    said = write_bag(config, names, given)
     if not config.json:
-        if config.format is None:
-            print_predictions(console, names, found, predictor)
-            print_payloads(console, names, payloads)
-        elif payloads[0] is not None:
-            print(write_payload(payloads[0], config.format))
-        _print_remarks(names, found)
-    predictions = [answer for answer in found if isinstance(answer, Prediction)]
-    _print_assumed(predictions)
-    if config.mass is not None and len(predictions) > 1:
-        each_of = f"each of the {len(predictions)} scans or objects"
-        print(f"note: --mass {config.mass:g} is taken for the mass of {each_of}", file=sys.stderr)
-    if config.format in FLANGE_FORMS and config.frame is None and predictions:
-        print(
-            f"warning: --format {config.format} is read in the frame of the flange, and this payload is in "
-            "that of the scan; give --frame with the motion to the flange",
-            file=sys.stderr,
-        )
-    for note in (*left_out, *said, *views.write(called(predictor)), *skipped_texts(config.paths)):
-        print(visible(f"note: {note}"), file=sys.stderr)
-    return 0 if len(predictions) == len(found) else 1 if predictions else 2
+        _print_answers(console, config.format, names, given, predictor)
+    predictions = [answer for answer in given.answers if isinstance(answer, Prediction)]
+    _print_assumptions(config, counts, predictions)
+    drawn, not_drawn = views.write(called(predictor))
+    for note in (*left_out, *said, *not_drawn, *skipped_texts(config.paths)):
+        tell(f"note: {note}")
+    places = _written(config, clouds, bool(predictions)) | drawn
+    if config.json or config.format is not None:
+        console = make_console(stderr=True)
+    elif places:
+        console.print()
+    print_written(console, places)
+    return 0 if len(predictions) == len(names) else 1 if predictions else 2
 
 
-def _print_assumed(predictions: Sequence[Prediction]) -> None:
-    if assumed := sum(answer.sensor == "assumed" for answer in predictions):
-        whose = "scan does not say where its" if assumed == 1 else "scans do not say where their"
-        print(
-            f"note: {assumed:,} {whose} sensor stood; assumed at 0,0,0 of its frame (give --sensor x,y,z to "
-            "set it)",
-            file=sys.stderr,
+def _print_answers(
+    console: Console, form: str | None, names: Sequence[ScanName], given: Given, predictor: Predictor
+) -> None:
+    """Print tables or, in the form that is wanted, payloads; then what is said of each scan."""
+    if form is None:
+        print_predictions(console, names, given.answers, predictor)
+        print_payloads(console, names, given.payloads)
+    elif payloads := [(str(name), one) for name, one in zip(names, given.payloads, strict=True) if one]:
+        print(write_payloads(payloads, form))
+    _print_remarks(names, given.answers)
+
+
+def _written(config: PredictConfig, clouds: Iterable[Source], answered: bool) -> dict[str, Path]:
+    """Name the files and folders that were written, but for what is drawn."""
+    cut_out = config.write_cleaned is not None and any(isinstance(cloud, Cloud) for cloud in clouds)
+    places = {
+        "numbers": config.out,
+        "bag": config.bag_out if answered else None,
+        "objects": config.write_cleaned if cut_out else None,
+    }
+    return {name: place for name, place in places.items() if place is not None}
+
+
+def _print_assumptions(config: PredictConfig, counts: str, answers: Sequence[Prediction]) -> None:
+    """Print what was assumed of all scans alike."""
+    if assumed := sum(answer.sensor == "assumed" for answer in answers):
+        whose = f"{counted(assumed, counts)} {'does' if assumed == 1 else 'do'}"
+        frame = "its frame" if assumed == 1 else "the frame of each"
+        tell(
+            f"note: {whose} not say where the sensor stood: it is assumed at 0,0,0, the origin of {frame} "
+            "(give --sensor x,y,z if it stood elsewhere)"
         )
+    taken = sum(IN_METRES in answer.notes for answer in answers)
+    if taken and not config.json:  # which has it in each line
+        tell(
+            f"note: the coordinates of {counted(taken, counts)} are taken for metres; give --scale if they "
+            "are not"
+        )
+    if config.mass is not None and len(answers) > 1:
+        tell(f"note: --mass {config.mass:g} is taken as the mass of each of the {len(answers):,} {counts}s")
+    if config.frame is None and answers and (warning := flange_warning(config.format, "scan")) is not None:
+        tell(warning)
 
 
 def num_workers(files: int) -> int:
@@ -179,16 +216,11 @@ def read_bag(
     return recording.names, clouds, recording.notes
 
 
-def write_bag(
-    config: PredictConfig,
-    names: Sequence[ScanName],
-    found: Sequence[Prediction | InputError],
-    payloads: Sequence[Payload | None],
-) -> list[str]:
+def write_bag(config: PredictConfig, names: Sequence[ScanName], given: Given) -> list[str]:
     """Write the answers for a bag of ROS to another one, if wanted; returns notes on what is not in it."""
     if config.bag is None or config.bag_out is None:
         return []
-    return write_answers(config.bag_out, names, found, payloads, like=config.bag)
+    return write_answers(config.bag_out, names, given.answers, given.payloads, like=config.bag)
 
 
 def _print_remarks(names: Sequence[ScanName], found: Sequence[Prediction | InputError]) -> None:
@@ -199,7 +231,7 @@ def _print_remarks(names: Sequence[ScanName], found: Sequence[Prediction | Input
             said.append(("error", name, str(answer)))
     for name, answer in zip(names, found, strict=True):
         if isinstance(answer, Prediction):
-            said += [("note", name, f"{name.file}: {note}") for note in answer.notes]
+            said += [("note", name, f"{name.file}: {note}") for note in answer.notes if note != IN_METRES]
             which = name if len(names) > 1 else name.file
             said += [("warning", name, f"{which}: {warning}") for warning in answer.warnings]
     groups: dict[tuple[str, ScanName, str], list[tuple[ScanName, str]]] = {}
@@ -221,7 +253,7 @@ def _print_remarks(names: Sequence[ScanName], found: Sequence[Prediction | Input
             if name.message is not None:
                 numbers = ", with other numbers" if len(texts) > 1 else ""
                 text += f" (in {len({one.message for one, _ in those}):,} of {messages:,} messages{numbers})"
-        print(visible(f"{kind}: {text}"), file=sys.stderr)
+        tell(f"{kind}: {text}")
 
 
 def read_objects(config: PredictConfig) -> dict[int, Cloud | InputError]:

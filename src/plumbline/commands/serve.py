@@ -32,12 +32,12 @@ def run(config: ServeConfig, console: Console) -> int:
     """
     try:
         import python_multipart  # noqa: F401 (Starlette finds out at the first form)
-        import uvicorn
 
         from plumbline.serve.app import make_app
+        from plumbline.serve.connections import make_server
     except ImportError as error:
         raise InputError(
-            f"plumbline serve needs {error.name or error}: pip install 'plumbline-com[serve]'"
+            f"plumbline serve needs {error.name or error}: pip install fastapi python-multipart uvicorn"
         ) from error
     with listen(config.host, config.port) as listening:
         predictor = choose_predictor(config.checkpoint, config.model, batch_size=config.batch_size)
@@ -50,15 +50,7 @@ def run(config: ServeConfig, console: Console) -> int:
         )
         app = make_app(predictor, limits, host=config.host, batch_size=config.batch_size)
         logging.basicConfig(level=logging.INFO if config.debug else logging.WARNING, format="%(message)s")
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=config.debug,
-                server_header=False,
-                timeout_graceful_shutdown=round(config.timeout) + 1,
-            )
-        )
+        server = make_server(app, limits, logs=config.debug)
         by = called(predictor)
         print_line(
             console, f"plumbline {__version__} answers at {address(listening)} by {by}; Ctrl-C ends it"

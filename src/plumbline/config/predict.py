@@ -9,7 +9,20 @@ from plumbline.config.parts import checkpoint_option, predictor_option
 from plumbline.config.payload import format_option, frame_option
 from plumbline.console.text import counted
 from plumbline.errors import InputError
-from plumbline.kinds import AUTO, camera, file, folder, number, on_off, position, switch, table, text, whole
+from plumbline.kinds import (
+    AUTO,
+    camera,
+    file,
+    file_ending,
+    folder,
+    number,
+    on_off,
+    position,
+    switch,
+    table,
+    text,
+    whole,
+)
 from plumbline.quantities import Intrinsics, Plane, Position
 
 _T = TypeVar("_T")
@@ -165,7 +178,10 @@ class PredictConfig(Flags):
     frame: Path | None = frame_option("scan")
     format: str | None = format_option()
     out: Path | None = option(
-        None, "also write the predictions to this file, as with --json", file, group="output"
+        None,
+        "also write the predictions to this file, as with --json: .jsonl or .json",
+        file_ending(".jsonl", ".json"),
+        group="output",
     )
     write_cleaned: Path | None = option(
         None,
@@ -176,14 +192,14 @@ class PredictConfig(Flags):
         None,
         "draw the answers on this page, to turn and zoom in a browser: points, stray points, the centre of "
         "mass and its ellipsoid; it loads nothing from the network",
-        file,
+        file_ending(".html", ".htm"),
         metavar="PAGE",
     )
     ply: Path | None = option(
         None,
         "write the points of one scan to this file, coloured by whether they were left out, with the centre "
         "of mass and its ellipsoid, for viewers such as MeshLab and CloudCompare",
-        file,
+        file_ending(".ply"),
         metavar="PLY",
     )
     json: bool = option(False, "print one line of JSON per scan instead of a table", switch)

@@ -1,13 +1,12 @@
 """Output of ``plumbline check`` on a data set and on a model's symmetry."""
 
-import textwrap
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from plumbline.console.tables import Column, print_fitting
-from plumbline.console.text import counted
+from plumbline.console.text import counted, folded, percent
 
 SHOWN_GROUPS = 30
 SHOWN_REJECTS = 20
@@ -69,24 +68,12 @@ def _show_facts(report: dict[str, Any], console: Console) -> None:
     facts = _facts(report)
     width = max(len(name) for name, _ in facts) + 3
     for name, value in facts:
-        first, *more = _folded(value, console.width - width) if console.is_terminal else [value]
+        first, *more = folded(value, console.width - width) if console.is_terminal else [value]
         console.print(f"[dim]{name:<{width}}[/dim]{escape(first)}", soft_wrap=True, emoji=False)
         for line in more:
             console.print(" " * width + escape(line), soft_wrap=True, emoji=False)
     for text in report["warnings"]:
         console.print(f"warning: {escape(text)}")
-
-
-def _folded(value: str, room: int) -> list[str]:
-    """Wrap at spaces only, without changing words, so that a path can be copied."""
-    folder = textwrap.TextWrapper(
-        max(room, 20),
-        break_long_words=False,
-        break_on_hyphens=False,
-        expand_tabs=False,
-        replace_whitespace=False,
-    )
-    return folder.wrap(value) or [""]
 
 
 def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -127,7 +114,7 @@ def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         ("size in metres", "not recorded" if size is None else _metres(size)),
         (
             "target to point mean",
-            f"{100 * offset['mean']:.1f} % of the radius on average, at most {100 * offset['max']:.1f} %",
+            f"{percent(offset['mean'])} of the radius on average, at most {percent(offset['max'])}",
         ),
         ("split", preview),
         ("fingerprint", report["fingerprint"][:16]),

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from plumbline.console.progress import EVERY, ProgressDisplay
 from plumbline.console.terminal import can_redraw, print_line
+from plumbline.console.text import folded
 from plumbline.reporting import Event
 
 
@@ -33,7 +34,14 @@ class ConsoleListener:
             or (event.kind == "detail" and self._debug)
             or (event.kind == "step" and not can_redraw(self._console))
         ):
-            print_line(self._console, event.text)
+            print_line(self._console, self._folded(event.text))
+
+    def _folded(self, text: str) -> str:
+        """Fold a sentence on a terminal, its later lines indented further than the first."""
+        if not self._console.is_terminal:
+            return text
+        start = len(text) - len(text.lstrip(" "))
+        return "\n".join(folded(text, self._console.width, indent=" " * (start + 2)))
 
     def __enter__(self) -> "ConsoleListener":
         return self

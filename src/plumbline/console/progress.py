@@ -90,14 +90,17 @@ def _started_bar(console: Console, phase: str) -> "Progress":
 
 
 @contextmanager
-def file_bar(console: Console, *, lines: bool = False) -> Iterator[Callable[[int, int], None] | None]:
-    """Provide a progress callback for reading files, or None if the console is not a terminal.
+def count_bar(
+    console: Console, unit: str, phase: str, *, lines: bool = False
+) -> Iterator[Callable[[int, int], None] | None]:
+    """Provide a progress callback, or None if the console is not a terminal.
 
-    It is called with (files read, total files). The bar appears on the first call, so it is not shown for a
-    data set that needs no reading.
+    It is called with (units done, total). The bar appears on the first call, so it is not shown for a data
+    set that needs no reading.
 
     Args:
         console: where to print.
+        unit, phase: as for :meth:`ProgressDisplay.show`.
         lines: print a line every few seconds if the console is not a terminal.
     """
     if not can_redraw(console) and not lines:
@@ -105,6 +108,6 @@ def file_bar(console: Console, *, lines: bool = False) -> Iterator[Callable[[int
         return
     display = ProgressDisplay(console)
     try:
-        yield lambda done, total: display.show("file", done, total, phase="reading files")
+        yield lambda done, total: display.show(unit, done, total, phase=phase)
     finally:
         display.close()

@@ -1,7 +1,9 @@
-"""Tables that fit the terminal: names wrap, columns are dropped, and numbers are never truncated."""
+"""Tables that fit the terminal: headings and names wrap, columns are dropped, numbers are never truncated."""
 
+import re
+import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich import box
 from rich.console import Console
@@ -13,6 +15,7 @@ WIDEST = 10_000
 """Width, in characters, at which no table wraps."""
 SHORTEST = 20
 """Characters of a name that stay on one line; columns are dropped to make room for them."""
+_NUMBER = re.compile(r"[-+]?[\d,]+(\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +39,25 @@ class Column:
 def print_fitting(console: Console, columns: Sequence[Column]) -> list[Column]:
     """Print a table that fits the width of the terminal, and return the columns that were dropped.
 
-    The first column names the rows, and long names wrap. If that is not enough, optional columns are dropped.
-    If the rest is still too wide, each row becomes a few lines of headings and values.
+    The first column names the rows, and long names wrap. If that is not enough, headings wrap, and then
+    optional columns are dropped. If the rest is still too wide, each row becomes a few lines of headings and
+    values, with all columns.
     """
-    shown = list(columns)
+    columns = [columns[0], *map(_aligned, columns[1:])]
+    if fits(console, _layout(columns, shortest=SHORTEST)):
+        console.print(_layout(columns))
+        return []
+    shown = [columns[0], *map(_narrow, columns[1:])]
+    dropped = []
     while not fits(console, _layout(shown, shortest=SHORTEST)):
         leaving = [column for column in shown if column.gives_way is not None]
         if not leaving:
-            _print_rows(console, shown)
-            return [column for column in columns if column not in shown]
-        shown.remove(min(leaving, key=lambda column: column.gives_way or 0))
+            _print_rows(console, columns)
+            return []
+        dropped.append(min(leaving, key=lambda column: column.gives_way or 0))
+        shown.remove(dropped[-1])
     console.print(_layout(shown))
-    return [column for column in columns if column not in shown]
+    return dropped
 
 
 def fits(console: Console, table: Table) -> bool:
@@ -64,33 +74,66 @@ def plain_table() -> Table:
 def _layout(columns: Sequence[Column], shortest: int | None = None) -> Table:
     """Lay out the table; with ``shortest``, names are cut to that length, to measure the minimum width."""
     table = plain_table()
-    for number, column in enumerate(columns):
-        left = number == 0 or column.words
-        table.add_column(
-            Text(column.head), justify="left" if left else "right", no_wrap=number > 0, overflow="fold"
-        )
-    names, *others = (column.cells for column in columns)
-    for row in zip([_text(name)[:shortest] for name in names], *others, strict=True):
-        table.add_row(*map(_text, row))
+    names, *others = columns
+    table.add_column(Text(names.head), overflow="fold")
+    cells = [[_text(name)[:shortest] for name in names.cells]]
+    for column in others:
+        lines = column.head.split("\n")
+        width = max(map(len, (*lines, *column.cells)))
+        head = "\n".join(_padded(line, width, column.words).plain for line in lines)
+        table.add_column(Text(head), no_wrap=True)
+        cells.append([_padded(cell, width, column.words) for cell in column.cells])
+    for row in zip(*cells, strict=True):
+        table.add_row(*row)
     return table
 
 
+def _aligned(column: Column) -> Column:
+    """Pad numbers at their ends, so that their points are below each other."""
+    texts = [str(cell) for cell in column.cells]
+    if not all(_NUMBER.fullmatch(text) for text in texts if text):
+        return column
+    ends = [len(text) - text.index(".") if "." in text else 0 for text in texts]
+    cells = [
+        Text.assemble(cell, " " * (max(ends) - end)) for cell, end in zip(column.cells, ends, strict=True)
+    ]
+    return replace(column, cells=cells)
+
+
+def _narrow(column: Column) -> Column:
+    """Break the heading between words, to the width of the cells or of its longest word."""
+    words = column.head.split()
+    width = max(map(len, (*words, *column.cells)), default=1)
+    return replace(column, head="\n".join(textwrap.wrap(" ".join(words), width)))
+
+
 def _print_rows(console: Console, columns: Sequence[Column]) -> None:
-    """Print each row as its name and, below it, headings and values; lines break only between these."""
-    names, *others = columns
+    """Print each row as its name and, below it, headings and values, in columns that all rows share."""
+    names = columns[0]
+    others = [replace(column, head=" ".join(column.head.split())) for column in columns[1:]]
+    for per_line in range(len(others), 0, -1):
+        below = [others[first::per_line] for first in range(per_line)]
+        heads = [max(len(column.head) for column in some) for some in below]
+        cells = [max(len(cell) for column in some for cell in column.cells) for some in below]
+        if sum(heads) + sum(cells) + 3 * per_line <= console.width:
+            break
     for row, name in enumerate(names.cells):
         console.print(_text(name), soft_wrap=True)
-        line = Text()
-        for column in others:
-            value = _text(column.cells[row])
-            if not value:
-                continue
-            item = Text.assemble((f"{' '.join(column.head.split())} " if column.head else "", "dim"), value)
-            if line and len(line) + len(item) + 2 > console.width:
+        for first in range(0, len(others), per_line):
+            line = Text()
+            for column, head, cell in zip(others[first:], heads, cells, strict=False):
+                value = column.cells[row]
+                title = column.head if str(value).strip() else ""
+                line.append("  ").append(title.ljust(head), "dim").append(" " if head else "")
+                line.append_text(_padded(value, cell, column.words))
+            line.rstrip()
+            if line:
                 console.print(line, soft_wrap=True)
-                line = Text()
-            line.append("  ").append_text(item)
-        console.print(line, soft_wrap=True)
+
+
+def _padded(cell: str | Text, width: int, left: bool) -> Text:
+    room = " " * (width - len(cell))
+    return Text.assemble(cell, room) if left else Text.assemble(room, cell)
 
 
 def _text(cell: str | Text) -> Text:

@@ -3,8 +3,9 @@
 import codecs
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import TextIOWrapper
+from pathlib import Path
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
 from rich.measure import Measurement
@@ -102,3 +103,9 @@ def discard_output() -> None:
 def print_line(console: Console, text: str) -> None:
     """Print one line unchanged: the terminal may wrap it, but a command can be copied in one piece."""
     console.print(text, markup=False, emoji=False, soft_wrap=True)
+
+
+def print_written(console: Console, places: Mapping[str, Path]) -> None:
+    """Say what was written where: a line for each, a name of at most 7 letters and the path."""
+    for name, place in places.items():
+        print_line(console, f"{name:<9}{place}")

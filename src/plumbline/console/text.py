@@ -3,9 +3,14 @@
 import math
 import re
 import shlex
+import textwrap
 
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that a terminal obeys instead of showing (but not tab and line feed), and lone surrogates."""
+
+_COPIED = re.compile("`[^`]*`|(?<=: )plumbline .*")
+_GLUE = "\0"
+"""Stands for a space at which no line ends."""
 
 
 def visible(text: str) -> str:
@@ -17,10 +22,38 @@ def visible(text: str) -> str:
     return _COMMANDS.sub(lambda match: _spelt(ord(match[0])), text)
 
 
+def one_line(text: str) -> str:
+    """Make a text one visible line, such as for a comment in code."""
+    return visible(" ".join(text.split()))
+
+
 def _spelt(code: int) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # Python's placeholder for an undecodable byte
         code -= 0xDC00
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def folded(text: str, width: int, *, indent: str = "") -> list[str]:
+    """Fold a text between words, never in a word or in a command, which are copied.
+
+    A command is in backticks, or it begins after a colon and ends with the line.
+
+    Args:
+        text: one line or several.
+        width: characters of a line, unless a word is longer.
+        indent: of all lines but the first of each line of the text.
+    """
+    folder = textwrap.TextWrapper(
+        max(width, 20),
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        expand_tabs=False,
+        replace_whitespace=False,
+    )
+    whole = _COPIED.sub(lambda match: match[0].replace(" ", _GLUE), text)
+    lines = [line for given in whole.split("\n") for line in folder.wrap(given) or [""]]
+    return [line.replace(_GLUE, " ") for line in lines]
 
 
 def command(*words: object) -> str:
@@ -53,9 +86,11 @@ def file_size(size: float) -> str:
     return f"{size:.3g} GB"
 
 
-def percent(value: float) -> str:
-    """Format a fraction as per cent with three significant digits, e.g. ``18.2 %``."""
-    return "–" if value != value else f"{length(100 * value)} %"
+def percent(value: float, decimals: int | None = None) -> str:
+    """Format a fraction as per cent, e.g. ``18.2 %``: with three significant digits, or so many decimals."""
+    if value != value:
+        return "–"
+    return f"{length(100 * value) if decimals is None else f'{100 * value:.{decimals}f}'} %"
 
 
 def length(value: float) -> str:

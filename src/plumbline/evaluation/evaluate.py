@@ -243,6 +243,13 @@ def check_features(trained_on: TrainedOn, store: PackedStore, data_dir: Path | t
             f"the model reads {len(wanted)} features per point ({', '.join(wanted)}), but {where} has "
             f"{len(found)} ({', '.join(found)}): prepare it like the training data"
         )
+    vectors = trained_on.vector_names
+    if vectors != tuple(store.vector_names[: len(vectors)]):
+        lost = [name for name in vectors if name not in store.vector_names] or vectors
+        raise InputError(
+            f"the model reads vectors of each scan that {where} does not have ({', '.join(lost)}): prepare "
+            "it like the training data, that of a table with --sensor_model depth"
+        )
 
 
 def choose_graphs(

@@ -152,17 +152,21 @@ def _groups_section(table: Table) -> str:
     if len(groups) < 2:
         return ""
     parts = table.errors[table.model].by_group()
-    rows = []
-    for group, summaries in groups.items():
-        means = [summaries[name].mean for name in table.methods]
+    heads = ["group", "objects", "scans", *table.methods]
+    rows, shown = [], ""
+    for group in sorted(groups, key=lambda group: group.rpartition("/")):
+        folder, _, name = group.rpartition("/")
+        if folder != shown:
+            rows.append(f'<tr><th scope="rowgroup" colspan="{len(heads)}">{escape(folder)}/</th></tr>')
+        shown = folder
+        means = [groups[group][method].mean for method in table.methods]
         best = int(np.argmin(means))
         objects = len(np.unique(parts[group].objects))
         cells = "".join(_cell(percent(mean).removesuffix(" %"), i == best) for i, mean in enumerate(means))
         rows.append(
-            f'<tr><td class="name">{escape(group)}</td><td class="quiet">{objects:,}</td>'
-            f'<td class="quiet">{summaries[table.model].n:,}</td>{cells}</tr>'
+            f'<tr><td class="name">{escape(name)}</td><td class="quiet">{objects:,}</td>'
+            f'<td class="quiet">{len(parts[group].objects):,}</td>{cells}</tr>'
         )
-    heads = ["group", "objects", "scans", *table.methods]
     note = "Mean miss, % of the radius; a group is all objects whose names share a folder."
     return (
         f"<h2>By group</h2>{_table(heads, rows, 'groups', quiet=('objects', 'scans'))}"

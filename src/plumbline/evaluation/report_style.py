@@ -53,6 +53,7 @@ thead th { white-space: normal; vertical-align: bottom; }
 .groups { position: relative; left: 50%; transform: translateX(-50%); width: min-content; }
 .groups { min-width: 100%; max-width: calc(100vw - 3rem); }
 thead th { border-bottom: 1.5px solid var(--ink); font-weight: 500; color: var(--muted); }
+tbody th { padding-top: .9rem; font-weight: 600; }
 tbody tr { border-bottom: 1px solid var(--line); }
 tbody tr:last-child { border-bottom: 1.5px solid var(--ink); }
 td.best { font-weight: 700; }

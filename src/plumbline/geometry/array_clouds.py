@@ -53,7 +53,7 @@ def read_npz(path: Path) -> Cloud:
     with np.load(path, allow_pickle=False) as arrays:
         points, organised, notes = points_of(path, name, arrays[name])
         if name != "points":
-            notes = (*notes, f"its points are those of the array {name!r}")
+            notes = (*notes, f"its points are read from the array {name!r}")
         sensor = None
         if "sensor" in arrays:
             sensor = _sensor(to_numbers(arrays["sensor"], f"{path}: sensor"), len(points))

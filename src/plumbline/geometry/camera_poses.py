@@ -109,8 +109,8 @@ def merge_views(clouds: Sequence[Cloud], poses: Sequence[Float] | Float, name: s
     apart = _apart([one[mine] for one, mine in zip(points, kept, strict=True)])
     if apart is not None:
         warnings.append(
-            f"the views show places up to {apart:.2g} m apart; the poses must lead from the camera to the "
-            "world"
+            f"the views show places up to {apart:.2g} m apart, so they may not fit together: each pose must "
+            "lead from the camera to the world, not from the world to the camera"
         )
     return Cloud(
         np.concatenate(points),

@@ -13,6 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from plumbline.console.text import percent
 from plumbline.geometry.carving import convex_hull
 from plumbline.geometry.extents import box, mean_point
 from plumbline.geometry.mask_bleed import without_bleed
@@ -68,8 +69,8 @@ def stray_reason(left_out: float) -> str | None:
     if left_out <= _MUCH:
         return None
     return (
-        f"{left_out:.0%} of the points are not connected to the object and were left out; check the mask, or "
-        "keep them with --clean off"
+        f"{percent(left_out, 0)} of the points are not connected to the object and were left out; check the "
+        "mask, or keep them with --clean off"
     )
 
 

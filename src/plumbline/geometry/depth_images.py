@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plumbline.arrays import is_number, shown, to_array
+from plumbline.console.text import percent
 from plumbline.errors import InputError
 from plumbline.geometry.cleaning import large_components, object_components
 from plumbline.geometry.intrinsics import Intrinsics, doubts, matrix_intrinsics
@@ -218,7 +219,10 @@ def _warnings(row: Int, column: Int, shape: tuple[int, ...], masked: bool) -> It
     if border > _BORDER or share > _MOST_OF:
         what = "the mask covers" if masked else "the points cover"
         fix = "give a mask of one object" if masked else "give the pixels of one object as a mask"
-        yield f"{what} {share:.0%} of the image and {border:.0%} of its border, as a background does; {fix}"
+        yield (
+            f"{what} {percent(share, 0)} of the image and {percent(border, 0)} of its border, so "
+            f"{'it' if masked else 'they'} may show the background; {fix}"
+        )
 
 
 def _on_object(points: Float, row: Int, column: Int, camera: Intrinsics) -> NDArray[np.bool_] | None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from plumbline.arrays import to_numbers
+from plumbline.console.text import percent
 from plumbline.errors import InputError
 from plumbline.files import reading
 from plumbline.geometry.headers import read_array
@@ -284,8 +285,8 @@ def doubts(camera: Intrinsics, shape: tuple[int, ...]) -> Iterator[str]:
     height, width = shape
     if max(fx, fy) > _SQUARE * min(fx, fy):
         yield (
-            f"the focal lengths {fx:g} and {fy:g} differ by more than {_SQUARE - 1:.0%}, and depth cameras "
-            "have square pixels; check both (--intrinsics)"
+            f"the focal lengths {fx:g} and {fy:g} differ by more than {percent(_SQUARE - 1, 0)}, and depth "
+            "cameras have square pixels; check both (--intrinsics)"
         )
     seen = max(_seen(fx, cx, width), _seen(fy, cy, height))
     if not _NARROWEST <= seen <= _WIDEST:

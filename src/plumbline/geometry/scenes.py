@@ -42,8 +42,8 @@ _OF_LARGEST = 0.05
 _BELOW = 0.02
 """Share of the points of an object that may lie below its table; masks cover a little of what is behind."""
 _NOT_CARRIED = (
-    "it does not stand on the plane that --table auto found around it, which is not used; give the plane "
-    "with --table NX,NY,NZ,D, or leave --table out"
+    "the object does not stand on the plane that --table auto found around it, so that plane is not used; "
+    "give the plane of its table with --table NX,NY,NZ,D, or leave --table out"
 )
 _ADVICE = "give the plane with --table NX,NY,NZ,D, or a mask of each object with --mask"
 
@@ -245,17 +245,17 @@ def _removed(
 ) -> Iterator[str]:
     """Say what was left out, a phrase each."""
     lost = {
-        "of the table": int(on_table.sum()),
+        "on the table": int(on_table.sum()),
         "below it": int((below & frame.known).sum()),
-        "of background beyond it": background,
-        "in specks": int(small[small < _SPECK].sum()),
+        "of the background beyond its edge": background,
+        f"in groups of fewer than {_SPECK} pixels": int(small[small < _SPECK].sum()),
     }
     small = small[small >= _SPECK]
     phrase = ", ".join(f"{count:,} {what}" for what, count in lost.items() if count)
-    yield f"of {int(frame.known.sum()):,} pixels, --table auto removed {phrase}"
+    yield f"of {int(frame.known.sum()):,} pixels with a depth, --table auto removed {phrase}"
     if len(small):
-        pieces = "1 piece" if len(small) == 1 else f"{len(small):,} pieces"
+        pieces = "1 piece on the table is" if len(small) == 1 else f"{len(small):,} pieces on the table are"
         yield (
-            f"{pieces} on the table of {int(small.sum()):,} pixels too small to be an object (fewer than "
-            f"{_FEWEST} pixels, or lower than {1000 * _LOWEST:.0f} mm)"
+            f"{pieces} left out, {int(small.sum()):,} pixels: too small for an object (fewer than {_FEWEST} "
+            f"pixels, or lower than {1000 * _LOWEST:.0f} mm)"
         )

@@ -10,6 +10,8 @@ from plumbline.records import Float, Scan
 
 CAMERA, POSES = "the camera", "the poses"
 """Whose frame a table may be in."""
+_DECIMALS = 4
+"""Of a plane that was found: 0.1 mm of its distance. No camera tells more of a table."""
 
 
 def make_plane(given: Float, name: str) -> Float:
@@ -41,8 +43,8 @@ def move_plane(plane: Float | None, turn: Float, shift: Float, factor: float = 1
 
 def found_table(plane: Float, whose: str) -> str:
     """Say which table was found, and in whose frame."""
-    shown = ",".join(f"{value:.4g}" for value in plane + 0.0)  # no negative zero
-    return f"table {shown} in the frame of {whose}, found by --table auto"
+    shown = ",".join(f"{value:g}" for value in (plane.round(_DECIMALS) + 0.0).tolist())  # no negative zero
+    return f"--table auto found the table {shown} (normal and distance in metres, frame of {whose})"
 
 
 def way_down(scan: Scan, name: str) -> Float:

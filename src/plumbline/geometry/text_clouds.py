@@ -68,7 +68,7 @@ def read_text(path: Path) -> Cloud:
     with_comma = next((row for row in rows if "," in row), "") if has_comma else ""
     if has_decimal_commas(with_comma, separator):
         rows = [row.replace(",", ".") for row in rows]
-        notes = ("its commas are decimal commas",)
+        notes = ("its commas are read as decimal commas",)
     elif separator == ",":
         _check_commas(path, rows)
     comments = _comments_above(lines, skipped)

@@ -12,6 +12,9 @@ from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.prediction_table import ScanName
 from plumbline.records import AS_IN_FILE
 
+IN_METRES = "its coordinates are taken for metres; give --scale if they are not"
+"""The note on an answer in a unit that its file does not say."""
+
 
 class Wanted(NamedTuple):
     """How answers are wanted.
@@ -39,8 +42,7 @@ def to_payload(
         return answer, None
     has_mass = wanted.mass is not None or wanted.density is not None
     if answer.unit == AS_IN_FILE and (has_mass or wanted.frame is not None):
-        taken = "its coordinates are taken for metres; give --scale if they are not"
-        answer = replace(answer, notes=(*answer.notes, taken))
+        answer = replace(answer, notes=(*answer.notes, IN_METRES))
     if wanted.frame is not None:
         answer = answer.moved(wanted.frame)
     payload = None

@@ -10,7 +10,7 @@ BEST_FILES, LAST_FILES = "best-model-*.ckpt", "last*.ckpt"
 PRETRAINED = "pretrained"
 """What the shipped checkpoint is called wherever a checkpoint is named. A file of that name, or a folder of
 that name with checkpoints, takes precedence."""
-SHIPPED = Path(__file__).parents[1] / "pretrained" / "plumbline-ept.ckpt"
+SHIPPED = Path(__file__).parents[1] / "pretrained" / "plumbline.ckpt"
 """The shipped checkpoint."""
 
 

@@ -154,8 +154,8 @@ def _warnings(scan: Scan, spread: Scan, fewest: int, of_image: bool) -> Iterator
     """Say why the prediction for a scan may be worse than it says; ``spread`` has the points used."""
     if len(spread.points) < fewest:
         yield (
-            f"only {len(spread.points)} points are used, and the model was trained on at least {fewest}: the "
-            "expected error may be too small"
+            f"only {len(spread.points)} points are used, but the model was trained on scans of at least "
+            f"{fewest}: its error may be larger than the expected error"
         )
     if (reason := stray_reason(scan.left_out)) is not None:
         yield reason
@@ -163,10 +163,10 @@ def _warnings(scan: Scan, spread: Scan, fewest: int, of_image: bool) -> Iterator
         yield reason
     extents = _extents(spread)
     if extents[1] <= _LINE * extents[0]:
-        yield "the points lie on one line, which shows neither how wide nor how deep the object is"
+        yield "the points lie on one line, which shows neither the width nor the depth of the object"
     elif _is_from_one_side(spread) and extents[2] < _FLAT * extents[1]:
         yield (
-            "the points lie on one flat face, which does not show how deep the object is; scan another side "
+            "the points lie on one flat face, which does not show the depth of the object; scan another side "
             "too"
         )
 
@@ -174,8 +174,8 @@ def _warnings(scan: Scan, spread: Scan, fewest: int, of_image: bool) -> Iterator
 def unusual(novelty: float) -> str:
     """Say that a scan is unlike those of the training."""
     return (
-        f"the scan is unlike those that the model was trained on (novelty {novelty:.2g}; 99 % of those "
-        "that it was validated on stay below 1): it may be further off than it says"
+        f"the scan is unlike those that the model was trained on (novelty {novelty:.2g}; 99 % of the "
+        "validation scans are below 1): its error may be larger than the expected error and the 90 % radius"
     )
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from plumbline import __version__
 from plumbline.console.tables import WIDEST, Column, print_fitting
+from plumbline.console.text import percent
 from plumbline.errors import InputError
 from plumbline.geometry.camera_poses import FROM_POSES
 from plumbline.payload.forms.numbers import NAMES, upper
@@ -64,6 +65,11 @@ class ScanName(NamedTuple):
         number = None if self.object is None else f"object {self.object}"
         return ", ".join(str(part) for part in (self.file, self.message, number) if part is not None)
 
+    @property
+    def counts(self) -> str:
+        """What a number of such names counts, in the singular."""
+        return "object" if self.object is not None else "message" if self.message is not None else "scan"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         message = {} if self.message is None else self.message.to_dict()
@@ -88,7 +94,7 @@ def print_predictions(
         *("file", "stamp", "object", "x", "y", "z", "expected error", "90 % within"),
         *("points", "left out", "views", "sensor"),
     )
-    gives_way = {"views": 1, "points": 2, "expected error": 3, "left out": 4, "sensor": 5, "90 % within": 6}
+    gives_way = {"views": 1, "sensor": 2, "points": 3, "left out": 4, "90 % within": 5}
     columns = [
         Column(head, cells, gives_way.get(head))
         for head, *cells in zip(heads, *rows, strict=True)
@@ -96,25 +102,32 @@ def print_predictions(
     ]
     dropped = _print_table(console, columns)
     first = next(answer for answer in found if isinstance(answer, Prediction))
-    console.print(f"\ncentres of mass by {called(predictor)}, in {frame_of(first)}", markup=False)
+    noun = "centre of mass" if len(rows) == 1 else "centres of mass"
+    console.print(f"\n{noun} by {called(predictor)}, in {frame_of(first, len(names))}", markup=False)
     if dropped:
-        narrow = ", ".join(column.head for column in dropped)
+        narrow = ", ".join(" ".join(column.head.split()) for column in dropped)
         console.print(f"the terminal is too narrow for {narrow}: widen it, or use --json", markup=False)
 
 
-def frame_of(answer: Prediction) -> str:
-    """Unit and frame of an answer, in words."""
-    whose = {"the camera": "of the camera", FROM_POSES: "of the poses"}.get(answer.sensor, "of each file")
+def frame_of(answer: Prediction, scans: int = 1) -> str:
+    """Unit and frame of an answer, or of those for several scans, in words."""
+    file, frame = "the file" if scans == 1 else "each file", frame_name(answer, scans)
     if answer.unit == AS_IN_FILE and not answer.frame:
-        return f"the frame and unit {whose}"
-    unit = "the unit of each file" if answer.unit == AS_IN_FILE else answer.unit
-    return f"{unit}, in the frame {answer.frame or whose}"
+        return f"the frame and unit {frame}"
+    unit = f"the unit of {file}" if answer.unit == AS_IN_FILE else answer.unit
+    return f"{unit}, in the frame {frame}"
+
+
+def frame_name(answer: Prediction, scans: int = 1) -> str:
+    """Name the frame of an answer, or of those for several scans, as in "the frame flange"."""
+    whose = {"the camera": "of the camera", FROM_POSES: "of the poses"}
+    return answer.frame or whose.get(answer.sensor, "of the file" if scans == 1 else "of each file")
 
 
 def print_payloads(console: Console, names: Sequence[ScanName], payloads: Sequence[Payload | None]) -> None:
     """Print one row for each scan that has a payload: mass, and inertia about the centre of mass."""
     rows = [
-        [str(name), f"{payload.mass:.4g}", *_moments(payload)]
+        [str(name), f"{payload.mass:.4g}", *moments(payload)]
         for name, payload in zip(names, payloads, strict=True)
         if payload is not None
     ]
@@ -126,8 +139,10 @@ def print_payloads(console: Console, names: Sequence[ScanName], payloads: Sequen
         console, [Column(head, cells) for head, *cells in zip(heads, *rows, strict=True) if any(cells)]
     )
     assert not dropped, "no column gives way"
-    frame = next(payload.frame for payload in payloads if payload is not None) or "of each scan"
-    console.print(f"\npayloads: kg, and kg m2 about the centre of mass, in the frame {frame}", markup=False)
+    frame = next(payload.frame for payload in payloads if payload is not None)
+    frame = frame or ("of the scan" if len(names) == 1 else "of each scan")
+    noun = "payload" if len(rows) == 1 else "payloads"
+    console.print(f"\n{noun}: kg, and kg m2 about the centre of mass, in the frame {frame}", markup=False)
 
 
 def print_bodies(console: Console, bodies: Sequence[tuple[Path, Payload, float, Prediction | None]]) -> None:
@@ -138,16 +153,16 @@ def print_bodies(console: Console, bodies: Sequence[tuple[Path, Payload, float, 
         [
             str(file),
             "exact" if predicted is None else f"+- {predicted.radius_90 or np.nan:.2g} m",
-            *_position(payload.com, math.sqrt(np.trace(payload.known_inertia()) / payload.mass)),
+            *position_of(payload.com, math.sqrt(np.trace(payload.known_inertia()) / payload.mass)),
             f"{payload.mass:.4g}",
             f"{volume:.3g}",
-            *_moments(payload),
+            *moments(payload),
         ]
         for file, payload, volume, predicted in bodies
     ]
     heads = ("mesh", "90 % within", "x", "y", "z", "mass", "volume", *NAMES)
     _print_table(console, [Column(head, cells) for head, *cells in zip(heads, *rows, strict=True)])
-    frame = bodies[0][1].frame or "of each mesh"
+    frame = bodies[0][1].frame or ("of the mesh" if len(bodies) == 1 else "of each mesh")
     console.print(f"\nmetres, kg, m3, and kg m2 about the centre of mass, in the frame {frame}", markup=False)
 
 
@@ -158,11 +173,15 @@ def _print_table(console: Console, columns: Sequence[Column]) -> list[Column]:
     return print_fitting(console, columns)
 
 
-def _moments(payload: Payload) -> list[str]:
+def moments(payload: Payload) -> list[str]:
+    """The six numbers of the inertia in the order of ``NAMES``; empty texts if it is not known."""
     if payload.inertia is None:
         return [""] * len(NAMES)
-    nothing = 5e-4 * np.abs(payload.inertia).max()  # what rounding leaves of a symmetry
-    return [f"{value if abs(value) > nothing else 0:.3g}" for value in upper(payload.inertia).values()]
+    largest = float(np.abs(payload.inertia).max())
+    digits, values = _digits(largest, 3), upper(payload.inertia).values()
+    if digits > 9:  # of a body so small that the places would not be counted
+        return [f"{value if abs(value) > 5e-4 * largest else 0:.2e}" for value in values]
+    return [_fixed(value, digits) for value in values]
 
 
 def called(predictor: Predictor) -> str:
@@ -175,7 +194,16 @@ def called(predictor: Predictor) -> str:
 
 def decimals(extent: float) -> int:
     """Decimals of lengths: a resolution of a thousandth of an object's extent, or slightly better."""
-    return int(np.clip(3 - math.floor(math.log10(extent)), 0, 12))
+    return _digits(extent, 4)
+
+
+def _digits(largest: float, significant: int) -> int:
+    """Decimals with which the largest of some values has so many significant digits."""
+    return int(np.clip(significant - 1 - math.floor(math.log10(largest)), 0, 12))
+
+
+def _fixed(value: float, digits: int) -> str:
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # no negative zero
 
 
 def _row(name: ScanName, answer: Prediction, numbered: bool) -> list[str]:
@@ -186,15 +214,16 @@ def _row(name: ScanName, answer: Prediction, numbered: bool) -> list[str]:
         str(name.file),
         "" if name.message is None else name.message.time,
         str(name.object) if numbered and name.object is not None else "",
-        *_position(answer.com, answer.extent),
+        *position_of(answer.com, answer.extent),
         *("" if doubt is None else f"{doubt:.{digits}f}" for doubt in doubts),
         f"{points:,}" if used == points else f"{used:,} of {points:,}",
-        f"{100 * answer.left_out:.1f} %" if answer.left_out else "",
+        percent(answer.left_out, 1) if answer.left_out else "",
         f"{answer.num_views}",
         answer.sensor,
     ]
 
 
-def _position(point: Float, extent: float) -> list[str]:
+def position_of(point: Float, extent: float) -> list[str]:
+    """Write the coordinates of a point of an object of this extent."""
     digits = decimals(extent)
-    return [f"{round(value, digits) + 0.0:.{digits}f}" for value in point.tolist()]  # no negative zero
+    return [_fixed(value, digits) for value in point.tolist()]

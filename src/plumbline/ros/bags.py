@@ -156,7 +156,7 @@ def _typestore() -> "Typestore":
     try:
         from rosbags.typesys import Stores, get_typestore
     except ImportError as error:
-        raise InputError("reading bags of ROS needs rosbags: pip install 'plumbline-com[ros]'") from error
+        raise InputError("reading bags of ROS needs rosbags: pip install rosbags") from error
     return get_typestore(Stores.ROS2_JAZZY)
 
 

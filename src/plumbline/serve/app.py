@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp
 
 from plumbline import __version__
 from plumbline.errors import InputError
@@ -18,6 +20,7 @@ from plumbline.serve.limits import BusyError, Limits, TooLargeError
 from plumbline.serve.pages import FRAMED, api_page, front_page, refusal_page
 from plumbline.serve.service import Service
 
+_VIEW = "/view"
 _ABOUT = (
     "Finds the centre of mass of objects from partial scans of them. Nothing that is sent is kept. Fields "
     "are named as the flags of plumbline predict, and mean the same."
@@ -48,7 +51,8 @@ def make_app(predictor: Predictor, limits: Limits, *, host: str, batch_size: int
         yield
         await asyncio.to_thread(service.close)
 
-    app = FastAPI(
+    app = _Guarded(
+        host,
         title="plumbline serve",
         version=__version__,
         description=_ABOUT,
@@ -57,7 +61,6 @@ def make_app(predictor: Predictor, limits: Limits, *, host: str, batch_size: int
         lifespan=life,
     )
     app.state.service = service
-    app.add_middleware(Guard, host=host)
     _add_errors(app)
 
     @app.post(
@@ -81,14 +84,10 @@ def make_app(predictor: Predictor, limits: Limits, *, host: str, batch_size: int
         """Answers as soon as the model is loaded."""
         return JSONResponse({"status": "ready", **service.model, "version": __version__})
 
-    @app.post("/view", include_in_schema=False)
+    @app.post(_VIEW, include_in_schema=False)
     async def view(request: Request) -> Response:
         """The answers drawn, as `plumbline predict --html`: what the page at / shows."""
-        try:
-            return HTMLResponse(await service.page(request), headers=FRAMED)
-        except (InputError, BusyError, TimeoutError) as error:
-            status, said = _status(error, limits)
-            return HTMLResponse(refusal_page(said), status, headers=FRAMED)
+        return HTMLResponse(await service.page(request), headers=FRAMED)
 
     @app.get("/", include_in_schema=False)
     async def front() -> Response:
@@ -103,30 +102,39 @@ def make_app(predictor: Predictor, limits: Limits, *, host: str, batch_size: int
     return app
 
 
+class _Guarded(FastAPI):
+    """An application whose answers all pass the guard; as middleware it would not see those to a defect."""
+
+    def __init__(self, host: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._host = host
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Guard(super().build_middleware_stack(), self._host)
+
+
 def _add_errors(app: FastAPI) -> None:
     """Answer every error with one sentence."""
     service: Service = app.state.service
 
-    async def refuse(_: Request, error: Exception) -> Response:
+    async def refuse(request: Request, error: Exception) -> Response:
         status, said = _status(error, service.limits)
-        headers = {"Retry-After": "1"} if isinstance(error, BusyError) else None
+        headers = {"Retry-After": "1"} if isinstance(error, BusyError) else {}
+        if request.url.path == _VIEW:
+            return HTMLResponse(refusal_page(said), status, FRAMED | headers)
         return JSONResponse({"error": said}, status, headers)
 
     async def other(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
-    async def defect(_: Request, error: Exception) -> Response:
-        return JSONResponse({"error": "the server failed at this request; its log says why"}, 500)
-
     async def left(_: Request, error: Exception) -> Response:
         return Response(status_code=400)  # nobody is there to read it
 
     app.add_exception_handler(ClientDisconnect, left)
-    for kind in (InputError, BusyError, TimeoutError):
+    for kind in (InputError, BusyError, TimeoutError, Exception):
         app.add_exception_handler(kind, refuse)
     app.add_exception_handler(HTTPException, other)
-    app.add_exception_handler(Exception, defect)
 
 
 def _status(error: Exception, limits: Limits) -> tuple[int, str]:
@@ -134,4 +142,6 @@ def _status(error: Exception, limits: Limits) -> tuple[int, str]:
         return 503, f"the server answers {limits.requests:,} requests at a time; try again in a second"
     if isinstance(error, TimeoutError):
         return 503, f"no answer within {limits.seconds:g} seconds (--timeout); send fewer points"
-    return 413 if isinstance(error, TooLargeError) else 422, str(error)
+    if isinstance(error, InputError):
+        return 413 if isinstance(error, TooLargeError) else 422, str(error)
+    return 500, "the server failed at this request; its log says why"

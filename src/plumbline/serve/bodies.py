@@ -13,6 +13,7 @@ from plumbline.console.text import file_size
 from plumbline.errors import InputError
 from plumbline.serve.fields import FILES, TEXTS, Asked, Upload, from_json, from_parts
 from plumbline.serve.limits import Limits, TooLargeError
+from plumbline.serve.places import Place
 
 FORM, JSON = "multipart/form-data", "application/json"
 _LONGEST_TEXT = 1 << 12
@@ -20,8 +21,8 @@ _LONGEST_TEXT = 1 << 12
 
 
 @asynccontextmanager
-async def read_body(request: Request, limits: Limits) -> AsyncIterator[Asked]:
-    """Read a request; its files are open until the block ends, and then gone.
+async def read_body(request: Request, limits: Limits, place: Place) -> AsyncIterator[Asked]:
+    """Read a request, and tell its place of each piece; its files are open until the block ends.
 
     Files of more than 1 MB wait on disk, without a name; nothing of them is left there.
 
@@ -33,7 +34,7 @@ async def read_body(request: Request, limits: Limits) -> AsyncIterator[Asked]:
     if declared.isdecimal() and int(declared) > limits.body:
         raise _too_large(limits)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    counted = Request(request.scope, _Counted(request.receive, limits))
+    counted = Request(request.scope, _Counted(request.receive, limits, place))
     if kind == JSON:
         yield await run_in_threadpool(from_json, await counted.body())
         return
@@ -64,13 +65,13 @@ async def read_body(request: Request, limits: Limits) -> AsyncIterator[Asked]:
 class _Counted:
     """Passes a body on, until it is larger than it may be: what a request says of its length may be wrong."""
 
-    def __init__(self, receive: Receive, limits: Limits) -> None:
-        self._receive, self._limits, self._read = receive, limits, 0
+    def __init__(self, receive: Receive, limits: Limits, place: Place) -> None:
+        self._receive, self._limits, self._place = receive, limits, place
 
     async def __call__(self) -> Message:
         message = await self._receive()
-        self._read += len(message.get("body", b""))
-        if self._read > self._limits.body:
+        self._place.receive(len(message.get("body", b"")), more=message.get("more_body", False))
+        if self._place.received > self._limits.body:
             raise _too_large(self._limits)
         return message
 

@@ -12,6 +12,7 @@ from plumbline.console.text import visible
 from plumbline.errors import InputError
 from plumbline.kinds import nearest
 from plumbline.payload.frames import Frame, named_frame, parse_frame
+from plumbline.predictors.answer_lines import Wanted
 from plumbline.quantities import Intrinsics
 from plumbline.serve.limits import TooLargeError
 
@@ -71,6 +72,11 @@ class Asked:
     points: Any = None
 
     @property
+    def wanted(self) -> Wanted:
+        """How answers are wanted."""
+        return Wanted(self.config.mass, self.config.density, self.frame, strict=self.config.strict)
+
+    @property
     def name(self) -> str:
         """What the scan is called in answers."""
         return next((self.files[field].name for field in ("cloud", "depth") if field in self.files), "cloud")
@@ -121,7 +127,9 @@ def _asked(
     values |= {name: Path(files[name].name) for name in ("depth", "intrinsics", "mask") if name in files}
     scan = [Path(files["cloud"].name)] if "cloud" in files else []
     if points is None and not scan and "depth" not in values:
-        raise InputError("no scan given: send a file as cloud, or depth and intrinsics")
+        raise InputError(
+            "no scan given: send one (cloud), or a depth image and its camera (depth, intrinsics)"
+        )
     config = PredictConfig(paths=scan, **values)
     config.check()
     return Asked(config, files, frame, points)

@@ -54,7 +54,7 @@ class Guard:
         host, origin = headers.get("host", ""), headers.get("origin")
         if not self._knows(_name_of(host)):
             said = "the Host of the request is not this server's; to use that name, start it with --host NAME"
-        elif origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        elif origin is not None and _place_of(origin) != host.lower():
             said = "the request comes from a page of another server, which this one does not answer"
         else:
             await self._app(scope, receive, add_headers)
@@ -72,6 +72,14 @@ def _name_of(host: str) -> str:
     """The name or address in a Host, without its port and brackets; empty if it is not one."""
     try:
         return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _place_of(origin: str) -> str:
+    """The name and port in an Origin; empty if it is not one."""
+    try:
+        return urlsplit(origin).netloc.lower()
     except ValueError:
         return ""
 

@@ -19,12 +19,13 @@ FRAMED = {"Content-Security-Policy": "base-uri 'none'; form-action 'none'; frame
 _CLOSED = "default-src 'none'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
 _REFUSAL = """\
 body {
-  margin: 0; display: grid; min-height: 100vh; place-content: center; padding: 2rem;
+  margin: 0; padding: 4rem 2rem; box-sizing: border-box;
   background: var(--paper); color: var(--ink);
   font: .94rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif;
 }
 main {
-  max-width: 34rem; border-left: 3px solid var(--pushed); padding-left: 1rem; overflow-wrap: anywhere;
+  max-width: 34rem; margin: auto; border-left: 3px solid var(--pushed); padding-left: 1rem;
+  overflow-wrap: anywhere;
 }
 h1 { margin: 0 0 .4rem; font-size: 1.15rem; } p { margin: 0; }
 """

@@ -1,31 +1,28 @@
-"""Answers for requests: admitted, read, looked at in threads, batched for the model, within a time limit."""
+"""Answers for requests: admitted, read, looked at in threads, batched for the model."""
 
-import asyncio
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.requests import Request
 
 from plumbline.cores import num_cores
 from plumbline.errors import InputError
-from plumbline.predictors.answer_lines import Wanted, to_dict, to_payload
+from plumbline.predictors.answer_lines import to_dict, to_payload
 from plumbline.predictors.choice import model_facts
+from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.prediction_table import called
 from plumbline.predictors.predictor import Predictor
 from plumbline.serve.batching import Answer, Batcher
 from plumbline.serve.bodies import read_body
 from plumbline.serve.fields import Asked
-from plumbline.serve.limits import BusyError, Limits
+from plumbline.serve.limits import Limits
+from plumbline.serve.places import Place, Places
 from plumbline.serve.scans import Looked, look
 from plumbline.views.page import render
 from plumbline.views.scene import scene_of
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,6 @@ class Service:
 
     def __init__(self, predictor: Predictor, limits: Limits, *, batch_size: int) -> None:
         self.limits, self._predictor, self._batch_size = limits, predictor, batch_size
-        self._free = threading.BoundedSemaphore(limits.requests)
         self._own = {predictor.name: Path(predictor.name).name}
         if predictor.checkpoint is not None:
             self._own[str(predictor.checkpoint)] = predictor.checkpoint.name
@@ -58,6 +54,7 @@ class Service:
         """Start threads; before any request."""
         self.batcher = Batcher(self._predictor.answers, self._batch_size)
         self._pool = ThreadPoolExecutor(num_cores(), thread_name_prefix="plumbline-look")
+        self._places = Places(self.limits, self._pool)
 
     def close(self) -> None:
         """Wait for what threads are working on, and end them."""
@@ -71,36 +68,28 @@ class Service:
             InputError: no scan has an answer; the reasons, in one sentence.
             BusyError, TimeoutError: too many requests, or too slow.
         """
-        async with self._time_limit():
-            with self._admitted() as run:
-                found = await self._answer(request, run)
-                return self._lines(found)
+        async with self._places.take() as place:
+            return self._lines(await self._answer(request, place))
 
     async def page(self, request: Request) -> str:
         """Answer a request with a page, as ``predict --html`` writes it; errors as for :meth:`lines`."""
-        async with self._time_limit():
-            with self._admitted() as run:
-                found = await self._answer(request, run)
-                self._lines(found)  # an error if there is nothing to draw
-                return await run(lambda: self._draw(found))
+        async with self._places.take() as place:
+            found = await self._answer(request, place)
+            self._lines(found)  # an error if there is nothing to draw
+            return await place.run(lambda: self._draw(found))
 
-    def _time_limit(self) -> asyncio.Timeout:
-        return asyncio.timeout(self.limits.seconds)
-
-    async def _answer(self, request: Request, run: "_Run") -> Answered:
+    async def _answer(self, request: Request, place: Place) -> Answered:
         try:
-            async with read_body(request, self.limits) as asked:
-                looked = await run(lambda: look(asked, self._predictor, self.limits))
+            async with read_body(request, self.limits, place) as asked:
+                looked = await place.run(lambda: look(asked, self._predictor, self.limits))
             return Answered(asked, looked, await self.batcher.ask(looked.seen))
         except InputError as error:  # of a model of the user's own, named by its path
             raise type(error)(self._hidden(str(error))) from error
 
     def _lines(self, found: Answered) -> list[dict[str, Any]]:
-        config = found.asked.config
-        wanted = Wanted(config.mass, config.density, found.asked.frame, strict=config.strict)
         lines, refused = [], dict[str, None]()
         for name, predicted in zip(found.looked.names, found.answers, strict=True):
-            answer, payload = to_payload(name, predicted, wanted)
+            answer, payload = to_payload(name, predicted, found.asked.wanted)
             if isinstance(answer, InputError):
                 answer = InputError(self._hidden(str(answer)))
                 refused[str(answer)] = None
@@ -110,14 +99,25 @@ class Service:
         return lines
 
     def _draw(self, found: Answered) -> str:
-        looked = found.looked
+        looked, clean = found.looked, found.asked.config.clean
         scenes, refused = [], []
-        for name, cloud, answer in zip(looked.names, looked.clouds, found.answers, strict=True):
+        for name, cloud, predicted in zip(looked.names, looked.clouds, found.answers, strict=True):
+            answer, payload = to_payload(name, predicted, found.asked.wanted)
             if isinstance(cloud, InputError) or isinstance(answer, InputError):
                 refused.append(self._hidden(str(answer)))
                 continue
-            clean = found.asked.config.clean
-            scenes.append(scene_of(cloud, answer, name=str(name), sensor=looked.sensor, clean=clean))
+            assert isinstance(predicted, Prediction), "an answer is made of a prediction"
+            scenes.append(
+                scene_of(
+                    cloud,
+                    predicted,
+                    name=str(name),
+                    sensor=looked.sensor,
+                    clean=clean,
+                    asked=answer,
+                    payload=payload,
+                )
+            )
         return render(scenes, self._hidden(called(self._predictor)), refused)
 
     def _hidden(self, text: str) -> str:
@@ -125,28 +125,3 @@ class Service:
         for own, shown in self._own.items():
             text = text.replace(own, shown)
         return text
-
-    @contextmanager
-    def _admitted(self) -> "Iterator[_Run]":
-        """Take a place among the requests; it is free again when the request's threads have ended, too.
-
-        A thread cannot be stopped: without this, requests that time out would pile up behind it.
-        """
-        if not self._free.acquire(blocking=False):
-            raise BusyError
-        running: list[Future[Any]] = []
-
-        async def run(function: Callable[[], _T]) -> _T:
-            running.append(self._pool.submit(function))
-            return await asyncio.wrap_future(running[-1])
-
-        try:
-            yield run
-        finally:
-            if running:
-                running[-1].add_done_callback(lambda _: self._free.release())
-            else:
-                self._free.release()
-
-
-_Run = Callable[[Callable[[], _T]], Any]

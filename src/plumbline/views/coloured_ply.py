@@ -6,7 +6,7 @@ Everything is a vertex, the ellipsoid too: of a file with faces, viewers show th
 import numpy as np
 
 from plumbline import __version__
-from plumbline.console.text import visible
+from plumbline.console.text import one_line
 from plumbline.geometry.ply_writing import MADE_BY, PART, ply_bytes
 from plumbline.records import Float
 from plumbline.views.scene import Scene, uncertainty
@@ -48,11 +48,7 @@ def coloured_ply(scene: Scene) -> bytes:
         f"centre of mass {' '.join(map(repr, com.tolist()))}, unit {scene.prediction.unit}",
         f"part: {kinds}",
     )
-    return ply_bytes({"vertex": rows}, [_one_line(text) for text in comments])
-
-
-def _one_line(text: str) -> str:
-    return visible(" ".join(text.split()))
+    return ply_bytes({"vertex": rows}, [one_line(text) for text in comments])
 
 
 def _sphere(number: int) -> Float:

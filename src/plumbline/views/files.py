@@ -7,6 +7,7 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 from plumbline.errors import InputError
+from plumbline.payload.record import Payload
 from plumbline.predictors.many import Source
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.prediction_table import ScanName
@@ -65,39 +66,60 @@ class ViewFiles:
             self._clouds.append(cloud)
             yield cloud
 
-    def add(self, name: ScanName, answer: Prediction | InputError) -> None:
-        """Take the answer for the next cloud that passed."""
+    def add(
+        self,
+        name: ScanName,
+        predicted: Prediction | InputError,
+        answer: Prediction | InputError,
+        payload: Payload | None,
+    ) -> None:
+        """Take what is given for the next cloud that passed.
+
+        Args:
+            name: of the scan.
+            predicted: the prediction in the frame of the scan.
+            answer, payload: in the frame that was asked for.
+        """
         if not self._clouds:
             return
         cloud = self._clouds.popleft()
         if isinstance(answer, InputError) or isinstance(cloud, InputError):
             self._refused.append(str(answer))
             return
-        scene = scene_of(cloud, answer, name=str(name), sensor=self._sensor, clean=self._clean)
+        assert isinstance(predicted, Prediction), "an answer is made of a prediction"
+        scene = scene_of(
+            cloud,
+            predicted,
+            name=str(name),
+            sensor=self._sensor,
+            clean=self._clean,
+            asked=answer,
+            payload=payload,
+        )
         self._scenes.append(scene if self._most is None else scene.thinned(self._most))
 
-    def write(self, model: str) -> list[str]:
+    def write(self, model: str) -> tuple[dict[str, Path], list[str]]:
         """Write the files.
 
         Args:
             model: what the model is called.
 
         Returns:
-            Why a file is not written: a sentence for each of them if no scan has an answer.
+            What is written where; and why a file is not written, a sentence for each of them, if no scan has
+            an answer.
 
         Raises:
             InputError: a file cannot be written.
         """
         if not self._scenes:
             flags = {"--html": self._html, "--ply": self._ply}
-            return [
-                f"{flag} {path} is not written: no scan has an answer" for flag, path in flags.items() if path
-            ]
+            why = "is not written: no scan has an answer"
+            return {}, [f"{flag} {path} {why}" for flag, path in flags.items() if path]
         if self._html is not None:
             _write("--html", self._html, render(self._scenes, model, self._refused).encode())
         if self._ply is not None:
             _write("--ply", self._ply, coloured_ply(self._scenes[0]))
-        return []
+        return {name: path for name, path in {"page": self._html, "points": self._ply}.items() if path}, []
 
 
 def _write(flag: str, path: Path, content: bytes) -> None:

@@ -8,7 +8,8 @@ none.
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ import numpy as np
 from plumbline import __version__
 from plumbline.console.text import counted, length, percent, visible
 from plumbline.evaluation.report_style import PALETTE
+from plumbline.payload.forms.numbers import NAMES
 from plumbline.predictors.prediction import Prediction
-from plumbline.predictors.prediction_table import decimals, frame_of
+from plumbline.predictors.prediction_table import decimals, frame_name, frame_of, moments, position_of
 from plumbline.records import Float
 from plumbline.views.scene import Scene, first_view, principal_axes, uncertainty
 
@@ -34,7 +36,9 @@ _HELP = (
     "Keys: arrows, + and −, Shift with arrows, 0 for the first view."
 )
 _UNITS = {"metres": "m"}
-_SENSORS = {"assumed": "assumed at 0,0,0"}
+_SENSORS = {"assumed": "assumed at the origin"}
+_DETAILS = "<h2>Details</h2>"
+_FLAG = re.compile(r"(?<!\S)--\w+")
 _MOST_SENSORS = 64
 """Sensors that are drawn, at most."""
 _CANVAS = (
@@ -85,7 +89,7 @@ def render(scenes: Sequence[Scene], model: str, refused: Sequence[str] = ()) -> 
         f"<title>{escape(visible(title))}</title>\n<style>{style}</style>\n</head>\n<body>\n"
         f'<main>\n<div id="stage">{_CANVAS}</div>\n{_controls()}\n</main>\n'
         f'<aside tabindex="0" aria-label="numbers">\n{_choice(scenes)}{facts}{_refused(refused)}'
-        f'<p class="note">{escape(_HELP)}</p>\n<p class="note">plumbline {__version__}</p>\n</aside>\n'
+        f"{_note(_HELP)}\n{_note(f'plumbline {__version__}')}\n</aside>\n"
         f'<script type="application/json" id="scenes">{data}</script>\n<script>{script}</script>\n'
         "</body>\n</html>\n"
     )
@@ -114,21 +118,59 @@ def _choice(scenes: Sequence[Scene]) -> str:
 def _facts(scene: Scene, model: str, *, hidden: bool) -> str:
     """Write the text of one scene; all but the first are hidden until they are chosen."""
     answer = scene.prediction
-    digits = decimals(answer.extent)
-    cells = "".join(f"<td>{value:.{digits}f}</td>" for value in answer.com.tolist())
-    rows = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(visible(value))}</dd>" for name, value in _rows(scene, model)
-    )
-    said = [("warning", text) for text in answer.warnings] + [("remark", text) for text in answer.notes]
-    remarks = "".join(f'<p class="{kind}">{escape(visible(text))}</p>' for kind, text in said)
-    where = f"in {frame_of(answer)}"
-    heads = "".join(f'<th scope="col">{axis}</th>' for axis in "xyz")
+    rows = _list(_rows(scene, model))
+    asked = scene.asked or answer
+    said = [("warning", text) for text in asked.warnings] + [("remark", text) for text in asked.notes]
+    remarks = "".join(f'<p class="{kind}">{_sentence(text)}</p>' for kind, text in said)
     return (
         f'<section class="scan"{" hidden" if hidden else ""}>'
         f'<p class="kicker">{escape(visible(scene.name))}</p><h1>Centre of mass</h1>'
-        f"<table><thead><tr>{heads}</tr></thead><tbody><tr>{cells}</tr></tbody></table>"
-        f'<p class="note">{where}</p>{remarks}<dl>{rows}</dl></section>\n'
+        f"{_centre(answer)}{remarks}{_asked(scene)}{rows}</section>\n"
     )
+
+
+def _asked(scene: Scene) -> str:
+    """Write what was asked for: the centre of mass in another frame, the payload."""
+    payload, asked = scene.payload, scene.asked or scene.prediction
+    frame = frame_name(asked)
+    if payload is None:
+        if asked.frame == scene.prediction.frame:
+            return ""
+        return f"<h2>In the frame {escape(visible(frame))}</h2>{_centre(asked)}{_DETAILS}"
+    mass = _list([("mass", f"{payload.mass:.4g} kg")])
+    position = f"<h3>centre of mass, m</h3>{_table('xyz', position_of(payload.com, asked.extent))}"
+    inertia = ""
+    if payload.inertia is not None:
+        numbers = dict(zip(NAMES, moments(payload), strict=True))
+        halves = (("ixx", "iyy", "izz"), ("ixy", "ixz", "iyz"))
+        tables = "".join(_table(heads, [numbers[head] for head in heads]) for heads in halves)
+        inertia = f'<h3>inertia about the centre of mass, kg m²</h3><div class="inertia">{tables}</div>'
+    return f"<h2>Payload</h2>{mass}{position}{inertia}{_note(f'in the frame {frame}')}{_DETAILS}"
+
+
+def _centre(answer: Prediction) -> str:
+    return _table("xyz", position_of(answer.com, answer.extent)) + _note(f"in {frame_of(answer)}")
+
+
+def _sentence(text: str) -> str:
+    """Write a sentence in which no flag breaks at its dashes."""
+    return _FLAG.sub(r"<code>\g<0></code>", escape(visible(text)))
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(visible(text))}</p>'
+
+
+def _table(heads: Iterable[str], values: Iterable[str]) -> str:
+    """Write one row of numbers below their headings."""
+    head = "".join(f'<th scope="col">{head}</th>' for head in heads)
+    cells = "".join(f"<td>{value}</td>" for value in values)
+    return f"<table><thead><tr>{head}</tr></thead><tbody><tr>{cells}</tr></tbody></table>"
+
+
+def _list(rows: Iterable[tuple[str, str]]) -> str:
+    held = "".join(f"<dt>{escape(name)}</dt><dd>{escape(visible(value))}</dd>" for name, value in rows)
+    return f"<dl>{held}</dl>"
 
 
 def _rows(scene: Scene, model: str) -> Iterator[tuple[str, str]]:
@@ -149,10 +191,10 @@ def _rows(scene: Scene, model: str) -> Iterator[tuple[str, str]]:
     if answer.volume is not None:
         yield "volume", f"{length(answer.volume)} {unit}³" if unit else f"{length(answer.volume)}"
     if answer.inertia is not None:
-        moments = ", ".join(length(value) for value in np.linalg.eigvalsh(answer.inertia).tolist())
-        yield "principal moments", f"{moments}{f' {unit}²' if unit else ''}, per unit mass"
+        principal = ", ".join(length(value) for value in np.linalg.eigvalsh(answer.inertia).tolist())
+        yield "principal moments", f"{principal}{f' {unit}²' if unit else ''}, per unit mass"
     if answer.novelty is not None:
-        yield "novelty", f"{answer.novelty:.2f} (usual scans are below 1)"
+        yield "novelty", f"{answer.novelty:.2f} (99 % of the validation scans are below 1)"
     yield "points", _points(answer)
     shown = len(scene.kept) + len(scene.left_out)
     if shown < answer.num_points:
@@ -166,13 +208,13 @@ def _points(answer: Prediction) -> str:
     if not answer.left_out:
         return text
     strays = round(answer.left_out * answer.num_points)
-    return f"{text}; {strays:,} stray, left out ({percent(answer.left_out)})"
+    return f"{text}; {strays:,} stray, left out ({percent(answer.left_out, 1)})"
 
 
 def _refused(refused: Sequence[str]) -> str:
     if not refused:
         return ""
-    items = "".join(f"<li>{escape(visible(text))}</li>" for text in refused)
+    items = "".join(f"<li>{_sentence(text)}</li>" for text in refused)
     return f"<section><h2>{counted(len(refused), 'scan')} without an answer</h2><ul>{items}</ul></section>\n"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from plumbline.geometry.clouds import scan_of
-from plumbline.payload.record import GAUSSIAN_90
+from plumbline.payload.record import GAUSSIAN_90, Payload
 from plumbline.predictors.looking import kept_points
 from plumbline.predictors.prediction import Prediction
 from plumbline.records import Cloud, Float
@@ -37,6 +37,8 @@ class Scene:
         kept: ``[K, 3]`` points of the object, K > 0.
         left_out: ``[L, 3]`` stray points that were left out.
         sensors: ``[S, 3]`` the positions from which the points were measured.
+        asked: the answer in the frame that was asked for, which may be another; None: nothing was asked.
+        payload: in that frame, if a mass is known.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Scene:
     kept: Float
     left_out: Float
     sensors: Float
+    asked: Prediction | None = None
+    payload: Payload | None = None
 
     @cached_property
     def middle(self) -> Float:
@@ -85,20 +89,27 @@ class Scene:
 
 
 def scene_of(
-    cloud: Cloud, prediction: Prediction, *, name: str, sensor: ArrayLike | None, clean: bool
+    cloud: Cloud,
+    prediction: Prediction,
+    *,
+    name: str,
+    sensor: ArrayLike | None,
+    clean: bool,
+    asked: Prediction | None = None,
+    payload: Payload | None = None,
 ) -> Scene:
     """Make the scene of a prediction.
 
     Args:
         cloud: the points that were looked at.
         prediction: the answer for them.
-        name: see :class:`Scene`.
+        name, asked, payload: see :class:`Scene`.
         sensor, clean: as they were given to :meth:`Predictor.predict_many`.
     """
     scan = scan_of(cloud, None if sensor is None else np.asarray(sensor, dtype=np.float64))
     kept = kept_points(scan, cloud) if clean else np.ones(len(scan.points), bool)
     sensors = np.unique(scan.sensor, axis=0)
-    return Scene(name, prediction, scan.points[kept], scan.points[~kept], sensors)
+    return Scene(name, prediction, scan.points[kept], scan.points[~kept], sensors, asked, payload)
 
 
 def uncertainty(prediction: Prediction) -> Float | None:

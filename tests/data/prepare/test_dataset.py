@@ -151,6 +151,15 @@ def test_from_a_script_without_a_guard(meshes, tmp_path, command):
     assert digest(tmp_path / "out") == command
 
 
+def test_real_scans_are_counted_as_scans(tmp_path):
+    points = np.random.default_rng(0).uniform(1, 2, (60, 3))
+    np.save(tmp_path / "a.npy", points)
+    (tmp_path / "l.csv").write_text("file,com_x,com_y,com_z\na.npy,1.5,1.5,1.5\n")
+    events: list[Event] = []
+    make_dataset(tmp_path / "out", labels=tmp_path / "l.csv", report=events.append)
+    assert {event.text for event in events if event.kind == "progress"} == {"scan"}
+
+
 def test_nothing_is_printed_and_everything_is_reported(meshes, tmp_path, capfd):
     events: list[Event] = []
     make(meshes, tmp_path / "out", report=events.append)

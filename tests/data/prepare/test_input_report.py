@@ -30,18 +30,18 @@ def test_notes_of_one_kind_come_once():
     scans = [
         InputReport("b", 0.0, 0, ("the array of shape [3, 600] has a row for each of x, y and z",)),
         InputReport("a", 0.0, 0, ("the array of shape [3, 1,200] has a row for each of x, y and z",)),
-        InputReport("c", 0.0, 0, ("its commas are decimal commas",)),
+        InputReport("c", 0.0, 0, ("its commas are read as decimal commas",)),
     ]
     assert said(*scans) == [
         "  2 files, such as a: the array of shape [3, 1,200] has a row for each of x, y and z",
-        "  c: its commas are decimal commas",
+        "  c: its commas are read as decimal commas",
     ]
 
 
 def test_points_that_cleaning_left_out_and_much_of_them():
     lines = said(InputReport("a", 0.1, 0, ()), InputReport("b", 0.5, 0, ()))
-    assert lines[0].startswith("  2 real scans lost points that are not connected to the object, 30.0% on")
-    assert lines[1].startswith("  warning: b: 50% of the points")
+    assert lines[0].startswith("  2 real scans lost points that are not connected to the object, 30.0 % on")
+    assert lines[1].startswith("  warning: b: 50 % of the points")
     assert len(lines) == 2
 
 
@@ -61,7 +61,7 @@ def test_what_is_said_comes_from_the_file(tmp_path, sensor):
     assert report is not None
     assert (report.left_out, report.dropped) == (0, 20)
     assumed = ("the file does not give the position of its sensor, which is assumed at 0,0,0",)
-    assert report.notes == ("its commas are decimal commas", *(assumed if sensor == ",," else ()))
+    assert report.notes == ("its commas are read as decimal commas", *(assumed if sensor == ",," else ()))
 
 
 def test_nothing_to_say():

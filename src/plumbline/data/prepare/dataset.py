@@ -198,7 +198,7 @@ def prepare(
         except KeyboardInterrupt:
             done = sum(len(chunk.sources) for chunk in chunks if chunk.path.exists())
             report.say(
-                f"stopped; {done} of {counted(len(sources), 'object')} done and kept in {parts}: "
+                f"stopped; {done} of {counted(len(sources), _unit(sources))} done and kept in {parts}: "
                 "run the same command again to resume"
             )
             raise
@@ -249,23 +249,31 @@ def _write_missing(
     report.say(f"preparing {_kinds(sources)} in {out} with {processes} {noun}")
     objects = [source.name for source in sources if source.kind == "scan"]
     if len(objects) > 1 and len(set(objects)) == len(objects):
-        report.say("  every real scan counts as a separate object; if several show the same object, give")
-        report.say("  them the same object_name, or it may be in both training and validation")
+        report.say(
+            "  every real scan counts as a separate object; if several show the same object, give them the "
+            "same object_name, or it may be in both training and validation"
+        )
     if done:
         report.say(f"  {done:,} {'is' if done == 1 else 'are'} already done")
     started, new_scans = time.perf_counter(), 0
     inputs: list[InputReport] = []
-    report.progress("object", done, len(sources))
+    unit = _unit(sources)
+    report.progress(unit, done, len(sources))
     with closing(pool.write(missing, scan, graph)) as finished:
         for chunk, written in finished:
             done += len(chunk.sources)
             new_scans += written.num_samples
             inputs += written.inputs
             rate = new_scans / (time.perf_counter() - started)
-            report.progress("object", done, len(sources), f"{rate:.0f} scans/s")
+            report.progress(unit, done, len(sources), f"{rate:.0f} scans/s")
     seconds = time.perf_counter() - started
     say_input_reports(inputs, report)
     return new_scans, seconds
+
+
+def _unit(sources: Sequence[Source]) -> str:
+    """What a number of inputs counts, in the singular; several real scans may show one object."""
+    return "scan" if all(source.kind == "scan" for source in sources) else "object"
 
 
 def _is_whole(chunk: Chunk) -> bool:

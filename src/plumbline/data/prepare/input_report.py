@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from plumbline.console.text import counted
+from plumbline.console.text import counted, percent
 from plumbline.geometry.cleaning import stray_reason
 from plumbline.records import Sample
 from plumbline.reporting import Reporter
@@ -44,7 +44,7 @@ def say_input_reports(inputs: Sequence[InputReport], report: Reporter) -> None:
     if shares:
         report.say(
             f"  {_scans(shares)} lost points that are not connected to the object, "
-            f"{sum(shares) / len(shares):.1%} on average (--clean off keeps them)"
+            f"{percent(sum(shares) / len(shares), 1)} on average (--clean off keeps them)"
         )
     kinds: dict[str, list[tuple[str, str]]] = {}
     for one in inputs:
