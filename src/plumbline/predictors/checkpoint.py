@@ -102,12 +102,20 @@ def _reason(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
+def networks_in(ours: dict[str, Any]) -> list[dict[str, Any]]:
+    """The networks of a checkpoint, each with ``model`` and ``model_args``; one unless it is an ensemble."""
+    return list(ours["model_args"]["members"]) if ours["model"] == ENSEMBLE else [ours]
+
+
 def _load_own_networks(path: Path, ours: dict[str, Any], given: str | type | None) -> None:
     """Import the networks of the user's own that a checkpoint, perhaps of an ensemble, was trained with."""
     if isinstance(given, type):
         given = register(given)
-    parts = ours["model_args"]["members"] if ours["model"] == ENSEMBLE else [ours]
-    own = {part["model"]: part.get("model_sha256", "") for part in parts if names_a_file(str(part["model"]))}
+    own = {
+        part["model"]: part.get("model_sha256", "")
+        for part in networks_in(ours)
+        if names_a_file(str(part["model"]))
+    }
     if given is not None and not own:
         raise InputError(
             f"{path} holds {reprlib.repr(ours['model'])}, a network of this package: leave --model out"
