@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 
 import plumbline
 from plumbline.errors import InputError
+from plumbline.predictors.calibration import Calibration
 from plumbline.predictors.find_checkpoint import SHIPPED
 from tests.helpers.preparing import prepare
 from tests.helpers.scanned import K, simulate
@@ -108,7 +110,7 @@ def test_on_data_of_the_same_form_every_bit_is_taken_over(trained: dict[str, Pat
         assert f"starts from {trained[model]}: {len(before)} tensors, {total:,} weights taken over" in text
         assert "starts from zero" not in text
         assert "dropped" not in text
-        assert "starts anew" not in text
+        assert "random weights" not in text
 
 
 def test_what_has_no_volume_keeps_the_heads_of_volume_and_forgets_the_table(
@@ -127,10 +129,9 @@ def test_what_has_no_volume_keeps_the_heads_of_volume_and_forgets_the_table(
     assert answers(tmp_path / "run")[0].volume is not None
     still = {**STILL, "batch_size": 2}
     tune(plain, tmp_path / "still", "pretrained", **still)
-    first = plumbline.load_checkpoint(SHIPPED)
-    first = plumbline.Predictor.trained(
-        type(first)(**{**vars(first), "model": first.model.members[0], "model_name": "ept"})
-    )
+    shipped = plumbline.load_checkpoint(SHIPPED)
+    member: Any = shipped.model.members
+    first = plumbline.Predictor.trained(replace(shipped, model=member[0], calibration=Calibration()))
     for number, after in enumerate(answers(tmp_path / "still")):
         scan = simulate(number)
         one = first.predict(scan.points, sensor=scan.sensor, max_points=48)
@@ -188,6 +189,20 @@ def test_resumed_without_the_checkpoint_it_has_the_same_bits(stopped: Path) -> N
     trunk = [n for n in model_of(stopped / "last.ckpt") if n.startswith(("model.patches", "model.layers"))]
     states = saved(stopped / "last.ckpt")["optimizer_states"][0]["state"]
     assert len(states) == len(model_of(stopped / "last.ckpt")) - len(trunk), "the trunk stayed frozen"
+
+
+def test_what_is_frozen_may_change_if_that_is_allowed(stopped: Path) -> None:
+    config = ("--config", stopped / "config.yaml", "--resume", "--freeze", "none")
+    code, text = plumbline_train(*config)
+    assert code == 2
+    assert "--freeze none here, trunk in the checkpoint" in text
+    before = model_of(stopped / "last.ckpt")
+    code, text = plumbline_train(*config, "--allow_mismatch")
+    assert code == 0, text
+    changed = [
+        n for n, weight in model_of(stopped / "last.ckpt").items() if not torch.equal(weight, before[n])
+    ]
+    assert any(name.startswith("model.layers") for name in changed)
 
 
 def plumbline_train(*words: object) -> tuple[int, str]:

@@ -146,14 +146,14 @@ def test_a_frame_that_depends_on_a_new_feature_is_refused():
         start_of(old, old_args).give(new, args, STORE)
 
 
-def test_what_the_checkpoint_does_not_predict_starts_anew():
+def test_what_the_checkpoint_does_not_predict_starts_with_random_weights():
     old, old_args = network("ept", EVERYTHING, 1, covariance=False, payload=False)
     new, args = network("ept", EVERYTHING, 2, covariance=True, payload=True)
     drawn = new.side_heads.doubt.mix.weight.clone()
     said = start_of(old, old_args).give(new, args, STORE)
     assert torch.equal(new.side_heads.doubt.mix.weight, drawn)
     assert float((answer(new).com - answer(old).com).abs().max()) == 0
-    assert said[1].startswith("starts anew: ")
+    assert said[1].startswith("starts with random weights: ")
     assert "side_heads.moments" in said[1]
 
 

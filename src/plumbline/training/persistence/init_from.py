@@ -97,7 +97,7 @@ class Start:
             store: its data set.
 
         Returns:
-            Sentences: what was taken over, what starts from zero or anew, what was dropped.
+            Sentences: what was taken over, what starts from zero or with random weights, what was dropped.
 
         Raises:
             InputError: the data set lacks a feature that the weights read, or the networks do not fit.
@@ -133,9 +133,10 @@ class Start:
                 f"dropped: {sum(dropped):,} weights of {', '.join(lost)}, which these data do not have "
                 "(prepare --sensor_model depth keeps them): it answers as where that is not known"
             )
-        if anew := [name for name in weights if name not in old]:
-            parts = ", ".join(dict.fromkeys(name.rpartition(".")[0] for name in anew))
-            said.append(f"starts anew: {sum(weights[name].numel() for name in anew):,} weights of {parts}")
+        if random := [name for name in weights if name not in old]:
+            number = sum(weights[name].numel() for name in random)
+            parts = ", ".join(dict.fromkeys(name.rpartition(".")[0] for name in random))
+            said.append(f"starts with random weights: {number:,} of {parts}")
         return said
 
     def _features(self, model: nn.Module, store: PackedStore) -> tuple[list[str], list[str]]:
@@ -270,7 +271,7 @@ def make_network(
         store: its data set.
 
     Returns:
-        The network, and sentences about what was taken over, starts from zero or anew, and is frozen.
+        The network, and sentences about what it takes over and what is frozen.
 
     Raises:
         InputError: the weights do not fit, or the network does not say what its heads are.
