@@ -181,12 +181,13 @@ def table(out: Path, real: RealSet, seeds: Sequence[int]) -> Iterator[str]:
 
 def _cells(real: RealSet, seeds: Sequence[int], after: Sequence[Any], before: Sequence[Any]) -> Iterator[str]:
     """Mean miss on the objects that were not trained on, and its change; the share that was held."""
-    rows = [
-        (scan.kind in KINDS, scan.object, one["miss"][scan.name], other["miss"][scan.name], one["held"][scan.name])
-        for seed, one, other in zip(seeds, after, before, strict=True)
-        for scan in real.scans
-        if scan.name in one["miss"] and scan.object not in {each.object for each in twenty(real.scans, seed)}
-    ]  # fmt: skip
+    rows: list[tuple[Any, ...]] = []
+    for seed, one, other in zip(seeds, after, before, strict=True):
+        trained = {scan.object for scan in twenty(real.scans, seed)}
+        for scan in real.scans:
+            if scan.name in one["miss"] and scan.object not in trained:
+                said = [found[scan.name] for found in (one["miss"], other["miss"], one["held"])]
+                rows.append((scan.kind in KINDS, scan.object, *said))
     box, names, misses, previous, held = (
         np.array(column, dtype=object) for column in zip(*rows, strict=True)
     )
