@@ -21,7 +21,6 @@ from tests.helpers.training_fixtures import (
     assert_same_end,
     differences,
     interrupt_at,
-    random_samples,
     saved,
     train,
 )
@@ -250,51 +249,6 @@ def test_a_training_is_repeated_only_from_the_same_bytes(
     assert code == 2
     assert "source.ckpt has changed: its SHA-256 is " in text
     assert not (tmp_path / "other").exists()
-
-
-REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "another width": (
-        {"hidden_dim": 32},
-        "of another kind (--hidden_dim 32 here, 16 there): leave these flags",
-    ),
-    "another network": ({"model": "egnn"}, "--model egnn here, ept there"),
-    "its own arguments": ({"num_tokens": 8}, "--num_tokens 8 here, 32 there"),
-    "no such file": (
-        {"init_from": "nowhere.ckpt"},
-        "checkpoint nowhere.ckpt: there is no such file or folder",
-    ),
-    "no features": (
-        {"features": ["hull"]},
-        "needs sensor, normal, curvature, spacing, depth, carve, view: name",
-    ),
-    "nothing to freeze": (
-        {"init_from": None, "freeze": "trunk"},
-        "--freeze trunk keeps the weights of a checkpoint",
-    ),
-    "a hash of nothing": ({"init_from": None, "init_from_sha256": "00"}, "is about the file of --init_from"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_refusals(trained: dict[str, Path], data: Path, tmp_path: Path, case: str) -> None:
-    changed, sentence = REFUSED[case]
-    outcome = train(data, tmp_path / "run", **{"init_from": trained["ept"], **TUNED, **changed})
-    assert outcome.code == 2
-    assert sentence in outcome.text
-    assert len(outcome.text.strip().splitlines()) == 1 or "Directory" in outcome.text
-    assert not list(tmp_path.rglob("*.ckpt"))
-
-
-def test_data_without_a_feature_that_it_needs_are_refused(trained: dict[str, Path], tmp_path: Path) -> None:
-    from plumbline.data.store.writer import write_store
-    from plumbline.records import FEATURE_NAMES
-
-    write_store(tmp_path / "data", random_samples(), feature_names=list(FEATURE_NAMES))
-    outcome = train(tmp_path / "data", tmp_path / "run", init_from=trained["ept"], **TUNED)
-    assert outcome.code == 2
-    assert (
-        f"needs hull, carve, view, which {tmp_path / 'data'} does not have: prepare the data" in outcome.text
-    )
 
 
 def test_a_given_flag_that_agrees_is_no_error(trained: dict[str, Path], data: Path, tmp_path: Path) -> None:
