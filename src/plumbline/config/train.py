@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from plumbline.config.options import NOTHING, Flags, Option, option
+from plumbline.config.options import NOTHING, Flags, Given, Option, option
 from plumbline.config.parts import loss, network, own_options, owners
 from plumbline.config.recipes import RECIPES
 from plumbline.errors import InputError
@@ -238,7 +237,7 @@ class TrainConfig(Flags):
         for name, value in RECIPES.get(said.get("recipe", ""), {}).items():
             found[name] = replace(found[name], default=value)
         for name, value in _architecture(said).items():
-            found[name] = replace(found[name], default=value)
+            found[name] = replace(found[name], default=found[name].read(value))
         model = said.get("model", found["model"].default)
         own = own_options(found["model"].read(model))
         items = list(found.items())
@@ -277,7 +276,7 @@ class TrainConfig(Flags):
                 raise InputError(f"--{flag} {value}: training on several devices is not supported yet; use 1")
 
 
-def _architecture(said: Mapping[str, str]) -> dict[str, Any]:
+def _architecture(said: Mapping[str, str]) -> dict[str, Given]:
     """Defaults of the flags that describe the network, by the checkpoint to start from.
 
     None if the checkpoint cannot be read: a training that is resumed does not need it, and any other says so
@@ -289,10 +288,10 @@ def _architecture(said: Mapping[str, str]) -> dict[str, Any]:
     if "init_from" not in said:
         return {}
     try:
-        found = architecture(Path(said["init_from"]), int(said.get("member", "0")))
+        found: dict[str, Given] = {**architecture(Path(said["init_from"]), int(said.get("member", "0")))}
     except (InputError, ValueError):
         return {}
-    if names_a_file(found["model"]):
+    if names_a_file(str(found["model"])):
         # A file is never run because a checkpoint names it.
         if "model" not in said:
             raise InputError(

@@ -1,5 +1,6 @@
 """The flags of training that describe the network of a checkpoint."""
 
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from plumbline.predictors.find_checkpoint import find_best
 SIZES = ("hidden_dim", "num_layers", "dropout")
 
 
-def architecture(checkpoint: Path, member: int) -> dict[str, Any]:
-    """The flags of ``plumbline train`` that give the network of a checkpoint.
+def architecture(checkpoint: Path, member: int) -> dict[str, str | list[str]]:
+    """The flags of ``plumbline train`` that give the network of a checkpoint, as a user would write them.
 
     Args:
         checkpoint: a file, a folder, or ``pretrained``.
@@ -30,14 +31,14 @@ def architecture(checkpoint: Path, member: int) -> dict[str, Any]:
         networks = networks_in(ours)
         network = networks[member % len(networks)]
         args, config = network["model_args"], ours["config"]
-        found = {name: args.get(name, config[name]) for name in SIZES}
-        own = {name: value for name, value in args.items() if name not in FILLED}
+        found = {name: _text(args.get(name, config[name])) for name in SIZES}
+        own = [f"{name}={_text(value)}" for name, value in args.items() if name not in FILLED]
         model = str(network["model"])
     except (AttributeError, KeyError, TypeError, ZeroDivisionError) as error:
         raise InputError(f"{path} does not describe its network as this version needs it") from error
     if not names_a_file(model) and model not in MODELS:
-        raise InputError(f"{path} holds the model {model!r}, which this version does not know")
-    return {**found, "model": model, "model_args": [f"{name}={_text(value)}" for name, value in own.items()]}
+        raise InputError(f"{path} holds the model {reprlib.repr(model)}, which this version does not know")
+    return {**found, "model": model, "model_args": own}
 
 
 def _text(value: Any) -> str:

@@ -171,7 +171,10 @@ def load_checkpoint(path: Path | str, *, model: str | type | None = None) -> Tra
         path = find_best(path)
     content = read_checkpoint(path)
     ours = content["plumbline"]
-    _load_own_networks(path, ours, model)
+    try:
+        _load_own_networks(path, ours, model)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{path} does not describe its model as this version needs it") from error
     if not is_known(ours["model"]):
         raise InputError(
             f"{path} holds the model {reprlib.repr(ours['model'])}, which this version does not know"
@@ -187,7 +190,7 @@ def load_checkpoint(path: Path | str, *, model: str | type | None = None) -> Tra
         if any(value.dtype == torch.float64 for value in weights.values()):
             built = built.double()
         built.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, RuntimeError, ValueError) as error:
         raise InputError(
             f"{path} does not fit the model {ours['model']!r} of this version: {' '.join(str(error).split())}"
         ) from error

@@ -57,6 +57,35 @@ def test_refusals(trained: dict[str, Path], data: Path, tmp_path: Path, case: st
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+def test_a_checkpoint_that_describes_no_network_is_refused(
+    trained: dict[str, Path], data: Path, tmp_path: Path
+) -> None:
+    """Whatever it says of itself instead."""
+    content = saved(trained["ept"])
+    ours = content["plumbline"]
+    broken: list[dict[str, Any]] = [
+        {"model_args": {**ours["model_args"], "hidden_dim": ["x"]}},
+        {"model_args": {**ours["model_args"], "num_layers": -1}},
+        {"model_args": None},
+        {"model": "ensemble", "model_args": {"members": []}},
+        {"model": "ensemble", "model_args": {"members": [7]}},
+        {"model": "z" * 1000},
+        {"config": {}, "model_args": {}},
+    ]
+    for number, changed in enumerate(broken):
+        file = tmp_path / f"{number}.ckpt"
+        torch.save({**content, "plumbline": {**ours, **changed}}, file)
+        outcome = train(data, tmp_path / "run", init_from=file, **TUNED)
+        assert outcome.code == 2, changed
+        assert outcome.text.startswith("error: ")
+        assert len(outcome.text) < 500
+    damaged = tmp_path / "damaged.ckpt"
+    damaged.write_bytes(trained["ept"].read_bytes()[:-2000])
+    outcome = train(data, tmp_path / "run", init_from=damaged, **TUNED)
+    assert outcome.code == 2
+    assert "damaged.ckpt is not a readable checkpoint" in outcome.text
+
+
 def test_data_without_a_feature_that_it_needs_are_refused(trained: dict[str, Path], tmp_path: Path) -> None:
     from plumbline.data.store.writer import write_store
     from plumbline.records import FEATURE_NAMES

@@ -241,7 +241,7 @@ def _check_network(settings: TrainSettings, model_name: str) -> None:
     other += [
         f"--{name} {getattr(settings, name)} here, {there[name]} there"
         for name in SIZES
-        if name != "dropout" and getattr(settings, name) != there[name]
+        if name != "dropout" and str(getattr(settings, name)) != there[name]
     ]
     if same:
         defaults = {name: item.default for name, item in own_arguments(settings.model).items()}
