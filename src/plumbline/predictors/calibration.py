@@ -102,7 +102,10 @@ def too_few(num: int) -> str | None:
     lacking = [f"{name} needs {least}" for name, least in fewest.items() if num < least]
     if not lacking:
         return None
-    return f"validation has {counted(num, 'graph')}, and {', '.join(lacking)}: predict will leave it out"
+    left_out = "them" if len(lacking) > 1 else "it"
+    return (
+        f"validation has {counted(num, 'graph')}, and {', '.join(lacking)}: predict will leave {left_out} out"
+    )
 
 
 def mahalanobis(error: Float, covariance: Float) -> Float:

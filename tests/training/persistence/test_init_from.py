@@ -286,7 +286,7 @@ def test_few_validation_graphs_are_said_to_calibrate_little(data: Path, tmp_path
     text = said(tune(data, tmp_path, "pretrained", max_epochs=1, batch_size=4))
     count = saved(tmp_path / "last.ckpt")["plumbline"]["data"]["num_val"]
     assert (
-        f"validation has {count} graphs, and radius_90 needs 9, novelty needs 99: predict will leave it"
+        f"validation has {count} graphs, and radius_90 needs 9, novelty needs 99: predict will leave them"
         in text
     )
     answer = answers(tmp_path)[0]
