@@ -28,6 +28,7 @@ ADDED = {
     "plateau_factor": 0.5, "min_lr": 1e-6, "max_steps": 0, "val_every_n_epochs": 1, "save_top_k": 1,
     "clean": True, "density": "uniform", "densities": None, "sensor_model": "none", "sensor_share": 0.5,
     "log_every_n_steps": None, "logger": ["csv"], "wandb_entity": None, "overfit_batches": 0,
+    "init_from": None, "init_from_sha256": None, "freeze": "none",
 }  # fmt: skip
 """Flags that no file of the first release names, with their defaults."""
 REQUIRED = {verb: {"out": "somewhere", "solids": "1"} for verb in ("prepare", "benchmark")}
@@ -68,6 +69,11 @@ def parse(verb, *argv, without=""):
         word[2:].partition("=")[0].replace("-", "_") in BAGS for word in (*argv, f"--{without}")
     ):
         needed = {"bag": "recording"}
+    if verb == "train" and any(
+        word[2:].replace("-", "_").startswith(("freeze", "init_from_sha256"))
+        for word in (*argv, f"--{without}")
+    ):
+        needed = {"init_from": "a.ckpt"}
     if verb == "predict" and any(word.startswith("--format") for word in (*argv, f"--{without}")):
         needed = {"mass": "2"}
     if verb == "inertia" and not any(word.startswith("--densit") for word in (*argv, f"--{without}")):

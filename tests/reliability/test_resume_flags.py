@@ -19,7 +19,7 @@ from plumbline.config.train import TrainConfig
 from plumbline.predictors.checkpoint import read_checkpoint
 from plumbline.training import phases
 from plumbline.training.loop.task import CentreOfMassTask
-from plumbline.training.persistence.resume import _SAME_NETWORK, _SAME_TRAINING
+from plumbline.training.persistence.resume import _SAME_NETWORK, _SAME_START, _SAME_TRAINING
 from tests.helpers.training_fixtures import assert_same_end, metric_rows, saved, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -69,9 +69,10 @@ def run(half: Path, tmp_path: Path) -> Path:
 
 
 def test_every_flag_is_in_one_class() -> None:
-    classes = [*MAY_CHANGE, *ELSEWHERE, *_SAME_NETWORK, *_SAME_TRAINING]
+    classes = [*MAY_CHANGE, *ELSEWHERE, *_SAME_NETWORK, *_SAME_START, *_SAME_TRAINING]
     assert sorted(classes) == sorted(item.name for item in fields(TrainConfig))
-    assert (set(NETWORK), set(TRAINING)) == (set(_SAME_NETWORK), set(_SAME_TRAINING))
+    assert set(NETWORK) == set(_SAME_NETWORK)
+    assert {*TRAINING, "freeze"} == set(_SAME_TRAINING)  # which needs a checkpoint: test_init_from.py
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from plumbline.config.options import NOTHING, Flags, Option, option
+from plumbline.config.options import NOTHING, Flags, Given, Option, option
 from plumbline.config.parts import loss, network, own_options, owners
 from plumbline.config.recipes import RECIPES
 from plumbline.errors import InputError
 from plumbline.kinds import duration, file, folder, number, one_of, switch, text, whole
 from plumbline.models.arguments import read_arguments
+from plumbline.own_parts import names_a_file
+from plumbline.predictors.architecture import architecture
 from plumbline.quantities import Duration
 
 
@@ -72,6 +74,24 @@ class TrainConfig(Flags):
         "the network's own flags as NAME=VALUE; --model NAME --help lists them",
         text,
         metavar="NAME=VALUE",
+    )
+    init_from: Path | None = option(
+        None,
+        "fine-tune: start a new training from the weights of this checkpoint, a file, a run folder or "
+        "pretrained, whose network it keeps; of an ensemble from one network, see --member",
+        file,
+        metavar="CKPT",
+    )
+    init_from_sha256: str | None = option(
+        None,
+        "SHA-256 that the file of --init_from must have; config.yaml records it",
+        text,
+        metavar="HEX",
+    )
+    freeze: str = option(
+        "none",
+        "weights of --init_from that are not trained; trunk: all but those of the heads",
+        one_of("none", "trunk"),
     )
     loss: str = option(
         "l1",
@@ -218,10 +238,12 @@ class TrainConfig(Flags):
 
     @classmethod
     def options(cls, said: Mapping[str, str] = NOTHING) -> dict[str, Option]:
-        """Every flag, with the recipe's defaults and the network's own flags."""
+        """Every flag, with the defaults of the recipe, or of the network to start from, and its own flags."""
         found = super().options()
         for name, value in RECIPES.get(said.get("recipe", ""), {}).items():
             found[name] = replace(found[name], default=value)
+        for name, value in _architecture(said).items():
+            found[name] = replace(found[name], default=found[name].read(value))
         model = said.get("model", found["model"].default)
         own = own_options(found["model"].read(model))
         items = list(found.items())
@@ -241,6 +263,13 @@ class TrainConfig(Flags):
         if self.model == "gcn" and self.num_layers < 2:
             raise InputError(f"--num_layers {self.num_layers}: must be at least 2 for --model gcn")
         read_arguments(self.model, self.model_args)
+        if self.init_from is None and self.freeze != "none":
+            raise InputError(
+                f"--freeze {self.freeze} keeps the weights of a checkpoint: give one by --init_from, or "
+                "leave --freeze out"
+            )
+        if self.init_from is None and self.init_from_sha256 is not None:
+            raise InputError("--init_from_sha256 is about the file of --init_from: give both or neither")
         if self.ensemble > 1 and self.member > 0:
             raise InputError(f"--member {self.member} is one model: leave --ensemble out")
         if self.ensemble > 1 and self.resume not in (None, "last"):
@@ -252,3 +281,29 @@ class TrainConfig(Flags):
             raise InputError(
                 "--skip_nonfinite: the processes of --devices take every step together; leave it out"
             )
+
+
+def _architecture(said: Mapping[str, str]) -> dict[str, Given]:
+    """Defaults of the flags that describe the network, by the checkpoint to start from.
+
+    None if the checkpoint cannot be read: a training that is resumed does not need it, and any other says so
+    when it starts.
+
+    Raises:
+        InputError: it holds a network of the user's own, which the user does not name.
+    """
+    if "init_from" not in said:
+        return {}
+    try:
+        found: dict[str, Given] = {**architecture(Path(said["init_from"]), int(said.get("member", "0")))}
+    except (InputError, ValueError):
+        return {}
+    if names_a_file(str(found["model"])):
+        # A file is never run because a checkpoint names it.
+        if "model" not in said:
+            raise InputError(
+                f"--init_from {said['init_from']} holds a network of your own: give --model "
+                f"{found['model']}, or where the file is now"
+            )
+        del found["model"]
+    return found

@@ -5,7 +5,9 @@ A model is an ``nn.Module`` with a keyword-only constructor (its schema), ``symm
 addition to node features) and ``forward(batch) -> [G, 3]``, the centre of mass in the stored frame. A
 model that predicts its own error also has ``answer(batch)``, which returns the centre of mass and the
 logarithm ``[G]`` of the expected error, or a ``models.answer.Answer`` if it predicts more. If the gradient
-of some weights should be clipped on its own, ``side_parameters()`` lists them. Importing this module does not
+of some weights should be clipped on its own, ``side_parameters()`` lists them. To be fine-tuned with
+``--freeze trunk`` it names its ``heads``, submodules; on data with other features, it has ``feature_axes``
+(``models.feature_axes``). Importing this module does not
 import torch.
 """
 

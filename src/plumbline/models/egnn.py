@@ -4,6 +4,7 @@ Letters: N nodes, E edges, G graphs, C hidden channels.
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 from plumbline.data.batches.batch import Batch
 from plumbline.models.equivariant import Geometry, Readout, edges_of, length, mean_by, mlp
+from plumbline.models.feature_axes import FeatureAxes, invariants_axis, rows
 from plumbline.models.inputs import Inputs
 
 
@@ -40,6 +42,7 @@ class EGNN(nn.Module):
 
     symmetry = "E(3)"
     needs = frozenset({"edge_index"})
+    heads = ("readout",)
 
     def __init__(
         self,
@@ -61,6 +64,18 @@ class EGNN(nn.Module):
             EGNNLayer(hidden_dim, num_known + self.padding, dropout) for _ in range(num_layers)
         )
         self.readout = Readout(hidden_dim, num_vectors, self.inputs.num_graph_vectors, dropout)
+
+    def feature_axes(self, columns: Sequence[str]) -> FeatureAxes:
+        """Which entries of which weights read which features."""
+        names = self.inputs.vector_names
+        dots = product(("target", "source", "both"), names)
+        known = (1, ["apart by scale", "apart", *dots, *[None] * self.padding])
+        return {
+            "embed.0.weight": invariants_axis(self.inputs),
+            **{f"layers.{i}.from_edge.weight": known for i in range(len(self.layers))},
+            "readout.gate.weight": (0, names),
+            **rows("readout.whole.3", [*names, *self.inputs.graph_names]),
+        }
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict the centre of mass ``[G, 3]``, in the dtype of the weights."""

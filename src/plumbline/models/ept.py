@@ -7,6 +7,7 @@ matrix product.
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from plumbline.errors import InputError
 from plumbline.models.answer import Answer
 from plumbline.models.blocks import max_pool
 from plumbline.models.equivariant import EquivariantNorm
+from plumbline.models.feature_axes import FeatureAxes, rows
 from plumbline.models.inputs import Inputs
 from plumbline.models.side_heads import SideHeads
 
@@ -67,6 +69,7 @@ class EPT(nn.Module):
 
     symmetry = "E(3)"
     needs = frozenset({"patches", "payload"})
+    heads = ("head", "side_heads")
 
     def __init__(
         self,
@@ -105,6 +108,20 @@ class EPT(nn.Module):
             # A seed gives the same other weights, and the same training, with and without these heads.
             with torch.random.fork_rng(devices=[]):
                 self.side_heads = SideHeads(hidden_dim, vector_dim, payload=payload)
+
+    def feature_axes(self, columns: Sequence[str]) -> FeatureAxes:
+        """Which entries of which weights read which features."""
+        pair, graph = self.inputs.vector_names, self.inputs.graph_names
+        centre, scalars = [*pair, *graph], self.inputs.scalar_names
+        channels = range(self.patches.vector_dim)
+        products = [*product(["within"], pair, pair), *product(["across"], pair, centre)]
+        return {
+            "patches.from_pair.weight": (1, [*products, *scalars]),
+            "patches.from_centre.weight": (1, [*product(centre, centre), *scalars]),
+            **rows("patches.weights", [*product(pair, channels)]),
+            **rows("patches.mix", [*product(centre, channels)]),
+            **rows("head.whole.2", ["votes", *channels, *graph]),
+        }
 
     def side_parameters(self) -> list[nn.Parameter]:
         """The weights that the centre of mass and its expected error do not depend on."""

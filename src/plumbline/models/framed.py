@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from plumbline.data.batches.batch import Batch
 from plumbline.models.equivariant import mean_by
+from plumbline.models.feature_axes import FeatureAxes, point_network_axes
 from plumbline.models.inputs import Inputs, NodeInputs
 from plumbline.models.pointnet import PointNetwork
 
@@ -43,6 +44,7 @@ class FramedPointNet(nn.Module):
 
     symmetry = "E(3)"
     needs: frozenset[str] = frozenset()
+    heads = ("net.head", "net.last")
 
     def __init__(
         self,
@@ -59,6 +61,11 @@ class FramedPointNet(nn.Module):
         vectors = [name for name in self.inputs.names if name in ("sensor", "normal")]
         self.sensor = vectors.index("sensor") if "sensor" in vectors else None
         self.net = PointNetwork(self.inputs, hidden_dim, num_layers, dropout)
+
+    def feature_axes(self, columns: Sequence[str]) -> FeatureAxes:
+        """Which entries of which weights read which features."""
+        frame = "principal" if self.sensor is None else "view"  # weights for one frame do not fit the other
+        return point_network_axes(self.inputs, self.net.num_pooled, frame)
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict the centre of mass ``[G, 3]``, in the dtype of the weights."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from plumbline.data.batches.batch import Batch
 from plumbline.models.blocks import relu_dropout, sparse_product
+from plumbline.models.feature_axes import FeatureAxes
 
 
 class GCNConv(nn.Module):
@@ -50,6 +51,7 @@ class GCN(nn.Module):
 
     symmetry = "none"
     needs = frozenset({"gcn"})
+    heads = ("head",)
 
     def __init__(
         self,
@@ -74,6 +76,11 @@ class GCN(nn.Module):
             nn.Linear(hidden_dim // 4, 3),
         )
         self.dropout = dropout
+
+    def feature_axes(self, columns: Sequence[str]) -> FeatureAxes:
+        """Which entries of which weights read which features."""
+        used = columns if self.columns is None else [columns[place] for place in self.columns]
+        return {"convs.0.lin.weight": (1, list(used))}
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict the centre of mass ``[G, 3]``, in the dtype of the weights."""

@@ -82,6 +82,21 @@ class Inputs:
         self._graph = [(places[name], GRAPH_VECTORS[name]) for name in self.names if name in GRAPH_VECTORS]
 
     @property
+    def vector_names(self) -> list[str]:
+        """Names of the vectors of a node, ``pos`` first: 1 + V."""
+        return ["pos", *(name for name in self.names if name in NODE_VECTORS)]
+
+    @property
+    def scalar_names(self) -> list[str]:
+        """Names of the scalars of a node: S."""
+        return [name for name in self.names if name in NODE_SCALARS]
+
+    @property
+    def graph_names(self) -> list[str]:
+        """Names of the vectors of the whole scan: W."""
+        return [name for name in self.names if name in GRAPH_VECTORS]
+
+    @property
     def num_vectors(self) -> int:
         """V, the number of vectors per node in addition to its position."""
         return len(self._vector)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from plumbline.data.batches.batch import Batch
 from plumbline.models.equivariant import EquivariantNorm, Geometry, Readout, edges_of, length, mean_by, mlp
+from plumbline.models.feature_axes import FeatureAxes, invariants_axis, rows
 from plumbline.models.inputs import Inputs
 
 RADIAL = 16
@@ -44,6 +45,7 @@ class PaiNN(nn.Module):
 
     symmetry = "E(3)"
     needs = frozenset({"edge_index"})
+    heads = ("readout",)
 
     def __init__(
         self,
@@ -63,6 +65,14 @@ class PaiNN(nn.Module):
         self.messages = nn.ModuleList(Message(hidden_dim, vector_dim, dropout) for _ in range(num_layers))
         self.updates = nn.ModuleList(Update(hidden_dim, vector_dim, dropout) for _ in range(num_layers))
         self.readout = Readout(hidden_dim, vector_dim, self.inputs.num_graph_vectors, dropout)
+
+    def feature_axes(self, columns: Sequence[str]) -> FeatureAxes:
+        """Which entries of which weights read which features."""
+        return {
+            "embed.0.weight": invariants_axis(self.inputs),
+            "mix.weight": (1, self.inputs.vector_names),
+            **rows("readout.whole.3", [*range(self.mix.out_features), *self.inputs.graph_names]),
+        }
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict the centre of mass ``[G, 3]``, in the dtype of the weights."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from plumbline.data.batches.batch import Batch
 from plumbline.models.equivariant import mean_by, mlp
+from plumbline.models.feature_axes import FeatureAxes, point_network_axes
 from plumbline.models.inputs import Inputs, NodeInputs
 
 
@@ -39,6 +40,7 @@ class PointNet(nn.Module):
 
     symmetry = "translation"
     needs: frozenset[str] = frozenset()
+    heads = ("net.head", "net.last")
 
     def __init__(
         self,
@@ -53,6 +55,10 @@ class PointNet(nn.Module):
         super().__init__()
         self.inputs = Inputs(feature_names, vector_names, features)
         self.net = PointNetwork(self.inputs, hidden_dim, num_layers, dropout)
+
+    def feature_axes(self, columns: Sequence[str]) -> FeatureAxes:
+        """Which entries of which weights read which features."""
+        return point_network_axes(self.inputs, self.net.num_pooled)
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict the centre of mass ``[G, 3]``, in the dtype of the weights."""
@@ -69,7 +75,10 @@ class PointNetwork(nn.Module):
         columns = 3 * (1 + inputs.num_vectors) + inputs.num_scalars
         wide = 4 * hidden_dim
         self.points = mlp(columns, *[hidden_dim] * (num_layers - 1), wide)
-        self.head = mlp(2 * wide + 3 * inputs.num_graph_vectors, 2 * hidden_dim, hidden_dim, dropout=dropout)
+        self.num_pooled = 2 * wide
+        self.head = mlp(
+            self.num_pooled + 3 * inputs.num_graph_vectors, 2 * hidden_dim, hidden_dim, dropout=dropout
+        )
         self.last = nn.Linear(hidden_dim, 3, bias=False)
         nn.init.zeros_(self.last.weight)
 

@@ -14,6 +14,7 @@ from torch.nn import functional
 from plumbline.data.batches.batch import Batch
 from plumbline.errors import InputError
 from plumbline.models.equivariant import EquivariantNorm, Geometry, Readout, edges_of, length, mlp
+from plumbline.models.feature_axes import FeatureAxes, invariants_axis, rows
 from plumbline.models.inputs import Inputs
 from plumbline.models.painn import RADIAL, radial_functions
 
@@ -58,6 +59,7 @@ class Steerable(nn.Module):
 
     symmetry = "E(3)"
     needs = frozenset({"edge_index"})
+    heads = ("readout",)
 
     def __init__(
         self,
@@ -72,11 +74,20 @@ class Steerable(nn.Module):
         super().__init__()
         self.inputs = Inputs(feature_names, vector_names, features)
         num_vectors, dim = 1 + self.inputs.num_vectors, max(hidden_dim // 8, 1)
+        self.dim = dim
         self.embed = mlp(Geometry.num_invariants(self.inputs), hidden_dim, hidden_dim)
         self.mix = nn.ModuleList(nn.Linear(num_vectors, dim, bias=False) for _ in DEGREES[1:])
         self.layers = nn.ModuleList(Convolution(hidden_dim, dim, dropout) for _ in range(num_layers))
         self.from_lengths = nn.Linear(dim, hidden_dim, bias=False)
         self.readout = Readout(hidden_dim, dim, self.inputs.num_graph_vectors, dropout)
+
+    def feature_axes(self, columns: Sequence[str]) -> FeatureAxes:
+        """Which entries of which weights read which features."""
+        return {
+            "embed.0.weight": invariants_axis(self.inputs),
+            **{f"mix.{i}.weight": (1, self.inputs.vector_names) for i in range(len(self.mix))},
+            **rows("readout.whole.3", [*range(self.dim), *self.inputs.graph_names]),
+        }
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict the centre of mass ``[G, 3]``, in the dtype of the weights."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from plumbline.console.text import counted
 from plumbline.payload.record import GAUSSIAN_90
 from plumbline.predictors.answers import Answers
 from plumbline.records import Float
@@ -91,6 +92,19 @@ def calibrate(error: Float, answers: Answers) -> Calibration:
         {} if expected is None else conformal_factors((length / expected).tolist()),
         {} if covariance is None else conformal_factors(mahalanobis(error, covariance).tolist()),
         None if features is None else usual_features(features),
+    )
+
+
+def too_few(num: int) -> str | None:
+    """What predictions will lack if only ``num`` graphs validate, as a sentence; None if nothing."""
+    needed = {"radius_90": SHARES[-1], "novelty": USUAL_SHARE}
+    fewest = {name: round(share / (1 - share)) for name, share in needed.items()}
+    lacking = [f"{name} needs {least}" for name, least in fewest.items() if num < least]
+    if not lacking:
+        return None
+    left_out = "them" if len(lacking) > 1 else "it"
+    return (
+        f"validation has {counted(num, 'graph')}, and {', '.join(lacking)}: predict will leave {left_out} out"
     )
 
 

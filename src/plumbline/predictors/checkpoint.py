@@ -102,12 +102,20 @@ def _reason(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
+def networks_in(ours: dict[str, Any]) -> list[dict[str, Any]]:
+    """The networks of a checkpoint, each with ``model`` and ``model_args``; one unless it is an ensemble."""
+    return list(ours["model_args"]["members"]) if ours["model"] == ENSEMBLE else [ours]
+
+
 def _load_own_networks(path: Path, ours: dict[str, Any], given: str | type | None) -> None:
     """Import the networks of the user's own that a checkpoint, perhaps of an ensemble, was trained with."""
     if isinstance(given, type):
         given = register(given)
-    parts = ours["model_args"]["members"] if ours["model"] == ENSEMBLE else [ours]
-    own = {part["model"]: part.get("model_sha256", "") for part in parts if names_a_file(str(part["model"]))}
+    own = {
+        part["model"]: part.get("model_sha256", "")
+        for part in networks_in(ours)
+        if names_a_file(str(part["model"]))
+    }
     if given is not None and not own:
         raise InputError(
             f"{path} holds {reprlib.repr(ours['model'])}, a network of this package: leave --model out"
@@ -163,7 +171,10 @@ def load_checkpoint(path: Path | str, *, model: str | type | None = None) -> Tra
         path = find_best(path)
     content = read_checkpoint(path)
     ours = content["plumbline"]
-    _load_own_networks(path, ours, model)
+    try:
+        _load_own_networks(path, ours, model)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{path} does not describe its model as this version needs it") from error
     if not is_known(ours["model"]):
         raise InputError(
             f"{path} holds the model {reprlib.repr(ours['model'])}, which this version does not know"
@@ -179,7 +190,7 @@ def load_checkpoint(path: Path | str, *, model: str | type | None = None) -> Tra
         if any(value.dtype == torch.float64 for value in weights.values()):
             built = built.double()
         built.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, RuntimeError, ValueError) as error:
         raise InputError(
             f"{path} does not fit the model {ours['model']!r} of this version: {' '.join(str(error).split())}"
         ) from error

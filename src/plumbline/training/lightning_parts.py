@@ -14,6 +14,7 @@ from plumbline.training.loop.precision import choose_precision
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.optim.ema import AveragedWeights
 from plumbline.training.optim.losses import load_loss
+from plumbline.training.persistence.init_from import pinned
 from plumbline.training.phases import Phases
 from plumbline.training.process_state import process_state_kept
 from plumbline.training.randomness import random_states, restore_random_states
@@ -46,6 +47,7 @@ def make_parts(settings: TrainSettings, report: Reporter) -> LightningParts:
             f"--devices {settings.devices} --num_nodes {settings.num_nodes}: the loaders are those of one "
             "process; leave both out"
         )
+    settings = pinned(settings)
     with process_state_kept(), ExitStack() as held:
         phases = Phases(settings, report, command=settings, live_bar=None, held=held)
         phases.startup.skip("Directory Setup", "the trainer has folders of its own")

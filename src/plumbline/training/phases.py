@@ -14,8 +14,9 @@ from plumbline.data.pt.cache import open_data
 from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
 from plumbline.files import folder_names
-from plumbline.models import SIDE_ARGUMENTS, SYMMETRIES, arguments_for, build_model, load_model_class
+from plumbline.models import SIDE_ARGUMENTS, SYMMETRIES, arguments_for, load_model_class
 from plumbline.own_parts import source_of
+from plumbline.predictors.calibration import too_few
 from plumbline.reporting import Reporter
 from plumbline.training.distributed.world import ALONE, World
 from plumbline.training.loop.compiling import CompiledForward, try_out
@@ -31,6 +32,7 @@ from plumbline.training.loop.validations import Validations
 from plumbline.training.optim.ema import AveragedWeights
 from plumbline.training.optim.losses import Loss
 from plumbline.training.persistence import run_folder
+from plumbline.training.persistence.init_from import make_network, read_start
 from plumbline.training.persistence.resume import Resumed, check_same_data, find_resumable, same_measure
 from plumbline.training.persistence.saving import BestAndLast
 from plumbline.training.randomness import seed_everything, seed_of
@@ -82,6 +84,7 @@ class Phases:
         first = command is settings or settings.member == 0
         self.memory = memory or MemoryUse()
         self._resident: Resident | None = None
+        self._start = read_start(settings)
         self.startup = Startup(report, before=seconds_since_start() if first else 0.0)
 
     def set_up_directory(self) -> Resumed | None:
@@ -222,7 +225,10 @@ class Phases:
             if resumed is not None:
                 before = resumed.content["model_args"]
                 model_args |= {name: before[name] for name in SIDE_ARGUMENTS if name in before}
-            model = build_model(settings.model, **model_args).to(device, precision.weights)
+            elif self._start is not None:
+                model_args |= self._start.side_arguments(model_args)
+            model, notes = make_network(settings, model_args, self._start, data.store)
+            model = model.to(device, precision.weights)
             own = {"model": source_of(settings.model), "loss": source_of(settings.loss)}
             task = CentreOfMassTask(
                 model,
@@ -251,7 +257,9 @@ class Phases:
             total = sum(weight.numel() for weight in model.parameters())
             self.report.say(f"{settings.model}, {total:,} parameters on {device}, precision {precision.name}")
             self.report.say(f"symmetry {model.symmetry}: {SYMMETRIES[model.symmetry]}")
-            for note in (precision.note, facts.crowded() if device.type == "cpu" else None):
+            notes += [precision.note, facts.crowded() if device.type == "cpu" else None]
+            notes += [too_few(len(data.val_idx)) if hasattr(model, "answer") and not self.trial else None]
+            for note in notes:
                 if note:
                     self.report.say(note)
         for line in facts.model_lines(model):

@@ -52,6 +52,9 @@ class TrainSettings:
     dropout: float
     features: tuple[str, ...]
     model_args: tuple[str, ...]
+    init_from: Path | None
+    init_from_sha256: str | None
+    freeze: str
     loss: str
     optimizer: str
     schedule: str

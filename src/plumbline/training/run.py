@@ -25,6 +25,7 @@ from plumbline.training.loop.warmup import warm_up
 from plumbline.training.optim.losses import load_loss
 from plumbline.training.persistence import run_folder
 from plumbline.training.persistence.ensembles import write_ensemble
+from plumbline.training.persistence.init_from import pinned
 from plumbline.training.persistence.resume import Resumed
 from plumbline.training.phases import LiveBar, Phases
 from plumbline.training.process_state import process_state_kept
@@ -64,6 +65,7 @@ def train_each(
     live_bar: LiveBar | None = None,
 ) -> Iterator[TrainResult]:
     """Train as :func:`train` does, and yield each member's result before the next one starts."""
+    settings = pinned(settings)
     with process_state_kept(), joined(settings) as world:
         if not world.first:
             report, live_bar = Reporter(), None

@@ -19,8 +19,11 @@ _SAME_NETWORK = (
 )  # fmt: skip
 """Flags that must be unchanged: otherwise the saved state does not fit."""
 
+_SAME_START = ("init_from", "init_from_sha256")
+"""Flags that say which weights a training began with, and must be unchanged, too."""
+
 _SAME_TRAINING = (
-    "dropout", "batch_size", "val_split", "split_by", "seed", "loss", "warmup",
+    "dropout", "freeze", "batch_size", "val_split", "split_by", "seed", "loss", "warmup",
     "plateau_patience", "plateau_factor", "min_lr", "lr", "weight_decay",
     "gradient_clip", "ema", "val_every_n_epochs", "overfit_batches",
 )  # fmt: skip
@@ -28,7 +31,7 @@ _SAME_TRAINING = (
 
 _EARLIER = {
     "plateau_patience": 10, "plateau_factor": 0.5, "min_lr": 1e-6, "max_steps": 0, "val_every_n_epochs": 1,
-    "overfit_batches": 0,
+    "overfit_batches": 0, "init_from": None, "init_from_sha256": None, "freeze": "none",
 }  # fmt: skip
 """Flags that earlier programs lacked, and the values that they trained with."""
 
@@ -117,8 +120,14 @@ def find_resumable(
             )
         ours = content["plumbline"]
         waited = content.get("callbacks", {}).get(EARLY_STOPPING, {}).get("wait_count", 0)
+        other_start = _differences(_SAME_START, ours["config"], config)
+        if other_start and config["init_from"] is not None:
+            raise InputError(
+                f"--resume continues {path}, and --init_from {config['init_from']} starts a new training: "
+                "leave one of them out"
+            )
         agree = _SAME_TRAINING + (("max_epochs", "max_steps") if config["schedule"] == "cosine" else ())
-        impossible = _differences(_SAME_NETWORK, ours["config"], config)
+        impossible = other_start + _differences(_SAME_NETWORK, ours["config"], config)
         allowed = _differences(agree, ours["config"], config)
         allowed += [f"{file} has changed since" for file in _changed_files(ours, config)]
         if impossible or (allowed and not allow_mismatch):
