@@ -281,6 +281,8 @@ class TrainConfig(Flags):
             raise InputError(
                 "--skip_nonfinite: the processes of --devices take every step together; leave it out"
             )
+        if self.accelerator == "mps" and self.devices * self.num_nodes > 1:
+            raise InputError("--accelerator mps: a Mac has one GPU; leave --devices and --num_nodes out")
 
 
 def _architecture(said: Mapping[str, str]) -> dict[str, Given]:

@@ -31,6 +31,12 @@ class Answer(NamedTuple):
         """The predictions that there are."""
         return [part for part in self if part is not None]
 
+    def cpu(self) -> "Answer":
+        """The same in the memory of the processor."""
+        com, *others = (None if part is None else part.cpu() for part in self)
+        assert com is not None
+        return Answer(com, *others)
+
 
 def as_answer(found: Any) -> Answer:
     """What a network returns as an :class:`Answer`: ``com``, or a tuple of ``com`` and ``log_scale``."""

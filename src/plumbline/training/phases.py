@@ -15,7 +15,7 @@ from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
 from plumbline.files import folder_names
 from plumbline.models import SIDE_ARGUMENTS, SYMMETRIES, arguments_for, load_model_class
-from plumbline.own_parts import source_of
+from plumbline.own_parts import names_a_file, source_of
 from plumbline.predictors.calibration import too_few
 from plumbline.reporting import Reporter
 from plumbline.training.distributed.world import ALONE, World
@@ -328,6 +328,7 @@ class Phases:
                     save_top_k=settings.save_top_k,
                     resume=resume,
                     comparable=comparable,
+                    world=self.world,
                 )
             validations = Validations(settings.val_every_n_epochs)
             stop = GracefulStop(
@@ -362,6 +363,7 @@ class Phases:
                 fast_dev_run=settings.fast_dev_run,
                 deterministic=settings.deterministic,
                 place=self.world.place,
+                own_network=names_a_file(settings.model),
             )
             task.batches = loaders.train.order
             limit = settings.max_steps

@@ -26,7 +26,14 @@ def test_srun_says_which_process_this_is():
     assert given_place(SRUN) == Place(6, 7, 2, 3, "srun", "gpu03", 15007)
     first = SRUN | {"SLURM_NODEID": "1", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "4000"}
     assert given_place(first) == Place(6, 7, 2, 2, "srun", "10.0.0.1", 4000)
-    for nodes, host in (("a,b", "a"), ("n7", "n7"), ("x1,gpu[3-4]", "x1"), ("gpu[07],x", "gpu07")):
+    for nodes, host in (
+        ("a,b", "a"),
+        ("n7", "n7"),
+        ("x1,gpu[3-4]", "x1"),
+        ("gpu[07],x", "gpu07"),
+        ("node[1-2].local", "node1.local"),
+        ("a[1-2]-ib[3-4],b", "a1-ib3"),
+    ):
         found = given_place(SRUN | {"SLURM_STEP_NODELIST": nodes})
         assert found is not None
         assert found.address == host

@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from plumbline.errors import InputError
+from plumbline.training.persistence import saving
 from tests.helpers.processes import DEADLINE, running
 from tests.helpers.training_fixtures import flags, fresh_environment, saved, train
 
@@ -92,6 +94,17 @@ def test_what_one_process_refuses_is_said_once(tiny, tmp_path):
     assert "process" not in outcome.text
     outcome = train(tiny, tmp_path, devices=2, skip_nonfinite=True)
     assert "--skip_nonfinite: the processes of --devices take every step together" in outcome.text
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_neither(tiny, tmp_path, monkeypatch):
+    def full(path: Path, content: bytes) -> None:
+        raise InputError(f"cannot write the checkpoint {path} (no space left)")
+
+    monkeypatch.setattr(saving, "write_durably", full)
+    outcome = train(tiny, tmp_path, devices=2)
+    assert "(no space left); training continues" in outcome.text
+    assert "epoch 2/2" in outcome.text
+    assert outcome.code == 1, "the last state is not saved"
 
 
 def torchrun(data: Path, out: Path, **changed: Any) -> Iterator[subprocess.Popen[str]]:

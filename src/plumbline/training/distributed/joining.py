@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import torch
 import torch.distributed as dist
 
+from plumbline.console.text import counted
 from plumbline.cores import num_cores
 from plumbline.errors import InputError
 from plumbline.training.distributed.place import PLACE, Place, check_place, given_place
@@ -59,18 +60,20 @@ def joined(settings: TrainSettings) -> Iterator[World]:
             if place.starter == "plumbline":
                 threading.Thread(target=_end_with_the_first, daemon=True).start()
             store = _meet(place)
+        _check_gpus(settings, place)
         _wait_for_all(store, place, others)
         held.enter_context(_connected(settings, place, store))
         world = World(place, dist.PrefixStore("notes", store))
         try:
             yield world
-            world.hurry(False)
-            world.gather(None)  # nobody leaves while another still needs the notes
+            if not world.abandoned:
+                world.hurry(False)
+                world.gather(None)  # nobody leaves while another still needs the notes
         except BaseException as error:
-            world.leave(error)
             text = str(error)
             if isinstance(error, RuntimeError) and any(words in text for words in _LOST):
                 raise world.why(error) from error
+            world.leave(error)
             raise
 
 
@@ -85,6 +88,21 @@ def _meet(place: Place) -> dist.Store:
         is_master=place.starter == "srun" and place.rank == 0,
         wait_for_workers=False,
     )
+
+
+def _uses_gpus(settings: TrainSettings) -> bool:
+    return settings.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+
+
+def _check_gpus(settings: TrainSettings, place: Place) -> None:
+    """Refuse more processes on this host than GPUs. Raises InputError."""
+    gpus = torch.cuda.device_count() if _uses_gpus(settings) else place.local_size
+    if gpus < place.local_size:
+        hint = ", as srun --gpus-per-node shows all to each" if place.starter == "srun" else ""
+        raise InputError(
+            f"{place.local_size} processes on this host (--devices) see {counted(gpus, 'GPU')}: they need "
+            f"one each{hint}; or give --accelerator cpu"
+        )
 
 
 def _wait_for_all(store: dist.Store, place: Place, others: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -104,7 +122,7 @@ def _wait_for_all(store: dist.Store, place: Place, others: Sequence[subprocess.P
 def _connected(settings: TrainSettings, place: Place, store: dist.Store) -> Iterator[None]:
     """Make the process group for the block, and divide the cores of this host."""
     waits = timedelta(seconds=settings.stall_timeout) if settings.stall_timeout else timedelta(days=365)
-    gpus = settings.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+    gpus = _uses_gpus(settings)
     if gpus:
         torch.cuda.set_device(place.local_rank)
     threads, hook = torch.get_num_threads(), sys.excepthook
@@ -133,7 +151,7 @@ def _others(settings: TrainSettings, place: Place) -> Iterator[Sequence[subproce
     with TemporaryDirectory() as folder:
         config = Path(folder, "config.yaml")
         config.write_text(json.dumps(settings.plain(), allow_nan=False), encoding="utf-8")  # is YAML
-        words = [sys.executable, "-m", "plumbline", "train", "--config", str(config)]
+        words = [sys.executable, "-P", "-m", "plumbline", "train", "--config", str(config)]
         words += [] if settings.resume is None else ["--resume", settings.resume]
         try:
             for rank in range(1, place.size):

@@ -56,7 +56,7 @@ class _Joined(ClusterEnvironment):
         """Known already."""
 
 
-def ddp(place: Place) -> dict[str, Any]:
+def ddp(place: Place, *, unused_parameters: bool) -> dict[str, Any]:
     """Arguments of Lightning's trainer for a training by several processes.
 
     Each has a copy of the network, and gradients are averaged (Li et al., PyTorch Distributed: Experiences on
@@ -68,6 +68,7 @@ def ddp(place: Place) -> dict[str, Any]:
         "strategy": DDPStrategy(
             cluster_environment=_Joined(place),
             gradient_as_bucket_view=True,
+            find_unused_parameters=unused_parameters,
         ),
     }
 

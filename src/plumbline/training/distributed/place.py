@@ -5,6 +5,7 @@ Imports nothing large: a wrong start is refused before torch is imported.
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -58,8 +59,14 @@ def given_place(environment: Mapping[str, str] = os.environ) -> Place | None:
         _tasks_here(environment),
         "srun",
         environment.get("MASTER_ADDR") or _first_host(environment.get("SLURM_STEP_NODELIST", "127.0.0.1")),
-        int(environment.get("MASTER_PORT") or 15000 + int(environment.get("SLURM_JOB_ID", "0")) % 20000),
+        int(environment.get("MASTER_PORT") or _port(environment)),
     )
+
+
+def _port(environment: Mapping[str, str]) -> int:
+    """A port that no other step of SLURM on this host uses, most likely."""
+    job, step = (int(environment.get(name, "0")) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    return 15000 + (job + 37 * step) % 20000
 
 
 def _tasks_here(environment: Mapping[str, str]) -> int:
@@ -73,11 +80,8 @@ def _tasks_here(environment: Mapping[str, str]) -> int:
 
 def _first_host(nodes: str) -> str:
     """The first host of a list such as ``gpu[03-05,9],cpu1``."""
-    head, bracket, rest = nodes.partition("[")
-    if not bracket or "," in head:
-        return nodes.split(",")[0]
-    first = rest.split("]")[0].split(",")[0].split("-")[0]
-    return head + first
+    first = re.split(r",(?![^\[]*\])", nodes)[0]
+    return re.sub(r"\[(\w+)[^\]]*\]", r"\1", first)
 
 
 def check_place(devices: int, num_nodes: int, place: Place | None) -> None:

@@ -38,13 +38,14 @@ class World:
         rank, size: of the place.
         first: whether this process writes the files and talks to the user.
         step: the last one that was finished.
+        abandoned: whether this process ends without the others.
     """
 
     def __init__(self, place: Place = Place(), store: dist.Store | None = None) -> None:  # noqa: B008
         self.place, self.rank, self.size = place, place.rank, place.size
         self.first = place.rank == 0
         self._store = store
-        self.step = 0
+        self.step, self.abandoned = 0, False
         self._patient = dist.new_group(backend="gloo", timeout=_PATIENCE) if self.size > 1 else None
         self._group = self._patient
 

@@ -54,8 +54,8 @@ class NonFinite:
             return True
         raise InputError(
             f"the loss is not finite at step {step + 1:,}: {about}; inspect these objects, lower --lr, keep "
-            "--gradient_clip on, use --precision 32, or skip such steps with --skip_nonfinite "
-            "(the last good checkpoint is untouched)"
+            "--gradient_clip on, use --precision 32, or, with one process, skip such steps with "
+            "--skip_nonfinite (the last good checkpoint is untouched)"
         )
 
     def _describe(self, batch: Batch, model: nn.Module, lr: float) -> str:

@@ -267,7 +267,8 @@ class CentreOfMassTask(LightningModule):
 
     def _calibrated(self) -> Calibration:
         """The calibration by all graphs of this validation."""
-        validated = self.world.in_order(self._validated)
+        mine = self._validated if self.world.size == 1 else [(e.cpu(), a.cpu()) for e, a in self._validated]
+        validated = self.world.in_order(mine)
         self._validated = []
         if not validated:
             return Calibration()

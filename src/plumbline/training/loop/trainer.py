@@ -33,6 +33,7 @@ def make_trainer(
     fast_dev_run: int = 0,
     deterministic: bool = False,
     place: Place = Place(),  # noqa: B008 - immutable
+    own_network: bool = False,
 ) -> Trainer:
     """Make a trainer without output and without unneeded work in its loop.
 
@@ -40,6 +41,7 @@ def make_trainer(
         checkpoint_dir, max_epochs, deterministic: as the flags.
         device: kind of the device.
         place: of this process among those of the training, each of which uses one device.
+        own_network: whether the network is the user's, of which some weights may not be used in a step.
         precision: precision of weights and arithmetic.
         max_steps: maximum number of steps; 0: no limit.
         gradient_clip: maximum norm of the gradient; 0: no clipping.
@@ -48,13 +50,13 @@ def make_trainer(
     """
     # None leaves the setting alone; torch imports its compiler even to set it to False.
     determined = deterministic if deterministic or torch.are_deterministic_algorithms_enabled() else None
-    plugins: list[Any] = [DurableCheckpoints()]
+    plugins: list[Any] = [DurableCheckpoints(deferred=place.size > 1)]
     if place.size > 1:
-        processes = ddp(place)
+        processes = ddp(place, unused_parameters=own_network)
     else:
         # Training uses one process, so the variables of a surrounding SLURM job do not apply to it.
         plugins.append(LightningEnvironment())
-        processes = {"devices": 1}
+        processes = {"devices": [device.index or 0] if device.type == "cuda" else 1}
     trainer = Trainer(
         **processes,
         accelerator="gpu" if device.type == "cuda" else device.type,
@@ -147,6 +149,7 @@ def run_fit(fit: Fit, *, resume: Path | None, checkpoint_dir: Path, config: Path
             stopped("interrupted")
             return End("interrupted", interruption.exit_code)
     except SystemExit as end:  # raised by Lightning in response to a second signal
+        fit.task.world.abandoned = True
         stopped("stopped at once")
         told = end.__context__
         return End("interrupted", told.exit_code if isinstance(told, StoppedAtOnce) else 130)

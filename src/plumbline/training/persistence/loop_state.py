@@ -16,6 +16,9 @@ def count_batches_as(checkpoint: dict[str, Any], order: BatchOrder) -> None:
     states = loop_state(checkpoint)["combined_loader"]
     if not states:
         return
+    if "whole" not in states[0]:  # of an earlier program, which had one process
+        whole = checkpoint["plumbline"]["config"]["batch_size"]
+        states[0] |= {"whole": whole, "graphs": whole * states[0]["position"]}
     current = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
     more = order.position_after(states[0]) - states[0]["position"]
     current |= {name: number + more for name, number in current.items() if isinstance(number, int)}

@@ -77,9 +77,9 @@ def refuse_early(
     The arguments are flags.
     """
     place = given_place()
-    check_place(devices, num_nodes, place)
     if place is not None and place.rank > 0:
         return  # the first process says what is wrong
+    check_place(devices, num_nodes, place)
     for folder in each_folder(data_dir):
         if not folder.is_dir():
             open_data(folder)

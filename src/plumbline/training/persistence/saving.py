@@ -14,6 +14,7 @@ from plumbline.errors import InputError
 from plumbline.predictors.checkpoint import read_checkpoint, seal
 from plumbline.predictors.find_checkpoint import BEST_FILES, LAST_FILES
 from plumbline.reporting import Reporter
+from plumbline.training.distributed.world import ALONE, World
 from plumbline.training.lightning_import import CheckpointIO, LightningModule, ModelCheckpoint, Trainer
 from plumbline.writing import write_atomically
 
@@ -25,13 +26,33 @@ class DurableCheckpoints(CheckpointIO):
 
     Lightning's own writer stages in the temporary folder (often another, smaller file system), flushes
     nothing, and continues silently without permission to write.
+
+    Args:
+        deferred: keep a failure for :meth:`check` instead of raising it: only the first of several processes
+            writes, and all of them wait for it.
     """
+
+    def __init__(self, *, deferred: bool = False) -> None:
+        super().__init__()
+        self._deferred = deferred
+        self._failure: InputError | None = None
+
+    def check(self) -> None:
+        """Raise the deferred failure, if there is one."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write ``checkpoint``; ``path`` holds the old file until the new one is on disk."""
         buffer = BytesIO()
         torch.save(checkpoint, buffer)
-        write_durably(Path(path), seal(buffer.getbuffer()))
+        try:
+            write_durably(Path(path), seal(buffer.getbuffer()))
+        except InputError as error:
+            if not self._deferred:
+                raise
+            self._failure = error
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
@@ -75,6 +96,7 @@ class BestAndLast(ModelCheckpoint):
         resume: the checkpoint that training resumed from; it is never deleted.
         comparable: whether its ``val_loss`` is measured as it is from now on; otherwise its best model is not
             compared with later ones.
+        world: the processes of the training, of which the first writes.
 
     Attributes:
         trouble: why the newest state is not saved; empty if it is.
@@ -91,8 +113,9 @@ class BestAndLast(ModelCheckpoint):
         save_top_k: int = 1,
         resume: Path | None = None,
         comparable: bool = True,
+        world: World = ALONE,
     ) -> None:
-        self._report, self._resume, self._comparable = report, resume, comparable
+        self._report, self._resume, self._comparable, self._world = report, resume, comparable, world
         self.trouble = ""
         super().__init__(
             dirpath=checkpoint_dir,
@@ -118,13 +141,15 @@ class BestAndLast(ModelCheckpoint):
         self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
-        removed = [path for path in self.best_k_models if not Path(path).is_file()]
+        removed = self._world.from_first(
+            lambda: [path for path in self.best_k_models if not Path(path).is_file()]
+        )
         if removed:
             self._report.say(f"{', '.join(removed)} was removed: the best model from here on is kept")
             self._rank({path: loss for path, loss in self.best_k_models.items() if path not in removed})
         before = {name: value for name, value in vars(self).items() if name in self.state_dict()}
         before["best_k_models"] = dict(self.best_k_models)
-        with self._told() as written:
+        with self._told(trainer) as written:
             super()._save_topk_checkpoint(trainer, monitor_candidates)
         if not written:
             vars(self).update(before)  # the best file is still the old one
@@ -149,15 +174,18 @@ class BestAndLast(ModelCheckpoint):
             self.kth_value = models[self.kth_best_model_path]
 
     def _save_last_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
-        with self._told():
+        with self._told(trainer):
             super()._save_last_checkpoint(trainer, monitor_candidates)
 
     @contextmanager
-    def _told(self) -> Iterator[list[bool]]:
+    def _told(self, trainer: Trainer) -> Iterator[list[bool]]:
         """Report a failed write in the block; the yielded list is then empty."""
         written = [True]
+        writer = trainer.strategy.checkpoint_io
         try:
             yield written
+            if self._world.size > 1 and isinstance(writer, DurableCheckpoints):
+                self._world.together(writer.check)
             self.trouble = ""
         except InputError as error:
             written.clear()
@@ -174,7 +202,9 @@ class BestAndLast(ModelCheckpoint):
         if not self._comparable:
             self._report.say("val_loss is measured differently from here on: no earlier model counts as best")
             return
-        moved = {path: self._taken_over(path) for path in state_dict["best_k_models"]}
+        moved = self._world.from_first(
+            lambda: {path: self._taken_over(path) for path in state_dict["best_k_models"]}
+        )
         lost = [path for path, here in moved.items() if here is None]
         if lost:
             self._report.say(
