@@ -66,7 +66,10 @@ def joined(settings: TrainSettings) -> Iterator[World]:
         world = World(place, dist.PrefixStore("notes", store))
         try:
             yield world
-            if not world.abandoned:
+            if world.abandoned:
+                for process in others:
+                    process.kill()
+            else:
                 world.hurry(False)
                 world.gather(None)  # nobody leaves while another still needs the notes
         except BaseException as error:
