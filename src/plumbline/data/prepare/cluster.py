@@ -43,7 +43,7 @@ class ClusterPool:
         address: of the scheduler, such as ``tcp://node1:8786``.
 
     Raises:
-        InputError: ``distributed`` is not installed, no scheduler answers, or it has no workers.
+        InputError: ``distributed`` is not installed, or no scheduler answers.
     """
 
     def __init__(self, address: str) -> None:
@@ -54,21 +54,29 @@ class ClusterPool:
             self._client = _connect(address)
         self._populated = time.monotonic()
         self._looked = -_LOOK
-        self.num = 0
+        self._threads = 0
         try:
             self.check()
-            if not self.num:
-                raise InputError(
-                    f"the scheduler {address} has no workers: start some with dask worker {address}"
-                )
         except BaseException:
             self.end(at_once=True)
             raise
 
     @property
+    def num(self) -> int:
+        """Number of chunks that are prepared at the same time; 1 if all workers are being replaced."""
+        return max(self._threads, 1)
+
+    def refuse_empty(self) -> None:
+        """Refuse a cluster without workers. Raises InputError."""
+        if not self._threads:
+            raise InputError(
+                f"the scheduler {self._address} has no workers: start some with dask worker {self._address}"
+            )
+
+    @property
     def title(self) -> str:
         """What does the work, for the user."""
-        return f"the Dask cluster {self._address} ({processes(self.num)})"
+        return f"the Dask cluster {self._address} ({processes(self._threads)})"
 
     def submit(
         self, work: Work, chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Sequence[int]
@@ -105,11 +113,11 @@ class ClusterPool:
         if time.monotonic() - self._looked < _LOOK:
             return
         try:
-            self.num = sum(self._client.nthreads().values())
+            self._threads = sum(self._client.nthreads().values())
         except Exception as error:
             raise self._lost() from error
         self._looked = time.monotonic()
-        if self.num:
+        if self._threads:
             self._populated = self._looked
         elif self._looked - self._populated > _DESERTED:
             raise InputError(f"the scheduler {self._address} has no workers left; {_KEPT}")

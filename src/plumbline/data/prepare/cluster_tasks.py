@@ -23,7 +23,7 @@ from plumbline.errors import InputError
 from plumbline.processes import ProcessPool
 from plumbline.records import GraphSettings, ScanSettings
 
-_PATIENCE = 10.0
+_PATIENCE = 5.0
 """Seconds within which a network file system must show a new file."""
 _POLL = 0.5
 """Seconds between two looks whether a task is still wanted."""
@@ -130,7 +130,7 @@ def _unseen(terms: Terms) -> str:
             return getattr(error, "strerror", None) or "it is another folder"
         else:
             return "" if found == terms.token else "it is another folder"
-        if time.monotonic() > deadline or not terms.token_file.parent.parent.is_dir():
+        if time.monotonic() > deadline:
             return reason
         time.sleep(_POLL)
 

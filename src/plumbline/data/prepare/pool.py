@@ -54,7 +54,12 @@ class Workers:
 
     def __enter__(self) -> "Workers":
         if self._scheduler is not None:
-            self._pool = self._start(self._num)
+            self._pool = ClusterPool(self._scheduler)
+            try:
+                self._pool.refuse_empty()
+            except InputError:
+                self._end(at_once=True)
+                raise
         return self
 
     def __exit__(
