@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -29,16 +29,18 @@ class Cluster:
 
     Args:
         folder: of logs and scratch files.
+        code: runs in the scheduler first.
         environment: what the scheduler's has in addition.
     """
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, *, code: str = "", **environment: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._stack = folder, ExitStack()
+        self.folder, self._stack = folder, ExitStack()
         file = folder / "scheduler.json"
         self.scheduler = self._start(
-            "scheduler", environment, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1",
-            "--port", "0", "--no-dashboard", "--scheduler-file", str(file),
+            "scheduler", environment,
+            "-c", f"{code}\nfrom distributed.cli.dask_scheduler import main; main()", "--host", "127.0.0.1",
+            "--port", "0", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file),
         )  # fmt: skip
         until(file.exists)
         self.address: str = json.loads(file.read_text())["address"]
@@ -52,19 +54,26 @@ class Cluster:
 
     def add(self, name: str, *, code: str = "", nanny: bool = False, threads: int = 1, **environment: str):
         """Start a worker of that name; ``code`` runs in it first. Waits until the scheduler knows it."""
-        log = self._folder / f"{name}.log"
+        log = self.folder / f"{name}.log"
         self.workers[name] = self._start(
             name, environment, "-c", f"{code}\nfrom distributed.cli.dask_worker import main; main()",
             self.address, "--name", name, "--nthreads", str(threads), "--no-dashboard",
-            "--nanny" if nanny else "--no-nanny", "--local-directory", str(self._folder / name),
+            "--nanny" if nanny else "--no-nanny", "--local-directory", str(self.folder / name),
         )  # fmt: skip
         until(lambda: "Registered to" in log.read_text() or self.workers[name].poll() is not None)
         assert self.workers[name].poll() is None, log.read_text()
 
+    def address_of(self, name: str) -> str:
+        """The address of a worker."""
+        log = (self.folder / f"{name}.log").read_text()
+        return log.partition("Start worker at:")[2].split()[0]
+
     def children(self, name: str) -> list[psutil.Process]:
         """The processes that do the work of a worker without a nanny."""
         found = psutil.Process(self.workers[name].pid).children(recursive=True)
-        return [process for process in found if "spawn_main" in " ".join(process.cmdline())]
+        with suppress(psutil.NoSuchProcess):  # ended meanwhile
+            return [process for process in found if "spawn_main" in " ".join(process.cmdline())]
+        return self.children(name)
 
     def kill(self, name: str) -> None:
         """Kill a worker without a nanny, and wait for its end."""
@@ -72,8 +81,8 @@ class Cluster:
         self.workers[name].wait(DEADLINE)
 
     def _start(self, name: str, environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
-        log = self._stack.enter_context((self._folder / f"{name}.log").open("w"))
+        log = self._stack.enter_context((self.folder / f"{name}.log").open("w"))
         settings = {"OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT), **environment}
         return self._stack.enter_context(
-            running(*arguments, stdout=log, env=fresh_environment(**settings), cwd=self._folder)
+            running(*arguments, stdout=log, env=fresh_environment(**settings), cwd=self.folder)
         )

@@ -7,10 +7,11 @@ through a file system that all machines share, so that tasks and results are sma
 import asyncio
 import logging
 import os
+import pickle
 import secrets
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -90,10 +91,9 @@ class ClusterPool:
         local: Future[Written] = Future()
         try:
             terms = self._admit(chunk.path.absolute().parent)
-            remote = self._client.submit(
-                write_remotely, work, _absolute(chunk), scan, graph, tuple(dead), terms,
-                key=f"plumbline-prepare-{secrets.token_hex(16)}", pure=False,
-            )  # fmt: skip
+            call = _Call(write_remotely, (work, _absolute(chunk), scan, graph, tuple(dead), terms))
+            key = f"plumbline-prepare-{secrets.token_hex(16)}"
+            remote = self._client.submit(pickle.loads, pickle.dumps(call), key=key, pure=False)
         except (OSError, CancelledError, RuntimeError) as error:
             raise self._lost() from error
         self._wanted.add(remote)  # a task that nobody refers to is cancelled
@@ -159,16 +159,29 @@ class ClusterPool:
             return BrokenProcessPool(str(error))
         if isinstance(error, CancelledError):
             return self._lost()
-        text = f"{error} {error.__cause__ or ''}"
-        if isinstance(error, ImportError | RuntimeError) and "plumbline" in text and "No module" in text:
+        if "No module named 'plumbline" in f"{error} {error.__cause__}":
             return InputError(
-                f"{who} or the scheduler {self._address} has no plumbline: install the same versions of "
-                "everything for the scheduler and all workers"
+                f"{who} has no plumbline of this version: install the same versions on all workers"
             )
         return error
 
     def _lost(self) -> InputError:
         return InputError(f"the scheduler {self._address} was lost; {_KEPT}")
+
+
+class _Call:
+    """A call as an object: unpickling it does the call, and its result is the result.
+
+    A worker that cannot import what is called fails with an error of the task. If it could not read the task
+    itself, Dask would end the worker, and the chunk would look as if it had killed it. The scheduler reads
+    tasks too, and so needs no plumbline.
+    """
+
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self._function, self._arguments = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self._function, self._arguments
 
 
 def _connect(address: str) -> Any:

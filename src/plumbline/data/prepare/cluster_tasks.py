@@ -64,7 +64,10 @@ def versions() -> dict[str, str]:
 
 
 def refuse(terms: Terms, dask_worker: Any) -> None:
-    """Refuse a worker that would write other bytes, or elsewhere. Raises InputError, naming the worker."""
+    """Refuse a worker that would write other bytes, or elsewhere. Raises InputError, naming the worker.
+
+    Dask fills in an argument of the name ``dask_worker``.
+    """
     for name, wanted in terms.versions.items():
         found = versions()[name]
         if found != wanted:
