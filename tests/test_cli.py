@@ -28,6 +28,7 @@ ADDED = {
     "plateau_factor": 0.5, "min_lr": 1e-6, "max_steps": 0, "val_every_n_epochs": 1, "save_top_k": 1,
     "clean": True, "density": "uniform", "densities": None, "sensor_model": "none", "sensor_share": 0.5,
     "log_every_n_steps": None, "logger": ["csv"], "wandb_entity": None, "overfit_batches": 0,
+    "scheduler": None,
 }  # fmt: skip
 """Flags that no file of the first release names, with their defaults."""
 REQUIRED = {verb: {"out": "somewhere", "solids": "1"} for verb in ("prepare", "benchmark")}
@@ -114,7 +115,7 @@ def other_value(item):
         "max_time": "00:00:01:00", "sensor": "-1,0,2.5", "devices": "1", "num_nodes": "1",  # more are refused
         "log_every_n_steps": "3", "depth_scale": "0.1", "table": "0,0,1,0.2", "mass": "0.4",
         **({"scale": "0.1", "density": "700"} if item.default is None else {"scale": "0.1"}),
-        "depth": ["one"], "intrinsics": ["one"], "mask": ["one"],
+        "depth": ["one"], "intrinsics": ["one"], "mask": ["one"], "scheduler": "tcp://node1:8786",
     }  # fmt: skip
     if item.name in special:
         return special[item.name]

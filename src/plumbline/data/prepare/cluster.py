@@ -7,7 +7,6 @@ through a file system that all machines share, so that tasks and results are sma
 import asyncio
 import logging
 import os
-import pickle
 import secrets
 import time
 import warnings
@@ -88,12 +87,14 @@ class ClusterPool:
             BrokenProcessPool: the process, or worker after worker, died.
             InputError: a worker is refused, or the scheduler is lost.
         """
+        from distributed.protocol.pickle import dumps, loads
+
         local: Future[Written] = Future()
         try:
             terms = self._admit(chunk.path.absolute().parent)
             call = _Call(write_remotely, (work, _absolute(chunk), scan, graph, tuple(dead), terms))
             key = f"plumbline-prepare-{secrets.token_hex(16)}"
-            remote = self._client.submit(pickle.loads, pickle.dumps(call), key=key, pure=False)
+            remote = self._client.submit(loads, dumps(call), key=key, pure=False)
         except (OSError, CancelledError, RuntimeError) as error:
             raise self._lost() from error
         self._wanted.add(remote)  # a task that nobody refers to is cancelled
