@@ -1,6 +1,7 @@
 """A cluster that cannot be used, or would write other data, is refused in one sentence."""
 
 import os
+import platform
 import socket
 import sys
 import time
@@ -148,6 +149,17 @@ def test_another_version_is_refused_before_any_work(cluster, make, tmp_path, cod
     assert said.format(cluster.address_of("other"), host, numpy) in refused
     assert not parts(tmp_path / "out")
     assert not list((tmp_path / "out").rglob("token*"))
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names of kernels of x86")
+def test_a_worker_with_another_kind_of_processor_is_refused(cluster, make, tmp_path):
+    cluster.add("good")
+    other = "Haswell" if os.environ.get("OPENBLAS_CORETYPE") == "Nehalem" else "Nehalem"
+    cluster.add("other", OPENBLAS_CORETYPE=other)
+    assert refusal(make, solids=2, scheduler=cluster.address).startswith(
+        f"the Dask worker {cluster.address_of('other')} on {socket.gethostname()} computes other last bits "
+    )
+    assert not parts(tmp_path / "out")
 
 
 def test_a_worker_that_does_not_see_the_output_folder_is_refused(cluster, make, tmp_path):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from plumbline.console.text import processes
-from plumbline.data.prepare.cluster_tasks import Terms, Work, refuse, versions, write_remotely
+from plumbline.data.prepare.cluster_tasks import Terms, Work, last_bits, refuse, versions, write_remotely
 from plumbline.data.prepare.samples import Written
 from plumbline.data.prepare.sources import Chunk, Source
 from plumbline.errors import InputError
@@ -136,7 +136,7 @@ class ClusterPool:
         if folder in self._terms:
             return self._terms[folder]
         token = secrets.token_hex(16)
-        terms = Terms(folder / f"token-{secrets.token_hex(4)}", token, versions())
+        terms = Terms(folder / f"token-{secrets.token_hex(4)}", token, versions(), last_bits())
         terms.token_file.write_text(token, "ascii")
         self._terms[folder] = terms
         for worker, answer in self._client.run(refuse, terms, on_error="return").items():

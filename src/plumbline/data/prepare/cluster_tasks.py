@@ -5,6 +5,7 @@ costs the worker nothing. Everything here runs on the workers.
 """
 
 import functools
+import hashlib
 import platform
 import socket
 import time
@@ -15,6 +16,8 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 import plumbline
 from plumbline.data.prepare.samples import Written
@@ -43,11 +46,13 @@ class Terms(NamedTuple):
         token_file: file in the output folder.
         token: content of that file.
         versions: of all that determines the bytes, by name.
+        last_bits: see :func:`last_bits`.
     """
 
     token_file: Path
     token: str
     versions: dict[str, str]
+    last_bits: str
 
 
 @functools.cache
@@ -63,6 +68,27 @@ def versions() -> dict[str, str]:
     }
 
 
+@functools.cache
+def last_bits() -> str:
+    """A hash of what this machine computes, to the last bit, which depends on the kind of its processor."""
+    rng, digest = np.random.default_rng(0), hashlib.sha256()
+    for size in (3, 17, 64):  # libraries compute larger products with several threads
+        double = rng.standard_normal((size, size))
+        for x in (double, double.astype(np.float32)):
+            results = (
+                x @ x.T,
+                x @ x[0],
+                x.sum(0),
+                np.exp(x),
+                np.sin(x),
+                np.arctan2(x, x.T),
+                np.linalg.inv(x),
+            )
+            for result in results:
+                digest.update(result.tobytes())
+    return digest.hexdigest()
+
+
 def refuse(terms: Terms, dask_worker: Any) -> None:
     """Refuse a worker that would write other bytes, or elsewhere. Raises InputError, naming the worker.
 
@@ -75,6 +101,11 @@ def refuse(terms: Terms, dask_worker: Any) -> None:
                 f"{_called(dask_worker)} has {name} {found}, and {wanted} is needed, because the data would "
                 "differ: install the same versions on all workers"
             )
+    if last_bits() != terms.last_bits:
+        raise InputError(
+            f"{_called(dask_worker)} computes other last bits than this machine, because its processor is of "
+            "another kind: use workers of one kind, and run this command on a machine of that kind"
+        )
     folder, reason = terms.token_file.parent, _unseen(terms)
     if reason:
         raise InputError(
