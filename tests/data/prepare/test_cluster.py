@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from plumbline import GraphSettings, make_dataset
+from plumbline.cli import main
 from plumbline.data.prepare import cluster as client_side
 from plumbline.data.prepare import dataset, pool
 from plumbline.data.prepare.pool import Workers
@@ -19,6 +20,7 @@ from plumbline.data.prepare.sources import Chunk, Source
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import read_part
 from plumbline.errors import InputError
+from plumbline.evaluation.conditions import MAIN
 from plumbline.reporting import Event
 from tests.helpers.dask_cluster import Cluster
 from tests.helpers.preparing import BOX, BOX_FACES, SMALL, digest, prepare, write_meshes, write_off
@@ -66,6 +68,17 @@ def test_a_cluster_writes_the_bytes_of_the_pool(cluster, tmp_path, monkeypatch, 
     if layout == "packed":
         rejected = {item.source for item in PackedStore.open(tmp_path / "remote").rejected}
         assert rejected == {"open.off", "broken.ply", "few.npy"}
+
+
+def test_the_scans_of_a_benchmark_are_made_on_a_cluster(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr("plumbline.evaluation.benchmark.CONDITIONS", MAIN)
+    monkeypatch.setattr("plumbline.evaluation.benchmark_tables.CONDITIONS", MAIN)
+    for out, flags in {"local": ["--workers", 1], "remote": ["--scheduler", cluster.address]}.items():
+        if out == "remote":
+            monkeypatch.setattr(pool, "ProcessPool", None)  # no process of this machine's does the work
+        words = ["benchmark", "--solids", 3, "--samples", 1, "--out", tmp_path / out, *flags]
+        assert main([*map(str, words)]) == 0
+    assert digest(tmp_path / "remote") == digest(tmp_path / "local")
 
 
 # ------------------------------------------------------------------------------- workers that die or are slow

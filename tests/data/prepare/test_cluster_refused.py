@@ -137,9 +137,11 @@ def test_a_missing_package_is_named(make, monkeypatch):
          "differ: install the same versions on all workers"),
         ("import plumbline; plumbline.__version__ = '0.0.1'", "has plumbline 0.0.1, and"),
         ("import platform; platform.python_version_tuple = lambda: ('3', '99', '0')", "has python 3.99, and"),
+        ("from plumbline.data.prepare import cluster_tasks; cluster_tasks.Terms = lambda: None",
+         "cannot check its versions ("),
         (NO_PLUMBLINE, "has no plumbline of this version: install the same versions"),
     ],
-    ids=["numpy", "plumbline", "python", "no plumbline"],
+    ids=["numpy", "plumbline", "python", "another record", "no plumbline"],
 )  # fmt: skip
 def test_another_version_is_refused_before_any_work(cluster, make, tmp_path, code, said):
     cluster.add("good")

@@ -141,7 +141,13 @@ class ClusterPool:
         self._terms[folder] = terms
         for worker, answer in self._client.run(refuse, terms, on_error="return").items():
             if isinstance(answer, BaseException):
-                raise self._translated(answer, f"the Dask worker {worker}") from answer
+                error = self._translated(answer, f"the Dask worker {worker}")
+                if not isinstance(error, InputError):  # of another version, which takes other arguments
+                    error = InputError(
+                        f"the Dask worker {worker} cannot check its versions ({error}): install the same "
+                        "versions as here on all workers"
+                    )
+                raise error from answer
         return terms
 
     def _result(self, remote: Any, chunk: Chunk) -> Written:
