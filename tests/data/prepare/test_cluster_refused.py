@@ -99,10 +99,13 @@ def test_where_no_scheduler_answers_it_says_how_to_start_one(tmp_path, capsys, m
     assert not (tmp_path / "out" / ".parts").exists()
 
 
-def test_the_address_of_a_worker_is_not_that_of_a_scheduler(cluster, make):
+def test_the_address_of_a_worker_is_not_that_of_a_scheduler(cluster, make, monkeypatch):
     cluster.add("one")
     worker = cluster.address_of("one")
+    clients: list[str] = []  # one that is connected to a worker prints tracebacks when it ends
+    monkeypatch.setattr("distributed.Client", lambda address, **_: clients.append(address))
     assert refusal(make, solids=2, scheduler=worker).startswith(f"no Dask scheduler answers at {worker}: ")
+    assert clients == []
 
 
 def test_a_cluster_without_workers_is_refused(cluster, make, tmp_path):
