@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,14 @@ def test_the_address_of_a_worker_is_not_that_of_a_scheduler(cluster, make, monke
     monkeypatch.setattr("distributed.Client", lambda address, **_: clients.append(address))
     assert refusal(make, solids=2, scheduler=worker).startswith(f"no Dask scheduler answers at {worker}: ")
     assert clients == []
+
+
+def test_a_scheduler_of_another_version_is_refused(cluster, make, monkeypatch):
+    monkeypatch.setattr(client_side, "version", lambda name: "1999.1.0")
+    assert refusal(make, solids=2, scheduler=cluster.address) == (
+        f"the scheduler {cluster.address} has distributed {version('distributed')}, and 1999.1.0 is needed: "
+        "install the same versions for the scheduler and all workers"
+    )
 
 
 def test_a_cluster_without_workers_is_refused(cluster, make, tmp_path):

@@ -15,6 +15,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -200,26 +201,31 @@ def _connect(address: str) -> Any:
         ) from error
     try:
         with ThreadPoolExecutor(1) as thread:  # the caller may have an event loop of its own
-            if thread.submit(asyncio.run, _who_answers(address)).result() != "Scheduler":
-                raise ConnectionError(f"{address} belongs to something else")
-        return Client(address, timeout=_CONNECT, set_as_default=False, name="plumbline")
+            found = thread.submit(asyncio.run, _scheduler_version(address)).result()
+        if found == version("distributed"):
+            return Client(address, timeout=_CONNECT, set_as_default=False, name="plumbline")
     except Exception as error:
         raise InputError(
             f"no Dask scheduler answers at {address}: start one with dask scheduler, and give the address "
             "that it prints"
         ) from error
+    raise InputError(
+        f"the scheduler {address} has distributed {found}, and {version('distributed')} is needed: install "
+        "the same versions for the scheduler and all workers"
+    )
 
 
-async def _who_answers(address: str) -> str:
-    """What kind of server of Dask answers: a client would wait for other servers without end."""
+async def _scheduler_version(address: str) -> str:
+    """Version of the scheduler. A client would wait for others without end, or print tracebacks."""
     from distributed.core import rpc
     from distributed.security import Security
 
     async with asyncio.timeout(_CONNECT):
         server = rpc(address, timeout=_CONNECT, connection_args=Security().get_connection_args("client"))
         async with server:
-            found: dict[str, Any] = await server.identity()
-            return str(found["type"])
+            if (await server.identity())["type"] != "Scheduler":
+                raise ConnectionError(f"{address} belongs to a worker")
+            return str((await server.versions())["packages"]["distributed"])
 
 
 def _absolute(chunk: Chunk) -> Chunk:
