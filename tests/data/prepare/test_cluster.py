@@ -195,6 +195,7 @@ def test_a_signal_ends_the_work_on_the_cluster(tmp_path, number):
         assert process.returncode == (130 if number == signal.SIGINT else -number)
         assert ("stopped; 0 of 2 objects done and kept" in said) == (number == signal.SIGINT)
         until(lambda: not any(cluster.children(name) for name in cluster.workers))
+        assert all(worker.poll() is None for worker in cluster.workers.values())
         make_dataset(tmp_path / "after", solids=2, scan=SCAN, graph=GRAPH, scheduler=cluster.address)
 
 
@@ -203,6 +204,7 @@ def test_idle_processes_do_not_stay_on_the_cluster(tmp_path):
         cluster.add("one", code="from plumbline.data.prepare import cluster_tasks; cluster_tasks._KEPT = 0.1")
         make_dataset(tmp_path / "out", solids=2, scan=SCAN, graph=GRAPH, scheduler=cluster.address)
         until(lambda: not cluster.children("one"))
+        assert cluster.workers["one"].poll() is None
 
 
 def test_without_workers_it_ends(tmp_path, monkeypatch):
