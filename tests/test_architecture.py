@@ -82,6 +82,7 @@ OWNERS = {
     "yaml": {"cli.py", "config/yaml_files.py", "data/split_file.py", "geometry/intrinsics.py",
              "training/persistence/run_folder.py"},
     "rosbags": {"ros/bags.py"},
+    "distributed": {"data/prepare/cluster.py", "data/prepare/cluster_tasks.py"},
     "torch_geometric": set(),
     "e3nn": {"models/steerable.py"},
 }  # fmt: skip

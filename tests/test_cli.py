@@ -29,6 +29,7 @@ ADDED = {
     "clean": True, "density": "uniform", "densities": None, "sensor_model": "none", "sensor_share": 0.5,
     "log_every_n_steps": None, "logger": ["csv"], "wandb_entity": None, "overfit_batches": 0,
     "init_from": None, "init_from_sha256": None, "freeze": "none",
+    "scheduler": None,
 }  # fmt: skip
 """Flags that no file of the first release names, with their defaults."""
 REQUIRED = {verb: {"out": "somewhere", "solids": "1"} for verb in ("prepare", "benchmark")}
@@ -120,7 +121,7 @@ def other_value(item):
         "max_time": "00:00:01:00", "sensor": "-1,0,2.5",
         "log_every_n_steps": "3", "depth_scale": "0.1", "table": "0,0,1,0.2", "mass": "0.4",
         **({"scale": "0.1", "density": "700"} if item.default is None else {"scale": "0.1"}),
-        "depth": ["one"], "intrinsics": ["one"], "mask": ["one"],
+        "depth": ["one"], "intrinsics": ["one"], "mask": ["one"], "scheduler": "tcp://node1:8786",
     }  # fmt: skip
     if item.name in special:
         return special[item.name]

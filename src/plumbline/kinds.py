@@ -152,6 +152,12 @@ def _plane(text: str) -> Plane:
     return Plane(x, y, z, distance)
 
 
+def _scheduler(text: str) -> str:
+    if not re.fullmatch(r"(tcp|tls)://([^\s/:\[\]@]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}", text):
+        raise ValueError("write tcp://HOST:PORT, such as tcp://node1:8786, or tls://HOST:PORT")
+    return text
+
+
 def _camera(text: str) -> Path | Intrinsics:
     parts = text.split(",")
     try:
@@ -194,6 +200,8 @@ file = Kind(Path, "FILE")
 folder = Kind(Path, "DIR")
 duration = Kind(_duration, "DD:HH:MM:SS")
 position = Kind(_position, "X,Y,Z")
+scheduler = Kind(_scheduler, "tcp://HOST:PORT")
+"""Kind of the address of a scheduler of Dask."""
 table = Kind(_table, "NX,NY,NZ,D|auto")
 """Kind of a plane, or of :data:`AUTO`."""
 camera = Kind(_camera, "FILE|FX,FY,CX,CY")

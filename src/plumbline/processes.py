@@ -28,7 +28,7 @@ class _Process(SpawnProcess):
 
     def start(self) -> None:
         """Start the process; the environment that it inherits is restored before this returns."""
-        with _STARTING, _one_thread(), _without_main(), _without_interrupts():
+        with _STARTING, _one_thread(), _without_main(), _without_interrupts(), _also_from_a_daemon():
             super().start()
 
 
@@ -56,11 +56,15 @@ class ProcessPool:
     """
 
     def __init__(self, num: int) -> None:
+        self.num = num
         self._context = _Context()
         if os.name == "nt":
             num = min(num, _MOST_ON_WINDOWS)
         self._executor = ProcessPoolExecutor(num, mp_context=self._context, initializer=_start_worker)
         self.submit = self._executor.submit
+
+    def check(self) -> None:
+        """Do nothing: processes on this machine are not lost unnoticed."""
 
     def end(self, *, at_once: bool) -> None:
         """Wait for the processes to end, or terminate them at once."""
@@ -123,3 +127,21 @@ def _without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _also_from_a_daemon() -> Iterator[None]:
+    """Let a daemonic process, such as a worker of Dask, start processes within.
+
+    Python forbids it because they would outlive their parent when it is terminated; ours never do.
+    """
+    config: dict[str, Any] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    before = config.get("daemon")
+    config["daemon"] = False
+    try:
+        yield
+    finally:
+        if before is None:
+            del config["daemon"]
+        else:
+            config["daemon"] = before

@@ -1,6 +1,7 @@
 """Atomic writing of files and folders: a reader sees the old content or the new one, never a part of it."""
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -42,7 +43,8 @@ def atomic_file(
         durable: as for :func:`write_atomically`.
         check: called with the temporary file, after it is on disk and before it gets its name; may raise.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Processes on several machines, which may have the same number, may write the same file.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "wb") as file:
             yield file

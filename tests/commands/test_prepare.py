@@ -103,7 +103,8 @@ def test_every_setting_is_a_flag_with_the_same_default():
     flags = {item.name for item in fields(PrepareConfig)}
     settings = {item.name for record in (ScanSettings, GraphSettings) for item in fields(record)}
     # What is not among the settings does not change the data, or is part of the inputs' own record.
-    assert flags - settings == {"paths", "out", "solids", "labels", "densities", "format", "workers", "debug"}
+    others = {"paths", "out", "solids", "labels", "densities", "format", "workers", "scheduler", "debug"}
+    assert flags - settings == others
     assert settings_of(PrepareConfig(), ScanSettings) == ScanSettings()
     assert settings_of(PrepareConfig(), GraphSettings) == GraphSettings()
 

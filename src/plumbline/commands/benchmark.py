@@ -55,6 +55,7 @@ def _simulated(config: BenchmarkConfig, report: Callable[[Event], None]) -> dict
         samples=config.samples,
         out=config.out,
         workers=config.workers,
+        scheduler=config.scheduler,
         report=report,
     ).to_dict()
 

@@ -38,6 +38,7 @@ def run(config: PrepareConfig, console: Console) -> int:
                 graph=settings_of(config, GraphSettings),
                 format=config.format,
                 workers=config.workers,
+                scheduler=config.scheduler,
                 report=listener,
             )
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ from pathlib import Path
 from plumbline.config.options import Flags, debug_option, option
 from plumbline.config.parts import own_baselines_option, own_model_option
 from plumbline.errors import InputError
-from plumbline.kinds import file, folder, switch, text, whole
+from plumbline.kinds import file, folder, scheduler, switch, text, whole
 
 _SAMPLES = 2
 
@@ -48,6 +48,12 @@ class BenchmarkConfig(Flags):
     )
     json: bool = option(False, "print JSON instead of tables", switch)
     workers: int = option(0, "number of processes; 0: one per core", whole(at_least=0), group="run")
+    scheduler: str | None = option(
+        None,
+        "address of the scheduler of a Dask cluster, whose workers make the scans; --out and MESHES must be "
+        "on a file system that they share",
+        scheduler,
+    )
     debug: bool = debug_option()
 
     def check(self) -> None:

@@ -118,6 +118,12 @@ class PrepareConfig(Flags):
     )
     seed: int = option(0, "random seed of solids, poses, noise and sampling", KINDS["seed"], group="run")
     workers: int = option(0, "number of processes; 0: one per core", KINDS["workers"])
+    scheduler: str | None = option(
+        None,
+        "address of the scheduler of a Dask cluster, whose workers do the work; --out and the inputs must be "
+        "on a file system that they share",
+        KINDS["scheduler"],
+    )
     debug: bool = debug_option()
 
     def check(self) -> None:

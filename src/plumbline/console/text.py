@@ -77,6 +77,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def processes(number: int) -> str:
+    """Format a number of processes."""
+    return f"{number:,} {'process' if number == 1 else 'processes'}"
+
+
 def file_size(size: float) -> str:
     """Format a number of bytes with three significant digits, e.g. ``23.4 MB``."""
     for unit in ("bytes", "kB", "MB"):

@@ -223,6 +223,7 @@ def benchmark(
     samples: int = 2,
     out: Path | str,
     workers: int = 0,
+    scheduler: str | None = None,
     report: Callable[[Event], None] | None = None,
 ) -> BenchmarkResult:
     """Measure trained models and untrained baselines under the conditions of ScanCoM.
@@ -242,15 +243,17 @@ def benchmark(
         samples: scans per object and condition.
         out: the folder of scans and result.
         workers: number of processes that scan; 0 for one per core.
+        scheduler: of a Dask cluster that scans instead, see :func:`plumbline.make_dataset`.
         report: called with every :class:`plumbline.reporting.Event`, in the thread of the call.
 
     Raises:
-        InputError: the arguments are invalid, an input or checkpoint does not exist or cannot be used, or
-            ``out`` holds something else or is not writable.
+        InputError: the arguments are invalid, an input or checkpoint does not exist or cannot be used,
+            ``out`` holds something else or is not writable, or the cluster cannot be used or is lost.
     """
     out = Path(out)
     check_out_folder(out)
-    check_settings(MAIN[0].settings(samples), _PLAIN, solids=solids, workers=workers)
+    others = {} if scheduler is None else {"scheduler": scheduler}
+    check_settings(MAIN[0].settings(samples), _PLAIN, solids=solids, workers=workers, **others)
     if (out / MANIFEST).exists():
         raise InputError(f"{out} is a data set; choose another folder")
     reporter = Reporter(report)
@@ -260,7 +263,7 @@ def benchmark(
     guesses = (*BASELINES, *names_of(baselines))
     models = [_Model(*named) for named in load_named(checkpoints, model)]
     try:
-        with Workers(workers) as pool:
+        with Workers(workers, scheduler=scheduler) as pool:
             result = _Benchmark(out, sources, models, guesses, samples, pool, reporter).run()
         plain = result.to_dict()
         numbers = json.dumps(plain, indent=1, allow_nan=False) + "\n"

@@ -90,6 +90,7 @@ def make_dataset(
     graph: GraphSettings | None = None,
     format: str = "packed",
     workers: int = 0,
+    scheduler: str | None = None,
     report: Callable[[Event], None] | None = None,
 ) -> DatasetSummary:
     """Make a data set of labelled graphs, or finish an unfinished one. A finished one is left as it is.
@@ -110,29 +111,33 @@ def make_dataset(
         graph: how scans become graphs; by default as in ``plumbline prepare``.
         format: ``"packed"``, one memory-mapped store; ``"pt"``, the documented folder of ``.pt`` files.
         workers: number of processes; 0 for one per core.
+        scheduler: address of the scheduler of a Dask cluster that does the work instead of processes on this
+            machine, such as ``"tcp://node1:8786"``. Its workers must have the same versions and see inputs
+            and ``out`` under the same paths.
         report: called with every :class:`plumbline.reporting.Event`, in the thread of the call.
 
     Raises:
-        InputError: the arguments are invalid, an input does not exist, every input is rejected, or ``out``
-            holds something else or is not writable.
+        InputError: the arguments are invalid, an input does not exist, every input is rejected, ``out`` holds
+            something else or is not writable, or the cluster cannot be used or is lost.
     """
     scan, graph = scan or ScanSettings(), graph or GraphSettings()
-    check_settings(scan, graph, solids=solids, workers=workers, format=format)
+    others = {} if scheduler is None else {"scheduler": scheduler}
+    check_settings(scan, graph, solids=solids, workers=workers, format=format, **others)
     if densities is not None and scan.target == "shell":
         raise InputError("densities: a shell has none; leave out the densities or target shell")
-    sources = list_sources(meshes, solids, labels, densities)
-    if not sources:
-        raise InputError("there is nothing to prepare: give meshes, a number of solids, or labels")
-    if scan.density == "parts" and not solids:
-        raise InputError("density parts: only built-in solids have known parts; give a number of solids")
-    settings = recorded(scan, graph)
-    if labels is None:
-        del settings["clean"]  # it applies to real scans only, and older data sets do not record it
-    plan = make_plan(sources, settings, format)
-    reporter = Reporter(report)
-    for sentence in without_effect(scan):
-        reporter.say(sentence)
-    with Workers(workers) as pool:
+    with Workers(workers, scheduler=scheduler) as pool:
+        sources = list_sources(meshes, solids, labels, densities)
+        if not sources:
+            raise InputError("there is nothing to prepare: give meshes, a number of solids, or labels")
+        if scan.density == "parts" and not solids:
+            raise InputError("density parts: only built-in solids have known parts; give a number of solids")
+        settings = recorded(scan, graph)
+        if labels is None:
+            del settings["clean"]  # it applies to real scans only, and older data sets do not record it
+        plan = make_plan(sources, settings, format)
+        reporter = Reporter(report)
+        for sentence in without_effect(scan):
+            reporter.say(sentence)
         return prepare(Path(out), sources, scan, graph, plan=plan, pool=pool, report=reporter)
 
 
@@ -244,9 +249,7 @@ def _write_missing(
     sources = [source for chunk in chunks for source in chunk.sources]
     missing = [chunk for chunk in chunks if not _is_whole(chunk)]
     done = len(sources) - sum(len(chunk.sources) for chunk in missing)
-    processes = min(pool.num, len(missing) or 1)
-    noun = "process" if processes == 1 else "processes"
-    report.say(f"preparing {_kinds(sources)} in {out} with {processes} {noun}")
+    report.say(f"preparing {_kinds(sources)} in {out} with {pool.title(len(missing))}")
     objects = [source.name for source in sources if source.kind == "scan"]
     if len(objects) > 1 and len(set(objects)) == len(objects):
         report.say(

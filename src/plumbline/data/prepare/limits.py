@@ -4,7 +4,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from plumbline.errors import InputError
-from plumbline.kinds import number, on_off, one_of, span, switch, whole
+from plumbline.kinds import number, on_off, one_of, scheduler, span, switch, whole
 
 if TYPE_CHECKING:
     from plumbline.records import GraphSettings, ScanSettings
@@ -36,6 +36,7 @@ KINDS = {
     "normalise": one_of("unit", "centre", "none"),
     "seed": whole(at_least=0, at_most=2**32 - 1),
     "workers": whole(at_least=0),
+    "scheduler": scheduler,
 }
 
 

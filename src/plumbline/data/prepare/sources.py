@@ -101,7 +101,7 @@ def list_sources(
     if labels is not None:
         sources += [_scan_source(label, Path(labels).parent) for label in read_labels(labels)]
     with ThreadPoolExecutor(_READ_AHEAD) as pool:
-        return list(pool.map(_with_digest, sources))
+        return list(pool.map(with_digest, sources))
 
 
 def _scan_source(label: Label, folder: Path) -> Source:
@@ -110,7 +110,8 @@ def _scan_source(label: Label, folder: Path) -> Source:
     return Source("scan", title, label.object_name, path, label=label)
 
 
-def _with_digest(source: Source) -> Source:
+def with_digest(source: Source) -> Source:
+    """The source with the digest of its files, or why the system cannot read them."""
     if source.path is None:
         return source
     digest = hashlib.sha256()
