@@ -17,7 +17,7 @@ import numpy as np
 import plumbline
 from plumbline.cli import main as command
 
-SIZES = {"small": ("128", "120"), "large": ("1024", "60")}
+SIZES = {"small": ("128", "60"), "large": ("1024", "24")}
 """Points of a graph, and solids with 8 scans each."""
 MODELS = ("gcn", "ept")
 
@@ -61,8 +61,10 @@ def train(folder: Path, size: str, model: str, devices: int, epochs: int) -> flo
         accelerator="cpu",
         report=lambda event: said.append(event.text),
     )
-    found = [re.search(r"([\d,]+) graphs/s", text) for text in said if text.startswith("epoch")]
-    return max(float(one[1].replace(",", "")) for one in found[1:] if one)
+    speeds = re.findall(r"([\d,]+) graphs/s", "\n".join(said))
+    if len(speeds) != epochs:
+        raise RuntimeError("\n".join(said))
+    return max(float(speed.replace(",", "")) for speed in speeds[1:])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """``plumbline train``: the documented training program."""
 
+import os
 from functools import partial
 
 from rich.console import Console
@@ -26,7 +27,10 @@ def run(config: TrainConfig, console: Console) -> int:
     settings = TrainSettings.of(config)
     place = given_place()
     if place is not None and place.rank > 0:
-        return _silent(settings)
+        code = _silent(settings)
+        if place.starter == "plumbline":  # nothing is left to write, and torch's threads may abort an exit
+            os._exit(code)
+        return code
     live_bar = partial(LiveBar, console) if can_redraw(console) else None
     exit_code = 0
     with _TrainingListener(console, debug=settings.debug) as listener:
