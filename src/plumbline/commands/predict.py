@@ -1,7 +1,6 @@
 """``plumbline predict``: finds the centre of mass of scans, in the frame and unit of each file."""
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -12,17 +11,24 @@ from rich.console import Console
 
 from plumbline.config.predict import PredictConfig, each
 from plumbline.console.progress import file_bar
-from plumbline.console.text import counted, visible
+from plumbline.console.text import visible
 from plumbline.cores import num_cores
 from plumbline.errors import InputError
-from plumbline.files import check_out_folder, visible_files
+from plumbline.files import check_out_files, check_out_folder
 from plumbline.geometry.camera_poses import read_poses
 from plumbline.geometry.cleaning import clean_scan
-from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, scan_of
+from plumbline.geometry.clouds import Cloud, scan_of
 from plumbline.geometry.depth_files import merged_clouds, read_view
 from plumbline.geometry.intrinsics import Intrinsics
 from plumbline.geometry.ply_writing import write_ply
-from plumbline.geometry.scan_files import in_metres, read_file, scaled
+from plumbline.geometry.scan_files import (
+    assumed_note,
+    in_metres,
+    list_scans,
+    read_file,
+    scaled,
+    skipped_texts,
+)
 from plumbline.kinds import AUTO
 from plumbline.payload.forms import FLANGE_FORMS
 from plumbline.payload.forms import write as write_payload
@@ -49,7 +55,7 @@ _FILES_PER_WORKER = 64
 def run(config: PredictConfig, console: Console) -> int:
     """Read scans, predict and print. Returns 0; 1 if some files were refused, 2 if all were."""
     files = each(config.depth) or each(config.bag) or list_scans(config.paths)
-    _check_outputs({"--out": config.out, "--html": config.html, "--ply": config.ply}, _inputs(config, files))
+    check_out_files({"--out": config.out, "--html": config.html, "--ply": config.ply}, _inputs(config, files))
     frame = None if config.frame is None else read_frame(config.frame)
     wanted = Wanted(config.mass, config.density, frame, config.format)
     predictor = choose_predictor(config.checkpoint, config.model, batch_size=config.batch_size)
@@ -113,13 +119,8 @@ def run(config: PredictConfig, console: Console) -> int:
 
 
 def _print_assumed(predictions: Sequence[Prediction]) -> None:
-    if assumed := sum(answer.sensor == "assumed" for answer in predictions):
-        whose = "scan does not say where its" if assumed == 1 else "scans do not say where their"
-        print(
-            f"note: {assumed:,} {whose} sensor stood; assumed at 0,0,0 of its frame (give --sensor x,y,z to "
-            "set it)",
-            file=sys.stderr,
-        )
+    if note := assumed_note(sum(answer.sensor == "assumed" for answer in predictions)):
+        print(f"note: {note}", file=sys.stderr)
 
 
 def num_workers(files: int) -> int:
@@ -233,30 +234,6 @@ def write_cleaned(folder: Path, objects: Mapping[ScanName, Cloud | InputError], 
         raise InputError(f"--write_cleaned {folder}: cannot be written ({error.strerror})") from error
 
 
-def list_scans(paths: Sequence[Path]) -> list[Path]:
-    """The scan files in the order given, those of a folder sorted. Raises InputError if no path is given."""
-    if not paths:
-        raise InputError("no scans given: name files, or folders of them")
-    files: list[Path] = []
-    for path in paths:
-        found = [path / name for name in visible_files(path, SEARCHED_SUFFIXES)] if path.is_dir() else []
-        files += found or [path]
-    return files
-
-
-def skipped_texts(paths: Sequence[Path]) -> list[str]:
-    """A note for each folder whose text files were skipped: they may be scans, or anything else."""
-    notes = []
-    for path in paths:
-        if texts := visible_files(path, TEXT_SUFFIXES) if path.is_dir() else []:
-            were = "was" if len(texts) == 1 else "were"
-            notes.append(
-                f"{path}: {counted(len(texts), 'text file')} {were} skipped (.asc, .csv, .txt); to include "
-                f"a scan among them, name the file, such as {path / texts[0]}"
-            )
-    return notes
-
-
 def check_payload(wanted: Wanted, predictor: Predictor) -> None:
     """Refuse a payload that needs more than the model predicts, before scans are read. Raises InputError."""
     if wanted.density is not None or wanted.form is not None:
@@ -270,22 +247,6 @@ def _inputs(config: PredictConfig, files: Sequence[Path]) -> list[Path]:
     others = (*each(config.mask), *each(config.intrinsics), config.poses, config.frame, config.checkpoint)
     bag = [] if config.bag is None else bag_files(config.bag)
     return [*files, *bag, *(one for one in others if isinstance(one, Path))]
-
-
-def _check_outputs(outputs: Mapping[str, Path | None], files: Sequence[Path]) -> None:
-    """Refuse output files that cannot be written, that are one, or that would overwrite what is read."""
-    earlier: dict[Path, str] = {}
-    for flag, out in outputs.items():
-        if out is None:
-            continue
-        if out.is_dir():
-            raise InputError(f"{flag} {out} is a folder; name a file")
-        if out.exists() and any(file.exists() and out.samefile(file) for file in files):
-            raise InputError(f"{flag} {out}: this is one of the files that are read; choose another name")
-        if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-            raise InputError(f"{flag} {out}: there is no folder {out.parent} that can be written to")
-        if (other := earlier.setdefault(out.resolve(), flag)) != flag:
-            raise InputError(f"{flag} {out}: {other} writes to this file; choose another name")
 
 
 def _write(out: Path, lines: Sequence[dict[str, Any]]) -> None:

@@ -85,7 +85,7 @@ class CadSurface:
         points, normals = self.points[samples], self.normals[samples]
         away = points - sensor
         distance = np.linalg.norm(away, axis=1)
-        found = np.einsum("ij,ij->i", normals, away) < 0
+        found: NDArray[np.bool_] = np.einsum("ij,ij->i", normals, away) < 0
         rays = away[found] / distance[found, None]
         first, _ = self.caster.first_hits(np.broadcast_to(sensor, rays.shape), rays)
         found[found] = first > distance[found] - _THIN
@@ -151,7 +151,7 @@ def closest_on_triangles(points: Float, corners: Float) -> tuple[Float, NDArray[
     with np.errstate(divide="ignore", invalid="ignore"):
         s, t = (vv * wu - uv * wv) / area, (uu * wv - uv * wu) / area
         inside = (s > 0) & (t > 0) & (s + t < 1)
-    nearest[inside] = (a + s[:, None] * u + t[:, None] * v)[inside]
+    nearest[inside] = a[inside] + s[inside, None] * u[inside] + t[inside, None] * v[inside]
     return nearest, inside
 
 

@@ -23,16 +23,18 @@ from plumbline.geometry.icp import Motion, refine
 from plumbline.geometry.registration_fit import REACH, Fit, Judge
 from plumbline.geometry.registration_starts import Start
 from plumbline.geometry.sampling import farthest_points
+from plumbline.geometry.visibility import sensor_reason
 from plumbline.records import Cloud, Float, Int, Scan, Solid
 
 _POINTS = 2000
 """Points of a scan that are used, at most, to judge poses; ..."""
 _REFINED = 800
-"""... and to refine all but the best one."""
+"""... and to refine poses before the best are known."""
 _STARTS = 10
 """Different rough poses that are refined."""
-_REACHES, _STEPS = (0.15, 0.08, 0.05, 0.05), 8
-_LAST_STEPS = 40
+_REACHES, _STEPS = (0.15, 0.08, REACH, REACH), 8
+_FINISHED, _LAST_STEPS = 3, 40
+"""The best poses are refined with all points, until they rest."""
 _SENSORS = 8
 """More positions of a moving sensor are represented by this many."""
 _PUSHED = 0.08
@@ -41,7 +43,7 @@ one flat face may slide."""
 _AS_GOOD, _AS_GOOD_SHARE = 0.02, 0.1
 """A pose is as good as the best if its cost is higher by less than this, plus this share of it."""
 _FEWEST = 50
-_LEAST_INLIERS, _MOST_IN_FRONT, _MOST_RMS, _MOST_MISSING, _MOST_SPREAD = 0.75, 0.15, 0.025, 0.5, 0.04
+_LEAST_INLIERS, _MOST_IN_FRONT, _MOST_RMS, _MOST_MISSING, _MOST_SPREAD = 0.85, 0.15, 0.025, 0.2, 0.04
 """Limits of what is accepted: shares of points, and lengths in bounding radii."""
 _TOO_LARGE, _TOO_SMALL = 1.25, 0.1
 """A scan may be longer than the diameter of the model by this factor, for stray points, and is at least this
@@ -76,8 +78,14 @@ class Registration:
 
 
 class _Views(NamedTuple):
-    """Points ``[N, 3]`` in radii around their mean, positions of the sensors ``[S, 3]``, and the sensor of each
-    point ``[N]``."""
+    """A scan around the mean of its points, in radii of the model.
+
+    Attributes:
+        points: ``[N, 3]``.
+        sensors: ``[S, 3]`` positions of the sensors.
+        view: ``[N]`` the sensor of each point.
+        mean: ``[3]`` mean of the points, frame and unit of the scan.
+    """
 
     points: Float
     sensors: Float
@@ -102,7 +110,7 @@ def register(
     depends on their order.
 
     Raises:
-        InputError: points or sensor are invalid, or scan and model differ so much in size that their units do.
+        InputError: points or sensor are invalid, or the sizes of scan and model differ as units do.
     """
     cloud = points if isinstance(points, Cloud) else Cloud(to_numbers(points, "points"), name="the scan")
     check_points(cloud.points, cloud.name)
@@ -118,11 +126,12 @@ def register_scan(scan: Scan, surface: CadSurface, name: str) -> Registration:
     found = _search(views, surface)
     judge = Judge(surface, views.points, views.sensors, views.view)
     fits = [judge.fit(motion) for motion in found]
+    for best in np.argsort([fit.cost for fit in fits], kind="stable")[:_FINISHED]:
+        done = refine(views.points, views.sensors, surface, found[best], _REACHES[-1:], _LAST_STEPS)
+        found.append(done)
+        fits.append(judge.fit(done))
     best = int(np.argmin([fit.cost for fit in fits]))
-    motion = refine(views.points, views.sensors, surface, found[best], _REACHES[-1:], _LAST_STEPS)
-    fit = judge.fit(motion)
-    if fit.cost > fits[best].cost + _AS_GOOD:  # the rough pose was better, which noise may do
-        motion, fit = found[best], fits[best]
+    motion, fit = found[best], fits[best]
     others = [
         refine(views.points[:_REFINED], views.sensors, surface, pushed, _REACHES[-1:], _STEPS)
         for pushed in _pushed(motion)
@@ -150,7 +159,7 @@ def register_scan(scan: Scan, surface: CadSurface, name: str) -> Registration:
         fit.in_front,
         fit.missing,
         radius * spread,
-        _reason(len(scan.points), fit, spread, radius),
+        sensor_reason(scan.points, scan.sensor, scan.view) or _reason(len(scan.points), fit, spread),
     )
 
 
@@ -188,7 +197,7 @@ def _pushed(motion: Motion) -> list[Motion]:
     return [motion._replace(move=motion.move + push) for push in pushes]
 
 
-def _reason(points: int, fit: Fit, spread: float, radius: float) -> str | None:
+def _reason(points: int, fit: Fit, spread: float) -> str | None:
     """Say why a registration must not be used, or None."""
     if points < _FEWEST:
         return f"only {points} points are left of the scan, and {_FEWEST} are needed"
@@ -199,13 +208,13 @@ def _reason(points: int, fit: Fit, spread: float, radius: float) -> str | None:
         )
     if fit.in_front > _MOST_IN_FRONT:
         return (
-            f"the CAD model would hide {fit.in_front:.0%} of the points ({_MOST_IN_FRONT:.0%} at most); check "
-            "that model and mask are right"
+            f"the CAD model would hide {fit.in_front:.0%} of the points ({_MOST_IN_FRONT:.0%} at most); "
+            "check that model and mask are right"
         )
     if fit.rms > _MOST_RMS:
         return (
-            f"the points on the CAD model are off by {fit.rms:.1%} of its bounding radius ({_MOST_RMS:.1%} at "
-            "most); check that the model is right, or scan from nearer"
+            f"the points on the CAD model are off by {fit.rms:.1%} of its bounding radius "
+            f"({_MOST_RMS:.1%} at most); check that the model is right, or scan from nearer"
         )
     if fit.missing > _MOST_MISSING:
         return (
@@ -218,6 +227,3 @@ def _reason(points: int, fit: Fit, spread: float, radius: float) -> str | None:
             f"({_MOST_SPREAD:.0%} at most); scan another side"
         )
     return None
-
-
-assert _REACHES[-1] == REACH

@@ -1,12 +1,11 @@
-"""How well a registered CAD model agrees with a scan: with its points, and with the space that it saw empty."""
+"""How well a placed CAD model agrees with a scan: with its points, and with the space that was seen empty."""
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from plumbline.geometry.cad_surface import CadSurface
+from plumbline.geometry.cad_surface import CadSurface, closest_on_triangles
 from plumbline.geometry.icp import Motion, visible
 from plumbline.records import Float, Int
 
@@ -69,16 +68,20 @@ class Judge:
         shown = visible(surface, sensors)
         if not len(shown):
             return Fit(2.0, np.inf, 0.0, 1.0, 1.0)
-        near = surface.nearest(points, cKDTree(surface.points[shown]), shown)
-        on = near.gap < REACH
+        gap = surface.nearest(points, cKDTree(surface.points[shown]), shown).gap
         rays = self._rays @ motion.turn.T
-        first, _ = surface.caster.first_hits(sensors[self._view], rays)
+        first, face = surface.caster.first_hits(sensors[self._view], rays)
+        # The triangle in the line of sight is seen, too, even if none of its samples is.
+        hit = np.flatnonzero(face >= 0)
+        ahead = points[hit] - closest_on_triangles(points[hit], surface.corners[face[hit]])[0]
+        gap[hit] = np.minimum(gap[hit], np.linalg.norm(ahead, axis=1))
+        on = gap < REACH
         in_front = first < self._distance - REACH
         gone = self._gone(motion, sensors)
-        off = np.square(np.minimum(near.gap / REACH, 1)).mean()
+        off = np.square(np.minimum(gap / REACH, 1)).mean()
         return Fit(
             float(off + _BACK * gone.mean()) if len(gone) else 2.0,
-            float(np.sqrt(np.square(near.gap[on]).mean())) if on.any() else np.inf,
+            float(np.sqrt(np.square(gap[on]).mean())) if on.any() else np.inf,
             float(on.mean()),
             float((in_front & ~on).mean()),
             float((gone > 0.25).mean()) if len(gone) else 1.0,

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from plumbline.geometry.cad_surface import CadSurface
 from plumbline.geometry.icp import Motion, approach
-from plumbline.records import Float, Int
+from plumbline.records import Float
 
 _ROLLS = 18
 """Turns about the line of sight. Even, so that half a turn of the scan's axes changes nothing."""

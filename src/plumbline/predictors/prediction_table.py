@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 
 from plumbline import __version__
-from plumbline.console.tables import WIDEST, Column, print_fitting
+from plumbline.console.tables import Column, print_table
 from plumbline.errors import InputError
 from plumbline.geometry.camera_poses import FROM_POSES
 from plumbline.payload.forms.numbers import NAMES, upper
@@ -94,7 +94,7 @@ def print_predictions(
         for head, *cells in zip(heads, *rows, strict=True)
         if any(cells)
     ]
-    dropped = _print_table(console, columns)
+    dropped = print_table(console, columns)
     first = next(answer for answer in found if isinstance(answer, Prediction))
     console.print(f"\ncentres of mass by {called(predictor)}, in {frame_of(first)}", markup=False)
     if dropped:
@@ -122,7 +122,7 @@ def print_payloads(console: Console, names: Sequence[ScanName], payloads: Sequen
         return
     heads = ("scan", "mass", *NAMES)
     console.print()
-    dropped = _print_table(
+    dropped = print_table(
         console, [Column(head, cells) for head, *cells in zip(heads, *rows, strict=True) if any(cells)]
     )
     assert not dropped, "no column gives way"
@@ -146,16 +146,9 @@ def print_bodies(console: Console, bodies: Sequence[tuple[Path, Payload, float, 
         for file, payload, volume, predicted in bodies
     ]
     heads = ("mesh", "90 % within", "x", "y", "z", "mass", "volume", *NAMES)
-    _print_table(console, [Column(head, cells) for head, *cells in zip(heads, *rows, strict=True)])
+    print_table(console, [Column(head, cells) for head, *cells in zip(heads, *rows, strict=True)])
     frame = bodies[0][1].frame or "of each mesh"
     console.print(f"\nmetres, kg, m3, and kg m2 about the centre of mass, in the frame {frame}", markup=False)
-
-
-def _print_table(console: Console, columns: Sequence[Column]) -> list[Column]:
-    """Print a table that fits, and return what was dropped; only a terminal wraps, a pipe gets whole rows."""
-    if not console.is_terminal:
-        console.width = WIDEST
-    return print_fitting(console, columns)
 
 
 def _moments(payload: Payload) -> list[str]:
