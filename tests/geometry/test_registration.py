@@ -145,7 +145,7 @@ def test_a_small_part_that_fits_in_many_places_is_refused():
 
 
 def test_a_face_that_can_slide_tells_no_centre_of_mass():
-    """Of a long beam, the middle of one face: what is missing would be hidden, if it were not for its ends."""
+    """The middle of one face of a long beam."""
     solid = box(1.0, 0.1, 0.1)
     y, x = np.mgrid[-0.05:0.05:24j, -0.4:0.4:80j]
     points = np.stack([x.ravel(), y.ravel(), np.full(x.size, 0.05)], axis=1)

@@ -91,17 +91,34 @@ class CadSurface:
         found[found] = first > distance[found] - _THIN
         return found
 
-    def nearest(self, points: Float, tree: cKDTree, samples: Int) -> Nearest:
+    def in_sight(self, points: Float, sensors: Float) -> tuple[Float, Int]:
+        """What is hit first on the way to points ``[N, 3]`` from their sensors ``[N, 3]``, and beyond.
+
+        Returns:
+            away: ``[N]`` distance from the point, negative in front of it, ``inf`` for nothing.
+            face: ``[N]`` the triangle, -1 for none.
+        """
+        along = points - sensors
+        distance = np.linalg.norm(along, axis=1)
+        first, face = self.caster.first_hits(sensors, along / distance[:, None])
+        return first - distance, face
+
+    def nearest(self, points: Float, tree: cKDTree, samples: Int, ahead: Int | None = None) -> Nearest:
         """Find the nearest points of the triangles around some samples.
 
         Args:
             points: ``[N, 3]``.
             tree: of the samples' positions.
             samples: ``[n]`` indices of these samples.
+            ahead: ``[N]`` the triangle in the line of sight of each point, or -1: it is seen, too, even if
+                none of its samples is.
         """
         k = min(_NEAREST, len(samples))
         _, near = tree.query(points, k=k)
         face = self.face[samples[near.reshape(len(points), k)]]
+        if ahead is not None:
+            face = np.column_stack([face, np.where(ahead >= 0, ahead, face[:, 0])])
+            k += 1
         flat = face.ravel()
         found, inside = closest_on_triangles(np.repeat(points, k, axis=0), self.corners[flat])
         away = (np.repeat(points, k, axis=0) - found).reshape(len(points), k, 3)

@@ -10,14 +10,17 @@ from scipy.spatial.transform import Rotation
 from plumbline.geometry.cad_surface import CadSurface, Nearest
 from plumbline.records import Float, Int
 
-_DAMPING = 1e-6
-"""Share of each diagonal element that is added to it, so that a body of revolution does not turn about its
-axis, and a plane does not slide."""
-_FINEST = 1e-9
-"""The reach of weights does not fall below this many radii."""
-_SIGMAS = 6.0
-"""Distance, in robust standard deviations, beyond which a point has no weight: Tukey's constant is 4.7, with
-allowance for errors that neighbouring points share."""
+_DAMPING = 1e-5
+"""Share of the trace that is added to each diagonal element, so that a body of revolution does not turn about
+its axis, and a plane does not slide."""
+_FINEST = 1e-3
+"""Weights do not end nearer than this many radii."""
+_SPREAD, _MOST = 3.0, 90
+"""Weights end at this many times the distance that this percentage of the matches stays below, which is five
+standard deviations of noise. A median would be 0 where most points lie on faces along which a scan slides."""
+_STRIDE = 0.5
+"""No point moves farther than this share of the reach in one step, or a scan that few points hold at an edge
+jumps over it."""
 _STILL = 1e-10
 """A step shorter than this, in radii, is the last one."""
 
@@ -45,11 +48,12 @@ def refine(
     start: Motion,
     reaches: Sequence[float],
     steps: int,
+    view: Int | None = None,
 ) -> Motion:
     """Move points onto the part of a surface that is seen from where their sensors stood.
 
     What is seen is found again at each reach, and nearest points at each step. Weights are Tukey's: they fall
-    to 0 at the reach, or at six robust standard deviations if that is less.
+    to 0 at the reach, or nearer if most matches are much nearer.
 
     Args:
         points: ``[N, 3]`` scan, in radii of the CAD model.
@@ -58,6 +62,8 @@ def refine(
         start: from the scan to the model.
         reaches: largest distance of a match, from coarse to fine, in radii.
         steps: at most, at each reach.
+        view: ``[N]`` the sensor of each point; its line of sight then finds triangles without a sample, so
+            that a scan without noise is met exactly.
     """
     motion = start
     for reach in reaches:
@@ -67,7 +73,8 @@ def refine(
         tree = cKDTree(surface.points[shown])
         for _ in range(steps):
             local = motion(points)
-            near = surface.nearest(local, tree, shown)
+            ahead = None if view is None else surface.in_sight(local, motion(sensors)[view])[1]
+            near = surface.nearest(local, tree, shown, ahead)
             turn, move = _step(local, near, reach)
             motion = motion.then(turn, move)
             if np.abs(turn - np.eye(3)).max() < _STILL and np.abs(move).max() < _STILL:
@@ -118,14 +125,16 @@ def _step(local: Float, near: Nearest, reach: float) -> tuple[Float, Float]:
     met = near.gap < reach
     if np.count_nonzero(met) < 6:
         return np.eye(3), np.zeros(3)
-    own = max(_SIGMAS * 1.4826 * float(np.median(near.gap[met])), _FINEST)
+    own = max(_SPREAD * float(np.percentile(near.gap[met], _MOST)), _FINEST)
     weight = np.sqrt(tukey(near.gap[met], min(reach, own)))
     local, normal = local[met], near.normal[met]
     off = np.einsum("ij,ij->i", near.point[met] - local, normal)
     centre = local.mean(axis=0)
     table = np.hstack([np.cross(local - centre, normal), normal]) * weight[:, None]
     square = table.T @ table
-    square += np.diag(_DAMPING * np.diag(square) + _DAMPING**2 * np.trace(square))
+    square += _DAMPING * np.trace(square) * np.eye(6)
     step = np.linalg.solve(square, table.T @ (off * weight))
+    size = np.linalg.norm(step[:3]) * np.sqrt(np.square(local - centre).sum(axis=1).max())
+    step *= min(1.0, _STRIDE * reach / max(size + np.linalg.norm(step[3:]), 1e-300))
     turn = Rotation.from_rotvec(step[:3]).as_matrix()
     return turn, centre + step[3:] - turn @ centre

@@ -127,13 +127,15 @@ def register_scan(scan: Scan, surface: CadSurface, name: str) -> Registration:
     judge = Judge(surface, views.points, views.sensors, views.view)
     fits = [judge.fit(motion) for motion in found]
     for best in np.argsort([fit.cost for fit in fits], kind="stable")[:_FINISHED]:
-        done = refine(views.points, views.sensors, surface, found[best], _REACHES[-1:], _LAST_STEPS)
+        done = refine(
+            views.points, views.sensors, surface, found[best], _REACHES[-1:], _LAST_STEPS, views.view
+        )
         found.append(done)
         fits.append(judge.fit(done))
     best = int(np.argmin([fit.cost for fit in fits]))
     motion, fit = found[best], fits[best]
     others = [
-        refine(views.points[:_REFINED], views.sensors, surface, pushed, _REACHES[-1:], _STEPS)
+        refine(views.points[:_REFINED], views.sensors, surface, pushed, _REACHES[-1:], 2 * _STEPS)
         for pushed in _pushed(motion)
     ]
     fits += [judge.fit(other) for other in others]

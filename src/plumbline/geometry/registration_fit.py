@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from plumbline.geometry.cad_surface import CadSurface, closest_on_triangles
+from plumbline.geometry.cad_surface import CadSurface
 from plumbline.geometry.icp import Motion, visible
 from plumbline.records import Float, Int
 
@@ -50,12 +50,11 @@ class Judge:
     def __init__(self, surface: CadSurface, points: Float, sensors: Float, view: Int) -> None:
         self._surface, self._points, self._sensors, self._view = surface, points, sensors, view
         away = points - sensors[view]
-        self._distance = np.linalg.norm(away, axis=1)
-        self._rays = away / self._distance[:, None]
+        every = away / np.linalg.norm(away, axis=1, keepdims=True)
         self._trees = []
         self._pitch = []
         for number in range(len(sensors)):
-            rays = self._rays[view == number]
+            rays = every[view == number]
             tree = cKDTree(rays)
             self._trees.append(tree)
             k = min(4, len(rays) - 1)
@@ -68,15 +67,10 @@ class Judge:
         shown = visible(surface, sensors)
         if not len(shown):
             return Fit(2.0, np.inf, 0.0, 1.0, 1.0)
-        gap = surface.nearest(points, cKDTree(surface.points[shown]), shown).gap
-        rays = self._rays @ motion.turn.T
-        first, face = surface.caster.first_hits(sensors[self._view], rays)
-        # The triangle in the line of sight is seen, too, even if none of its samples is.
-        hit = np.flatnonzero(face >= 0)
-        ahead = points[hit] - closest_on_triangles(points[hit], surface.corners[face[hit]])[0]
-        gap[hit] = np.minimum(gap[hit], np.linalg.norm(ahead, axis=1))
+        away, ahead = surface.in_sight(points, sensors[self._view])
+        gap = surface.nearest(points, cKDTree(surface.points[shown]), shown, ahead).gap
         on = gap < REACH
-        in_front = first < self._distance - REACH
+        in_front = away < -REACH
         gone = self._gone(motion, sensors)
         off = np.square(np.minimum(gap / REACH, 1)).mean()
         return Fit(
