@@ -32,7 +32,10 @@ ADDED = {
     "scheduler": None,
 }  # fmt: skip
 """Flags that no file of the first release names, with their defaults."""
-REQUIRED = {verb: {"out": "somewhere", "solids": "1"} for verb in ("prepare", "benchmark")}
+REQUIRED = {
+    **{verb: {"out": "somewhere", "solids": "1"} for verb in ("prepare", "benchmark")},
+    "label": {"cad": "part.stl"},
+}
 IMAGE = {"depth": "d.png", "intrinsics": "K.json"}
 """The flags of a depth image need each other."""
 BAGS = ("bag", "topic", "intrinsics_topic", "mask_topic", "bag_out")

@@ -33,6 +33,8 @@ if TYPE_CHECKING:  # the names of _HOME as a type checker sees them
     from plumbline.geometry.graphs import build_sample as build_sample
     from plumbline.geometry.meshes import load_mesh as load_mesh
     from plumbline.geometry.raycast import Caster as Caster
+    from plumbline.geometry.registration import Registration as Registration
+    from plumbline.geometry.registration import register as register
     from plumbline.geometry.scans import scan_solid as scan_solid
     from plumbline.geometry.scenes import find_objects as find_objects
     from plumbline.geometry.solids import make_solid as make_solid
@@ -69,6 +71,8 @@ _HOME = {
     "make_solid": "geometry.solids",
     "Caster": "geometry.raycast",
     "scan_solid": "geometry.scans",
+    "register": "geometry.registration",
+    "Registration": "geometry.registration",
     "read_cloud": "geometry.clouds",
     "load_cloud": "geometry.clouds",
     "merge_views": "geometry.camera_poses",

@@ -56,6 +56,7 @@ VERBS = {
     "predict": Verb("config.predict:PredictConfig", "commands.predict:run"),
     "serve": Verb("config.serve:ServeConfig", "commands.serve:run"),
     "inertia": Verb("config.inertia:InertiaConfig", "commands.inertia:run"),
+    "label": Verb("config.label:LabelConfig", "commands.label:run"),
     "benchmark": Verb("config.benchmark:BenchmarkConfig", "commands.benchmark:run"),
 }
 

@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile
@@ -99,6 +99,34 @@ def check_out_folder(out: Path) -> None:
     """Refuse a file in the place of the folder to write. Raises InputError."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: give a folder")
+
+
+def check_out_files(
+    outputs: Mapping[str, Path | None],
+    files: Sequence[Path],
+    folders: Mapping[str, Path | None] | None = None,
+) -> None:
+    """Refuse output files that cannot be written, that are one, or that would overwrite what is read.
+
+    Args:
+        outputs: the file of each flag, or None.
+        files: what is read.
+        folders: that are written as well, by their flags, and checked where that happens.
+    """
+    earlier = {path.resolve(): flag for flag, path in (folders or {}).items() if path is not None}
+    for flag, out in outputs.items():
+        if out is None:
+            continue
+        if out.is_dir():
+            raise InputError(f"{flag} {out} is a folder; name a file")
+        if out.exists() and any(file.exists() and out.samefile(file) for file in files):
+            raise InputError(f"{flag} {out}: this is one of the files that are read; choose another name")
+        if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+            raise InputError(f"{flag} {out}: there is no folder {out.parent} that can be written to")
+        if (other := earlier.setdefault(out.resolve(), flag)) != flag:
+            raise InputError(f"{flag} {out}: {other} writes to this place; choose another name")
+        if out.suffix.lower() == ".ply" and (cleaned := earlier.get(out.resolve().parent)) is not None:
+            raise InputError(f"{flag} {out}: {cleaned} writes ply files to this folder; choose another one")
 
 
 def each_folder(given: Path | str | Sequence[Path | str]) -> list[Path]:

@@ -14,7 +14,6 @@ from rich.console import Console
 
 from plumbline.cli import VERBS, main, parse
 from plumbline.commands import predict as command
-from plumbline.commands.predict import list_scans
 from plumbline.config.predict import PredictConfig
 from plumbline.data.store.reader import PackedStore
 from plumbline.data.store.writer import write_store
@@ -23,6 +22,7 @@ from plumbline.geometry.carving import convex_hull
 from plumbline.geometry.graphs import LEADERS, build_sample
 from plumbline.geometry.rotations import random_rotation
 from plumbline.geometry.sampling import thin_scan
+from plumbline.geometry.scan_files import list_scans
 from plumbline.predictors.looking import draw
 from plumbline.predictors.prediction import Prediction
 from plumbline.predictors.prediction_table import ScanName, print_predictions

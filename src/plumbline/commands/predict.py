@@ -1,7 +1,6 @@
 """``plumbline predict``: finds the centre of mass of scans, in the frame and unit of each file."""
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -17,15 +16,22 @@ from plumbline.console.terminal import make_console, print_written
 from plumbline.console.text import counted
 from plumbline.cores import num_cores
 from plumbline.errors import InputError
-from plumbline.files import check_out_folder, visible_files
+from plumbline.files import check_out_files, check_out_folder
 from plumbline.geometry.camera_poses import read_poses
 from plumbline.geometry.cleaning import clean_scan
-from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, Cloud, scan_of
+from plumbline.geometry.clouds import Cloud, scan_of
 from plumbline.geometry.depth_files import merged_clouds, read_view
 from plumbline.geometry.intrinsics import Intrinsics
 from plumbline.geometry.masks import unnumbered
 from plumbline.geometry.ply_writing import write_ply
-from plumbline.geometry.scan_files import in_metres, read_file, scaled
+from plumbline.geometry.scan_files import (
+    assumed_note,
+    in_metres,
+    list_scans,
+    read_file,
+    scaled,
+    skipped_texts,
+)
 from plumbline.kinds import AUTO
 from plumbline.payload.forms import flange_warning
 from plumbline.payload.forms import write as write_payload
@@ -67,10 +73,10 @@ class Given(NamedTuple):
 def run(config: PredictConfig, console: Console) -> int:
     """Read scans, predict and print. Returns 0; 1 if some files were refused, 2 if all were."""
     files = each(config.depth) or each(config.bag) or list_scans(config.paths)
-    _check_outputs(
+    check_out_files(
         {"--out": config.out, "--html": config.html, "--ply": config.ply},
-        {"--bag_out": config.bag_out, "--write_cleaned": config.write_cleaned},
         _inputs(config, files),
+        {"--bag_out": config.bag_out, "--write_cleaned": config.write_cleaned},
     )
     frame = None if config.frame is None else read_frame(config.frame)
     wanted = Wanted(config.mass, config.density, frame, config.format, config.strict)
@@ -148,13 +154,8 @@ def _written(config: PredictConfig, clouds: Iterable[Source], answered: bool) ->
 
 def _print_assumptions(config: PredictConfig, counts: str, answers: Sequence[Prediction]) -> None:
     """Print what was assumed of all scans alike."""
-    if assumed := sum(answer.sensor == "assumed" for answer in answers):
-        whose = f"{counted(assumed, counts)} {'does' if assumed == 1 else 'do'}"
-        frame = "its frame" if assumed == 1 else "the frame of each"
-        tell(
-            f"note: {whose} not say where the sensor stood: it is assumed at 0,0,0, the origin of {frame} "
-            "(give --sensor x,y,z if it stood elsewhere)"
-        )
+    if note := assumed_note(sum(answer.sensor == "assumed" for answer in answers), counts):
+        tell(f"note: {note}")
     taken = sum(IN_METRES in answer.notes for answer in answers)
     if taken and not config.json:  # which has it in each line
         tell(
@@ -291,30 +292,6 @@ def write_cleaned(folder: Path, objects: Mapping[ScanName, Cloud | InputError], 
         raise InputError(f"--write_cleaned {folder}: cannot be written ({error.strerror})") from error
 
 
-def list_scans(paths: Sequence[Path]) -> list[Path]:
-    """The scan files in the order given, those of a folder sorted. Raises InputError if no path is given."""
-    if not paths:
-        raise InputError("no scans given: name files, or folders of them")
-    files: list[Path] = []
-    for path in paths:
-        found = [path / name for name in visible_files(path, SEARCHED_SUFFIXES)] if path.is_dir() else []
-        files += found or [path]
-    return files
-
-
-def skipped_texts(paths: Sequence[Path]) -> list[str]:
-    """A note for each folder whose text files were skipped: they may be scans, or anything else."""
-    notes = []
-    for path in paths:
-        if texts := visible_files(path, TEXT_SUFFIXES) if path.is_dir() else []:
-            were = "was" if len(texts) == 1 else "were"
-            notes.append(
-                f"{path}: {counted(len(texts), 'text file')} {were} skipped (.asc, .csv, .txt); to include "
-                f"a scan among them, name the file, such as {path / texts[0]}"
-            )
-    return notes
-
-
 def check_payload(wanted: Wanted, predictor: Predictor) -> None:
     """Refuse a payload that needs more than the model predicts, before scans are read. Raises InputError."""
     if wanted.density is not None or wanted.form is not None:
@@ -328,32 +305,6 @@ def _inputs(config: PredictConfig, files: Sequence[Path]) -> list[Path]:
     others = (*each(config.mask), *each(config.intrinsics), config.poses, config.frame, config.checkpoint)
     bag = [] if config.bag is None else bag_files(config.bag)
     return [*files, *bag, *(one for one in others if isinstance(one, Path))]
-
-
-def _check_outputs(
-    outputs: Mapping[str, Path | None], folders: Mapping[str, Path | None], files: Sequence[Path]
-) -> None:
-    """Refuse output files that cannot be written, that are one, or that would overwrite what is read.
-
-    Args:
-        outputs: files, by their flags.
-        folders: that are written as well, and checked where that happens.
-        files: that are read.
-    """
-    earlier: dict[Path, str] = {path.resolve(): flag for flag, path in folders.items() if path is not None}
-    for flag, out in outputs.items():
-        if out is None:
-            continue
-        if out.is_dir():
-            raise InputError(f"{flag} {out} is a folder; name a file")
-        if out.exists() and any(file.exists() and out.samefile(file) for file in files):
-            raise InputError(f"{flag} {out}: this is one of the files that are read; choose another name")
-        if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-            raise InputError(f"{flag} {out}: there is no folder {out.parent} that can be written to")
-        if (other := earlier.setdefault(out.resolve(), flag)) != flag:
-            raise InputError(f"{flag} {out}: {other} writes to this place; choose another name")
-        if out.suffix.lower() == ".ply" and (cleaned := earlier.get(out.resolve().parent)) is not None:
-            raise InputError(f"{flag} {out}: {cleaned} writes ply files to this folder; choose another one")
 
 
 def _write(out: Path, lines: Sequence[dict[str, Any]]) -> None:

@@ -60,6 +60,13 @@ def print_fitting(console: Console, columns: Sequence[Column]) -> list[Column]:
     return dropped
 
 
+def print_table(console: Console, columns: Sequence[Column]) -> list[Column]:
+    """Print a table that fits, and return what was dropped; only a terminal wraps, a pipe gets whole rows."""
+    if not console.is_terminal:
+        console.width = WIDEST
+    return print_fitting(console, columns)
+
+
 def fits(console: Console, table: Table) -> bool:
     """Whether the terminal is wide enough for a table without wrapping any cell."""
     wide = console.options.update(max_width=WIDEST)

@@ -156,7 +156,9 @@ def read_labels(csv_path: Path | str) -> list[Label]:
         InputError: the message names the file, the line, and what is wrong there.
     """
     csv_path = Path(csv_path)
-    rows = read_rows(csv_path, ("file", *_COM), ("object_name", *_SENSOR, "bounding_radius"), "scan")
+    needed = ("file", *_COM)
+    optional = [column for column in LABEL_COLUMNS if column not in needed]
+    rows = read_rows(csv_path, needed, optional, "scan")
     return [_label(row, csv_path, where) for where, row in rows]
 
 
@@ -174,6 +176,8 @@ def load_scan(label: Label) -> Scan:
 
 _COM = ("com_x", "com_y", "com_z")
 _SENSOR = ("sensor_x", "sensor_y", "sensor_z")
+LABEL_COLUMNS = ("file", *_COM, "object_name", *_SENSOR, "bounding_radius")
+"""Columns of a CSV of labels."""
 
 
 def _label(row: dict[str, str], csv_path: Path, where: str) -> Label:

@@ -1,12 +1,50 @@
-"""One of several scan files: an error in the place of a scan that cannot be read, and lengths in metres."""
+"""Scan files: which there are, an error in the place of one that cannot be read, and lengths in metres."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from plumbline.console.text import counted
 from plumbline.errors import InputError
-from plumbline.geometry.clouds import SEARCHED_SUFFIXES, load_cloud
+from plumbline.files import visible_files
+from plumbline.geometry.clouds import SEARCHED_SUFFIXES, TEXT_SUFFIXES, load_cloud
 from plumbline.records import Cloud
+
+
+def list_scans(paths: Sequence[Path]) -> list[Path]:
+    """The scan files in the order given, those of a folder sorted. Raises InputError if no path is given."""
+    if not paths:
+        raise InputError("no scans given: name files, or folders of them")
+    files: list[Path] = []
+    for path in paths:
+        found = [path / name for name in visible_files(path, SEARCHED_SUFFIXES)] if path.is_dir() else []
+        files += found or [path]
+    return files
+
+
+def skipped_texts(paths: Sequence[Path]) -> list[str]:
+    """A note for each folder whose text files were skipped: they may be scans, or anything else."""
+    notes = []
+    for path in paths:
+        if texts := visible_files(path, TEXT_SUFFIXES) if path.is_dir() else []:
+            were = "was" if len(texts) == 1 else "were"
+            notes.append(
+                f"{path}: {counted(len(texts), 'text file')} {were} skipped (.asc, .csv, .txt); to include "
+                f"a scan among them, name the file, such as {path / texts[0]}"
+            )
+    return notes
+
+
+def assumed_note(assumed: int, noun: str = "scan") -> str | None:
+    """A note on scans whose sensor is assumed at the origin, by their number; None if there are none."""
+    if not assumed:
+        return None
+    whose = f"{counted(assumed, noun)} {'does' if assumed == 1 else 'do'}"
+    frame = "its frame" if assumed == 1 else "the frame of each"
+    return (
+        f"{whose} not say where the sensor stood: it is assumed at 0,0,0, the origin of {frame} "
+        "(give --sensor x,y,z if it stood elsewhere)"
+    )
 
 
 def read_file(file: Path, *, needs_sensor: bool, scale: float | None = None) -> Cloud | InputError:

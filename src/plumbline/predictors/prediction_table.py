@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 
 from plumbline import __version__
-from plumbline.console.tables import WIDEST, Column, print_fitting
+from plumbline.console.tables import Column, print_table
 from plumbline.console.text import percent
 from plumbline.errors import InputError
 from plumbline.geometry.camera_poses import FROM_POSES
@@ -100,7 +100,7 @@ def print_predictions(
         for head, *cells in zip(heads, *rows, strict=True)
         if any(cells)
     ]
-    dropped = _print_table(console, columns)
+    dropped = print_table(console, columns)
     first = next(answer for answer in found if isinstance(answer, Prediction))
     noun = "centre of mass" if len(rows) == 1 else "centres of mass"
     console.print(f"\n{noun} by {called(predictor)}, in {frame_of(first, len(names))}", markup=False)
@@ -135,7 +135,7 @@ def print_payloads(console: Console, names: Sequence[ScanName], payloads: Sequen
         return
     heads = ("scan", "mass", *NAMES)
     console.print()
-    dropped = _print_table(
+    dropped = print_table(
         console, [Column(head, cells) for head, *cells in zip(heads, *rows, strict=True) if any(cells)]
     )
     assert not dropped, "no column gives way"
@@ -161,16 +161,9 @@ def print_bodies(console: Console, bodies: Sequence[tuple[Path, Payload, float, 
         for file, payload, volume, predicted in bodies
     ]
     heads = ("mesh", "90 % within", "x", "y", "z", "mass", "volume", *NAMES)
-    _print_table(console, [Column(head, cells) for head, *cells in zip(heads, *rows, strict=True)])
+    print_table(console, [Column(head, cells) for head, *cells in zip(heads, *rows, strict=True)])
     frame = bodies[0][1].frame or ("of the mesh" if len(bodies) == 1 else "of each mesh")
     console.print(f"\nmetres, kg, m3, and kg m2 about the centre of mass, in the frame {frame}", markup=False)
-
-
-def _print_table(console: Console, columns: Sequence[Column]) -> list[Column]:
-    """Print a table that fits, and return what was dropped; only a terminal wraps, a pipe gets whole rows."""
-    if not console.is_terminal:
-        console.width = WIDEST
-    return print_fitting(console, columns)
 
 
 def moments(payload: Payload) -> list[str]:

@@ -1,0 +1,156 @@
+"""``plumbline label``: labels that ``prepare --labels`` reads, for scans whose pose is certain."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from plumbline.cli import main
+from plumbline.data.store.reader import PackedStore
+from plumbline.geometry.clouds import read_labels
+from plumbline.geometry.solids import make_solid
+from plumbline.records import Solid
+from tests.geometry.test_registration import place, seen
+from tests.helpers.preparing import SMALL, prepare, write_off
+
+
+@pytest.fixture(scope="module")
+def solid() -> Solid:
+    return make_solid(1, 0)
+
+
+@pytest.fixture
+def folder(tmp_path, solid) -> Path:
+    """A CAD file in millimetres, and a scan of it in metres."""
+    write_off(tmp_path / "part.off", 1000 * solid.vertices, solid.faces)
+    save(tmp_path / "scans" / "good.npz", solid, 3)
+    return tmp_path
+
+
+def save(path: Path, solid: Solid, seed: int, scale: float = 1.0, shift=(0.1, 0.2, -0.3), **changed) -> None:
+    scan = seen(solid, seed, 0.003, **changed)
+    path.parent.mkdir(exist_ok=True)
+    sensor = scan.sensor if changed else scan.sensor[0]
+    np.savez(path, points=scale * (scan.points + shift), sensor=scale * (sensor + np.array(shift)))
+
+
+def label(folder: Path, *words: object) -> int:
+    return main(["label", "--cad", f"{folder / 'part.off'}", "--cad_scale", "0.001", *map(str, words)])
+
+
+def test_labels_are_those_that_prepare_reads(folder, solid, capsys):
+    out, poses, data = folder / "labels.csv", folder / "poses.jsonl", folder / "data"
+    code = label(folder, folder / "scans", "--out", out, "--poses", poses, "--object_name", "bracket")
+    assert code == 0, capsys.readouterr().err
+    (row,) = read_labels(out)
+    true = solid.com + (0.1, 0.2, -0.3)
+    assert np.linalg.norm(row.com - true) < 0.005 * solid.bounding_radius
+    assert row.path.resolve() == (folder / "scans" / "good.npz").resolve()
+    assert row.object_name == "bracket"
+    assert row.bounding_radius == pytest.approx(solid.bounding_radius, rel=1e-9)
+    with np.load(row.path) as arrays:
+        np.testing.assert_array_equal(row.sensor, arrays["sensor"])
+    (line,) = map(json.loads, poses.read_text().splitlines())
+    assert line["file"] == "scans/good.npz"
+    np.testing.assert_array_equal(line["com"], row.com)
+    pose = np.array(line["pose"])
+    np.testing.assert_allclose(place(pose, solid.com[None])[0], row.com, atol=1e-12)
+    assert np.abs(pose[:3, :3] - np.eye(3)).max() < 0.01
+
+    prepare("--labels", out, "--out", data, *SMALL)
+    sample = PackedStore.open(data).sample(0)
+    np.testing.assert_allclose(sample.target * sample.scale + sample.origin, row.com, atol=1e-6)
+    assert sample.bounding_radius * sample.scale == pytest.approx(row.bounding_radius, rel=1e-5)
+
+
+def test_a_scan_that_is_refused_gets_no_label(folder, solid, capsys):
+    out, poses = folder / "labels.csv", folder / "poses.jsonl"
+    save(folder / "scans" / "tilted.npz", make_solid(1, 3), 1)
+    assert label(folder, folder / "scans", "--out", out, "--poses", poses) == 1
+    shown, said = capsys.readouterr()
+    assert [row.path.name for row in read_labels(out)] == ["good.npz"]
+    assert len(poses.read_text().splitlines()) == 1
+    assert "1 of 2 scans labelled" in shown
+    assert "refused: " in said or "error: " in said
+    assert "tilted.npz" in said
+    only = folder / "none.csv"
+    assert label(folder, folder / "scans" / "tilted.npz", "--out", only) == 2
+    assert not only.exists()
+
+
+def test_objects_are_added_to_one_file(folder, solid):
+    out, poses = folder / "labels.csv", folder / "poses.jsonl"
+    other = folder / "other.ply"
+    other.write_bytes(b"")
+    out.write_text(
+        "file,com_x,com_y,com_z,object_name,remark\n"
+        'other.ply,1,2,3,mug,"mine, kept"\nscans/good.npz,9,9,9,old,replaced\n'
+    )
+    poses.write_text('{"file": "other.ply", "mine": 1}\n{"file": "scans/../scans/good.npz"}\n')
+    assert label(folder, folder / "scans" / "good.npz", "--out", out, "--poses", poses) == 0
+    with out.open(newline="") as file:
+        kept, new = csv.DictReader(file)
+    assert (kept["file"], kept["com_y"], kept["object_name"], kept["remark"]) == (
+        *("other.ply", "2", "mug"),
+        "mine, kept",
+    )
+    assert (new["file"], new["object_name"], new["remark"]) == ("scans/good.npz", "part", "")
+    assert np.abs(float(new["com_x"])) < 1
+    first, second = poses.read_text().splitlines()
+    assert first == '{"file": "other.ply", "mine": 1}'
+    assert json.loads(second)["object_name"] == "part"
+
+
+def test_labels_are_in_the_unit_of_the_scans_and_poses_in_metres(folder, solid, capsys):
+    out, poses = folder / "labels.csv", folder / "poses.jsonl"
+    save(folder / "mm.npz", solid, 3, scale=1000)
+    assert label(folder, folder / "mm.npz", "--scale", 0.001, "--out", out, "--poses", poses) == 0
+    (row,) = read_labels(out)
+    com = np.array(json.loads(poses.read_text())["com"])
+    np.testing.assert_allclose(row.com, 1000 * com, rtol=1e-12)
+    assert np.linalg.norm(com - solid.com - (0.1, 0.2, -0.3)) < 0.005 * solid.bounding_radius
+    with np.load(folder / "mm.npz") as arrays:
+        np.testing.assert_allclose(row.sensor, arrays["sensor"], rtol=1e-12)
+    assert row.bounding_radius == pytest.approx(1000 * solid.bounding_radius, rel=1e-9)
+    assert "in the unit of the scans" in capsys.readouterr().err
+
+
+def test_several_sensors_stay_in_the_file_of_the_scan(folder, solid):
+    out = folder / "labels.csv"
+    save(folder / "round.npz", solid, 3, views=3)
+    assert label(folder, folder / "round.npz", "--out", out) == 0
+    (row,) = read_labels(out)
+    assert row.sensor is None
+    prepare("--labels", out, "--out", folder / "data", *SMALL)
+    assert PackedStore.open(folder / "data").sample(0).num_views == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "no scans given"),
+        (["missing.ply"], "missing.ply does not exist"),
+        (["scans", "--out", "part.off"], "one of the files that are read"),
+        (["scans", "--out", "bad.csv"], "no column com_x"),
+        (["scans", "--poses", "bad.csv"], "line 1: this is not a line of poses"),
+        (["scans", "--cad", "open.off"], "no inside"),
+        (["scans", "--cad_scale", "1"], "give the unit of the model with --cad_scale"),
+        (["scans", "--densities", "densities.csv"], "nothing"),
+    ],
+)
+def test_bad_input_is_refused(folder, solid, words, said, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    Path("bad.csv").write_text("file\n1\n")
+    Path("densities.csv").write_text("body,density\nnothing,3\n")
+    write_off(Path("open.off"), 1000 * solid.vertices, solid.faces[:-1])
+    before = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    assert label(Path("."), *words) == 2
+    assert said in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_mesh_is_needed(capsys):
+    assert main(["label", "scan.ply"]) == 2
+    assert "--cad is missing" in capsys.readouterr().err
