@@ -12,7 +12,7 @@ from plumbline.console.progress import count_bar
 from plumbline.console.remarks import tell
 from plumbline.console.tables import Column, print_table
 from plumbline.console.terminal import print_line
-from plumbline.console.text import counted
+from plumbline.console.text import counted, percent
 from plumbline.data.prepare.densities import read_densities
 from plumbline.errors import InputError
 from plumbline.files import check_out_files
@@ -145,12 +145,16 @@ def _print(
     ]
     if rows:
         heads = ("scan", "x", "y", "z", "rms mm", "inliers", "spread mm", "label")
-        columns = [Column(head, cells) for head, *cells in zip(heads, *rows, strict=True)]
-        print_table(console, columns)
+        gives_way = {"inliers": 1, "rms mm": 2, "spread mm": 3}
+        columns = [
+            Column(head, cells, gives_way.get(head)) for head, *cells in zip(heads, *rows, strict=True)
+        ]
+        dropped = print_table(console, columns)
         size = " x ".join(f"{1000 * length:.4g}" for length in np.ptp(solid.vertices, axis=0))
-        print_line(
-            console, f"\ncentres of mass in metres, in the frame of each file; the CAD model is {size} mm"
-        )
+        print_line(console, f"\nthe CAD model is {size} mm; centres of mass are in metres")
+        if dropped:
+            narrow = ", ".join(column.head for column in dropped)
+            print_line(console, f"the terminal is too narrow for {narrow}: widen it, or use --poses")
     for file, each in zip(files, found, strict=True):
         if isinstance(each, InputError):
             tell(f"error: {each}")
@@ -162,7 +166,7 @@ def _cells(one: Registration) -> list[str]:
     return [
         *(f"{round(value, 4) + 0.0:.4f}" for value in one.com.tolist()),
         f"{1000 * one.rms:.2f}",
-        f"{100 * one.inliers:.0f} %",
+        percent(one.inliers, 0),
         f"{1000 * one.com_spread:.1f}",
         "yes" if one.reason is None else "refused",
     ]

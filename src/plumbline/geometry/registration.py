@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 
 from plumbline.arrays import to_numbers
+from plumbline.console.text import percent
 from plumbline.errors import InputError
 from plumbline.geometry.cad_surface import CadSurface
 from plumbline.geometry.cleaning import clean_scan
@@ -205,27 +206,29 @@ def _reason(points: int, fit: Fit, spread: float) -> str | None:
         return f"only {points} points are left of the scan, and {_FEWEST} are needed"
     if fit.inliers < _LEAST_INLIERS:
         return (
-            f"only {fit.inliers:.0%} of the points lie on the CAD model ({_LEAST_INLIERS:.0%} are needed); "
+            f"only {percent(fit.inliers, 0)} of the points lie on the CAD model "
+            f"({percent(_LEAST_INLIERS, 0)} are needed); "
             "check that model, its unit and the mask are right"
         )
     if fit.in_front > _MOST_IN_FRONT:
         return (
-            f"the CAD model would hide {fit.in_front:.0%} of the points ({_MOST_IN_FRONT:.0%} at most); "
+            f"the CAD model would hide {percent(fit.in_front, 0)} of the points "
+            f"({percent(_MOST_IN_FRONT, 0)} at most); "
             "check that model and mask are right"
         )
     if fit.rms > _MOST_RMS:
         return (
-            f"the points on the CAD model are off by {fit.rms:.1%} of its bounding radius "
-            f"({_MOST_RMS:.1%} at most); check that the model is right, or scan from nearer"
+            f"the points on the CAD model are off by {percent(fit.rms, 1)} of its bounding radius "
+            f"({percent(_MOST_RMS, 1)} at most); check that the model is right, or scan from nearer"
         )
     if fit.missing > _MOST_MISSING:
         return (
-            f"{fit.missing:.0%} of what the sensor should see of the CAD model has no points "
-            f"({_MOST_MISSING:.0%} at most); scan it without what stands in front"
+            f"{percent(fit.missing, 0)} of what the sensor should see of the CAD model has no points "
+            f"({percent(_MOST_MISSING, 0)} at most); scan it without what stands in front"
         )
     if spread > _MOST_SPREAD:
         return (
-            f"other poses fit as well, with centres of mass up to {spread:.0%} of the bounding radius away "
-            f"({_MOST_SPREAD:.0%} at most); scan another side"
+            f"other poses fit as well, with centres of mass up to {percent(spread, 1)} of the bounding radius "
+            f"away ({percent(_MOST_SPREAD, 1)} at most); scan another side"
         )
     return None
