@@ -228,7 +228,7 @@ def _reason(points: int, fit: Fit, spread: float) -> str | None:
         )
     if spread > _MOST_SPREAD:
         return (
-            f"other poses fit as well, with centres of mass up to {percent(spread, 1)} of the bounding radius "
-            f"away ({percent(_MOST_SPREAD, 1)} at most); scan another side"
+            f"other poses fit as well, with centres of mass up to {percent(spread, 1)} of the bounding "
+            f"radius away ({percent(_MOST_SPREAD, 1)} at most); scan another side"
         )
     return None
