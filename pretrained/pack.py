@@ -25,7 +25,16 @@ _KEPT = (
     "format", "model", "model_args", "needs", "data", "config", "versions", "metrics", "calibration",
     "epochs_done", "global_step",
 )  # fmt: skip
-_LEFT_OUT = ("rng", "train_sums", "nonfinite", "loader", "batches_done", "tracking", "loss_sha256")
+_LEFT_OUT = (
+    "rng",
+    "rng_of_others",
+    "train_sums",
+    "nonfinite",
+    "loader",
+    "batches_done",
+    "tracking",
+    "loss_sha256",
+)
 _PLACES = ("data_dir", "checkpoint_dir", "split_file", "resume")
 """Flags that name files and folders."""
 

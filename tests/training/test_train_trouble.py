@@ -83,7 +83,7 @@ def test_memory_may_be_short_in_every_phase(
 
     names = (
         "training.phases.make_loaders",
-        "training.phases.build_model",
+        "training.persistence.init_from.build_model",
         "training.show.final_report.predict",
     )
     for name in names:

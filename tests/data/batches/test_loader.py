@@ -284,11 +284,11 @@ def test_a_loader_goes_on_where_its_state_was_taken(store, kind, stop):
     for _ in range(stop):
         next(iterator)
     state = first.state_dict()
-    assert state == {"epoch": 2, "position": stop}
+    assert state == {"epoch": 2, "position": stop, "graphs": 4 * stop, "whole": 4}
     second = loaders(store, loader=kind, num_workers=1).train
     second.load_state_dict(state)
     assert [batch.index.tolist() for batch in second] == expected[stop:]
-    assert second.state_dict() == {"epoch": 2, "position": 0}
+    assert second.state_dict() == {"epoch": 2, "position": 0, "graphs": 0, "whole": 4}
     assert len(second) == len(expected), "the length of an epoch does not shrink"
 
 

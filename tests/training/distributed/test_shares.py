@@ -90,6 +90,7 @@ def test_the_end_of_an_epoch_stays_its_end():
     for other in orders(2):
         other.load_state_dict(order.state_dict())
         assert other.position == len(other)
+        assert len(list(other)) == len(other), "the next epoch begins with its first graph"
 
 
 def test_too_few_graphs_for_all_processes_are_refused():

@@ -316,7 +316,7 @@ def make_loaders(
     tables, known = resident or load_resident(store, loader=loader, needs=needs, device=device)
     notes = list(known)
     fewest = min(len(train_idx), len(val_idx))
-    if fewest < size:
+    if size > 1 and fewest < size:
         raise InputError(
             f"{size} processes (--devices, --num_nodes) have {len(train_idx):,} graphs to train and "
             f"{len(val_idx):,} to validate on: each needs one of both"

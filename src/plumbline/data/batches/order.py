@@ -128,7 +128,7 @@ class BatchOrder:
         else:
             order = np.arange(self.num_graphs)
         if self.position >= len(self):  # the last batch was read, but the iteration was not finished
-            self.position = 0
+            self.position = self._offset = 0
         for number in range(self.position, len(self)):
             first = self._offset + number * self._whole
             yield np.array_split(order[first : first + self._whole], self.size)[self.rank]

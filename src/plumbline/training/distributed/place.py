@@ -45,9 +45,9 @@ def given_place(environment: Mapping[str, str] = os.environ) -> Place | None:
         return Place(*json.loads(environment[PLACE]))
     if "TORCHELASTIC_RUN_ID" in environment:
         size = int(environment.get("WORLD_SIZE", "1"))
-        names = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-        rank, local_rank, local_size = (int(environment.get(name, "0")) for name in names)
-        found = Place(rank, size, local_rank, local_size, "torchrun", environment.get("MASTER_ADDR", ""))
+        rank, local_rank = (int(environment.get(name, "0")) for name in ("RANK", "LOCAL_RANK"))
+        here = int(environment.get("LOCAL_WORLD_SIZE", str(size)))
+        found = Place(rank, size, local_rank, here, "torchrun", environment.get("MASTER_ADDR", ""))
         return found if size > 1 else None
     size = int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
     if size == 1 or "SLURM_PROCID" not in environment:
