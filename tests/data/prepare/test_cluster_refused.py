@@ -26,6 +26,9 @@ from tests.helpers.refusals import refused
 from tests.helpers.scans import scan_settings
 from tests.helpers.trackers import until
 
+pytestmark = pytest.mark.long
+"""Clusters of real processes: on a busy machine one in some hundred tests loses its scheduler."""
+
 pytest.importorskip("distributed")
 
 SCAN, GRAPH = scan_settings(samples=1, points=48, rays=400), GraphSettings(k=6)
