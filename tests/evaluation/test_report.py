@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,12 @@ METRICS = """epoch,step,learning_rate,train_loss_step,train_loss_epoch,val_loss,
 2,6,0.0005,,,0.3,nan
 2,6,,,0.35,,
 """
+
+NOTHING_ELSE: dict[str, Any] = {
+    "payload": None, "refusal": None, "examples": [], "history": None, "facts": {}, "command": "",
+    "kicker": "",
+}  # fmt: skip
+"""What else a report may show."""
 
 
 class Page(HTMLParser):
@@ -171,16 +178,7 @@ class TestPage:
     def test_parts_without_content_are_left_out(self):
         rng = np.random.default_rng(1)
         table = make_table(rng, names=["größe/\udcff1", "größe/2", "größe/3"])
-        text = render(
-            table=table,
-            payload=None,
-            refusal=None,
-            examples=[],
-            history=None,
-            facts={},
-            command="",
-            kicker="",
-        )
+        text = render(table=table, **NOTHING_ELSE)
         assert sentence(table).replace("'", "&#x27;") in text
         assert "Training" not in text
         assert "By group" not in text
@@ -189,16 +187,7 @@ class TestPage:
     def test_groups_are_named_below_their_folder(self):
         names = [f"{group}/{i}" for group in ("b/x", "a/x", "b", "b/x/y", "a/z", "c<") for i in range(3)]
         table = make_table(np.random.default_rng(1), names=names)
-        text = render(
-            table=table,
-            payload=None,
-            refusal=None,
-            examples=[],
-            history=None,
-            facts={},
-            command="",
-            kicker="",
-        )
+        text = render(table=table, **NOTHING_ELSE)
         body = text[text.index("By group") :].split("<tbody>")[1].split("</tbody>")[0]
         shown = re.findall(r'(?:rowgroup" colspan="7"|class="name")>([^<]*)<', body)
         assert shown == ["b", "c&lt;", "a/", "x", "z", "b/", "x", "b/x/", "y"]

@@ -43,20 +43,12 @@ def test_missing_pixels_and_noise_do_not_hide_the_rim():
     np.testing.assert_array_equal(kept, object_[mask & (depth > 0)])
 
 
-def test_a_wide_part_behind_another_is_kept():
-    """The far wall of a vessel is seen over the near one; only its lowest pixels are next to it."""
-    depth = np.full(SHAPE, 2.0)
-    depth[30:60, 40:120] = 0.8  # the far wall
-    depth[60:100, 40:120] = 0.6
-    cloud = depth_to_cloud(depth, CAMERA, depth < 1)
-    assert cloud.on_object.all()
-
-
-def test_a_thin_part_in_front_is_kept():
-    """A handle, nearer than the body, is a part of its own and next to it everywhere."""
+@pytest.mark.parametrize("near", [np.s_[60:100, 40:120], np.s_[40:50, 60:100]], ids=["wall", "handle"])
+def test_parts_of_an_object_are_kept(near):
+    """The far wall of a vessel is next to the near one with its lowest pixels only; a handle is in front."""
     depth = np.full(SHAPE, 2.0)
     depth[30:60, 40:120] = 0.8
-    depth[40:50, 60:100] = 0.6
+    depth[near] = 0.6
     cloud = depth_to_cloud(depth, CAMERA, depth < 1)
     assert cloud.on_object.all()
 

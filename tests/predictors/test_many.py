@@ -41,7 +41,7 @@ def load_and_log(file: Path, log: Path) -> Cloud:
 
 
 def end_after(count: int, log: Path) -> np.ndarray:
-    """Kill the process once others have read so many scans."""
+    """Kill the process once others have read this number of scans."""
     for _ in range(6000):
         if log.exists() and len(log.read_text().splitlines()) >= count:
             break

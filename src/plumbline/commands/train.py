@@ -27,10 +27,8 @@ def run(config: TrainConfig, console: Console) -> int:
     settings = TrainSettings.of(config)
     place = given_place()
     if place is not None and place.rank > 0:
-        code = _silent(settings)
-        if place.starter == "plumbline":  # nothing is left to write, and torch's threads may abort an exit
-            os._exit(code)
-        return code
+        # Nothing is left to write, and threads of torch may abort the exit of an interpreter.
+        os._exit(_silent(settings))
     live_bar = partial(LiveBar, console) if can_redraw(console) else None
     exit_code = 0
     with _TrainingListener(console, debug=settings.debug) as listener:

@@ -172,9 +172,7 @@ class TrainConfig(Flags):
         whole(at_least=1),
     )
     num_nodes: int = option(1, "hosts; started by torchrun or srun", whole(at_least=1))
-    strategy: str = option(
-        "auto", "how several devices share the work: ddp, the only way", one_of("auto", "ddp")
-    )
+    strategy: str = option("auto", "how several devices share the work; auto is ddp", one_of("auto", "ddp"))
     stall_timeout: float = option(
         300.0,
         "seconds without a step after which the stack of every thread is printed, and reader processes "

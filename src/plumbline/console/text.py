@@ -92,7 +92,7 @@ def file_size(size: float) -> str:
 
 
 def percent(value: float, decimals: int | None = None) -> str:
-    """Format a fraction as per cent, e.g. ``18.2 %``: with three significant digits, or so many decimals."""
+    """Format a fraction as per cent, such as ``18.2 %``: three significant digits, or ``decimals`` places."""
     if value != value:
         return "–"
     return f"{length(100 * value) if decimals is None else f'{100 * value:.{decimals}f}'} %"

@@ -191,7 +191,7 @@ def decimals(extent: float) -> int:
 
 
 def _digits(largest: float, significant: int) -> int:
-    """Decimals with which the largest of some values has so many significant digits."""
+    """Number of decimals that gives the largest of some values this number of significant digits."""
     return int(np.clip(significant - 1 - math.floor(math.log10(largest)), 0, 12))
 
 

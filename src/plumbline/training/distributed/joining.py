@@ -30,9 +30,9 @@ _LOST = (
 _PATIENCE = 3600.0
 """Seconds that the other processes have to start: on a busy cluster they do so one by one."""
 _GRACE = 30.0
-"""Seconds that the other processes have to end after a training, ..."""
+"""Seconds that the other processes have to end after a training."""
 _MOMENT = 2.0
-"""... and after a failure."""
+"""Seconds that they have to end after a failure."""
 
 
 @contextmanager

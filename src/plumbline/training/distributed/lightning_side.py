@@ -15,22 +15,22 @@ class _Joined(ClusterEnvironment):
 
     @property
     def creates_processes_externally(self) -> bool:
-        """Yes: Lightning starts none."""
+        """Whether another program has started the processes: always."""
         return True
 
     @property
     def main_address(self) -> str:
-        """Not used: the processes are connected."""
+        """Address of the first process; not used, as the processes are connected."""
         return self._place.address
 
     @property
     def main_port(self) -> int:
-        """Not used, either."""
+        """Port of the first process; not used either."""
         return self._place.port
 
     @staticmethod
     def detect() -> bool:
-        """Not by itself."""
+        """Whether Lightning may choose this environment by itself: never."""
         return False
 
     def world_size(self) -> int:
@@ -50,10 +50,10 @@ class _Joined(ClusterEnvironment):
         return self._place.rank // self._place.local_size
 
     def set_world_size(self, size: int) -> None:
-        """Known already."""
+        """Do nothing: it is known."""
 
     def set_global_rank(self, rank: int) -> None:
-        """Known already."""
+        """Do nothing: it is known."""
 
 
 def ddp(place: Place, *, unused_parameters: bool) -> dict[str, Any]:

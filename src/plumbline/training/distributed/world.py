@@ -64,7 +64,7 @@ class World:
         return values
 
     def in_order(self, batches: Sequence[T]) -> list[T]:
-        """What each process has of its batches, as one process would have it: the first of each, then ..."""
+        """What all processes have of their batches, in the order in which one process would have it."""
         parts = self.gather(list(batches))
         return [one for each in zip_longest(*parts) for one in each if one is not None]
 
