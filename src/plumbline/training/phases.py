@@ -284,6 +284,15 @@ class Phases:
                 self.report.say("torch.compile: forward, backward, validation")
             task.forward_model = forward
 
+    def compare_compiled(self, task: CentreOfMassTask) -> None:
+        """Tell of other processes whose network cannot be compiled: they cannot tell themselves."""
+        failed = self.world.gather(getattr(task.forward_model, "failed", False))[1:]
+        if any(failed):
+            self.report.say(
+                f"the network cannot be compiled in {counted(sum(failed), 'other process')} and runs "
+                "uncompiled there"
+            )
+
     def set_up_logging(self, data: Data, resumed: Resumed | None) -> Trackers:
         """Open the records of the run; an earlier run is moved aside only now, after all checks passed."""
         settings = self.settings

@@ -162,6 +162,7 @@ def _train_one(
             return data, loaders, task
 
         data, loaders, task = world.together(build)
+        phases.compare_compiled(task)
         trackers = world.together(lambda: phases.set_up_logging(data, resumed))
         exit_code = 1
         try:
