@@ -22,8 +22,8 @@ class Ensemble(nn.Module):
 
     Args:
         members: one dict per member, with ``model`` (a name in ``MODELS``) and ``model_args``.
-        own_errors: the usual error of each member that predicts none, its root mean square on held-out
-            graphs in units of their size; None for the other members, and by default for all.
+        own_errors: the usual error of each member that predicts none, its mean on held-out graphs in units
+            of their size; None for the other members, and by default for all.
     """
 
     def __init__(

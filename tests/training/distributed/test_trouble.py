@@ -105,8 +105,8 @@ def test_what_one_process_refuses_is_said_once(tiny, tmp_path):
 
 @pytest.mark.parametrize("broken", ["first", "second"])
 def test_a_network_that_cannot_be_compiled_in_one_process_trains_in_both(tiny, tmp_path, monkeypatch, broken):
-    """Patches act in the first process only, variables in both. Where TorchDynamo is disabled, the second runs
-    the network itself; without a C++ compiler it cannot compile."""
+    """Patches act in the first process only, variables in both. Where TorchDynamo is disabled, the second
+    runs the network itself; without a C++ compiler it cannot compile."""
     plain = train(tiny, tmp_path / "plain", devices=2)
     if broken == "first":
         monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")

@@ -109,13 +109,12 @@ def _sizes(store: PackedStore, indices: Int, batch_size: int) -> Float:
 
 
 def _own_error(net: Any, store: PackedStore, indices: Int, sizes: Float, batch_size: int) -> float | None:
-    """The root mean square error of a network on some graphs, in units of their sizes; None for a network
-    that predicts its error."""
+    """The mean error of a network on some graphs, in units of their sizes; None for a network that predicts
+    its error, which is trained to be such a mean."""
     found = answers_for(net, store, indices, batch_size=batch_size)
     if found.expected_error is not None:
         return None
-    square = np.square(found.com - store.target[indices]).sum(axis=1) / sizes**2
-    return float(np.sqrt(square.mean()))
+    return float(np.mean(np.linalg.norm(found.com - store.target[indices], axis=1) / sizes))
 
 
 def _member(part: dict[str, Any]) -> dict[str, Any]:
