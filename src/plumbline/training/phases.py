@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from plumbline.console.text import counted
+from plumbline.console.text import counted, processes
 from plumbline.data.batches.loader import Loaders, Resident, load_resident, make_loaders
 from plumbline.data.pt.cache import open_data
 from plumbline.data.store.reader import PackedStore
@@ -289,7 +289,7 @@ class Phases:
         failed = self.world.gather(getattr(task.forward_model, "failed", False))[1:]
         if any(failed):
             self.report.say(
-                f"the network cannot be compiled in {counted(sum(failed), 'other process')} and runs "
+                f"the network cannot be compiled in {processes(sum(failed))} other than the first and runs "
                 "uncompiled there"
             )
 

@@ -119,7 +119,9 @@ def test_a_network_that_cannot_be_compiled_in_one_process_trains_in_both(tiny, t
     assert (plain.code, outcome.code) == (0, 0), outcome.text
     said = " ".join(outcome.text.split())
     assert ("cannot be compiled and runs uncompiled (no compiler)" in said) == (broken == "first")
-    assert ("cannot be compiled in 1 other process and runs uncompiled there" in said) == (broken == "second")
+    assert ("cannot be compiled in 1 process other than the first and runs uncompiled there" in said) == (
+        broken == "second"
+    )
     one, other = (saved(tmp_path / name / "last.ckpt") for name in ("plain", "compiled"))
     assert differences(one["state_dict"], other["state_dict"]) == []
 

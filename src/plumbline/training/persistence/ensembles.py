@@ -114,7 +114,8 @@ def _own_error(net: Any, store: PackedStore, indices: Int, sizes: Float, batch_s
     found = answers_for(net, store, indices, batch_size=batch_size)
     if found.expected_error is not None:
         return None
-    return float(np.mean(np.linalg.norm(found.com - store.target[indices], axis=1) / sizes))
+    mean = np.mean(np.linalg.norm(found.com - store.target[indices], axis=1) / sizes)
+    return float(mean) or None  # no error at all would be no covariance
 
 
 def _member(part: dict[str, Any]) -> dict[str, Any]:
