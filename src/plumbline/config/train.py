@@ -230,6 +230,12 @@ class TrainConfig(Flags):
         "trial run: N batches of training and of validation; nothing is saved or tracked; 0: off",
         whole(at_least=0),
     )
+    profile: bool = option(
+        False,
+        "show where the time of a step goes, and write a trace for Perfetto into the run folder: of 20 steps "
+        "of one epoch, after 10 others",
+        switch,
+    )
     debug: bool = option(
         False, "log more: data set, architecture, loaders, first epoch, first batches, tracebacks", switch
     )

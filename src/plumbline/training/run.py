@@ -177,7 +177,8 @@ def _train_one(
         world.hurry(False)
         if not world.first:
             return _result(settings, end)
-        return _conclude(settings, report, fit, end, data, command=command)
+        result = _conclude(settings, report, fit, end, data, command=command)
+        return replace(result, profile=None if phases.profile is None else phases.profile.result)
 
 
 def _already_finished(settings: TrainSettings, phases: Phases, resumed: Resumed) -> TrainResult:
