@@ -23,6 +23,7 @@ from plumbline.training.loop.compiling import CompiledForward, try_out
 from plumbline.training.loop.early_stopping import StopEarly
 from plumbline.training.loop.error_messages import MemoryUse
 from plumbline.training.loop.graceful_stop import GracefulStop
+from plumbline.training.loop.memory_watch import MemoryWatch
 from plumbline.training.loop.nonfinite import NonFinite
 from plumbline.training.loop.precision import Precision, forbid_tf32
 from plumbline.training.loop.stall_watch import StallWatch
@@ -311,6 +312,7 @@ class Phases:
     def configure_training(
         self,
         task: CentreOfMassTask,
+        data: Data,
         loaders: Loaders,
         trackers: Trackers,
         device: torch.device,
@@ -346,7 +348,7 @@ class Phases:
             callbacks.append(
                 Recorder(trackers, settings.log_every_n_steps, steps_per_epoch=len(loaders.train))
             )
-            callbacks.append(self.progress(loaders))
+            callbacks += [self.progress(loaders), MemoryWatch(self.memory, data.store, device)]
             if settings.stall_timeout:
                 callbacks.append(StallWatch(settings.stall_timeout))
             if settings.early_stopping:

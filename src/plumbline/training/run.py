@@ -163,7 +163,7 @@ def _train_one(
         trackers = world.together(lambda: phases.set_up_logging(data, resumed))
         exit_code = 1
         try:
-            fit = phases.configure_training(task, loaders, trackers, device, resumed)
+            fit = phases.configure_training(task, data, loaders, trackers, device, resumed)
             phases.startup.finish()
             took = _warm_up(settings, report, task, data)
             if not settings.fast_dev_run and world.first:

@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections import defaultdict
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -44,7 +45,7 @@ class Profile(Callback):
         self.result: StepProfile | None = None
         self._device, self._folder, self._report = device, folder, report
         self._trainer: Trainer | None = None
-        self._seen, self._warm_up, self._done = 0, WARM_UP, False
+        self._seen, self._warm_up, self._reached, self._done = 0, WARM_UP, -1, False
         self._recording: torch.profiler.profile | None = None
         self._ranges: list[record_function] = []
         self._steps: list[int] = []
@@ -64,6 +65,9 @@ class Profile(Callback):
         if self.result is not None:
             self._time_after(part, step)
             return
+        if step:  # of several batches with accumulated gradients
+            assert self._trainer is not None
+            step, self._reached = self._trainer.global_step != self._reached, self._trainer.global_step
         if step and self._recording is None and self._due():
             self._start()
         if self._recording is None:
@@ -75,8 +79,7 @@ class Profile(Callback):
             self._time_after(part, step)
             return
         if step:
-            assert self._trainer is not None
-            self._steps.append(self._trainer.global_step + 1)
+            self._steps.append(self._reached + 1)
             self._enter(f"step {self._steps[-1]}")
         self._enter(part)
 
@@ -108,8 +111,9 @@ class Profile(Callback):
         if not self._seen:
             self._warm_up = min(WARM_UP, left // 2)
         self._seen += 1
-        epoch = int(trainer.num_training_batches)
-        here = min(epoch - trainer.fit_loop.epoch_loop.batch_progress.current.ready, left)
+        batches, per_step = int(trainer.num_training_batches), trainer.accumulate_grad_batches
+        coming = batches - trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        epoch, here = ceil(batches / per_step), min(ceil(coming / per_step), left)
         return self._seen > self._warm_up and (here >= min(STEPS, epoch) or here == left)
 
     def _start(self) -> None:
