@@ -126,8 +126,8 @@ def _words(flags: Mapping[str, Any]) -> list[str]:
             words.append(f"--{name}={fspath(value) if isinstance(value, PathLike) else value}")
         elif value is not None:
             raise InputError(
-                f"--{name} {value!r}: give a text, a number, a switch, a list of texts, for model and logger "
-                "a class, or for loss a function"
+                f"--{name} {value!r}: give a text, a number, a switch, a list of texts, for model a class, "
+                "for loss a function, or for logger classes"
             )
     return words
 
