@@ -20,7 +20,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 SLOW = (
     "commands", "training", "reliability", "serve",
     "test_api.py", "test_cli.py", "test_examples.py", "test_own_baselines.py", "test_own_losses.py",
-    "test_own_networks.py", "test_pretrained_recipe.py", "test_public_names.py",
+    "test_own_networks.py", "test_own_trackers.py", "test_pretrained_recipe.py", "test_public_names.py",
     "test_recipes_of_contributing.py", "test_started_processes.py",
     "data/prepare", "models/test_model_flags.py", "predictors/test_upgrades.py", "console/test_terminal.py",
 )  # fmt: skip

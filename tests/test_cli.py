@@ -29,7 +29,7 @@ ADDED = {
     "clean": True, "density": "uniform", "densities": None, "sensor_model": "none", "sensor_share": 0.5,
     "log_every_n_steps": None, "logger": ["csv"], "wandb_entity": None, "overfit_batches": 0,
     "init_from": None, "init_from_sha256": None, "freeze": "none",
-    "scheduler": None,
+    "scheduler": None, "profile": False,
 }  # fmt: skip
 """Flags that no file of the first release names, with their defaults."""
 REQUIRED = {

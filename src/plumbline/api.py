@@ -118,14 +118,25 @@ def _words(flags: Mapping[str, Any]) -> list[str]:
         if isinstance(value, bool):
             words.append(f"--{name}" if value else f"--no_{name}")
         elif isinstance(value, list | tuple):
-            words += [f"--{name}", *map(str, value)] if value else []
+            several = [_registered(name, item) if callable(item) else str(item) for item in value]
+            words += [f"--{name}", *several] if several else []
         elif callable(value):
-            words.append(f"--{name}={register(value)}")
+            words.append(f"--{name}={_registered(name, value)}")
         elif isinstance(value, str | int | float | PathLike | Duration):
             words.append(f"--{name}={fspath(value) if isinstance(value, PathLike) else value}")
         elif value is not None:
             raise InputError(
                 f"--{name} {value!r}: give a text, a number, a switch, a list of texts, for model a class, "
-                "or for loss a function"
+                "for loss a function, or for logger classes"
             )
     return words
+
+
+def _registered(name: str, found: Any) -> str:
+    """A class or function as the value of a flag."""
+    if name == "logger" and getattr(found, "__module__", "") == "__main__":
+        raise InputError(
+            f"--logger {found.__qualname__}: it is defined in the program that runs, and trackers run in a "
+            "process of their own, which would run that again: write it into a file of its own"
+        )
+    return register(found)

@@ -50,6 +50,27 @@ def usable_memory(root: Path = Path("/")) -> Memory:
     return min(limits, default=Memory(UNKNOWN, UNKNOWN, _MACHINE))
 
 
+def resident_memory() -> tuple[int, int]:
+    """Bytes that this process holds, and the most that it has held; zeros if the system does not say."""
+    pages = _text(Path("/proc/self/statm")).split()
+    if resource is None or len(pages) < 2:
+        return 0, 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux, where /proc is
+    return int(pages[1]) * os.sysconf("SC_PAGE_SIZE"), most
+
+
+_FAILED = ("DefaultCPUAllocator", "std::bad_alloc", "can't start new thread", "Cannot allocate memory")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of Python or torch means that an allocation failed, on the CPU or a GPU."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and any(words in str(error) for words in _FAILED))
+    )
+
+
 def gib(num_bytes: float) -> str:
     """Bytes in words: ``1.3 GiB``, or ``24 MiB`` below a tenth of a GiB."""
     return f"{num_bytes / 2**30:.1f} GiB" if num_bytes >= 0.1 * 2**30 else f"{num_bytes / 2**20:.0f} MiB"

@@ -1,4 +1,4 @@
-"""A network, a loss or a baseline of the user's own, loaded from ``path/to/file.py:name``."""
+"""A network, a loss, a baseline or a tracker of the user's own, from ``path/to/file.py:name``."""
 
 import ast
 import importlib.util

@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 import shlex
 import shutil
 from dataclasses import replace
@@ -301,9 +302,19 @@ class TestRefusals:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
         monkeypatch.setattr("plumbline.models.gcn.GCN.forward", full)
-        assert "the GPU's memory does not hold --batch_size 64: give a smaller one" in refused(
-            capsys, "evaluate", run_folder
-        )
+        said = refused(capsys, "evaluate", run_folder)
+        batch = "--batch_size 64 (a batch of 24 graphs, 430 points, 430 edges)"
+        assert f"the GPU's memory does not hold {batch}: try --batch_size 12\n" in said
+
+    def test_a_full_machine(self, run_folder, capsys, monkeypatch):
+        def full(*_, **__):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+        monkeypatch.setattr("plumbline.models.gcn.GCN.forward", full)
+        said = refused(capsys, "evaluate", run_folder, "--batch_size", 1)
+        whose = r"(this machine's memory|the memory [a-z -]+) \([\d.]+ [GM]iB, [\d.]+ [GM]iB free\)"
+        batch = r"--batch_size 1 \(a batch of 1 graph, [\d,]+ points, [\d,]+ edges\)"
+        assert re.search(f"{whose} does not hold {batch}: make smaller graphs\n", said)
 
     def test_a_model_that_diverged(self, tmp_path, store, capsys):
         make_checkpoint(tmp_path / "a.ckpt", store)

@@ -30,7 +30,7 @@ MAY_CHANGE = {
     "skip_nonfinite": True, "max_time": "00:01:00:00", "accelerator": "auto", "stall_timeout": 7.0,
     "deterministic": True, "checkpoint_every_n_steps": 2, "log_every_n_steps": 1, "logger": ["tensorboard"],
     "wandb_project": "other", "wandb_entity": "other", "wandb_name": "other", "wandb_tags": ["other"],
-    "debug": True, "allow_mismatch": True,
+    "debug": True, "profile": True, "allow_mismatch": True,
 }  # fmt: skip
 """Another value of each flag that says nothing about what is trained."""
 

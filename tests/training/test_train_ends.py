@@ -64,7 +64,7 @@ def test_a_full_gpu_is_one_sentence(tiny: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(CentreOfMassTask, "training_step", full)
     outcome = train(tiny, tmp_path)
     assert outcome.code == 2
-    assert "memory does not hold --batch_size 8" in outcome.text
+    assert "does not hold --batch_size 8" in outcome.text
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")

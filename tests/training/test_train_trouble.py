@@ -50,12 +50,12 @@ WORKERS: dict[str, Any] = {"loader": "workers", "num_workers": 1}
     [
         (
             torch.OutOfMemoryError("CUDA out of memory"),
-            "the GPU's memory does not hold --batch_size 8: give a",
+            "the GPU's memory does not hold --batch_size 8: try --batch_size 4; --precision bf16-mixed and ",
         ),
-        (MemoryError(), "this machine's memory does not hold --batch_size 8: give a smaller one"),
+        (MemoryError(), "this machine's memory does not hold --batch_size 8: try --batch_size 4"),
         (
             RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"),
-            "this machine's memory does not hold --batch_size 8: give a smaller one",
+            "this machine's memory does not hold --batch_size 8: try --batch_size 4",
         ),
         (OSError(28, "No space left on device", "run/metrics.csv"), "no space left for run/metrics.csv"),
         (RuntimeError("Too many open files. Communication is over"), "--num_workers 3) has died: Too many"),

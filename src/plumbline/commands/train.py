@@ -14,6 +14,7 @@ from plumbline.training.distributed.place import given_place
 from plumbline.training.distributed.world import ProcessLost
 from plumbline.training.records import TrainSettings
 from plumbline.training.run import train, train_each
+from plumbline.training.show.profile_table import print_profile
 from plumbline.training.show.progress import LiveBar
 from plumbline.training.show.startup import StartupLines
 
@@ -34,6 +35,8 @@ def run(config: TrainConfig, console: Console) -> int:
     with _TrainingListener(console, debug=settings.debug) as listener:
         for result in train_each(settings, Reporter(listener), live_bar=live_bar):
             exit_code = result.exit_code
+            if result.profile is not None:
+                print_profile(console, result.profile)
             if result.table is not None or result.members:
                 # Imported late: it imports scipy's geometry, which would delay the first step.
                 from plumbline.training.show.final_report import print_report

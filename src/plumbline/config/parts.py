@@ -1,4 +1,4 @@
-"""What names a network, a loss or a baseline, ours or the user's, and the flags that a network adds."""
+"""What names a network, a loss, a baseline or a tracker, ours or the user's; the flags of a network."""
 
 import ast
 from collections.abc import Callable, Sequence
@@ -35,6 +35,14 @@ def _own_function(name: str) -> None:
         raise undefined(source.path, "function", source.name, known)
 
 
+def _own_class(name: str) -> None:
+    """Raise InputError if the file does not define this class."""
+    source = find(name)
+    known = classes(parse(source.path))
+    if source.name not in known:
+        raise undefined(source.path, "class", source.name, known)
+
+
 def _own_class_or_function(name: str) -> None:
     """Raise InputError if the file defines neither."""
     source = find(name)
@@ -50,6 +58,8 @@ own_network = _named((), own_arguments, "FILE.py:CLASS", "path/to/file.py:ClassN
 """A class in the user's own file."""
 loss = _named(("l1", "displacement"), _own_function, "FILE.py:FUNCTION", "path/to/file.py:function")
 """The name of a loss, or of a function in the user's own file."""
+logger = _named(("csv", "tensorboard", "wandb"), _own_class, "FILE.py:CLASS", "path/to/file.py:ClassName")
+"""The name of a tracker, or of a class in the user's own file."""
 own_baseline = _named((), _own_function, "FILE.py:FUNCTION", "path/to/file.py:function")
 """A function in the user's own file."""
 

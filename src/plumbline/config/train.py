@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plumbline.config.options import NOTHING, Flags, Given, Option, option
-from plumbline.config.parts import loss, network, own_options, owners
+from plumbline.config.parts import logger, loss, network, own_options, owners
 from plumbline.config.recipes import RECIPES
 from plumbline.errors import InputError
 from plumbline.kinds import duration, file, folder, number, one_of, switch, text, whole
@@ -207,8 +207,9 @@ class TrainConfig(Flags):
     )
     logger: list[str] = option(
         ["csv"],
-        "where metrics go, one or several: csv is always written; wandb is the same as --use_wandb",
-        one_of("csv", "tensorboard", "wandb"),
+        "where metrics go, one or several: csv is always written; wandb is the same as --use_wandb; "
+        "path/to/file.py:ClassName: your own",
+        logger,
     )
     use_wandb: bool = option(
         False, "log to Weights & Biases, in a process of its own that never delays the training", switch
@@ -229,6 +230,12 @@ class TrainConfig(Flags):
         0,
         "trial run: N batches of training and of validation; nothing is saved or tracked; 0: off",
         whole(at_least=0),
+    )
+    profile: bool = option(
+        False,
+        "show where the time of a step goes, and write a trace for Perfetto into the run folder: of 20 steps "
+        "of one epoch, after 10 others",
+        switch,
     )
     debug: bool = option(
         False, "log more: data set, architecture, loaders, first epoch, first batches, tracebacks", switch

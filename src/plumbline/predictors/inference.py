@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plumbline.console.text import counted
 from plumbline.data.batches.collate import Store, make_batch
 from plumbline.errors import InputError
+from plumbline.memory import gib, out_of_memory, usable_memory
 from plumbline.models import forward_with_error
 from plumbline.models.answer import Answer, as_answer
 from plumbline.predictors.answers import Answers
@@ -50,7 +52,7 @@ def answers_for(
         The predictions in the stored frame, in the order of ``indices``.
 
     Raises:
-        InputError: a batch does not fit into the GPU's memory.
+        InputError: a batch does not fit into the memory, of the machine or of the GPU.
     """
     indices = np.asarray(indices, dtype=np.int64)
     if device is None:
@@ -64,16 +66,28 @@ def answers_for(
     try:
         with torch.inference_mode():
             for start in range(0, len(indices), batch_size):
-                batch = make_batch(store, indices[start : start + batch_size], model.needs).to(device)
+                graphs = indices[start : start + batch_size]
+                batch = make_batch(store, graphs, model.needs).to(device)
                 found.append(as_answer(forward_with_error(model)(batch)))
-    except torch.OutOfMemoryError as error:
-        raise InputError(
-            f"the GPU's memory does not hold --batch_size {batch_size}: give a smaller one"
-        ) from error
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        on_gpu = isinstance(error, torch.OutOfMemoryError)
+        raise InputError(_too_large(store, graphs, batch_size, on_gpu=on_gpu)) from error
     finally:
         if training:
             model.train()
     return joined(found) if found else Answers(np.empty((0, 3)))
+
+
+def _too_large(store: Store, graphs: Int, batch_size: int, *, on_gpu: bool) -> str:
+    """Say which batch did not fit, and what helps."""
+    limit = usable_memory()
+    whose = "the GPU's memory" if on_gpu else f"{limit.whose} ({gib(limit.total)}, {gib(limit.free)} free)"
+    points, edges = (int(np.diff(ptr)[graphs].sum()) for ptr in (store.node_ptr, store.edge_ptr))
+    batch = f"{counted(len(graphs), 'graph')}, {counted(points, 'point')}, {counted(edges, 'edge')}"
+    advice = f"try --batch_size {len(graphs) // 2}" if len(graphs) > 1 else "make smaller graphs"
+    return f"{whose} does not hold --batch_size {batch_size} (a batch of {batch}): {advice}"
 
 
 def joined(found: Sequence[Answer]) -> Answers:

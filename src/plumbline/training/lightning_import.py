@@ -104,6 +104,7 @@ from lightning.fabric.plugins.environments import ClusterEnvironment, LightningE
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO  # noqa: E402
 from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint  # noqa: E402
+from lightning.pytorch.profilers import Profiler  # noqa: E402
 from lightning.pytorch.strategies import DDPStrategy  # noqa: E402
 from lightning.pytorch.utilities.types import OptimizerLRScheduler  # noqa: E402
 
@@ -117,5 +118,6 @@ __all__ = [
     "LightningModule",
     "ModelCheckpoint",
     "OptimizerLRScheduler",
+    "Profiler",
     "Trainer",
 ]

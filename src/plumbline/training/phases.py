@@ -23,9 +23,11 @@ from plumbline.training.loop.compiling import CompiledForward, try_out
 from plumbline.training.loop.early_stopping import StopEarly
 from plumbline.training.loop.error_messages import MemoryUse
 from plumbline.training.loop.graceful_stop import GracefulStop
+from plumbline.training.loop.memory_watch import MemoryWatch
 from plumbline.training.loop.nonfinite import NonFinite
 from plumbline.training.loop.precision import Precision, forbid_tf32
 from plumbline.training.loop.stall_watch import StallWatch
+from plumbline.training.loop.step_parts import StepParts
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.loop.trainer import Fit, make_trainer
 from plumbline.training.loop.validations import Validations
@@ -40,6 +42,7 @@ from plumbline.training.records import TrainSettings
 from plumbline.training.show import facts
 from plumbline.training.show.debug_timings import DebugTimings
 from plumbline.training.show.facts import Data
+from plumbline.training.show.profile import Profile
 from plumbline.training.show.progress import EpochLines
 from plumbline.training.show.recorder import Recorder
 from plumbline.training.show.startup import Startup, seconds_since_start
@@ -84,6 +87,7 @@ class Phases:
         first = command is settings or settings.member == 0
         self.memory = memory or MemoryUse()
         self._resident: Resident | None = None
+        self.profile: Profile | None = None
         self._start = read_start(settings)
         self.startup = Startup(report, before=seconds_since_start() if first else 0.0)
 
@@ -317,6 +321,7 @@ class Phases:
     def configure_training(
         self,
         task: CentreOfMassTask,
+        data: Data,
         loaders: Loaders,
         trackers: Trackers,
         device: torch.device,
@@ -352,15 +357,18 @@ class Phases:
             callbacks.append(
                 Recorder(trackers, settings.log_every_n_steps, steps_per_epoch=len(loaders.train))
             )
-            callbacks.append(self.progress(loaders))
+            callbacks += [self.progress(loaders), MemoryWatch(self.memory, data.store, device)]
             if settings.stall_timeout:
                 callbacks.append(StallWatch(settings.stall_timeout))
             if settings.early_stopping:
                 patience = ceil(settings.early_stopping / settings.val_every_n_epochs)
                 callbacks.append(StopEarly(patience, comparable=comparable))
-            if settings.debug:
-                callbacks.append(DebugTimings(self.report))
-            callbacks += [validations, stop, *([] if checkpoints is None else [checkpoints])]
+            watchers: list[DebugTimings | Profile] = [DebugTimings(self.report)] if settings.debug else []
+            if settings.profile and self.world.first:
+                folder = None if self.trial else settings.checkpoint_dir
+                self.profile = Profile(device, folder, self.report)
+                watchers.append(self.profile)
+            callbacks += [*watchers, validations, stop, *([] if checkpoints is None else [checkpoints])]
             trainer = make_trainer(
                 settings.checkpoint_dir,
                 device=device,
@@ -373,6 +381,7 @@ class Phases:
                 deterministic=settings.deterministic,
                 place=self.world.place,
                 own_network=names_a_file(settings.model),
+                profiler=StepParts([one.begins for one in watchers]) if watchers else None,
             )
             task.batches = loaders.train.order
             limit = settings.max_steps

@@ -13,7 +13,7 @@ import torch
 
 from plumbline.training.randomness import random_states, restore_random_states
 
-_VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_CACHE_DIR")
+_VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_CACHE_DIR", "KINETO_LOG_LEVEL")
 """Environment variables that Lightning, torch and we ourselves set during a training."""
 
 

@@ -97,6 +97,7 @@ class TrainSettings:
     wandb_tags: tuple[str, ...]
     overfit_batches: int
     fast_dev_run: int
+    profile: bool
     debug: bool
 
     @property
@@ -152,6 +153,45 @@ class TrainSettings:
         return {item.name: plain(getattr(self, item.name)) for item in fields(self) if item.name != "resume"}
 
 
+@dataclass(frozen=True)
+class TimeShare:
+    """Mean times in a step of one of its parts, or of an operation.
+
+    Attributes:
+        name: of the part, or of the operation as torch's profiler calls it.
+        calls: number of calls.
+        seconds: time of the CPU, in seconds; of an operation without the operations within it.
+        gpu_seconds: time of the GPU for work that was submitted there, in seconds; 0 without CUDA.
+    """
+
+    name: str
+    calls: float
+    seconds: float
+    gpu_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepProfile:
+    """Where the time of a training step went, with ``profile``; the profiler's own time is in it.
+
+    Attributes:
+        first, last: numbers of the steps that were recorded.
+        seconds: mean time of a step.
+        parts: parts of a step, in their order; they do not overlap.
+        operations: operations of torch, the slowest first.
+        after_epoch: seconds of the next ``"validation"`` and of the ``"checkpoint"`` after it.
+        trace: file with the events of these steps, in Chrome's format; None if none was written.
+    """
+
+    first: int
+    last: int
+    seconds: float
+    parts: tuple[TimeShare, ...]
+    operations: tuple[TimeShare, ...]
+    after_epoch: dict[str, float]
+    trace: Path | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
     """The outcome of a training and the files it wrote.
@@ -166,6 +206,7 @@ class TrainResult:
         table: the best model compared with the untrained baselines on the validation graphs, as in
             ``result.json``; None after an interruption and for an ensemble; ``metrics`` is then empty.
         members: results of the members of an ensemble.
+        profile: with ``profile``, where the time of a step went; None if no step was recorded.
     """
 
     outcome: Outcome
@@ -176,3 +217,4 @@ class TrainResult:
     metrics: dict[str, float] = field(default_factory=dict)
     table: Table | None = None
     members: tuple[TrainResult, ...] = ()
+    profile: StepProfile | None = None

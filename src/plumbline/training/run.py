@@ -166,7 +166,7 @@ def _train_one(
         trackers = world.together(lambda: phases.set_up_logging(data, resumed))
         exit_code = 1
         try:
-            fit = phases.configure_training(task, loaders, trackers, device, resumed)
+            fit = phases.configure_training(task, data, loaders, trackers, device, resumed)
             phases.startup.finish()
             took = _warm_up(settings, report, task, data)
             if not settings.fast_dev_run and world.first:
@@ -180,7 +180,8 @@ def _train_one(
         world.hurry(False)
         if not world.first:
             return _result(settings, end)
-        return _conclude(settings, report, fit, end, data, command=command)
+        result = _conclude(settings, report, fit, end, data, command=command)
+        return replace(result, profile=None if phases.profile is None else phases.profile.result)
 
 
 def _already_finished(settings: TrainSettings, phases: Phases, resumed: Resumed) -> TrainResult:

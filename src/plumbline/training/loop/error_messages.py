@@ -5,18 +5,33 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 
+from plumbline.console.text import counted
 from plumbline.errors import InputError
-from plumbline.memory import gib, usable_memory
+from plumbline.memory import Memory, gib, out_of_memory, usable_memory
 
-_LESS_MEMORY = "give a smaller one, --precision bf16-mixed, or --loader workers"
+_WAYS_ON_GPU = ("--precision bf16-mixed", "--loader workers")
+"""What else makes a step take less of a GPU's memory."""
 _WORKERS = "give fewer with --num_workers, none with --num_workers 0, or --loader resident"
-_ALLOCATIONS = ("DefaultCPUAllocator", "std::bad_alloc", "can't start new thread", "Cannot allocate memory")
 _MUCH = 0.2
 """Share of the memory from which data are named as what fills it."""
+
+
+class Tried(NamedTuple):
+    """A batch that did not fit.
+
+    Attributes:
+        graphs, points, edges: its size.
+        fit: how many of its graphs fit, by the memory that earlier steps took; 0 if that is not known.
+    """
+
+    graphs: int
+    points: int
+    edges: int
+    fit: int
 
 
 @dataclass
@@ -27,10 +42,16 @@ class MemoryUse:
         doing: ``"opening"`` or ``"loading"`` the data set; afterwards where its batches come from:
             ``"resident"`` or ``"workers"``.
         data: bytes of the data set in memory, or of the batches of the reader processes.
+        points_that_fit: points of a batch, by the memory that the steps so far took; 0 before the first.
+        failed: the memory when an allocation of a step failed.
+        tried: the batch of that step.
     """
 
     doing: Literal["opening", "loading", "resident", "workers"] = "opening"
     data: int = 0
+    points_that_fit: int = 0
+    failed: Memory | None = None
+    tried: Tried | None = None
 
 
 @contextmanager
@@ -47,9 +68,7 @@ def plain_words(*, batch_size: int, num_workers: int, memory: MemoryUse | None =
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise InputError(
-            f"the GPU's memory does not hold --batch_size {batch_size}: {_LESS_MEMORY}"
-        ) from error
+        raise InputError(_no_gpu_memory(batch_size, memory or MemoryUse())) from error
     except MemoryError as error:
         raise InputError(_no_memory(batch_size, memory)) from error
     except ImportError as error:
@@ -67,7 +86,7 @@ def plain_words(*, batch_size: int, num_workers: int, memory: MemoryUse | None =
     except RuntimeError as error:
         text = str(error)
         killed = text.startswith("DataLoader worker") and "signal: Killed" in text
-        if killed or any(words in text for words in _ALLOCATIONS):
+        if killed or out_of_memory(error):
             raise InputError(_no_memory(batch_size, memory)) from error
         if text.startswith("DataLoader timed out"):
             how = f"the reader processes (--num_workers {num_workers}) hang: {text}"
@@ -92,22 +111,47 @@ def plain_words(*, batch_size: int, num_workers: int, memory: MemoryUse | None =
         ) from error
 
 
+def _no_gpu_memory(batch_size: int, use: MemoryUse) -> str:
+    """Name the batch that did not fit into the GPU's memory, and what helps."""
+    size = "" if use.failed is None else f" ({gib(use.failed.total)}, {gib(use.failed.free)} free)"
+    smaller = f"{_smaller(batch_size, use)}; " if batch_size > 1 else ""
+    fails = f"the GPU's memory{size} does not hold --batch_size {batch_size}{_batch(use)}"
+    return f"{fails}: {smaller}{' and '.join(_WAYS_ON_GPU)} take less memory"
+
+
+def _batch(use: MemoryUse) -> str:
+    """The size of the batch that did not fit, if it is known."""
+    if use.tried is None:
+        return ""
+    graphs, points, edges, _ = use.tried
+    return f" (a batch of {counted(graphs, 'graph')}, {counted(points, 'point')}, {counted(edges, 'edge')})"
+
+
+def _smaller(batch_size: int, use: MemoryUse) -> str:
+    """The batch size to give instead."""
+    if use.tried is None or not use.tried.fit:
+        return f"try --batch_size {batch_size // 2}"
+    return f"--batch_size {use.tried.fit} fits, by the memory that earlier steps took"
+
+
 def _no_memory(batch_size: int, use: MemoryUse | None) -> str:
     """Name what filled the memory, and what helps."""
-    limit = usable_memory()
-    fails = f"{limit.whose} ({gib(limit.total)}) does not hold"
+    limit = usable_memory() if use is None or use.failed is None else use.failed
+    free = "" if use is None or use.failed is None else f", {gib(limit.free)} free"
+    fails = f"{limit.whose} ({gib(limit.total)}{free}) does not hold"
     more = "allow more" if limit.limit else "take a machine with more memory"
     if use is None:
-        return f"{limit.whose} does not hold --batch_size {batch_size}: give a smaller one"
+        return f"{limit.whose} does not hold --batch_size {batch_size}: {_smaller(batch_size, MemoryUse())}"
     if use.doing == "opening":
         return f"{fails} a part of the data set: {more}"
     if use.doing == "loading":
         return f"{fails} the data set: leave it on the disk with --loader workers"
-    advice = "give a smaller one" if batch_size > 1 else f"{more}, or make smaller graphs"
+    advice = _smaller(batch_size, use) if batch_size > 1 else f"{more}, or make smaller graphs"
+    batch = f"--batch_size {batch_size}{_batch(use)}"
     if use.data <= _MUCH * limit.total:
-        return f"{fails} --batch_size {batch_size}: {advice}"
+        return f"{fails} {batch}: {advice}"
     if use.doing == "resident":
         whose, remedy = "the data set in memory", "--loader workers leaves the data set on the disk"
     else:
         whose, remedy = "the batches of the reader processes", "fewer of them (--num_workers) take less"
-    return f"{fails} --batch_size {batch_size} next to {whose} ({gib(use.data)}): {advice}; {remedy}"
+    return f"{fails} {batch} next to {whose} ({gib(use.data)}): {advice}; {remedy}"

@@ -12,7 +12,7 @@ from plumbline.reporting import Reporter
 from plumbline.training.allocator import keep_freed_memory
 from plumbline.training.distributed.lightning_side import ddp, leave_signals_alone
 from plumbline.training.distributed.place import Place
-from plumbline.training.lightning_import import Callback, LightningEnvironment, Trainer
+from plumbline.training.lightning_import import Callback, LightningEnvironment, Profiler, Trainer
 from plumbline.training.loop.graceful_stop import GracefulStop, StoppedAtOnce, TrainingInterrupted
 from plumbline.training.loop.precision import Precision
 from plumbline.training.loop.task import CentreOfMassTask
@@ -34,6 +34,7 @@ def make_trainer(
     deterministic: bool = False,
     place: Place = Place(),  # noqa: B008 - immutable
     own_network: bool = False,
+    profiler: Profiler | None = None,
 ) -> Trainer:
     """Make a trainer without output and without unneeded work in its loop.
 
@@ -47,6 +48,7 @@ def make_trainer(
         gradient_clip: maximum norm of the gradient; 0: no clipping.
         callbacks: in the order in which they run.
         fast_dev_run: batches of each loop in a trial run; 0: a full training.
+        profiler: is told what the trainer does.
     """
     # None leaves the setting alone; torch imports its compiler even to set it to False.
     determined = deterministic if deterministic or torch.are_deterministic_algorithms_enabled() else None
@@ -69,6 +71,7 @@ def make_trainer(
         deterministic=determined,
         callbacks=callbacks,
         plugins=plugins,
+        profiler=profiler,
         default_root_dir=checkpoint_dir,
         enable_checkpointing=not fast_dev_run,
         # Lightning's extras are off: each costs time per step or repeats our own output.

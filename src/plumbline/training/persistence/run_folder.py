@@ -27,6 +27,7 @@ _PATIENCE = 6.0
 CONFIG, STARTUP, METRICS = "config.yaml", "startup.json", "metrics.csv"
 _CONFIG_USED = "config.used.yaml"
 CURVES, RESULT, REJECTED, TENSORBOARD = "curves.png", "result.json", "rejected.txt", "tensorboard"
+PROFILE = "profile.json.gz"
 
 _RUNNING = ".running"
 """File that names the process that locks the folder; a killed process leaves it behind, which is harmless."""
@@ -34,10 +35,12 @@ _RUNNING = ".running"
 _MARKS = (LAST_FILES, BEST_FILES, METRICS)
 """Files that show that a training ran here."""
 
-_RECORDS = (STARTUP, CURVES, RESULT, REJECTED, TENSORBOARD, "wandb", "report.html", "evaluation.json")
+_RECORDS = (
+    STARTUP, CURVES, RESULT, REJECTED, PROFILE, TENSORBOARD, "wandb", "report.html", "evaluation.json",
+)  # fmt: skip
 """What else a run folder may hold of it."""
 
-_WRITTEN = (CONFIG, _CONFIG_USED, STARTUP, METRICS, CURVES, RESULT, REJECTED, _RUNNING)
+_WRITTEN = (CONFIG, _CONFIG_USED, STARTUP, METRICS, CURVES, RESULT, REJECTED, PROFILE, _RUNNING)
 """Files that must not be links: their targets are not ours. A checkpoint replaces a link."""
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from plumbline.predictors.device import wait_for_device
 from plumbline.reporting import Reporter
 from plumbline.training.lightning_import import Callback, LightningModule, Trainer
+from plumbline.training.loop.step_parts import FETCH
 
 
 class DebugTimings(Callback):
@@ -15,19 +16,27 @@ class DebugTimings(Callback):
 
     def __init__(self, report: Reporter) -> None:
         self._report = report
-        self._epoch_began = self._batch_began = self._batch_ended = 0.0
+        self._epoch_began = self._since = 0.0
+        self._fetching, self._spent = False, {True: 0.0, False: 0.0}
         self._first_epoch: float | None = None
         self._seen = self._epochs = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the timers; Lightning calls no epoch hook when it resumes within an epoch."""
-        self._epoch_began = self._batch_ended = time.perf_counter()
+        """Start the timer; Lightning calls no epoch hook when it resumes within an epoch."""
+        self._epoch_began = time.perf_counter()
 
     on_train_epoch_start = on_train_start
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Note the time at which the batch is ready."""
-        self._batch_began = time.perf_counter()
+    def begins(self, part: str, step: bool) -> None:
+        """Time the part of a step that ends, in the first few batches; see ``StepParts``."""
+        if self._seen >= self.BATCHES:
+            return
+        now = time.perf_counter()
+        if step:
+            self._spent = {True: 0.0, False: 0.0}
+        else:
+            self._spent[self._fetching] += now - self._since
+        self._fetching, self._since = part == FETCH, now
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
@@ -36,14 +45,13 @@ class DebugTimings(Callback):
         if self._seen >= self.BATCHES:
             return
         wait_for_device(pl_module.device)
-        now = time.perf_counter()
+        self.begins("", False)
         self._seen += 1
+        data, step = 1e3 * self._spent[True], 1e3 * self._spent[False]
         self._report.detail(
-            f"batch {self._seen}: data {1e3 * (self._batch_began - self._batch_ended):.1f} ms, "
-            f"step {1e3 * (now - self._batch_began):.1f} ms "
+            f"batch {self._seen}: data {data:.1f} ms, step {step:.1f} ms "
             f"({batch.num_graphs} graphs, {batch.num_nodes:,} nodes)"
         )
-        self._batch_ended = now
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the time of the first epoch and of the second one, which needs no warm-up."""

@@ -1,4 +1,4 @@
-"""The program of a tracker's process: takes rows as lines of JSON and hands them to W&B or TensorBoard.
+"""The program of a tracker's process: takes rows as lines of JSON and hands them to W&B, TensorBoard, ...
 
 It imports nothing of the training. It ends after the last row or when the training is gone, within bounded
 time; the signals that stop a training do not end it earlier.
@@ -32,7 +32,7 @@ class Unusable(Exception):
 
 
 class Destination(Protocol):
-    """Where rows go."""
+    """Where rows go. What it raises ends it, and is reported."""
 
     def log(self, metrics: dict[str, float], step: int, when: float) -> None:
         """Store one row: its metrics, its step, and the time at which the training logged it."""

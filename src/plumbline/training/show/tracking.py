@@ -1,4 +1,4 @@
-"""Metric logging: always to a CSV file; to W&B or TensorBoard in processes of their own.
+"""Metric logging: always to a CSV file; to W&B, TensorBoard or the user's in processes of their own.
 
 Tracking never delays or ends a training. Where metrics go in addition to the CSV file, and failures there,
 are reported as soon as they are known, while the training runs.
@@ -10,8 +10,10 @@ import secrets
 import string
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from plumbline.own_parts import names_a_file
 from plumbline.reporting import Reporter
 from plumbline.training.persistence.run_folder import METRICS, TENSORBOARD
 from plumbline.training.records import TrainSettings
@@ -26,11 +28,12 @@ class Trackers:
         csv_file: the local CSV file, or None. After an error it retries its rows.
         report: receives every message, in the thread of the training.
         rows: rows for the other trackers.
-        others: W&B, TensorBoard.
+        others: W&B, TensorBoard, those of the user.
         kept: values from the checkpoint that training resumes from.
 
     Attributes:
-        kept: values that the checkpoints keep for a resumed training: ``wandb_id``, the id of the run.
+        kept: values that the checkpoints keep for a resumed training: ``wandb_id``, the id of the run at W&B,
+            and ``run_id``, that for trackers of the user.
     """
 
     def __init__(
@@ -99,7 +102,7 @@ def open_trackers(
 
     Args:
         settings: settings of the training.
-        config: values that W&B stores with the run.
+        config: values that trackers store with the run.
         resume_step: see :class:`CsvFile`.
         kept: what the checkpoint to resume from has kept; empty for a new run.
         report: receives the message that says where the metrics go.
@@ -130,6 +133,10 @@ def open_trackers(
             "pid": os.getpid(),
         }
         started.append(Tracker("W&B", "wandb_run", run, rows, again={"mode": "offline"}, instead=instead))
+    own = {"config": config, "folder": str(folder.absolute()), "resume_step": resume_step}
+    for name in filter(names_a_file, settings.logger):
+        own |= {"run_id": kept.setdefault("run_id", _new_id()), "own": str(Path(name).absolute())}
+        started.append(Tracker(name, "own_tracker", dict(own), rows))
     names = " and ".join(tracker.name for tracker in started)
     how = "start in processes of their own" if len(started) > 1 else "starts in a process of its own"
     report.say(f"metrics.csv; {names} {how}" if started else "metrics.csv")
