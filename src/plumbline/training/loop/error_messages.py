@@ -12,7 +12,7 @@ import torch
 from plumbline.errors import InputError
 from plumbline.memory import gib, usable_memory
 
-_LESS_MEMORY = "give a smaller one, --precision bf16-mixed, or --loader workers"
+_LESS_MEMORY = "give a smaller one (--accumulate 2 makes up for half the size), --precision bf16-mixed, or --loader workers"
 _WORKERS = "give fewer with --num_workers, none with --num_workers 0, or --loader resident"
 _ALLOCATIONS = ("DefaultCPUAllocator", "std::bad_alloc", "can't start new thread", "Cannot allocate memory")
 _MUCH = 0.2
@@ -34,32 +34,33 @@ class MemoryUse:
 
 
 @contextmanager
-def plain_words(*, batch_size: int, num_workers: int, memory: MemoryUse | None = None) -> Iterator[None]:
+def plain_words(
+    *, batch_size: int, batch_points: int = 0, num_workers: int, memory: MemoryUse | None = None
+) -> Iterator[None]:
     """Convert failures of memory, reader processes and disk in the block into an InputError each.
 
     Args:
-        batch_size, num_workers: as the flags, for the sentence.
+        batch_size, batch_points, num_workers: as the flags, for the sentence.
         memory: what fills the memory, for the sentence.
 
     Raises:
         InputError: one of these happened. Every other exception passes unchanged.
     """
+    flag = f"--batch_points {batch_points}" if batch_points else f"--batch_size {batch_size}"
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise InputError(
-            f"the GPU's memory does not hold --batch_size {batch_size}: {_LESS_MEMORY}"
-        ) from error
+        raise InputError(f"the GPU's memory does not hold {flag}: {_LESS_MEMORY}") from error
     except MemoryError as error:
-        raise InputError(_no_memory(batch_size, memory)) from error
+        raise InputError(_no_memory(flag, memory)) from error
     except ImportError as error:
         if "failed to map segment" not in str(error):
             raise
-        raise InputError(_no_memory(batch_size, memory)) from error
+        raise InputError(_no_memory(flag, memory)) from error
     except InputError as error:
         text = str(error)
         if os.strerror(errno.ENOMEM) in text:
-            raise InputError(_no_memory(batch_size, memory)) from error
+            raise InputError(_no_memory(flag, memory)) from error
         if not text.startswith("Caught "):
             raise
         # From a reader process: PyTorch puts the sentence at the end of a traceback.
@@ -68,7 +69,7 @@ def plain_words(*, batch_size: int, num_workers: int, memory: MemoryUse | None =
         text = str(error)
         killed = text.startswith("DataLoader worker") and "signal: Killed" in text
         if killed or any(words in text for words in _ALLOCATIONS):
-            raise InputError(_no_memory(batch_size, memory)) from error
+            raise InputError(_no_memory(flag, memory)) from error
         if text.startswith("DataLoader timed out"):
             how = f"the reader processes (--num_workers {num_workers}) hang: {text}"
         elif text.startswith(("DataLoader worker", "Pin memory thread", "Too many open files")):
@@ -83,7 +84,7 @@ def plain_words(*, batch_size: int, num_workers: int, memory: MemoryUse | None =
                 "make it writable, then continue with --resume if the training had begun"
             ) from error
         if error.errno == errno.ENOMEM:
-            raise InputError(_no_memory(batch_size, memory)) from error
+            raise InputError(_no_memory(flag, memory)) from error
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise InputError(
@@ -92,22 +93,23 @@ def plain_words(*, batch_size: int, num_workers: int, memory: MemoryUse | None =
         ) from error
 
 
-def _no_memory(batch_size: int, use: MemoryUse | None) -> str:
+def _no_memory(flag: str, use: MemoryUse | None) -> str:
     """Name what filled the memory, and what helps."""
     limit = usable_memory()
     fails = f"{limit.whose} ({gib(limit.total)}) does not hold"
     more = "allow more" if limit.limit else "take a machine with more memory"
     if use is None:
-        return f"{limit.whose} does not hold --batch_size {batch_size}: give a smaller one"
+        return f"{limit.whose} does not hold {flag}: give a smaller one"
     if use.doing == "opening":
         return f"{fails} a part of the data set: {more}"
     if use.doing == "loading":
         return f"{fails} the data set: leave it on the disk with --loader workers"
-    advice = "give a smaller one" if batch_size > 1 else f"{more}, or make smaller graphs"
+    smallest = flag == "--batch_size 1"
+    advice = f"{more}, or make smaller graphs" if smallest else "give a smaller one"
     if use.data <= _MUCH * limit.total:
-        return f"{fails} --batch_size {batch_size}: {advice}"
+        return f"{fails} {flag}: {advice}"
     if use.doing == "resident":
         whose, remedy = "the data set in memory", "--loader workers leaves the data set on the disk"
     else:
         whose, remedy = "the batches of the reader processes", "fewer of them (--num_workers) take less"
-    return f"{fails} --batch_size {batch_size} next to {whose} ({gib(use.data)}): {advice}; {remedy}"
+    return f"{fails} {flag} next to {whose} ({gib(use.data)}): {advice}; {remedy}"

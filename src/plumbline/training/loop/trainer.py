@@ -28,6 +28,7 @@ def make_trainer(
     precision: Precision,
     max_epochs: int,
     gradient_clip: float,
+    accumulate: int,
     callbacks: list[Callback],
     max_steps: int = 0,
     fast_dev_run: int = 0,
@@ -45,6 +46,7 @@ def make_trainer(
         precision: precision of weights and arithmetic.
         max_steps: maximum number of steps; 0: no limit.
         gradient_clip: maximum norm of the gradient; 0: no clipping.
+        accumulate: batches whose gradients make one step.
         callbacks: in the order in which they run.
         fast_dev_run: batches of each loop in a trial run; 0: a full training.
     """
@@ -66,6 +68,7 @@ def make_trainer(
         fast_dev_run=fast_dev_run or False,
         gradient_clip_val=gradient_clip or None,
         gradient_clip_algorithm="norm",
+        accumulate_grad_batches=accumulate,
         deterministic=determined,
         callbacks=callbacks,
         plugins=plugins,
