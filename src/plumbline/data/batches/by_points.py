@@ -53,7 +53,7 @@ def larger_ones(sizes: Int, batch_points: int) -> list[str]:
 
 
 def _divided(bounds: list[int], number: int) -> list[int]:
-    """Halve batches, from the last one on, until there are ``number``, which is at most that of the graphs."""
+    """Halve batches, from the last one on, until there are ``number``, at most that of the graphs."""
     bounds, at = list(bounds), len(bounds) - 2
     while len(bounds) - 1 < number:
         first, end = bounds[at : at + 2]
@@ -103,8 +103,8 @@ class PointOrder(BatchOrder):
         self._parts = -(-self.needed // size) * size if together else max(self.needed, min(size, len(sizes)))
         if self._parts > len(sizes):
             raise InputError(
-                f"{len(sizes):,} graphs are too few for {size} processes (--devices, --num_nodes) with at most "
-                f"{batch_points:,} points each (--batch_points): give a larger number or fewer processes"
+                f"{len(sizes):,} graphs are too few for {size} processes (--devices, --num_nodes) with at "
+                f"most {batch_points:,} points each (--batch_points): give more points or fewer processes"
             )
 
     def __len__(self) -> int:

@@ -12,7 +12,10 @@ import torch
 from plumbline.errors import InputError
 from plumbline.memory import gib, usable_memory
 
-_LESS_MEMORY = "give a smaller one (--accumulate 2 makes up for half the size), --precision bf16-mixed, or --loader workers"
+_LESS_MEMORY = (
+    "give a smaller one (--accumulate 2 makes up for half the size), --precision bf16-mixed, or --loader "
+    "workers"
+)
 _WORKERS = "give fewer with --num_workers, none with --num_workers 0, or --loader resident"
 _ALLOCATIONS = ("DefaultCPUAllocator", "std::bad_alloc", "can't start new thread", "Cannot allocate memory")
 _MUCH = 0.2

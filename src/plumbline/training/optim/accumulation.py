@@ -31,7 +31,7 @@ class Group:
         accumulate = self._accumulate = trainer.accumulate_grad_batches
         if self._first is None or number % accumulate == 0:
             self._first, self.sums, self.skipped = number, None, False
-            self._last = min(number - number % accumulate + accumulate, int(trainer.num_training_batches))
+            self._last = int(min(number - number % accumulate + accumulate, trainer.num_training_batches))
 
     def add(self, sums: Tensor, graphs: int) -> None:
         """Add the metrics of a batch."""

@@ -23,8 +23,8 @@ _SAME_START = ("init_from", "init_from_sha256")
 """Flags that say which weights a training began with, and must be unchanged, too."""
 
 _SAME_TRAINING = (
-    "dropout", "freeze", "batch_size", "batch_points", "accumulate", "val_split", "split_by", "seed", "loss", "warmup",
-    "plateau_patience", "plateau_factor", "min_lr", "lr", "weight_decay",
+    "dropout", "freeze", "batch_size", "batch_points", "accumulate", "val_split", "split_by", "seed", "loss",
+    "warmup", "plateau_patience", "plateau_factor", "min_lr", "lr", "weight_decay",
     "gradient_clip", "ema", "val_every_n_epochs", "overfit_batches",
 )  # fmt: skip
 """Flags that may change only with ``--allow_mismatch``; the resumed training is then another one."""

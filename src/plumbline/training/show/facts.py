@@ -5,6 +5,7 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 import plumbline
-from plumbline.console.text import percent
+from plumbline.console.text import counted, percent
 from plumbline.data.batches.batch import Batch
 from plumbline.data.batches.by_points import PointOrder
 from plumbline.data.batches.collate import largest_batch
@@ -50,11 +51,12 @@ def batches(loader: Loader, settings: TrainSettings, size: int) -> str:
     text = f"batches of {each}{settings.batch_size}, {len(loader):,} per epoch"
     if isinstance(loader.order, PointOrder):
         text = (
-            f"batches of at most {each}{settings.batch_points:,} points, {len(loader):,} per epoch, on average "
-            f"of {loader.order.graphs_per_batch:.1f} graphs and {percent(loader.order.filled)} full"
+            f"batches of at most {each}{settings.batch_points:,} points, {len(loader):,} per epoch, on "
+            f"average of {loader.order.graphs_per_batch:.1f} graphs and {percent(loader.order.filled)} full"
         )
     if settings.accumulate > 1:
-        text += f"; a step for every {settings.accumulate} (--accumulate)"
+        steps = counted(ceil(len(loader) / settings.accumulate), "step")
+        text += f"; {steps} per epoch, of {settings.accumulate} batches each (--accumulate)"
     return text
 
 
