@@ -2,8 +2,8 @@
 
     python -m benchmarks.uneven [--graphs 400] [--rounds 3] [--epochs 3]
 
-Scans of very uneven sizes: 50 to 5,000 points, log-uniform. ``--batch_size 16`` and ``--batch_points`` with 16
-graphs in a batch on average train alternately, with one thread. Memory is the median of the peaks of the
+Scans of very uneven sizes: 50 to 5,000 points, log-uniform. ``--batch_size 16`` and ``--batch_points`` with
+16 graphs in a batch on average train alternately, with one thread. Memory is the median of the peaks of the
 processes, less the peak of one with ``--batch_size 1``; seconds are the median of all epochs but the first.
 """
 

@@ -18,7 +18,7 @@ def orders(
     size: int, *, points: int = POINTS, sizes: np.ndarray = SIZES, train: bool = True
 ) -> list[PointOrder]:
     return [
-        PointOrder(sizes, batch_points=points, together=train, shuffle=train, seed=5, rank=rank, size=size)
+        PointOrder(sizes, batch_points=points, together=train, shuffle=train, seed=6, rank=rank, size=size)
         for rank in range(size)
     ]
 
@@ -54,11 +54,13 @@ def test_an_epoch_is_one_of_its_orders_and_the_first_that_does_not_need_too_many
     drawn = []
     for order.epoch in range(60):
         found = np.concatenate(list(order))
-        needs = [len(fill(SIZES[epoch_order(5, order.epoch, 203, draw)], POINTS)) - 1 for draw in range(9)]
+        needs = [len(fill(SIZES[epoch_order(6, order.epoch, 203, draw)], POINTS)) - 1 for draw in range(9)]
         draw = next(i for i, number in enumerate(needs) if number <= len(order))
-        assert np.array_equal(found, epoch_order(5, order.epoch, 203, draw))
+        assert np.array_equal(found, epoch_order(6, order.epoch, 203, draw))
         drawn.append(draw)
     assert drawn[:8] == [0] * 8
+    first = [epoch_order(6, epoch, 203) for epoch in range(8)]
+    assert len(order) == max(len(fill(SIZES[one], POINTS)) - 1 for one in first)
     assert max(drawn) > 0, "the test says nothing about other draws"
 
 
@@ -160,7 +162,7 @@ def test_an_epoch_may_continue_with_batches_of_another_kind():
         whole = np.concatenate(list(points))
         points.position = 4
         state = points.state_dict()
-        by_number = BatchOrder(203, batch_size=8, shuffle=True, drop_last=True, seed=5)
+        by_number = BatchOrder(203, batch_size=8, shuffle=True, drop_last=True, seed=6)
         by_number.load_state_dict(state)
         kept = by_number.state_dict()
         rest = np.concatenate(list(by_number))
@@ -171,17 +173,17 @@ def test_an_epoch_may_continue_with_batches_of_another_kind():
         (other,) = orders(1, points=9000)
         other.load_state_dict(state)
         assert np.array_equal(np.concatenate(list(other)), whole[state["graphs"] :])
-    by_number = BatchOrder(203, batch_size=8, shuffle=True, drop_last=True, seed=5)
+    by_number = BatchOrder(203, batch_size=8, shuffle=True, drop_last=True, seed=6)
     by_number.position = 3
     (points,) = orders(1)
     points.load_state_dict(by_number.state_dict())
-    assert np.array_equal(np.concatenate(list(points)), epoch_order(5, 0, 203)[24:])
+    assert np.array_equal(np.concatenate(list(points)), epoch_order(6, 0, 203)[24:])
 
 
 def test_a_rest_that_needs_more_batches_than_an_epoch_is_refused():
     """An order that was no order of these batches, one graph of which is done."""
     (points,) = orders(1)
-    needed = [len(fill(SIZES[epoch_order(5, epoch, 203)[1:]], POINTS)) - 1 for epoch in range(60)]
+    needed = [len(fill(SIZES[epoch_order(6, epoch, 203)[1:]], POINTS)) - 1 for epoch in range(60)]
     epoch = next(epoch for epoch, number in enumerate(needed) if number > len(points))
     with pytest.raises(InputError, match=r"the rest of this epoch makes \d+ batches of 6,000 points"):
         points.load_state_dict({"epoch": epoch, "position": 1, "graphs": 1, "whole": 1})

@@ -99,8 +99,10 @@ class PointOrder(BatchOrder):
         self._sizes, self._batch_points = sizes, batch_points
         self._tail: tuple[int, int, int] | None = None
         self._plan: tuple[Any, Int, list[int]] | None = None
-        self.needed = max(self._filled(epoch, 0)[1] for epoch in range(_PROBES if shuffle else 1))
-        self._parts = -(-self.needed // size) * size if together else max(self.needed, min(size, len(sizes)))
+        self._needed = max(self._filled(epoch, 0)[1] for epoch in range(_PROBES if shuffle else 1))
+        self._parts = (
+            -(-self._needed // size) * size if together else max(self._needed, min(size, len(sizes)))
+        )
         if self._parts > len(sizes):
             raise InputError(
                 f"{len(sizes):,} graphs are too few for {size} processes (--devices, --num_nodes) with at "
@@ -135,7 +137,7 @@ class PointOrder(BatchOrder):
             "epoch": self.epoch,
             "position": self.position,
             "graphs": graphs,
-            "whole": 1,
+            "whole": 1,  # the epoch is over if fewer are left
             "draw": self._draw,
             "points": [self._batch_points, self.size],
             "tail": self._tail and list(self._tail),
@@ -186,7 +188,7 @@ class PointOrder(BatchOrder):
             if self._tail is None:
                 for self._draw in count():  # the first one does in about eight of nine epochs
                     order, needed, bounds = self._filled(self.epoch, self._draw)
-                    if needed <= self.needed:
+                    if needed <= self._needed:
                         break
                 parts = self._parts
             else:

@@ -32,20 +32,15 @@ def batch_bytes(
     """
     if not len(indices):
         return 0
-    batch = largest_batch(store, indices, batch_size, needs, batch_points)
-    size = len(batch.as_block()[0])
-    if not batch_points:
-        return size
-    sizes = np.diff(store.node_ptr)[indices]
-    smallest_first = np.argsort(sizes, kind="stable")
-    many = max(int((np.cumsum(sizes[smallest_first]) <= batch_points).sum()), 1)
-    other = make_batch(store, indices[smallest_first[:many]], needs)
-    return int(
-        max(
-            size * max(batch_points / batch.num_nodes, 1),
-            len(other.as_block()[0]) * max(batch_points / other.num_nodes, 1),
-        )
-    )
+    batches = [largest_batch(store, indices, batch_size, needs, batch_points)]
+    most = 0
+    if batch_points:
+        sizes = np.diff(store.node_ptr)[indices]
+        smallest_first = np.argsort(sizes, kind="stable")
+        number = max(int((np.cumsum(sizes[smallest_first]) <= batch_points).sum()), 1)
+        batches.append(make_batch(store, indices[smallest_first[:number]], needs))
+        most = min(batch_points, int(sizes.sum()))
+    return max(int(len(one.as_block()[0]) * max(most / one.num_nodes, 1)) for one in batches)
 
 
 def readers(num_workers: int, notes: list[str]) -> int:
