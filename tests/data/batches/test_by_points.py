@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from plumbline.data.batches.by_points import PointOrder, fill, larger_ones
+from plumbline.data.batches.by_points import PointOrder, _divided, fill, larger_ones
 from plumbline.data.batches.loader import make_loaders
 from plumbline.data.batches.order import BatchOrder, epoch_order
 from plumbline.errors import InputError
@@ -71,16 +71,18 @@ def test_batches_are_filled_as_far_as_they_can_be():
         "2 graphs of the training set with up to 11 points, more than --batch_points 8: batches of their own"
     ]
     assert larger_ones(np.array([8]), 8) == []
+    assert _divided([0, 4, 6, 7], 5) == [0, 2, 4, 5, 6, 7], "the last ones, each in halves"
+    assert _divided([0, 4, 6, 7], 7) == list(range(8)), "and again"
     (order,) = orders(1)
     assert SIZES.sum() / (POINTS * len(order)) == order.filled
     assert order.filled > 0.7
 
 
 def test_processes_share_the_batches_of_one():
-    """What two take in one step, one process takes in two, where neither has to divide a batch."""
+    """What two take in one step, one process takes in two batches, until the last are divided."""
     (alone,), both = orders(1), orders(2)
     assert len(alone) in (2 * len(both[0]), 2 * len(both[0]) - 1)
-    for one, other in zip(list(alone)[: 2 * len(both[0]) - 2], parts(both), strict=False):
+    for one, other in zip(list(alone)[: 2 * len(both[0]) - 4], parts(both), strict=False):
         assert np.array_equal(one, other)
     for order in both:
         assert order.share(2, 3, 5) == 10 / sum(len(list(one)[2]) for one in both)
@@ -170,6 +172,9 @@ def test_an_epoch_may_continue_with_batches_of_another_kind():
         assert len(rest) == (203 - state["graphs"]) // 8 * 8
         by_number.load_state_dict(kept)
         assert np.array_equal(np.concatenate(list(by_number)), rest)
+        by_one = BatchOrder(203, batch_size=1, shuffle=True, drop_last=True, seed=6)
+        by_one.load_state_dict(state)
+        assert np.array_equal(np.concatenate(list(by_one)), whole[state["graphs"] :])
         (other,) = orders(1, points=9000)
         other.load_state_dict(state)
         assert np.array_equal(np.concatenate(list(other)), whole[state["graphs"] :])

@@ -120,7 +120,7 @@ class PointOrder(BatchOrder):
     @property
     def filled(self) -> float:
         """Mean share of ``batch_points`` that a batch has."""
-        return float(self._sizes.sum()) / (self._parts * self._batch_points)
+        return float(np.minimum(self._sizes, self._batch_points).sum()) / (self._parts * self._batch_points)
 
     def _graphs_of(self, first: int, last: int) -> int:
         return self._graphs_before(last) - self._graphs_before(first)
