@@ -126,7 +126,6 @@ class CentreOfMassTask(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """The loss of one batch, or None to skip it. Does not wait for a GPU."""
-        self.group.enter(batch_idx, self.trainer)
         if self.group.skipped:
             return None
         answer = self._answer(batch)
@@ -171,6 +170,7 @@ class CentreOfMassTask(LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set the learning rate of the cosine schedule, which depends on the step alone."""
+        self.group.enter(batch_idx, self.trainer)
         if self.schedule == "cosine":
             total = int(self.trainer.estimated_stepping_batches)
             for group in self.trainer.optimizers[0].param_groups:
