@@ -169,7 +169,7 @@ class CentreOfMassTask(LightningModule):
         return means | {"loss": means["error_rel"]} if self.loss is displacement and means else means
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Set the learning rate of the cosine schedule, which depends on the step alone."""
+        """Note the batch, and set the learning rate of the cosine schedule, which depends on the step."""
         self.group.enter(batch_idx, self.trainer)
         if self.schedule == "cosine":
             total = int(self.trainer.estimated_stepping_batches)
