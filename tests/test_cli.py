@@ -28,7 +28,7 @@ ADDED = {
     "plateau_factor": 0.5, "min_lr": 1e-6, "max_steps": 0, "val_every_n_epochs": 1, "save_top_k": 1,
     "clean": True, "density": "uniform", "densities": None, "sensor_model": "none", "sensor_share": 0.5,
     "log_every_n_steps": None, "logger": ["csv"], "wandb_entity": None, "overfit_batches": 0,
-    "init_from": None, "init_from_sha256": None, "freeze": "none",
+    "init_from": None, "init_from_sha256": None, "freeze": "none", "batch_points": 0, "accumulate": 1,
     "scheduler": None, "profile": False,
 }  # fmt: skip
 """Flags that no file of the first release names, with their defaults."""

@@ -50,7 +50,7 @@ TRAINING: dict[str, Any] = {
     "dropout": 0.3, "batch_size": 4, "val_split": 0.4, "split_by": "group", "seed": 3, "loss": "displacement",
     "warmup": 0.1, "plateau_patience": 0, "plateau_factor": 0.25, "min_lr": 1e-4, "lr": 0.5,
     "weight_decay": 0.1, "gradient_clip": 0.01, "ema": 0.5, "val_every_n_epochs": 2,
-    "overfit_batches": 2,
+    "overfit_batches": 2, "batch_points": 70, "accumulate": 2,
 }  # fmt: skip
 
 

@@ -33,6 +33,15 @@ class TrainConfig(Flags):
         several=True,
     )
     batch_size: int = option(16, "graphs per training step", whole(at_least=1))
+    batch_points: int = option(
+        0,
+        "for graphs of very uneven sizes: batches of at most N points in place of --batch_size graphs; a "
+        "larger graph is a batch of its own; 0: off",
+        whole(at_least=0),
+    )
+    accumulate: int = option(
+        1, "step after every N batches, with the mean gradient over all their graphs", whole(at_least=1)
+    )
     val_split: float = option(
         0.1, "fraction of the objects held out for validation", number(above=0, below=1)
     )

@@ -47,6 +47,11 @@ def make_parts(settings: TrainSettings, report: Reporter) -> LightningParts:
             f"--devices {settings.devices} --num_nodes {settings.num_nodes}: the loaders are those of one "
             "process; leave both out"
         )
+    if settings.accumulate > 1:
+        raise InputError(
+            f"--accumulate {settings.accumulate}: give lightning.Trainer(accumulate_grad_batches="
+            f"{settings.accumulate}) instead"
+        )
     settings = pinned(settings)
     with process_state_kept(), ExitStack() as held:
         phases = Phases(settings, report, command=settings, live_bar=None, held=held)

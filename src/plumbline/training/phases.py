@@ -148,8 +148,7 @@ class Phases:
         """Split by object or group; a resumed training must have the same data as before."""
         settings = self.settings
         with self.startup.phase("Dataset Splitting"):
-            batch_size = settings.batch_size * self.world.size
-            train_idx, val_idx, given = choose_sides(store, settings, self.report, batch_size=batch_size)
+            train_idx, val_idx, given = choose_sides(store, settings, self.report, size=self.world.size)
             identity = facts.data_identity(store, self.flags, train_idx, val_idx, given)
             if resumed is not None:
                 allowed = check_same_data(
@@ -176,6 +175,7 @@ class Phases:
                 train_idx=data.train_idx,
                 val_idx=data.val_idx,
                 batch_size=settings.batch_size,
+                batch_points=settings.batch_points,
                 loader=settings.loader,
                 num_workers=settings.num_workers,
                 seed=seed_of(settings.seed, settings.member),
@@ -190,10 +190,7 @@ class Phases:
             )
             self.memory.doing, self.memory.data = loaders.settings["loader"], loaders.bytes
             kind = loaders.settings["loader"]
-            each = f"{self.world.size} x " if self.world.size > 1 else ""
-            self.report.say(
-                f"{kind}, batches of {each}{settings.batch_size}, {len(loaders.train):,} per epoch"
-            )
+            self.report.say(f"{kind}, {facts.batches(loaders.train, settings, self.world.size)}")
             for note in loaders.notes:
                 self.report.say(note)
         self.report.detail(
@@ -278,12 +275,7 @@ class Phases:
         needs = load_model_class(self.settings.model).needs
         with self.startup.phase("Model Compilation"):
             forward = CompiledForward(task.model, self.report)
-            try_out(
-                forward,
-                task.model,
-                lambda: data.largest_batch(self.settings.batch_size, needs),
-                task.precision,
-            )
+            try_out(forward, task.model, lambda: data.largest_batch(self.settings, needs), task.precision)
             if not forward.failed:
                 self.report.say("torch.compile: forward, backward, validation")
             task.forward_model = forward
@@ -354,9 +346,8 @@ class Phases:
                 world=self.world,
             )
             callbacks: list[Callback] = [AveragedWeights(settings.ema)] if settings.ema else []
-            callbacks.append(
-                Recorder(trackers, settings.log_every_n_steps, steps_per_epoch=len(loaders.train))
-            )
+            every, per_epoch = settings.log_every_n_steps, ceil(len(loaders.train) / settings.accumulate)
+            callbacks.append(Recorder(trackers, every, steps_per_epoch=per_epoch))
             callbacks += [self.progress(loaders), MemoryWatch(self.memory, data.store, device)]
             if settings.stall_timeout:
                 callbacks.append(StallWatch(settings.stall_timeout))
@@ -376,6 +367,7 @@ class Phases:
                 max_epochs=settings.max_epochs,
                 max_steps=settings.max_steps,
                 gradient_clip=settings.gradient_clip,
+                accumulate=settings.accumulate,
                 callbacks=callbacks,
                 fast_dev_run=settings.fast_dev_run,
                 deterministic=settings.deterministic,
@@ -396,9 +388,9 @@ class Phases:
 
     def progress(self, loaders: Loaders) -> "Callback":
         """The progress display."""
-        steps = min(len(loaders.train), self.settings.fast_dev_run or len(loaders.train))
-        graphs = steps * self.settings.batch_size * self.world.size
-        graphs_per_step = min(graphs, loaders.train.num_graphs) / steps
+        batches = min(len(loaders.train), self.settings.fast_dev_run or len(loaders.train))
+        steps = ceil(batches / self.settings.accumulate)
+        graphs_per_step = batches * loaders.train.order.graphs_per_batch / steps
         if self.live_bar is None:
             return EpochLines(self.report, graphs_per_step=graphs_per_step)
         return self.live_bar(graphs_per_step=graphs_per_step, steps_per_epoch=steps)

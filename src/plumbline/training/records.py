@@ -40,6 +40,8 @@ class TrainSettings:
     recipe: str
     data_dir: Path | tuple[Path, ...]
     batch_size: int
+    batch_points: int
+    accumulate: int
     val_split: float
     split_by: str
     split_file: Path | None

@@ -127,7 +127,12 @@ def _train_one(
     """
     checkpoint_dir = settings.checkpoint_dir
     memory = MemoryUse()
-    words = plain_words(batch_size=settings.batch_size, num_workers=settings.num_workers, memory=memory)
+    words = plain_words(
+        batch_size=settings.batch_size,
+        batch_points=settings.batch_points,
+        num_workers=settings.num_workers,
+        memory=memory,
+    )
     with (
         process_state_kept(),
         quiet(),
@@ -219,7 +224,7 @@ def _warm_up(settings: TrainSettings, report: Reporter, task: CentreOfMassTask, 
     began = time.perf_counter()
     trouble = warm_up(
         task.model,
-        data.largest_batch(settings.batch_size, load_model_class(settings.model).needs),
+        data.largest_batch(settings, load_model_class(settings.model).needs),
         task.make_optimizer,
         precision=task.precision,
         gradient_clip=settings.gradient_clip,

@@ -1,6 +1,9 @@
 """Which graphs a training trains on, and which it is validated on."""
 
+import numpy as np
+
 from plumbline.console.text import counted
+from plumbline.data.batches.by_points import PointOrder
 from plumbline.data.batches.order import first_batches
 from plumbline.data.split import split_samples
 from plumbline.data.split_file import GivenSplit, read_split, split_as_given
@@ -11,7 +14,7 @@ from plumbline.training.records import TrainSettings
 
 
 def choose_sides(
-    store: PackedStore, settings: TrainSettings, report: Reporter, *, batch_size: int
+    store: PackedStore, settings: TrainSettings, report: Reporter, *, size: int
 ) -> tuple[Int, Int, GivenSplit | None]:
     """Choose the graphs to train and to validate on.
 
@@ -19,7 +22,7 @@ def choose_sides(
         store: the data set.
         settings: ``--split_file``, or ``--val_split``, ``--split_by`` and ``--seed``; ``--overfit_batches``.
         report: receives a message about graphs that are left out.
-        batch_size: graphs per batch, of all processes together.
+        size: number of processes.
 
     Returns:
         ``[G]`` graphs of each side, and the split that the user gave, if any.
@@ -41,6 +44,17 @@ def choose_sides(
         )
         train, val = sides["train"], sides["val"]
     if settings.overfit_batches:
-        few = first_batches(settings.seed, len(train), batch_size=batch_size, number=settings.overfit_batches)
-        train = val = train[few]
+        train = val = train[_first_batches(store, train, settings, size)]
     return train, val, given
+
+
+def _first_batches(store: PackedStore, train: Int, settings: TrainSettings, size: int) -> Int:
+    """The positions in ``train`` of the batches of ``--overfit_batches``, of all processes together."""
+    number, points = settings.overfit_batches, settings.batch_points
+    if not points:
+        whole = settings.batch_size * size
+        return first_batches(settings.seed, len(train), batch_size=whole, number=number)
+    order = PointOrder(
+        np.diff(store.node_ptr)[train], batch_points=points, together=True, shuffle=True, seed=settings.seed
+    )
+    return np.concatenate(list(order)[: number * size])

@@ -368,7 +368,7 @@ def test_readers_that_there_are_not_are_said(store):
 
 @pytest.mark.parametrize("system", ["win32", "darwin"])
 def test_no_worker_processes_where_they_start_slowly(store, monkeypatch, system):
-    monkeypatch.setattr("plumbline.data.batches.loader.sys.platform", system)
+    monkeypatch.setattr("plumbline.data.batches.transit.sys.platform", system)
     result = loaders(store, loader="workers", num_workers=4)
     assert result.settings["num_workers"] == 0
     assert "this process" in result.notes[0]

@@ -34,7 +34,7 @@ def test_processes_share_the_batches_of_one_process(size):
             order.epoch = epoch
         for one, other in zip(alone, visited(together), strict=True):
             np.testing.assert_array_equal(one, other)
-    assert [order.share(2, 4) for order in together] == [1.0] * size
+    assert [order.share(2, 3, 4) for order in together] == [1.0] * size
 
 
 @pytest.mark.parametrize(("graphs", "size"), [(103, 2), (103, 8), (9, 8), (8, 8), (64, 2), (33, 8)])
@@ -49,7 +49,7 @@ def test_parts_of_a_short_batch_weigh_as_many_graphs_as_they_have():
     each = orders(3, graphs=7, drop_last=False)
     sizes = [len(next(iter(order))) for order in each]
     assert sizes == [3, 2, 2]
-    shares = [order.share(0, graphs) for order, graphs in zip(each, sizes, strict=True)]
+    shares = [order.share(0, 1, graphs) for order, graphs in zip(each, sizes, strict=True)]
     np.testing.assert_allclose(shares, [9 / 7, 6 / 7, 6 / 7])
 
 

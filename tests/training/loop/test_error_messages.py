@@ -66,6 +66,25 @@ def test_what_fills_the_memory_and_what_helps(case: str, whose: str, monkeypatch
 
 
 @pytest.mark.parametrize(
+    ("fit", "graphs", "advice"),
+    [
+        (9_000, 8, "--batch_points 9000 fits, by the memory that earlier steps took"),
+        (20_000, 8, "try --batch_points 6500"),
+        (0, 8, "try --batch_points 6500"),
+        (9_000, 1, "allow more, or make smaller graphs"),
+    ],
+)
+def test_batches_by_points_are_told_how_many_fit(
+    fit: int, graphs: int, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(error_messages, "usable_memory", lambda: Memory(0, 2 * GIB, LIMIT))
+    use = MemoryUse("resident", points_that_fit=fit, tried=TRIED._replace(graphs=graphs))
+    words = plain_words(batch_size=8, batch_points=13_000, num_workers=2, memory=use)
+    with pytest.raises(InputError, match=f": {advice}$"), words:
+        raise MemoryError
+
+
+@pytest.mark.parametrize(
     "error",
     [
         RuntimeError(ALLOCATOR),
@@ -90,7 +109,7 @@ def test_a_gpu_that_is_full_says_what_was_free_and_what_fits() -> None:
     """Raised by hand: this machine may have no GPU."""
     use = MemoryUse("resident", failed=Memory(GIB // 2, 8 * GIB, "the GPU's memory"), tried=TRIED)
     for batch_size, smaller in (
-        (8, "--batch_size 5 fits, by the memory that earlier steps took; "),
+        (8, "--batch_size 5 fits, by the memory that earlier steps took (--accumulate makes up for it); "),
         (1, ""),
     ):
         with (

@@ -66,7 +66,7 @@ def test_a_training_is_the_same_with_and_without(
     def always(settings: TrainSettings, _: Reporter, task: CentreOfMassTask, data: Data) -> float:
         calls.append(
             warm_up(
-                task.model, data.largest_batch(settings.batch_size, task.model.needs), task.make_optimizer,
+                task.model, data.largest_batch(settings, task.model.needs), task.make_optimizer,
                 precision=task.precision, gradient_clip=1.0, device=task.device,
             )
         )  # fmt: skip

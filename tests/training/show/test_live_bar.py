@@ -21,7 +21,9 @@ def test_it_counts_to_the_earlier_limit(monkeypatch: pytest.MonkeyPatch, max_ste
     console = Console(file=StringIO(), force_terminal=True, width=200)
     bar = LiveBar(console, graphs_per_step=1, steps_per_epoch=10)
     task = CentreOfMassTask(build_model("gcn", input_dim=3, hidden_dim=4, num_layers=2, dropout=0), lr=1)
-    trainer: Any = SimpleNamespace(global_step=0, current_epoch=2, max_epochs=10, max_steps=max_steps)
+    trainer: Any = SimpleNamespace(
+        global_step=0, current_epoch=2, max_epochs=10, max_steps=max_steps, accumulate_grad_batches=1
+    )
     bar.on_train_start(trainer, task)
     now, trainer.global_step = 120.0, 20
     bar.on_train_batch_end(trainer, task, None, None, 0)

@@ -288,7 +288,15 @@ def loose_batch(store: Store, indices: Int, needs: frozenset[str]) -> Batch:
     return _assembled(levels, graph, largest)
 
 
-def largest_batch(store: Store, indices: Int, batch_size: int, needs: frozenset[str]) -> Batch:
-    """Build the largest possible batch: the ``batch_size`` largest of the graphs ``indices``."""
+def largest_batch(
+    store: Store, indices: Int, batch_size: int, needs: frozenset[str], batch_points: int = 0
+) -> Batch:
+    """Build the largest possible batch: the ``batch_size`` largest of the graphs ``indices``.
+
+    With ``batch_points``, instead as many of the largest as have at most that many points.
+    """
     sizes = np.diff(store.node_ptr)[indices]
-    return make_batch(store, indices[np.argsort(sizes, kind="stable")[::-1][:batch_size]], needs)
+    largest_first = np.argsort(sizes, kind="stable")[::-1]
+    if batch_points:
+        batch_size = max(int((np.cumsum(sizes[largest_first]) <= batch_points).sum()), 1)
+    return make_batch(store, indices[largest_first[:batch_size]], needs)

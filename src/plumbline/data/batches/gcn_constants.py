@@ -21,7 +21,7 @@ def check_entries(num: int) -> None:
     if num > _MOST_ENTRIES:
         raise InputError(
             f"{num:,} edges at once are too many for a sparse matrix, which holds {_MOST_ENTRIES:,} at most: "
-            "lower --batch_size, or prepare smaller graphs"
+            "lower --batch_size or --batch_points, or prepare smaller graphs"
         )
 
 

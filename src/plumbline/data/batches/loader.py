@@ -6,10 +6,10 @@ in memory (or on the GPU); with ``workers``, reader processes build them from th
 """
 
 import signal
-import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from copy import copy
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
@@ -18,8 +18,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from plumbline.cores import num_cores
 from plumbline.data.batches.batch import Batch
+from plumbline.data.batches.by_points import PointOrder, larger_ones
 from plumbline.data.batches.collate import GraphTables, loose_batch, resident_bytes
 from plumbline.data.batches.order import BatchOrder
 from plumbline.data.batches.slots import Slots
@@ -28,6 +28,7 @@ from plumbline.data.batches.transit import (
     SHARE,
     batch_bytes,
     in_transit,
+    readers,
     readers_that_fit,
     transit_bytes,
 )
@@ -132,7 +133,7 @@ class _Work(Sampler):
     def __iter__(self) -> Iterator[tuple[Int, int | None]]:
         # DataLoader asks for the first item only when every reader is new or has finished the last epoch.
         self._slots.recover()
-        for rows in self._order:
+        for rows in copy(self._order):  # which is ahead of the training, so its own position stays behind
             yield rows, self._slots.take()
 
 
@@ -176,7 +177,7 @@ class WorkerLoader(Loader):
             else:
                 self._slots.skip()
                 yield sent
-        self.order.position = 0
+        self.order.rewind()
 
     def _sent(self) -> Iterator[Batch | _InSlot]:
         """Yield what the reader processes send, in order. RuntimeError if the loader is closed meanwhile."""
@@ -278,6 +279,7 @@ def make_loaders(
     train_idx: Int,
     val_idx: Int,
     batch_size: int,
+    batch_points: int = 0,
     loader: str = "auto",
     num_workers: int = 4,
     seed: int = 0,
@@ -297,6 +299,7 @@ def make_loaders(
         train_idx: graphs to train on.
         val_idx: graphs to validate on.
         batch_size: graphs per batch and process.
+        batch_points: points per batch and process, which replaces ``batch_size``; 0: off.
         loader: ``"resident"``, ``"workers"``, or ``"auto"``: resident if it fits into memory.
         num_workers: reader processes for ``"workers"``; none on Windows and macOS, where each would have
             to start a new interpreter.
@@ -310,7 +313,7 @@ def make_loaders(
         rank, size: which of how many processes of the training this is.
 
     Raises:
-        InputError: there are fewer graphs on a side than processes.
+        InputError: there are fewer graphs on a side than processes, or than ``batch_points`` makes parts.
     """
     device = torch.device(device)
     tables, known = resident or load_resident(store, loader=loader, needs=needs, device=device)
@@ -321,18 +324,25 @@ def make_loaders(
             f"{size} processes (--devices, --num_nodes) have {len(train_idx):,} graphs to train and "
             f"{len(val_idx):,} to validate on: each needs one of both"
         )
-    drop_last = len(train_idx) >= batch_size * size
-    if not drop_last:
-        notes.append(
-            f"the training set ({len(train_idx)} graphs) is smaller than one batch ({batch_size * size}), "
-            "so it is used as one short batch"
-        )
-    common: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "rank": rank, "size": size}
-    train = BatchOrder(len(train_idx), shuffle=shuffle, drop_last=drop_last, **common)
-    val = BatchOrder(len(val_idx), shuffle=False, drop_last=False, **common)
+    common: dict[str, Any] = {"seed": seed, "rank": rank, "size": size}
+    if batch_points:
+        points = np.diff(store.node_ptr)
+        common["batch_points"], drop_last = batch_points, False
+        train: BatchOrder = PointOrder(points[train_idx], together=True, shuffle=shuffle, **common)
+        val: BatchOrder = PointOrder(points[val_idx], together=False, shuffle=False, **common)
+        notes += larger_ones(points[train_idx], batch_points)
+    else:
+        common["batch_size"], drop_last = batch_size, len(train_idx) >= batch_size * size
+        train = BatchOrder(len(train_idx), shuffle=shuffle, drop_last=drop_last, **common)
+        val = BatchOrder(len(val_idx), shuffle=False, drop_last=False, **common)
+        if not drop_last:
+            notes.append(
+                f"the training set ({len(train_idx)} graphs) is smaller than one batch "
+                f"({batch_size * size}), so it is used as one short batch"
+            )
     settings: dict[str, Any] = {
         "loader": "workers" if tables is None else "resident",
-        "batch_size": batch_size,
+        **({"batch_points": batch_points} if batch_points else {"batch_size": batch_size}),
         "drop_last": drop_last,
         "train_batches": len(train),
         "val_batches": len(val),
@@ -344,8 +354,11 @@ def make_loaders(
             notes.append("there are no reader processes, so --no_persistent_workers has no effect")
         made: list[Loader] = [ResidentLoader(order, tables, indices) for order, indices in sides]
         return Loaders(made[0], made[1], settings, notes, tables.num_bytes)
-    num_workers = _readers(num_workers, notes)
-    sizes = [batch_bytes(store, indices, batch_size, needs) if num_workers else 0 for _, indices in sides]
+    num_workers = readers(num_workers, notes)
+    sizes = [
+        batch_bytes(store, indices, batch_size, needs, batch_points) if num_workers else 0
+        for _, indices in sides
+    ]
     transit = [(train, sizes[0]), (val, sizes[1])]
     num_workers, note = readers_that_fit(num_workers, transit, usable_memory())
     notes += [note] if note else []
@@ -355,20 +368,6 @@ def make_loaders(
         for (order, indices), size in zip(sides, sizes, strict=True)
     ]
     return Loaders(made[0], made[1], settings, notes, transit_bytes(num_workers, transit))
-
-
-def _readers(num_workers: int, notes: list[str]) -> int:
-    """Choose the number of reader processes; add a note if it is not the number asked for, or too high."""
-    if num_workers > 0 and sys.platform in ("win32", "darwin"):
-        notes.append("batches are read in this process: reader processes start too slowly on this system")
-        return 0
-    here = num_cores()
-    if num_workers > here:
-        notes.append(
-            f"{num_workers} reader processes and the training share {here} processor cores: "
-            f"--num_workers {max(here - 1, 1)} may be faster"
-        )
-    return num_workers
 
 
 def worker_settings(

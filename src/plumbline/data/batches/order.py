@@ -1,6 +1,7 @@
 """The order of samples, a pure function of (seed, epoch), and the position reached in it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from plumbline.errors import InputError
 from plumbline.records import Int
 
 
-def epoch_order(seed: int, epoch: int, num_samples: int) -> Int:
+def epoch_order(seed: int, epoch: int, num_samples: int, draw: int = 0) -> Int:
     """Compute the order in which one epoch visits the samples.
 
     Sorts the raw 64-bit output of the counter-based generator Philox4x64-10 (Salmon et al., "Parallel
@@ -19,12 +20,13 @@ def epoch_order(seed: int, epoch: int, num_samples: int) -> Int:
         seed: any integer; taken modulo 2**64.
         epoch: 0, 1, 2, ...
         num_samples: number of samples.
+        draw: 0, 1, 2, ...: unrelated orders of the same epoch.
 
     Returns:
         ``[num_samples]`` int64 permutation of ``0 .. num_samples - 1``.
     """
     key = np.array([seed % 2**64, epoch % 2**64], dtype=np.uint64)
-    ranks = np.random.Philox(key=key).random_raw(num_samples)
+    ranks = np.random.Philox(key=key, counter=[0, draw, 0, 0]).random_raw(num_samples)
     return np.argsort(ranks, kind="stable").astype(np.int64, copy=False)
 
 
@@ -69,7 +71,7 @@ class BatchOrder:
         self.batch_size = batch_size
         self.rank, self.size = rank, size
         self._whole = batch_size * size
-        self._offset = 0
+        self._offset = self._draw = 0
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.seed = seed
@@ -80,43 +82,66 @@ class BatchOrder:
         whole, rest = divmod(self.num_graphs, self._whole)
         return whole + (rest > self.rank and not self.drop_last)
 
-    def share(self, number: int, graphs: int) -> float:
-        """Weight of this process's part of a batch in the mean over all parts; 1 if they are equal.
+    @property
+    def graphs_per_batch(self) -> float:
+        """Mean number of graphs in a batch of all processes."""
+        return float(min(self._whole, self.num_graphs))
+
+    def share(self, first: int, last: int, graphs: int) -> float:
+        """Weight of this process's part of a batch in the mean over processes; 1 if all parts are equal.
 
         Args:
-            number: of the batch in its epoch.
+            first, last: the batches of the epoch that make the step, ``last`` not included.
             graphs: in this part.
         """
-        together = min(self._whole, self.num_graphs - self._offset - number * self._whole)
-        return self.size * graphs / together
+        return self.size * graphs / self._graphs_of(first, last)
 
-    def state_dict(self) -> dict[str, int]:
+    def _graphs_of(self, first: int, last: int) -> int:
+        """The graphs of all processes in these batches, ``last`` not included."""
+        return min(self._whole * (last - first), self.num_graphs - self._offset - first * self._whole)
+
+    def state_dict(self) -> dict[str, Any]:
         """The epoch, the batches that were handed out, their graphs, and the graphs of a whole batch."""
         graphs = self._offset + self.position * self._whole
-        return {"epoch": self.epoch, "position": self.position, "graphs": graphs, "whole": self._whole}
+        state = {"epoch": self.epoch, "position": self.position, "graphs": graphs, "whole": self._whole}
+        return state | ({"draw": self._draw} if self._draw else {})
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue at the point where :meth:`state_dict` was taken, also with batches of another size.
 
         Then the next batch begins with the next graph. It is short if only a part of a batch is left.
         """
         self.epoch, self.position, self._offset = state["epoch"], self.position_after(state), 0
+        self._draw = state.get("draw", 0)
         if "graphs" in state:  # checkpoints of earlier programs lack it
             self._offset = state["graphs"] - self.position * self._whole
 
-    def position_after(self, state: dict[str, int]) -> int:
-        """The batches of this size that count as done in a state. Raises InputError: too few are left."""
-        if state.get("whole", self._whole) == self._whole:
-            return state["position"]
+    def position_after(self, state: dict[str, Any]) -> int:
+        """The batches of this kind that count as done in a state. Raises InputError: too few are left."""
+        if self._is_own(state):
+            return int(state["position"])
         left = self.num_graphs - state["graphs"]
         if left < state["whole"]:
             return len(self)  # the epoch is over
-        if left < self.size:
+        needed = self._batches_of_rest(state)
+        if needed * self.size > left:
             raise InputError(
                 f"{left} graphs of this epoch are left, too few for {self.size} processes: resume with fewer "
                 "--devices until it ends"
             )
-        return len(self) - max(left // self._whole, 1)
+        return len(self) - needed
+
+    def _is_own(self, state: dict[str, Any]) -> bool:
+        """Whether a state counts batches as this order does."""
+        return "points" not in state and state.get("whole", self._whole) == self._whole
+
+    def _batches_of_rest(self, state: dict[str, Any]) -> int:
+        """Number of batches that the rest of an epoch makes."""
+        return max((self.num_graphs - state["graphs"]) // self._whole, 1)
+
+    def rewind(self) -> None:
+        """Begin an epoch with its first graph."""
+        self.position = self._offset = self._draw = 0
 
     def __iter__(self) -> Iterator[Int]:
         """Yield the batches of the current epoch from ``position`` on, then reset ``position`` to 0.
@@ -124,12 +149,12 @@ class BatchOrder:
         Each batch is an int64 array of positions among the ``num_graphs`` graphs.
         """
         if self.shuffle:
-            order = epoch_order(self.seed, self.epoch, self.num_graphs)
+            order = epoch_order(self.seed, self.epoch, self.num_graphs, self._draw)
         else:
             order = np.arange(self.num_graphs)
         if self.position >= len(self):  # the last batch was read, but the iteration was not finished
-            self.position = self._offset = 0
+            self.rewind()
         for number in range(self.position, len(self)):
             first = self._offset + number * self._whole
             yield np.array_split(order[first : first + self._whole], self.size)[self.rank]
-        self.position = self._offset = 0
+        self.rewind()

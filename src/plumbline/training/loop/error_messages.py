@@ -54,31 +54,48 @@ class MemoryUse:
     tried: Tried | None = None
 
 
+class _Size(NamedTuple):
+    """The flag that says how large batches are, and its value."""
+
+    flag: str
+    value: int
+
+    def __str__(self) -> str:
+        return f"{self.flag} {self.value}"
+
+    def smallest(self, use: MemoryUse) -> bool:
+        """Whether no smaller batch can be made."""
+        return self.value == 1 or (use.tried is not None and use.tried.graphs == 1)
+
+
 @contextmanager
-def plain_words(*, batch_size: int, num_workers: int, memory: MemoryUse | None = None) -> Iterator[None]:
+def plain_words(
+    *, batch_size: int, batch_points: int = 0, num_workers: int, memory: MemoryUse | None = None
+) -> Iterator[None]:
     """Convert failures of memory, reader processes and disk in the block into an InputError each.
 
     Args:
-        batch_size, num_workers: as the flags, for the sentence.
+        batch_size, batch_points, num_workers: as the flags, for the sentence.
         memory: what fills the memory, for the sentence.
 
     Raises:
         InputError: one of these happened. Every other exception passes unchanged.
     """
+    size = _Size("--batch_points", batch_points) if batch_points else _Size("--batch_size", batch_size)
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise InputError(_no_gpu_memory(batch_size, memory or MemoryUse())) from error
+        raise InputError(_no_gpu_memory(size, memory or MemoryUse())) from error
     except MemoryError as error:
-        raise InputError(_no_memory(batch_size, memory)) from error
+        raise InputError(_no_memory(size, memory)) from error
     except ImportError as error:
         if "failed to map segment" not in str(error):
             raise
-        raise InputError(_no_memory(batch_size, memory)) from error
+        raise InputError(_no_memory(size, memory)) from error
     except InputError as error:
         text = str(error)
         if os.strerror(errno.ENOMEM) in text:
-            raise InputError(_no_memory(batch_size, memory)) from error
+            raise InputError(_no_memory(size, memory)) from error
         if not text.startswith("Caught "):
             raise
         # From a reader process: PyTorch puts the sentence at the end of a traceback.
@@ -87,7 +104,7 @@ def plain_words(*, batch_size: int, num_workers: int, memory: MemoryUse | None =
         text = str(error)
         killed = text.startswith("DataLoader worker") and "signal: Killed" in text
         if killed or out_of_memory(error):
-            raise InputError(_no_memory(batch_size, memory)) from error
+            raise InputError(_no_memory(size, memory)) from error
         if text.startswith("DataLoader timed out"):
             how = f"the reader processes (--num_workers {num_workers}) hang: {text}"
         elif text.startswith(("DataLoader worker", "Pin memory thread", "Too many open files")):
@@ -102,7 +119,7 @@ def plain_words(*, batch_size: int, num_workers: int, memory: MemoryUse | None =
                 "make it writable, then continue with --resume if the training had begun"
             ) from error
         if error.errno == errno.ENOMEM:
-            raise InputError(_no_memory(batch_size, memory)) from error
+            raise InputError(_no_memory(size, memory)) from error
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise InputError(
@@ -111,11 +128,11 @@ def plain_words(*, batch_size: int, num_workers: int, memory: MemoryUse | None =
         ) from error
 
 
-def _no_gpu_memory(batch_size: int, use: MemoryUse) -> str:
+def _no_gpu_memory(size: _Size, use: MemoryUse) -> str:
     """Name the batch that did not fit into the GPU's memory, and what helps."""
-    size = "" if use.failed is None else f" ({gib(use.failed.total)}, {gib(use.failed.free)} free)"
-    smaller = f"{_smaller(batch_size, use)}; " if batch_size > 1 else ""
-    fails = f"the GPU's memory{size} does not hold --batch_size {batch_size}{_batch(use)}"
+    room = "" if use.failed is None else f" ({gib(use.failed.total)}, {gib(use.failed.free)} free)"
+    smaller = "" if size.smallest(use) else f"{_smaller(size, use)} (--accumulate makes up for it); "
+    fails = f"the GPU's memory{room} does not hold {size}{_batch(use)}"
     return f"{fails}: {smaller}{' and '.join(_WAYS_ON_GPU)} take less memory"
 
 
@@ -127,27 +144,29 @@ def _batch(use: MemoryUse) -> str:
     return f" (a batch of {counted(graphs, 'graph')}, {counted(points, 'point')}, {counted(edges, 'edge')})"
 
 
-def _smaller(batch_size: int, use: MemoryUse) -> str:
-    """The batch size to give instead."""
-    if use.tried is None or not use.tried.fit:
-        return f"try --batch_size {batch_size // 2}"
-    return f"--batch_size {use.tried.fit} fits, by the memory that earlier steps took"
+def _smaller(size: _Size, use: MemoryUse) -> str:
+    """The size of batches to give instead."""
+    known = use.tried is not None and use.tried.fit
+    fit = 0 if not known else use.points_that_fit if size.flag == "--batch_points" else known
+    if not 0 < fit < size.value:
+        return f"try {size.flag} {size.value // 2}"
+    return f"{size.flag} {fit} fits, by the memory that earlier steps took"
 
 
-def _no_memory(batch_size: int, use: MemoryUse | None) -> str:
+def _no_memory(size: _Size, use: MemoryUse | None) -> str:
     """Name what filled the memory, and what helps."""
     limit = usable_memory() if use is None or use.failed is None else use.failed
     free = "" if use is None or use.failed is None else f", {gib(limit.free)} free"
     fails = f"{limit.whose} ({gib(limit.total)}{free}) does not hold"
     more = "allow more" if limit.limit else "take a machine with more memory"
     if use is None:
-        return f"{limit.whose} does not hold --batch_size {batch_size}: {_smaller(batch_size, MemoryUse())}"
+        return f"{limit.whose} does not hold {size}: {_smaller(size, MemoryUse())}"
     if use.doing == "opening":
         return f"{fails} a part of the data set: {more}"
     if use.doing == "loading":
         return f"{fails} the data set: leave it on the disk with --loader workers"
-    advice = _smaller(batch_size, use) if batch_size > 1 else f"{more}, or make smaller graphs"
-    batch = f"--batch_size {batch_size}{_batch(use)}"
+    advice = f"{more}, or make smaller graphs" if size.smallest(use) else _smaller(size, use)
+    batch = f"{size}{_batch(use)}"
     if use.data <= _MUCH * limit.total:
         return f"{fails} {batch}: {advice}"
     if use.doing == "resident":

@@ -11,6 +11,7 @@ from plumbline.training.distributed.world import ALONE, World
 from plumbline.training.lightning_import import Callback, LightningModule, Trainer
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.loop.validations import Validations
+from plumbline.training.optim.accumulation import within_group
 from plumbline.training.persistence.saving import BestAndLast
 
 _ASK = 0.25
@@ -117,6 +118,8 @@ class GracefulStop(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Stop if a signal arrived or the time is over; write ``last.ckpt`` when it is due."""
+        if within_group(trainer):  # a gradient that waits for more batches is in no checkpoint
+            return
         ends = self._agreed(trainer)
         every = self._checkpoint_every_n_steps
         self._due |= every > 0 and trainer.global_step % every == 0

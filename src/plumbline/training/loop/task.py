@@ -27,6 +27,7 @@ from plumbline.training.loop.nonfinite import NonFinite
 from plumbline.training.loop.precision import Precision
 from plumbline.training.loop.wide_products import with_wide_products
 from plumbline.training.metric_sums import RunningSums, axis_means, axis_sums, displacement_sums
+from plumbline.training.optim.accumulation import Group
 from plumbline.training.optim.ema import TRAINING_WEIGHTS
 from plumbline.training.optim.losses import (
     Loss,
@@ -64,7 +65,7 @@ class CentreOfMassTask(LightningModule):
         extra_validation: whether a validation must change nothing of the training, see ``Validations``.
         own_callbacks: callbacks that the trainer adds to its own.
         calibration: what the last validation says about expected errors, covariances and usual scans.
-        batches: the order of the training batches, if the program knows it.
+        batches: the order of the training batches, if known; ``group``: those of the current step.
     """
 
     def __init__(
@@ -91,12 +92,11 @@ class CentreOfMassTask(LightningModule):
         if precision.wide:
             self.forward_model = with_wide_products(self.forward_model, mixed=precision.mixed)
         self.loss, self.optimizer, self.schedule, self.warmup = loss, optimizer, schedule, warmup
-        self.lr, self.weight_decay, self.precision = lr, weight_decay, precision
-        self.plateau = plateau
+        self.lr, self.weight_decay, self.plateau, self.precision = lr, weight_decay, plateau, precision
         self.identity, self.guard = identity or {}, guard
         self.train_sums, self.val_sums = RunningSums(), RunningSums()
         self.epoch_row: dict[str, float] = {}
-        self._step_sums: tuple[Tensor, int] | None = None
+        self.group = Group()
         self.calibration = Calibration()
         self._validated: list[tuple[Tensor, Answer]] = []
         self._restored: dict[str, Any] | None = None
@@ -125,7 +125,9 @@ class CentreOfMassTask(LightningModule):
     # -- steps ---------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        """The loss of one batch, or None to skip the step. Does not wait for a GPU."""
+        """The loss of one batch, or None to skip it. Does not wait for a GPU."""
+        if self.group.skipped:
+            return None
         answer = self._answer(batch)
         error = answer.com - batch.target
         value = loss = self.loss(error, batch.bounding_radius)
@@ -140,16 +142,13 @@ class CentreOfMassTask(LightningModule):
         if self.guard is not None and self.guard.leaves_out(
             loss, batch, self.model, step=self.global_step, lr=self.learning_rate
         ):
-            self._step_sums = None
+            self.group.skip()
             return None
         error = error.detach()
         sums = axis_sums(error) if self.loss is l1 else self._sums_of(error, batch, value.detach())
-        self._step_sums = sums, batch.num_graphs
+        self.group.add(sums, batch.num_graphs)
         self.train_sums.add(sums, batch.num_graphs)
-        if self.batches is not None and self.batches.size > 1:
-            # The gradients are averaged over processes.
-            loss = loss * self.batches.share(batch_idx, batch.num_graphs)
-        return loss
+        return self.group.weighted(loss, self.batches, batch.num_graphs)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the sums; batches are weighted by their number of graphs."""
@@ -170,7 +169,8 @@ class CentreOfMassTask(LightningModule):
         return means | {"loss": means["error_rel"]} if self.loss is displacement and means else means
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Set the learning rate of the cosine schedule, which depends on the step alone."""
+        """Note the batch, and set the learning rate of the cosine schedule, which depends on the step."""
+        self.group.enter(batch_idx, self.trainer)
         if self.schedule == "cosine":
             total = int(self.trainer.estimated_stepping_batches)
             for group in self.trainer.optimizers[0].param_groups:
@@ -178,9 +178,9 @@ class CentreOfMassTask(LightningModule):
 
     def step_row(self) -> dict[str, float]:
         """Loss and metrics of the last step (waits for the device and the other processes)."""
-        if self._step_sums is None:
+        if self.group.sums is None:
             return {}
-        sums, num_graphs = self.world.sum(*self._step_sums)
+        sums, num_graphs = self.world.sum(*self.group.sums)
         assert sums is not None
         means = self._with_loss(axis_means(sums, num_graphs))
         return {f"train_{name}_step": means[name] for name in ("loss", "mae", "mse")}
@@ -333,6 +333,11 @@ class CentreOfMassTask(LightningModule):
         super().clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         for weight, gradient in zip(side, gradients, strict=True):
             weight.grad = gradient
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Drop what earlier batches have added to a step that is left out."""
+        if self.group.skipped:
+            optimizer.zero_grad()
 
     def configure_callbacks(self) -> list[Callback]:
         """Callbacks for the trainer; Lightning calls it once."""

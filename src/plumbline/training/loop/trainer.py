@@ -29,6 +29,7 @@ def make_trainer(
     max_epochs: int,
     gradient_clip: float,
     callbacks: list[Callback],
+    accumulate: int = 1,
     max_steps: int = 0,
     fast_dev_run: int = 0,
     deterministic: bool = False,
@@ -46,6 +47,7 @@ def make_trainer(
         precision: precision of weights and arithmetic.
         max_steps: maximum number of steps; 0: no limit.
         gradient_clip: maximum norm of the gradient; 0: no clipping.
+        accumulate: batches whose gradients make one step.
         callbacks: in the order in which they run.
         fast_dev_run: batches of each loop in a trial run; 0: a full training.
         profiler: is told what the trainer does.
@@ -68,6 +70,7 @@ def make_trainer(
         fast_dev_run=fast_dev_run or False,
         gradient_clip_val=gradient_clip or None,
         gradient_clip_algorithm="norm",
+        accumulate_grad_batches=accumulate,
         deterministic=determined,
         callbacks=callbacks,
         plugins=plugins,

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from plumbline.training.lightning_import import Callback, LightningModule, Trainer
+from plumbline.training.optim.accumulation import within_group
 
 TRAINING_WEIGHTS = "training_weights"
 """Where a checkpoint holds the trained weights if its ``state_dict`` holds the average."""
@@ -37,6 +38,8 @@ class AveragedWeights(Callback):
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Update the average of all parameters in one fused operation."""
+        if within_group(trainer):
+            return
         self.updates += 1
         decay = min(self.ema, (1 + self.updates) / (10 + self.updates))
         current = [weight.detach().to(mean.dtype) for weight, mean in self._pairs(pl_module)]

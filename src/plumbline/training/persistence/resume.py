@@ -23,8 +23,8 @@ _SAME_START = ("init_from", "init_from_sha256")
 """Flags that say which weights a training began with, and must be unchanged, too."""
 
 _SAME_TRAINING = (
-    "dropout", "freeze", "batch_size", "val_split", "split_by", "seed", "loss", "warmup",
-    "plateau_patience", "plateau_factor", "min_lr", "lr", "weight_decay",
+    "dropout", "freeze", "batch_size", "batch_points", "accumulate", "val_split", "split_by", "seed", "loss",
+    "warmup", "plateau_patience", "plateau_factor", "min_lr", "lr", "weight_decay",
     "gradient_clip", "ema", "val_every_n_epochs", "overfit_batches",
 )  # fmt: skip
 """Flags that may change only with ``--allow_mismatch``; the resumed training is then another one."""
@@ -32,6 +32,7 @@ _SAME_TRAINING = (
 _EARLIER = {
     "plateau_patience": 10, "plateau_factor": 0.5, "min_lr": 1e-6, "max_steps": 0, "val_every_n_epochs": 1,
     "overfit_batches": 0, "init_from": None, "init_from_sha256": None, "freeze": "none",
+    "batch_points": 0, "accumulate": 1,
 }  # fmt: skip
 """Flags that earlier programs lacked, and the values that they trained with."""
 
@@ -129,6 +130,8 @@ def find_resumable(
         agree = _SAME_TRAINING + (("max_epochs", "max_steps") if config["schedule"] == "cosine" else ())
         impossible = other_start + _differences(_SAME_NETWORK, ours["config"], config)
         allowed = _differences(agree, ours["config"], config)
+        if _overfits_others(ours["config"], config):
+            allowed.append("--overfit_batches with another number of --devices takes other graphs")
         allowed += [f"{file} has changed since" for file in _changed_files(ours, config)]
         if impossible or (allowed and not allow_mismatch):
             way = "" if impossible else ", or --allow_mismatch to resume with the flags given here"
@@ -137,12 +140,11 @@ def find_resumable(
                 f"the same flags, or {command('--config', config_of(path.parent))}{way}"
             )
         notes += [f"--allow_mismatch: {difference}" for difference in allowed]
-        was, now = (one.get("devices", 1) * one.get("num_nodes", 1) for one in (ours["config"], config))
+        was, now = _processes(ours["config"]), _processes(config)
         if was != now:
-            size, processes = config["batch_size"], "1 process" if now == 1 else f"{now} processes"
-            notes.append(
-                f"by {processes} instead of {was}: batches of {now * size} instead of {was * size} graphs"
-            )
+            by, points = "1 process" if now == 1 else f"{now} processes", config["batch_points"]
+            size, unit = (points, "points") if points else (config["batch_size"], "graphs")
+            notes.append(f"by {by} instead of {was}: batches of {now * size} instead of {was * size} {unit}")
         return Resumed(path, ours, waited, notes)
     assert trouble is not None
     raise trouble
@@ -168,6 +170,16 @@ def _differences(names: Sequence[str], before: dict[str, Any], config: dict[str,
     ]
 
 
+def _processes(config: dict[str, Any]) -> int:
+    """Number of processes of a training."""
+    return int(config.get("devices", 1) * config.get("num_nodes", 1))
+
+
+def _overfits_others(before: dict[str, Any], config: dict[str, Any]) -> bool:
+    """Whether the same ``--overfit_batches`` are other graphs, because a batch is that of all processes."""
+    return bool(config["overfit_batches"]) and _processes(before) != _processes(config)
+
+
 def same_measure(before: dict[str, Any], now: dict[str, Any]) -> bool:
     """Whether two trainings, as their checkpoints describe them, give ``val_loss`` the same meaning."""
     return (
@@ -175,6 +187,7 @@ def same_measure(before: dict[str, Any], now: dict[str, Any]) -> bool:
         and before["data"].get("split") == now["data"].get("split")
         and before.get("loss_sha256") == now.get("loss_sha256")
         and not _differences(_SAME_MEASURE, before["config"], now["config"])
+        and not _overfits_others(before["config"], now["config"])
     )
 
 

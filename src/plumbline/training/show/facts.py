@@ -5,6 +5,7 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,17 @@ import torch
 from torch import nn
 
 import plumbline
+from plumbline.console.text import counted, percent
 from plumbline.data.batches.batch import Batch
+from plumbline.data.batches.by_points import PointOrder
 from plumbline.data.batches.collate import largest_batch
+from plumbline.data.batches.loader import Loader
 from plumbline.data.split import mark_objects, object_sizes
 from plumbline.data.split_file import GivenSplit
 from plumbline.data.store.reader import PackedStore
 from plumbline.predictors.trained_on import TrainedOn
 from plumbline.records import Int
+from plumbline.training.records import TrainSettings
 
 _CROWDED = 0.75  # load per core from which threads get into each other's way
 _MOST_REJECTED = 100  # files that are listed one by one in W&B
@@ -34,9 +39,25 @@ class Data:
     val_idx: Int
     identity: dict[str, Any]
 
-    def largest_batch(self, batch_size: int, needs: frozenset[str]) -> Batch:
+    def largest_batch(self, settings: TrainSettings, needs: frozenset[str]) -> Batch:
         """The largest batch that training can contain."""
-        return largest_batch(self.store, self.train_idx, batch_size, needs)
+        size, points = settings.batch_size, settings.batch_points
+        return largest_batch(self.store, self.train_idx, size, needs, points)
+
+
+def batches(loader: Loader, settings: TrainSettings, size: int) -> str:
+    """How large the batches of ``size`` processes are, and how many an epoch has."""
+    each = f"{size} x " if size > 1 else ""
+    text = f"batches of {each}{settings.batch_size}, {len(loader):,} per epoch"
+    if isinstance(loader.order, PointOrder):
+        text = (
+            f"batches of at most {each}{settings.batch_points:,} points, {len(loader):,} per epoch, on "
+            f"average of {loader.order.graphs_per_batch:.1f} graphs and {percent(loader.order.filled)} full"
+        )
+    if settings.accumulate > 1:
+        steps = counted(ceil(len(loader) / settings.accumulate), "step")
+        text += f"; {steps} per epoch, of {settings.accumulate} batches each (--accumulate)"
+    return text
 
 
 def versions() -> dict[str, str]:

@@ -89,7 +89,7 @@ class LiveBar(Callback):
         now = time.perf_counter()
         if now - self._drawn > _REFRESH_SECONDS:
             self._drawn = now
-            self._draw(trainer, pl_module, batch_idx + 1)
+            self._draw(trainer, pl_module, batch_idx // trainer.accumulate_grad_batches + 1)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the new val_loss."""

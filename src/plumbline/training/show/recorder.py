@@ -4,6 +4,7 @@ from typing import Any
 
 from plumbline.training.lightning_import import Callback, LightningModule, Trainer
 from plumbline.training.loop.task import CentreOfMassTask
+from plumbline.training.optim.accumulation import within_group
 from plumbline.training.show.tracking import Trackers
 
 _FEWEST_ROWS = 10
@@ -26,6 +27,8 @@ class Recorder(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Report messages of the trackers; log a row when it is due, unless the step was skipped."""
         self.trackers.tell()
+        if within_group(trainer):
+            return
         if trainer.global_step % self._every == 0:
             assert isinstance(pl_module, CentreOfMassTask)
             row = pl_module.step_row()
