@@ -86,6 +86,43 @@ def test_a_process_that_hangs_is_named(tiny, tmp_path):
     assert not other.is_running()
 
 
+def test_a_second_signal_ends_a_training_that_waits_for_another_process(tiny, tmp_path):
+    with running(*TRAIN, *flags(tiny, tmp_path, **LONG, stall_timeout=0)) as process:
+        wait_for_a_step(tmp_path, process)
+        other = other_of(process)
+        other.suspend()
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)  # the system merges equal signals that arrive at once
+        process.send_signal(signal.SIGINT)
+        text, _ = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 130, text
+    assert "the other processes of this training do not answer" in " ".join(text.split())
+    assert "Traceback" not in text
+    assert not other.is_running()
+
+
+@pytest.mark.parametrize("asked", ["signal", "time"])
+def test_a_request_to_stop_is_not_waited_for_without_end(tiny, tmp_path, asked):
+    """Also if it comes once; with less patience than a user's training has."""
+    code = (
+        "from plumbline.training.loop import unanswered; unanswered._PATIENCE = 3.0; "
+        "from plumbline.cli import main; raise SystemExit(main())"
+    )
+    more = {"stall_timeout": 0} | ({"max_time": "00:00:00:04"} if asked == "time" else {})
+    words = [str(word) for word in flags(tiny, tmp_path, **LONG | more)]
+    with running("-c", code, "train", *words) as process:
+        wait_for_a_step(tmp_path, process)
+        other = other_of(process)
+        other.suspend()
+        if asked == "signal":
+            process.send_signal(signal.SIGTERM)
+        text, _ = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 2, text
+    assert "the other processes of this training do not answer" in " ".join(text.split())
+    assert "Traceback" not in text
+    assert not other.is_running()
+
+
 def test_what_one_process_refuses_is_said_once(tiny, tmp_path):
     outcome = train(tiny, tmp_path, devices=2, loss="missing.py:loss")
     assert outcome.code == 2
