@@ -79,6 +79,8 @@ def joined(settings: TrainSettings) -> Iterator[World]:
                 raise world.why(error) from error
             world.leave(error)
             raise
+        finally:
+            world.close()
 
 
 def _meet(place: Place) -> dist.Store:

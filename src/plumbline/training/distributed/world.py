@@ -56,6 +56,10 @@ class World:
         """Whether to wait no longer than ``--stall_timeout`` for each other from here on."""
         self._group = None if now else self._patient
 
+    def close(self) -> None:
+        """End the threads of the exchanges: one that frees memory while Python ends aborts the process."""
+        self._group = self._patient = None
+
     # -- agreements ----------------------------------------------------------------------------------------
 
     def gather(self, value: T) -> list[T]:
