@@ -223,6 +223,7 @@ def _outlive_the_last_step(_: int) -> None:
     not, they exit after ``_OUTLIVE`` seconds.
     """
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_OUTLIVE))
+    signal.set_wakeup_fd(-1)  # a terminal sends Ctrl-C to all: the training would count it once for each
 
 
 def _unchanged(batch: Any) -> Any:

@@ -109,7 +109,7 @@ class Workers:
         running: dict[Future[Written], Chunk] = {}
         suspects: list[Chunk] = []
         broken = False
-        pool = self._pool = self._pool or ProcessPool(self._num)
+        pool = self._pool = self._pool or self._start()
         while running or (waiting and not broken):
             while waiting and not broken and len(running) < _AHEAD * pool.num:
                 try:
@@ -169,6 +169,9 @@ class Workers:
             if own is not None:
                 own.end(at_once=died)
         return written
+
+    def _start(self) -> ProcessPool | ClusterPool:
+        return ProcessPool(self._num) if self._scheduler is None else ClusterPool(self._scheduler)
 
     def _end(self, *, at_once: bool) -> None:
         pool, self._pool = self._pool, None
