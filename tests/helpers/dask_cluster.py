@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from tests.helpers import ROOT
-from tests.helpers.processes import DEADLINE, running
+from tests.helpers.processes import DEADLINE, tied
 from tests.helpers.trackers import until
 from tests.helpers.training_fixtures import fresh_environment
 
@@ -39,11 +39,11 @@ class Cluster:
         file = folder / "scheduler.json"
         self.scheduler = self._start(
             "scheduler", environment,
-            "-c", f"{code}\nfrom distributed.cli.dask_scheduler import main; main()", "--host", "127.0.0.1",
+            f"{code}\nfrom distributed.cli.dask_scheduler import main; main()", "--host", "127.0.0.1",
             "--port", "0", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file),
         )  # fmt: skip
-        until(file.exists)
-        self.address: str = json.loads(file.read_text())["address"]
+        until(lambda: _address(file))
+        self.address = _address(file)
         self.workers: dict[str, subprocess.Popen[str]] = {}
 
     def __enter__(self) -> "Cluster":
@@ -56,7 +56,7 @@ class Cluster:
         """Start a worker of that name; ``code`` runs in it first. Waits until the scheduler knows it."""
         log = self.folder / f"{name}.log"
         self.workers[name] = self._start(
-            name, environment, "-c", f"{code}\nfrom distributed.cli.dask_worker import main; main()",
+            name, environment, f"{code}\nfrom distributed.cli.dask_worker import main; main()",
             self.address, "--name", name, "--nthreads", str(threads), "--no-dashboard",
             "--nanny" if nanny else "--no-nanny", "--local-directory", str(self.folder / name),
         )  # fmt: skip
@@ -80,9 +80,23 @@ class Cluster:
         self.workers[name].kill()
         self.workers[name].wait(DEADLINE)
 
+    def remove(self, name: str) -> None:
+        """Kill a worker without a nanny, and wait until the scheduler knows that it is gone."""
+        address, log = self.address_of(name), self.folder / "scheduler.log"
+        self.kill(name)
+        del self.workers[name]
+        until(lambda: f"Remove worker addr: {address} " in log.read_text())
+
     def _start(self, name: str, environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
         log = self._stack.enter_context((self.folder / f"{name}.log").open("w"))
         settings = {"OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT), **environment}
         return self._stack.enter_context(
-            running(*arguments, stdout=log, env=fresh_environment(**settings), cwd=self.folder)
+            tied(*arguments, stdout=log, env=fresh_environment(**settings), cwd=self.folder)
         )
+
+
+def _address(file: Path) -> str:
+    """The address in a scheduler's file; empty until all of it is written."""
+    with suppress(FileNotFoundError, json.JSONDecodeError):
+        return str(json.loads(file.read_text())["address"])
+    return ""

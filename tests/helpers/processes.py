@@ -15,6 +15,16 @@ _GUARDED = (
     f"import os, signal, sys; signal.alarm({DEADLINE}); "
     "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
 )
+_TIED = """
+def _tie():
+    import os, threading
+    def end():
+        while os.read(0, 1):
+            pass
+        os._exit(1)
+    threading.Thread(target=end, daemon=True).start()
+_tie()
+"""
 
 
 @contextmanager
@@ -29,6 +39,20 @@ def running(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
         "text": True,
     }  # fmt: skip
     with subprocess.Popen([sys.executable, *guard, *arguments], **chosen | options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def tied(code: str, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Python code in a process that ends with the tests, however they end, and otherwise with the block.
+
+    For what serves several tests: it has no deadline, which would be over in the middle of one of them.
+    """
+    chosen: dict[str, Any] = {"stdin": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen([sys.executable, "-c", _TIED + code, *arguments], **chosen | options) as process:
         try:
             yield process
         finally:

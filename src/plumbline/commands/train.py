@@ -28,7 +28,7 @@ def run(config: TrainConfig, console: Console) -> int:
     settings = TrainSettings.of(config)
     place = given_place()
     if place is not None and place.rank > 0:
-        # Nothing is left to write, and threads of torch may abort the exit of an interpreter.
+        # Nothing is left to write, and threads of torch that free memory while an interpreter ends abort it.
         os._exit(_silent(settings))
     live_bar = partial(LiveBar, console) if can_redraw(console) else None
     exit_code = 0

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -28,13 +29,11 @@ from tests.helpers.processes import DEADLINE, running
 from tests.helpers.scans import scan_settings
 from tests.helpers.trackers import until
 
-pytestmark = pytest.mark.long
-"""Clusters of real processes: on a busy machine one in some hundred tests loses its scheduler."""
-
 pytest.importorskip("distributed")
 
 SCAN, GRAPH = scan_settings(samples=1, points=48, rays=400), GraphSettings(k=6)
 FLAGS = SMALL[:-2]  # without --workers
+KEEP_NONE = "from plumbline.data.prepare import cluster_tasks; cluster_tasks._KEPT = 0.1"
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +96,24 @@ def _held_until_killed(chunk: Chunk, scan, graph, dead=()) -> Written:
     return write_chunk(chunk, scan, graph, dead)
 
 
+def test_a_busy_scheduler_is_waited_for(tmp_path, monkeypatch):
+    """It is suspended right after its first answer, for longer than an address without a scheduler gets."""
+    ask = client_side._scheduler_version
+
+    async def answered(address: str) -> str:
+        found = await ask(address)
+        monkeypatch.setattr(client_side, "_CONNECT", 0.2)
+        cluster.scheduler.send_signal(signal.SIGSTOP)
+        threading.Timer(2, cluster.scheduler.send_signal, [signal.SIGCONT]).start()
+        return found
+
+    monkeypatch.setattr(client_side, "_scheduler_version", answered)
+    with Cluster(tmp_path / "dask") as cluster:
+        cluster.add("one")
+        with Workers(scheduler=cluster.address) as workers:
+            assert workers.title(1) == f"the Dask cluster {cluster.address} (1 process)"
+
+
 def test_of_two_workers_one_is_killed_midway_and_one_is_slow(tmp_path, monkeypatch):
     make_dataset(tmp_path / "local", solids=9, scan=SCAN, graph=GRAPH, workers=2)
     monkeypatch.setattr(dataset, "Workers", partial(Workers, work=_held_until_killed))
@@ -129,7 +146,7 @@ def _write_or_die(chunk: Chunk, scan, graph, dead=()) -> Written:
 
 
 @pytest.mark.parametrize("kills", ["process", "worker"])
-def test_an_object_that_kills_what_prepares_it_is_the_only_one_lost(tmp_path, kills):
+def test_an_object_that_kills_what_prepares_it_is_the_only_one_lost(tmp_path, monkeypatch, kills):
     sources = [Source("solid", f"built-in solid {i}", f"solids/{i}", index=i) for i in range(6)]
     chunks = {}
     for where in ("local", "remote"):
@@ -141,6 +158,7 @@ def test_an_object_that_kills_what_prepares_it_is_the_only_one_lost(tmp_path, ki
         for name in ("one", "two"):
             cluster.add(name, nanny=kills == "worker", KILLS=kills)
         with Workers(scheduler=cluster.address, work=_write_or_die) as workers:
+            monkeypatch.setattr(client_side, "_connect", None)  # a busy scheduler may miss a new deadline
             written = {chunk.path.stem: part for chunk, part in workers.write(chunks["remote"], SCAN, GRAPH)}
         assert {name: part.num_samples for name, part in written.items()} == {"0": 3, "3": 2}
         assert kills == "worker" or all(worker.poll() is None for worker in cluster.workers.values())
@@ -184,30 +202,35 @@ def test_after_a_lost_scheduler_the_finished_parts_are_kept(tmp_path):
     assert digest(tmp_path / "out") == digest(tmp_path / "local")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_signal_ends_the_work_on_the_cluster(tmp_path, number):
-    endless = ["--solids", 2, "--samples", 10**7, "--points", 48, "--k", 6]
-    with Cluster(tmp_path / "dask") as cluster:
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Two workers without nannies, which keep no idle processes."""
+    with Cluster(tmp_path_factory.mktemp("pair")) as started:
         for name in ("one", "two"):
-            cluster.add(name)
-        flags = ["--out", tmp_path / "out", "--scheduler", cluster.address]
-        with running("-m", "plumbline", "prepare", *map(str, endless + flags)) as process:
-            until(lambda: all(cluster.children(name) for name in cluster.workers))
-            process.send_signal(number)
-            said = process.communicate(timeout=DEADLINE)[0]
-        assert process.returncode == (130 if number == signal.SIGINT else -number)
-        assert ("stopped; 0 of 2 objects done and kept" in said) == (number == signal.SIGINT)
-        until(lambda: not any(cluster.children(name) for name in cluster.workers))
-        assert all(worker.poll() is None for worker in cluster.workers.values())
-        make_dataset(tmp_path / "after", solids=2, scan=SCAN, graph=GRAPH, scheduler=cluster.address)
+            started.add(name, code=KEEP_NONE)
+        yield started
 
 
-def test_idle_processes_do_not_stay_on_the_cluster(tmp_path):
-    with Cluster(tmp_path / "dask") as cluster:
-        cluster.add("one", code="from plumbline.data.prepare import cluster_tasks; cluster_tasks._KEPT = 0.1")
-        make_dataset(tmp_path / "out", solids=2, scan=SCAN, graph=GRAPH, scheduler=cluster.address)
-        until(lambda: not cluster.children("one"))
-        assert cluster.workers["one"].poll() is None
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_ends_the_work_on_the_cluster(pair, tmp_path, number):
+    endless = ["--solids", 2, "--samples", 10**7, "--points", 48, "--k", 6]
+    flags = ["--out", tmp_path / "out", "--scheduler", pair.address]
+    with running("-m", "plumbline", "prepare", *map(str, endless + flags)) as process:
+        until(lambda: all(pair.children(name) for name in pair.workers))
+        process.send_signal(number)
+        said = process.communicate(timeout=DEADLINE)[0]
+    assert process.returncode == (130 if number == signal.SIGINT else -number)
+    assert ("stopped; 0 of 2 objects done and kept" in said) == (number == signal.SIGINT)
+    until(lambda: not any(pair.children(name) for name in pair.workers))
+    assert all(worker.poll() is None for worker in pair.workers.values())
+    make_dataset(tmp_path / "after", solids=2, scan=SCAN, graph=GRAPH, scheduler=pair.address)
+    until(lambda: not any(pair.children(name) for name in pair.workers))
+
+
+def test_idle_processes_do_not_stay_on_the_cluster(pair, tmp_path):
+    make_dataset(tmp_path / "out", solids=2, scan=SCAN, graph=GRAPH, scheduler=pair.address)
+    until(lambda: not any(pair.children(name) for name in pair.workers))
+    assert all(worker.poll() is None for worker in pair.workers.values())
 
 
 def test_without_workers_it_ends(tmp_path, monkeypatch):

@@ -26,9 +26,6 @@ from tests.helpers.refusals import refused
 from tests.helpers.scans import scan_settings
 from tests.helpers.trackers import until
 
-pytestmark = pytest.mark.long
-"""Clusters of real processes: on a busy machine one in some hundred tests loses its scheduler."""
-
 pytest.importorskip("distributed")
 
 SCAN, GRAPH = scan_settings(samples=1, points=48, rays=400), GraphSettings(k=6)
@@ -46,10 +43,19 @@ def make(tmp_path):
     return partial(make_dataset, tmp_path / "out", scan=SCAN, graph=GRAPH)
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    with Cluster(tmp_path / "dask") as started:
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    with Cluster(tmp_path_factory.mktemp("cluster")) as started:
         yield started
+
+
+@pytest.fixture
+def cluster(scheduler):
+    """A scheduler without workers; those that a test adds are removed after it."""
+    yield scheduler
+    assert scheduler.scheduler.poll() is None
+    for name in list(scheduler.workers):
+        scheduler.remove(name)
 
 
 def refusal(make, *args, **flags) -> str:
@@ -91,6 +97,7 @@ def test_what_is_no_address_is_refused(tmp_path, capsys, verb, address):
 @pytest.mark.parametrize("what", ["nothing", "silent"])
 def test_where_no_scheduler_answers_it_says_how_to_start_one(tmp_path, capsys, monkeypatch, verb, what):
     monkeypatch.setattr(client_side, "_CONNECT", 0.5)
+    monkeypatch.setattr(client_side, "_BUSY", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         if what == "nothing":

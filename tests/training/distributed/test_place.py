@@ -59,7 +59,8 @@ def test_a_batch_script_and_stray_variables_are_no_start_of_several_processes(va
     (1, 1, Place(1, 4, 1, 2, "torchrun"), "torchrun has started 4 copies of this training, which would all "
      "train alone: give --devices 2 --num_nodes 2 to train together, or start one"),
     (1, 1, Place(0, 2, 0, 2, "srun"), "srun has started 2 copies of this training, which would all train "
-     "alone: give --devices 2 to train together, or start one"),
+     "alone: give --devices 2 to train together, or use a job array or srun --ntasks=1 for each independent "
+     "training"),
     (3, 1, Place(0, 2, 0, 2, "srun"), "--devices 3 --num_nodes 1 are 3 processes, and srun has started 2: "
      "give --devices 2 --num_nodes 1"),
     (2, 2, None, "--num_nodes 2: plumbline starts processes on one host only; start one for each device with "

@@ -65,10 +65,17 @@ def test_a_signal_to_one_process_stops_both_after_the_same_step(tiny, tmp_path, 
     assert len(content["rng_of_others"]) == 1
 
 
+def gloo_threads() -> int:
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    return names.count("pt_gloo_runloop")
+
+
 def test_the_time_is_over_for_both(tiny, tmp_path):
+    before = gloo_threads()
     outcome = train(tiny, tmp_path, **LONG | {"max_time": "00:00:00:02"})
     assert outcome.code == 0, outcome.text
     assert "--max_time reached" in outcome.text
+    assert gloo_threads() - before <= 2, "torch keeps those of the gradients; ours might abort the exit"
 
 
 def test_a_killed_process_ends_the_other_with_one_sentence(tiny, tmp_path):
@@ -91,6 +98,43 @@ def test_a_process_that_hangs_is_named(tiny, tmp_path):
         text, _ = process.communicate(timeout=DEADLINE)
     assert process.returncode == 2
     assert "error: process 1 of 2 does not answer since step" in text
+    assert not other.is_running()
+
+
+def test_a_second_signal_ends_a_training_that_waits_for_another_process(tiny, tmp_path):
+    with running(*TRAIN, *flags(tiny, tmp_path, **LONG, stall_timeout=0)) as process:
+        wait_for_a_step(tmp_path, process)
+        other = other_of(process)
+        other.suspend()
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)  # the system merges equal signals that arrive at once
+        process.send_signal(signal.SIGINT)
+        text, _ = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 130, text
+    assert "the other processes of this training do not answer" in " ".join(text.split())
+    assert "Traceback" not in text
+    assert not other.is_running()
+
+
+@pytest.mark.parametrize("asked", ["signal", "time"])
+def test_a_request_to_stop_is_not_waited_for_without_end(tiny, tmp_path, asked):
+    """Also if it comes once; with less patience than a user's training has."""
+    code = (
+        "from plumbline.training.loop import unanswered; unanswered._PATIENCE = 3.0; "
+        "from plumbline.cli import main; raise SystemExit(main())"
+    )
+    more = {"stall_timeout": 0} | ({"max_time": "00:00:00:04"} if asked == "time" else {})
+    words = [str(word) for word in flags(tiny, tmp_path, **LONG | more)]
+    with running("-c", code, "train", *words) as process:
+        wait_for_a_step(tmp_path, process)
+        other = other_of(process)
+        other.suspend()
+        if asked == "signal":
+            process.send_signal(signal.SIGTERM)
+        text, _ = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 2, text
+    assert "the other processes of this training do not answer" in " ".join(text.split())
+    assert "Traceback" not in text
     assert not other.is_running()
 
 

@@ -27,7 +27,9 @@ from plumbline.errors import InputError
 from plumbline.records import GraphSettings, ScanSettings
 
 _CONNECT = 10.0
-"""Seconds to wait for the scheduler."""
+"""Seconds to wait for a scheduler at an address where nothing listens yet."""
+_BUSY = 60.0
+"""Seconds to wait for the answer of a scheduler that listens, but may be busy."""
 _LOOK = 5.0
 """Seconds between two looks at how many workers there are."""
 _DESERTED = 60.0
@@ -203,7 +205,7 @@ def _connect(address: str) -> Any:
         with ThreadPoolExecutor(1) as thread:  # the caller may have an event loop of its own
             found = thread.submit(asyncio.run, _scheduler_version(address)).result()
         if found == version("distributed"):
-            return Client(address, timeout=_CONNECT, set_as_default=False, name="plumbline")
+            return Client(address, timeout=_BUSY, set_as_default=False, name="plumbline")
     except Exception as error:
         raise InputError(
             f"no Dask scheduler answers at {address}: start one with dask scheduler, and give the address "
@@ -220,7 +222,7 @@ async def _scheduler_version(address: str) -> str:
     from distributed.core import rpc
     from distributed.security import Security
 
-    async with asyncio.timeout(_CONNECT):
+    async with asyncio.timeout(_BUSY):
         server = rpc(address, timeout=_CONNECT, connection_args=Security().get_connection_args("client"))
         async with server:
             if (await server.identity())["type"] != "Scheduler":

@@ -109,7 +109,7 @@ class Workers:
         running: dict[Future[Written], Chunk] = {}
         suspects: list[Chunk] = []
         broken = False
-        pool = self._pool = self._pool or self._start(self._num)
+        pool = self._pool = self._pool or self._start()
         while running or (waiting and not broken):
             while waiting and not broken and len(running) < _AHEAD * pool.num:
                 try:
@@ -155,7 +155,9 @@ class Workers:
         self, chunk: Chunk, scan: ScanSettings, graph: GraphSettings, dead: Sequence[int]
     ) -> Written | None:
         """Write a chunk in a process of its own; return what it wrote, or None if it died."""
-        pool = self._start(1)
+        own = None if isinstance(self._pool, ClusterPool) else ProcessPool(1)
+        pool = own or self._pool  # a cluster gives every chunk a process of its own
+        assert pool is not None
         died = True
         try:
             written = pool.submit(self._work, chunk, scan, graph, dead).result()
@@ -164,11 +166,12 @@ class Workers:
             _remove_halves(chunk)
             return None
         finally:
-            pool.end(at_once=died)
+            if own is not None:
+                own.end(at_once=died)
         return written
 
-    def _start(self, num: int) -> ProcessPool | ClusterPool:
-        return ProcessPool(num) if self._scheduler is None else ClusterPool(self._scheduler)
+    def _start(self) -> ProcessPool | ClusterPool:
+        return ProcessPool(self._num) if self._scheduler is None else ClusterPool(self._scheduler)
 
     def _end(self, *, at_once: bool) -> None:
         pool, self._pool = self._pool, None

@@ -64,6 +64,7 @@ def joined(settings: TrainSettings) -> Iterator[World]:
         _wait_for_all(store, place, others)
         held.enter_context(_connected(settings, place, store))
         world = World(place, dist.PrefixStore("notes", store))
+        world.others = others
         try:
             yield world
             if world.abandoned:
@@ -78,6 +79,8 @@ def joined(settings: TrainSettings) -> Iterator[World]:
                 raise world.why(error) from error
             world.leave(error)
             raise
+        finally:
+            world.close()
 
 
 def _meet(place: Place) -> dist.Store:

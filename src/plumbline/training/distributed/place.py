@@ -96,10 +96,11 @@ def check_place(devices: int, num_nodes: int, place: Place | None) -> None:
         return
     nodes = place.size // place.local_size
     if wanted == 1:
+        one = "use a job array or srun --ntasks=1 for each independent training"
         raise InputError(
             f"{place.starter} has started {place.size} copies of this training, which would all train alone: "
             f"give --devices {place.local_size}{f' --num_nodes {nodes}' if nodes > 1 else ''} to train "
-            "together, or start one"
+            f"together, or {one if place.starter == 'srun' else 'start one'}"
         )
     raise InputError(
         f"--devices {devices} --num_nodes {num_nodes} are {wanted} processes, and {place.starter} has "

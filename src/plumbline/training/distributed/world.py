@@ -1,5 +1,6 @@
 """The processes of a training, and how they agree on what happens next."""
 
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -39,6 +40,7 @@ class World:
         first: whether this process writes the files and talks to the user.
         step: the last one that was finished.
         abandoned: whether this process ends without the others.
+        others: the processes that this one has started.
     """
 
     def __init__(self, place: Place = Place(), store: dist.Store | None = None) -> None:  # noqa: B008
@@ -46,12 +48,17 @@ class World:
         self.first = place.rank == 0
         self._store = store
         self.step, self.abandoned = 0, False
+        self.others: Sequence[subprocess.Popen[bytes]] = ()
         self._patient = dist.new_group(backend="gloo", timeout=_PATIENCE) if self.size > 1 else None
         self._group = self._patient
 
     def hurry(self, now: bool) -> None:
         """Whether to wait no longer than ``--stall_timeout`` for each other from here on."""
         self._group = None if now else self._patient
+
+    def close(self) -> None:
+        """End the threads of the exchanges: one that frees memory while Python ends aborts the process."""
+        self._group = self._patient = None
 
     # -- agreements ----------------------------------------------------------------------------------------
 

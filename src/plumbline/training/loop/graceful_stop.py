@@ -10,6 +10,7 @@ from plumbline.reporting import Reporter
 from plumbline.training.distributed.world import ALONE, World
 from plumbline.training.lightning_import import Callback, LightningModule, Trainer
 from plumbline.training.loop.task import CentreOfMassTask
+from plumbline.training.loop.unanswered import Unanswered
 from plumbline.training.loop.validations import Validations
 from plumbline.training.optim.accumulation import within_group
 from plumbline.training.persistence.saving import BestAndLast
@@ -92,6 +93,7 @@ class GracefulStop(Callback):
         self._previous: dict[int, Any] = {}
         self._process = os.getpid()
         self._terminal: list[int] = []
+        self._unanswered: Unanswered | None = None
         self.out_of_time = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -102,6 +104,11 @@ class GracefulStop(Callback):
             self._terminal = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
             wanted = [signum for signum in STOPPING if signal.getsignal(signum) != signal.SIG_IGN]
             self._previous = {signum: signal.signal(signum, self._receive) for signum in wanted}
+            if self._world.size > 1:
+                self._unanswered = Unanswered(
+                    self._world, self._report, signals=wanted, deadline=self._deadline,
+                    exit_code=lambda signum: TrainingInterrupted(signum).exit_code,
+                )  # fmt: skip
 
     def _receive(self, signum: int, frame: Any) -> None:
         if os.getpid() != self._process:  # a reader process; a terminal sends Ctrl-C to all of them
@@ -118,6 +125,7 @@ class GracefulStop(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Stop if a signal arrived or the time is over; write ``last.ckpt`` when it is due."""
+        self._move()
         if within_group(trainer):  # a gradient that waits for more batches is in no checkpoint
             return
         ends = self._agreed(trainer)
@@ -136,6 +144,12 @@ class GracefulStop(Callback):
             self._due = False
         if ends:
             raise TrainingInterrupted(self._signum if self._world.size == 1 else self._told)
+
+    def _move(self, *_: Any, **__: Any) -> None:
+        if self._unanswered is not None:
+            self._unanswered.moved()
+
+    on_validation_batch_end = _move
 
     def _agreed(self, trainer: Trainer) -> bool:
         """Whether all processes stop here: because one of them was told to, or the time of the first is over.
@@ -168,6 +182,8 @@ class GracefulStop(Callback):
 
     def teardown(self, *_: Any, **__: Any) -> None:
         """Restore the previous signal handlers, unless Lightning has already restored them."""
+        if self._unanswered is not None:
+            self._unanswered.close()
         for signum, handler in self._previous.items():
             if signal.getsignal(signum) == self._receive:
                 signal.signal(signum, handler)
