@@ -164,7 +164,9 @@ def test_bad_input_is_refused(folder, solid, words, said, capsys, monkeypatch):
     write_off(Path("open.off"), 1000 * solid.vertices, solid.faces[:-1])
     before = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
     assert label(Path("."), *words) == 2
-    assert said in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert "--target" not in shown, "label has no such flag"
     assert before == {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 

@@ -14,13 +14,13 @@ from plumbline.console.tables import Column, print_table
 from plumbline.console.terminal import print_line
 from plumbline.console.text import counted, percent
 from plumbline.data.prepare.densities import read_densities
-from plumbline.errors import InputError
+from plumbline.errors import InputError, MeshError
 from plumbline.files import check_out_files
 from plumbline.geometry.cad_surface import CadSurface
 from plumbline.geometry.cleaning import clean_scan
 from plumbline.geometry.clouds import Label, scan_of
 from plumbline.geometry.label_files import kept_labels, kept_poses, relative_to, write_labels, write_poses
-from plumbline.geometry.meshes import load_mesh
+from plumbline.geometry.meshes import REPAIR, load_mesh
 from plumbline.geometry.registration import Registration, register_scan
 from plumbline.geometry.scan_files import assumed_note, list_scans, read_file, scaled, skipped_texts
 from plumbline.records import Float, Solid
@@ -91,7 +91,10 @@ def read_cad(config: LabelConfig) -> Solid:
         if not densities:
             raise InputError(f"{cad}: {config.densities} has no density for it")
     name = cad.stem if config.object_name is None else config.object_name
-    return load_mesh(cad, name=name, scale=config.cad_scale, densities=densities)
+    try:
+        return load_mesh(cad, name=name, scale=config.cad_scale, densities=densities)
+    except MeshError as error:
+        raise MeshError(str(error).replace(REPAIR, "repair it")) from error
 
 
 def try_label(file: Path, surface: CadSurface, config: LabelConfig) -> Labelled | InputError:
