@@ -101,6 +101,21 @@ def check_out_folder(out: Path) -> None:
         raise InputError(f"{out} is a file: give a folder")
 
 
+def check_folder(folder: Path, where: str) -> None:
+    """Refuse a folder for a new file that is missing, or that this user cannot write to.
+
+    Raises:
+        InputError: the sentence begins with ``where``.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{where}: there is no folder {folder}; make it, or choose another one")
+    if not os.access(folder, os.W_OK):
+        raise InputError(
+            f"{where}: the folder {folder.absolute()} cannot be written to; check its permissions or choose "
+            "another one"
+        )
+
+
 def check_out_files(
     outputs: Mapping[str, Path | None],
     files: Sequence[Path],
@@ -121,8 +136,7 @@ def check_out_files(
             raise InputError(f"{flag} {out} is a folder; name a file")
         if out.exists() and any(file.exists() and out.samefile(file) for file in files):
             raise InputError(f"{flag} {out}: this is one of the files that are read; choose another name")
-        if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-            raise InputError(f"{flag} {out}: there is no folder {out.parent} that can be written to")
+        check_folder(out.parent, f"{flag} {out}")
         if (other := earlier.setdefault(out.resolve(), flag)) != flag:
             raise InputError(f"{flag} {out}: {other} writes to this place; choose another name")
         if out.suffix.lower() == ".ply" and (cleaned := earlier.get(out.resolve().parent)) is not None:

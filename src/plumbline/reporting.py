@@ -31,6 +31,11 @@ class Event:
     rate: str = ""
 
 
+def scans_per_second(rate: float) -> str:
+    """Format the speed of a preparation: ``"403 scans/s"``, ``"0.42 scans/s"``."""
+    return f"{rate:,.0f} scans/s" if rate >= 9.5 else f"{rate:.2g} scans/s"
+
+
 class Reporter:
     """Sends the events of one operation to a listener, each with the current phase.
 

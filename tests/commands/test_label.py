@@ -121,6 +121,23 @@ def test_objects_are_added_to_one_file(folder, solid):
     assert json.loads(second)["object_name"] == "part"
 
 
+@pytest.mark.parametrize("refused", [["tilted.npz"], ["tilted.npz", "good.npz"]])
+def test_a_refused_scan_keeps_its_earlier_label(folder, solid, capsys, refused):
+    out, poses = folder / "labels.csv", folder / "poses.jsonl"
+    save(folder / "scans" / "tilted.npz", make_solid(1, 3), 1)
+    measured = "scans/tilted.npz,1,2,3,measured by hand"
+    out.write_text(f"file,com_x,com_y,com_z,object_name\n{measured}\n")
+    poses.write_text('{"file": "scans/tilted.npz", "mine": 1}\n')
+    before = out.read_bytes(), poses.read_bytes()
+    scans = [folder / "scans" / name for name in refused]
+    assert label(folder, *scans, "--out", out, "--poses", poses) == (2 if len(scans) == 1 else 1)
+    assert f"{out} keeps the earlier row of 1 refused scan" in capsys.readouterr().err
+    if len(scans) == 1:
+        assert before == (out.read_bytes(), poses.read_bytes())
+    assert measured in out.read_text()
+    assert poses.read_text().startswith(before[1].decode())
+
+
 def test_labels_are_in_the_unit_of_the_scans_and_poses_in_metres(folder, solid, capsys):
     out, poses = folder / "labels.csv", folder / "poses.jsonl"
     save(folder / "mm.npz", solid, 3, scale=1000)
@@ -165,7 +182,9 @@ def test_bad_input_is_refused(folder, solid, words, said, capsys, monkeypatch):
     write_off(Path("open.off"), 1000 * solid.vertices, solid.faces[:-1])
     before = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
     assert label(Path("."), *words) == 2
-    assert said in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert "--target" not in shown, "label has no such flag"
     assert before == {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 

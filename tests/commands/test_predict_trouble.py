@@ -185,7 +185,11 @@ def test_refusals(trained, tmp_path, capsys, monkeypatch):
     assert "this is one of the files that are read" in refused(
         capsys, "predict", file, *CARVE, "--frame", "frame.json", "--out", "frame.json"
     )
-    assert "there is no folder" in refused(capsys, "predict", file, *CARVE, "--out", "b/c.jsonl")
+    assert "there is no folder b; make it" in refused(capsys, "predict", file, *CARVE, "--out", "b/c.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr("plumbline.files.os.access", lambda folder, mode: False)
+        said = refused(capsys, "predict", file, *CARVE, "--out", "c.jsonl")
+    assert f"--out c.jsonl: the folder {tmp_path} cannot be written to; check its permissions" in said
     (tmp_path / "hollow").mkdir()
     assert "no scans in this folder" in refused(capsys, "predict", "hollow", *CARVE)
 

@@ -205,3 +205,9 @@ def test_intrinsics_as_text_are_checked(tmp_path, depth):
         with pytest.raises(InputError) as caught:
             read_view(tmp_path / "d.npy", camera)
         assert str(caught.value).startswith(said)
+
+
+def test_all_missing_numbers_of_a_camera_are_named(tmp_path):
+    (tmp_path / "half.json").write_text('{"fx": 600, "fy": 600}')
+    with pytest.raises(InputError, match=r"half\.json: it has no cx, cy; give JSON"):
+        read_camera(tmp_path / "half.json")

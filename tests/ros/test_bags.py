@@ -101,5 +101,5 @@ def test_what_exists_is_never_written_over(bag, tmp_path, kind):
 
 
 def test_a_bag_in_no_folder_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"there is no folder .*none that can be written to"):
+    with pytest.raises(InputError, match=r"there is no folder .*none; make it"):
         check_new_bag(tmp_path / "none" / "answers")

@@ -1,6 +1,6 @@
 """``plumbline label``: the true centres of mass of scans, by registering a CAD model of their object."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +14,13 @@ from plumbline.console.tables import Column, print_table
 from plumbline.console.terminal import print_line
 from plumbline.console.text import counted, percent
 from plumbline.data.prepare.densities import read_densities
-from plumbline.errors import InputError
+from plumbline.errors import InputError, MeshError
 from plumbline.files import check_out_files
 from plumbline.geometry.cad_surface import CadSurface
 from plumbline.geometry.cleaning import clean_scan
 from plumbline.geometry.clouds import Label, scan_of
 from plumbline.geometry.label_files import kept_labels, kept_poses, relative_to, write_labels, write_poses
-from plumbline.geometry.meshes import load_mesh
+from plumbline.geometry.meshes import REPAIR, load_mesh
 from plumbline.geometry.registration import Registration, register_scan
 from plumbline.geometry.scan_files import assumed_note, list_scans, read_file, scaled, skipped_texts
 from plumbline.records import Float, Solid
@@ -48,8 +48,10 @@ def run(config: LabelConfig, console: Console) -> int:
     files = list_scans(config.paths)
     inputs = [config.cad, *files, *([] if config.densities is None else [config.densities])]
     check_out_files({"--out": config.out, "--poses": config.poses}, inputs)
-    labels = [] if config.out is None else kept_labels(config.out, files)
-    poses = [] if config.poses is None else kept_poses(config.poses, files)
+    if config.out is not None:
+        kept_labels(config.out, files)  # refuses files that are not of labels and poses before any work
+    if config.poses is not None:
+        kept_poses(config.poses, files)
     solid = read_cad(config)
     surface = CadSurface(solid)
     found: list[Labelled | InputError] = []
@@ -64,15 +66,17 @@ def run(config: LabelConfig, console: Console) -> int:
         if isinstance(each, Labelled) and each.registration.reason is None
     }
     _print(console, solid, files, found)
-    if config.out is not None and (accepted or config.out.exists()):
+    if config.out is not None and accepted:
+        labels = kept_labels(config.out, accepted)
         made = [_label(file, each, solid, config) for file, each in accepted.items()]
         _write("--out", config.out, lambda path: write_labels(path, labels, made))
-    if config.poses is not None and (accepted or config.poses.exists()):
+    if config.poses is not None and accepted:
         where = config.poses
+        poses = kept_poses(where, accepted)
         lines = [_line(relative_to(where, file), each, solid, config) for file, each in accepted.items()]
         _write("--poses", where, lambda path: write_poses(path, poses, lines))
     print_line(console, _summary(len(accepted), len(files), config))
-    for note in _notes(config, solid, files, found):
+    for note in [*_notes(config, solid, files, found), *_earlier(config, files, accepted)]:
         tell(f"note: {note}")
     return 0 if len(accepted) == len(files) else 1 if accepted else 2
 
@@ -87,7 +91,10 @@ def read_cad(config: LabelConfig) -> Solid:
         if not densities:
             raise InputError(f"{cad}: {config.densities} has no density for it")
     name = cad.stem if config.object_name is None else config.object_name
-    return load_mesh(cad, name=name, scale=config.cad_scale, densities=densities)
+    try:
+        return load_mesh(cad, name=name, scale=config.cad_scale, densities=densities)
+    except MeshError as error:
+        raise MeshError(str(error).replace(REPAIR, "repair it")) from error
 
 
 def try_label(file: Path, surface: CadSurface, config: LabelConfig) -> Labelled | InputError:
@@ -191,6 +198,18 @@ def _notes(
     if config.out is not None and config.scale not in (None, 1):
         notes.append(f"{config.out} is in the unit of the scans, as prepare --labels reads both")
     return notes + skipped_texts(config.paths)
+
+
+def _earlier(config: LabelConfig, files: Sequence[Path], accepted: Collection[Path]) -> list[str]:
+    """Say how many refused scans still have an earlier label, which may be a measured one."""
+    if config.out is None:
+        return []
+    refused = [file for file in files if file not in accepted]
+    number = len(kept_labels(config.out, [])) - len(kept_labels(config.out, refused))
+    if not number:
+        return []
+    rows = "the earlier row of 1 refused scan" if number == 1 else f"{number:,} earlier rows of refused scans"
+    return [f"{config.out} keeps {rows}; remove what is wrong"]
 
 
 def _write(flag: str, path: Path, write: Any) -> None:

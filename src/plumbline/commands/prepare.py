@@ -15,6 +15,7 @@ from plumbline.data.prepare.dataset import AllRejectedError, DatasetSummary, mak
 from plumbline.data.prepare.output_folder import PT_METADATA
 from plumbline.data.store.writer import MANIFEST
 from plumbline.records import GraphSettings, Rejected, ScanSettings
+from plumbline.reporting import scans_per_second
 
 _SHOWN = 10
 """Maximum number of rejected inputs listed at the end; the rest are only counted."""
@@ -50,7 +51,7 @@ def run(config: PrepareConfig, console: Console) -> int:
         print_line(console, f"{made.out} is already complete: same input, same settings")
     else:
         _say_made(console, made, config)
-        rate = f", {made.scans_per_second:.0f} scans/s" if made.new_scans else ""
+        rate = f", {scans_per_second(made.scans_per_second)}" if made.new_scans else ""
         print_line(console, f"  time      {seconds(time.perf_counter() - started)}{rate}")
     print_line(console, "next: " + command("plumbline", "train", "--data_dir", made.out))
     return 0

@@ -236,7 +236,7 @@ def _intrinsics(content: Any, where: str) -> Intrinsics:
         if not missing:
             return check_intrinsics(Intrinsics(*(_number(*item, where) for item in values.items())), where)
         if len(missing) < len(values):
-            raise InputError(f"{where}: {', '.join(missing)} is missing; {_WANTED}")
+            raise InputError(f"{where}: it has no {', '.join(missing)}; {_WANTED}")
     raise InputError(f"{where}: no fx, fy, cx, cy and no matrix K in it; {_WANTED}")
 
 

@@ -98,7 +98,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnpicklingError):
         return "it contains more than plain values and tensors, which this program never loads"
     if isinstance(error, BadZipFile):
-        return "it is damaged, or another program wrote it"
+        return "it is damaged, or another program wrote it: give another one"
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 

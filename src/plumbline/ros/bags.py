@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from plumbline.errors import InputError
+from plumbline.files import check_folder
 from plumbline.payload.forms.ros import Fields
 from plumbline.ros.messages import fill
 from plumbline.writing import new_folder
@@ -118,8 +119,7 @@ def check_new_bag(path: Path) -> None:
     """Refuse a bag that cannot be written because there is something in its place. Raises InputError."""
     if os.path.lexists(path):
         raise InputError(f"{path} exists: a bag is never written over; choose another name")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: there is no folder {path.parent} that can be written to")
+    check_folder(path.parent, str(path))
 
 
 def write_bag(path: Path, messages: Iterable[NewMessage], *, like: Path) -> None:

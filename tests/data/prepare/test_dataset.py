@@ -22,7 +22,7 @@ from plumbline.data.prepare.dataset import AllRejectedError
 from plumbline.data.prepare.pool import Workers
 from plumbline.data.store.reader import PackedStore
 from plumbline.records import ScanSettings
-from plumbline.reporting import Event
+from plumbline.reporting import Event, scans_per_second
 from tests.helpers.preparing import BOX, BOX_FACES, SMALL, digest, prepare, write_meshes, write_off
 from tests.helpers.scans import scan_settings
 
@@ -295,3 +295,8 @@ def test_defaults_are_those_of_the_command(tmp_path):
     prepare("--solids", 1, "--samples", 1, "--workers", 1, "--out", tmp_path / "two")
     assert digest(tmp_path / "one") == digest(tmp_path / "two")
     assert len(PackedStore.open(tmp_path / "one")) == 1
+
+
+@pytest.mark.parametrize(("rate", "shown"), [(1234.0, "1,234"), (9.7, "10"), (9.4, "9.4"), (0.042, "0.042")])
+def test_a_slow_preparation_does_not_stand_still(rate: float, shown: str) -> None:
+    assert scans_per_second(rate) == f"{shown} scans/s"

@@ -30,3 +30,11 @@ def test_it_counts_to_the_earlier_limit(monkeypatch: pytest.MonkeyPatch, max_ste
     shown = bar._bar.tasks[0].fields["numbers"]
     bar.teardown(trainer, task, "fit")
     assert shown.endswith(f" {left} left")
+
+
+@pytest.mark.parametrize(
+    ("loss", "shown"),
+    [(0.12, "0.1200"), (0.0012345, "0.001234"), (0.00083184, "8.32e-04"), (0, "0.000")],
+)
+def test_small_losses_keep_the_columns_of_the_epochs_in_line(loss: float, shown: str) -> None:
+    assert progress._four(loss) == shown

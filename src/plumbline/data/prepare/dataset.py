@@ -27,7 +27,7 @@ from plumbline.data.prepare.sources import (
 from plumbline.data.store.writer import read_part
 from plumbline.errors import InputError
 from plumbline.records import GraphSettings, Rejected, ScanSettings
-from plumbline.reporting import Event, Reporter
+from plumbline.reporting import Event, Reporter, scans_per_second
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +268,7 @@ def _write_missing(
             new_scans += written.num_samples
             inputs += written.inputs
             rate = new_scans / (time.perf_counter() - started)
-            report.progress(unit, done, len(sources), f"{rate:.0f} scans/s")
+            report.progress(unit, done, len(sources), scans_per_second(rate))
     seconds = time.perf_counter() - started
     say_input_reports(inputs, report)
     return new_scans, seconds

@@ -191,7 +191,10 @@ def workplace(out: Path, plan: Plan) -> Iterator[Path]:
                 f"another process is preparing {out}: wait until it finishes, or give another folder"
             ) from error
         except OSError as error:
-            raise InputError(f"{out} cannot be written to: {error.strerror}") from error
+            raise InputError(
+                f"{out} cannot be written to ({error.strerror}); check its permissions or choose another "
+                "folder"
+            ) from error
         write_atomically(parts / "plan.json", json.dumps(plan, indent=1, allow_nan=False).encode())
         yield parts
 

@@ -55,8 +55,8 @@ class EpochLines(Callback):
 
 
 def _four(value: float) -> str:
-    """Four significant digits, including trailing zeros: ``0.1200``."""
-    return f"{value:#.4g}"
+    """At most eight characters: four significant digits (``0.1200``), three below 0.001 (``8.32e-04``)."""
+    return f"{value:.2e}" if 0 < abs(value) < 1e-3 else f"{value:#.4g}"
 
 
 class LiveBar(Callback):
