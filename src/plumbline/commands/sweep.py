@@ -22,7 +22,10 @@ _SHOWN = 10
 
 
 def run(config: SweepConfig, console: Console) -> int:
-    """Sweep, and print the best trials. Returns the exit code: 0 done, 1 every trial failed, as train after signals.
+    """Sweep, and print the best trials.
+
+    Returns:
+        The exit code: 0 done, 1 no trial is complete; after a signal that of a training.
 
     Raises:
         InputError: flags, data or folder do not allow the sweep; the message says what to change.
@@ -35,6 +38,13 @@ def run(config: SweepConfig, console: Console) -> int:
 
 def sweep(config: SweepConfig, report: Callable[[Event], None] | None) -> SweepResult:
     """Sweep as the flags say. Raises InputError as :func:`run` does."""
+    from plumbline.sweeping import run  # imported late: optuna, which may be missing
+
+    return run.sweep(settings_of(config), Reporter(report))
+
+
+def settings_of(config: SweepConfig) -> SweepSettings:
+    """What the flags ask for. Raises InputError: data that the trials need are not there."""
     assert config.out is not None
     space, flags = read_sweep(config.space)
     lengths: dict[tuple[str, ...], int] = {}
@@ -47,7 +57,7 @@ def sweep(config: SweepConfig, report: Callable[[Event], None] | None) -> SweepR
     varied = {"checkpoint_dir", *(item.name for item in space.parameters)}
     if "model_args" in shared:  # the network's own flags
         shared["model_args"] = [item for item in shared["model_args"] if item.split("=")[0] not in varied]
-    settings = SweepSettings(
+    return SweepSettings(
         out=config.out,
         space=space,
         flags=tuple(flags),
@@ -58,13 +68,6 @@ def sweep(config: SweepConfig, report: Callable[[Event], None] | None) -> SweepR
         prune=config.prune,
         seed=config.seed,
     )
-    from plumbline.sweeping import run  # imported late: optuna, which may be missing
-
-    reporter = Reporter(report)
-    for item in space.parameters:
-        reporter.say(f"varied     {item}")
-    reporter.say(f"trials     {settings.count}, {config.workers} at a time, in {config.out}")
-    return run.sweep(settings, reporter)
 
 
 def _print(console: Console, result: SweepResult) -> None:
@@ -124,5 +127,7 @@ def _counts(result: SweepResult, *, hidden: int) -> list[str]:
             f"resume   {counted(number['running'], 'trial')} in the middle: give the same command again"
         )
     elif number["running"]:
-        lines.append(f"running  {counted(number['running'], 'trial')}, trained by other commands of this sweep")
+        lines.append(
+            f"running  {counted(number['running'], 'trial')}, trained by other commands of this sweep"
+        )
     return lines

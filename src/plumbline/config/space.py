@@ -1,6 +1,5 @@
-"""What ``plumbline sweep`` varies and what its trials share, read and checked like flags of ``plumbline train``."""
+"""What a sweep varies and what its trials share, read and checked like flags of ``plumbline train``."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product

@@ -13,13 +13,14 @@ from plumbline.kinds import folder, switch, text, whole
 
 @dataclass(frozen=True, kw_only=True)
 class SweepConfig(Flags):
-    """Search for the best flags of a training, by trainings of their own, and resume the search."""
+    """Find good flags for a training, by many trainings with other values."""
 
     space: list[str] = option(
         [],
-        "flags of train to vary, each with a list (hidden_dim=64,128) or a range (dropout=0-0.3; lr=1e-4-1e-2 "
-        "is on a logarithmic scale, as every range that spans a factor of 10 from above 0, or with :log behind "
-        "it; :linear is not); then --, and the flags of train that all trials share",
+        "flags of train to vary, each with a list (hidden_dim=64,128) or a range (dropout=0-0.3); ranges "
+        "above 0 that span a factor of 10, such as lr=1e-4-1e-2, are on a logarithmic scale, unless :log or "
+        ":linear after the range says otherwise; at the end, after --, the flags of train that all trials "
+        "share",
         text,
         positional=True,
         metavar="NAME=VALUES",
@@ -39,7 +40,7 @@ class SweepConfig(Flags):
     )
     prune: bool = option(
         True,
-        "stop a training early whose best val_error_rel is worse than the median of the others at that epoch",
+        "stop trainings early whose best val_error_rel is worse than the median of the others at that epoch",
         switch,
     )
     seed: int = option(
@@ -52,8 +53,8 @@ class SweepConfig(Flags):
         """The error sentence for an unknown flag; it says where flags of train belong."""
         if name in TrainConfig.options():
             return (
-                f"--{name} is a flag of train: to vary it, write {name}=VALUES; for all trials, give it after "
-                f"the other flags and --, as in -- --{name} ..."
+                f"--{name} is a flag of train: write {name}=VALUES to vary it, or give it at the end, after "
+                "--, for all trials"
             )
         return super().unknown(name, options)
 

@@ -12,6 +12,8 @@ from plumbline.sweeping.records import Trial
 
 _COLUMNS = 3
 _BEST = "#c4460f"
+_MARGIN = 0.06
+"""Share of a range that is shown beyond each of its ends."""
 _LOG_FROM = 3.0
 """Ratio of the largest to the smallest error from which their axis is logarithmic."""
 
@@ -27,6 +29,7 @@ def draw(space: Space, trials: Sequence[Trial], out_png: Path) -> None:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     shown = [trial for trial in trials if trial.error is not None]
     complete = [trial for trial in shown if trial.state == "complete"]
@@ -42,7 +45,7 @@ def draw(space: Space, trials: Sequence[Trial], out_png: Path) -> None:
         if complete:
             _best_so_far(history, complete, last=trials[-1].number)
         history.set_xlabel("trial")
-        history.xaxis.get_major_locator().set_params(integer=True)
+        history.xaxis.set_major_locator(MaxNLocator(integer=True))
         history.legend(loc="upper right", frameon=False, fontsize=9, labelcolor=MUTED, ncols=4)
         log = _scale(history, shown)
         history.set_title(
@@ -69,7 +72,9 @@ def _points(axis: Any, trials: Sequence[Trial], places: Sequence[float], best: T
         "pruned": {"facecolors": "none", "edgecolors": MUTED, "s": 18, "zorder": 2},
     }
     for state, style in styles.items():
-        some = [(place, trial.error) for place, trial in zip(places, trials, strict=True) if trial.state == state]
+        some = [
+            (place, trial.error) for place, trial in zip(places, trials, strict=True) if trial.state == state
+        ]
         if some:
             axis.scatter(*zip(*some, strict=True), label=state, linewidths=1.0, **style)
     for place, trial in zip(places, trials, strict=True):
@@ -105,7 +110,7 @@ def _place(item: Parameter, value: str) -> float:
 
 
 def _name_values(axis: Any, item: Parameter) -> None:
-    """Name the values of a list, or make the axis of a range logarithmic if it was drawn from so."""
+    """Name the values of a list; show a whole range, on the scale on which it was drawn from."""
     if item.choices:
         longest = max(map(len, item.choices))
         axis.set_xticks(range(len(item.choices)), [text[-18:] for text in item.choices])
@@ -114,3 +119,8 @@ def _name_values(axis: Any, item: Parameter) -> None:
             axis.tick_params(axis="x", rotation=30)
     elif item.log:
         axis.set_xscale("log")
+        margin = (item.high / item.low) ** _MARGIN
+        axis.set_xlim(item.low / margin, item.high * margin)
+    elif item.low < item.high:
+        margin = _MARGIN * (item.high - item.low)
+        axis.set_xlim(item.low - margin, item.high + margin)

@@ -25,7 +25,6 @@ class SweepSettings:
         workers: trainings at the same time.
         prune: whether trials may be stopped early.
         seed: random seed of the values that are tried.
-        debug: whether the trainings say where an error arose.
     """
 
     out: Path
@@ -37,7 +36,6 @@ class SweepSettings:
     workers: int
     prune: bool
     seed: int
-    debug: bool = False
 
     @property
     def count(self) -> int:

@@ -23,6 +23,8 @@ from plumbline.writing import write_atomically
 
 _POLL = 0.1
 """Seconds between two looks at the trials."""
+_LOOK = 5.0
+"""Seconds until a command with free workers asks again whether there are trials to take."""
 _MOST_ATTEMPTS = 3
 """Times that the process of a trial may be ended from outside before the trial counts as failed."""
 _DECIDING = ".deciding.lock"
@@ -44,6 +46,9 @@ def sweep(settings: SweepSettings, report: Reporter) -> SweepResult:
         InputError: the folder holds something else, or another sweep; the message names the difference.
     """
     _open_folder(settings)
+    for item in settings.space.parameters:
+        report.say(f"varied   {item}")
+    report.say(f"trials   {settings.count}, {settings.workers} at a time, in {settings.out}")
     with _signals() as told:
         going = _Sweep(settings, report, told)
         try:
@@ -73,7 +78,7 @@ class _Sweep:
         self._settings, self._report, self._told = settings, report, told
         self.study = Study(settings)
         self._running: list[RunningTrial] = []
-        self._heard = 0
+        self._heard, self._look_at = 0, 0.0
 
     def run(self) -> None:
         """Train until no trial is left, or a signal arrived and every trial has saved its state."""
@@ -87,8 +92,8 @@ class _Sweep:
                     if not trial.started:
                         trial.close()
                         self._running.remove(trial)
-            while not self._told and len(self._running) < self._settings.workers and (new := self._taken()):
-                self._running.append(new)
+            if not self._told:
+                self._take()
             if not self._running:
                 return
             for trial in list(self._running):
@@ -100,6 +105,15 @@ class _Sweep:
         for trial in self._running:
             trial.stop()
             trial.close()
+
+    def _take(self) -> None:
+        """Take trials until enough run or none is left; then ask again when one ends, or after a while."""
+        while len(self._running) < self._settings.workers and time.monotonic() >= self._look_at:
+            new = self._taken()
+            if new is None:
+                self._look_at = time.monotonic() + _LOOK
+            else:
+                self._running.append(new)
 
     def _taken(self) -> RunningTrial | None:
         """A trial that no command trains: an interrupted one, or a new one. None if there is none."""
@@ -125,8 +139,8 @@ class _Sweep:
     def _look_after(self, running: RunningTrial) -> None:
         exit_code = running.advance()
         number = running.trial.number
-        for epoch, error in running.new_errors().items():
-            worse = self.study.report(number, epoch, error)
+        for epoch, missed in running.new_errors().items():
+            worse = self.study.report(number, epoch, missed)
             if worse and not running.pruned and not running.is_last(epoch) and not self._told:
                 running.pruned = True
                 running.stop()
@@ -147,6 +161,7 @@ class _Sweep:
             self.study.failed(number, running.said())
         running.close()
         self._running.remove(running)
+        self._look_at = 0.0
         self._say_end(self.study.trials()[number])
 
     def _was_killed(self, trial: Trial, exit_code: int) -> None:
@@ -159,7 +174,7 @@ class _Sweep:
             return
         self.study.failed(
             trial.number,
-            f"its process was ended {attempts} times, by {how}, perhaps because the machine had no memory left",
+            f"its process was ended {attempts} times, last by {how}; was there enough memory?",
         )
 
     def _say_end(self, trial: Trial) -> None:
@@ -170,7 +185,7 @@ class _Sweep:
             "failed": f"failed: {trial.trouble};",
         }
         if trial.state in how:
-            self._report.say(f"trial {trial.number:<4} {how[trial.state]:<8} {values}")
+            self._report.say(f"trial {trial.number:<4} {how[trial.state]:<8}  {values}")
             self._say_progress()
 
     def _say_progress(self) -> None:
@@ -198,7 +213,9 @@ def _open_folder(settings: SweepSettings) -> None:
                 return
             others = [item.name for item in out.iterdir() if item.name != _DECIDING]
             if others:
-                raise InputError(f"--out {out} holds other files ({others[0]}): name a new or an empty folder")
+                raise InputError(
+                    f"--out {out} holds other files ({others[0]}): name a new or an empty folder"
+                )
             text = json.dumps(settings.record(), indent=1, allow_nan=False) + "\n"
             write_atomically(path, text.encode())
     except OSError as error:
@@ -214,7 +231,7 @@ def _check_same(path: Path, record: dict[str, Any]) -> None:
     now = {**record["shared"], **record["space"], "seed of the sweep": record["seed"]}
     different = [
         f"{name} {now.get(name, 'not varied')} here, {kept.get(name, 'not varied')} there"
-        for name in dict.fromkeys((*now, *kept))
+        for name in dict.fromkeys((*record["space"], *kept))
         if now.get(name) != kept.get(name)
     ]
     if different:

@@ -1,4 +1,4 @@
-"""The trials of a sweep in an Optuna journal, which several commands share; the only file that imports optuna."""
+"""The trials of a sweep in a journal of Optuna, which several commands share."""
 
 import hashlib
 import os
@@ -174,7 +174,9 @@ def _suggested(asked: optuna.Trial, item: Parameter) -> str | float:
 
 def _texts(params: Mapping[str, Any], space: Space) -> dict[str, str]:
     known = {item.name: item for item in space.parameters}
-    return {name: value if isinstance(value, str) else known[name].text(value) for name, value in params.items()}
+    return {
+        name: value if isinstance(value, str) else known[name].text(value) for name, value in params.items()
+    }
 
 
 def _trial(found: FrozenTrial, space: Space) -> Trial:

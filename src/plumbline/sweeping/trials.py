@@ -20,7 +20,7 @@ OUTPUT = "output.txt"
 """What a trial printed."""
 _LOCK = ".sweep.lock"
 _STARTED_BY_OTHERS = ("PLUMBLINE_PLACE", "TORCHELASTIC_RUN_ID", "SLURM_PROCID")
-"""Variables by which a training knows that it is one of several processes: a trial is a training of its own."""
+"""Variables by which a training knows that it is one of several processes; a trial is alone."""
 _TOLD_TO_STOP = (129, 130, 143)
 """Exit codes of a training that a signal stopped with its state saved."""
 
@@ -80,7 +80,10 @@ class RunningTrial:
         with open(self.folder / OUTPUT, "ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "plumbline.sweeping.trial_program", *self._words, *resume],
-                stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
                 start_new_session=True,
             )  # fmt: skip  (Ctrl-C reaches the sweep alone, which tells its trials)
         return None
@@ -138,7 +141,9 @@ def environment(given: Mapping[str, str], workers: int) -> dict[str, str]:
     return chosen
 
 
-def gpu(given: Mapping[str, str], slot: int, driver: Path = Path("/proc/driver/nvidia/gpus")) -> dict[str, str]:
+def gpu(
+    given: Mapping[str, str], slot: int, driver: Path = Path("/proc/driver/nvidia/gpus")
+) -> dict[str, str]:
     """What gives a trial a GPU of its own, if this machine has several.
 
     Args:
