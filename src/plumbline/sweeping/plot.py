@@ -34,7 +34,7 @@ def draw(space: Space, trials: Sequence[Trial], out_png: Path) -> None:
     shown = [trial for trial in trials if trial.error is not None]
     complete = [trial for trial in shown if trial.state == "complete"]
     best = min(complete, key=lambda trial: trial.error or 0.0, default=None)
-    columns = min(_COLUMNS, len(space.parameters))
+    columns = 2 if len(space.parameters) in (2, 4) else min(_COLUMNS, len(space.parameters))
     rows = ceil(len(space.parameters) / columns)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 2.6 + 2.3 * rows), layout="constrained")
@@ -46,10 +46,12 @@ def draw(space: Space, trials: Sequence[Trial], out_png: Path) -> None:
             _best_so_far(history, complete, last=trials[-1].number)
         history.set_xlabel("trial")
         history.xaxis.set_major_locator(MaxNLocator(integer=True))
-        history.legend(loc="upper right", frameon=False, fontsize=9, labelcolor=MUTED, ncols=4)
+        history.legend(
+            loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=9, labelcolor=MUTED, ncols=4
+        )
         log = _scale(history, shown)
         history.set_title(
-            "Miss on validation objects, % of the radius" + ", log scale" * log,
+            "Miss, % of the radius" + ", log scale" * log,
             loc="left", fontsize=10, color=INK, pad=8,
         )  # fmt: skip
         for place, item in enumerate(space.parameters):
