@@ -1,5 +1,7 @@
 """What a sweep may vary: lists and ranges of any flag of train, refused before anything is trained."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,9 +126,10 @@ def test_errors_are_those_of_whole_rows_with_finite_numbers(tmp_path: Path) -> N
 def test_cores_and_gpus_are_divided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plumbline.sweeping.trials.num_cores", lambda: 8)
     given = {"HOME": "/root", "SLURM_PROCID": "3", "TORCHELASTIC_RUN_ID": "1"}
-    assert environment(given, 1) == {"HOME": "/root"}
-    assert environment(given, 3) == {"HOME": "/root", "OMP_NUM_THREADS": "2"}
-    assert environment({"OMP_NUM_THREADS": "5"}, 3) == {"OMP_NUM_THREADS": "5"}
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    assert environment(given, 1) == {"HOME": "/root", **path}
+    assert environment(given, 3) == {"HOME": "/root", "OMP_NUM_THREADS": "2", **path}
+    assert environment({"OMP_NUM_THREADS": "5"}, 3) == {"OMP_NUM_THREADS": "5", **path}
     assert [gpu({"CUDA_VISIBLE_DEVICES": "2,5"}, slot)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == [
         "2", "5", "2"
     ]  # fmt: skip

@@ -1,5 +1,6 @@
 """The sweep: trials are drawn, trained, pruned and recorded until all are done or a signal ends it."""
 
+import errno
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from typing import Any
 from plumbline.console.text import counted, percent
 from plumbline.errors import InputError
 from plumbline.files import check_out_folder
-from plumbline.locks import sole_owner
+from plumbline.locks import LockedError, sole_owner
 from plumbline.reporting import Reporter
 from plumbline.sweeping.files import RECORD, write_files
 from plumbline.sweeping.records import SweepResult, SweepSettings, Trial
@@ -29,8 +30,13 @@ _MOST_ATTEMPTS = 3
 """Times that the process of a trial may be ended from outside before the trial counts as failed."""
 _DECIDING = ".deciding.lock"
 """File that is locked while a command takes a trial."""
+_CLOSED = 129
+"""Exit code after the terminal was closed."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+_PATIENCE = 60.0
+"""Seconds to wait for another command that takes a trial, which takes it a moment."""
 _EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143} | (
-    {signal.SIGHUP: 129, signal.SIGUSR1: 143} if os.name == "posix" else {}
+    {signal.SIGHUP: _CLOSED, signal.SIGUSR1: 143} if os.name == "posix" else {}
 )
 """Signals that stop a sweep, and its exit codes then, as those of a training."""
 
@@ -53,6 +59,13 @@ def sweep(settings: SweepSettings, report: Reporter) -> SweepResult:
         going = _Sweep(settings, report, told)
         try:
             going.run()
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise InputError(
+                f"--out {settings.out}: cannot write there any more ({error.strerror}); the trials were "
+                "stopped: make room, and give the same command again"
+            ) from error
         finally:
             going.close()
     trials = tuple(going.study.trials())
@@ -118,7 +131,7 @@ class _Sweep:
     def _taken(self) -> RunningTrial | None:
         """A trial that no command trains: an interrupted one, or a new one. None if there is none."""
         slot = min(set(range(self._settings.workers)) - {trial.slot for trial in self._running})
-        with sole_owner(self._settings.out / _DECIDING, patience=float("inf")):
+        with _deciding(self._settings.out):
             trials = self.study.trials()
             for trial in trials:
                 mine = trial.number in [running.trial.number for running in self._running]
@@ -202,12 +215,7 @@ def _open_folder(settings: SweepSettings) -> None:
     check_out_folder(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with sole_owner(out / _DECIDING, patience=float("inf")) as locked:
-            if not locked:
-                raise InputError(
-                    f"--out {out}: locks do not work there, by which the commands of a sweep find out which "
-                    "trials are taken; choose a folder on another file system"
-                )
+        with _deciding(out):
             if path.exists():
                 _check_same(path, settings.record())
                 return
@@ -220,6 +228,23 @@ def _open_folder(settings: SweepSettings) -> None:
             write_atomically(path, text.encode())
     except OSError as error:
         raise InputError(f"--out {out}: cannot write there ({error.strerror})") from error
+
+
+@contextmanager
+def _deciding(out: Path) -> Iterator[None]:
+    """Keep other commands from taking trials. Raises InputError: they do not let go, or locks do not work."""
+    try:
+        with sole_owner(out / _DECIDING, patience=_PATIENCE) as locked:
+            if not locked:
+                raise InputError(
+                    f"--out {out}: locks do not work there, by which the commands of a sweep find out which "
+                    "trials are taken; choose a folder on another file system"
+                )
+            yield
+    except LockedError as error:
+        raise InputError(
+            f"--out {out}: another command of this sweep holds {_DECIDING} for a minute: end it if it hangs"
+        ) from error
 
 
 def _check_same(path: Path, record: dict[str, Any]) -> None:
@@ -246,12 +271,17 @@ def _signals() -> Iterator[list[signal.Signals]]:
     """Collect the signals that stop a sweep, in the main thread; other threads leave signals alone."""
     told: list[signal.Signals] = []
     before: dict[int, Any] = {}
+    terminal = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
+
+    def receive(signum: int, _: Any) -> None:
+        told.append(signal.Signals(signum))
+        if _EXIT_CODES[told[-1]] == _CLOSED:
+            for descriptor in terminal:  # closed: writing to it would fail
+                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
     if threading.current_thread() is threading.main_thread():
         wanted = [signum for signum in _EXIT_CODES if signal.getsignal(signum) != signal.SIG_IGN]
-        before = {
-            signum: signal.signal(signum, lambda signum, _: told.append(signal.Signals(signum)))
-            for signum in wanted
-        }
+        before = {signum: signal.signal(signum, receive) for signum in wanted}
     try:
         yield told
     finally:

@@ -79,7 +79,7 @@ class RunningTrial:
         resume = ["--resume"] if any(self.folder.glob("*.ckpt")) else []
         with open(self.folder / OUTPUT, "ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "plumbline.sweeping.trial_program", *self._words, *resume],
+                [sys.executable, "-P", "-m", "plumbline.sweeping.trial_program", *self._words, *resume],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -136,6 +136,7 @@ def was_interrupted(exit_code: int) -> bool:
 def environment(given: Mapping[str, str], workers: int) -> dict[str, str]:
     """The environment of a trial, with its share of the cores."""
     chosen = {name: value for name, value in given.items() if name not in _STARTED_BY_OTHERS}
+    chosen["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     if workers > 1:
         chosen.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // workers)))
     return chosen
