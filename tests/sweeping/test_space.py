@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from plumbline.cli import main, parse
 from plumbline.config.space import read_sweep
 from plumbline.errors import InputError
 from plumbline.spaces import Parameter, Space
 from plumbline.sweeping.trials import environment, errors, gpu
+from tests.helpers.training_fixtures import run_python
 
 
 def space(*words: str) -> Space:
@@ -98,6 +100,35 @@ def test_a_file_of_a_run_may_say_what_the_trials_share(tmp_path: Path) -> None:
     file.write_text("ensemble: 2\n")
     with pytest.raises(InputError, match="--ensemble 2 has no place in a sweep"):
         space("lr=1,2", "--config", str(file))
+
+
+def test_a_file_may_say_what_is_varied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["lr=1,2", "--out", "somewhere", "--", "--hidden_dim", "8"]
+    assert main(["sweep", "--print_config", *words]) == 0
+    file = tmp_path / "printed.yaml"
+    file.write_text(capsys.readouterr().out)
+    assert parse("sweep", ["--config", str(file)]) == parse("sweep", words)
+    file.write_text("space: ['lr=1,2', --, --hidden_dim, 8]\nout: somewhere\n")
+    found, flags = read_sweep(parse("sweep", ["--config", str(file)]).space)
+    assert (found, flags) == (space("lr=1,2"), ["--hidden_dim", "8"])
+
+
+def test_a_flag_of_train_among_those_of_the_sweep_is_told_where_it_belongs() -> None:
+    with pytest.raises(
+        InputError, match="--lr is a flag of train: write lr=VALUES to vary it, or give it at"
+    ):
+        parse("sweep", ["--lr", "1,2", "--out", "somewhere"])
+    with pytest.raises(InputError, match="there is no flag --trails; did you mean --trials"):
+        parse("sweep", ["lr=1,2", "--trails", "3", "--out", "somewhere"])
+
+
+def test_without_optuna_it_says_what_to_install(tiny: Path, tmp_path: Path) -> None:
+    words = ["sweep", "lr=1,2", "--out", str(tmp_path / "out"), "--", "--data_dir", str(tiny)]
+    code = "import sys; sys.modules['optuna'] = None; from plumbline.cli import main; sys.exit(main({}))"
+    done = run_python("-c", code.format(words))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: plumbline sweep needs optuna: pip install optuna\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_flag_of_one_network_is_varied_with_that_network_alone() -> None:

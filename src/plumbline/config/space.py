@@ -38,6 +38,8 @@ def read_sweep(words: Sequence[str]) -> tuple[Space, list[str]]:
     """
     start = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
     given, flags = [_split(word) for word in words[:start]], list(words[start:])
+    if flags[:1] == ["--"]:  # in a --config file
+        del flags[0]
     if not given:
         raise InputError(f"there is nothing to vary: {_EXAMPLE}")
     shared = [name.removeprefix("no_") for name in CommandLine(flags).named]
