@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import product
 
 from plumbline.config.options import Option
-from plumbline.config.reading import CommandLine
+from plumbline.config.reading import CONFIG, CommandLine
 from plumbline.config.train import TrainConfig
 from plumbline.errors import InputError
 from plumbline.kinds import span
@@ -52,7 +52,7 @@ def read_sweep(words: Sequence[str]) -> tuple[Space, list[str]]:
     for name, _ in given:
         if name in shared:
             raise InputError(f"{name} is varied, and --{name} fixes it: give one of them")
-    space = _read_space(dict(given), flags)
+    space = _read_space(dict(given), shared, flags)
     for chosen in space.samples():
         trial_config(space, flags, chosen)
     return space, flags
@@ -79,7 +79,7 @@ def _split(word: str) -> tuple[str, str]:
     return name, values
 
 
-def _read_space(given: Mapping[str, str], flags: Sequence[str]) -> Space:
+def _read_space(given: Mapping[str, str], shared: Sequence[str], flags: Sequence[str]) -> Space:
     plain = CommandLine(flags).options(TrainConfig)
     deciding = [_parameter(plain[name], given[name]) for name in _DECIDING if name in given]
     options: dict[tuple[str, ...], dict[str, Option]] = {}
@@ -87,6 +87,9 @@ def _read_space(given: Mapping[str, str], flags: Sequence[str]) -> Space:
         words = [word for item, value in zip(deciding, values, strict=True) for word in item.words(value)]
         options[values] = CommandLine([*flags, *words]).options(TrainConfig)
     known = {name: item for found in options.values() for name, item in found.items()}
+    for name in shared:
+        if name not in (*known, CONFIG.name):
+            raise InputError(TrainConfig.unknown(name, known))
     others = []
     for name in given:
         if name not in known:
