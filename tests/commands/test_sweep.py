@@ -184,5 +184,5 @@ def test_a_trial_worse_than_the_median_is_pruned(tiny: Path, tmp_path: Path) -> 
     assert [row["state"] for row in rows] == ["complete"] * 5 + ["pruned"]
     assert rows[5]["epochs"] == "2"
     assert float(rows[5]["val_error_rel"]) == float(metric_rows(output.parent)[1]["val_error_rel"])
-    assert "trial 5    pruned after 2 epochs  dropout" in text
+    assert "trial 5    pruned    dropout" in text
     assert "6 of 6: 5 complete, 1 pruned, 0 failed" in text

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from plumbline.console.text import counted, percent
+from plumbline.console.text import percent
 from plumbline.errors import InputError
 from plumbline.files import check_out_folder
 from plumbline.locks import LockedError, sole_owner
@@ -191,15 +191,14 @@ class _Sweep:
         )
 
     def _say_end(self, trial: Trial) -> None:
+        """Report a trial in one line, unless it is to be resumed."""
+        if trial.state == "running":
+            return
+        how = percent(trial.error or 0.0) if trial.state == "complete" else trial.state
         values = "  ".join(f"{name} {value}" for name, value in trial.values.items())
-        how = {
-            "complete": "" if trial.error is None else percent(trial.error),
-            "pruned": f"pruned after {counted(len(trial.errors), 'epoch')}",
-            "failed": f"failed: {trial.trouble};",
-        }
-        if trial.state in how:
-            self._report.say(f"trial {trial.number:<4} {how[trial.state]:<8}  {values}")
-            self._say_progress()
+        why = f": {trial.trouble}" if trial.trouble else ""
+        self._report.say(f"trial {trial.number:<4} {how:<8}  {values}{why}")
+        self._say_progress()
 
     def _say_progress(self) -> None:
         trials = self.study.trials()

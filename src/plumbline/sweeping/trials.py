@@ -84,8 +84,8 @@ class RunningTrial:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
-                start_new_session=True,
-            )  # fmt: skip  (Ctrl-C reaches the sweep alone, which tells its trials)
+                start_new_session=True,  # Ctrl-C reaches the sweep alone, which tells its trials
+            )
         return None
 
     def stop(self) -> None:
