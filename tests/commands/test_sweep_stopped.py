@@ -24,21 +24,29 @@ def says(out: Path, number: int, words: str) -> bool:
     return path.is_file() and words in path.read_text()
 
 
-def check_whole(out: Path, words: list[str], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def alone(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The trainings of both trials, never stopped."""
+    folder = tmp_path_factory.mktemp("alone")
+    loss = gated(folder)
+    open_gate(folder)
+    for lr in ("1e-3", "1e-2"):
+        assert train(tiny, folder / lr, lr=lr, max_epochs=4, loss=loss).code == 0
+    return {lr: folder / lr for lr in ("1e-3", "1e-2")}
+
+
+def check_whole(out: Path, alone: dict[str, Path]) -> None:
     """Both trials are complete, once, and end as trainings that were never stopped."""
     rows = table(out)
     assert [(row["trial"], row["state"]) for row in rows] == [("0", "complete"), ("1", "complete")]
     assert sorted(row["lr"] for row in rows) == ["1e-2", "1e-3"]
     assert sorted(path.name for path in out.glob("trial-*")) == ["trial-000", "trial-001"]
     for row in rows:
-        alone = tmp_path / f"alone-{row['lr']}"
-        data, loss = (words[words.index(name) + 1] for name in ("--data_dir", "--loss"))
-        assert train(Path(data), alone, lr=row["lr"], max_epochs=4, loss=loss).code == 0
-        assert_same_end(alone, out / row["folder"])
+        assert_same_end(alone[row["lr"]], out / row["folder"])
 
 
 def test_ctrl_c_saves_two_trials_at_a_time_and_the_next_command_resumes_them(
-    tiny: Path, tmp_path: Path
+    tiny: Path, alone: dict[str, Path], tmp_path: Path
 ) -> None:
     out, words = tmp_path / "out", shared(tiny, max_epochs=4, loss=gated(tmp_path))
     with started(out, words, "--workers", "2") as process:
@@ -56,10 +64,12 @@ def test_ctrl_c_saves_two_trials_at_a_time_and_the_next_command_resumes_them(
         text = process.communicate()[0]
     assert process.returncode == 0, text
     assert all(f"trial {number} resumes" in text and says(out, number, "resuming") for number in (0, 1))
-    check_whole(out, words, tmp_path)
+    check_whole(out, alone)
 
 
-def test_kills_of_a_trial_and_of_the_sweep_lose_nothing(tiny: Path, tmp_path: Path) -> None:
+def test_kills_of_a_trial_and_of_the_sweep_lose_nothing(
+    tiny: Path, alone: dict[str, Path], tmp_path: Path
+) -> None:
     out, words = tmp_path / "out", shared(tiny, max_epochs=4, loss=gated(tmp_path))
     with started(out, words) as process:
         wait_for(lambda: len(arrived(tmp_path)) == 1, "the first trial")
@@ -75,10 +85,10 @@ def test_kills_of_a_trial_and_of_the_sweep_lose_nothing(tiny: Path, tmp_path: Pa
         text = process.communicate()[0]
     assert process.returncode == 0, text
     assert "trial 0 resumes" in text
-    check_whole(out, words, tmp_path)
+    check_whole(out, alone)
 
 
-def test_two_commands_share_the_trials(tiny: Path, tmp_path: Path) -> None:
+def test_two_commands_share_the_trials(tiny: Path, alone: dict[str, Path], tmp_path: Path) -> None:
     out, words = tmp_path / "out", shared(tiny, max_epochs=4, loss=gated(tmp_path))
     with started(out, words) as one, started(out, words) as other:
         wait_for(lambda: len(arrived(tmp_path)) == 2, "a trial of each command")
@@ -88,4 +98,4 @@ def test_two_commands_share_the_trials(tiny: Path, tmp_path: Path) -> None:
     for text in texts:
         assert sum(line.startswith(("trial 0 ", "trial 1 ")) for line in text.splitlines()) == 1, text
     assert not any("resumes" in text for text in texts)
-    check_whole(out, words, tmp_path)
+    check_whole(out, alone)
