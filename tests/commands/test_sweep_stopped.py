@@ -3,19 +3,24 @@
 import os
 import signal
 import subprocess
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.processes import running
 from tests.helpers.sweeps import arrived, gated, open_gate, shared, table, wait_for
-from tests.helpers.training_fixtures import assert_same_end, train
+from tests.helpers.training_fixtures import assert_same_end, fresh_environment, train
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals")
 
 
-def started(out: Path, words: list[str], *own: str) -> subprocess.Popen[str]:
-    return running("-m", "plumbline", "sweep", "lr=1e-3,1e-2", "--out", str(out), *own, "--", *words)
+def started(
+    out: Path, words: list[str], *own: str, **environment: str
+) -> AbstractContextManager[subprocess.Popen[str]]:
+    """A sweep of two learning rates in a process of its own."""
+    command = ("-m", "plumbline", "sweep", "lr=1e-3,1e-2", "--out", str(out), *own, "--", *words)
+    return running(*command, env=fresh_environment(**environment))
 
 
 def says(out: Path, number: int, words: str) -> bool:
@@ -88,9 +93,13 @@ def test_kills_of_a_trial_and_of_the_sweep_lose_nothing(
     check_whole(out, alone)
 
 
+SRUN = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1"}
+"""What srun says to a command that it starts twice."""
+
+
 def test_two_commands_share_the_trials(tiny: Path, alone: dict[str, Path], tmp_path: Path) -> None:
     out, words = tmp_path / "out", shared(tiny, max_epochs=4, loss=gated(tmp_path))
-    with started(out, words) as one, started(out, words) as other:
+    with started(out, words, **SRUN) as one, started(out, words, **SRUN) as other:
         wait_for(lambda: len(arrived(tmp_path)) == 2, "a trial of each command")
         open_gate(tmp_path)
         texts = [process.communicate()[0] for process in (one, other)]
