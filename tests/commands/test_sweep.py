@@ -141,7 +141,7 @@ def test_refusals_come_before_anything_is_trained(tiny: Path, tmp_path: Path) ->
         done = sweep(*words)
         assert (done.code, done.text.count("\n")) == (2, 1)
         assert said in done.text
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["full"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", "mine.txt"]
 
 
 def test_a_sweep_whose_trials_all_fail_ends_with_1(tiny: Path, tmp_path: Path) -> None:

@@ -214,15 +214,13 @@ def _open_folder(settings: SweepSettings) -> None:
     check_out_folder(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        names = sorted(item.name for item in out.iterdir() if not item.name.startswith("."))
+        if names and RECORD not in names:
+            raise InputError(f"--out {out} holds other files ({names[0]}): name a new or an empty folder")
         with _deciding(out):
             if path.exists():
                 _check_same(path, settings.record())
                 return
-            others = [item.name for item in out.iterdir() if item.name != _DECIDING]
-            if others:
-                raise InputError(
-                    f"--out {out} holds other files ({others[0]}): name a new or an empty folder"
-                )
             text = json.dumps(settings.record(), indent=1, allow_nan=False) + "\n"
             write_atomically(path, text.encode())
     except OSError as error:
