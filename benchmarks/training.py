@@ -29,7 +29,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,16 @@ from plumbline.training.loop.precision import LIGHTNING_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = {
-    "gcn": ("plain, 0 workers", "plain, 4 workers", "plumbline", "floor"),
+    "gcn": ("plain, 0 workers", "plain, 4 workers", "plain, memory kept", "plumbline", "floor"),
     "ept": ("plain, 0 workers", "plain, 4 workers", "plumbline", "gcn", "egnn", "painn", "steerable"),
 }
 """The programs that are compared, by ``--model``."""
+MEMORY_KEPT = {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 34),
+    "MALLOC_TOP_PAD_": str(1 << 28),
+}
+"""Settings of glibc that let "plain, memory kept" keep what it frees, as plumbline does by itself."""
 EPT_FLAGS = ("--recipe", "best", "--optimizer", "adamw", "--lr", "3e-3", "--ema", "0", "--batch_size", "16")
 
 
@@ -94,7 +100,7 @@ def run(program: str, folder: Path, epochs: int, threads: int | None, model: str
     def arguments(out: Path, checkpoints: Path) -> list[str]:
         return command(program, folder, out, checkpoints, epochs, model)
 
-    return timed(arguments, threads)
+    return timed(arguments, threads, MEMORY_KEPT if program.startswith("plain, memory kept") else {})
 
 
 def measure_plumbline(data: Path, epochs: int, flags: list[str], *, threads: int | None) -> dict[str, Any]:
@@ -102,19 +108,23 @@ def measure_plumbline(data: Path, epochs: int, flags: list[str], *, threads: int
     return timed(lambda out, checkpoints: watched(data, out, checkpoints, epochs, flags), threads)
 
 
-def timed(arguments: Callable[[Path, Path], list[str]], threads: int | None) -> dict[str, Any]:
+def timed(
+    arguments: Callable[[Path, Path], list[str]],
+    threads: int | None,
+    settings: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Run a training in a process of its own; return its record, with startup time, CPU time and memory.
 
     Startup time is the time to the first step, CPU time is that of all its processes, and memory is the peak
     of the largest process. ``arguments`` makes the command line from the file for the times and the folder
-    for the checkpoints.
+    for the checkpoints; ``settings`` are further environment variables.
     """
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         out = scratch / "times.json"
         start = time.monotonic()
         given = arguments(out, scratch / "checkpoints")
-        status, usage, text = on_terminal(given, scratch, threads)
+        status, usage, text = on_terminal(given, scratch, threads, settings or {})
         if status != 0:
             raise SystemExit(f"{' '.join(given)} failed with exit code {status}:\n{text}")
         record = json.loads(out.read_text(encoding="utf-8"))
@@ -133,10 +143,17 @@ def watched(data: Path, out: Path, checkpoint_dir: Path, epochs: int, flags: Seq
 
 
 def on_terminal(
-    arguments: list[str], folder: Path, threads: int | None
+    arguments: list[str], folder: Path, threads: int | None, settings: Mapping[str, str]
 ) -> tuple[int, resource.struct_rusage, str]:
     """Run a command on a pseudo-terminal; return exit code, resource usage with children, and output."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
+    environment = {
+        **os.environ,
+        **settings,
+        "PYTHONPATH": str(ROOT),
+        "TERM": "xterm",
+        "COLUMNS": "100",
+        "LINES": "30",
+    }
     if threads:
         environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(threads)
     controller, terminal = pty.openpty()

@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+import plumbline
 from docs.build import flags_page
 from docs.model_card import with_facts
 from plumbline import cli
 from plumbline.config.train import TrainConfig
 from plumbline.data.pt.cache import open_data
+from plumbline.data.split_file import read_split
 from plumbline.geometry.raycast import Caster
 from plumbline.geometry.scans import scan_solid
 from plumbline.geometry.solids import FAMILIES, make_solid
 from plumbline.records import Range, ScanSettings
 from tests.helpers.preparing import write_meshes
+from tests.helpers.training_fixtures import write_tiny
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -170,6 +173,75 @@ def test_python_lines_make_a_data_set(tmp_path, monkeypatch):
     exec(lines, known)
     assert (known["made"].scans, known["made"].rejected) == (10, ())
     assert len(open_data(tmp_path / "data" / "from_python")) == 10
+
+
+@pytest.mark.slow
+def test_python_lines_find_a_part(capsys):
+    (lines,) = re.findall(r"```python\n(.*?)```", read("docs", "label.md"), re.DOTALL)
+    known: dict[str, Any] = {}
+    exec(lines, known)
+    found, scan, mesh = known["found"], known["scan"], known["mesh"]
+    assert found.reason is None
+    assert np.linalg.norm(found.com - scan.com) < 0.01 * mesh.bounding_radius
+    assert np.linalg.norm(found.com - scan.points.mean(axis=0)) > 0.1 * mesh.bounding_radius, "the control"
+    assert str(found.com) in capsys.readouterr().out
+
+
+def test_python_lines_predict_from_batches(tmp_path, monkeypatch, capsys):
+    (lines,) = re.findall(r"```python\n(.*?)```", read("docs", "train.md"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    solid = make_solid(1, 93)
+    Path("meshes").mkdir()
+    write_stl(Path("meshes/mug.stl"), solid.vertices[solid.faces])
+    write_tiny(tmp_path / "data" / "processed_sh")
+    assert plumbline.train(max_epochs=1, accelerator="cpu").exit_code == 0
+    known: dict[str, Any] = {}
+    exec(lines, known)
+    np.testing.assert_allclose(known["solid"].com, solid.com, atol=1e-5 * solid.bounding_radius)
+    assert str(known["solid"].com) in capsys.readouterr().out
+    assert tuple(known["com"].shape) == (4, 3)
+    truth = known["store"].target[:4]
+    assert np.linalg.norm(known["com"].detach().numpy() - truth, axis=1).max() < 2
+
+
+def write_stl(path: Path, corners: np.ndarray) -> None:
+    """Triangles ``[F, 3, 3]`` as a binary STL file."""
+    rows = np.zeros(len(corners), [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("colour", "<u2")])
+    rows["corners"] = corners
+    path.write_bytes(bytes(80) + np.uint32(len(corners)).tobytes() + rows.tobytes())
+
+
+def test_the_split_and_the_job_are_understood(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (split,) = re.findall(r"```yaml\n(.*?)```", read("docs", "train.md"), re.DOTALL)
+    Path("split.yaml").write_text(split)
+    assert read_split(Path("split.yaml"))["train"] == ["chairs/", "lamps/0001", "tables/"]
+    (job,) = re.findall(r"```bash\n(.*?)```", read("docs", "train.md"), re.DOTALL)
+    words = shlex.split(job, comments=True)
+    options = dict(word.split("=") for word in re.search("^#SBATCH (.*)$", job, re.MULTILINE)[1].split())
+    flags = words[words.index("train") + 1 :]
+    config = cli.parse("train", flags)
+    assert (config.num_nodes, config.devices) == (int(options["--nodes"]), int(options["--ntasks-per-node"]))
+
+
+def test_every_block_of_code_is_run_by_a_test():
+    """Blocks without a name in this file and, of the server, in tests/serve/test_guide.py; the others in the
+    tests of what they show: own networks, losses and baselines, Lightning."""
+    found = {
+        page.name: sorted(
+            re.findall(r"^```(python.*|bash|yaml|json)$", page.read_text("utf-8"), re.MULTILINE)
+        )
+        for page in [ROOT / "README.md", *DOCS]
+    }
+    assert {page: blocks for page, blocks in found.items() if blocks} == {
+        "README.md": ["python"],
+        "label.md": ["python"],
+        "predict.md": ["python", "python"],
+        "prepare.md": ["python"],
+        "serve.md": ["json", "python"],
+        "train.md": ["bash", "python", "python baseline", "python lightning", "python loss", "python network",
+                     "python network tests", "yaml"],
+    }  # fmt: skip
 
 
 def test_results_in_the_readme_are_those_of_the_page_on_accuracy():

@@ -12,7 +12,7 @@ from plumbline.data.store.reader import PackedStore
 from plumbline.geometry.clouds import read_labels
 from plumbline.geometry.solids import make_solid
 from plumbline.records import Solid
-from tests.geometry.test_registration import place, seen
+from tests.geometry.test_registration import moved, place, seen
 from tests.helpers.preparing import SMALL, prepare, write_off
 
 
@@ -63,6 +63,24 @@ def test_labels_are_those_that_prepare_reads(folder, solid, capsys):
     sample = PackedStore.open(data).sample(0)
     np.testing.assert_allclose(sample.target * sample.scale + sample.origin, row.com, atol=1e-6)
     assert sample.bounding_radius * sample.scale == pytest.approx(row.bounding_radius, rel=1e-5)
+
+
+def test_labels_move_with_scan_and_cad_model(folder, solid):
+    """Both turned and moved, each in its own way: the pose leads from the new frame to the new frame."""
+    found = []
+    for name, scan_moved, cad_moved in (("here", np.eye(4), np.eye(4)), ("there", moved(5), moved(6))):
+        with np.load(folder / "scans" / "good.npz") as arrays:
+            points, sensor = (place(scan_moved, arrays[part].reshape(-1, 3)) for part in ("points", "sensor"))
+        np.savez(folder / f"{name}.npz", points=points, sensor=sensor[0])
+        write_off(folder / "part.off", 1000 * place(cad_moved, solid.vertices), solid.faces)
+        out, poses = folder / f"{name}.csv", folder / f"{name}.jsonl"
+        assert label(folder, folder / f"{name}.npz", "--out", out, "--poses", poses) == 0
+        (row,) = read_labels(out)
+        found.append((np.array(json.loads(poses.read_text())["pose"]), row.com))
+    (pose, com), (other, its_com) = found
+    np.testing.assert_allclose(other @ moved(6), moved(5) @ pose, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(its_com, place(moved(5), com[None])[0], rtol=0, atol=1e-12)
+    assert np.abs(other @ moved(6) - moved(6) @ pose).max() > 0.1, "the control: motions that differ"
 
 
 def test_a_scan_that_is_refused_gets_no_label(folder, solid, capsys):

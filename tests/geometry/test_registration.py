@@ -1,10 +1,13 @@
 """CAD models registered to scans: exact where the scan is, refused where it does not tell."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import plumbline
 from plumbline.errors import InputError
+from plumbline.geometry import registration
 from plumbline.geometry.cad_surface import CadSurface, closest_on_triangles
 from plumbline.geometry.icp import Motion
 from plumbline.geometry.meshes import make_solid_record
@@ -86,14 +89,46 @@ def test_noise_moves_the_centre_of_mass_by_less_than_itself():
         assert found.rms == pytest.approx(0.007 * solid.bounding_radius, rel=0.5)  # of slanted lines of sight
 
 
-def test_the_pose_turns_with_the_scan():
+EXACT: dict[str, Any] = {"rtol": 0, "atol": 1e-12}
+"""Of float64, for lengths of about a metre."""
+
+
+def test_the_pose_turns_and_moves_with_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     solid = bracket()
     scan, motion = seen(solid, 1, 0.01), moved(5)
+    there, sensor = place(motion, scan.points), place(motion, scan.sensor)
     one = register(scan.points, solid, sensor=scan.sensor)
-    other = register(place(motion, scan.points), solid, sensor=place(motion, scan.sensor))
-    np.testing.assert_allclose(other.pose, motion @ one.pose, atol=1e-9)
-    np.testing.assert_allclose(other.com, place(motion, one.com[None])[0], atol=1e-9)
-    assert other.rms == pytest.approx(one.rms, rel=1e-6)
+    other = register(there, solid, sensor=sensor)
+    np.testing.assert_allclose(other.pose, motion @ one.pose, **EXACT)
+    np.testing.assert_allclose(other.com, place(motion, one.com[None])[0], **EXACT)
+    for name in ("rms", "inliers", "in_front", "missing", "com_spread"):
+        assert getattr(other, name) == pytest.approx(getattr(one, name), abs=1e-12), name
+
+    views = registration._views
+
+    def on_a_grid(*given: Any) -> Any:
+        """A grid of voxels has axes of its own."""
+        found = views(*given)
+        return found._replace(points=found.points.round(2))
+
+    monkeypatch.setattr(registration, "_views", on_a_grid)
+    one = register(scan.points, solid, sensor=scan.sensor)
+    other = register(there, solid, sensor=sensor)
+    assert np.abs(other.pose - motion @ one.pose).max() > 1e-6, "the control"
+
+
+def test_the_pose_turns_and_moves_with_the_cad_model() -> None:
+    solid, motion = bracket(), moved(6)
+    scan = seen(solid, 1, 0.01)
+    corners = place(motion, solid.vertices)
+    one = register(scan.points, solid, sensor=scan.sensor)
+    other, control = (
+        register(scan.points, make_solid_record("moved", vertices, solid.faces), sensor=scan.sensor)
+        for vertices in (corners, corners.astype(np.float32))
+    )
+    np.testing.assert_allclose(other.pose @ motion, one.pose, **EXACT)
+    np.testing.assert_allclose(other.com, one.com, **EXACT)
+    assert np.abs(control.pose @ motion - one.pose).max() > 1e-9, "the control: corners in single precision"
 
 
 @pytest.mark.parametrize("solid", [box(0.2, 0.14, 0.08), can(0.035, 0.1)], ids=["box", "can"])

@@ -22,14 +22,20 @@ class Ensemble(nn.Module):
 
     Args:
         members: one dict per member, with ``model`` (a name in ``MODELS``) and ``model_args``.
+        own_errors: the usual error of each member that predicts none, its mean on held-out graphs in units
+            of their size; None for the other members, and by default for all.
     """
 
-    def __init__(self, *, members: Sequence[dict[str, Any]]) -> None:
+    def __init__(
+        self, *, members: Sequence[dict[str, Any]], own_errors: Sequence[float | None] | None = None
+    ) -> None:
         super().__init__()
         from plumbline.models import build_model  # imported late: it refers to this class by name
 
         built = [build_model(item["model"], **item["model_args"]) for item in members]
         self.members = nn.ModuleList(built)
+        known = [None] * len(built) if own_errors is None else own_errors
+        self.own_errors = [None if error is None else float(error) for error in known]
         self.symmetry: str = min((member.symmetry for member in built), key=_WEAKEST_FIRST.index)
         self.needs: frozenset[str] = frozenset().union(*(member.needs for member in built))
 
@@ -41,13 +47,17 @@ class Ensemble(nn.Module):
         """Predict the means of the members' predictions, and how uncertain they are together.
 
         The squared expected error is the mean over the members of the member's own squared expected error (if
-        it predicts one) plus its squared distance from the mean prediction. The covariance, if all members
-        predict one, is the mean of their covariances plus the covariance of their predictions (law of total
-        covariance). Volumes have a geometric mean, and features are those of all members.
+        it is known) plus its squared distance from the mean prediction. The covariance is the mean of the
+        members' covariances plus the covariance of their predictions (law of total covariance); that of a
+        member that predicts none is isotropic, of the size of its expected error. Volumes have a geometric
+        mean, and features are those of all members.
         """
         from plumbline.models import forward_with_error
 
-        found = [as_answer(forward_with_error(member)(batch)) for member in self.members]
+        found = [
+            _with_error(as_answer(forward_with_error(member)(batch)), own, batch)
+            for member, own in zip(self.members, self.own_errors, strict=True)
+        ]
         places = torch.stack([item.com for item in found])
         mean = places.mean(0)
         off = places - mean
@@ -68,6 +78,18 @@ class Ensemble(nn.Module):
             inertia=_mean_of([item.inertia for item in found]),
             features=torch.cat(features, 1) if features else None,
         )
+
+
+def _with_error(answer: Answer, own: float | None, batch: Batch) -> Answer:
+    """What a member predicts, with its usual error and an isotropic covariance if it predicts none."""
+    log_scale, covariance = answer.log_scale, answer.covariance
+    if log_scale is None and own is not None:
+        wide = torch.promote_types(answer.com.dtype, torch.float32)
+        log_scale = torch.log(own * batch.size.to(wide))
+    if covariance is None and log_scale is not None:
+        one = torch.eye(3, dtype=log_scale.dtype, device=log_scale.device)
+        covariance = torch.exp(2 * log_scale)[:, None, None] / 3 * one
+    return answer._replace(log_scale=log_scale, covariance=covariance)
 
 
 def _mean_of(parts: Sequence[Tensor | None]) -> Tensor | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from plumbline.console.text import counted
+from plumbline.console.text import counted, processes
 from plumbline.data.batches.loader import Loaders, Resident, load_resident, make_loaders
 from plumbline.data.pt.cache import open_data
 from plumbline.data.store.reader import PackedStore
@@ -283,6 +283,15 @@ class Phases:
             if not forward.failed:
                 self.report.say("torch.compile: forward, backward, validation")
             task.forward_model = forward
+
+    def compare_compiled(self, task: CentreOfMassTask) -> None:
+        """Tell of other processes whose network cannot be compiled: they cannot tell themselves."""
+        failed = self.world.gather(getattr(task.forward_model, "failed", False))[1:]
+        if any(failed):
+            self.report.say(
+                f"the network cannot be compiled in {processes(sum(failed))} other than the first and runs "
+                "uncompiled there"
+            )
 
     def set_up_logging(self, data: Data, resumed: Resumed | None) -> Trackers:
         """Open the records of the run; an earlier run is moved aside only now, after all checks passed."""

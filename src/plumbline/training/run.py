@@ -11,7 +11,7 @@ from plumbline.console.text import counted, seconds
 from plumbline.data.batches.loader import Loaders
 from plumbline.data.pt.cache import open_data
 from plumbline.models import load_model_class
-from plumbline.predictors.checkpoint import load_checkpoint
+from plumbline.predictors.calibration import too_few
 from plumbline.predictors.device import choose_device
 from plumbline.predictors.find_checkpoint import find_best
 from plumbline.reporting import Reporter
@@ -24,7 +24,7 @@ from plumbline.training.loop.trainer import End, Fit, run_fit
 from plumbline.training.loop.warmup import warm_up
 from plumbline.training.optim.losses import load_loss
 from plumbline.training.persistence import run_folder
-from plumbline.training.persistence.ensembles import write_ensemble
+from plumbline.training.persistence.ensembles import validated_by_all, write_ensemble
 from plumbline.training.persistence.init_from import pinned
 from plumbline.training.persistence.resume import Resumed
 from plumbline.training.phases import LiveBar, Phases
@@ -96,18 +96,20 @@ def _train_members(
             outcome="finished",
             exit_code=0,
             run_folder=settings.checkpoint_dir,
-            best_checkpoint=_joined(settings, [find_best(path) for path in members]),
+            best_checkpoint=_joined(settings, [find_best(path) for path in members], report),
             members=tuple(results),
         )
 
 
-def _joined(settings: TrainSettings, members: list[Path]) -> Path:
+def _joined(settings: TrainSettings, members: list[Path], report: Reporter) -> Path:
     """Join the members of an ensemble, and calibrate it on the graphs that all of them were validated on."""
-    from plumbline.evaluation.evaluate import choose_graphs  # imported late, as in _measure
-
-    data = load_checkpoint(members[0]).data
     store = open_data(settings.data_dir)
-    validated = choose_graphs(store, data, "val", settings.data_dir).indices
+    validated = validated_by_all(members, store, settings.data_dir)
+    report.say(
+        f"ensemble calibrated on {counted(len(validated), 'graph')} that all members were validated on"
+    )
+    if (lacking := too_few(len(validated))) is not None:
+        report.say(lacking)
     return write_ensemble(settings.checkpoint_dir, members, store, validated, batch_size=settings.batch_size)
 
 
@@ -160,6 +162,7 @@ def _train_one(
             return data, loaders, task
 
         data, loaders, task = world.together(build)
+        phases.compare_compiled(task)
         trackers = world.together(lambda: phases.set_up_logging(data, resumed))
         exit_code = 1
         try:

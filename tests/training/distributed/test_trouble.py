@@ -12,11 +12,19 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 
 from plumbline.errors import InputError
 from plumbline.training.persistence import saving
 from tests.helpers.processes import DEADLINE, running
-from tests.helpers.training_fixtures import flags, fresh_environment, saved, train
+from tests.helpers.training_fixtures import (
+    assert_same_end,
+    differences,
+    flags,
+    fresh_environment,
+    saved,
+    train,
+)
 
 LONG = {"max_epochs": 100_000, "devices": 2, "checkpoint_every_n_steps": 1}
 TRAIN = ("-m", "plumbline", "train")
@@ -93,6 +101,48 @@ def test_what_one_process_refuses_is_said_once(tiny, tmp_path):
     assert "process" not in outcome.text
     outcome = train(tiny, tmp_path, devices=2, skip_nonfinite=True)
     assert "--skip_nonfinite: the processes of --devices take every step together" in outcome.text
+
+
+@pytest.mark.parametrize("broken", ["first", "second"])
+def test_a_network_that_cannot_be_compiled_in_one_process_trains_in_both(tiny, tmp_path, monkeypatch, broken):
+    """Patches act in the first process only, variables in both. Where TorchDynamo is disabled, the second
+    runs the network itself; without a C++ compiler it cannot compile."""
+    plain = train(tiny, tmp_path / "plain", devices=2)
+    if broken == "first":
+        monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
+        monkeypatch.setattr(torch, "compile", refused)
+    else:
+        monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+        monkeypatch.setenv("CXX", "/missing")
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "nothing compiled yet"))
+    outcome = train(tiny, tmp_path / "compiled", devices=2, use_compile=True)
+    assert (plain.code, outcome.code) == (0, 0), outcome.text
+    said = " ".join(outcome.text.split())
+    assert ("cannot be compiled and runs uncompiled (no compiler)" in said) == (broken == "first")
+    assert ("cannot be compiled in 1 process other than the first and runs uncompiled there" in said) == (
+        broken == "second"
+    )
+    one, other = (saved(tmp_path / name / "last.ckpt") for name in ("plain", "compiled"))
+    assert differences(one["state_dict"], other["state_dict"]) == []
+
+
+def refused(*_: Any, **__: Any) -> None:
+    raise RuntimeError("no compiler")
+
+
+def test_a_tracker_that_fails_ends_neither(tiny, tmp_path, monkeypatch):
+    """W&B of a server that refuses, in the first process; the second has none and waits for nothing."""
+    plain = train(tiny, tmp_path / "plain", devices=2)
+    for name, value in {
+        "WANDB_BASE_URL": "http://127.0.0.1:1", "WANDB_API_KEY": "0" * 40, "WANDB_INIT_TIMEOUT": "1",
+        "NETRC": "/nowhere",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    outcome = train(tiny, tmp_path / "tracked", devices=2, use_wandb=True)
+    assert (plain.code, outcome.code) == (0, 0), outcome.text
+    assert outcome.text.count("all rows are recorded offline") == 1
+    assert len(list((tmp_path / "tracked").glob("wandb/offline-run-*"))) == 1, "of one process"
+    assert_same_end(tmp_path / "plain", tmp_path / "tracked")
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_neither(tiny, tmp_path, monkeypatch):

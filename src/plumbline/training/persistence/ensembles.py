@@ -1,6 +1,7 @@
 """Joining the members of ``--ensemble`` into one checkpoint."""
 
 from collections.abc import Sequence
+from functools import reduce
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plumbline.data.batches.collate import make_batch
 from plumbline.data.store.reader import PackedStore
+from plumbline.errors import InputError
+from plumbline.files import folder_names
 from plumbline.models import ENSEMBLE, build_model
-from plumbline.predictors.answers import Answers
 from plumbline.predictors.calibration import calibrate
 from plumbline.predictors.checkpoint import FORMAT, read_checkpoint, seal
 from plumbline.predictors.find_checkpoint import ENSEMBLE_FILE
 from plumbline.predictors.inference import answers_for
-from plumbline.records import Int
+from plumbline.predictors.trained_on import TrainedOn
+from plumbline.records import Float, Int
 from plumbline.training.persistence.saving import write_durably
 
 
@@ -44,14 +48,19 @@ def write_ensemble(
         if name.startswith("model.")
     }
     first, joined = parts[0], [_member(part) for part in parts]
-    found = _answers(joined, weights, store, val_idx, batch_size)
+    model = _built(joined, weights)
+    sizes = _sizes(store, val_idx, batch_size)
+    own_errors = [_own_error(net, store, val_idx, sizes, batch_size) for net in model.members]
+    model.own_errors = own_errors
+    found = answers_for(model, store, val_idx, batch_size=batch_size)
     error = found.com - store.target[val_idx]
     relative = np.linalg.norm(error, axis=1) / store.bounding_radius[val_idx]
     ours: dict[str, Any] = {
         **{key: first[key] for key in ("config", "data", "versions")},
         "format": FORMAT,
         "model": ENSEMBLE,
-        "model_args": {"members": joined},
+        # Only where it is needed: older versions then refuse the file instead of stating too small a radius.
+        "model_args": {"members": joined} | ({"own_errors": own_errors} if any(own_errors) else {}),
         "needs": sorted({need for part in parts for need in part["needs"]}),
         "epochs_done": min(part["epochs_done"] for part in parts),
         "batches_done": 0,
@@ -65,19 +74,48 @@ def write_ensemble(
     return checkpoint_dir / ENSEMBLE_FILE
 
 
-def _answers(
-    members: Sequence[dict[str, Any]],
-    weights: dict[str, Tensor],
-    store: PackedStore,
-    val_idx: Int,
-    batch_size: int,
-) -> Answers:
-    """What the ensemble predicts for the graphs that its members were validated on."""
+def validated_by_all(members: Sequence[Path], store: PackedStore, data_dir: Path | tuple[Path, ...]) -> Int:
+    """Find the graphs ``[G]`` of a data set that every member was validated on.
+
+    Raises:
+        InputError: there is none, or a member was trained on other data.
+    """
+    from plumbline.evaluation.evaluate import choose_graphs  # imported late: scipy's geometry
+
+    data = [TrainedOn.from_dict(read_checkpoint(path)["plumbline"]["data"]) for path in members]
+    sides = [choose_graphs(store, one, "val", data_dir).indices for one in data]
+    common: Int = reduce(np.intersect1d, sides)
+    if not len(common):
+        raise InputError(
+            f"no graph of {folder_names(data_dir)} was kept for validation by all members, so their ensemble "
+            "cannot be calibrated: train all of them with one --seed, --val_split and --split_file"
+        )
+    return common
+
+
+def _built(members: Sequence[dict[str, Any]], weights: dict[str, Tensor]) -> Any:
+    """The ensemble with its weights."""
     model = build_model(ENSEMBLE, members=members)
     if any(weight.dtype == torch.float64 for weight in weights.values()):
         model = model.double()
     model.load_state_dict({name.removeprefix("model."): weight for name, weight in weights.items()})
-    return answers_for(model, store, val_idx, batch_size=batch_size)
+    return model
+
+
+def _sizes(store: PackedStore, indices: Int, batch_size: int) -> Float:
+    """The size ``[G]`` of graphs, see :class:`plumbline.data.batches.batch.Batch`."""
+    parts = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+    return np.concatenate([make_batch(store, part, frozenset()).size.double().numpy() for part in parts])
+
+
+def _own_error(net: Any, store: PackedStore, indices: Int, sizes: Float, batch_size: int) -> float | None:
+    """The mean error of a network on some graphs, in units of their sizes; None for a network that predicts
+    its error, which is trained to be such a mean."""
+    found = answers_for(net, store, indices, batch_size=batch_size)
+    if found.expected_error is not None:
+        return None
+    mean = np.mean(np.linalg.norm(found.com - store.target[indices], axis=1) / sizes)
+    return float(mean) or None  # no error at all would be no covariance
 
 
 def _member(part: dict[str, Any]) -> dict[str, Any]:
