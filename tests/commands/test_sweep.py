@@ -6,7 +6,7 @@ import shlex
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from PIL import Image
@@ -17,7 +17,7 @@ from plumbline.commands.sweep import settings_of
 from plumbline.sweeping.study import Study
 from tests.helpers.processes import running
 from tests.helpers.sweeps import gated, open_gate, shared, table, wait_for
-from tests.helpers.training_fixtures import Outcome, assert_same_end, metric_rows, train
+from tests.helpers.training_fixtures import ROOT, Outcome, assert_same_end, metric_rows, train, write_tiny
 
 SPACE = ["lr=1e-3,1e30,1e-2"]
 
@@ -160,6 +160,21 @@ def test_a_sweep_whose_trials_all_fail_ends_with_1(tiny: Path, tmp_path: Path) -
     again = sweep(*words)
     assert again.code == 1
     assert "best" not in again.text
+
+
+def test_the_lines_of_the_guide_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (lines,) = re.findall(r"```python sweep\n(.*?)```", (ROOT / "docs" / "sweep.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    write_tiny(Path("data/demo"))
+    known: dict[str, Any] = {}
+    exec(lines, known)
+    rows = table(Path("sweeps/width"))
+    best = min(rows, key=lambda row: float(row["val_error_rel"]))
+    assert [row["state"] for row in rows] == ["complete"] * 2
+    said = f"{{'hidden_dim': '{best['hidden_dim']}'}} {best['val_error_rel']} sweeps/width/{best['folder']}\n"
+    assert capsys.readouterr().out == said
 
 
 def test_a_trial_worse_than_the_median_is_pruned(tiny: Path, tmp_path: Path) -> None:
