@@ -56,9 +56,9 @@ def sweep(settings: SweepSettings, report: Reporter) -> SweepResult:
         report.say(f"varied   {item}")
     report.say(f"trials   {settings.count}, {settings.workers} at a time, in {settings.out}")
     with _signals() as told:
-        going = _Sweep(settings, report, told)
+        ours = _Sweep(settings, report, told)
         try:
-            going.run()
+            ours.run()
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
@@ -67,8 +67,8 @@ def sweep(settings: SweepSettings, report: Reporter) -> SweepResult:
                 "stopped: make room, and give the same command again"
             ) from error
         finally:
-            going.close()
-    trials = tuple(going.study.trials())
+            ours.close()
+    trials = tuple(ours.study.trials())
     write_files(settings, trials)
     complete = any(trial.state == "complete" for trial in trials)
     waiting = any(trial.state == "running" for trial in trials)  # trained by other commands

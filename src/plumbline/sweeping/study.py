@@ -25,7 +25,7 @@ _DRAWS = 20
 _FIRST = 5
 """Complete trials before any is pruned."""
 _WARM_UP = 5
-"""No trial is pruned in the first one of so many parts of its epochs."""
+"""No trial is pruned in the first fifth of its epochs."""
 _STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
     TrialState.COMPLETE: "complete",
