@@ -35,6 +35,7 @@ ADDED = {
 REQUIRED = {
     **{verb: {"out": "somewhere", "solids": "1"} for verb in ("prepare", "benchmark")},
     "label": {"cad": "part.stl"},
+    "sweep": {"out": "somewhere"},
 }
 IMAGE = {"depth": "d.png", "intrinsics": "K.json"}
 """The flags of a depth image need each other."""
@@ -86,6 +87,8 @@ def parse(verb, *argv, without=""):
         word.startswith(("--real", "--without")) for word in (*argv, f"--{without}")
     ):
         needed = {"out": "somewhere", "real": "folder"}
+    if verb == "sweep" and without != "space" and not any(re.match(r"\w+=", word) for word in argv):
+        argv = ("lr=1,2", *argv)
     required = [f"--{name}={value}" for name, value in needed.items() if name != without]
     return cli.parse(verb, [*required, *argv])
 
@@ -124,6 +127,7 @@ def other_value(item):
         "max_time": "00:00:01:00", "sensor": "-1,0,2.5",
         "log_every_n_steps": "3", "depth_scale": "0.1", "table": "0,0,1,0.2", "mass": "0.4",
         **({"scale": "0.1", "density": "700"} if item.default is None else {"scale": "0.1"}),
+        "space": ["lr=1-2", "dropout=0-0.3"],
         "depth": ["one"], "intrinsics": ["one"], "mask": ["one"], "scheduler": "tcp://node1:8786",
     }  # fmt: skip
     if item.name in special:

@@ -14,6 +14,7 @@ from typing import Any as _Any
 
 if TYPE_CHECKING:  # the names of _HOME as a type checker sees them
     from plumbline.api import lightning_parts as lightning_parts
+    from plumbline.api import sweep as sweep
     from plumbline.api import train as train
     from plumbline.api import train_settings as train_settings
     from plumbline.data.batches.collate import make_batch as make_batch
@@ -54,6 +55,7 @@ if TYPE_CHECKING:  # the names of _HOME as a type checker sees them
     from plumbline.records import ScanSettings as ScanSettings
     from plumbline.records import Solid as Solid
     from plumbline.reporting import Event as Event
+    from plumbline.sweeping.records import SweepResult as SweepResult
     from plumbline.training.records import TrainResult as TrainResult
     from plumbline.training.records import TrainSettings as TrainSettings
 
@@ -99,7 +101,9 @@ _HOME = {
     "evaluate": "evaluation.evaluate",
     "train": "api",
     "lightning_parts": "api",
+    "sweep": "api",
     "train_settings": "api",
+    "SweepResult": "sweeping.records",
     "TrainSettings": "training.records",
     "TrainResult": "training.records",
     "Event": "reporting",

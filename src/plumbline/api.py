@@ -19,6 +19,7 @@ from plumbline.training.persistence.run_folder import refuse_early
 from plumbline.training.records import TrainSettings
 
 if TYPE_CHECKING:
+    from plumbline.sweeping.records import SweepResult
     from plumbline.training.lightning_parts import LightningParts
     from plumbline.training.records import TrainResult
 
@@ -104,6 +105,47 @@ def lightning_parts(
     )  # imported late: torch and Lightning take a second
 
     return parts.make_parts(chosen, Reporter(report))
+
+
+def sweep(
+    space: Mapping[str, Any],
+    train: Mapping[str, Any] | None = None,
+    *,
+    report: Callable[[Event], None] | None = None,
+    **flags: Any,
+) -> SweepResult:
+    """Search for the best flags of a training, as ``plumbline sweep`` does::
+
+        space = {"lr": "1e-4-1e-2", "hidden_dim": [64, 128]}
+        result = plumbline.sweep(space, {"data_dir": "data/demo"}, out="sweeps/lr", trials=20)
+
+    Every trial is a training in a process of its own. In the main thread, Ctrl-C ends the sweep with the
+    state of its trials saved; the same call resumes it.
+
+    Args:
+        space: for each flag of ``plumbline train`` to vary, a list of values, or a range as a text.
+        train: flags of ``plumbline train`` that all trials share, by name.
+        report: called with every event, in order, in the calling thread.
+        flags: flags of ``plumbline sweep``, by name.
+
+    Raises:
+        InputError: the flags, the data or the folder do not allow the sweep; the message says what to change.
+    """
+    from plumbline.commands import sweep as command
+
+    words = [f"{name}={_values(values)}" for name, values in space.items()]
+    config = parse("sweep", [*_words(flags), "--", *words, *_words(train or {})])
+    return command.sweep(config, report)
+
+
+def _values(values: Any) -> str:
+    """A list or a range as a word of a command line; an item that is a list has ``+`` in between."""
+    if isinstance(values, list | tuple):
+        items = [item if isinstance(item, list | tuple) else [item] for item in values]
+        return ",".join(
+            "+".join(register(one) if callable(one) else str(one) for one in item) for item in items
+        )
+    return str(values)
 
 
 def _settings(settings: TrainSettings | None, flags: Mapping[str, Any]) -> TrainSettings:

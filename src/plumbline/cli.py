@@ -52,6 +52,7 @@ VERBS = {
     "train": Verb(
         "config.train:TrainConfig", "commands.train:run", "training.persistence.run_folder:refuse_early"
     ),
+    "sweep": Verb("config.sweep:SweepConfig", "commands.sweep:run"),
     "evaluate": Verb("config.evaluate:EvaluateConfig", "commands.evaluate:run"),
     "predict": Verb("config.predict:PredictConfig", "commands.predict:run"),
     "serve": Verb("config.serve:ServeConfig", "commands.serve:run"),

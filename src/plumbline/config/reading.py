@@ -56,6 +56,11 @@ class CommandLine:
         files: list[Path] = [CONFIG.read(name) for name in named if name is not None]
         self._files = [(f"--config {path}: ", read_yaml(path)) for path in files]
 
+    @property
+    def named(self) -> list[str]:
+        """The names of the flags on the command line."""
+        return [word.name for word in self._words]
+
     def options(self, config: type[Flags]) -> dict[str, Option]:
         """The flags of a verb; recipe and model given here decide which exist."""
         texts = [

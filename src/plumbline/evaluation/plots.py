@@ -1,4 +1,4 @@
-"""All figures; the only file that imports matplotlib.
+"""The figures of trainings and evaluations.
 
 A figure is drawn once and saved as PNG (at twice the screen resolution) or as SVG text whose colours are CSS
 variables, so that a page can show it in light and dark mode. The palette is Okabe & Ito's, which colour-blind

@@ -83,13 +83,10 @@ def refuse_early(
     if place is not None and place.rank > 0:
         return  # the first process says what is wrong
     check_place(devices, num_nodes, place)
+    refuse_data(data_dir, split_file)
     for folder in each_folder(data_dir):
-        if not folder.is_dir():
-            open_data(folder)
         if checkpoint_dir.resolve() == folder.resolve() and not fast_dev_run:
             raise InputError(f"--checkpoint_dir {checkpoint_dir} is the data set: name another folder")
-    if split_file is not None:
-        read_split(split_file)
     if fast_dev_run:
         return
     standing = next(path for path in (checkpoint_dir, *checkpoint_dir.absolute().parents) if path.exists())
@@ -97,6 +94,15 @@ def refuse_early(
         make_run_folder(checkpoint_dir)
     if resume is not None and ensemble == 1:
         find_checkpoints(resume, checkpoint_dir)
+
+
+def refuse_data(data_dir: Path | Sequence[Path], split_file: Path | None) -> None:
+    """Refuse missing folders, and a split that cannot be read; the arguments are flags. Raises InputError."""
+    for folder in each_folder(data_dir):
+        if not folder.is_dir():
+            open_data(folder)
+    if split_file is not None:
+        read_split(split_file)
 
 
 def members(checkpoint_dir: Path, count: int, resume: str | None) -> dict[Path, str | None]:

@@ -1,0 +1,1 @@
+"""Sweeps: trainings of their own that search for the best flags."""
