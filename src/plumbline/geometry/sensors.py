@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from plumbline.errors import InputError
+from plumbline.geometry.products import cross
 from plumbline.records import Float, Pattern
 
 _WIDEST = math.radians(85)
@@ -45,9 +46,9 @@ def look_at(axis: Float, roll: float) -> Float:
     z = axis / np.linalg.norm(axis)
     helper = np.zeros(3)
     helper[np.abs(z).argmin()] = 1.0
-    x = np.cross(helper, z)
+    x = cross(helper, z)
     x /= np.linalg.norm(x)
-    y = np.cross(z, x)
+    y = cross(z, x)
     cosine, sine = math.cos(roll), math.sin(roll)
     return np.stack([cosine * x + sine * y, cosine * y - sine * x, z], axis=1)
 
