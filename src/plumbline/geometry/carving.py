@@ -92,7 +92,8 @@ def convex_hull(points: Float) -> Hull | None:
     # The mean lies inside, so the tetrahedra from it to the facets fill the hull without overlap. This is the
     # divergence theorem with all signs known: a facet whose sign is negative is wound the other way.
     corners = points[hull.simplices]
-    signed = dot(corners[:, 0], cross(corners[:, 1], corners[:, 2]))
+    a, b, c = corners.transpose(1, 2, 0)
+    signed = dot(a, cross(b, c))
     volumes = np.abs(signed) / 6
     total = float(volumes.sum())
     if not total > 0:

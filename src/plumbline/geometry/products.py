@@ -1,4 +1,4 @@
-"""Products of vectors, several times faster than those of numpy for a few thousand of them or fewer."""
+"""Products of vectors whose components are rows, several times faster than those of numpy's rows of three."""
 
 import numpy as np
 
@@ -6,13 +6,14 @@ from plumbline.records import Float
 
 
 def dot(a: Float, b: Float) -> Float:
-    """Compute the dot products ``[R]`` of the rows of ``[R, 3]``."""
-    result: Float = np.einsum("ij,ij->i", a, b)
+    """Compute the dot products ``[...]`` of vectors ``[3, ...]``."""
+    # The order in which np.einsum adds them, so that data sets keep their last digits.
+    result: Float = a[0] * b[0] + a[2] * b[2] + a[1] * b[1]
     return result
 
 
 def cross(a: Float, b: Float) -> Float:
-    """Compute ``np.cross`` of ``[..., 3]``, digit for digit."""
-    x, y, z = a[..., 0], a[..., 1], a[..., 2]
-    u, v, w = b[..., 0], b[..., 1], b[..., 2]
-    return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=-1)
+    """Compute the cross products ``[3, ...]`` of vectors ``[3, ...]``."""
+    x, y, z = a
+    u, v, w = b
+    return np.stack([y * w - z * v, z * u - x * w, x * v - y * u])

@@ -60,9 +60,11 @@ def _centres(num: int) -> Float:
 
 def _grid(half_angle: float, side: int) -> Float:
     offsets = math.tan(half_angle) * _centres(side)
-    x, y = (part.ravel() for part in np.meshgrid(offsets, offsets))
-    rays = np.stack([x, y, np.ones_like(x)], axis=1)
-    result: Float = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    rays = np.empty((side, side, 3))
+    rays[..., 0], rays[..., 1], rays[..., 2] = offsets, offsets[:, None], 1.0
+    squares = offsets * offsets
+    rays /= np.sqrt(squares + squares[:, None] + 1.0)[..., None]
+    result: Float = rays.reshape(-1, 3)
     return result
 
 
