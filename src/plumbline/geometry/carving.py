@@ -27,8 +27,6 @@ _STAGES = (slice(8), slice(8, 32), slice(32, None))
 """Facets of a hull that are tried together, the largest first."""
 _PARALLEL = 1e-9
 """A ray leaves the hull through facets whose normals have at least this component along it."""
-_BEYOND = 1.001
-"""The nearest ray is searched up to this many angles between rays, a little more than counts."""
 _SLACK = 1.0
 """A position this many ray spacings or more in front of a surface counts as empty."""
 
@@ -234,8 +232,7 @@ def _hidden(places: Float, seen: _View) -> NDArray[np.bool_]:
     """Tell for each position whether it may be solid as far as one view can tell: ``[n]`` bool."""
     offset = places - seen.station
     away = np.linalg.norm(offset, axis=1)
-    gap, nearest = seen.tree.query(offset / away[:, None], distance_upper_bound=_BEYOND * seen.angle)
-    near = gap < seen.angle
-    near[near] = away[near] > seen.reach[nearest[near]] * (1 - _SLACK * seen.angle)
-    result: NDArray[np.bool_] = near
+    gap, nearest = seen.tree.query(offset / away[:, None])
+    reach = seen.reach[nearest]
+    result: NDArray[np.bool_] = (gap < seen.angle) & (away > reach * (1 - _SLACK * seen.angle))
     return result
