@@ -39,7 +39,7 @@ def farthest_points(points: Float, num: int) -> Int:
         raise InputError(f"cannot choose {num} of {len(points)} points; choose 1 to {len(points)}")
     centred = np.asarray(points, dtype=np.float64) - points.mean(axis=0)
     half = np.einsum("ij,ij->i", centred, centred) / 2
-    start = int(half.argmax())
+    start = half.argmax()
     # |p - q|^2 / 2 = |p|^2 / 2 + |q|^2 / 2 - p.q as a dot product of five numbers: one BLAS call per step.
     ones = np.ones(len(points))
     seeds = np.column_stack([-centred, half, ones])
@@ -49,12 +49,11 @@ def farthest_points(points: Float, num: int) -> Int:
     nearest, gap = np.full(len(points), np.inf), np.empty(len(points))
     for i in range(num):
         chosen[i] = start
-        np.dot(seeds[start], columns, out=gap)
+        np.dot(seeds[start], columns, gap)
         np.minimum(nearest, gap, out=nearest)
-        nearest[start] = -np.inf
-        start = int(nearest.argmax())
-        if nearest[start] <= resolution:
-            left = np.flatnonzero(nearest > -np.inf)
+        start = nearest.argmax()
+        if nearest[start] <= resolution:  # as those of the chosen points are
+            left = np.delete(np.arange(len(points)), chosen[: i + 1])
             chosen[i + 1 :] = left[: num - i - 1]
             break
     return chosen

@@ -206,20 +206,20 @@ def _measure(
     ]
     view = np.repeat(np.arange(len(poses)), [len(each) for each in local])
     directions = np.concatenate([each @ pose.turn.T for each, pose in zip(local, poses, strict=True)])
-    origins = np.stack([pose.position for pose in poses])[view]
+    sensors = np.stack([pose.position for pose in poses])
     error = noise * solid.bounding_radius * rng.standard_normal(len(view))
     luck, key = rng.random(len(view)), rng.random(len(view))
-    away, face = caster.first_hits(origins, directions)
+    away, face = caster.first_hits(sensors.take(view, axis=0), directions)
     hit = np.flatnonzero(face >= 0)
-    facing = np.abs(np.einsum("ij,ij->i", caster.face_normals(face[hit]), directions[hit]))
+    facing = np.abs(np.einsum("ij,ij->i", caster.face_normals(face[hit]), directions.take(hit, axis=0)))
     hit = hit[luck[hit] * math.cos(math.radians(settings.grazing)) < facing]
-    offsets = directions[hit] * (away[hit] + error[hit])[:, None]
-    measured = np.empty_like(offsets)
-    for i, pose in enumerate(poses):
-        mine = view[hit] == i
-        measured[mine] = pose.position + offsets[mine] @ pose.drift.T + pose.shift
-    sensors = np.stack([pose.position for pose in poses])
-    return Hits(measured, view[hit], key[hit], sensors)
+    offsets = directions.take(hit, axis=0) * (away[hit] + error[hit])[:, None]
+    ends = np.searchsorted(hit, np.cumsum([len(each) for each in local]))
+    measured = [
+        pose.position + mine @ pose.drift.T + pose.shift
+        for pose, mine in zip(poses, np.split(offsets, ends[:-1]), strict=True)
+    ]
+    return Hits(np.concatenate(measured), view[hit], key[hit], sensors)
 
 
 def _to_world(solid: Solid, hits: Hits, drawn: _Drawn, rotation: Float) -> Scan:

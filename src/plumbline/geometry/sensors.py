@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from plumbline.errors import InputError
+from plumbline.geometry.products import cross
 from plumbline.records import Float, Pattern
 
 _WIDEST = math.radians(85)
@@ -45,9 +46,9 @@ def look_at(axis: Float, roll: float) -> Float:
     z = axis / np.linalg.norm(axis)
     helper = np.zeros(3)
     helper[np.abs(z).argmin()] = 1.0
-    x = np.cross(helper, z)
+    x = cross(helper, z)
     x /= np.linalg.norm(x)
-    y = np.cross(z, x)
+    y = cross(z, x)
     cosine, sine = math.cos(roll), math.sin(roll)
     return np.stack([cosine * x + sine * y, cosine * y - sine * x, z], axis=1)
 
@@ -59,9 +60,11 @@ def _centres(num: int) -> Float:
 
 def _grid(half_angle: float, side: int) -> Float:
     offsets = math.tan(half_angle) * _centres(side)
-    x, y = (part.ravel() for part in np.meshgrid(offsets, offsets))
-    rays = np.stack([x, y, np.ones_like(x)], axis=1)
-    result: Float = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    rays = np.empty((side, side, 3))
+    rays[..., 0], rays[..., 1], rays[..., 2] = offsets, offsets[:, None], 1.0
+    squares = offsets * offsets
+    rays /= np.sqrt(squares + squares[:, None] + 1.0)[..., None]
+    result: Float = rays.reshape(-1, 3)
     return result
 
 
