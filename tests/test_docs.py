@@ -226,7 +226,7 @@ def test_the_split_and_the_job_are_understood(tmp_path, monkeypatch):
 
 def test_every_block_of_code_is_run_by_a_test():
     """Blocks without a name in this file and, of the server, in tests/serve/test_guide.py; the others in the
-    tests of what they show: own networks, losses and baselines, Lightning, sweeps."""
+    tests of what they show: own networks, losses and baselines, Lightning, sweeps, trackers."""
     found = {
         page.name: sorted(
             re.findall(r"^```(python.*|bash|yaml|json)$", page.read_text("utf-8"), re.MULTILINE)
@@ -241,7 +241,7 @@ def test_every_block_of_code_is_run_by_a_test():
         "serve.md": ["json", "python"],
         "sweep.md": ["python sweep"],
         "train.md": ["bash", "python", "python baseline", "python lightning", "python loss", "python network",
-                     "python network tests", "yaml"],
+                     "python network tests", "python tracker", "yaml"],
     }  # fmt: skip
 
 
