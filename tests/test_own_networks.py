@@ -55,7 +55,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert code == 0, said
     code, said = command("train", *words, "--max_epochs", 2, "--resume", folder=folder)
     assert code == 0, said
-    assert "after 1 epochs" in said
+    assert "after 1 epoch" in said
     return folder
 
 

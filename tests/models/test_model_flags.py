@@ -276,7 +276,7 @@ def test_it_trains_and_resumes(tiny: Path, tmp_path: Path, mine: Path, recipe: s
     more = {"max_epochs": 1 if recipe == "best" else 2, "resume": ""}
     done = in_fresh_process(["--config", str(tmp_path / "run" / "config.yaml"), *_words(more)])
     assert done.returncode == 0, done.stderr
-    assert "after 1 epochs" in done.stdout
+    assert "after 1 epoch" in done.stdout
     other = train(tiny, tmp_path / "run", **{**own, "width": 7}, **more)
     assert "--model_args ['width=7', " in other.text
 

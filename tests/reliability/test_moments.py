@@ -133,5 +133,5 @@ def test_checkpoints_within_an_epoch(tiny: Path, straight: Path, tmp_path: Path)
     run_python("-c", code)
     assert saved(tmp_path / "last.ckpt")["global_step"] == 8
     again = in_fresh_process(flags(tiny, tmp_path, max_epochs=5, lr=1e-2, resume=""))
-    assert "after 1 epochs and 3 batches" in again.stdout
+    assert "after 1 epoch and 3 batches" in again.stdout
     assert_same_end(straight, tmp_path)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from plumbline.console.text import counted
 from plumbline.training.loop.precision import Precision
 from plumbline.training.loop.trainer import make_trainer
 from tests.helpers.processes import DEADLINE, running
@@ -139,7 +140,7 @@ def test_out_of_time_and_gone_on_with_is_the_same_training(
     assert (content["plumbline"]["epochs_done"], content["plumbline"]["batches_done"]) == stood
     resumed = in_fresh_process(flags(tiny, run, max_time="00:01:00:00", resume="", **settings))
     assert resumed.returncode == 0, resumed.stderr
-    assert f"resuming {run / 'last.ckpt'} after {stood[0]} epochs" in resumed.stdout
+    assert f"resuming {run / 'last.ckpt'} after {counted(stood[0], 'epoch')}" in resumed.stdout
     assert "--max_time reached" not in resumed.stdout
     assert_same_end(tmp_path / "whole", run)
 

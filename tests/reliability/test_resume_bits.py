@@ -61,7 +61,7 @@ def test_changing_it_changes_no_bit(
     kept = {flag: config[flag] for flag in (*_SAME_NETWORK, *_SAME_TRAINING) if flag != "model_args"}
     outcome = train(tiny, run, **{**kept, **SETTINGS, **CHANGES[name], "resume": ""})
     assert outcome.code == 0, outcome.text
-    assert "after 1 epochs and 3 batches" in outcome.text
+    assert "after 1 epoch and 3 batches" in outcome.text
     assert_same_end(straight, run)
 
 
@@ -78,7 +78,7 @@ def test_a_stopped_training_may_become_the_first_of_an_ensemble(
     shutil.copytree(stopped, tmp_path / "member-0")
     outcome = train(tiny, tmp_path, **SETTINGS, ensemble=2, resume="")
     assert outcome.code == 0, outcome.text
-    assert "after 1 epochs and 3 batches" in outcome.text
+    assert "after 1 epoch and 3 batches" in outcome.text
     assert_same_end(straight, tmp_path / "member-0")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from plumbline.console.text import counted
 from plumbline.data.store.writer import write_store
 from plumbline.models.answer import Answer
 from plumbline.records import FEATURE_NAMES
@@ -131,7 +132,7 @@ def test_interrupted_anywhere_and_resumed_is_the_same_training(
     resumed = train(tiny, tmp_path, max_epochs=4, loader=loader, num_workers=0, resume="")
     assert resumed.code == 0
     whole, within = divmod(step + 1, 5)
-    stood = f"after {whole} epochs" + (f" and {within} batches" if within else "")
+    stood = f"after {counted(whole, 'epoch')}" + (f" and {within} batches" if within else "")
     assert f"resuming {tmp_path / 'last.ckpt'} {stood}\n" in resumed.text
     assert (straight / "metrics.csv").read_bytes() == (tmp_path / "metrics.csv").read_bytes()
     one, other = saved(straight / "last.ckpt"), saved(tmp_path / "last.ckpt")

@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from plumbline.console.text import counted, processes
 from plumbline.data.batches.batch import Batch
 from plumbline.data.batches.by_points import PointOrder, larger_ones
 from plumbline.data.batches.collate import GraphTables, loose_batch, resident_bytes
@@ -321,8 +322,8 @@ def make_loaders(
     fewest = min(len(train_idx), len(val_idx))
     if size > 1 and fewest < size:
         raise InputError(
-            f"{size} processes (--devices, --num_nodes) have {len(train_idx):,} graphs to train and "
-            f"{len(val_idx):,} to validate on: each needs one of both"
+            f"{processes(size)} (--devices, --num_nodes) need a graph each to train and to validate on, but "
+            f"there are {len(train_idx):,} and {len(val_idx):,}: give fewer, or more data"
         )
     common: dict[str, Any] = {"seed": seed, "rank": rank, "size": size}
     if batch_points:
@@ -337,7 +338,7 @@ def make_loaders(
         val = BatchOrder(len(val_idx), shuffle=False, drop_last=False, **common)
         if not drop_last:
             notes.append(
-                f"the training set ({len(train_idx)} graphs) is smaller than one batch "
+                f"the training set ({counted(len(train_idx), 'graph')}) is smaller than one batch "
                 f"({batch_size * size}), so it is used as one short batch"
             )
     settings: dict[str, Any] = {

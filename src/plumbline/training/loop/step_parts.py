@@ -1,7 +1,9 @@
 """Which part of a step a training is in, by the actions that Lightning announces to a profiler."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from typing import Any
 
 from plumbline.training.lightning_import import Profiler
 
@@ -22,6 +24,25 @@ _BY_HOOK = {
     "optimizer_step": OPTIMIZER,
     "on_train_batch_end": METRICS,
 }
+
+
+class Unprofiled(Profiler):
+    """Records nothing, and costs less than Lightning's own profiler that records nothing, which makes a
+    generator for each of the hundred actions of a step: 3 to 6 % of a step on small graphs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._nothing: AbstractContextManager[Any] = nullcontext()
+
+    def profile(self, action_name: str) -> AbstractContextManager[Any]:  # type: ignore[override]
+        """A context that does nothing."""
+        return self._nothing
+
+    def start(self, action_name: str) -> None:
+        """An action begins."""
+
+    def stop(self, action_name: str) -> None:
+        """An action ends."""
 
 
 class StepParts(Profiler):

@@ -15,6 +15,7 @@ from plumbline.training.distributed.place import Place
 from plumbline.training.lightning_import import Callback, LightningEnvironment, Profiler, Trainer
 from plumbline.training.loop.graceful_stop import GracefulStop, StoppedAtOnce, TrainingInterrupted
 from plumbline.training.loop.precision import Precision
+from plumbline.training.loop.step_parts import Unprofiled
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.loop.validations import Validations
 from plumbline.training.persistence.saving import BestAndLast, DurableCheckpoints
@@ -74,7 +75,7 @@ def make_trainer(
         deterministic=determined,
         callbacks=callbacks,
         plugins=plugins,
-        profiler=profiler,
+        profiler=profiler or Unprofiled(),
         default_root_dir=checkpoint_dir,
         enable_checkpointing=not fast_dev_run,
         # Lightning's extras are off: each costs time per step or repeats our own output.

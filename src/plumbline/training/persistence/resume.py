@@ -73,8 +73,8 @@ class Resumed:
     def sentences(self) -> list[str]:
         """The notes, and the point from which training resumes."""
         epochs, batches = self.content["epochs_done"], self.content["batches_done"]
-        within = f" and {batches} batches" if batches else ""
-        return [*self.notes, f"resuming {self.path} after {epochs} epochs{within}"]
+        within = f" and {batches} {'batch' if batches == 1 else 'batches'}" if batches else ""
+        return [*self.notes, f"resuming {self.path} after {counted(epochs, 'epoch')}{within}"]
 
     def ended(self, settings: TrainSettings) -> str | None:
         """The sentence to report instead of training, if nothing is left to train; otherwise None."""
