@@ -401,7 +401,7 @@ def test_pin_memory_is_true_when_cuda_is_available(place: Path) -> None:
 
 def test_windows_sets_num_workers_0(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sets `num_workers=0` if needed for stability."""
-    monkeypatch.setattr("plumbline.data.batches.loader.sys.platform", "win32")
+    monkeypatch.setattr("plumbline.data.batches.transit.sys.platform", "win32")
     store = plumbline.open_data(place / "data" / "processed_sh")
     sides = {"train_idx": np.arange(44), "val_idx": np.arange(44, 60)}
     assert make_loaders(store, **sides, batch_size=16, loader="workers").settings["num_workers"] == 0

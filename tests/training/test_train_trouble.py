@@ -50,7 +50,8 @@ WORKERS: dict[str, Any] = {"loader": "workers", "num_workers": 1}
     [
         (
             torch.OutOfMemoryError("CUDA out of memory"),
-            "the GPU's memory does not hold --batch_size 8: try --batch_size 4; --precision bf16-mixed and ",
+            "the GPU's memory does not hold --batch_size 8: try --batch_size 4 (--accumulate makes up "
+            "for it); --precision bf16-mixed and ",
         ),
         (MemoryError(), "this machine's memory does not hold --batch_size 8: try --batch_size 4"),
         (

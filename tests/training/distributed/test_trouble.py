@@ -101,11 +101,14 @@ def test_a_process_that_hangs_is_named(tiny, tmp_path):
     assert not other.is_running()
 
 
-def test_a_second_signal_ends_a_training_that_waits_for_another_process(tiny, tmp_path):
+@pytest.mark.parametrize("waits", [0.0, 2.0], ids=["at-once", "waiting"])
+def test_a_second_signal_ends_a_training_that_waits_for_another_process(tiny, tmp_path, waits):
+    """Python sees two signals that arrive while torch waits as one."""
     with running(*TRAIN, *flags(tiny, tmp_path, **LONG, stall_timeout=0)) as process:
         wait_for_a_step(tmp_path, process)
         other = other_of(process)
         other.suspend()
+        time.sleep(waits)
         process.send_signal(signal.SIGINT)
         time.sleep(0.5)  # the system merges equal signals that arrive at once
         process.send_signal(signal.SIGINT)

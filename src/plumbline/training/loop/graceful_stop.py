@@ -10,7 +10,7 @@ from plumbline.reporting import Reporter
 from plumbline.training.distributed.world import ALONE, World
 from plumbline.training.lightning_import import Callback, LightningModule, Trainer
 from plumbline.training.loop.task import CentreOfMassTask
-from plumbline.training.loop.unanswered import Unanswered
+from plumbline.training.loop.unanswered import HANGUP, Unanswered
 from plumbline.training.loop.validations import Validations
 from plumbline.training.optim.accumulation import within_group
 from plumbline.training.persistence.saving import BestAndLast
@@ -20,7 +20,6 @@ _ASK = 0.25
 _MOST = 1000
 """Steps between two questions, at most."""
 
-HANGUP = getattr(signal, "SIGHUP", None)
 STOPPING = [
     signal.SIGINT,
     signal.SIGTERM,
@@ -115,8 +114,9 @@ class GracefulStop(Callback):
             return
         if signum == HANGUP == self._signum:  # a closing terminal may send it twice
             return
-        if self._signum is not None:
-            raise StoppedAtOnce(self._signum)
+        twice = self._unanswered is not None and len(self._unanswered.told) > 1
+        if self._signum is not None or twice:
+            raise StoppedAtOnce(self._signum or signum)
         self._signum = signum
         if signum == HANGUP:
             for descriptor in self._terminal:  # closed: writing to it would fail

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection
 from plumbline.reporting import Reporter
 from plumbline.training.distributed.world import World
 
+HANGUP = getattr(signal, "SIGHUP", None)
+"""The signal of a closing terminal, which may send it twice."""
 _LOOK = 0.5
 """Seconds between two looks at the time."""
 _MOMENT = 2.0
@@ -35,6 +37,9 @@ class Unanswered:
         signals: those that ask to stop; a second one asks to stop at once.
         deadline: time (monotonic) that asks to stop too.
         exit_code: of a process that ends itself, by signal; None: the deadline.
+
+    Attributes:
+        told: the signals so far. Python merges those that arrive before it looks, and calls a handler once.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class Unanswered:
         self._world, self._report = world, report
         self._signals, self._deadline, self._exit_code = signals, deadline, exit_code
         self._moved, self._longest = time.monotonic(), 0.0
+        self.told: list[int] = []
         self._closed = threading.Event()
         self._inner, self._outer = socket.socketpair()
         self._inner.setblocking(False)
@@ -68,13 +74,14 @@ class Unanswered:
             self._inner.close()
 
     def _watch(self) -> None:
-        told: list[int] = []
-        asked = float("inf")
+        told, asked = self.told, float("inf")
         with self._outer:
             while not self._closed.is_set():
                 before = len(told)
                 if select.select([self._outer], [], [], _LOOK)[0]:
-                    told += [number for number in self._outer.recv(64) if number in self._signals]
+                    for number in self._outer.recv(64):
+                        if number in self._signals and not (number == HANGUP and HANGUP in told):
+                            told.append(number)
                 now = time.monotonic()
                 if len(told) > before or (asked > now > self._deadline):
                     asked = now
