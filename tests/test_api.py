@@ -120,6 +120,13 @@ def test_the_bits_are_the_commands_and_the_process_is_as_it_was(
             assert texts[0] == texts[1].replace(str(tmp_path / name), str(command))
 
 
+def test_two_processes_leave_the_process_as_it_was(tiny: Path, tmp_path: Path) -> None:
+    """Lightning sets OMP_NUM_THREADS; a second training would take it for the user's and divide no cores."""
+    ways = 'del os.environ["OMP_NUM_THREADS"]\nonce("one", devices=2)\nonce("two", devices=2)\n'
+    done = run_python("-c", PROCESS + ways, str(tiny), str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_signals_are_left_alone_in_a_thread_while_it_runs(tiny: Path, tmp_path: Path) -> None:
     code = """
 import signal, sys, threading, plumbline

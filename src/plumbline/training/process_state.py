@@ -13,15 +13,12 @@ import torch
 
 from plumbline.training.randomness import random_states, restore_random_states
 
-_VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_CACHE_DIR", "KINETO_LOG_LEVEL")
-"""Environment variables that Lightning, torch and we ourselves set during a training."""
-
 
 @contextmanager
 def process_state_kept() -> Iterator[None]:
     """Restore random generators, torch's settings and environment variables after the block."""
     states = random_states()
-    variables = {name: os.environ.get(name) for name in _VARIABLES}
+    variables = dict(os.environ)
     dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
     determined = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -36,9 +33,8 @@ def process_state_kept() -> Iterator[None]:
         torch.set_default_dtype(dtype)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-        for name, value in variables.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        # Lightning and torch set some, such as OMP_NUM_THREADS with several processes.
+        for name in os.environ.keys() - variables.keys():
+            del os.environ[name]
+        os.environ.update(variables)
         restore_random_states(states)
