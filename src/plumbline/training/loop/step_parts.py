@@ -28,7 +28,7 @@ _BY_HOOK = {
 
 class Unprofiled(Profiler):
     """Records nothing, and costs less than Lightning's own profiler that records nothing, which makes a
-    generator for each of the hundred actions of a step: 3 to 6 % of a step on small graphs."""
+    generator for each of the hundred actions of a step: 3 % of a step on small graphs."""
 
     def __init__(self) -> None:
         super().__init__()
