@@ -269,6 +269,7 @@ def test_a_decision_that_was_not_reached_comes_before_the_next_epoch(tiny: Path,
     assert study.add() is not None
     study.report(5, 0, 1.0)
     study.report(5, 1, 1.0)
+    open_gate(tmp_path)
     done = sweep(*words)
     assert done.code == 0, done.text
     assert (table(tmp_path / "out")[5]["state"], table(tmp_path / "out")[5]["epochs"]) == ("pruned", "2")
