@@ -3,6 +3,9 @@
 import json
 import re
 import shlex
+import shutil
+import signal
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -14,12 +17,17 @@ from PIL import Image
 import plumbline
 from plumbline.cli import main, parse
 from plumbline.commands.sweep import settings_of
+from plumbline.locks import LockedError, sole_owner
+from plumbline.sweeping import run as sweep_run
+from plumbline.sweeping.records import SweepSettings, Trial
 from plumbline.sweeping.study import Study
 from tests.helpers.processes import running
-from tests.helpers.sweeps import gated, open_gate, shared, table, wait_for
+from tests.helpers.sweeps import arrived, gated, open_gate, shared, table, wait_for
 from tests.helpers.training_fixtures import ROOT, Outcome, assert_same_end, metric_rows, train, write_tiny
 
 SPACE = ["lr=1e-3,1e30,1e-2"]
+LAST_STEP = 12
+"""The last step of the second epoch of the tiny trainings."""
 
 
 def sweep(*words: str) -> Outcome:
@@ -87,9 +95,15 @@ def test_the_best_trial_leads_and_its_command_repeats_it(
 
 
 def test_lines_fit_a_terminal_but_for_what_is_copied(swept: Swept) -> None:
-    copied = ("train ", "report ", "failed ", "trial ", "trials ", "best ", "table ", "picture ")
+    copied = r"(train|report|failed|best|table|picture|trials)   |trial \d+ +failed "
     long = [line for line in swept.done.text.splitlines() if len(line) > 80]
-    assert [line for line in long if not line.startswith(copied)] == []
+    assert long
+    assert [line for line in long if not re.match(copied, line)] == []
+    shown = re.search(r"(?ms)^trial +val_error_rel.*?\n\n", swept.done.text)
+    assert shown is not None
+    lines = shown[0].splitlines()[:-1]
+    assert len(lines) == 4
+    assert max(map(len, lines)) <= 80
 
 
 def test_the_same_command_again_trains_nothing(swept: Swept) -> None:
@@ -127,6 +141,63 @@ def test_another_sweep_in_its_folder_is_refused(
     assert said in done.text
     assert done.text.startswith(f"error: --out {swept.out} holds another sweep (")
     assert (swept.out / "sweep.json").read_bytes() == before
+
+
+def test_table_and_picture_are_written_while_no_other_command_writes_them(
+    swept: Swept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def write(settings: SweepSettings, trials: Sequence[Trial]) -> None:
+        with pytest.raises(LockedError), sole_owner(swept.out / ".deciding.lock"):
+            pass
+        tried.append(len(trials))
+
+    monkeypatch.setattr(sweep_run, "write_files", write)
+    assert sweep(*swept.words).code == 0
+    assert tried == [3]
+
+
+def test_a_folder_that_begins_with_a_dash(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = sweep("lr=0.001-0.001", "--out=-x", "--", *shared(tiny))
+    assert done.code == 0, done.text
+    (report,) = re.findall(r"(?m)^report   plumbline (.*)$", done.text)
+    assert main(shlex.split(report)) == 0
+
+
+CAUSES = {
+    "full": ("raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))", "o space left"),
+    "read-only": ("raise OSError(errno.EROFS, os.strerror(errno.EROFS))", "ead-only"),
+    "no data": ("os.rename(DATA, DATA + '-away'); raise OSError('gone')", "does not exist"),
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_trial_that_fails_for_other_causes_than_its_values_is_resumed(
+    cause: str, tiny: Path, tmp_path: Path
+) -> None:
+    data, out, trouble = tmp_path / "data", tmp_path / "out", tmp_path / "trouble"
+    shutil.copytree(tiny, data)
+    trouble.touch()
+    (tmp_path / "own.py").write_text(
+        f"import errno, os\nDATA = {str(data)!r}\n\n\ndef loss(error, bounding_radius):\n"
+        f"    if os.path.exists({str(trouble)!r}):\n        {CAUSES[cause][0]}\n"
+        "    return error.abs().mean()\n"
+    )
+    words = ["lr=1e-3,1e-2", "--out", str(out), "--", *shared(data, loss=f"{tmp_path}/own.py:loss")]
+    done = sweep(*words)
+    assert done.code == 2
+    assert CAUSES[cause][1] in done.text
+    assert "the trials were stopped, and the same command again resumes them\n" in done.text
+    if cause == "no data":
+        Path(f"{data}-away").rename(data)
+    assert [trial.state for trial in Study(settings_of(parse("sweep", words))).trials()] == ["running"]
+    trouble.unlink()
+    assert sweep(*words).code == 0
+    assert [row["state"] for row in table(out)] == ["complete", "complete"]
 
 
 def test_refusals_come_before_anything_is_trained(tiny: Path, tmp_path: Path) -> None:
@@ -177,20 +248,63 @@ def test_the_lines_of_the_guide_run(
     assert capsys.readouterr().out == said
 
 
-def test_a_trial_worse_than_the_median_is_pruned(tiny: Path, tmp_path: Path) -> None:
-    """Next to four trials that are said to have no error at all, any training is worse."""
-    words = shared(tiny, max_epochs=6, loss=gated(tmp_path, step=16))
-    words = ["dropout=0-0.3", "--out", str(tmp_path / "out"), "--", *words]
-    open_gate(tmp_path)
-    assert sweep("--trials", "1", *words).code == 0
-    study = Study(settings_of(parse("sweep", words)))
-    for number in range(1, 5):
+def before_pruning(tiny: Path, folder: Path, step: int) -> tuple[list[str], Study]:
+    """A sweep with five complete trials that are said to have no error at all: any training is worse."""
+    words = shared(tiny, max_epochs=6, loss=gated(folder, step=step))
+    words = ["dropout=0-0.3", "--out", str(folder / "out"), "--trials", "6", "--", *words]
+    settings = settings_of(parse("sweep", words))
+    settings.out.mkdir()
+    (settings.out / "sweep.json").write_text(json.dumps(settings.record()))
+    study = Study(settings)
+    for number in range(5):
         assert study.add() is not None
         assert not any(study.report(number, epoch, 0.0) for epoch in range(6))
         study.complete(number, 0.0)
-    gated(tmp_path, step=16)
+    return words, study
+
+
+def test_a_decision_that_was_not_reached_comes_before_the_next_epoch(tiny: Path, tmp_path: Path) -> None:
+    """The command before stored the error of the last epoch, and was killed."""
+    words, study = before_pruning(tiny, tmp_path, step=16)
+    assert study.add() is not None
+    study.report(5, 0, 1.0)
+    study.report(5, 1, 1.0)
+    open_gate(tmp_path)
+    done = sweep(*words)
+    assert done.code == 0, done.text
+    assert (table(tmp_path / "out")[5]["state"], table(tmp_path / "out")[5]["epochs"]) == ("pruned", "2")
+    assert not (tmp_path / "out" / "trial-005" / "output.txt").exists()
+
+
+def test_no_epoch_after_the_decision_is_recorded(tiny: Path, tmp_path: Path) -> None:
+    """Here the process is fast: the training is complete when the sweep looks."""
+    words, study = before_pruning(tiny, tmp_path, step=1000)
+    new = study.add()
+    assert new is not None
+    folder = tmp_path / "out" / "trial-005"
+    assert train(tiny, folder, dropout=new.values["dropout"], max_epochs=6).code == 0
+    done = sweep(*words)
+    assert done.code == 0, done.text
+    assert (table(tmp_path / "out")[5]["state"], table(tmp_path / "out")[5]["epochs"]) == ("pruned", "2")
+
+
+def test_a_decision_is_recorded_though_the_sweep_is_being_stopped(tiny: Path, tmp_path: Path) -> None:
+    words, _ = before_pruning(tiny, tmp_path, step=LAST_STEP)
     output = tmp_path / "out" / "trial-005" / "output.txt"
-    with running("-m", "plumbline", "sweep", "--trials", "6", *words) as process:
+    with running("-m", "plumbline", "sweep", *words) as process:
+        wait_for(lambda: arrived(tmp_path), "the last step of the second epoch")
+        process.send_signal(signal.SIGINT)
+        wait_for(lambda: "stopping after this step" in output.read_text(), "stopping")
+        open_gate(tmp_path)
+        text = process.communicate()[0]
+    assert process.returncode == 130, text
+    assert (table(tmp_path / "out")[5]["state"], table(tmp_path / "out")[5]["epochs"]) == ("pruned", "2")
+
+
+def test_a_trial_worse_than_the_median_is_pruned(tiny: Path, tmp_path: Path) -> None:
+    words, _ = before_pruning(tiny, tmp_path, step=16)
+    output = tmp_path / "out" / "trial-005" / "output.txt"
+    with running("-m", "plumbline", "sweep", *words) as process:
         wait_for(lambda: output.is_file() and "stopping after this step" in output.read_text(), "pruning")
         open_gate(tmp_path)
         text = process.communicate()[0]

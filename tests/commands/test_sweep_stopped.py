@@ -93,6 +93,33 @@ def test_kills_of_a_trial_and_of_the_sweep_lose_nothing(
     check_whole(out, alone)
 
 
+def test_a_sweep_that_ends_with_an_error_lets_the_other_trials_save_their_state(
+    tiny: Path, alone: dict[str, Path], tmp_path: Path
+) -> None:
+    """The second trial to come to the gate finds a full disk, while the first one waits there."""
+    out, words = tmp_path / "out", shared(tiny, max_epochs=4, loss=gated(tmp_path))
+    loss, full = tmp_path / "gated.py", tmp_path / "full"
+    full.touch()
+    refusal = "        if (HERE / 'full').exists() and len(list(HERE.glob('arrived-*'))) > 1:\n"
+    refusal += "            raise OSError(28, 'No space left')\n"
+    loss.write_text(loss.read_text().replace("        while", refusal + "        while"))
+    with started(out, words, "--workers", "2") as process:
+        wait_for(lambda: any(says(out, number, "stopping after this step") for number in (0, 1)), "stopping")
+        wait_for(lambda: len(arrived(tmp_path)) == 2, "both trials")
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)  # it waits for the step of the other trial
+        open_gate(tmp_path)
+        text = process.communicate()[0]
+    assert process.returncode == 2, text
+    assert "there is no space left for" in text
+    full.unlink()
+    with started(out, words) as process:
+        text = process.communicate()[0]
+    assert process.returncode == 0, text
+    assert sum(says(out, number, " after 1 epoch and ") for number in (0, 1)) == 1
+    check_whole(out, alone)
+
+
 SRUN = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1"}
 """What srun says to a command that it starts twice."""
 

@@ -1,5 +1,7 @@
 """The journal of a sweep: what is drawn, when a trial is pruned, and what a half-written line does."""
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,10 @@ import pytest
 from plumbline.cli import parse
 from plumbline.commands.sweep import settings_of
 from plumbline.errors import InputError
+from plumbline.locks import LockedError, sole_owner
 from plumbline.sweeping.records import SweepSettings
 from plumbline.sweeping.study import JOURNAL, Study
+from tests.helpers.processes import running
 
 
 def settings(tiny: Path, out: Path, *space: str, **own: Any) -> SweepSettings:
@@ -92,6 +96,41 @@ def test_a_line_that_was_cut_off_spoils_nothing(tiny: Path, tmp_path: Path) -> N
     drawn(Study(chosen), 1)
     assert [trial.values for trial in Study(chosen).trials()][:2] == before
     assert len(Study(chosen).trials()) == 3
+
+
+def test_a_line_cut_off_while_two_commands_are_open_spoils_nothing(tiny: Path, tmp_path: Path) -> None:
+    chosen = settings(tiny, tmp_path / "out", "lr=1e-4-1e-1")
+    one, other = Study(chosen), Study(chosen)
+    before = drawn(one, 1)
+    with open(tmp_path / "out" / JOURNAL, "ab") as file:  # a third one, whose disk is full
+        file.write(b'{"op_code":4,"worker_id":"x","study_')
+    before += drawn(other, 1)
+    before += drawn(one, 1)
+    for study in (one, other, Study(chosen)):
+        assert [trial.values for trial in study.trials()] == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs locks of the system")
+def test_a_writer_that_was_killed_keeps_nobody_out(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where --out is relative: nothing but the process holds the lock."""
+    monkeypatch.chdir(tmp_path)
+    chosen = settings(tiny, Path("out"), "lr=1e-4-1e-1")
+    before = drawn(Study(chosen), 1)
+    code = (
+        "import sys; from pathlib import Path; from plumbline.sweeping.study import _JournalLock; "
+        "lock = _JournalLock(Path('out/journal.log')); print(lock.acquire(), flush=True); sys.stdin.read()"
+    )
+    with running("-c", code, stdin=subprocess.PIPE, cwd=tmp_path) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "True\n"
+        with pytest.raises(LockedError), sole_owner(Path("out/.journal.lock")):
+            pass
+        holder.kill()
+    drawn(Study(chosen), 1)
+    assert [trial.values for trial in Study(chosen).trials()][:1] == before
+    assert not [path for path in Path("out").rglob("*") if path.is_symlink()]
 
 
 def test_a_damaged_journal_is_refused(tiny: Path, tmp_path: Path) -> None:

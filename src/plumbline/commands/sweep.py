@@ -1,7 +1,9 @@
 """``plumbline sweep``: a search for the best flags of a training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import inf
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +15,7 @@ from plumbline.console.tables import Column, print_table
 from plumbline.console.terminal import print_line, print_written
 from plumbline.console.text import command, counted, percent
 from plumbline.reporting import Event, Reporter
+from plumbline.spaces import Space
 from plumbline.sweeping.files import PICTURE, TABLE
 from plumbline.sweeping.records import SweepResult, SweepSettings, Trial
 from plumbline.training.persistence.run_folder import refuse_data
@@ -67,7 +70,13 @@ def settings_of(config: SweepConfig) -> SweepSettings:
         workers=config.workers,
         prune=config.prune,
         seed=config.seed,
+        refuse_data=partial(_refuse_data, space),
     )
+
+
+def _refuse_data(space: Space, flags: Sequence[str], chosen: Mapping[str, str]) -> None:
+    trial = trial_config(space, flags, chosen)
+    refuse_data(trial.data_dir, trial.split_file)
 
 
 def _print(console: Console, result: SweepResult) -> None:
@@ -89,7 +98,12 @@ def _print(console: Console, result: SweepResult) -> None:
         words = [*settings.flags, *settings.space.words(best.values)]
         print_line(console, f"best     trial {best.number}, {percent(best.error or 0.0)}, in {folder}")
         print_line(console, "train    " + command("plumbline", "train", *words))
-        print_line(console, "report   " + command("plumbline", "evaluate", folder))
+        print_line(console, "report   " + command("plumbline", "evaluate", _as_word(folder)))
+
+
+def _as_word(folder: Path) -> str:
+    """A folder as a command line takes it: a word that begins with a dash would be a flag."""
+    return f"./{folder}" if str(folder).startswith("-") else str(folder)
 
 
 def _print_ranked(console: Console, settings: SweepSettings, trials: list[Trial]) -> None:
@@ -122,12 +136,10 @@ def _counts(result: SweepResult, *, hidden: int) -> list[str]:
     lines += [f"failed   trial {trial.number}: {trial.trouble}" for trial in failed[:_SHOWN]]
     if len(failed) > _SHOWN:
         lines.append(f"         and {counted(len(failed) - _SHOWN, 'other trial')}, see {TABLE}")
-    if number["running"] and result.exit_code in (129, 130, 143):
+    if result.interrupted:
         lines.append(
-            f"resume   {counted(number['running'], 'trial')} in the middle: give the same command again"
+            f"resume   {counted(result.interrupted, 'trial')} in the middle: give the same command again"
         )
-    elif number["running"]:
-        lines.append(
-            f"running  {counted(number['running'], 'trial')}, trained by other commands of this sweep"
-        )
+    if others := number["running"] - result.interrupted:
+        lines.append(f"running  {counted(others, 'trial')}, trained by other commands of this sweep")
     return lines

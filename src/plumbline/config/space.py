@@ -66,9 +66,10 @@ def trial_config(space: Space, flags: Sequence[str], chosen: Mapping[str, str]) 
         config.check()
     except InputError as error:
         raise InputError(f"with {' '.join(space.words(chosen))}: {error}") from error
-    for name in ("fast_dev_run", "ensemble"):
-        if getattr(config, name) != getattr(TrainConfig, name):  # from a --config file
-            raise InputError(f"--{name} {getattr(config, name)} has no place in a sweep: {_NOT_OURS[name]}")
+    for name in _NOT_OURS:
+        given = getattr(config, name)
+        if name != "checkpoint_dir" and given != getattr(TrainConfig, name):  # from a --config file
+            raise InputError(f"--{name} {given} has no place in a sweep: {_NOT_OURS[name]}")
     return config
 
 

@@ -1,14 +1,36 @@
-"""What a sweep writes about all of its trials: a table and a picture."""
+"""What a sweep writes about all of its trials: a table and a picture, and copies of files they share."""
 
 import csv
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 from plumbline.sweeping.plot import draw
 from plumbline.sweeping.records import SweepSettings, Trial
 from plumbline.writing import write_atomically
 
 RECORD, TABLE, PICTURE = "sweep.json", "sweep.csv", "sweep.png"
+
+
+def with_copies(settings: SweepSettings) -> SweepSettings:
+    """Copy the files that the flags name by ``--config``: editing them then changes no later trial.
+
+    Returns:
+        The settings, whose flags name the copies.
+    """
+    flags = list(settings.flags)
+    for place, word in enumerate(settings.flags):
+        name, equals, text = word.partition("=")
+        if name != "--config":
+            continue
+        content = Path(text if equals else flags[place + 1]).read_bytes()
+        copy = settings.out / f"config-{hashlib.sha256(content).hexdigest()[:8]}.yaml"
+        if not copy.exists():
+            write_atomically(copy, content)
+        flags[place : place + 1 + (not equals)] = [f"--config={copy}"] + [""] * (not equals)
+    return replace(settings, flags=tuple(word for word in flags if word))
 
 
 def write_files(settings: SweepSettings, trials: Sequence[Trial]) -> None:
@@ -24,4 +46,4 @@ def write_files(settings: SweepSettings, trials: Sequence[Trial]) -> None:
         rows.writerow([trial.number, trial.state, error, len(trial.errors), *values, folder, trial.trouble])
     write_atomically(settings.out / TABLE, text.getvalue().encode(), durable=False)
     if any(trial.error is not None for trial in trials):
-        draw(settings.space, trials, settings.out / PICTURE)
+        write_atomically(settings.out / PICTURE, draw(settings.space, trials), durable=False)

@@ -1,9 +1,9 @@
 """The picture of a sweep: the errors of its trials in their order, and by the value of each flag."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from itertools import accumulate
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 from plumbline.evaluation.plots import INK, MODEL, MUTED, STYLE
@@ -18,13 +18,12 @@ _LOG_FROM = 3.0
 """Ratio of the largest to the smallest error from which their axis is logarithmic."""
 
 
-def draw(space: Space, trials: Sequence[Trial], out_png: Path) -> None:
-    """Draw the trials that have an error as a PNG.
+def draw(space: Space, trials: Sequence[Trial]) -> bytes:
+    """Draw the trials that have an error. Returns a PNG.
 
     Args:
         space: what was varied.
         trials: at least one with an error.
-        out_png: file to write.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -64,7 +63,9 @@ def draw(space: Space, trials: Sequence[Trial], out_png: Path) -> None:
             axis.set_xlabel(item.name)
             if place % columns:
                 axis.set_yticklabels([])
-        figure.savefig(out_png, format="png", dpi=200, metadata={"Software": None})
+        png = BytesIO()
+        figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
+    return png.getvalue()
 
 
 def _points(axis: Any, trials: Sequence[Trial], places: Sequence[float], best: Trial | None) -> None:
@@ -119,10 +120,12 @@ def _name_values(axis: Any, item: Parameter) -> None:
         axis.set_xlim(-0.5, len(item.choices) - 0.5)
         if longest * len(item.choices) > 30:
             axis.tick_params(axis="x", rotation=30)
+    elif item.low == item.high:
+        return
     elif item.log:
         axis.set_xscale("log")
         margin = (item.high / item.low) ** _MARGIN
         axis.set_xlim(item.low / margin, item.high * margin)
-    elif item.low < item.high:
+    else:
         margin = _MARGIN * (item.high - item.low)
         axis.set_xlim(item.low - margin, item.high + margin)

@@ -1,6 +1,6 @@
 """Settings, trials and result of a sweep."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,7 @@ class SweepSettings:
         workers: trainings at the same time.
         prune: whether trials may be stopped early.
         seed: random seed of the values that are tried.
+        refuse_data: raises InputError if the data of a trial with these flags and values are not there.
     """
 
     out: Path
@@ -36,6 +37,7 @@ class SweepSettings:
     workers: int
     prune: bool
     seed: int
+    refuse_data: Callable[[Sequence[str], Mapping[str, str]], None]
 
     @property
     def count(self) -> int:
@@ -88,11 +90,13 @@ class SweepResult:
     Attributes:
         settings: of the sweep.
         trials: all of them, in the order of their numbers.
+        interrupted: running trials that no command trains now.
         exit_code: of the command: 0; 1 if no trial is complete; 129, 130 or 143 after a signal.
     """
 
     settings: SweepSettings
     trials: tuple[Trial, ...]
+    interrupted: int
     exit_code: int
 
     @property

@@ -16,10 +16,18 @@ from plumbline.errors import InputError
 from plumbline.files import check_out_folder
 from plumbline.locks import LockedError, sole_owner
 from plumbline.reporting import Reporter
-from plumbline.sweeping.files import RECORD, write_files
+from plumbline.sweeping.files import RECORD, with_copies, write_files
 from plumbline.sweeping.records import SweepResult, SweepSettings, Trial
 from plumbline.sweeping.study import Study
-from plumbline.sweeping.trials import RunningTrial, TakenError, was_interrupted
+from plumbline.sweeping.trials import (
+    CLOSED,
+    EXIT_CODES,
+    RunningTrial,
+    TakenError,
+    is_taken,
+    lacks_room,
+    was_interrupted,
+)
 from plumbline.writing import write_atomically
 
 _POLL = 0.1
@@ -30,15 +38,9 @@ _MOST_ATTEMPTS = 3
 """Times that the process of a trial may be ended from outside before the trial counts as failed."""
 _DECIDING = ".deciding.lock"
 """File that is locked while a command takes a trial."""
-_CLOSED = 129
-"""Exit code after the terminal was closed."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 _PATIENCE = 60.0
 """Seconds to wait for another command that takes a trial, which takes it a moment."""
-_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143} | (
-    {signal.SIGHUP: _CLOSED, signal.SIGUSR1: 143} if os.name == "posix" else {}
-)
-"""Signals that stop a sweep, and its exit codes then, as those of a training."""
 
 
 def sweep(settings: SweepSettings, report: Reporter) -> SweepResult:
@@ -51,7 +53,7 @@ def sweep(settings: SweepSettings, report: Reporter) -> SweepResult:
     Raises:
         InputError: the folder holds something else, or another sweep; the message names the difference.
     """
-    _open_folder(settings)
+    settings = _open_folder(settings)
     for item in settings.space.parameters:
         report.say(f"varied   {item}")
     report.say(f"trials   {settings.count}, {settings.workers} at a time, in {settings.out}")
@@ -59,6 +61,11 @@ def sweep(settings: SweepSettings, report: Reporter) -> SweepResult:
         ours = _Sweep(settings, report, told)
         try:
             ours.run()
+            with _deciding(settings.out):
+                trials = tuple(ours.study.trials())
+                running = [trial for trial in trials if trial.state == "running"]
+                interrupted = sum(not is_taken(settings.folder(trial.number)) for trial in running)
+                write_files(settings, trials)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
@@ -68,14 +75,12 @@ def sweep(settings: SweepSettings, report: Reporter) -> SweepResult:
             ) from error
         finally:
             ours.close()
-    trials = tuple(ours.study.trials())
-    write_files(settings, trials)
     complete = any(trial.state == "complete" for trial in trials)
-    waiting = any(trial.state == "running" for trial in trials)  # trained by other commands
     return SweepResult(
         settings=settings,
         trials=trials,
-        exit_code=_EXIT_CODES[told[0]] if told else 0 if complete or waiting else 1,
+        interrupted=interrupted,
+        exit_code=EXIT_CODES[told[0]] if told else 0 if complete or running else 1,
     )
 
 
@@ -97,14 +102,11 @@ class _Sweep:
         """Train until no trial is left, or a signal arrived and every trial has saved its state."""
         self._say_progress()
         while True:
-            if len(self._told) > self._heard:
-                self._heard = len(self._told)
-                self._report.say("stopping the trials after this step (a second signal stops at once)")
-                for trial in list(self._running):
-                    trial.stop()
-                    if not trial.started:
-                        trial.close()
-                        self._running.remove(trial)
+            self._pass_on_signals()
+            for trial in list(self._running):
+                if self._told and not trial.started:
+                    trial.close()
+                    self._running.remove(trial)
             if not self._told:
                 self._take()
             if not self._running:
@@ -115,9 +117,22 @@ class _Sweep:
 
     def close(self) -> None:
         """End every process that still runs, after an error."""
+        if any(trial.lives for trial in self._running):
+            self._report.say("stopping the other trials after this step")
         for trial in self._running:
             trial.stop()
+        while any(trial.lives for trial in self._running):
+            self._pass_on_signals()
+            time.sleep(_POLL)
+        for trial in self._running:
             trial.close()
+
+    def _pass_on_signals(self) -> None:
+        if len(self._told) > self._heard:
+            self._report.say("stopping the trials after this step (a second signal stops at once)")
+            for trial in self._running:
+                trial.stop(at_once=self._heard > 0)
+            self._heard = len(self._told)
 
     def _take(self) -> None:
         """Take trials until enough run or none is left; then ask again when one ends, or after a while."""
@@ -144,38 +159,69 @@ class _Sweep:
                 if self.study.trials()[trial.number].state != "running":  # it has just ended
                     found.close()
                     continue
+                if self._was_to_be_pruned(trial, found):
+                    self.study.pruned(trial.number)
+                    found.close()
+                    self._say_end(self.study.trials()[trial.number])
+                    continue
                 self._report.say(f"trial {trial.number} resumes")
                 return found
             new = self.study.add() if len(trials) < self._settings.trials else None
             return None if new is None else RunningTrial(self._settings, new, slot)
 
+    def _was_to_be_pruned(self, trial: Trial, running: RunningTrial) -> bool:
+        """Whether the command before stored the last epoch, and ended before it decided."""
+        last = max(trial.errors, default=None)
+        return last is not None and not running.is_last(last) and self.study.is_worse(trial.number)
+
     def _look_after(self, running: RunningTrial) -> None:
         exit_code = running.advance()
         number = running.trial.number
         for epoch, missed in running.new_errors().items():
-            worse = self.study.report(number, epoch, missed)
-            if worse and not running.pruned and not running.is_last(epoch) and not self._told:
+            if running.pruned:  # how many epochs follow until the process stops depends on its speed
+                break
+            if self.study.report(number, epoch, missed) and not running.is_last(epoch):
                 running.pruned = True
                 running.stop()
-        if exit_code is None:
+        if exit_code is None and (running.started or not running.pruned):
             return
-        error, interrupted = running.result(), was_interrupted(exit_code)
-        if exit_code == 0 and error is not None:
-            self.study.complete(number, error)
-        elif exit_code == 0:
-            self.study.failed(number, "val_error_rel is not known or not finite")
-        elif running.pruned and interrupted:
+        if running.pruned:
             self.study.pruned(number)
-        elif interrupted and self._told:
-            pass  # it is resumed by the next command
-        elif interrupted:
+        elif exit_code == 0:
+            self._completed(number, running.result())
+        elif exit_code is None or not was_interrupted(exit_code):
+            self._failed(running)
+        elif not self._told:  # otherwise it is resumed by the next command
             self._was_killed(running.trial, exit_code)
-        else:
-            self.study.failed(number, running.said())
         running.close()
         self._running.remove(running)
         self._look_at = 0.0
         self._say_end(self.study.trials()[number])
+
+    def _completed(self, number: int, error: float | None) -> None:
+        if error is None:
+            self.study.failed(number, "val_error_rel is not known or not finite")
+        else:
+            self.study.complete(number, error)
+
+    def _failed(self, running: RunningTrial) -> None:
+        """Store why a trial failed.
+
+        Raises:
+            InputError, OSError: the cause is not its values; another trial would fail in the same way, and
+                this one is left to be resumed.
+        """
+        trouble, number = running.said(), running.trial.number
+        running.write_something()
+        try:
+            self._settings.refuse_data(self._settings.flags, running.trial.values)
+            if lacks_room(trouble):
+                raise InputError(trouble)
+        except InputError as error:
+            raise InputError(
+                f"trial {number}: {error}; the trials were stopped, and the same command again resumes them"
+            ) from error
+        self.study.failed(number, trouble)
 
     def _was_killed(self, trial: Trial, exit_code: int) -> None:
         """Leave a trial whose process was ended from outside to be resumed, unless that happened before."""
@@ -208,8 +254,12 @@ class _Sweep:
         self._report.progress("trial", len(ended), self._settings.count, rate=best)
 
 
-def _open_folder(settings: SweepSettings) -> None:
-    """Make the folder, or check that it holds this sweep. Raises InputError."""
+def _open_folder(settings: SweepSettings) -> SweepSettings:
+    """Make the folder, or check that it holds this sweep. Raises InputError.
+
+    Returns:
+        The settings, with copies in the folder of the files that the flags name by ``--config``.
+    """
     out, path = settings.out, settings.out / RECORD
     check_out_folder(out)
     try:
@@ -220,9 +270,10 @@ def _open_folder(settings: SweepSettings) -> None:
         with _deciding(out):
             if path.exists():
                 _check_same(path, settings.record())
-                return
-            text = json.dumps(settings.record(), indent=1, allow_nan=False) + "\n"
-            write_atomically(path, text.encode())
+            else:
+                text = json.dumps(settings.record(), indent=1, allow_nan=False) + "\n"
+                write_atomically(path, text.encode())
+            return with_copies(settings)
     except OSError as error:
         raise InputError(f"--out {out}: cannot write there ({error.strerror})") from error
 
@@ -235,7 +286,7 @@ def _deciding(out: Path) -> Iterator[None]:
             if not locked:
                 raise InputError(
                     f"--out {out}: locks do not work there, by which the commands of a sweep find out which "
-                    "trials are taken; choose a folder on another file system"
+                    "trials are taken; choose a folder on another file system, on Linux or macOS"
                 )
             yield
     except LockedError as error:
@@ -272,12 +323,12 @@ def _signals() -> Iterator[list[signal.Signals]]:
 
     def receive(signum: int, _: Any) -> None:
         told.append(signal.Signals(signum))
-        if _EXIT_CODES[told[-1]] == _CLOSED:
+        if EXIT_CODES[told[-1]] == CLOSED:
             for descriptor in terminal:  # closed: writing to it would fail
                 os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
     if threading.current_thread() is threading.main_thread():
-        wanted = [signum for signum in _EXIT_CODES if signal.getsignal(signum) != signal.SIG_IGN]
+        wanted = [signum for signum in EXIT_CODES if signal.getsignal(signum) != signal.SIG_IGN]
         before = {signum: signal.signal(signum, receive) for signum in wanted}
     try:
         yield told

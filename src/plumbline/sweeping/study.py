@@ -4,22 +4,27 @@ import hashlib
 import os
 import random
 from collections.abc import Mapping
+from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from plumbline.errors import InputError
+from plumbline.locks import sole_owner
 from plumbline.spaces import Parameter, Space
 from plumbline.sweeping.records import State, SweepSettings, Trial
 
 try:
     import optuna
-    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal._file import BaseJournalFileLock
     from optuna.trial import FrozenTrial, TrialState
 except ImportError as error:
     raise InputError(f"plumbline sweep needs {error.name or 'optuna'}: pip install optuna") from error
 
 JOURNAL = "journal.log"
+_LOCK = ".journal.lock"
 _DRAWS = 20
 """Times that values are drawn which were tried before; then one of those that are left is taken."""
 _FIRST = 5
@@ -36,6 +41,42 @@ _STATES: dict[TrialState, State] = {
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
+class _JournalLock(BaseJournalFileLock):
+    """Keeps other processes from writing to a journal; a lock of the system, which ends with its process.
+
+    Args:
+        path: the journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._held = path, ExitStack()
+
+    def acquire(self) -> bool:
+        """Wait for the lock, and cut off the end of a line whose writer died or had a full disk."""
+        self._held.enter_context(sole_owner(self._path.with_name(_LOCK), patience=inf))
+        try:
+            _drop_half_line(self._path)
+        except BaseException:
+            self.release()
+            raise
+        return True
+
+    def release(self) -> None:
+        """Let others write."""
+        self._held.close()
+
+
+def _drop_half_line(path: Path) -> None:
+    """Cut off what follows the last whole line: it would spoil the line after it."""
+    with open(path, "rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        if file.read() in (b"", b"\n"):
+            return
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+
+
 class Study:
     """The trials, on disk. Several commands may use it at a time; only :meth:`add` needs a lock around it.
 
@@ -50,9 +91,8 @@ class Study:
         self._space, self._seed = settings.space, settings.seed
         path = settings.out / JOURNAL
         try:
-            lock = JournalFileSymlinkLock(str(path))
-            _drop_half_line(path, lock)
-            self._storage = optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+            backend = JournalFileBackend(str(path), lock_obj=_JournalLock(path))
+            self._storage = optuna.storages.JournalStorage(backend)
             self._study = optuna.create_study(
                 storage=self._storage, study_name="sweep", load_if_exists=True, pruner=_pruner(settings)
             )
@@ -112,7 +152,11 @@ class Study:
         """Store the error of an epoch. Returns whether the trial should be pruned."""
         place = self._place(number)
         self._storage.set_trial_intermediate_value(place, epoch, error)
-        return self._study.pruner.prune(self._study, self._storage.get_trial(place))
+        return self.is_worse(number)
+
+    def is_worse(self, number: int) -> bool:
+        """Whether a trial should be pruned after the last epoch whose error is stored."""
+        return self._study.pruner.prune(self._study, self._storage.get_trial(self._place(number)))
 
     def _place(self, number: int) -> int:
         """The number by which the storage knows a trial."""
@@ -144,20 +188,6 @@ def _pruner(settings: SweepSettings) -> optuna.pruners.BasePruner:
     varied = [item.extremes for item in settings.space.parameters if item.name == "max_epochs"]
     shortest = min(int(float(text)) for text in varied[0]) if varied else min(settings.lengths.values())
     return optuna.pruners.MedianPruner(n_startup_trials=_FIRST, n_warmup_steps=shortest // _WARM_UP)
-
-
-def _drop_half_line(path: Path, lock: JournalFileSymlinkLock) -> None:
-    """Cut off the end of a line whose writer died or had a full disk: it would spoil the line after it."""
-    if not path.is_file():
-        return
-    lock.acquire()
-    try:
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(path, whole)
-    finally:
-        lock.release()
 
 
 def _seed(seed: int, number: int, draw: int) -> int:

@@ -1,12 +1,14 @@
 """One trial: its process, what it measures, how it ends."""
 
 import csv
+import errno
 import json
 import math
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -19,10 +21,21 @@ from plumbline.sweeping.records import SweepSettings, Trial
 OUTPUT = "output.txt"
 """What a trial printed."""
 _LOCK = ".sweep.lock"
+_ROOM = 1 << 16
+"""Bytes that must fit into the folder of a trial that failed, if its values are to blame."""
+_NO_ROOM = (
+    *("there is no space left for", "is on a disk that is now read-only"),
+    *map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS)),
+)
+"""What a training says that could not write."""
 _STARTED_BY_OTHERS = ("PLUMBLINE_PLACE", "TORCHELASTIC_RUN_ID", "SLURM_PROCID")
 """Variables by which a training knows that it is one of several processes; a trial is alone."""
-_TOLD_TO_STOP = (129, 130, 143)
-"""Exit codes of a training that a signal stopped with its state saved."""
+CLOSED = 129
+"""Exit code after the terminal was closed."""
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143} | (
+    {signal.SIGHUP: CLOSED, signal.SIGUSR1: 143} if os.name == "posix" else {}
+)
+"""Signals that stop a training or a sweep, and its exit codes then."""
 
 
 class TakenError(Exception):
@@ -47,14 +60,17 @@ class RunningTrial:
         self.pruned = False
         self._epochs = settings.epochs(trial.values)
         self._told = set(trial.errors)
+        self._read: tuple[int, ...] = ()
+        self._stopped = False
         self._held = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._words = [
             *("train", *settings.flags, *settings.space.words(trial.values)),
-            *("--checkpoint_dir", str(self.folder)),
+            f"--checkpoint_dir={self.folder}",
         ]
         self._environment = environment(os.environ, settings.workers)
-        if settings.shared.get("devices", 1) == 1 and settings.workers > 1:
+        devices = trial.values.get("devices", settings.shared.get("devices", 1))
+        if str(devices) == "1" and settings.workers > 1:
             self._environment |= gpu(os.environ, slot)
         self.folder.mkdir(exist_ok=True)
         try:
@@ -88,21 +104,35 @@ class RunningTrial:
             )
         return None
 
-    def stop(self) -> None:
-        """Tell the process to stop with its state saved; the second time, to stop at once."""
-        if self._process is not None and self._process.poll() is None:
+    @property
+    def lives(self) -> bool:
+        """Whether its process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Tell the process to stop with its state saved; or, if it was told before, to stop at once."""
+        if self._process is not None and self.lives and (at_once or not self._stopped):
+            self._stopped = True
             self._process.send_signal(signal.SIGTERM)
 
     def close(self) -> None:
         """Wait for the end of the process and unlock the folder."""
         if self._process is not None:
             assert self._process.stdin is not None
-            self._process.stdin.close()
             self._process.wait()
+            self._process.stdin.close()  # not before: the process takes it for a signal
         self._held.close()
 
     def new_errors(self) -> dict[int, float]:
         """``val_error_rel`` of the epochs that were not asked for before."""
+        try:
+            status = (self.folder / "metrics.csv").stat()
+        except FileNotFoundError:
+            return {}
+        seen = (status.st_size, status.st_mtime_ns, status.st_ino)
+        if seen == self._read:
+            return {}
+        self._read = seen
         found = {epoch: error for epoch, error in errors(self.folder).items() if epoch not in self._told}
         self._told |= found.keys()
         return found
@@ -120,6 +150,13 @@ class RunningTrial:
         error = metrics.get("val_error_rel", math.nan)
         return error if math.isfinite(error) else None
 
+    def write_something(self) -> None:
+        """Raise OSError if there is no room in the folder, or it is read-only."""
+        with tempfile.TemporaryFile(dir=self.folder) as file:
+            file.write(b"\0" * _ROOM)
+            file.flush()
+            os.fsync(file.fileno())
+
     def said(self) -> str:
         """The error sentence, or the last line, that the process printed."""
         with open(self.folder / OUTPUT, encoding="utf-8", errors="replace") as file:
@@ -128,9 +165,25 @@ class RunningTrial:
         return (refused or lines or ["it printed nothing"])[-1]
 
 
+def is_taken(folder: Path) -> bool:
+    """Whether a command trains the trial of this folder."""
+    try:
+        with sole_owner(folder / _LOCK):
+            return False
+    except LockedError:
+        return True
+    except FileNotFoundError:  # the command that took it ended before it made the folder
+        return False
+
+
+def lacks_room(trouble: str) -> bool:
+    """Whether a training failed because it could not write: the disk is full or read-only."""
+    return any(words in trouble for words in _NO_ROOM)
+
+
 def was_interrupted(exit_code: int) -> bool:
     """Whether a signal ended the process, with its state saved or not."""
-    return exit_code < 0 or exit_code in _TOLD_TO_STOP
+    return exit_code < 0 or exit_code in EXIT_CODES.values()
 
 
 def environment(given: Mapping[str, str], workers: int) -> dict[str, str]:
