@@ -4,7 +4,6 @@ from torch import Tensor
 
 from plumbline.data.batches.order import BatchOrder
 from plumbline.training.lightning_import import Trainer
-from plumbline.training.metric_sums import RunningSums
 
 
 def within_group(trainer: Trainer) -> bool:
@@ -35,12 +34,14 @@ class Group:
             self._first, self.sums, self.skipped = number, None, False
             self._last = int(min(number - number % accumulate + accumulate, trainer.num_training_batches))
 
-    def add(self, sums: Tensor, graphs: int, epoch: RunningSums) -> None:
-        """Add the metrics of a batch, and after the last one those of the group to the sums of the epoch."""
+    def add(self, sums: Tensor, graphs: int) -> tuple[Tensor, int] | None:
+        """Add the metrics of a batch. Returns those of the group after its last batch, else None.
+
+        Not before, as a later batch may still leave out the step.
+        """
         before = self.sums
         self.sums = (sums, graphs) if before is None else (before[0] + sums, before[1] + graphs)
-        if self._ends:  # not before: a later batch may still leave out the step
-            epoch.add(*self.sums)
+        return self.sums if self._ends else None
 
     def skip(self) -> None:
         """Leave the step out, with all its batches."""
