@@ -157,3 +157,12 @@ def test_a_real_control_group(real_group: Path) -> None:
     found = told(preexec_fn=lambda: (real_group / "cgroup.procs").write_text(str(os.getpid())))
     assert (found.total, found.limit) == (GIB, " (control group)")
     assert 0.8 * GIB < found.free < GIB
+
+
+@LINUX
+def test_the_peak_is_that_of_this_program_and_not_of_the_one_that_started_it() -> None:
+    large = bytearray(b"x") * (256 << 20)
+    code = "from plumbline.memory import resident_memory; print(*resident_memory())"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    held, most = map(int, found.stdout.split())
+    assert 0 < held <= most < len(large)

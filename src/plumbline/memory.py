@@ -52,11 +52,9 @@ def usable_memory(root: Path = Path("/")) -> Memory:
 
 def resident_memory() -> tuple[int, int]:
     """Bytes that this process holds, and the most that it has held; zeros if the system does not say."""
-    pages = _text(Path("/proc/self/statm")).split()
-    if resource is None or len(pages) < 2:
-        return 0, 0
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux, where /proc is
-    return int(pages[1]) * os.sysconf("SC_PAGE_SIZE"), most
+    # The peak that getrusage knows is inherited from the program that started this one.
+    facts = _numbers(Path("/proc/self/status"), unit=1024)
+    return facts.get("VmRSS:", 0), facts.get("VmHWM:", 0)
 
 
 _FAILED = ("DefaultCPUAllocator", "std::bad_alloc", "can't start new thread", "Cannot allocate memory")

@@ -131,11 +131,15 @@ def test_a_refused_scan_keeps_its_earlier_label(folder, solid, capsys, refused):
     before = out.read_bytes(), poses.read_bytes()
     scans = [folder / "scans" / name for name in refused]
     assert label(folder, *scans, "--out", out, "--poses", poses) == (2 if len(scans) == 1 else 1)
-    assert f"{out} keeps the earlier row of 1 refused scan" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{out} keeps the earlier row of 1 refused scan; remove" in said
+    assert f"{poses} keeps the earlier line of 1 refused scan; remove" in said
     if len(scans) == 1:
         assert before == (out.read_bytes(), poses.read_bytes())
     assert measured in out.read_text()
     assert poses.read_text().startswith(before[1].decode())
+    label(folder, *scans, "--poses", poses)
+    assert f"{poses} keeps the earlier line of 1 refused scan; remove" in capsys.readouterr().err
 
 
 def test_labels_are_in_the_unit_of_the_scans_and_poses_in_metres(folder, solid, capsys):

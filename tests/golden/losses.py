@@ -34,7 +34,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "model_args": ["num_tokens=8", "num_neighbours=6", "patch_dim=16"],
     },
 }
-"""Flags beside those of all: the documented recipe at small width, and the best one for the best network."""
+"""Further flags of each: the documented recipe at small width, and the best one for the best network."""
 
 
 def machine() -> dict[str, str]:

@@ -64,7 +64,7 @@ def half(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(half: Path, tmp_path: Path) -> Path:
-    """A copy of them to go on in."""
+    """A copy of them to resume."""
     return Path(shutil.copytree(half, tmp_path / "run"))
 
 

@@ -87,7 +87,7 @@ def test_a_manifest_names_files_beside_it_only(packed: Path, what: str, name: An
 
 @pytest.mark.skipif(os.name != "posix", reason="makes links")
 def test_links_of_a_packed_data_set(packed: Path, tmp_path: Path) -> None:
-    """A whole folder may be a link, and a file may be one to a file beside it, but none leads elsewhere."""
+    """A whole folder may be a link, and a file one to another in its folder, but none leads elsewhere."""
     (tmp_path / "linked").symlink_to(packed)
     assert len(PackedStore.open(tmp_path / "linked")) == 4
     shard = packed / "shard-00000.safetensors"
@@ -228,7 +228,7 @@ def test_a_run_folder_writes_through_no_link(tiny: Path, tmp_path: Path, name: s
 
 @pytest.fixture
 def meshes(tmp_path: Path) -> Path:
-    """A folder of meshes, and beside it what they have no business with."""
+    """A folder of meshes, and next to it what they have no business with."""
     (tmp_path / "meshes").mkdir()
     (tmp_path / "secret.bin").write_bytes(VERTICES.tobytes() + FACES.tobytes())
     (tmp_path / "secret.txt").write_text(SECRET)

@@ -1,4 +1,4 @@
-"""What one step frees, the next one uses, without the system clearing pages anew."""
+"""What one step frees, the next one uses, without the system clearing pages again."""
 
 import subprocess
 import sys

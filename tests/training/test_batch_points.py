@@ -12,9 +12,15 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 import plumbline
+from plumbline.data.batches.collate import make_batch
+from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
+from plumbline.predictors import inference
+from plumbline.predictors.checkpoint import load_checkpoint
+from plumbline.training.loop import task as loop_task
 from plumbline.training.loop.task import CentreOfMassTask
 from plumbline.training.optim import accumulation
+from plumbline.training.persistence import ensembles
 from plumbline.training.persistence.saving import BestAndLast
 from tests.helpers.training_fixtures import (
     assert_same_end,
@@ -72,6 +78,19 @@ def test_two_batches_make_the_step_of_one_of_twice_the_size(
     assert "10 per epoch; 5 steps per epoch, of 2 batches each (--accumulate)" in " ".join(parts.text.split())
     assert_nearly_same(tmp_path / "whole", tmp_path / "parts")
     assert len(step_rows(tmp_path / "parts")) == saved(tmp_path / "parts" / "last.ckpt")["global_step"]
+
+
+def test_the_last_graphs_of_an_epoch_may_make_another_step(
+    seeded: Path, exact: dict[str, Any], tmp_path: Path
+) -> None:
+    """Of 40 graphs, batches of 16 leave out 8; batches of 8 do not."""
+    flags = {**exact, "model": "ept", "max_epochs": 1}
+    assert train(seeded, tmp_path / "whole", batch_size=16, **flags).code == 0
+    assert train(seeded, tmp_path / "parts", batch_size=8, accumulate=2, **flags).code == 0
+    whole, parts = step_rows(tmp_path / "whole"), step_rows(tmp_path / "parts")
+    assert (len(whole), len(parts)) == (2, 3)
+    for one, other in zip(whole, parts, strict=False):
+        assert float(one["train_loss_step"]) == pytest.approx(float(other["train_loss_step"]), rel=1e-10)
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -177,6 +196,13 @@ def test_a_loss_that_is_not_finite_leaves_out_the_whole_step(
             batch.target = batch.target * np.nan
         return original(task, batch, batch_idx)
 
+    def axis_sums(error: Any) -> Any:
+        errors.append(float(error.abs().mean()))
+        return sums_of(error)
+
+    errors: list[float] = []
+    sums_of = loop_task.axis_sums
+    monkeypatch.setattr(loop_task, "axis_sums", axis_sums)
     monkeypatch.setattr(CentreOfMassTask, "training_step", step)
     flags = {"batch_size": 4, "accumulate": 3, "max_epochs": 1, "precision": precision, "max_steps": 3}
     outcome = train(tiny, tmp_path, **flags, skip_nonfinite=True, log_every_n_steps=1)
@@ -187,9 +213,11 @@ def test_a_loss_that_is_not_finite_leaves_out_the_whole_step(
     assert differences(weights[1], weights[2]) == []
     assert differences(weights[0], weights[1])
     assert [row["step"] for row in step_rows(tmp_path)] == ["1", "3"]
+    (row,) = metric_rows(tmp_path)
+    assert float(row["train_mae_epoch"]) == pytest.approx(np.mean(errors[:3] + errors[-3:]))
 
 
-def test_batches_have_at_most_so_many_points_and_every_graph_comes_once(
+def test_no_batch_has_more_points_than_given_and_every_graph_comes_once(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: dict[str, list[Any]] = {"training_step": [], "validation_step": []}
@@ -240,8 +268,13 @@ def test_few_batches_are_the_first_ones_of_a_training_on_all(
     few = seen[:]
     assert train(tiny, tmp_path / "all", batch_points=70, max_epochs=1).code == 0
     assert few == 2 * seen[6:9]
+    before, steps = len(seen), []
+    monkeypatch.setattr(
+        CentreOfMassTask, "on_before_optimizer_step", lambda *_: steps.append(len(seen) - before)
+    )
     trial = train(tiny, tmp_path / "trial", batch_points=70, accumulate=2, fast_dev_run=3)
     assert trial.code == 0, trial.text
+    assert steps == [2, 3], "the last step has one batch"
 
 
 def test_another_number_of_processes_takes_the_graphs_that_are_left(seeded: Path, tmp_path: Path) -> None:
@@ -255,7 +288,7 @@ def test_another_number_of_processes_takes_the_graphs_that_are_left(seeded: Path
     sums = saved(tmp_path / "last.ckpt")["plumbline"]["train_sums"]
     (end,) = saved(tmp_path / "last.ckpt")["plumbline"]["loader"]
     assert 0 < state["graphs"] < end["graphs"] == 44
-    assert sums["num_graphs"] in (0, 44)
+    assert sums["num_graphs"] == 0, "the epoch is over"
 
 
 def test_few_batches_of_another_number_of_processes_are_refused(tiny: Path, tmp_path: Path) -> None:
@@ -269,6 +302,55 @@ def test_few_batches_of_another_number_of_processes_are_refused(tiny: Path, tmp_
     allowed = train(tiny, tmp_path, **flags, devices=2, max_epochs=3, resume="", allow_mismatch=True)
     assert allowed.code == 0, allowed.text
     assert "val_loss is measured differently from here on" in allowed.text
+
+
+def test_the_best_model_is_measured_and_an_ensemble_joined_by_points(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in batches of ``--batch_size``, which may not fit into the memory."""
+    points: dict[str, list[int]] = {"inference": [], "ensembles": []}
+    for module in (inference, ensembles):
+        sizes = points[module.__name__.rpartition(".")[2]]
+
+        def made(*given: Any, to: list[int] = sizes) -> Any:
+            batch = make_batch(*given)
+            to.append(batch.num_nodes)
+            return batch
+
+        monkeypatch.setattr(module, "make_batch", made)
+    flags = {"batch_size": 64, "batch_points": 70, "val_split": 0.5, "max_epochs": 1}
+    outcome = train(tiny, tmp_path, ensemble=2, **flags)
+    assert outcome.code == 0, outcome.text
+    assert all(len(sizes) > 4 and max(sizes) <= 70 for sizes in points.values()), points
+    assert outcome.text.count("--batch_size has no effect with --batch_points") >= 1
+    assert not plumbline.train_settings(batch_size=64).without_effect()
+    assert not plumbline.train_settings(recipe="best", batch_points=70).without_effect()
+
+
+def test_a_batch_of_points_that_does_not_fit_is_said_in_points(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train(tiny, tmp_path, max_epochs=1).code == 0
+    model, store = load_checkpoint(tmp_path / "last.ckpt").model, PackedStore.open(tiny)
+
+    def full(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(model, "forward", full)
+    with pytest.raises(InputError, match=r"does not hold --batch_points 70 .*: try --batch_points \d\d$"):
+        inference.predict(model, store, np.arange(12), batch_points=70)
+
+
+def test_another_batch_size_may_be_given_where_points_replace_it(tiny: Path, tmp_path: Path) -> None:
+    flags = {"batch_points": 70, "lr": 1e-2}
+    assert train(tiny, tmp_path / "straight", **flags, max_epochs=2).code == 0
+    assert train(tiny, tmp_path / "resumed", **flags, max_epochs=1).code == 0
+    outcome = train(tiny, tmp_path / "resumed", **flags, max_epochs=2, batch_size=4, resume="")
+    assert outcome.code == 0, outcome.text
+    assert_same_end(tmp_path / "straight", tmp_path / "resumed")
+    refused = train(tiny, tmp_path / "resumed", lr=1e-2, max_epochs=3, batch_size=4, resume="")
+    assert refused.code == 2
+    assert "--batch_points 0 here, 70 in the checkpoint" in refused.text
 
 
 def test_a_trainer_of_the_users_own_accumulates_by_itself(tiny: Path) -> None:

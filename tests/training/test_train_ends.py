@@ -132,7 +132,7 @@ def test_the_data_set_is_no_folder_for_a_run(tiny: Path) -> None:
 def test_what_is_printed_at_the_end_is_a_command_that_works(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a folder with a space in its name; a cosine schedule cannot be made longer, so it begins anew."""
+    """In a folder with a space in its name; a cosine schedule cannot be made longer: it starts again."""
     monkeypatch.setenv("COLUMNS", "40")
     folder = tmp_path / "a run"
     outcome = train(tiny, folder, max_epochs=1, recipe="best", model_args="num_tokens=4")

@@ -201,15 +201,16 @@ def _notes(
 
 
 def _earlier(config: LabelConfig, files: Sequence[Path], accepted: Collection[Path]) -> list[str]:
-    """Say how many refused scans still have an earlier label, which may be a measured one."""
-    if config.out is None:
-        return []
+    """Say how many refused scans still have an earlier label or pose, which may be a measured one."""
     refused = [file for file in files if file not in accepted]
-    number = len(kept_labels(config.out, [])) - len(kept_labels(config.out, refused))
-    if not number:
-        return []
-    rows = "the earlier row of 1 refused scan" if number == 1 else f"{number:,} earlier rows of refused scans"
-    return [f"{config.out} keeps {rows}; remove what is wrong"]
+    notes = []
+    for path, kept, row in ((config.out, kept_labels, "row"), (config.poses, kept_poses, "line")):
+        number = 0 if path is None else len(kept(path, [])) - len(kept(path, refused))
+        if number == 1:
+            notes.append(f"{path} keeps the earlier {row} of 1 refused scan; remove what is wrong")
+        elif number:
+            notes.append(f"{path} keeps {number:,} earlier {row}s of refused scans; remove what is wrong")
+    return notes
 
 
 def _write(flag: str, path: Path, write: Any) -> None:

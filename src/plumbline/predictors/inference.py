@@ -1,6 +1,7 @@
 """Batched predictions of a trained model for graphs of a store."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from plumbline.console.text import counted
+from plumbline.data.batches.by_points import fill
 from plumbline.data.batches.collate import Store, make_batch
 from plumbline.errors import InputError
 from plumbline.memory import gib, out_of_memory, usable_memory
@@ -23,10 +25,23 @@ def predict(
     indices: Int,
     *,
     batch_size: int = 64,
+    batch_points: int = 0,
     device: torch.device | str | None = None,
 ) -> Float:
     """Predict centres of mass ``[G, 3]`` as :func:`answers_for` does, and nothing else."""
-    return answers_for(model, store, indices, batch_size=batch_size, device=device).com
+    found = answers_for(
+        model, store, indices, batch_size=batch_size, batch_points=batch_points, device=device
+    )
+    return found.com
+
+
+def batches_of(store: Store, indices: Int, *, batch_size: int, batch_points: int) -> list[Int]:
+    """Divide graphs ``[G]`` into consecutive batches, by number of points if ``batch_points`` is not 0."""
+    if batch_points:
+        bounds = fill(np.diff(store.node_ptr)[indices], batch_points)
+    else:
+        bounds = [*range(0, len(indices), batch_size), len(indices)]
+    return [indices[first:end] for first, end in pairwise(bounds)]
 
 
 def answers_for(
@@ -35,6 +50,7 @@ def answers_for(
     indices: Int,
     *,
     batch_size: int = 64,
+    batch_points: int = 0,
     device: torch.device | str | None = None,
 ) -> Answers:
     """Predict the centres of mass of graphs, and everything else that the model predicts.
@@ -46,6 +62,7 @@ def answers_for(
         store: the data set.
         indices: ``[G]`` graphs.
         batch_size: graphs per batch; predictions depend on it only by rounding.
+        batch_points: points per batch, which replaces ``batch_size``; 0: off.
         device: where to compute; by default where the model's weights are.
 
     Returns:
@@ -65,29 +82,31 @@ def answers_for(
     found: list[Answer] = []
     try:
         with torch.inference_mode():
-            for start in range(0, len(indices), batch_size):
-                graphs = indices[start : start + batch_size]
+            for graphs in batches_of(store, indices, batch_size=batch_size, batch_points=batch_points):
                 batch = make_batch(store, graphs, model.needs).to(device)
                 found.append(as_answer(forward_with_error(model)(batch)))
     except Exception as error:
         if not out_of_memory(error):
             raise
         on_gpu = isinstance(error, torch.OutOfMemoryError)
-        raise InputError(_too_large(store, graphs, batch_size, on_gpu=on_gpu)) from error
+        raise InputError(_too_large(store, graphs, batch_size, batch_points, on_gpu=on_gpu)) from error
     finally:
         if training:
             model.train()
     return joined(found) if found else Answers(np.empty((0, 3)))
 
 
-def _too_large(store: Store, graphs: Int, batch_size: int, *, on_gpu: bool) -> str:
+def _too_large(store: Store, graphs: Int, batch_size: int, batch_points: int, *, on_gpu: bool) -> str:
     """Say which batch did not fit, and what helps."""
     limit = usable_memory()
     whose = "the GPU's memory" if on_gpu else f"{limit.whose} ({gib(limit.total)}, {gib(limit.free)} free)"
     points, edges = (int(np.diff(ptr)[graphs].sum()) for ptr in (store.node_ptr, store.edge_ptr))
     batch = f"{counted(len(graphs), 'graph')}, {counted(points, 'point')}, {counted(edges, 'edge')}"
-    advice = f"try --batch_size {len(graphs) // 2}" if len(graphs) > 1 else "make smaller graphs"
-    return f"{whose} does not hold --batch_size {batch_size} (a batch of {batch}): {advice}"
+    flag, given, half = "--batch_size", batch_size, len(graphs) // 2
+    if batch_points:
+        flag, given, half = "--batch_points", batch_points, points // 2
+    advice = f"try {flag} {half}" if len(graphs) > 1 else "make smaller graphs"
+    return f"{whose} does not hold {flag} {given} (a batch of {batch}): {advice}"
 
 
 def joined(found: Sequence[Answer]) -> Answers:

@@ -136,6 +136,8 @@ class TrainSettings:
         sentences = [
             f"--{flag} has no effect without {other}" for flag, (idle, other) in needed.items() if idle
         ]
+        if self.batch_points and self.batch_size != 16 and self.recipe == "documented":
+            sentences.append("--batch_size has no effect with --batch_points")
         if self.split_file is not None:
             usual = {"val_split": (self.val_split, 0.1), "split_by": (self.split_by, "object")}
             changed = [flag for flag, (given, default) in usual.items() if given != default]

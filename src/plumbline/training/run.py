@@ -110,7 +110,14 @@ def _joined(settings: TrainSettings, members: list[Path], report: Reporter) -> P
     )
     if (lacking := too_few(len(validated))) is not None:
         report.say(lacking)
-    return write_ensemble(settings.checkpoint_dir, members, store, validated, batch_size=settings.batch_size)
+    return write_ensemble(
+        settings.checkpoint_dir,
+        members,
+        store,
+        validated,
+        batch_size=settings.batch_size,
+        batch_points=settings.batch_points,
+    )
 
 
 def _train_one(

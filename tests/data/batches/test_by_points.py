@@ -194,6 +194,29 @@ def test_a_rest_that_needs_more_batches_than_an_epoch_is_refused():
         points.load_state_dict({"epoch": epoch, "position": 1, "graphs": 1, "whole": 1})
 
 
+@pytest.mark.parametrize("other", ["seed", "data"])
+def test_the_rest_of_an_epoch_of_another_training_is_checked(other):
+    """A rest that was divided for other graphs, or in another order, may not be divided so again."""
+    sizes, seed = (SIZES[::-1].copy(), 6) if other == "data" else (SIZES, 7)
+    refused = 0
+    for epoch in range(40):
+        for graphs in (1, 50, 150):
+            (first,) = orders(1)
+            needed = len(fill(SIZES[epoch_order(6, epoch, 203)[graphs:]], POINTS)) - 1
+            if needed > len(first):
+                continue
+            first.load_state_dict({"epoch": epoch, "position": 1, "graphs": graphs, "whole": 1})
+            second = PointOrder(sizes, batch_points=POINTS, together=True, shuffle=True, seed=seed)
+            try:
+                second.load_state_dict(first.state_dict())
+            except InputError:
+                refused += 1
+                continue
+            rest = np.concatenate(list(second))
+            assert np.array_equal(rest, epoch_order(seed, epoch, 203)[graphs:])
+    assert refused < 60, "the test says nothing about what is resumed"
+
+
 def test_too_few_graphs_for_all_processes_are_refused():
     sizes = np.full(5, 100)
     with pytest.raises(InputError, match=r"5 graphs are too few for 2 processes .* 100 points each"):

@@ -77,6 +77,16 @@ def test_a_batch_that_fitted_fits_whatever_the_estimate_says(steps: Steps) -> No
     assert steps.use.points_that_fit == points.sum()
 
 
+def test_an_earlier_peak_says_nothing_about_a_step(steps: Steps) -> None:
+    """Such as that of another training in the same process; a step that goes beyond it is measured."""
+    points = np.diff(steps.store.node_ptr)
+    steps.most = 600 * MIB
+    steps.take([0, 1, 2, 3], 300)
+    assert steps.use.points_that_fit == points[:4].sum()
+    steps.take(list(range(8)), 700)
+    assert steps.use.points_that_fit == int(0.9 * points[:8].sum() * 900 / 600)
+
+
 def test_only_larger_batches_are_measured_after_the_first_steps(steps: Steps) -> None:
     for _ in range(3):
         steps.take([0, 1, 2, 3], 500)

@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from plumbline.data.split import split_by_object
+from plumbline.data.split import num_marked, object_sizes, split_by_object
 from plumbline.data.store.reader import PackedStore
 from plumbline.errors import InputError
+from plumbline.evaluation.evaluate import choose_graphs
 from plumbline.models.answer import Answer
 from plumbline.models.ensemble import Ensemble
 from plumbline.predictors.answers import Answers
@@ -248,6 +249,13 @@ def test_only_graphs_that_all_members_were_validated_on_calibrate(data: Path, tm
     both = np.array(sorted(set(sides[0]) & set(sides[1])))
     assert 0 < len(both) < min(map(len, sides))
     np.testing.assert_array_equal(validated_by_all(members, store, data), both)
+    joined = load_checkpoint(write_ensemble(tmp_path, members, store, both, batch_size=16)).data
+    for side, graphs in (("val", both), ("train", np.setdiff1d(np.arange(len(store)), both))):
+        np.testing.assert_array_equal(choose_graphs(store, joined, side, data).indices, graphs)
+    assert (joined.num_train, joined.num_val) == (len(store) - len(both), len(both))
+    assert num_marked(joined.objects or "", object_sizes(store, both)) == 0
+    alone = load_checkpoint(write_ensemble(tmp_path, members[:1], store, sides[0], batch_size=16)).data
+    assert alone == load_checkpoint(members[0]).data
 
 
 def test_members_that_were_validated_on_nothing_in_common_are_not_joined(

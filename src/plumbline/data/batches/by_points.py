@@ -8,6 +8,7 @@ which the schedule of the learning rate and all counts of steps rely on.
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -97,6 +98,8 @@ class PointOrder(BatchOrder):
             len(sizes), batch_size=1, shuffle=shuffle, drop_last=False, seed=seed, rank=rank, size=size
         )
         self._sizes, self._batch_points = sizes, batch_points
+        # Batches are counted alike only where all that they follow from is the same.
+        self._own = [batch_points, size, seed, crc32(np.asarray(sizes, dtype=np.int64).tobytes())]
         self._tail: tuple[int, int, int] | None = None
         self._plan: tuple[Any, Int, list[int]] | None = None
         self._needed = max(self._filled(epoch, 0)[1] for epoch in range(_PROBES if shuffle else 1))
@@ -139,7 +142,7 @@ class PointOrder(BatchOrder):
             "graphs": graphs,
             "whole": 1,  # the epoch is over if fewer are left
             "draw": self._draw,
-            "points": [self._batch_points, self.size],
+            "points": self._own,
             "tail": self._tail and list(self._tail),
         }
 
@@ -152,13 +155,13 @@ class PointOrder(BatchOrder):
             self._tail = self.position, state["graphs"], state.get("draw", 0)
 
     def _is_own(self, state: dict[str, Any]) -> bool:
-        return "graphs" not in state or state.get("points") == [self._batch_points, self.size]
+        return "graphs" not in state or state.get("points") == self._own
 
     def _batches_of_rest(self, state: dict[str, Any]) -> int:
         order = self._drawn(state["epoch"], state.get("draw", 0))
         parts = len(fill(self._sizes[order[state["graphs"] :]], self._batch_points)) - 1
         needed = -(-parts // self.size)
-        if needed > len(self):  # only if --batch_points differs
+        if needed > len(self):  # only if --batch_points or the data differ
             raise InputError(
                 f"the rest of this epoch makes {needed} batches of {self._batch_points:,} points "
                 f"(--batch_points), more than a whole epoch has: resume with batches as before until it ends"

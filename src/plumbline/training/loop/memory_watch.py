@@ -20,10 +20,11 @@ _FURTHEST = 4
 
 
 class _State(NamedTuple):
-    """Bytes that a step can still take, and bytes in use."""
+    """Bytes that a step can still take, bytes in use, and the most that were in use so far."""
 
     free: int
     used: int
+    most: int
 
 
 class MemoryWatch(Callback):
@@ -55,9 +56,11 @@ class MemoryWatch(Callback):
         """Compute how many points fit from the memory that the step took."""
         if self._measures and self._before is not None and self._batch is not None:
             points = self._batch.num_nodes
-            taken = self._most() - self._before.used
+            most, before = self._most(), self._before
             self._largest = max(self._largest, points)
-            fit = int(_SAFE * points * self._before.free / taken) if taken > 0 else 0
+            # A peak that was there before, such as that of an earlier training, says nothing about the step.
+            measured = most > before.most
+            fit = int(_SAFE * points * before.free / (most - before.used)) if measured else 0
             self._use.points_that_fit = max(self._largest, min(fit, _FURTHEST * self._largest))
             self._measured += 1
         self._batch = None
@@ -94,8 +97,8 @@ class MemoryWatch(Callback):
             torch.cuda.reset_peak_memory_stats(self._device)
             used = torch.cuda.memory_allocated(self._device)
             free = torch.cuda.mem_get_info(self._device)[0] + torch.cuda.memory_reserved(self._device) - used
-            return _State(free, used)
-        return _State(usable_memory().free, resident_memory()[0])
+            return _State(free, used, used)
+        return _State(usable_memory().free, *resident_memory())
 
     def _most(self) -> int:
         """The most bytes in use, of the step on a GPU and of the process on a CPU."""

@@ -146,8 +146,8 @@ class CentreOfMassTask(LightningModule):
             return None
         error = error.detach()
         sums = axis_sums(error) if self.loss is l1 else self._sums_of(error, batch, value.detach())
-        self.group.add(sums, batch.num_graphs)
-        self.train_sums.add(sums, batch.num_graphs)
+        if (whole := self.group.add(sums, batch.num_graphs)) is not None:
+            self.train_sums.add(*whole)
         return self.group.weighted(loss, self.batches, batch.num_graphs)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

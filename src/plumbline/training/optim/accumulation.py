@@ -22,21 +22,26 @@ class Group:
 
     def __init__(self) -> None:
         self._first: int | None = None
-        self._last, self._accumulate = 0, 1
+        self._last, self._accumulate, self._ends = 0, 1, True
         self.sums: tuple[Tensor, int] | None = None
         self.skipped = False
 
     def enter(self, number: int, trainer: Trainer) -> None:
         """Note which batch of the epoch is next; a training may resume within what was a group before."""
         accumulate = self._accumulate = trainer.accumulate_grad_batches
+        self._ends = not within_group(trainer)
         if self._first is None or number % accumulate == 0:
             self._first, self.sums, self.skipped = number, None, False
             self._last = int(min(number - number % accumulate + accumulate, trainer.num_training_batches))
 
-    def add(self, sums: Tensor, graphs: int) -> None:
-        """Add the metrics of a batch."""
+    def add(self, sums: Tensor, graphs: int) -> tuple[Tensor, int] | None:
+        """Add the metrics of a batch. Returns those of the group after its last batch, else None.
+
+        Not before, as a later batch may still leave out the step.
+        """
         before = self.sums
         self.sums = (sums, graphs) if before is None else (before[0] + sums, before[1] + graphs)
+        return self.sums if self._ends else None
 
     def skip(self) -> None:
         """Leave the step out, with all its batches."""

@@ -127,7 +127,9 @@ def find_resumable(
                 f"--resume continues {path}, and --init_from {config['init_from']} starts a new training: "
                 "leave one of them out"
             )
-        agree = _SAME_TRAINING + (("max_epochs", "max_steps") if config["schedule"] == "cosine" else ())
+        agree = [*_SAME_TRAINING, *(("max_epochs", "max_steps") if config["schedule"] == "cosine" else ())]
+        if config["batch_points"] and ours["config"].get("batch_points"):
+            agree.remove("batch_size")  # which --batch_points replaces
         impossible = other_start + _differences(_SAME_NETWORK, ours["config"], config)
         allowed = _differences(agree, ours["config"], config)
         if _overfits_others(ours["config"], config):

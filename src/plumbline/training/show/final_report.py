@@ -38,7 +38,14 @@ def measure(
     """
     own = settings.model if source_of(settings.model) is not None else None
     trained = load_checkpoint(best, model=own)  # before --allow_mismatch, its file may have been another
-    answers = predict(trained.model, data.store, data.val_idx, batch_size=settings.batch_size, device=device)
+    answers = predict(
+        trained.model,
+        data.store,
+        data.val_idx,
+        batch_size=settings.batch_size,
+        batch_points=settings.batch_points,
+        device=device,
+    )
     relation = SEEN if settings.overfit_batches else UNSEEN
     table = summarise(data.store, data.val_idx, answers, model=trained.model_name, relation=relation)
     result: dict[str, Any] = {
