@@ -108,5 +108,6 @@ def test_a_state_of_an_earlier_program_is_a_position():
 
 def test_fewer_graphs_than_processes_are_refused(tiny):
     store = open_data(tiny)
-    with pytest.raises(InputError, match=r"3 processes .* have 40 graphs to train and 2 to validate on"):
+    said = r"3 processes .* need a graph each to train and to validate on, but there are 40 and 2: give fewer"
+    with pytest.raises(InputError, match=said):
         make_loaders(store, train_idx=np.arange(40), val_idx=np.arange(2), batch_size=4, size=3)
