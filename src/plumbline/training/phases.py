@@ -357,7 +357,7 @@ class Phases:
             watchers: list[DebugTimings | Profile] = [DebugTimings(self.report)] if settings.debug else []
             if settings.profile and self.world.first:
                 folder = None if self.trial else settings.checkpoint_dir
-                self.profile = Profile(device, folder, self.report)
+                self.profile = Profile(device, folder, self.report, self.world)
                 watchers.append(self.profile)
             callbacks += [*watchers, validations, stop, *([] if checkpoints is None else [checkpoints])]
             trainer = make_trainer(

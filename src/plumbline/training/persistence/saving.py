@@ -183,9 +183,10 @@ class BestAndLast(ModelCheckpoint):
         written = [True]
         writer = trainer.strategy.checkpoint_io
         try:
-            yield written
-            if self._world.size > 1 and isinstance(writer, DurableCheckpoints):
-                self._world.together(writer.check)
+            with self._world.long_work():
+                yield written
+                if self._world.size > 1 and isinstance(writer, DurableCheckpoints):
+                    self._world.together(writer.check)
             self.trouble = ""
         except InputError as error:
             written.clear()
