@@ -371,7 +371,7 @@ class Phases:
                 callbacks=callbacks,
                 fast_dev_run=settings.fast_dev_run,
                 deterministic=settings.deterministic,
-                place=self.world.place,
+                world=self.world,
                 own_network=names_a_file(settings.model),
                 profiler=StepParts([one.begins for one in watchers]) if watchers else None,
             )

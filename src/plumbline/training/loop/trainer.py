@@ -11,7 +11,7 @@ from plumbline.data.batches.loader import Loaders
 from plumbline.reporting import Reporter
 from plumbline.training.allocator import keep_freed_memory
 from plumbline.training.distributed.lightning_side import ddp, leave_signals_alone
-from plumbline.training.distributed.place import Place
+from plumbline.training.distributed.world import ALONE, World
 from plumbline.training.lightning_import import Callback, LightningEnvironment, Profiler, Trainer
 from plumbline.training.loop.graceful_stop import GracefulStop, StoppedAtOnce, TrainingInterrupted
 from plumbline.training.loop.precision import Precision
@@ -35,7 +35,7 @@ def make_trainer(
     max_steps: int = 0,
     fast_dev_run: int = 0,
     deterministic: bool = False,
-    place: Place = Place(),  # noqa: B008 - immutable
+    world: World = ALONE,
     own_network: bool = False,
     profiler: Profiler | None = None,
 ) -> Trainer:
@@ -44,7 +44,7 @@ def make_trainer(
     Args:
         checkpoint_dir, max_epochs, deterministic: as the flags.
         device: kind of the device.
-        place: of this process among those of the training, each of which uses one device.
+        world: the processes of the training, each of which uses one device.
         own_network: whether the network is the user's, of which some weights may not be used in a step.
         precision: precision of weights and arithmetic.
         max_steps: maximum number of steps; 0: no limit.
@@ -56,9 +56,9 @@ def make_trainer(
     """
     # None leaves the setting alone; torch imports its compiler even to set it to False.
     determined = deterministic if deterministic or torch.are_deterministic_algorithms_enabled() else None
-    plugins: list[Any] = [DurableCheckpoints(deferred=place.size > 1)]
-    if place.size > 1:
-        processes = ddp(place, unused_parameters=own_network)
+    plugins: list[Any] = [DurableCheckpoints(world)]
+    if world.size > 1:
+        processes = ddp(world.place, unused_parameters=own_network)
     else:
         # Training uses one process, so the variables of a surrounding SLURM job do not apply to it.
         plugins.append(LightningEnvironment())
@@ -87,7 +87,7 @@ def make_trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    if place.size > 1:
+    if world.size > 1:
         leave_signals_alone(trainer)
     return trainer
 
