@@ -357,7 +357,7 @@ class Phases:
             watchers: list[DebugTimings | Profile] = [DebugTimings(self.report)] if settings.debug else []
             if settings.profile and self.world.first:
                 folder = None if self.trial else settings.checkpoint_dir
-                self.profile = Profile(device, folder, self.report)
+                self.profile = Profile(device, folder, self.report, self.world)
                 watchers.append(self.profile)
             callbacks += [*watchers, validations, stop, *([] if checkpoints is None else [checkpoints])]
             trainer = make_trainer(
@@ -371,7 +371,7 @@ class Phases:
                 callbacks=callbacks,
                 fast_dev_run=settings.fast_dev_run,
                 deterministic=settings.deterministic,
-                place=self.world.place,
+                world=self.world,
                 own_network=names_a_file(settings.model),
                 profiler=StepParts([one.begins for one in watchers]) if watchers else None,
             )

@@ -11,6 +11,7 @@ import torch
 
 import plumbline
 from plumbline.errors import InputError
+from plumbline.training.distributed.world import ALONE
 from plumbline.training.loop.step_parts import (
     BACKWARD,
     CHECKPOINT,
@@ -173,10 +174,24 @@ def test_an_interrupted_training_shows_its_whole_steps(
     interrupt_at(step, monkeypatch)
     done = train(tiny, tmp_path, profile=True)
     assert done.code == 130
-    assert ("profile of steps 6 to 8: " in done.text) == shown
+    assert ("profile of steps 6 to 9: " in done.text) == shown
     ended = "--profile: the training ended before the steps that were to be profiled"
     assert (ended in done.text) == (not shown)
     assert (tmp_path / "profile.json.gz").exists() == shown
+
+
+def test_the_other_processes_wait_while_the_trace_is_written(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy: list[bool] = []
+
+    def reads(*arguments: Any) -> Any:
+        busy.append(ALONE.busy)
+        return summarise(*arguments)
+
+    monkeypatch.setattr(profile, "summarise", reads)
+    profiled(tiny, tmp_path)
+    assert [*busy, ALONE.busy] == [True, False]
 
 
 def test_an_error_ends_the_profiler_too(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

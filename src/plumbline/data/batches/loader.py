@@ -221,10 +221,9 @@ def _slots(order: BatchOrder, settings: dict[str, Any], batch_bytes: int) -> Slo
 def _outlive_the_last_step(_: int) -> None:
     """Keep a reader process alive after SIGTERM, because the training may still need it to save its state.
 
-    SIGTERM often goes to a whole job. If the training does not end its readers, ``_OUTLIVE`` seconds do.
+    SIGTERM often goes to a whole job. Readers that the training does not end exit ``_OUTLIVE`` seconds later.
     """
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_OUTLIVE))
-    signal.set_wakeup_fd(-1)  # a terminal sends Ctrl-C to all: the training would count it once for each
 
 
 def _unchanged(batch: Any) -> Any:

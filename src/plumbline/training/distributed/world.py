@@ -2,7 +2,8 @@
 
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import zip_longest
 from typing import Any, TypeVar
@@ -40,6 +41,7 @@ class World:
         first: whether this process writes the files and talks to the user.
         step: the last one that was finished.
         abandoned: whether this process ends without the others.
+        busy: whether this process, or the first one that it waits for, does what may take long.
         others: the processes that this one has started.
     """
 
@@ -47,7 +49,7 @@ class World:
         self.place, self.rank, self.size = place, place.rank, place.size
         self.first = place.rank == 0
         self._store = store
-        self.step, self.abandoned = 0, False
+        self.step, self.abandoned, self.busy = 0, False, False
         self.others: Sequence[subprocess.Popen[bytes]] = ()
         self._patient = dist.new_group(backend="gloo", timeout=_PATIENCE) if self.size > 1 else None
         self._group = self._patient
@@ -59,6 +61,15 @@ class World:
     def close(self) -> None:
         """End the threads of the exchanges: one that frees memory while Python ends aborts the process."""
         self._group = self._patient = None
+
+    @contextmanager
+    def long_work(self) -> Iterator[None]:
+        """Mark work that may take long, such as writing to a slow disk, for the block."""
+        self.busy = True
+        try:
+            yield
+        finally:
+            self.busy = False
 
     # -- agreements ----------------------------------------------------------------------------------------
 

@@ -95,6 +95,11 @@ class GracefulStop(Callback):
         self._unanswered: Unanswered | None = None
         self.out_of_time = False
 
+    @property
+    def given_up(self) -> int | None:
+        """The exit code, if the other processes did not answer and this one stops without them."""
+        return None if self._unanswered is None else self._unanswered.given_up
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the signal handlers; Lightning has just installed its own."""
         if self._max_time is not None:
@@ -103,10 +108,11 @@ class GracefulStop(Callback):
             self._terminal = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
             wanted = [signum for signum in STOPPING if signal.getsignal(signum) != signal.SIG_IGN]
             self._previous = {signum: signal.signal(signum, self._receive) for signum in wanted}
-            if self._world.size > 1:
+            # The first process ends those that it has started.
+            if self._world.size > 1 and (self._world.first or self._world.place.starter != "plumbline"):
                 self._unanswered = Unanswered(
                     self._world, self._report, signals=wanted, deadline=self._deadline,
-                    exit_code=lambda signum: TrainingInterrupted(signum).exit_code,
+                    exit_code=lambda signum: TrainingInterrupted(signum).exit_code or 1,
                 )  # fmt: skip
 
     def _receive(self, signum: int, frame: Any) -> None:
@@ -121,7 +127,8 @@ class GracefulStop(Callback):
         if signum == HANGUP:
             for descriptor in self._terminal:  # closed: writing to it would fail
                 os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-        self._report.say("stopping after this step (a second signal stops at once)")
+        if self.given_up is None:
+            self._report.say("stopping after this step (a second signal stops at once)")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Stop if a signal arrived or the time is over; write ``last.ckpt`` when it is due."""

@@ -11,12 +11,13 @@ from plumbline.data.batches.loader import Loaders
 from plumbline.reporting import Reporter
 from plumbline.training.allocator import keep_freed_memory
 from plumbline.training.distributed.lightning_side import ddp, leave_signals_alone
-from plumbline.training.distributed.place import Place
+from plumbline.training.distributed.world import ALONE, World
 from plumbline.training.lightning_import import Callback, LightningEnvironment, Profiler, Trainer
 from plumbline.training.loop.graceful_stop import GracefulStop, StoppedAtOnce, TrainingInterrupted
 from plumbline.training.loop.precision import Precision
 from plumbline.training.loop.step_parts import Unprofiled
 from plumbline.training.loop.task import CentreOfMassTask
+from plumbline.training.loop.unanswered import NO_ANSWER
 from plumbline.training.loop.validations import Validations
 from plumbline.training.persistence.saving import BestAndLast, DurableCheckpoints
 from plumbline.training.records import Outcome
@@ -34,7 +35,7 @@ def make_trainer(
     max_steps: int = 0,
     fast_dev_run: int = 0,
     deterministic: bool = False,
-    place: Place = Place(),  # noqa: B008 - immutable
+    world: World = ALONE,
     own_network: bool = False,
     profiler: Profiler | None = None,
 ) -> Trainer:
@@ -43,7 +44,7 @@ def make_trainer(
     Args:
         checkpoint_dir, max_epochs, deterministic: as the flags.
         device: kind of the device.
-        place: of this process among those of the training, each of which uses one device.
+        world: the processes of the training, each of which uses one device.
         own_network: whether the network is the user's, of which some weights may not be used in a step.
         precision: precision of weights and arithmetic.
         max_steps: maximum number of steps; 0: no limit.
@@ -55,9 +56,9 @@ def make_trainer(
     """
     # None leaves the setting alone; torch imports its compiler even to set it to False.
     determined = deterministic if deterministic or torch.are_deterministic_algorithms_enabled() else None
-    plugins: list[Any] = [DurableCheckpoints(deferred=place.size > 1)]
-    if place.size > 1:
-        processes = ddp(place, unused_parameters=own_network)
+    plugins: list[Any] = [DurableCheckpoints(world)]
+    if world.size > 1:
+        processes = ddp(world.place, unused_parameters=own_network)
     else:
         # Training uses one process, so the variables of a surrounding SLURM job do not apply to it.
         plugins.append(LightningEnvironment())
@@ -86,7 +87,7 @@ def make_trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    if place.size > 1:
+    if world.size > 1:
         leave_signals_alone(trainer)
     return trainer
 
@@ -118,7 +119,8 @@ class Fit:
 
 
 class End(NamedTuple):
-    """How a training ended, and its exit code: 130 for Ctrl-C, 143 for SIGTERM, otherwise 0."""
+    """How a training ended, and its exit code: 130 for Ctrl-C, 143 for SIGTERM; 1 if ``--max_time`` could
+    not save the state, because another process does not answer; otherwise 0."""
 
     outcome: Outcome
     exit_code: int = 0
@@ -131,7 +133,7 @@ def run_fit(fit: Fit, *, resume: Path | None, checkpoint_dir: Path, config: Path
         InputError: the loss is not finite, or a checkpoint cannot be written.
     """
 
-    def stopped(how: str) -> None:
+    def stopped(how: str, what: str = "the state") -> None:
         last = Path(fit.checkpoints.last_model_path) if fit.checkpoints is not None else Path()
         if fit.checkpoints is not None and fit.checkpoints.trouble:
             report.say(f"{how} after {fit.trainer.global_step:,} steps; this state is lost:")
@@ -141,7 +143,7 @@ def run_fit(fit: Fit, *, resume: Path | None, checkpoint_dir: Path, config: Path
             report.say(f"{how}; nothing was saved")
             return
         report.say(
-            f"{how} after {fit.trainer.global_step:,} steps; the state is in {checkpoint_dir / last.name}"
+            f"{how} after {fit.trainer.global_step:,} steps; {what} is in {checkpoint_dir / last.name}"
         )
         report.say("resume with: " + command("plumbline", "train", "--config", config, "--resume"))
 
@@ -155,8 +157,14 @@ def run_fit(fit: Fit, *, resume: Path | None, checkpoint_dir: Path, config: Path
         if interruption.exit_code:
             stopped("interrupted")
             return End("interrupted", interruption.exit_code)
-    except SystemExit as end:  # raised by Lightning in response to a second signal
+    except (SystemExit, RuntimeError) as end:  # raised by Lightning in response to a second signal, by torch
+        code = fit.stop.given_up
+        if code is None and isinstance(end, RuntimeError):
+            raise
         fit.task.world.abandoned = True
+        if code is not None:
+            stopped(NO_ANSWER, "what was saved last")
+            return End("out of time" if code == 1 else "interrupted", code)
         stopped("stopped at once")
         told = end.__context__
         return End("interrupted", told.exit_code if isinstance(told, StoppedAtOnce) else 130)

@@ -1,7 +1,7 @@
 """Writing checkpoints durably, and the policy of which ones are kept."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from itertools import count
 from pathlib import Path
@@ -28,13 +28,13 @@ class DurableCheckpoints(CheckpointIO):
     nothing, and continues silently without permission to write.
 
     Args:
-        deferred: keep a failure for :meth:`check` instead of raising it: only the first of several processes
-            writes, and all of them wait for it.
+        world: the processes of the training. If there are several, only the first one writes, all of them
+            wait for it, and a failure is kept for :meth:`check` instead of raised.
     """
 
-    def __init__(self, *, deferred: bool = False) -> None:
+    def __init__(self, world: World = ALONE) -> None:
         super().__init__()
-        self._deferred = deferred
+        self._world = world
         self._failure: InputError | None = None
 
     def check(self) -> None:
@@ -48,9 +48,10 @@ class DurableCheckpoints(CheckpointIO):
         buffer = BytesIO()
         torch.save(checkpoint, buffer)
         try:
-            write_durably(Path(path), seal(buffer.getbuffer()))
+            with self._world.long_work():
+                write_durably(Path(path), seal(buffer.getbuffer()))
         except InputError as error:
-            if not self._deferred:
+            if self._world.size == 1:
                 raise
             self._failure = error
 
@@ -183,9 +184,10 @@ class BestAndLast(ModelCheckpoint):
         written = [True]
         writer = trainer.strategy.checkpoint_io
         try:
-            yield written
-            if self._world.size > 1 and isinstance(writer, DurableCheckpoints):
-                self._world.together(writer.check)
+            with nullcontext() if self._world.first else self._world.long_work():  # which waits for the first
+                yield written
+                if self._world.size > 1 and isinstance(writer, DurableCheckpoints):
+                    self._world.together(writer.check)
             self.trouble = ""
         except InputError as error:
             written.clear()

@@ -15,6 +15,7 @@ from torch.autograd.profiler import record_function
 
 from plumbline.predictors.device import wait_for_device
 from plumbline.reporting import Reporter
+from plumbline.training.distributed.world import ALONE, World
 from plumbline.training.lightning_import import Callback, LightningModule, Trainer
 from plumbline.training.loop.graceful_stop import TrainingInterrupted
 from plumbline.training.loop.step_parts import VALIDATION
@@ -36,14 +37,17 @@ class Profile(Callback):
         device: where the training runs; the trace of a GPU has its kernels too.
         folder: where the trace is written; None writes none.
         report: receives a sentence if there is no profile, or no trace.
+        world: the processes of the training, which wait while the trace is written.
 
     Attributes:
         result: the profile; None until the training has ended, and if no step was recorded.
     """
 
-    def __init__(self, device: torch.device, folder: Path | None, report: Reporter) -> None:
+    def __init__(
+        self, device: torch.device, folder: Path | None, report: Reporter, world: World = ALONE
+    ) -> None:
         self.result: StepProfile | None = None
-        self._device, self._folder, self._report = device, folder, report
+        self._device, self._folder, self._report, self._world = device, folder, report, world
         self._trainer: Trainer | None = None
         self._seen, self._warm_up, self._reached, self._done = 0, WARM_UP, -1, False
         self._recording: torch.profiler.profile | None = None
@@ -84,10 +88,9 @@ class Profile(Callback):
         self._enter(part)
 
     def teardown(self, *_: Any, **__: Any) -> None:
-        """End with the training. A step that it has not finished does not count."""
+        """End with the training, which a signal ends after a whole step."""
         if self._recording is not None:
             self._leave(whole=True)
-            self._steps.pop()
             self._stop()
         if self.result is None and not self._done:
             self._report.say("--profile: the training ended before the steps that were to be profiled")
@@ -144,14 +147,17 @@ class Profile(Callback):
         assert recording is not None
         wait_for_device(self._device)
         recording.stop()
-        if not self._steps:
-            return
+        if self._steps:
+            with self._world.long_work():
+                self.result = self._exported(recording)
+
+    def _exported(self, recording: torch.profiler.profile) -> StepProfile:
         with TemporaryDirectory() as folder:
             file = Path(folder, "trace.json")
             recording.export_chrome_trace(str(file))
             trace = json.loads(file.read_bytes())
         times = summarise(trace["traceEvents"], [f"step {number}" for number in self._steps])
-        self.result = StepProfile(
+        return StepProfile(
             first=self._steps[0],
             last=self._steps[-1],
             **times._asdict(),
