@@ -50,10 +50,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared_meshes() -> Path:
-    """The folder of real meshes that lies beside a checkout of the project, if there is one."""
+    """The folder of real meshes that lies next to a checkout of the project, if there is one."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "meshes"
     if not folder.is_dir():
-        pytest.skip("no folder of real meshes (../shared/meshes) beside this checkout")
+        pytest.skip("no folder of real meshes (../shared/meshes) next to this checkout")
     return folder
 
 
