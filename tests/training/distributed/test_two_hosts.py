@@ -27,17 +27,17 @@ def hosts() -> Iterator[list[str]]:
         pytest.skip("needs Linux and ip (iproute2)")
     names = [f"plumbline-{os.getpid()}-{end}" for end in "ab"]
     try:
-        run("ip", "netns", "add", names[0])
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"no network namespaces: {error.stderr.strip()}")
-    try:
-        run("ip", "netns", "add", names[1])
-        ends = ("name", CABLE, "netns", names[0]), ("name", CABLE, "netns", names[1])
-        run("ip", "link", "add", *ends[0], "type", "veth", "peer", *ends[1])
-        for name, address in zip(names, ADDRESSES, strict=True):
-            run("ip", "-n", name, "address", "add", f"{address}/24", "dev", CABLE)
-            run("ip", "-n", name, "link", "set", CABLE, "up")
-            run("ip", "-n", name, "link", "set", "lo", "up")
+        try:
+            for name in names:
+                run("ip", "netns", "add", name)
+            ends = [("name", CABLE, "netns", name) for name in names]
+            run("ip", "link", "add", *ends[0], "type", "veth", "peer", *ends[1])
+            for name, address in zip(names, ADDRESSES, strict=True):
+                run("ip", "-n", name, "address", "add", f"{address}/24", "dev", CABLE)
+                run("ip", "-n", name, "link", "set", CABLE, "up")
+                run("ip", "-n", name, "link", "set", "lo", "up")
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"no network namespaces with a cable: {error.stderr.strip()}")
         yield names
     finally:
         for name in names:
