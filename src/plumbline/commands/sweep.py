@@ -10,6 +10,7 @@ from rich.console import Console
 
 from plumbline.config.space import read_sweep, trial_config
 from plumbline.config.sweep import SweepConfig
+from plumbline.config.train import TrainConfig
 from plumbline.console.listener import ConsoleListener
 from plumbline.console.tables import Column, print_table
 from plumbline.console.terminal import print_line, print_written
@@ -53,8 +54,7 @@ def settings_of(config: SweepConfig) -> SweepSettings:
     lengths: dict[tuple[str, ...], int] = {}
     shared: dict[str, Any] = {}
     for chosen in space.samples():
-        trial = trial_config(space, flags, chosen)
-        refuse_data(trial.data_dir, trial.split_file)
+        trial = _allowed(space, flags, chosen)
         lengths.setdefault(space.decision(chosen), trial.max_epochs)
         shared = shared or trial.plain()
     varied = {"checkpoint_dir", *(item.name for item in space.parameters)}
@@ -70,13 +70,15 @@ def settings_of(config: SweepConfig) -> SweepSettings:
         workers=config.workers,
         prune=config.prune,
         seed=config.seed,
-        refuse_data=partial(_refuse_data, space),
+        refuse_data=partial(_allowed, space),
     )
 
 
-def _refuse_data(space: Space, flags: Sequence[str], chosen: Mapping[str, str]) -> None:
+def _allowed(space: Space, flags: Sequence[str], chosen: Mapping[str, str]) -> TrainConfig:
+    """The flags of a trial. Raises InputError: its flags or its data are refused."""
     trial = trial_config(space, flags, chosen)
     refuse_data(trial.data_dir, trial.split_file)
+    return trial
 
 
 def _print(console: Console, result: SweepResult) -> None:

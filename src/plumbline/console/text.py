@@ -77,6 +77,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def size_of_batch(graphs: int, points: int, edges: int) -> str:
+    """Format how large a batch is: ``a batch of 8 graphs, 2,048 points, 32,768 edges``."""
+    return f"a batch of {counted(graphs, 'graph')}, {counted(points, 'point')}, {counted(edges, 'edge')}"
+
+
 def processes(number: int) -> str:
     """Format a number of processes."""
     return f"{number:,} {'process' if number == 1 else 'processes'}"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plumbline.console.text import counted
+from plumbline.console.text import size_of_batch
 from plumbline.data.batches.by_points import fill
 from plumbline.data.batches.collate import Store, make_batch
 from plumbline.errors import InputError
@@ -101,12 +101,11 @@ def _too_large(store: Store, graphs: Int, batch_size: int, batch_points: int, *,
     limit = usable_memory()
     whose = "the GPU's memory" if on_gpu else f"{limit.whose} ({gib(limit.total)}, {gib(limit.free)} free)"
     points, edges = (int(np.diff(ptr)[graphs].sum()) for ptr in (store.node_ptr, store.edge_ptr))
-    batch = f"{counted(len(graphs), 'graph')}, {counted(points, 'point')}, {counted(edges, 'edge')}"
     flag, given, half = "--batch_size", batch_size, len(graphs) // 2
     if batch_points:
         flag, given, half = "--batch_points", batch_points, points // 2
     advice = f"try {flag} {half}" if len(graphs) > 1 else "make smaller graphs"
-    return f"{whose} does not hold {flag} {given} (a batch of {batch}): {advice}"
+    return f"{whose} does not hold {flag} {given} ({size_of_batch(len(graphs), points, edges)}): {advice}"
 
 
 def joined(found: Sequence[Answer]) -> Answers:

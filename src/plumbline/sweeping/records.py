@@ -37,7 +37,7 @@ class SweepSettings:
     workers: int
     prune: bool
     seed: int
-    refuse_data: Callable[[Sequence[str], Mapping[str, str]], None]
+    refuse_data: Callable[[Sequence[str], Mapping[str, str]], object]
 
     @property
     def count(self) -> int:

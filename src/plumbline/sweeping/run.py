@@ -280,7 +280,7 @@ def _open_folder(settings: SweepSettings) -> SweepSettings:
 
 @contextmanager
 def _deciding(out: Path) -> Iterator[None]:
-    """Keep other commands from taking trials. Raises InputError: they do not let go, or locks do not work."""
+    """Keep others from taking trials. Raises InputError: one holds the lock too long, or locks fail."""
     try:
         with sole_owner(out / _DECIDING, patience=_PATIENCE) as locked:
             if not locked:

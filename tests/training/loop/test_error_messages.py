@@ -124,24 +124,27 @@ def test_a_gpu_that_is_full_says_what_was_free_and_what_fits() -> None:
         )
 
 
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """150 graphs of 20,000 nodes and 100,000 edges: 430 MiB in memory, 100 on disk."""
-    folder = tmp_path_factory.mktemp("large") / "data"
+def write_random(folder: Path, sizes: list[int]) -> Path:
+    """Graphs of these numbers of nodes with five edges each, every one of another object."""
     rng = np.random.default_rng(0)
-    nodes = 20_000
     samples = [
         Sample(
             node_features=rng.normal(size=(nodes, 3)).astype(np.float32),
             in_degree=np.full(nodes, 5, np.int32),
             edge_source=rng.integers(0, nodes, 5 * nodes).astype(np.int32),
             target=rng.normal(size=3),
-            object_name=f"object{number}",
+            object_name=f"object{number:03d}",
         )
-        for number in range(150)
+        for number, nodes in enumerate(sizes)
     ]
     write_store(folder, samples, feature_names=["x", "y", "z"])
     return folder
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """150 graphs of 20,000 nodes and 100,000 edges: 430 MiB in memory, 100 on disk."""
+    return write_random(tmp_path_factory.mktemp("large") / "data", [20_000] * 150)
 
 
 def limited(num_bytes: int, arguments: list[str]) -> subprocess.CompletedProcess[str]:
@@ -188,20 +191,7 @@ def test_what_is_said_helps_under_a_real_limit(large: Path, tmp_path: Path) -> N
 @pytest.fixture(scope="module")
 def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """38 graphs of 5,000 points and 16 of 20,000."""
-    folder = tmp_path_factory.mktemp("uneven") / "data"
-    rng = np.random.default_rng(0)
-    samples = [
-        Sample(
-            node_features=rng.normal(size=(nodes, 3)).astype(np.float32),
-            in_degree=np.full(nodes, 5, np.int32),
-            edge_source=rng.integers(0, nodes, 5 * nodes).astype(np.int32),
-            target=rng.normal(size=3),
-            object_name=f"object{number:02d}",
-        )
-        for number, nodes in enumerate([5_000] * 38 + [20_000] * 16)
-    ]
-    write_store(folder, samples, feature_names=["x", "y", "z"])
-    return folder
+    return write_random(tmp_path_factory.mktemp("uneven") / "data", [5_000] * 38 + [20_000] * 16)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as Linux has them")

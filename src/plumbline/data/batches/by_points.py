@@ -41,6 +41,11 @@ def fill(sizes: Int, batch_points: int) -> list[int]:
     return bounds
 
 
+def first_batch(sizes: Int, batch_points: int) -> int:
+    """How many graphs :func:`fill` puts into the first batch."""
+    return max(int((np.cumsum(sizes) <= batch_points).sum()), 1)
+
+
 def larger_ones(sizes: Int, batch_points: int) -> list[str]:
     """The sentence about graphs that are larger than a batch, if there are any."""
     larger = int((sizes > batch_points).sum())

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from plumbline.data.batches.batch import Batch
+from plumbline.data.batches.by_points import first_batch
 from plumbline.data.batches.gcn_constants import GCNTables, SparsePair, check_entries, gcn_arrays
 from plumbline.data.batches.patches import NEIGHBOURS, TOKENS, centre_and_size, patches
 from plumbline.data.store.in_memory import MemoryStore
@@ -298,5 +299,5 @@ def largest_batch(
     sizes = np.diff(store.node_ptr)[indices]
     largest_first = np.argsort(sizes, kind="stable")[::-1]
     if batch_points:
-        batch_size = max(int((np.cumsum(sizes[largest_first]) <= batch_points).sum()), 1)
+        batch_size = first_batch(sizes[largest_first], batch_points)
     return make_batch(store, indices[largest_first[:batch_size]], needs)

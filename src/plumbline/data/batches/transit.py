@@ -6,6 +6,7 @@ from collections.abc import Collection
 import numpy as np
 
 from plumbline.cores import num_cores
+from plumbline.data.batches.by_points import first_batch
 from plumbline.data.batches.collate import Store, largest_batch, make_batch
 from plumbline.data.batches.order import BatchOrder
 from plumbline.memory import Memory, gib
@@ -37,7 +38,7 @@ def batch_bytes(
     if batch_points:
         sizes = np.diff(store.node_ptr)[indices]
         smallest_first = np.argsort(sizes, kind="stable")
-        number = max(int((np.cumsum(sizes[smallest_first]) <= batch_points).sum()), 1)
+        number = first_batch(sizes[smallest_first], batch_points)
         batches.append(make_batch(store, indices[smallest_first[:number]], needs))
         most = min(batch_points, int(sizes.sum()))
     return max(int(len(one.as_block()[0]) * max(most / one.num_nodes, 1)) for one in batches)

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from plumbline.console.text import counted
+from plumbline.console.text import size_of_batch
 from plumbline.errors import InputError
 from plumbline.memory import Memory, gib, out_of_memory, usable_memory
 
@@ -141,7 +141,7 @@ def _batch(use: MemoryUse) -> str:
     if use.tried is None:
         return ""
     graphs, points, edges, _ = use.tried
-    return f" (a batch of {counted(graphs, 'graph')}, {counted(points, 'point')}, {counted(edges, 'edge')})"
+    return f" ({size_of_batch(graphs, points, edges)})"
 
 
 def _smaller(size: _Size, use: MemoryUse) -> str:

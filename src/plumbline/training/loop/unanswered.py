@@ -135,7 +135,7 @@ def _hold_signals() -> None:
         _mask.append(signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals()))
 
 
-def _let_signals() -> None:
+def _release_signals() -> None:
     if _mask:
         signal.pthread_sigmask(signal.SIG_SETMASK, _mask.pop())
 
@@ -145,10 +145,10 @@ def _leave_to_the_parent() -> None:
     if _open:
         signal.set_wakeup_fd(-1)
         _open.clear()
-    _let_signals()
+    _release_signals()
 
 
 if hasattr(os, "register_at_fork"):  # for the life of the interpreter: nothing can unregister them
     os.register_at_fork(
-        before=_hold_signals, after_in_parent=_let_signals, after_in_child=_leave_to_the_parent
+        before=_hold_signals, after_in_parent=_release_signals, after_in_child=_leave_to_the_parent
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plumbline.console.text import command, counted
+from plumbline.console.text import command, counted, processes
 from plumbline.errors import InputError
 from plumbline.files import folder_names
 from plumbline.own_parts import find, names_a_file
@@ -144,9 +144,12 @@ def find_resumable(
         notes += [f"--allow_mismatch: {difference}" for difference in allowed]
         was, now = _processes(ours["config"]), _processes(config)
         if was != now:
-            by, points = "1 process" if now == 1 else f"{now} processes", config["batch_points"]
+            points = config["batch_points"]
             size, unit = (points, "points") if points else (config["batch_size"], "graphs")
-            notes.append(f"by {by} instead of {was}: batches of {now * size} instead of {was * size} {unit}")
+            notes.append(
+                f"by {processes(now)} instead of {was}: batches of {now * size} instead of "
+                f"{was * size} {unit}"
+            )
         return Resumed(path, ours, waited, notes)
     assert trouble is not None
     raise trouble
